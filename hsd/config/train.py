@@ -1,0 +1,115 @@
+"""Everything that decides what a training run does."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from hsd.config.model import ModelConfig
+from hsd.config.strict import Strict
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class LoraConfig(Strict):
+    """What is trained. The base model's own weights never change."""
+
+    rank: PositiveInt = 32
+    """Inner dimension of the two adapter matrices; trainable parameters grow linearly with it."""
+    alpha: PositiveInt = 32
+    """The update is scaled by alpha / rank, so alpha == rank means a scale of 1."""
+    dropout: Share = 0.05
+    """Share of the adapter's inputs zeroed at each training step."""
+    target_modules: tuple[str, ...] | Literal["all-linear"] = ("q_proj", "v_proj")
+    """Names of the linear layers that get an adapter; `all-linear` is every one but the head."""
+
+
+class DataConfig(Strict):
+    """Which rows are learned from and which are watched meanwhile."""
+
+    train_file: str = "data/train.jsonl"
+    """JSONL/CSV of posts, chat JSONL written by `hsd prepare`, or `embedded`."""
+    validation_file: str | None = None
+    """The same kinds; None trains without validation. `embedded` for the embedded rows."""
+    max_train_rows: PositiveInt | None = None
+    """Take a seeded, label-balanced sample of this many rows; None takes all."""
+    max_validation_rows: PositiveInt | None = None
+    """The same for the validation rows."""
+    max_length: PositiveInt = 1024
+    """Longest row in tokens: prompt, post and answer."""
+    overflow: Literal["truncate_post", "fail"] = "truncate_post"
+    """What happens to a longer row: its post is cut (and counted), or the run is refused.
+    The prompt and the answer are never cut."""
+
+
+class PromptConfig(Strict):
+    """How the model is asked; saved with the adapter as prompt.json."""
+
+    template: str = "combined/combined_gptoss_v1"
+    """Name of a shipped template file, or a path to one."""
+    strategy: str = "combined_focused"
+    """Name of a strategy in that file."""
+
+
+class EarlyStoppingConfig(Strict):
+    """Stop when validation no longer improves."""
+
+    patience: PositiveInt = 2
+    """How many units may pass without a better validation loss."""
+    unit: Literal["epochs", "steps"] = "epochs"
+    """What patience counts: passes over the data, or optimiser steps."""
+    min_delta: NonNegativeFloat = 0.0
+    """An improvement smaller than this does not count."""
+
+
+class TrainingConfig(Strict):
+    """The schedule of the optimiser."""
+
+    epochs: PositiveFloat = 3.0
+    """Passes over the training rows."""
+    max_steps: PositiveInt | None = None
+    """Stop after this many optimiser steps, whatever `epochs` says."""
+    batch_size: PositiveInt = 4
+    """Rows a device takes at once."""
+    accumulation: PositiveInt = 4
+    """Batches summed before one optimiser step."""
+    learning_rate: PositiveFloat = 2e-4
+    """Peak learning rate of AdamW."""
+    weight_decay: NonNegativeFloat = 0.01
+    """AdamW's decoupled weight decay, on the adapter matrices."""
+    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    """Shape of the learning rate after warm-up."""
+    warmup_ratio: Share = 0.03
+    """Share of all steps over which the learning rate rises from 0."""
+    warmup_steps: NonNegativeInt | None = None
+    """The same as a number of steps; wins over `warmup_ratio`."""
+    max_grad_norm: PositiveFloat = 1.0
+    """Gradients are scaled down to this norm."""
+    gradient_checkpointing: Literal["auto"] | bool = "auto"
+    """Recompute activations to save memory; `auto` is on where there is a GPU."""
+    evaluate_every_steps: PositiveInt | None = None
+    """Validation loss every this many steps; None is once an epoch."""
+    save_every_steps: PositiveInt | None = None
+    """Checkpoint every this many steps; None is at every validation, or once an epoch."""
+    keep_checkpoints: PositiveInt = 2
+    """How many checkpoints are kept, beside the best one."""
+    log_every_steps: PositiveInt = 5
+    """How often loss, gradient norm and learning rate are written to metrics.jsonl."""
+
+
+class TrainConfig(Strict):
+    """One training run: base, adapter, data, prompt, schedule."""
+
+    description: str = ""
+    """One sentence for `hsd config list`."""
+    model: ModelConfig = ModelConfig()
+    lora: LoraConfig = LoraConfig()
+    data: DataConfig = DataConfig()
+    prompt: PromptConfig = PromptConfig()
+    training: TrainingConfig = TrainingConfig()
+    early_stopping: EarlyStoppingConfig | None = None
+    """None never stops early."""
+    seed: NonNegativeInt = 42
+    """Sets the adapter's first values, the order of the rows and dropout."""
+    output_dir: Path = Path("runs/train")
+    """The run's folder: the same folder is the same run and resumes."""

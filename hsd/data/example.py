@@ -1,0 +1,32 @@
+"""One labelled post, the unit that every part of hsd works on."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Label = Literal["hate", "normal"]
+LABELS: tuple[Label, Label] = ("hate", "normal")
+
+GROUPS = ("lgbtq", "middle_east", "mexican", "other")
+"""Who a post can be about. A post about nobody has no group; a post may have several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A post with its label; everything else says where it came from and whom it is about.
+
+    `groups` never enters a prompt: a moderator's tool does not get told who is meant.
+    """
+
+    id: str
+    text: str
+    label: Label
+    groups: tuple[str, ...] = ()
+    persona_tag: str = ""
+    source_dataset: str = ""
+    label_multiclass: str = ""
+    is_synthetic: bool = False
+    rationale: str = ""
+    original_id: str = ""
+    split: str = ""
+    functionality: str = ""
+    case_id: str = ""

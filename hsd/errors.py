@@ -1,0 +1,64 @@
+"""Errors that are the user's to fix, with the exit code each one ends a command with.
+
+A message is one sentence or two: what is wrong, where, what was expected, what would have worked.
+Anything that is not an `HsdError` is a bug of ours and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HsdError(Exception):
+    """Base of every error that a user can mend; commands print it as one line."""
+
+    exit_code = 1
+
+
+class ConfigError(HsdError):
+    """A preset, config file, flag, template or strategy is wrong."""
+
+    exit_code = 2
+
+
+class PreflightError(HsdError):
+    """The request is well formed but cannot work here: schedule, disk, a folder in use."""
+
+    exit_code = 3
+
+
+class DataError(HsdError):
+    """Rows are missing, unreadable, contradictory or leak between splits."""
+
+    exit_code = 10
+
+
+class ModelError(HsdError):
+    """A base, an adapter or a quantisation cannot be loaded, combined or trusted."""
+
+    exit_code = 11
+
+
+class TrainingError(HsdError):
+    """Training had to stop: a loss or gradient that is not a number, a lost rank."""
+
+    exit_code = 12
+
+
+class EvaluationError(HsdError):
+    """Predictions cannot be made, merged or compared honestly."""
+
+    exit_code = 13
+
+
+class Stopped(HsdError):
+    """Stopped early on request (Ctrl-C, a signal); running the same command again goes on."""
+
+    exit_code = 75
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'rank'? Known: alpha, rank."``, ready to end a message."""
+    names = sorted(known)
+    close = get_close_matches(word, names, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"{hint} Known: {', '.join(names)}." if names else hint

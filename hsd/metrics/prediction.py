@@ -1,0 +1,35 @@
+"""What a model said about one post, and what a reply can be."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hsd.data.example import Label
+
+Outcome = Literal["valid", "repaired", "refusal", "truncated", "invalid"]
+OUTCOMES: tuple[Outcome, ...] = ("valid", "repaired", "refusal", "truncated", "invalid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One row of `predictions.jsonl`.
+
+    `label` is None unless `outcome` is valid or repaired: an unreadable reply is never "normal".
+    `score` is P(hate) in [0, 1] where the mode gives one. `response_time` is in seconds, the
+    row's share of its batch. `truncated_post` says that the post was shortened to fit.
+    """
+
+    id: str
+    strategy: str
+    text: str
+    true_label: Label
+    label: Label | None
+    outcome: Outcome
+    reply: str = ""
+    rationale: str = ""
+    score: float | None = None
+    response_time: float = 0.0
+    truncated_post: bool = False
+    groups: tuple[str, ...] = ()
+    persona_tag: str = ""
+    source_dataset: str = ""
+    label_multiclass: str = ""
