@@ -50,7 +50,7 @@ class EvaluationError(HsdError):
     exit_code = 13
 
 
-class Stopped(HsdError):
+class Stopped(HsdError):  # noqa: N818 - a request, not a fault
     """Stopped early on request (Ctrl-C, a signal); running the same command again goes on."""
 
     exit_code = 75

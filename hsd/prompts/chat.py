@@ -1,0 +1,97 @@
+"""The one way from a post to the turns of a chat, for training and evaluation alike."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hsd.data.example import Label
+from hsd.errors import DataError
+from hsd.prompts.template import Strategy
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """The turns of one row. The user turn is `before`, `post` and `after` in one.
+
+    `post` is the part that may be shortened; None where it is not known, as in a chat row that
+    somebody else wrote. `answer` is None where the model is to give it.
+    """
+
+    id: str
+    system: str
+    before: str
+    post: str | None = None
+    after: str = ""
+    answer: str | None = None
+
+    @property
+    def user(self) -> str:
+        """The words of the user turn."""
+        return self.before + (self.post or "") + self.after
+
+
+def answer_json(label: Label, rationale: str = "") -> str:
+    """Return the answer the model is trained to give: strict JSON, classification first."""
+    answer = {"classification": label, **({"rationale": rationale} if rationale else {})}
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def make_chat(
+    strategy: Strategy, id: str, text: str, label: Label | None = None, rationale: str = ""
+) -> Chat:
+    """Return the chat that asks `strategy` about a post, with the answer when `label` is given.
+
+    The rationale is left out unless the strategy asks for one. Whitespace around the post goes,
+    since chat templates differ in whether they trim it.
+    """
+    before, after = strategy.around_post
+    reason = rationale.strip() if strategy.parameters.rationale else ""
+    return Chat(
+        id=id,
+        system=strategy.system_prompt,
+        before=before,
+        post=text.strip(),
+        after=after,
+        answer=None if label is None else answer_json(label, reason),
+    )
+
+
+def chat_messages(
+    strategy: Strategy, text: str, label: Label | None = None, rationale: str | None = None
+) -> list[Message]:
+    """Return the chat as the messages of a training row (`{"role", "content"}`)."""
+    chat = make_chat(strategy, "", text, label, rationale or "")
+    turns = {"system": chat.system, "user": chat.user, "assistant": chat.answer}
+    return [{"role": role, "content": content} for role, content in turns.items() if content]
+
+
+def chat_of_messages(
+    id: str, messages: Sequence[Mapping[str, str]], strategy: Strategy | None = None
+) -> Chat:
+    """Return the chat of a training row; `strategy` tells where in it the post stands.
+
+    Raises DataError unless the turns are an optional system, one user and one assistant turn.
+    """
+    roles = [message["role"] for message in messages]
+    if roles not in (["system", "user", "assistant"], ["user", "assistant"]):
+        raise DataError(f"row {id}: turns are {roles}; expected [system,] user, assistant.")
+    turns = {message["role"]: message["content"] for message in messages}
+    before, post, after = _around_post(turns["user"], strategy)
+    return Chat(
+        id=id,
+        system=turns.get("system", ""),
+        before=before,
+        post=post,
+        after=after,
+        answer=turns["assistant"],
+    )
+
+
+def _around_post(user: str, strategy: Strategy | None) -> tuple[str, str | None, str]:
+    if strategy is not None:
+        before, after = strategy.around_post
+        if user.startswith(before) and user.endswith(after):
+            return before, user[len(before) : len(user) - len(after)], after
+    return user, None, ""

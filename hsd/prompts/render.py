@@ -1,0 +1,215 @@
+"""The one renderer: from a chat to prompt ids and answer ids.
+
+A chat template is rendered once, with marks where the words of the turns go. What stands between
+the marks is cut at the tokenizer's control tokens, so a row is control tokens of the template
+with plain text between them, and plain text is encoded by a copy of the tokenizer that knows no
+control tokens. A post that contains `<|im_end|>` therefore stays text.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import TemplateError
+
+from hsd.errors import DataError, ModelError
+from hsd.prompts.chat import Chat
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One row as token ids: what the model reads, and what it is to say, stop token included."""
+
+    id: str
+    prompt: list[int]
+    answer: list[int]
+    shortened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of a turn's words in a chat template."""
+
+    turn: str
+
+    @property
+    def mark(self) -> str:
+        """Stands in for the words while the chat template is rendered."""
+        return f"HSDSLOT{self.turn.upper()}HERE"
+
+
+SYSTEM, USER, ANSWER = Slot("system"), Slot("user"), Slot("answer")
+
+Part = int | str | Slot
+"""A control token, plain text of the template, or the place of a turn's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A chat template with its words taken out."""
+
+    prompt: tuple[Part, ...]
+    opening: tuple[Part, ...]
+    """What an answer starts with before its words: a channel, an empty thinking block."""
+    stop: int
+
+
+class Renderer:
+    """Renders chats for one tokenizer.
+
+    `tokenizer` is a Hugging Face fast tokenizer with a chat template; `chat_kwargs` go to that
+    template. Raises ModelError when the template cannot be taken apart safely.
+    """
+
+    def __init__(self, tokenizer: Any, chat_kwargs: Mapping[str, Any]) -> None:
+        self._tokenizer = tokenizer
+        self._chat_kwargs = dict(chat_kwargs)
+        backend = json.loads(tokenizer.backend_tokenizer.to_str())
+        # Some vocabularies add runs of spaces as tokens; those control nothing and stay.
+        blank = [t for t in backend["added_tokens"] if t["content"].isspace()]
+        control = [t for t in backend["added_tokens"] if not t["content"].isspace()]
+        self._control = {t["content"]: int(t["id"]) for t in control}
+        self._plain = type(tokenizer.backend_tokenizer).from_str(
+            json.dumps(backend | {"added_tokens": blank, "truncation": None, "padding": None})
+        )
+        self._encode_text = lru_cache(1024)(self._encode_uncached)
+        self._forms: dict[bool, Form] = {}
+
+    def encode(self, chat: Chat, max_length: int | None = None, *, shorten: bool = True) -> Encoded:
+        """Return the ids of a chat. A chat without an answer gets an empty `answer`.
+
+        When prompt and answer are longer than `max_length` tokens, the post loses its end.
+        Raises DataError when that is not wanted, not possible, or would leave no post.
+        """
+        form = self.form(has_system=bool(chat.system))
+        answer = self._answer(form, chat)
+        prompt = self._fill(form.prompt, chat)
+        limit = (max_length or len(prompt) + len(answer)) - len(answer)
+        if len(prompt) <= limit:
+            return Encoded(chat.id, prompt, answer)
+        if not shorten or chat.post is None:
+            raise DataError(
+                f"row {chat.id}: {len(prompt) + len(answer)} tokens are more than max_length "
+                f"{max_length}. Raise max_length or set overflow to truncate_post."
+            )
+        return Encoded(chat.id, self._shortened(form, chat, limit), answer, shortened=True)
+
+    def opening(self, *, has_system: bool) -> list[int]:
+        """Return the ids an answer starts with before its words; empty for most families."""
+        return self._fill(
+            self.form(has_system=has_system).opening, Chat(id="", system="", before="")
+        )
+
+    def stop_ids(self) -> tuple[int, ...]:
+        """Return the ids that end an answer; the first is the one that is trained."""
+        stop = self.form(has_system=False).stop
+        eos = self._tokenizer.eos_token_id
+        return (stop,) if eos in (None, stop) else (stop, eos)
+
+    def form(self, *, has_system: bool) -> Form:
+        """Return the chat template taken apart, with or without a system turn."""
+        if has_system not in self._forms:
+            self._forms[has_system] = self._take_apart(has_system)
+        return self._forms[has_system]
+
+    def _take_apart(self, has_system: bool) -> Form:
+        full = self._render(has_system, answered=True)
+        head, mark, tail = full.partition(ANSWER.mark)
+        if not mark or ANSWER.mark in tail:
+            raise ModelError("the base's chat template does not show an assistant turn as it is.")
+        asked = self._render(has_system, answered=False)
+        # A template whose generation prompt is not what stands before a real answer would be
+        # trained on one prompt and evaluated on another: then the real answer's head counts.
+        prompt = asked if head.startswith(asked) else head
+        stops = [part for part in self._parts(tail) if isinstance(part, int)]
+        stop = stops[0] if stops else self._tokenizer.eos_token_id
+        if stop is None:
+            raise ModelError("neither chat template nor tokenizer says how an answer ends.")
+        form = Form(self._parts(prompt), self._parts(head[len(prompt) :]), stop)
+        self._check(form, full, has_system)
+        return form
+
+    def _render(self, has_system: bool, answered: bool) -> str:
+        system, user = SYSTEM.mark, USER.mark
+        turns = [{"role": "system", "content": system}] if has_system else []
+        turns.append({"role": "user", "content": user})
+        if answered:
+            turns.append({"role": "assistant", "content": ANSWER.mark})
+        try:
+            return self._apply(turns, answered)
+        except TemplateError:
+            if not has_system:
+                raise
+        # Some families know no system turn; their users put its words at the start of the user's.
+        return self._apply(
+            [{"role": "user", "content": f"{system}\n\n{user}"}, *turns[2:]], answered
+        )
+
+    def _apply(self, turns: Sequence[Mapping[str, str]], answered: bool) -> str:
+        rendered: str = self._tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=not answered, **self._chat_kwargs
+        )
+        return rendered
+
+    def _parts(self, rendered: str) -> tuple[Part, ...]:
+        known: dict[str, Part] = {slot.mark: slot for slot in (SYSTEM, USER, ANSWER)}
+        known |= self._control
+        names = sorted(known, key=len, reverse=True)
+        pieces = re.split("(" + "|".join(map(re.escape, names)) + ")", rendered)
+        return tuple(known.get(piece, piece) for piece in pieces if piece)
+
+    def _check(self, form: Form, full: str, has_system: bool) -> None:
+        """Taken apart and whole must give the same ids, or the base would see odd tokens."""
+        slots = [part for part in form.prompt if isinstance(part, Slot)]
+        if slots != ([SYSTEM, USER] if has_system else [USER]):
+            raise ModelError(f"the base's chat template shows the turns {[s.turn for s in slots]}.")
+        words = {"system": "Say yes.", "user": "Post: a b", "answer": '{"classification": "hate"}'}
+        chat = Chat(id="", system=words["system"], before=words["user"], answer=words["answer"])
+        ours = [*self._fill(form.prompt, chat), *self._answer(form, chat)]
+        for slot in (SYSTEM, USER, ANSWER):
+            full = full.replace(slot.mark, words[slot.turn])
+        whole = self._tokenizer.encode(full, add_special_tokens=False)
+        if whole[: len(ours)] != ours and whole + [form.stop] != ours:
+            raise ModelError(
+                "the base's tokenizer gives other tokens for a whole chat than for its parts, so "
+                "posts cannot be kept from posing as control tokens; hsd cannot use this base."
+            )
+
+    def _answer(self, form: Form, chat: Chat) -> list[int]:
+        if chat.answer is None:
+            return []
+        return [*self._fill((*form.opening, ANSWER), chat), form.stop]
+
+    def _fill(self, parts: Iterable[Part], chat: Chat) -> list[int]:
+        words = {SYSTEM: chat.system, USER: chat.user, ANSWER: chat.answer or ""}
+        ids: list[int] = []
+        text = ""
+        for part in parts:
+            if isinstance(part, int):
+                ids += (*self._encode_text(text), part)
+                text = ""
+            else:
+                text += words[part] if isinstance(part, Slot) else part
+        return [*ids, *self._encode_text(text)]
+
+    def _encode_uncached(self, text: str) -> tuple[int, ...]:
+        ids = self._plain.encode(text, add_special_tokens=False).ids if text else ()
+        return tuple(ids)
+
+    def _shortened(self, form: Form, chat: Chat, limit: int) -> list[int]:
+        """Return the longest prompt of at most `limit` tokens, cut at the end of the post."""
+        post = chat.post or ""
+        ends = [end for _, end in self._plain.encode(post, add_special_tokens=False).offsets]
+        keep = len(ends) + limit - len(self._fill(form.prompt, chat))
+        while keep > 0:
+            prompt = self._fill(form.prompt, replace(chat, post=post[: ends[keep - 1]].rstrip()))
+            if len(prompt) <= limit:
+                return prompt
+            keep -= len(prompt) - limit
+        raise DataError(
+            f"row {chat.id}: the prompt without the post is longer than max_length allows; "
+            "raise max_length or take a shorter strategy."
+        )

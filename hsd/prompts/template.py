@@ -1,0 +1,123 @@
+"""Template files: the words of a prompt, and the strategies that ask with them."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from string import Formatter
+
+from pydantic import Field, PositiveInt, ValidationError, field_validator
+
+from hsd.config.strict import Strict
+from hsd.errors import ConfigError, did_you_mean
+
+SHIPPED = Path(str(files("hsd.prompts"))) / "templates"
+
+IGNORED_PARAMETERS = frozenset(
+    {"temperature", "top_p", "frequency_penalty", "presence_penalty", "response_format"}
+)
+"""Settings of chat APIs in older template files. Sampling is asked for on the command line."""
+
+
+class Parameters(Strict):
+    """What a strategy asks of the answer."""
+
+    max_new_tokens: PositiveInt | None = Field(default=None, alias="max_tokens")
+    """Longest answer; None takes the evaluation's own limit."""
+    rationale: bool = False
+    """The answer carries a short reason after the classification."""
+    reasoning_effort: str | None = None
+    """Passed to chat templates that know it (gpt-oss: low, medium, high)."""
+
+
+class Strategy(Strict):
+    """One way to ask: a system prompt and a user turn that ends with the post."""
+
+    name: str
+    """How the strategy is shown to people."""
+    description: str = ""
+    """When to use it."""
+    system_prompt: str = ""
+    """The system turn; empty leaves it out."""
+    user_template: str
+    """A str.format template whose one field is `{text}`."""
+    parameters: Parameters = Parameters()
+    """What it asks of the answer."""
+
+    @field_validator("user_template")
+    @classmethod
+    def _one_text_field(cls, value: str) -> str:
+        try:
+            fields = [part[1:] for part in Formatter().parse(value) if part[1] is not None]
+        except ValueError as error:
+            raise ValueError(
+                f"not a format template ({error}); write literal braces twice"
+            ) from None
+        if fields != [("text", "", None)]:
+            shown = ", ".join("{" + str(name) + "}" for name, *_ in fields) or "none"
+            raise ValueError(f"needs the field {{text}} exactly once, and no other; it has {shown}")
+        return value
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _without_api_settings(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {k: v for k, v in value.items() if k not in IGNORED_PARAMETERS}
+        return value
+
+    @property
+    def around_post(self) -> tuple[str, str]:
+        """The words of the user turn before the post and after it."""
+        before, _, after = self.user_template.format(text="\0").partition("\0")
+        return before, after
+
+
+class Template(Strict):
+    """All strategies of one template file."""
+
+    name: str
+    """The file's name under `templates/`, or its path."""
+    strategies: dict[str, Strategy]
+    """Strategies by the name that `--strategy` takes."""
+
+    def strategy(self, name: str | None = None) -> Strategy:
+        """Return the named strategy, or the first one. Raises ConfigError with near names."""
+        if name is None:
+            return next(iter(self.strategies.values()))
+        if name not in self.strategies:
+            hint = did_you_mean(name, self.strategies)
+            raise ConfigError(f"template {self.name}: unknown strategy '{name}'.{hint}")
+        return self.strategies[name]
+
+
+def shipped_templates() -> list[str]:
+    """Return the names of the templates that come with hsd, as `--prompt_template` takes them."""
+    return sorted(str(p.relative_to(SHIPPED).with_suffix("")) for p in SHIPPED.rglob("*.json"))
+
+
+def load_template(name_or_path: str) -> Template:
+    """Return a shipped template (with or without `.json`) or one from a path.
+
+    Raises ConfigError for an unknown name, broken JSON, an unknown key or no strategies.
+    """
+    path = _find(name_or_path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}:{error.lineno}: not JSON ({error.msg}).") from None
+    if not isinstance(content, dict) or not content.get("strategies"):
+        raise ConfigError(f'{path}: expected {{"strategies": {{NAME: {{...}}}}}} with one or more.')
+    try:
+        return Template(name=name_or_path.removesuffix(".json"), strategies=content["strategies"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: {where}: {first['msg']}.") from None
+
+
+def _find(name_or_path: str) -> Path:
+    shipped = SHIPPED / f"{name_or_path.removesuffix('.json')}.json"
+    for path in (shipped, Path(name_or_path)):
+        if path.is_file():
+            return path
+    hint = did_you_mean(name_or_path, shipped_templates())
+    raise ConfigError(f"prompt template '{name_or_path}': no such template or file.{hint}")

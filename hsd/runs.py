@@ -1,0 +1,215 @@
+"""A run's folder: the only database, and the only interface between the phases.
+
+Everything is written to a temporary name, fsynced and renamed, so a file is whole or absent.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+from hsd.errors import PreflightError, did_you_mean
+
+MANIFEST = "manifest.json"
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy")
+
+
+@contextmanager
+def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Yield a file that becomes `path` when the block ends well, and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoding = None if "b" in mode else "utf-8"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(
+            handle, mode, encoding=encoding, newline=None if encoding is None else ""
+        ) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a whole text file, or nothing."""
+    with atomic_file(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that a person can read, whole or not at all."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line, the whole file or nothing."""
+    with atomic_file(path) as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_json(path: Path) -> Any:
+    """Return the parsed file. Raises PreflightError when it is absent or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PreflightError(f"{path}: no such file; is {path.parent} a finished run?") from None
+    except json.JSONDecodeError as error:
+        raise PreflightError(f"{path}:{error.lineno}: not JSON ({error.msg}).") from None
+
+
+def sha256_text(text: str) -> str:
+    """Return the hex digest of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Return the digest of a JSON value; the order of keys does not matter."""
+    return sha256_text(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str))
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Return one line for each leaf that differs: `training.batch_size: 4 -> 8`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = sorted(old.keys() | new.keys())
+        parts = (differences(old.get(k), new.get(k), f"{path}.{k}".lstrip(".")) for k in keys)
+        return [line for part in parts for line in part]
+    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Make `folder` the home of the run that `identity` describes, or check that it is.
+
+    Raises PreflightError, saying which parts differ, when the folder belongs to another run,
+    and when it holds other people's files.
+    """
+    file = folder / "identity.json"
+    if file.exists():
+        lines = differences(read_json(file), json.loads(json.dumps(identity, default=str)))
+        if lines:
+            raise PreflightError(
+                f"{folder} belongs to another run; differs in {'; '.join(lines)}. "
+                "Choose another output_dir, or the settings it was started with."
+            )
+        return
+    if folder.is_file():
+        raise PreflightError(f"{folder} is a file; output_dir must be a folder.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise PreflightError(f"{folder} is not empty and not a run of hsd; choose another folder.")
+    try:
+        write_json(file, identity)
+    except OSError as error:
+        raise PreflightError(f"{folder}: cannot be written ({error.strerror}).") from None
+
+
+def update_manifest(folder: Path, **parts: Any) -> dict[str, Any]:
+    """Merge `parts` into the run's manifest.json and return the whole."""
+    path = folder / MANIFEST
+    manifest: dict[str, Any] = read_json(path) if path.exists() else {}
+    manifest.update(parts)
+    write_json(path, manifest)
+    return manifest
+
+
+def provenance() -> dict[str, Any]:
+    """Return what is needed to repeat a run: command, code, packages, host, SLURM job, image."""
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": {name: version for name in ("hsd", *PACKAGES) if (version := _version(name))},
+        "git": _git(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "slurm_job": {k: v for k, v in os.environ.items() if k in _SLURM},
+        "image_digest": os.environ.get("HSD_IMAGE_DIGEST"),
+    }
+
+
+def require_space(folder: Path, needed_gb: float, what: str) -> None:
+    """Raise PreflightError when the disk under `folder` has less than `needed_gb` free."""
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free_gb = shutil.disk_usage(existing).free / 1e9
+    if free_gb < needed_gb:
+        raise PreflightError(
+            f"{existing}: {free_gb:.2f} GB free, but {what} needs {needed_gb:.2f} GB; "
+            "free some space or choose another folder."
+        )
+
+
+def require_folder(folder: Path, what: str) -> Path:
+    """Return `folder`; raise PreflightError with near names when it does not exist."""
+    if folder.is_dir():
+        return folder
+    siblings = [p.name for p in folder.absolute().parent.glob("*") if p.is_dir()]
+    raise PreflightError(f"{what} {folder}: no such folder.{did_you_mean(folder.name, siblings)}")
+
+
+_SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; some shared file systems refuse, and that is fine."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Return commit and dirty flag of the code that runs; None outside a checkout."""
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+    ]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": said.removesuffix("-dirty"), "dirty": said.endswith("-dirty")}
