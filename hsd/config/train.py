@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from hsd.config.model import ModelConfig
-from hsd.config.strict import Strict
+from hsd.config.strict import Folder, Strict, Text
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Names = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
 class LoraConfig(Strict):
@@ -20,16 +21,16 @@ class LoraConfig(Strict):
     """The update is scaled by alpha / rank, so alpha == rank means a scale of 1."""
     dropout: Share = 0.05
     """Share of the adapter's inputs zeroed at each training step."""
-    target_modules: tuple[str, ...] | Literal["all-linear"] = ("q_proj", "v_proj")
+    target_modules: Names | Literal["all-linear"] = ("q_proj", "v_proj")
     """Names of the linear layers that get an adapter; `all-linear` is every one but the head."""
 
 
 class DataConfig(Strict):
     """Which rows are learned from and which are watched meanwhile."""
 
-    train_file: str = "data/train.jsonl"
+    train_file: Text = "data/train.jsonl"
     """JSONL/CSV of posts, chat JSONL written by `hsd prepare`, or `embedded`."""
-    validation_file: str | None = None
+    validation_file: Text | None = None
     """The same kinds; None trains without validation. `embedded` for the embedded rows."""
     max_train_rows: PositiveInt | None = None
     """Take a seeded, label-balanced sample of this many rows; None takes all."""
@@ -45,9 +46,9 @@ class DataConfig(Strict):
 class PromptConfig(Strict):
     """How the model is asked; saved with the adapter as prompt.json."""
 
-    template: str = "combined/combined_gptoss_v1"
+    template: Text = "combined/combined_gptoss_v1"
     """Name of a shipped template file, or a path to one."""
-    strategy: str = "combined_focused"
+    strategy: Text = "combined_focused"
     """Name of a strategy in that file."""
 
 
@@ -111,5 +112,5 @@ class TrainConfig(Strict):
     """None never stops early."""
     seed: NonNegativeInt = 42
     """Sets the adapter's first values, the order of the rows and dropout."""
-    output_dir: Path = Path("runs/train")
+    output_dir: Folder = Path("runs/train")
     """The run's folder: the same folder is the same run and resumes."""

@@ -1,9 +1,11 @@
 """LoRA adapters: made, saved, and loaded so that a wrong or empty one is an error."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -44,6 +46,7 @@ def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
     """
     targets = settings.target_modules
     _require_targets(base, targets)
+    base.model.name_or_path = base.source.name  # what peft records, not where the files lie
     set_seed(seed)
     config = LoraConfig(
         r=settings.rank,
@@ -76,9 +79,10 @@ def load_adapter(base: Base, folder: Path, *, trainable: bool = False) -> PeftMo
     _require_same_base(base, folder)
     config = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = not trainable
+    base.model.name_or_path = config.base_model_name_or_path
     _require_targets(base, config.target_modules)
     model = get_peft_model(base.model, config)
-    _fill(model, folder)
+    fill_adapter(model, folder)
     _require_effect(model, base, folder)
     return model.eval()
 
@@ -143,8 +147,31 @@ def _require_same_base(base: Base, folder: Path) -> None:
         )
 
 
-def _fill(model: PeftModel, folder: Path) -> None:
-    """Load the weights; every one the adapter has must be in the file, and no other."""
+def write_adapter(model: PeftModel, folder: Path) -> None:
+    """Write adapter_model.safetensors and adapter_config.json into a folder."""
+    # "auto" would ask the hub for the base's config to see whether the vocabulary grew.
+    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's card is an empty form
+
+
+def export_adapter(model: PeftModel, folder: Path) -> None:
+    """Write the adapter's two files into a folder, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".adapter-") as temporary:
+        write_adapter(model, Path(temporary))
+        move_adapter(Path(temporary), folder)
+
+
+def move_adapter(source: Path, target: Path) -> None:
+    """Put an adapter's files into a folder by renaming copies, weights last."""
+    for name in (CONFIG, WEIGHTS):
+        copy = target / f".{name}.new"
+        shutil.copyfile(source / name, copy)
+        copy.replace(target / name)
+
+
+def fill_adapter(model: PeftModel, folder: Path) -> None:
+    """Load an adapter's weights; every one the model has must be in the file, and no other."""
     try:
         weights = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:

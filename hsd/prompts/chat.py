@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hsd.data.example import Label
-from hsd.errors import DataError
 from hsd.prompts.template import Strategy
 
 Message = dict[str, str]
@@ -72,11 +71,8 @@ def chat_of_messages(
 ) -> Chat:
     """Return the chat of a training row; `strategy` tells where in it the post stands.
 
-    Raises DataError unless the turns are an optional system, one user and one assistant turn.
+    The turns are an optional system, one user and one assistant turn (`load_chat` sees to it).
     """
-    roles = [message["role"] for message in messages]
-    if roles not in (["system", "user", "assistant"], ["user", "assistant"]):
-        raise DataError(f"row {id}: turns are {roles}; expected [system,] user, assistant.")
     turns = {message["role"]: message["content"] for message in messages}
     before, post, after = _around_post(turns["user"], strategy)
     return Chat(

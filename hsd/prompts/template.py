@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Formatter
 
-from pydantic import Field, PositiveInt, ValidationError, field_validator
+from pydantic import ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from hsd.config.strict import Strict
 from hsd.errors import ConfigError, did_you_mean
@@ -21,8 +21,10 @@ IGNORED_PARAMETERS = frozenset(
 class Parameters(Strict):
     """What a strategy asks of the answer."""
 
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
     max_new_tokens: PositiveInt | None = Field(default=None, alias="max_tokens")
-    """Longest answer; None takes the evaluation's own limit."""
+    """Longest answer; None takes the evaluation's own limit. Older files call it max_tokens."""
     rationale: bool = False
     """The answer carries a short reason after the classification."""
     reasoning_effort: str | None = None

@@ -1,0 +1,80 @@
+"""Walk a config's typed fields by path, and say in words what a field takes."""
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from hsd.config.settings import FieldPath
+
+
+def section_at(model: type[BaseModel], path: FieldPath) -> type[BaseModel] | None:
+    """Return the section that `path` leads to; None where there is a plain field or nothing."""
+    section: type[BaseModel] | None = model
+    for name in path:
+        field = section.model_fields.get(name) if section else None
+        section = _section(field.annotation) if field else None
+    return section
+
+
+def field_at(model: type[BaseModel], path: FieldPath) -> FieldInfo | None:
+    """Return the field at `path`, or None."""
+    section = section_at(model, path[:-1])
+    return section.model_fields.get(path[-1]) if section and path else None
+
+
+def leaf_paths(model: type[BaseModel], above: FieldPath = ()) -> list[FieldPath]:
+    """Return the paths of all plain fields, in the order of the config."""
+    paths: list[FieldPath] = []
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        paths += leaf_paths(section, (*above, name)) if section else [(*above, name)]
+    return paths
+
+
+def expected(field: FieldInfo) -> str:
+    """Return what the field takes: `a whole number greater than 0 or null`."""
+    section = _section(field.annotation)
+    if section:
+        return f"a section with {', '.join(sorted(section.model_fields))}"
+    return _words(TypeAdapter[Any](field.rebuild_annotation()).json_schema())
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None
+
+
+def _words(schema: dict[str, Any]) -> str:
+    """Say a JSON schema in words."""
+    if "anyOf" in schema:
+        return " or ".join(_words(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return "one of " + ", ".join(repr(choice) for choice in schema["enum"])
+    if "const" in schema:
+        return repr(schema["const"])
+    if schema.get("type") == "array":
+        return "a list of texts" if not schema.get("minItems") else "a list of at least one text"
+    words = _TYPES[schema.get("format") or schema["type"]]
+    if schema.get("minLength"):
+        words = words.replace("a text", "a non-empty text")
+    bounds = [f"{said} {schema[key]:g}" for key, said in _BOUNDS.items() if key in schema]
+    return f"{words} {' and '.join(bounds)}".rstrip()
+
+
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "a text",
+    "path": "a path",
+    "null": "null",
+}
+_BOUNDS = {
+    "minimum": "of at least",
+    "exclusiveMinimum": "greater than",
+    "maximum": "of at most",
+    "exclusiveMaximum": "less than",
+}

@@ -1,0 +1,131 @@
+"""When a run validates, saves, stops and what it writes of itself."""
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from hsd.config.train import EarlyStoppingConfig
+from hsd.model.adapter import export_adapter
+from hsd.progress import Progress
+from hsd.runs import write_jsonl
+from hsd.training.early_stopping import best_step, should_stop
+from hsd.training.history import METRICS
+from hsd.training.schedule import Schedule, patience_steps
+from hsd.training.signals import StopRequest
+from hsd.training.trainer import HsdTrainer
+
+log = logging.getLogger(__name__)
+
+BEST = "best"
+"""Folder of the adapter with the lowest validation loss so far."""
+
+
+class Flow(TrainerCallback):
+    """Validates and saves by the schedule, keeps the best adapter, stops early or on request.
+
+    Nothing of this is remembered here: all of it follows from the Trainer's own log, which its
+    checkpoints carry, so that a resumed run decides as the uninterrupted one.
+    """
+
+    def __init__(
+        self,
+        trainer: HsdTrainer,
+        schedule: Schedule,
+        stopping: EarlyStoppingConfig | None,
+        request: StopRequest,
+        log_every: int,
+    ) -> None:
+        self.trainer, self.schedule, self.stopping = trainer, schedule, stopping
+        self.request, self.log_every = request, log_every
+        self.stopped_by_request = False
+        self.stopped_early = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Decide what follows this optimiser step."""
+        step, last = state.global_step, state.global_step == self.schedule.total_steps
+        control.should_log = step % self.log_every == 0 or last or step == 1
+        control.should_evaluate = self.schedule.evaluates_at(step)
+        control.should_save = self.schedule.saves_at(step)
+        if not last and self._asked_to_stop():
+            self.stopped_by_request = True
+            control.should_save = control.should_training_stop = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Keep the adapter when it is the best yet; stop when patience is over."""
+        done = evaluations(state.log_history)
+        delta = self.stopping.min_delta if self.stopping else 0.0
+        if state.is_world_process_zero and best_step(done, delta) == state.global_step:
+            model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+            export_adapter(model, Path(args.output_dir) / BEST)
+        if self.stopping and should_stop(
+            done, patience_steps(self.stopping, self.schedule), self.stopping.min_delta
+        ):
+            self.stopped_early = True
+            control.should_training_stop = control.should_save = True
+
+    def _asked_to_stop(self) -> bool:
+        """Whether any rank was asked: without agreement ranks would save at different steps."""
+        flag = torch.tensor(float(self.request.signal is not None), device=self.trainer.args.device)
+        return bool(self.trainer.accelerator.reduce(flag, "sum") > 0)
+
+
+class MetricsLog(TrainerCallback):
+    """Writes metrics.jsonl and training.log lines, and reports progress."""
+
+    def __init__(self, trainer: HsdTrainer, schedule: Schedule, progress: Progress) -> None:
+        self.trainer, self.schedule, self.progress = trainer, schedule, progress
+        self._tokens, self._time = 0, time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Drop what an interrupted run logged after the checkpoint that goes on now."""
+        if state.is_world_process_zero:
+            kept = [row for row in _rows(self._file(args)) if row["step"] <= state.global_step]
+            write_jsonl(self._file(args), kept)
+        self._time = time.monotonic()
+        self.progress(state.global_step, self.schedule.total_steps, "training")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Report the step."""
+        self.progress(state.global_step, self.schedule.total_steps, "training")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Append one row; training rows get their speed in tokens a second over all ranks."""
+        if not state.is_world_process_zero or "train_runtime" in logs:
+            return
+        row = {"step": state.global_step, **logs}
+        if "loss" in logs:
+            row["tokens_per_second"] = round(self._speed(), 1)
+        with self._file(args).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        log.info(" ".join(f"{name} {value:.6g}" for name, value in row.items()))
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leave the time of the validation out of the speed."""
+        self._speed()
+
+    def _speed(self) -> float:
+        tokens, at = self.trainer.tokens_seen, time.monotonic()
+        speed = (tokens - self._tokens) / max(at - self._time, 1e-9)
+        self._tokens, self._time = tokens, at
+        return speed * float(self.trainer.accelerator.num_processes)
+
+    def _file(self, args: Any) -> Path:
+        return Path(args.output_dir) / METRICS
+
+
+def evaluations(history: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Return step and validation loss of each evaluation in a Trainer's log."""
+    return [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a log that a kill may have cut."""
+    if not file.exists():
+        return []
+    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,191 @@
+"""transformers' Trainer with hsd's loss, order, validation and refusals; the loop is its own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import Trainer, TrainingArguments
+
+from hsd.errors import TrainingError
+from hsd.model.adapter import fill_adapter, write_adapter
+from hsd.prompts.render import Encoded
+from hsd.training.batches import IGNORED, Collator, Rows, StepSampler
+from hsd.training.checkpoints import mark_complete
+from hsd.training.schedule import Schedule
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Sums over rows: token losses, learned tokens, rows, rows whose label token was on top."""
+
+    loss: float
+    tokens: float
+    rows: float
+    right: float
+
+
+class HsdTrainer(Trainer):
+    """Learns the answers of encoded rows.
+
+    The loss is the mean over the learned tokens of the whole optimiser step, on all ranks.
+    `label_position` is the place in an answer of the token that tells hate from normal.
+    """
+
+    def __init__(
+        self,
+        args: TrainingArguments,
+        model: Any,
+        train_rows: Sequence[Encoded],
+        validation_rows: Sequence[Encoded],
+        schedule: Schedule,
+        pad_id: int,
+        label_position: int,
+        on_validation: Callable[[int, int], None],
+    ) -> None:
+        self.rows = train_rows
+        self.validation_rows = validation_rows
+        self.schedule = schedule
+        self.label_position = label_position
+        self.on_validation = on_validation
+        self.tokens_seen = 0
+        self._step_rows: list[str] = []
+        super().__init__(
+            model=model, args=args, train_dataset=Rows(train_rows), data_collator=Collator(pad_id)
+        )
+        # Our loss is already divided by the step's tokens; without this it is divided again.
+        self.model_accepts_loss_kwargs = True
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
+        lengths = [len(row.prompt) + len(row.answer) for row in self.rows]
+        per_epoch, seed = self.schedule.steps_per_epoch, self.args.seed
+        return StepSampler(
+            lengths,
+            self.schedule.rows_per_step,
+            seed,
+            epoch=lambda: self.state.global_step // per_epoch,
+        )
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Tensors,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Return the batch's share of the step's token-mean loss.
+
+        Logits are made for the answer's columns only: with a vocabulary of 201,088 the rest
+        would be most of the memory.
+        """
+        index = inputs.pop("row_index")
+        self._step_rows += [self.rows[i].id for i in index.tolist()]
+        self.tokens_seen += int(inputs["attention_mask"].sum())
+        logits, targets = answer_logits(model, inputs)
+        total = cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        items = num_items_in_batch if num_items_in_batch is not None else (targets != IGNORED).sum()
+        # DDP averages gradients over ranks, and `items` counts the tokens of all of them.
+        loss = total / items * self.accelerator.num_processes
+        return (loss, logits) if return_outputs else loss
+
+    def training_step(self, model: Any, inputs: Tensors, num_items_in_batch: Any = None) -> Any:
+        """Return the loss of one batch. Raises TrainingError when it is not a number."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not torch.isfinite(loss):
+            raise self._not_a_number("loss", float(loss))
+        return loss
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        if not torch.isfinite(torch.as_tensor(norm)):
+            raise self._not_a_number("gradient norm", float(norm))
+        self._step_rows.clear()
+        return norm
+
+    def _not_a_number(self, what: str, value: float) -> TrainingError:
+        shown = ", ".join(self._step_rows[:8])
+        more = f" and {len(self._step_rows) - 8} more" if len(self._step_rows) > 8 else ""
+        return TrainingError(
+            f"step {self.state.global_step + 1}: the {what} is {value}; the step was not taken. "
+            f"Rows of the step so far: {shown}{more}. The checkpoints before it are good; try a "
+            "lower training.learning_rate."
+        )
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Return eval_loss (token mean) and eval_label_accuracy over the validation rows.
+
+        Each row is judged once, on one rank; padding a last batch with repeated rows, as the
+        Trainer does, would shift the mean.
+        """
+        judged = self._judge_own_share()
+        sums = torch.tensor(
+            [judged.loss, judged.tokens, judged.rows, judged.right], dtype=torch.float64
+        ).to(self.args.device)
+        loss, tokens, rows, right = self.accelerator.reduce(sums, "sum").tolist()
+        metrics = {"eval_loss": loss / tokens, "eval_label_accuracy": right / rows}
+        self.log(dict(metrics))
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _judge_own_share(self) -> Judged:
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        own = sorted(self.validation_rows, key=lambda r: len(r.prompt) + len(r.answer))[rank::ranks]
+        size = 4 * self.args.per_device_train_batch_size  # no gradients: four times the rows fit
+        model = self.accelerator.unwrap_model(self.model)
+        model.eval()
+        parts: list[Judged] = []
+        for at in range(0, len(own), size):
+            batch = self.data_collator([(0, row) for row in own[at : at + size]])
+            batch = {k: v.to(self.args.device) for k, v in batch.items() if k != "row_index"}
+            with torch.inference_mode(), self.compute_loss_context_manager():
+                parts.append(judge(*answer_logits(model, batch), self.label_position))
+            self.on_validation(min(at + size, len(own)), len(own))
+        model.train()
+        return Judged(*(sum(getattr(p, f) for p in parts) for f in Judged.__slots__))
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        write_adapter(
+            self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir)
+        )
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        fill_adapter(self.accelerator.unwrap_model(self.model), Path(resume_from_checkpoint))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            step = self.state.global_step
+            mark_complete(Path(self.args.output_dir) / f"checkpoint-{step}", step)
+
+
+def answer_logits(model: Any, inputs: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits (rows, answer, vocab) and targets (rows, answer) of the answer's columns."""
+    labels = inputs["labels"]
+    longest = int((labels != IGNORED).sum(1).max())
+    out = model(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        position_ids=inputs["position_ids"],
+        logits_to_keep=longest + 1,
+        use_cache=False,
+    )
+    return out.logits[:, :-1].float(), labels[:, -longest:]
+
+
+def judge(logits: torch.Tensor, targets: torch.Tensor, label_position: int) -> Judged:
+    """Return the sums of one batch from logits (rows, answer, vocab) and targets (rows, answer)."""
+    loss = cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    learned = targets != IGNORED
+    column = targets.shape[1] - learned.sum(1) + label_position  # answers end in the last column
+    rows = torch.arange(len(targets), device=targets.device)
+    right = logits[rows, column].argmax(-1) == targets[rows, column]
+    return Judged(float(loss), float(learned.sum()), len(targets), float(right.sum()))

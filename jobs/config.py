@@ -1,0 +1,73 @@
+"""`hsd config`: what a preset or file comes to, which presets there are, what may be written."""
+
+import json
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hsd.config import EvalConfig
+from hsd.config.load import preset_names, resolve_train_config, train_schema
+from hsd.config.view import annotated_yaml, differing
+from jobs.entry import run
+from jobs.options import CONTEXT, Command, set_option
+
+
+@click.group(context_settings=CONTEXT)
+def config() -> None:
+    """Show, list and describe configs."""
+
+
+@config.command(
+    cls=Command,
+    examples="""
+    hsd config show high_capacity
+    hsd config show my.toml --set lora.rank=8 --set training.epochs=1
+    hsd config show default --format json > my.json
+    """,
+)
+@click.argument("source", default="default", metavar="[PRESET|FILE]")
+@set_option
+@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml")
+def show(source: str, overrides: tuple[str, ...], form: str) -> None:
+    """Show every field of a resolved config and where it was set; secrets are ***."""
+    resolved = resolve_train_config(source, overrides)
+    if form == "yaml":
+        click.echo(annotated_yaml(resolved), nl=False)
+        return
+    for note in resolved.notes:
+        click.echo(f"Note: {note}", err=True)
+    click.echo(json.dumps(resolved.shown(), indent=2, ensure_ascii=False))
+
+
+@config.command("list", cls=Command, examples="hsd config list")
+def list_presets() -> None:
+    """List the presets: what each is for, and what it changes."""
+    table = Table(header_style="bold")
+    table.add_column("preset", no_wrap=True)
+    table.add_column("what for", max_width=24)
+    table.add_column("not at its default", overflow="fold")
+    for name in preset_names():
+        resolved = resolve_train_config(name)
+        changes = [f"{key}={json.dumps(value)}" for key, value in differing(resolved).items()]
+        table.add_row(name, escape(resolved.config.description), escape("\n".join(changes)))
+    Console().print(table)
+
+
+@config.command(
+    cls=Command,
+    examples="""
+    hsd config schema > train.schema.json
+    hsd config schema evaluate
+    """,
+)
+@click.argument("kind", type=click.Choice(["train", "evaluate"]), default="train")
+def schema(kind: str) -> None:
+    """Print the JSON schema of a training config (default) or an evaluation."""
+    described = train_schema() if kind == "train" else EvalConfig.model_json_schema()
+    click.echo(json.dumps(described, indent=2))
+
+
+if __name__ == "__main__":
+    run(config)

@@ -1,0 +1,53 @@
+"""`hsd convergence`: did a training run converge?"""
+
+import json
+from pathlib import Path
+
+import click
+
+from jobs.entry import run as run_command
+from jobs.options import Command
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd convergence runs/train
+    hsd convergence runs/train/checkpoint-120/trainer_state.json --patience 3 --output_dir curves
+    """,
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--output_dir", type=click.Path(path_type=Path), help="Where the curves go; RUN's own folder."
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    help="Evaluations without a better validation loss; else the run's own early stopping.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def convergence(run: Path, output_dir: Path | None, patience: int | None, as_json: bool) -> None:
+    """Judge the losses of a training RUN and draw its curves (convergence.png and .svg).
+
+    RUN is a folder with metrics.jsonl or trainer_state.json, or one of these files. It says
+    converged, still improving, overfitting, diverged or too short, the numbers behind it, and
+    whether early stopping would have fired.
+    """
+    from rich.console import Console
+
+    from hsd.training.convergence import Patience, verdict_numbers
+    from hsd.training.curves import convergence_report
+    from jobs.tables import verdict_table
+
+    rule = Patience(patience) if patience else None
+    verdict, files = convergence_report(run, output_dir, rule)
+    if as_json:
+        numbers = {**verdict_numbers(verdict), "files": list(map(str, files))}
+        click.echo(json.dumps(numbers, indent=2))
+        return
+    Console().print(verdict_table(verdict))
+    click.echo("\n".join(map(str, files)))
+
+
+if __name__ == "__main__":
+    run_command(convergence)

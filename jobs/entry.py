@@ -1,0 +1,46 @@
+"""Run a command as a program: one line and an exit code for what the user can mend.
+
+Exit codes: 0 done; 2 usage or config, 3 preflight, 10 data, 11 model, 12 training, 13 evaluation
+(hsd/errors.py); 75 stopped on request, the same command goes on; 130 stopped by Ctrl-C.
+"""
+
+import errno
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from hsd.errors import HsdError, PreflightError, Stopped
+from jobs.home import provide_home
+
+_INTERRUPTED = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run(command: click.Command, name: str | None = None) -> NoReturn:
+    """Run `command` on the program's arguments and exit; every `python -m jobs.X` ends here."""
+    for line in provide_home(os.environ, os.getuid()):
+        click.echo(line, err=True)
+    sys.exit(_status(command, name))
+
+
+def _status(command: click.Command, name: str | None) -> int:
+    try:
+        result = command.main(prog_name=name, standalone_mode=False)
+    except HsdError as error:
+        sentence = " ".join(str(error).split())
+        click.echo(sentence if isinstance(error, Stopped) else f"Error: {sentence}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("Stopped.", err=True)
+        return _INTERRUPTED
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        click.echo(f"Error: {error.filename or 'output'}: no space left on this disk.", err=True)
+        return PreflightError.exit_code
+    return result if isinstance(result, int) else 0  # ctx.exit(1) arrives here as 1

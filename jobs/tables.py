@@ -1,0 +1,98 @@
+"""What hsd's numbers look like on a terminal."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from hsd.metrics.comparison import Comparison
+from hsd.metrics.evaluation import Evaluation
+from hsd.metrics.outcomes import Outcomes
+from hsd.metrics.prediction import OUTCOMES
+from hsd.report.comparison import METRIC_HEADER, RATE_HEADER, metric_rows, rate_rows, sentences
+from hsd.report.text import GROUP_HEADER, difference_line, group_rows, headline_rows
+from hsd.report.wording import RATE_LEGEND, percent
+from hsd.training.convergence import Verdict
+
+
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """Return what changed from the reference to the other run: headline, groups, sentences."""
+    title = f"reference: {comparison.reference}\nother: {comparison.other}"
+    first, *others = sentences(comparison)
+    return Group(
+        _table(title, METRIC_HEADER, metric_rows(comparison)),
+        _table("", RATE_HEADER, rate_rows(comparison)),
+        RATE_LEGEND,
+        escape(first),
+        *(f"[bold red]{escape(sentence)}[/]" for sentence in others),
+    )
+
+
+def metrics_table(evaluation: Evaluation, title: str = "") -> RenderableType:
+    """Return one evaluation: headline, error rates by group, replies, largest differences."""
+    return Group(
+        _table(
+            title or evaluation.strategy, ("metric", "value", "95 %"), headline_rows(evaluation)
+        ),
+        _table("", GROUP_HEADER, group_rows(evaluation.groups)),
+        RATE_LEGEND,
+        _replies(evaluation.outcomes),
+        *(escape(difference_line(difference)) for difference in evaluation.differences),
+    )
+
+
+def verdict_table(verdict: Verdict) -> RenderableType:
+    """Return what became of a training run: the verdict and the numbers behind it."""
+    table = _table("", ("", "step", "loss"), _loss_rows(verdict))
+    lines = [
+        f"Judged by the {verdict.judged}." if verdict.judged else "",
+        f"Above its best at the end: {percent(verdict.rise_since_best)}.",
+        f"Fall over the last third: {percent(verdict.fall_last_third)} (below 0 it rose).",
+        f"Last learning rate: {percent(verdict.final_rate_share)} of the highest.",
+        early_stop_line(verdict),
+    ]
+    head = f"[bold]{verdict.status}[/]: {escape(verdict.reason)}"
+    return Group(head, *([table] if verdict.first else []), *filter(None, lines))
+
+
+def early_stop_line(verdict: Verdict) -> str:
+    """Return whether early stopping would have fired; empty when no rule was given."""
+    if verdict.patience is None:
+        return ""
+    rule = f"patience {verdict.patience.amount} {verdict.patience.unit}"
+    if verdict.early_stop is None:
+        return f"Early stopping ({rule}) would not have fired."
+    return f"Early stopping ({rule}) would have fired at step {verdict.early_stop.step}."
+
+
+def _loss_rows(verdict: Verdict) -> list[tuple[str, str, str]]:
+    points = (("first", verdict.first), ("best", verdict.best), ("last", verdict.last))
+    return [(name, str(p.step), f"{p.value:.4g}") for name, p in points if p]
+
+
+def _replies(outcomes: Outcomes) -> str:
+    parts = (f"{o} {percent(outcomes.rate(o))}" for o in OUTCOMES if outcomes.counts[o])
+    return f"Replies: {', '.join(parts)}."
+
+
+def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table whose first column is words and whose others are numbers.
+
+    Names come from data and folders, so every cell is escaped: rich reads [brackets] as markup.
+    """
+    table = Table(
+        title=escape(title) or None,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # the widest table fits 80 columns
+    )
+    for index, name in enumerate(header):
+        words = index == 0 or name == "rate"
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table

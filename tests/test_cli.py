@@ -1,0 +1,219 @@
+"""The click root: instant help, two spellings, one line for an error, a home in containers."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import hsd
+from hsd.errors import DataError, Stopped
+from jobs import home
+from jobs.cli import COMMANDS
+from jobs.cli import hsd as root
+from jobs.entry import run
+from jobs.home import provide_home
+from jobs.options import Command, config_option, set_option, train_config
+
+HEAVY = {"torch", "transformers", "peft", "sklearn", "pandas", "matplotlib", "numpy", "pydantic"}
+UID = os.getuid()
+
+
+def outcome(
+    command: click.Command,
+    *arguments: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> tuple[int, str]:
+    """Run as a program does; return the exit code and what was said on stderr."""
+    monkeypatch.setattr(sys, "argv", ["program", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run(command, "hsd")
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, capsys.readouterr().err
+
+
+def raising(error: BaseException) -> click.Command:
+    @click.command(cls=Command)
+    def command() -> None:
+        raise error
+
+    return command
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom jobs.cli import hsd\n"
+        "hsd.main(['--help'], prog_name='hsd', standalone_mode=False)\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in COMMANDS)
+    assert "click" in done.stderr.split()
+    assert HEAVY.isdisjoint(done.stderr.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_loads_and_its_help_has_examples(name: str) -> None:
+    command = root.get_command(click.Context(root), name)
+    assert command is not None
+    leaves = list(command.commands.values()) if isinstance(command, click.Group) else [command]
+    assert leaves
+    for leaf in leaves:
+        assert isinstance(leaf, Command)
+        assert leaf.examples
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(root, ["--version"]).output == f"hsd, version {hsd.__version__}\n"
+
+
+def test_an_unknown_command_is_answered_with_the_nearest() -> None:
+    result = CliRunner().invoke(root, ["trian"])
+    assert result.exit_code == 2
+    assert "No such command 'trian'. Did you mean 'train'?" in result.output
+
+
+@pytest.mark.parametrize("spelling", ["--data_file", "--data-file"])
+def test_an_option_has_two_spellings(spelling: str) -> None:
+    @click.command(cls=Command)
+    @click.option("--data_file")
+    def command(data_file: str) -> None:
+        click.echo(data_file)
+
+    assert CliRunner().invoke(command, [spelling, "a-b_c"]).output == "a-b_c\n"
+
+
+@pytest.mark.parametrize("spelling", ["--config", "--config_file", "--config-file"])
+def test_config_and_set_reach_the_loader_and_notes_reach_the_user(
+    spelling: str, tmp_path: Path
+) -> None:
+    @click.command(cls=Command)
+    @config_option
+    @set_option
+    def command(source: str, overrides: tuple[str, ...]) -> None:
+        click.echo(train_config(source, overrides).lora)
+
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps({"lora_r": 4, "bf16": True}))
+    result = CliRunner().invoke(command, [spelling, str(old), "--set", "lora.alpha=2"])
+    assert result.stdout.startswith("rank=4 alpha=2 ")
+    assert result.stderr.startswith(f"Note: {old}: bf16 is ignored: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (DataError("a.jsonl:3: no text.\nSecond line."), 10, "Error: a.jsonl:3: no text. Second"),
+        (Stopped("Stopped at step 3; the same command goes on."), 75, "Stopped at step 3;"),
+        (KeyboardInterrupt(), 130, "\nStopped.\n"),
+        (OSError(errno.ENOSPC, "full", "x.bin"), 3, "Error: x.bin: no space left on this disk."),
+        (click.UsageError("no"), 2, "Usage: hsd"),
+    ],
+)
+def test_what_the_user_can_mend_ends_in_a_line_and_a_code(
+    error: BaseException,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ended, stderr = outcome(raising(error), monkeypatch=monkeypatch, capsys=capsys)
+    assert ended == code
+    assert stderr.startswith(said)
+    assert "Traceback" not in stderr
+
+
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(ZeroDivisionError):
+        run(raising(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_command_may_choose_its_exit_code(
+    code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command(cls=Command)
+    @click.pass_context
+    def command(ctx: click.Context) -> None:
+        ctx.exit(code)
+
+    assert outcome(command, monkeypatch=monkeypatch, capsys=capsys) == (code, "")
+
+
+def test_a_wrong_preset_is_one_line_and_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = outcome(
+        root, "config", "show", "qick_test", monkeypatch=monkeypatch, capsys=capsys
+    )
+    assert code == 2
+    assert said.startswith("Error: unknown preset 'qick_test'. Did you mean 'quick_test'?")
+    assert said.count("\n") == 1
+
+
+# hsd config
+
+
+def test_config_show_json_can_be_used_as_a_file(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(root, ["config", "show", "quick_test", "--format", "json"]).stdout
+    (tmp_path / "mine.json").write_text(shown)
+    again = CliRunner().invoke(
+        root, ["config", "show", str(tmp_path / "mine.json"), "--format", "json"]
+    )
+    assert again.stdout == shown
+    assert json.loads(shown)["lora"]["rank"] == 8
+
+
+def test_config_list_names_every_preset_and_what_it_changes() -> None:
+    listed = CliRunner().invoke(root, ["config", "list"]).stdout
+    assert "high_capacity" in listed
+    assert "lora.rank=64" in listed
+
+
+@pytest.mark.parametrize(("kind", "field"), [("train", "lora"), ("evaluate", "data_file")])
+def test_config_schema_is_json(kind: str, field: str) -> None:
+    printed = CliRunner().invoke(root, ["config", "schema", kind]).stdout
+    assert field in json.loads(printed)["properties"]
+
+
+# A container started with `--user N`
+
+
+def test_a_home_and_a_name_are_provided_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(home.os, "access", lambda *_: False)  # root may write to /, user N not
+    monkeypatch.setattr(home, "_account", lambda _: None)
+    environ = {"HOME": "/"}
+    lines = provide_home(environ, UID)
+    folder = str(tmp_path / f"hsd-home-{UID}")
+    assert environ == {"HOME": folder, "USER": f"user{UID}", "LOGNAME": f"user{UID}"}
+    assert lines[0].startswith(f"hsd: HOME=/ is no folder of yours; using {folder}.")
+    assert lines[1] == f"hsd: user {UID} has no name here; using user{UID}."
+    assert provide_home(environ, UID) == []
+
+
+def test_a_folder_that_somebody_else_made_is_not_taken_as_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / f"hsd-home-{UID}").symlink_to(tmp_path / "theirs")
+    monkeypatch.setattr(home.tempfile, "gettempdir", lambda: str(tmp_path))
+    environ = {"HOME": str(tmp_path / "missing"), "USER": "me"}
+    provide_home(environ, UID)
+    assert Path(environ["HOME"]).is_dir()
+    assert not Path(environ["HOME"]).is_symlink()
+
+
+def test_a_proper_home_is_left_alone(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "USER": "me"}
+    assert provide_home(environ, UID) == []
+    assert environ == {"HOME": str(tmp_path), "USER": "me"}
