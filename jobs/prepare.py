@@ -28,8 +28,8 @@ from jobs.options import Command
     help="unified, hatexplain, toxigen or table and a file; or hub:NAME[#CONFIG][@REVISION].",
 )
 @click.option("--output_dir", type=click.Path(path_type=Path), required=True, help="Made if new.")
-@click.option("--template", help="Prompt template, by name or path.")
-@click.option("--strategy", help="Strategy in the template.")
+@click.option("--template", help="Prompt template, by name or path; default as in `hsd train`.")
+@click.option("--strategy", help="Strategy in the template; its first if none.")
 @click.option(
     "--offensive",
     type=click.Choice(["normal", "hate", "drop"]),

@@ -1,6 +1,6 @@
 """One labelled post, the unit that every part of hsd works on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Label = Literal["hate", "normal"]
@@ -8,6 +8,9 @@ LABELS: tuple[Label, Label] = ("hate", "normal")
 
 GROUPS = ("lgbtq", "middle_east", "mexican", "other")
 """Who a post can be about. A post about nobody has no group; a post may have several."""
+
+SPLITS = ("train", "validation", "test")
+"""What is learned from, what is watched meanwhile, what is judged by; later ones are held out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +33,5 @@ class Example:
     split: str = ""
     functionality: str = ""
     case_id: str = ""
+    place: str = field(default="", compare=False)
+    """Where it was read, `file:line`; for messages only."""

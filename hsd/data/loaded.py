@@ -1,0 +1,120 @@
+"""What came of a file: examples, bad rows, rows left out on purpose; none is lost silently."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+
+from hsd.data.example import Example
+from hsd.data.rows import BadRow, Row, read_rows
+from hsd.errors import DataError
+from hsd.runs import write_jsonl
+
+SHOWN = 5
+"""Bad rows that a message lists; `bad_rows.jsonl` has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A row cannot be read as an example: the reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row is sound, but a rule leaves it out (no majority, a label that is dropped)."""
+
+    reason: str
+
+
+Converted = Example | Bad | LeftOut
+Convert = Callable[[Row], Converted]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Examples in the order of the file, and every row that is none, with its reason."""
+
+    examples: list[Example] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+    left_out: list[BadRow] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read, of every kind."""
+        return len(self.examples) + len(self.bad) + len(self.left_out)
+
+    def reasons(self) -> dict[str, int]:
+        """Return how many rows were left out, by reason."""
+        return dict(Counter(row.reason for row in self.left_out).most_common())
+
+
+def load(path: Path, convert: Convert) -> Loaded:
+    """Return what `convert` makes of each row of a file."""
+    rows, bad = read_rows(path)
+    loaded = convert_rows(rows, convert)
+    return replace(loaded, bad=bad + loaded.bad)
+
+
+def convert_rows(rows: Iterable[Row], convert: Convert) -> Loaded:
+    """Return what `convert` makes of rows; an example without an id gets one from its content."""
+    loaded = Loaded()
+    for position, row in enumerate(rows):
+        made = convert(row)
+        if isinstance(made, Bad):
+            loaded.bad.append(BadRow(row.place, made.reason))
+        elif isinstance(made, LeftOut):
+            loaded.left_out.append(BadRow(row.place, made.reason))
+        else:
+            name = made.id or derived_id(made.text, position)
+            loaded.examples.append(replace(made, id=name, place=row.place))
+    return loaded
+
+
+def derived_id(text: str, position: int) -> str:
+    """Return an id for a row without one: its position, and eight hex digits of its text."""
+    return f"row-{position:05d}-{sha256(text.encode()).hexdigest()[:8]}"
+
+
+def merge(parts: Iterable[Loaded]) -> Loaded:
+    """Return several files' rows as one."""
+    whole = Loaded()
+    for part in parts:
+        whole.examples.extend(part.examples)
+        whole.bad.extend(part.bad)
+        whole.left_out.extend(part.left_out)
+    return whole
+
+
+def require_clean(loaded: Loaded, tolerate: int = 0) -> list[Example]:
+    """Return the examples; raise DataError when more than `tolerate` rows are bad, or none is good.
+
+    The message lists the first five bad rows and the count.
+    """
+    if len(loaded.bad) > tolerate:
+        listed = "; ".join(f"{row.place}: {row.reason}" for row in loaded.bad[:SHOWN])
+        more = f"; and {len(loaded.bad) - SHOWN} more" if len(loaded.bad) > SHOWN else ""
+        raise DataError(f"{len(loaded.bad)} of {loaded.rows} rows cannot be used: {listed}{more}.")
+    if not loaded.examples:
+        why = ", ".join(f"{count} {reason}" for reason, count in loaded.reasons().items())
+        raise DataError(f"no row is left of {loaded.rows}{f': {why}' if why else ''}.")
+    return loaded.examples
+
+
+def require_unique_ids(examples: Sequence[Example]) -> None:
+    """Raise DataError naming both places when two examples have one id."""
+    seen: dict[str, Example] = {}
+    for example in examples:
+        other = seen.setdefault(example.id, example)
+        if other is not example:
+            raise DataError(
+                f"{example.place}: id '{example.id}' is also at {other.place}; ids must be unique, "
+                "since predictions are matched by them."
+            )
+
+
+def write_bad_rows(path: Path, bad: Iterable[BadRow]) -> None:
+    """Write bad_rows.jsonl: the place and the reason of each row, without its text."""
+    write_jsonl(path, ({"place": row.place, "reason": row.reason} for row in bad))

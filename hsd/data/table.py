@@ -1,0 +1,80 @@
+"""Any table of posts, whose columns the user names."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hsd.data import cells
+from hsd.data.example import LABELS, Example, Label
+from hsd.data.groups import parse_groups, persona, split_names
+from hsd.data.labels import parse_label, unknown_label
+from hsd.data.loaded import Bad, Convert, Converted, Loaded, convert_rows
+from hsd.data.rows import Row, read_rows
+from hsd.errors import ConfigError, DataError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column holds what. `labels` maps the table's own label names to hate and normal."""
+
+    text: str = "text"
+    label: str = "label"
+    group: str | None = None
+    id: str | None = None
+    labels: Mapping[str, Label] = field(default_factory=dict)
+
+
+def parse_labels(texts: Iterable[str]) -> dict[str, Label]:
+    """Return what `NAME=hate` and `NAME=normal` say. Raises ConfigError for anything else."""
+    labels: dict[str, Label] = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        label = next((label for label in LABELS if label == value), None)
+        if label is None or not name:
+            raise ConfigError(f"label '{text}': expected NAME=hate or NAME=normal.")
+        labels[name] = label
+    return labels
+
+
+def load_table(path: Path, columns: Columns) -> Loaded:
+    """Return the examples of a JSONL, JSON or CSV table.
+
+    Raises DataError when no row has one of the named columns.
+    """
+    rows, bad = read_rows(path)
+    known = {name for row in rows for name in row.values}
+    for name in (columns.text, columns.label, columns.group, columns.id):
+        if name is not None and name not in known:
+            raise DataError(f"{path}:1: no column '{name}'.{did_you_mean(name, known)}")
+    loaded = convert_rows(rows, converter(columns, path.stem))
+    return Loaded(loaded.examples, bad + loaded.bad, loaded.left_out)
+
+
+def converter(columns: Columns, source: str) -> Convert:
+    """Return the function from a row to an example of the data set `source`."""
+
+    def convert(row: Row) -> Converted:
+        values = row.values
+        text = cells.post(values, columns.text)
+        if isinstance(text, Bad):
+            return text
+        label = parse_label(values.get(columns.label), columns.labels)
+        if label is None:
+            return Bad(unknown_label(values.get(columns.label), columns.label))
+        groups = values.get(columns.group) if columns.group else None
+        try:
+            parsed = parse_groups(groups)
+        except ValueError as error:
+            return Bad(str(error))
+        return Example(
+            id=cells.string(values, columns.id) if columns.id else "",
+            text=text,
+            label=label,
+            groups=parsed,
+            persona_tag=persona(split_names(groups)),
+            source_dataset=source,
+            label_multiclass=cells.string(values, columns.label),
+            split=cells.split(cells.string(values, "split")),
+        )
+
+    return convert

@@ -1,0 +1,110 @@
+"""Rows of the unified data: one post, one label, one schema for all sources."""
+
+from pathlib import Path
+from typing import Any
+
+from hsd.data import cells
+from hsd.data.example import Example
+from hsd.data.groups import joined, parse_groups, persona, split_names
+from hsd.data.labels import parse_label, unknown_label
+from hsd.data.loaded import Bad, Converted, Loaded, load, merge
+from hsd.data.rows import Row
+from hsd.errors import DataError, did_you_mean
+
+LABEL_COLUMNS = ("label_binary", "label")
+GROUP_COLUMNS = ("target_group_norm", "target_group", "persona_tag")
+SUFFIXES = (".jsonl", ".json", ".csv")
+FILES = {"train": ("train",), "validation": ("val", "validation", "dev"), "test": ("test",)}
+
+
+def convert(row: Row) -> Converted:
+    """Return the example of a unified row, in the older keys or ours."""
+    values = row.values
+    text = cells.post(values, "text")
+    if isinstance(text, Bad):
+        return text
+    column = next((name for name in LABEL_COLUMNS if name in values), LABEL_COLUMNS[-1])
+    label = parse_label(values.get(column))
+    if label is None:
+        return Bad(unknown_label(values.get(column), column))
+    groups = next((values[name] for name in GROUP_COLUMNS if name in values), None)
+    try:
+        parsed = parse_groups(groups)
+    except ValueError as error:
+        return Bad(str(error))
+    return Example(
+        id=cells.string(values, "id"),
+        text=text,
+        label=label,
+        groups=parsed,
+        persona_tag=persona(split_names(values.get("persona_tag"))),
+        source_dataset=cells.string(values, "source_dataset"),
+        label_multiclass=cells.string(values, "label_multiclass"),
+        is_synthetic=cells.flag(values.get("is_synthetic")),
+        rationale=cells.string(values, "rationale_text", "rationale"),
+        original_id=cells.string(values, "original_id"),
+        split=cells.split(cells.string(values, "split")),
+        functionality=cells.string(values, "functionality"),
+        case_id=cells.string(values, "case_id"),
+    )
+
+
+def to_row(example: Example) -> dict[str, Any]:
+    """Return an example as a row of the unified JSONL; `convert` gives it back."""
+    more = {"functionality": example.functionality, "case_id": example.case_id}
+    return {
+        "id": example.id,
+        "text": example.text,
+        "label": example.label,
+        "target_group": joined(example.groups),
+        "persona_tag": example.persona_tag,
+        "source_dataset": example.source_dataset,
+        "split": example.split,
+        "label_multiclass": example.label_multiclass,
+        "is_synthetic": example.is_synthetic,
+        "rationale_text": example.rationale,
+        "original_id": example.original_id,
+        **{key: value for key, value in more.items() if value},
+    }
+
+
+def find_splits(folder: Path) -> dict[str, Path]:
+    """Return the files of train, validation and test in a folder, those that are there.
+
+    Named train, val (validation, dev) and test, with or without `unified_` before, as JSONL,
+    JSON or CSV. Raises DataError when there is none.
+    """
+    found = {}
+    for split, stems in FILES.items():
+        names = [f"{p}{stem}{s}" for s in SUFFIXES for p in ("", "unified_") for stem in stems]
+        path = next((folder / name for name in names if (folder / name).is_file()), None)
+        if path is not None:
+            found[split] = path
+    if not found:
+        raise DataError(
+            f"{folder}: no unified data; expected train, val and test as .jsonl, .json or .csv; "
+            f"{_instead(folder)}"
+        )
+    return found
+
+
+def _instead(folder: Path) -> str:
+    if folder.is_dir():
+        return f"it holds {', '.join(sorted(p.name for p in folder.glob('*'))[:12]) or 'nothing'}."
+    near = [p.name for p in folder.absolute().parent.glob("*") if p.is_dir()]
+    return f"no such folder.{did_you_mean(folder.name, near)}"
+
+
+def load_folder(folder: Path) -> Loaded:
+    """Return the rows of a folder's splits; a row's own split wins over the file's name."""
+    return merge(load_split(path, split) for split, path in find_splits(folder).items())
+
+
+def load_split(path: Path, split: str) -> Loaded:
+    """Return a file's rows; those that name no split are in `split`."""
+
+    def with_split(row: Row) -> Converted:
+        own = cells.string(row.values, "split")
+        return convert(row if own else Row({**row.values, "split": split}, row.place))
+
+    return load(path, with_split)
