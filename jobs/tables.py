@@ -45,16 +45,19 @@ def metrics_table(evaluation: Evaluation, title: str = "") -> RenderableType:
 
 def verdict_table(verdict: Verdict) -> RenderableType:
     """Return what became of a training run: the verdict and the numbers behind it."""
-    table = _table("", ("", "step", "loss"), _loss_rows(verdict))
-    lines = [
-        f"Judged by the {verdict.judged}." if verdict.judged else "",
+    head = f"[bold]{verdict.status}[/]: {escape(verdict.reason)}"
+    lines = [early_stop_line(verdict)]
+    if verdict.final_rate_share is not None:
+        lines.append(f"Last learning rate: {percent(verdict.final_rate_share)} of the highest.")
+    if verdict.judged is None:
+        return Group(head, *filter(None, lines))
+    return Group(
+        head,
+        _table("", (verdict.judged, "step", "loss"), _loss_rows(verdict)),
         f"Above its best at the end: {percent(verdict.rise_since_best)}.",
         f"Fall over the last third: {percent(verdict.fall_last_third)} (below 0 it rose).",
-        f"Last learning rate: {percent(verdict.final_rate_share)} of the highest.",
-        early_stop_line(verdict),
-    ]
-    head = f"[bold]{verdict.status}[/]: {escape(verdict.reason)}"
-    return Group(head, *([table] if verdict.first else []), *filter(None, lines))
+        *filter(None, lines),
+    )
 
 
 def early_stop_line(verdict: Verdict) -> str:

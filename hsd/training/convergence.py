@@ -201,8 +201,8 @@ def _slope_fall(losses: Sequence[Point]) -> float:
 
 def _too_short(curves: Curves) -> str:
     return (
-        f"{len(curves.loss)} training losses and {len(curves.eval_loss)} validation losses were "
-        f"logged; a verdict needs {MINIMUM_LOSSES} or {MINIMUM_EVALUATIONS}."
+        f"logged were {len(curves.loss)} training and {len(curves.eval_loss)} validation losses; "
+        f"a verdict needs {MINIMUM_LOSSES} of the one or {MINIMUM_EVALUATIONS} of the other."
     )
 
 

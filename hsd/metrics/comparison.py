@@ -1,0 +1,249 @@
+"""Two runs on the same posts: what changed, for whom, and how sure that is.
+
+Differences are `other - reference`. Every row is paired with itself, so runs on different posts
+are refused: a difference between them would be a difference between posts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsd.errors import EvaluationError
+from hsd.metrics.bootstrap import DRAWS, SEED, Floats, Table, bootstrap
+from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
+from hsd.metrics.groups import NONE, RATES, Rate, by_group
+from hsd.metrics.intervals import Interval, mcnemar, paired_rate
+from hsd.metrics.prediction import Prediction
+
+ALL = "all posts"
+Pair = tuple[Prediction, Prediction]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricChange:
+    """One headline metric of both runs, with the interval of the difference.
+
+    For accuracy and recall, which are rates of the same posts in both runs, it is that of
+    `paired_rate`; for the others a paired bootstrap's.
+    """
+
+    name: str
+    reference: float | None
+    other: float | None
+    interval: Interval | None
+
+    @property
+    def difference(self) -> float | None:
+        """Other minus reference; None where either is not defined."""
+        if self.reference is None or self.other is None:
+            return None
+        return self.other - self.reference
+
+
+@dataclass(frozen=True, slots=True)
+class RateChange:
+    """One error rate of one group in both runs, over the same `n` posts.
+
+    `broken` posts were right and are wrong, `fixed` ones the other way round.
+    """
+
+    group: str
+    rate: Rate
+    n: int
+    wrong_before: int
+    broken: int
+    fixed: int
+
+    @property
+    def reference(self) -> float | None:
+        """The rate in the reference run; None without a post."""
+        return self.wrong_before / self.n if self.n else None
+
+    @property
+    def other(self) -> float | None:
+        """The rate in the other run; None without a post."""
+        return (self.wrong_before + self.broken - self.fixed) / self.n if self.n else None
+
+    @property
+    def difference(self) -> float | None:
+        """Other minus reference; None without a post. Above 0 is worse."""
+        return (self.broken - self.fixed) / self.n if self.n else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """95 % interval of the difference; None without a post."""
+        return paired_rate(self.broken, self.fixed, self.n)
+
+    @property
+    def p_value(self) -> float | None:
+        """Exact McNemar p; None without a post."""
+        return mcnemar(self.broken, self.fixed) if self.n else None
+
+    @property
+    def worse(self) -> bool:
+        """Whether the rate rose by more than its interval leaves to chance."""
+        return self.interval is not None and self.interval.low > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changed from the reference run to the other one."""
+
+    reference: str
+    other: str
+    reference_metrics: Metrics
+    other_metrics: Metrics
+    metrics: tuple[MetricChange, ...]
+    rates: tuple[RateChange, ...]
+    broken: tuple[str, ...]
+    fixed: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """Posts that both runs answered."""
+        return self.reference_metrics.counts.n
+
+    @property
+    def p_value(self) -> float:
+        """Exact McNemar p of the difference in accuracy."""
+        return mcnemar(len(self.broken), len(self.fixed))
+
+    @property
+    def worse(self) -> tuple[RateChange, ...]:
+        """Rates of groups that rose, whatever the headline did."""
+        return tuple(change for change in self.rates if change.worse)
+
+
+def compare(
+    reference: Sequence[Prediction],
+    other: Sequence[Prediction],
+    names: tuple[str, str] = ("reference", "other"),
+    *,
+    draws: int = DRAWS,
+    seed: int = SEED,
+) -> Comparison:
+    """Return what changed between two runs on the same posts.
+
+    Raises EvaluationError, saying how many ids differ and which come first, unless both runs hold
+    the same ids with the same texts and true labels.
+    """
+    pairs = paired(reference, other, names)
+    before, after = [a for a, _ in pairs], [b for _, b in pairs]
+    first, second = classify(before), classify(after)
+    rates = _rate_changes(pairs)
+    intervals = _difference_intervals(before, after, draws, seed) | _gains(rates)
+    return Comparison(
+        *names,
+        first,
+        second,
+        tuple(
+            MetricChange(name, getattr(first, name), getattr(second, name), intervals[name])
+            for name in METRIC_NAMES
+        ),
+        rates,
+        tuple(a.id for a, b in pairs if _right(a) and not _right(b)),
+        tuple(a.id for a, b in pairs if _right(b) and not _right(a)),
+    )
+
+
+def compare_all(
+    runs: Mapping[str, Sequence[Prediction]], *, draws: int = DRAWS, seed: int = SEED
+) -> list[Comparison]:
+    """Return each later run against the first one."""
+    (reference, rows), *others = runs.items()
+    return [
+        compare(rows, other, (reference, name), draws=draws, seed=seed) for name, other in others
+    ]
+
+
+def paired(
+    reference: Sequence[Prediction], other: Sequence[Prediction], names: tuple[str, str]
+) -> list[Pair]:
+    """Return the rows of both runs side by side, ordered by id; refuse rows that differ."""
+    before, after = _by_id(reference, names[0]), _by_id(other, names[1])
+    if before.keys() != after.keys():
+        raise EvaluationError(
+            f"{names[0]} and {names[1]} hold different posts: "
+            f"{_missing(before.keys() - after.keys(), names[0])}; "
+            f"{_missing(after.keys() - before.keys(), names[1])}. "
+            "Evaluate both on the same data_file, max_samples and seed."
+        )
+    pairs = [(before[id_], after[id_]) for id_ in sorted(before)]
+    changed = [a.id for a, b in pairs if (a.true_label, a.text) != (b.true_label, b.text)]
+    if changed:
+        raise EvaluationError(
+            f"{len(changed)} of {len(pairs)} ids have another text or true label in {names[1]} "
+            f"than in {names[0]} (first: {_first(changed)}). Evaluate both on the same data_file."
+        )
+    if not pairs:
+        raise EvaluationError(f"{names[0]} and {names[1]} hold no predictions.")
+    return pairs
+
+
+def _difference_intervals(
+    before: list[Prediction], after: list[Prediction], draws: int, seed: int
+) -> dict[str, Interval | None]:
+    first, second = Table.of(before), Table.of(after)
+
+    def difference(weights: Floats) -> Floats:
+        return second.metrics(weights) - first.metrics(weights)
+
+    found = bootstrap(difference, np.asarray(first.hate), draws=draws, seed=seed)
+    return dict(zip(METRIC_NAMES, found, strict=True))
+
+
+def _gains(rates: Sequence[RateChange]) -> dict[str, Interval | None]:
+    """Return the intervals of accuracy and recall; gains, so fixed posts raise them."""
+    overall = [change for change in rates if change.group == ALL]
+    hates = [change for change in overall if change.rate == "false_negative_rate"]
+    return {"accuracy": _gain(overall), "recall": _gain(hates)}
+
+
+def _gain(changes: Sequence[RateChange]) -> Interval | None:
+    fixed, broken = sum(c.fixed for c in changes), sum(c.broken for c in changes)
+    return paired_rate(fixed, broken, sum(c.n for c in changes))
+
+
+def _rate_changes(pairs: list[Pair]) -> tuple[RateChange, ...]:
+    """Return both rates overall and per group; groups are those of the reference run."""
+    groups = by_group([a for a, _ in pairs])
+    return tuple(_rate_change(pairs, group, rate) for group in (ALL, *groups) for rate in RATES)
+
+
+def _rate_change(pairs: list[Pair], group: str, rate: Rate) -> RateChange:
+    label = "normal" if rate == "false_positive_rate" else "hate"
+    rows = [
+        (_right(a), _right(b))
+        for a, b in pairs
+        if a.true_label == label and (group == ALL or group in (a.groups or (NONE,)))
+    ]
+    return RateChange(
+        group=group,
+        rate=rate,
+        n=len(rows),
+        wrong_before=sum(not a for a, _ in rows),
+        broken=sum(a and not b for a, b in rows),
+        fixed=sum(b and not a for a, b in rows),
+    )
+
+
+def _right(prediction: Prediction) -> bool:
+    return prediction.label == prediction.true_label
+
+
+def _by_id(predictions: Sequence[Prediction], name: str) -> dict[str, Prediction]:
+    rows = {p.id: p for p in predictions}
+    if len(rows) < len(predictions):
+        raise EvaluationError(
+            f"{name}: {len(predictions) - len(rows)} rows repeat an id; each post counts once."
+        )
+    return rows
+
+
+def _missing(ids: set[str], name: str) -> str:
+    return f"{len(ids)} ids only in {name}" + (f" (first: {_first(ids)})" if ids else "")
+
+
+def _first(ids: Sequence[str] | set[str]) -> str:
+    return ", ".join(sorted(ids)[:3])

@@ -1,0 +1,151 @@
+"""A comparison of runs in words: rows for tables, sentences, and a Markdown page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import EvaluationError
+from hsd.metrics.comparison import ALL, Comparison, RateChange, compare_all
+from hsd.report.numbers import SCHEMA, comparison_numbers
+from hsd.report.predictions import load_run
+from hsd.report.wording import (
+    DIFFERENCE_WORDS,
+    METRIC_WORDS,
+    RATE_LEGEND,
+    RATE_WORDS,
+    UNREADABLE_IS_WRONG,
+    change_between,
+    number,
+    p_value,
+    signed,
+)
+from hsd.runs import write_atomic, write_json
+
+METRIC_HEADER = ("metric", "ref.", "other", "change", "95 %")
+RATE_HEADER = ("group", "rate", "of", "ref.", "other", "change", "95 %", "p")
+
+
+@dataclass(frozen=True, slots=True)
+class RunsComparison:
+    """Several runs against the first; `prompts` holds each run's prompt hash, None if unknown."""
+
+    comparisons: list[Comparison]
+    prompts: Mapping[str, str | None]
+
+    def prompt_lines(self) -> list[str]:
+        """Return one line a run: the prompt that it was asked with."""
+        return [f"prompt of {n}: {h[:12] if h else 'unknown'}" for n, h in self.prompts.items()]
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the comparison as JSON."""
+        return {
+            "schema": SCHEMA,
+            "prompts": dict(self.prompts),
+            "comparisons": [comparison_numbers(c) for c in self.comparisons],
+        }
+
+
+def compare_runs(folders: Sequence[Path]) -> RunsComparison:
+    """Return each later run against the first; a folder may hold the run in its one run_*.
+
+    Raises EvaluationError for fewer than two runs, and where the runs hold different posts.
+    """
+    if len(folders) < 2:
+        raise EvaluationError("a comparison needs two runs or more; the first is the reference.")
+    runs = {str(folder): load_run(folder) for folder in folders}
+    if len(runs) < len(folders):
+        raise EvaluationError("a run was named twice; a run compared with itself says nothing.")
+    return RunsComparison(
+        compare_all({name: run.predictions for name, run in runs.items()}),
+        {name: run.manifest.get("prompt", {}).get("hash") for name, run in runs.items()},
+    )
+
+
+def write_comparison(path: Path, compared: RunsComparison) -> None:
+    """Write a Markdown page or JSON, by the ending of `path`."""
+    if path.suffix == ".json":
+        write_json(path, compared.numbers())
+    elif path.suffix == ".md":
+        write_atomic(path, comparison_markdown(compared))
+    else:
+        raise EvaluationError(f"{path}: a comparison is written as .md or .json.")
+
+
+def metric_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Return one row a headline metric, under METRIC_HEADER."""
+    return [
+        (
+            METRIC_WORDS[change.name],
+            number(change.reference),
+            number(change.other),
+            signed(change.difference),
+            change_between(change.interval),
+        )
+        for change in comparison.metrics
+    ]
+
+
+def rate_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Return one row a group and error rate, under RATE_HEADER."""
+    return [
+        (
+            change.group,
+            RATE_WORDS[change.rate],
+            str(change.n),
+            number(change.reference),
+            number(change.other),
+            signed(change.difference),
+            change_between(change.interval),
+            p_value(change.p_value),
+        )
+        for change in comparison.rates
+    ]
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Return what the tables come to; a rate that rose for a group is said whatever else rose."""
+    broken, fixed = len(comparison.broken), len(comparison.fixed)
+    return [
+        f"{comparison.n} posts, the same in both runs: {fixed} newly right, {broken} newly wrong "
+        f"(exact McNemar p {_equals(comparison.p_value)}). {UNREADABLE_IS_WRONG}",
+        *(_worse(change) for change in comparison.worse),
+    ]
+
+
+def comparison_markdown(compared: RunsComparison) -> str:
+    """Return a Markdown page with every comparison against the first run."""
+    prompts = "\n".join(f"- {_cell(line)}" for line in compared.prompt_lines())
+    parts = ["# Comparison of evaluations", prompts]
+    for comparison in compared.comparisons:
+        parts += [
+            f"## {_cell(comparison.reference)} (reference) and {_cell(comparison.other)} (other)",
+            "\n".join(f"- {_cell(sentence)}" for sentence in sentences(comparison)),
+            _table(METRIC_HEADER, metric_rows(comparison)),
+            _table(RATE_HEADER, rate_rows(comparison)),
+            RATE_LEGEND,
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _worse(change: RateChange) -> str:
+    whom = "all posts" if change.group == ALL else f"posts about {change.group}"
+    return (
+        f"Worse for {whom}: {DIFFERENCE_WORDS[change.rate]} {signed(change.difference)} "
+        f"{change_between(change.interval)} over {change.n} posts."
+    )
+
+
+def _equals(value: float) -> str:
+    text = p_value(value)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Return text that cannot end a table's cell; group names come from data."""
+    return " ".join(text.split()).replace("|", "\\|")

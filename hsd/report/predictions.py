@@ -1,0 +1,119 @@
+"""predictions.jsonl: written row by row while a model answers, read by everything after it.
+
+A row is there when its newline is. A process that dies while writing leaves at most a last line
+without one; that line is dropped on reading and overwritten by the next append, so its id is
+answered again.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from hsd.errors import EvaluationError, did_you_mean
+from hsd.metrics.outcomes import READABLE
+from hsd.metrics.prediction import Prediction
+from hsd.runs import MANIFEST, read_json
+
+PREDICTIONS = "predictions.jsonl"
+ROW = TypeAdapter(Prediction)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished evaluation: its folder, predictions and manifest ({} when it has none)."""
+
+    folder: Path
+    predictions: list[Prediction]
+    manifest: dict[str, Any]
+
+
+def append_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Add rows behind those that are there, on disk when this returns."""
+    lines = [json.dumps(asdict(p), ensure_ascii=False, allow_nan=False) for p in predictions]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        file.truncate(_whole(path))
+        file.write("".join(f"{line}\n" for line in lines).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Return the rows in the order they were written; a file that is not there has none.
+
+    Raises EvaluationError, naming file and line, for a row that is not a prediction or repeats
+    an id.
+    """
+    if not path.exists():
+        return []
+    whole = path.read_bytes()[: _whole(path)]
+    rows: dict[str, Prediction] = {}
+    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
+        row = _row(line, f"{path}:{number}")
+        if row.id in rows:
+            raise EvaluationError(f"{path}:{number}: id '{row.id}' was there before; remove one.")
+        rows[row.id] = row
+    return list(rows.values())
+
+
+def load_run(path: Path) -> Run:
+    """Return the evaluation in `path`, or in the one run_* folder inside it.
+
+    Raises EvaluationError when there is none, more than one, or one without predictions.
+    """
+    folder = find_run(path)
+    predictions = read_predictions(folder / PREDICTIONS)
+    if not predictions:
+        raise EvaluationError(f"{folder / PREDICTIONS}: no predictions; finish the evaluation.")
+    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
+    return Run(folder, predictions, manifest)
+
+
+def find_run(path: Path) -> Path:
+    """Return the folder with predictions.jsonl: `path` itself or the one run_* inside it."""
+    if (path / PREDICTIONS).is_file():
+        return path
+    if not path.is_dir():
+        known = [p.name for p in path.absolute().parent.glob("*") if p.is_dir()]
+        raise EvaluationError(f"{path}: no such run folder.{did_you_mean(path.name, known)}")
+    inside = sorted(p.parent for p in path.glob(f"run_*/{PREDICTIONS}"))
+    if len(inside) == 1:
+        return inside[0]
+    if not inside:
+        raise EvaluationError(
+            f"{path}: no {PREDICTIONS} here or in a run_* folder inside; "
+            "expected the output_dir of `hsd evaluate`."
+        )
+    names = ", ".join(p.name for p in inside)
+    raise EvaluationError(f"{path} holds {len(inside)} evaluations; name one of {names}.")
+
+
+def _whole(path: Path) -> int:
+    """Return the length in bytes of the part that ends with a newline."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        # The common case, without reading a long file again for every batch.
+        if size == 0 or (file.seek(size - 1) >= 0 and file.read(1) == b"\n"):
+            return size
+        file.seek(0)
+        return file.read().rfind(b"\n") + 1
+
+
+def _row(line: bytes, where: str) -> Prediction:
+    try:
+        row = ROW.validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "row"
+        raise EvaluationError(f"{where}: not a prediction: {place}: {first['msg']}.") from None
+    if (row.label is None) == (row.outcome in READABLE):
+        raise EvaluationError(
+            f"{where}: outcome '{row.outcome}' with label {row.label!r}; "
+            "a reply has a label when it is valid or repaired, and only then."
+        )
+    return row

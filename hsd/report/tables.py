@@ -1,0 +1,165 @@
+"""The files of one evaluation: CSVs with the promised columns first, text report, report.json.
+
+Older scripts read these columns by name: the promised ones keep names and order, ours follow.
+A value that does not exist is an empty cell, never 0.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hsd.data.example import GROUPS
+from hsd.metrics.classification import METRIC_NAMES, POLICIES, Counts
+from hsd.metrics.evaluation import Evaluation, summarize
+from hsd.metrics.groups import RATES, Group
+from hsd.metrics.intervals import Interval, wilson
+from hsd.metrics.outcomes import READABLE
+from hsd.metrics.prediction import Prediction
+from hsd.report.numbers import evaluation_numbers
+from hsd.report.text import text_report
+from hsd.runs import write_atomic, write_json
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+Row = dict[str, Any]
+
+
+def write_evaluation(
+    folder: Path, predictions: Sequence[Prediction], provenance: Mapping[str, Any], stamp: str
+) -> dict[str, Any]:
+    """Write every report of an evaluation into `folder` and return the numbers of report.json.
+
+    `provenance` says what was evaluated (model, data, prompt, ...) and is copied as it is;
+    `stamp` is the run's YYYYMMDD_HHMMSS.
+    """
+    evaluation = summarize(predictions)
+    tables = {
+        "validation_results": [result_row(p) for p in predictions],
+        "performance_metrics": [performance_row(evaluation)],
+        "bias_metrics": [bias_row(evaluation.strategy, g) for g in evaluation.personas.values()],
+        "test_samples": [sample_row(p) for p in predictions],
+    }
+    for name, rows in tables.items():
+        write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows))
+    report = folder / f"evaluation_report_{stamp}.txt"
+    write_atomic(report, text_report(evaluation, provenance))
+    numbers = evaluation_numbers(evaluation, provenance)
+    write_json(folder / "report.json", numbers)
+    return numbers
+
+
+def result_row(prediction: Prediction) -> Row:
+    """Return a row of validation_results: one post, what was said of it, and how."""
+    return {
+        "strategy": prediction.strategy,
+        "input_text": prediction.text,
+        "true_label": prediction.true_label,
+        "predicted_label": prediction.label,
+        "response_time": prediction.response_time,
+        "rationale": prediction.rationale,
+        "target_group_norm": "|".join(prediction.groups),
+        "persona_tag": prediction.persona_tag,
+        "source_dataset": prediction.source_dataset,
+        "status": "success" if prediction.outcome in READABLE else "error",
+        "id": prediction.id,
+        "outcome": prediction.outcome,
+        "score": prediction.score,
+        "label_multiclass": prediction.label_multiclass,
+        "truncated_post": prediction.truncated_post,
+        "reply": prediction.reply,
+    }
+
+
+def performance_row(evaluation: Evaluation) -> Row:
+    """Return the row of performance_metrics: headline, groups, then intervals and policies."""
+    headline = evaluation.headline
+    row: Row = {
+        "strategy": evaluation.strategy,
+        "accuracy": headline.accuracy,
+        "precision": headline.precision,
+        "recall": headline.recall,
+        "f1_score": headline.f1,
+        **_cells(headline.counts),
+    }
+    # Groups that do not occur keep their columns, so that every file has the same ones.
+    for name in dict.fromkeys((*GROUPS, *evaluation.groups)):
+        group = evaluation.groups.get(name)
+        counts = group.counts if group else Counts()
+        row[f"{name}_fpr"] = counts.false_positive_rate
+        row[f"{name}_fnr"] = counts.false_negative_rate
+        row[f"{name}_samples"] = counts.n
+    row |= {"samples": headline.counts.n, "macro_f1": headline.macro_f1, "auroc": headline.auroc}
+    for name in METRIC_NAMES:
+        row |= _ends(name, evaluation.intervals[name])
+    for policy in POLICIES[1:]:
+        metrics = evaluation.policies[policy]
+        row[f"{policy}_samples"] = metrics.counts.n
+        row |= {f"{policy}_{name}": getattr(metrics, name) for name in METRIC_NAMES[:5]}
+    row |= {f"replies_{name}": k for name, k in evaluation.outcomes.counts.items()}
+    largest = {difference.rate: difference.value for difference in evaluation.differences}
+    row |= {f"largest_{rate}_difference": largest.get(rate) for rate in RATES}
+    return row
+
+
+def bias_row(strategy: str, persona: Group) -> Row:
+    """Return the row of bias_metrics for one persona tag."""
+    counts = persona.counts
+    return {
+        "strategy": strategy,
+        "persona_tag": persona.name,
+        "sample_count": counts.n,
+        "false_positive_rate": counts.false_positive_rate,
+        "false_negative_rate": counts.false_negative_rate,
+        **_cells(counts),
+        **_ends("false_positive_rate", wilson(counts.fp, counts.normals)),
+        **_ends("false_negative_rate", wilson(counts.fn, counts.hates)),
+        "unreadable": persona.outcomes.unreadable,
+    }
+
+
+def sample_row(prediction: Prediction) -> Row:
+    """Return a row of test_samples: the post as it was evaluated, under the unified keys."""
+    return {
+        "text": prediction.text,
+        "label_binary": prediction.true_label,
+        "label_multiclass": prediction.label_multiclass,
+        "target_group_norm": "|".join(prediction.groups),
+        "persona_tag": prediction.persona_tag,
+        "source_dataset": prediction.source_dataset,
+        "original_id": prediction.id,
+    }
+
+
+def csv_text(rows: Iterable[Row]) -> str:
+    """Return rows as CSV with a header; all rows have the first one's columns."""
+    table = list(rows)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([guarded(column) for column in table[0]])
+    writer.writerows([guarded(value) for value in row.values()] for row in table)
+    return out.getvalue()
+
+
+def guarded(value: Any) -> Any:
+    """Return a cell; text that a spreadsheet would run as a formula starts with a quote.
+
+    Posts are written by attackers. Numbers are left as they are.
+    """
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return f"'{value}"
+    return value
+
+
+def _cells(counts: Counts) -> Row:
+    return {
+        "true_positive": counts.tp,
+        "true_negative": counts.tn,
+        "false_positive": counts.fp,
+        "false_negative": counts.fn,
+    }
+
+
+def _ends(name: str, interval: Interval | None) -> Row:
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}

@@ -1,0 +1,58 @@
+"""How numbers and rates read in every report: the same words and digits everywhere."""
+
+from hsd.metrics.groups import Rate
+from hsd.metrics.intervals import Interval
+
+UNKNOWN = "-"
+RATE_WORDS: dict[Rate, str] = {"false_positive_rate": "FPR", "false_negative_rate": "FNR"}
+RATE_LEGEND = (
+    "FPR = false-positive rate of normal posts; FNR = false-negative rate of hateful posts."
+)
+DIFFERENCE_WORDS: dict[Rate, str] = {
+    "false_positive_rate": "false-positive-rate difference",
+    "false_negative_rate": "false-negative-rate difference",
+}
+METRIC_WORDS = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "macro_f1": "macro-F1",
+    "auroc": "AUROC",
+}
+UNREADABLE_IS_WRONG = "An unreadable reply counts as wrong for its post."
+
+
+def number(value: float | None) -> str:
+    """Return three digits, `-` for a value that does not exist."""
+    return UNKNOWN if value is None else f"{value:.3f}"
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign; no difference is `0.000`."""
+    if value is None:
+        return UNKNOWN
+    text = f"{value:+.3f}"
+    return "0.000" if text in ("+0.000", "-0.000") else text
+
+
+def between(interval: Interval | None) -> str:
+    """Return `[0.600, 0.700]`."""
+    return UNKNOWN if interval is None else f"[{number(interval.low)}, {number(interval.high)}]"
+
+
+def change_between(interval: Interval | None) -> str:
+    """Return `[-0.010, +0.200]`, the interval of a difference."""
+    return UNKNOWN if interval is None else f"[{signed(interval.low)}, {signed(interval.high)}]"
+
+
+def p_value(value: float | None) -> str:
+    """Return two significant digits, `< 0.0001` below that."""
+    if value is None:
+        return UNKNOWN
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+
+
+def percent(value: float | None) -> str:
+    """Return `12.5 %`."""
+    return UNKNOWN if value is None else f"{100 * value:.1f} %"

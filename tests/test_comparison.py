@@ -1,0 +1,179 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from posts import predictions
+
+from hsd.errors import EvaluationError
+from hsd.metrics.comparison import Comparison, RateChange, compare, compare_all
+
+BASE = """
+    lgbtq          n n .2
+    lgbtq          n h .6
+    lgbtq          h n .4
+    mexican        n h .7
+    mexican        h h .9
+    lgbtq+mexican  h refusal .8
+"""
+OTHER = """
+    lgbtq          n h .7
+    lgbtq          n h .6
+    lgbtq          h h .8
+    mexican        n n .1
+    mexican        h h .9
+    lgbtq+mexican  h h .8
+"""
+PAIRS = st.lists(
+    st.tuples(
+        st.sampled_from(["lgbtq", "mexican", "-"]),
+        st.sampled_from("hn"),
+        st.sampled_from(["h", "n", "refusal"]),
+        st.sampled_from(["h", "n", "invalid"]),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def rate(comparison: Comparison, group: str, name: str) -> RateChange:
+    (found,) = (c for c in comparison.rates if (c.group, c.rate) == (group, name))
+    return found
+
+
+def metric(comparison: Comparison, name: str) -> tuple[float | None, float | None, float | None]:
+    (found,) = (change for change in comparison.metrics if change.name == name)
+    return found.reference, found.other, found.difference
+
+
+def test_a_hand_computed_pair_of_runs() -> None:
+    found = compare(predictions(BASE), predictions(OTHER), ("base", "adapter"))
+    assert (found.reference, found.other, found.n) == ("base", "adapter", 6)
+    assert found.broken == ("p000",)
+    assert found.fixed == ("p002", "p003", "p005")
+    assert found.p_value == pytest.approx(2 * (1 + 4) / 2**4)
+    assert metric(found, "accuracy") == (2 / 6, 4 / 6, pytest.approx(2 / 6))
+    assert metric(found, "recall") == (pytest.approx(1 / 3), 1.0, pytest.approx(2 / 3))
+    assert metric(found, "auroc")[0] == pytest.approx(7 / 9)
+
+
+def test_error_rates_change_by_group() -> None:
+    found = compare(predictions(BASE), predictions(OTHER))
+    lgbtq = rate(found, "lgbtq", "false_positive_rate")
+    assert (lgbtq.n, lgbtq.reference, lgbtq.other, lgbtq.difference) == (2, 0.5, 1.0, 0.5)
+    mexican = rate(found, "mexican", "false_positive_rate")
+    assert (mexican.n, mexican.reference, mexican.other, mexican.difference) == (1, 1.0, 0.0, -1.0)
+    both = rate(found, "mexican", "false_negative_rate")
+    assert (both.n, both.reference, both.other) == (2, 0.5, 0.0)
+    assert rate(found, "all posts", "false_negative_rate").difference == pytest.approx(-2 / 3)
+
+
+def test_a_rise_of_one_group_is_told_though_the_headline_rose() -> None:
+    before = ["lgbtq n n"] * 40 + ["mexican h n"] * 90
+    after = ["lgbtq n h"] * 20 + ["lgbtq n n"] * 20 + ["mexican h h"] * 90
+    found = compare(predictions("\n".join(before)), predictions("\n".join(after)))
+    assert metric(found, "accuracy")[2] > 0
+    assert ("lgbtq", "false_positive_rate") in [(c.group, c.rate) for c in found.worse]
+    assert "mexican" not in [c.group for c in found.worse]
+
+
+def test_a_group_without_hateful_posts_has_no_false_negative_rate_and_no_change_of_it() -> None:
+    change = rate(
+        compare(predictions("lgbtq n n"), predictions("lgbtq n h")), "lgbtq", "false_negative_rate"
+    )
+    assert change.n == 0
+    assert change.reference is change.other is change.difference is None
+    assert change.interval is change.p_value is None
+    assert not change.worse
+
+
+def test_other_ids_are_refused_with_how_many_and_which() -> None:
+    before = predictions(BASE)
+    with pytest.raises(EvaluationError) as refused:
+        compare(before, before[2:] + [replace(before[0], id="x9")], ("base", "adapter"))
+    assert "2 ids only in base (first: p000, p001)" in str(refused.value)
+    assert "1 ids only in adapter (first: x9)" in str(refused.value)
+    assert refused.value.exit_code == 13
+
+
+@pytest.mark.parametrize("change", [{"text": "another text"}, {"true_label": "hate"}])
+def test_the_same_id_with_another_text_or_label_is_refused(change: dict) -> None:
+    before = predictions(BASE)
+    after = [replace(before[0], **change), *before[1:]]
+    with pytest.raises(EvaluationError, match=r"1 of 6 ids have another text.*first: p000"):
+        compare(before, after)
+
+
+def test_a_repeated_id_and_an_empty_run_are_refused() -> None:
+    before = predictions(BASE)
+    with pytest.raises(EvaluationError, match="adapter: 1 rows repeat an id"):
+        compare(before, [*before, before[0]], ("base", "adapter"))
+    with pytest.raises(EvaluationError, match="hold no predictions"):
+        compare([], [])
+
+
+def test_of_more_than_two_runs_the_first_is_the_reference() -> None:
+    runs = {"a": predictions(BASE), "b": predictions(OTHER), "c": predictions(BASE)}
+    pairs = compare_all(runs)
+    assert [(c.reference, c.other) for c in pairs] == [("a", "b"), ("a", "c")]
+    assert pairs[1].broken == pairs[1].fixed == ()
+
+
+def test_auroc_is_compared_only_where_both_runs_have_scores() -> None:
+    without = [replace(p, score=None) for p in predictions(OTHER)]
+    found = compare(predictions(BASE), without)
+    assert metric(found, "auroc")[1:] == (None, None)
+    assert next(c for c in found.metrics if c.name == "auroc").interval is None
+
+
+def test_a_rates_interval_is_the_same_as_a_gain_and_as_a_loss() -> None:
+    found = compare(predictions(BASE), predictions(OTHER))
+    recall = next(c for c in found.metrics if c.name == "recall").interval
+    missed = rate(found, "all posts", "false_negative_rate").interval
+    assert (recall.low, recall.high) == pytest.approx((-missed.high, -missed.low))
+
+
+def test_intervals_of_differences_hold_them_and_are_seeded() -> None:
+    before = predictions("\n".join(["- h n\n- n n\n- h h\n- n h"] * 30))
+    after = predictions("\n".join(["- h h\n- n n\n- h h\n- n h"] * 30))
+    found, again = compare(before, after), compare(before, after)
+    assert found == again
+    for change in found.metrics[:5]:
+        assert change.interval is not None
+        assert change.interval.low <= change.difference <= change.interval.high
+    assert found.metrics[0].interval.low > 0.1  # 30 of 120 fixed, none broken
+
+
+@settings(max_examples=40, deadline=None)
+@given(PAIRS, st.randoms())
+def test_the_order_of_rows_and_of_runs_changes_nothing_but_signs(
+    rows: list, random: object
+) -> None:
+    before = predictions("\n".join(f"{g} {t} {a}" for g, t, a, _ in rows))
+    after = predictions("\n".join(f"{g} {t} {b}" for g, t, _, b in rows))
+    found = compare(before, after, draws=50)
+    mixed = list(after)
+    random.shuffle(mixed)
+    assert compare(list(reversed(before)), mixed, draws=50) == found
+    back = compare(after, before, draws=50)
+    assert (back.broken, back.fixed) == (found.fixed, found.broken)
+    assert back.p_value == pytest.approx(found.p_value)
+    for there, return_ in zip(found.rates, back.rates, strict=True):
+        assert (there.n, there.broken, there.fixed) == (return_.n, return_.fixed, return_.broken)
+        assert there.other == return_.reference
+
+
+@settings(max_examples=40, deadline=None)
+@given(PAIRS)
+def test_broken_and_fixed_posts_add_up_to_the_difference(rows: list) -> None:
+    before = predictions("\n".join(f"{g} {t} {a}" for g, t, a, _ in rows))
+    after = predictions("\n".join(f"{g} {t} {b}" for g, t, _, b in rows))
+    found = compare(before, after, draws=20)
+    fpr, fnr = found.rates[:2]
+    assert fpr.broken + fnr.broken == len(found.broken)
+    assert fpr.fixed + fnr.fixed == len(found.fixed)
+    assert fpr.n + fnr.n == found.n
+    accuracy = found.metrics[0]
+    assert accuracy.difference == pytest.approx((len(found.fixed) - len(found.broken)) / found.n)
+    # Every post is in exactly one of the groups here.
+    assert sum(change.n for change in found.rates[2:]) == found.n

@@ -1,0 +1,120 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from posts import predictions
+
+from hsd.metrics.classification import Counts, count
+from hsd.metrics.groups import by_group, by_persona, largest_difference
+from hsd.metrics.outcomes import outcomes
+
+NAMES = ["lgbtq", "mexican", "middle_east", "other"]
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(NAMES), st.sampled_from("hn"), st.sampled_from(["h", "n", "refusal"])
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def table(rows: list[tuple[str, str, str]]) -> str:
+    return "\n".join(" ".join(row) for row in rows)
+
+
+def test_a_group_without_normal_texts_has_no_false_positive_rate() -> None:
+    groups = by_group(
+        predictions("""
+            lgbtq   h h
+            lgbtq   h n
+            mexican n h
+        """)
+    )
+    assert groups["lgbtq"].counts.false_positive_rate is None
+    assert groups["lgbtq"].counts.false_negative_rate == 1 / 2
+    assert groups["mexican"].counts.false_positive_rate == 1.0
+
+
+def test_a_post_about_two_groups_counts_in_both() -> None:
+    groups = by_group(predictions("lgbtq+mexican n h\nlgbtq n n"))
+    assert groups["lgbtq"].counts == Counts(fp=1, tn=1)
+    assert groups["mexican"].counts == Counts(fp=1)
+
+
+def test_a_group_named_twice_in_a_row_is_one_membership() -> None:
+    assert by_group(predictions("lgbtq+lgbtq n n"))["lgbtq"].counts.n == 1
+
+
+def test_posts_about_nobody_stand_under_none_and_last() -> None:
+    groups = by_group(predictions("- n n\nzebra n n\nmexican h h\nlgbtq h h"))
+    assert list(groups) == ["lgbtq", "mexican", "zebra", "none"]
+
+
+def test_an_unread_reply_is_an_error_of_its_group_and_is_counted_there() -> None:
+    group = by_group(predictions("lgbtq n refusal\nlgbtq n n"))["lgbtq"]
+    assert group.counts.false_positive_rate == 1 / 2
+    assert group.outcomes.unreadable == 1
+
+
+def test_personas_are_one_a_post() -> None:
+    personas = by_persona(predictions("lgbtq+mexican n h\n- n n"))
+    assert {name: p.counts.n for name, p in personas.items()} == {"lgbtq_persona": 1, "none": 1}
+
+
+def test_the_largest_difference_names_both_groups() -> None:
+    rows = ["lgbtq n h"] * 3 + ["lgbtq n n"] * 2 + ["mexican n h"] + ["mexican n n"] * 4
+    difference = largest_difference(by_group(predictions("\n".join(rows))), "false_positive_rate")
+    assert difference is not None
+    assert (difference.highest.name, difference.lowest.name) == ("lgbtq", "mexican")
+    assert abs(difference.value - 0.4) < 1e-12
+
+
+def test_small_groups_and_posts_about_nobody_take_no_part_in_a_difference() -> None:
+    rows = ["lgbtq n h"] * 5 + ["mexican n n"] * 4 + ["- n n"] * 9
+    groups = by_group(predictions("\n".join(rows)))
+    assert largest_difference(groups, "false_positive_rate") is None
+    assert largest_difference(groups, "false_negative_rate") is None
+
+
+def test_outcomes_name_every_kind_also_those_that_never_came() -> None:
+    found = outcomes(predictions("- h h\n- n refusal\n- n truncated\n- n n"))
+    assert found.counts == {"valid": 2, "repaired": 0, "refusal": 1, "truncated": 1, "invalid": 0}
+    assert found.unreadable_rate == 1 / 2
+    assert found.rate("refusal") == 1 / 4
+    assert outcomes([]).unreadable_rate is None
+    assert outcomes([]).rate("valid") is None
+
+
+@given(ROWS)
+def test_counts_of_single_memberships_add_up_to_the_whole(rows: list) -> None:
+    made = predictions(table(rows))
+    parts = [group.counts for group in by_group(made).values()]
+    assert sum(parts, Counts()) == count(made)
+
+
+@given(ROWS, st.permutations(NAMES))
+def test_renaming_groups_renames_the_results_and_nothing_else(rows: list, names: list) -> None:
+    renamed = dict(zip(NAMES, names, strict=True))
+    before = by_group(predictions(table(rows)))
+    after = by_group(predictions(table([(renamed[g], t, c) for g, t, c in rows])))
+    assert {renamed[name]: g.counts for name, g in before.items()} == {
+        name: g.counts for name, g in after.items()
+    }
+
+
+@given(ROWS, st.randoms())
+def test_the_order_of_rows_changes_no_group(rows: list, random: object) -> None:
+    made = predictions(table(rows))
+    shuffled = list(made)
+    random.shuffle(shuffled)
+    before, after = by_group(made), by_group(shuffled)
+    assert list(before) == list(after)
+    assert before == after
+    for rate in ("false_positive_rate", "false_negative_rate"):
+        assert largest_difference(before, rate) == largest_difference(after, rate)
+
+
+@given(ROWS)
+def test_duplicating_every_row_changes_no_rate(rows: list) -> None:
+    once, twice = by_group(predictions(table(rows))), by_group(predictions(table(rows + rows)))
+    for name, group in once.items():
+        assert group.counts.false_positive_rate == twice[name].counts.false_positive_rate
+        assert group.counts.false_negative_rate == twice[name].counts.false_negative_rate
