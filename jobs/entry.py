@@ -5,8 +5,10 @@ Exit codes: 0 done; 2 usage or config, 3 preflight, 10 data, 11 model, 12 traini
 """
 
 import errno
+import logging
 import os
 import sys
+import warnings
 from typing import NoReturn
 
 import click
@@ -22,7 +24,16 @@ def run(command: click.Command, name: str | None = None) -> NoReturn:
     """Run `command` on the program's arguments and exit; every `python -m jobs.X` ends here."""
     for line in provide_home(os.environ, os.getuid()):
         click.echo(line, err=True)
+    _hush_libraries()
     sys.exit(_status(command, name))
+
+
+def _hush_libraries() -> None:
+    """Keep the libraries' remarks off the terminal; PYTHONWARNINGS and their own variables win."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def _status(command: click.Command, name: str | None) -> int:

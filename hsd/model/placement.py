@@ -56,6 +56,15 @@ def launch() -> Launch:
     return Launch(0, 0, 1)
 
 
+def require_several() -> None:
+    """Raise PreflightError when this process was not started as one of several."""
+    if launch().world_size == 1:
+        raise PreflightError(
+            "--use_accelerate: only one process was started; use "
+            "`accelerate launch --num_processes N -m jobs.evaluate ...`, or leave the flag out."
+        )
+
+
 def place(config: ModelConfig) -> Placement:
     """Return where this process's model goes: one process, one device.
 

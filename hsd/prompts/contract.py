@@ -56,7 +56,6 @@ class Contract(Strict):
         """Return what is passed to the tokenizer's chat template."""
         effort = self.strategy.parameters.reasoning_effort
         return {
-            "strftime_now": self.chat_date.strftime,
             "date_string": self.chat_date.strftime("%d %b %Y"),
             "enable_thinking": False,
             **({"reasoning_effort": effort} if effort else {}),

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from jinja2 import TemplateError
 
 from hsd.errors import DataError, ModelError
 from hsd.prompts.chat import Chat
+from hsd.prompts.contract import Contract
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,9 @@ class Slot:
         return f"HSDSLOT{self.turn.upper()}HERE"
 
 
+TODAY = re.compile(r"""strftime_now\(\s*(['"])(.+?)\1\s*\)""")
+"""How chat templates ask for the date; transformers lets no argument replace that function."""
+
 SYSTEM, USER, ANSWER = Slot("system"), Slot("user"), Slot("answer")
 
 Part = int | str | Slot
@@ -57,16 +62,23 @@ class Form:
     stop: int
 
 
+def with_date(chat_template: str, day: date) -> str:
+    """Return a chat template that writes `day` wherever it would write today's date."""
+    return TODAY.sub(lambda call: repr(day.strftime(call[2])), chat_template)
+
+
 class Renderer:
     """Renders chats for one tokenizer.
 
-    `tokenizer` is a Hugging Face fast tokenizer with a chat template; `chat_kwargs` go to that
-    template. Raises ModelError when the template cannot be taken apart safely.
+    `tokenizer` is a Hugging Face fast tokenizer with a chat template; the contract says what
+    goes into that template beside the turns. Raises ModelError when the template cannot be
+    taken apart safely.
     """
 
-    def __init__(self, tokenizer: Any, chat_kwargs: Mapping[str, Any]) -> None:
+    def __init__(self, tokenizer: Any, contract: Contract) -> None:
         self._tokenizer = tokenizer
-        self._chat_kwargs = dict(chat_kwargs)
+        self._chat_kwargs = contract.chat_kwargs()
+        self._chat_template = with_date(tokenizer.chat_template, contract.chat_date)
         backend = json.loads(tokenizer.backend_tokenizer.to_str())
         # Some vocabularies add runs of spaces as tokens; those control nothing and stay.
         blank = [t for t in backend["added_tokens"] if t["content"].isspace()]
@@ -97,11 +109,13 @@ class Renderer:
             )
         return Encoded(chat.id, self._shortened(form, chat, limit), answer, shortened=True)
 
-    def opening(self, *, has_system: bool) -> list[int]:
-        """Return the ids an answer starts with before its words; empty for most families."""
-        return self._fill(
+    def opening_text(self, *, has_system: bool) -> str:
+        """Return what an answer starts with before its words: a channel; '' for most families."""
+        ids = self._fill(
             self.form(has_system=has_system).opening, Chat(id="", system="", before="")
         )
+        text: str = self._tokenizer.decode(ids)
+        return text
 
     def stop_ids(self) -> tuple[int, ...]:
         """Return the ids that end an answer; the first is the one that is trained."""
@@ -150,7 +164,11 @@ class Renderer:
 
     def _apply(self, turns: Sequence[Mapping[str, str]], answered: bool) -> str:
         rendered: str = self._tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=not answered, **self._chat_kwargs
+            turns,
+            tokenize=False,
+            add_generation_prompt=not answered,
+            chat_template=self._chat_template,
+            **self._chat_kwargs,
         )
         return rendered
 

@@ -47,7 +47,7 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
     Raises DataError for a bad row, a chat row of another prompt, or a row that is too long.
     """
     contract = _contract(config)
-    renderer = Renderer(tokenizer, contract.chat_kwargs())
+    renderer = Renderer(tokenizer, contract)
     contract = sealed(contract, renderer, tokenizer)
     data = config.data
     train = _encode(

@@ -1,8 +1,6 @@
 """One training run: from a config to a folder with an adapter that can be trusted."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from transformers.integrations import TensorBoardCallback
 
 from hsd.config.train import TrainConfig
 from hsd.errors import Stopped
+from hsd.logs import logging_to
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter
 from hsd.model.describe import describe, trainable
 from hsd.model.load import Base, Source, find, load_base
@@ -46,6 +45,17 @@ class Trained:
     validation_loss: float | None
     stopped_early: bool
     skipped: bool = False
+
+    def sentences(self) -> list[str]:
+        """Return what a person wants to know at the end."""
+        ended = "early stopping ended it" if self.stopped_early else "all were taken"
+        lines = [f"{self.steps} steps; {ended}." if not self.skipped else "Was finished before."]
+        if self.validation_loss is not None:
+            lines.append(
+                f"Lowest validation loss {self.validation_loss:.4f}, at step {self.exported_step}; "
+                "that adapter was kept."
+            )
+        return [*lines, f"Adapter: {self.folder}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,10 @@ def train(config: TrainConfig, progress: Progress = silent) -> Trained:
     claim(folder, prepared.identity())
     if (folder / DONE).exists():
         return _finished(folder)
-    with _logging_to(folder / "training.log", prepared.here), stop_request() as request:
+    with (
+        logging_to(folder / "training.log", enabled=prepared.here.is_main),
+        stop_request() as request,
+    ):
         return _run(prepared, folder, request, progress)
 
 
@@ -236,23 +249,3 @@ def _facts(result: Trained) -> dict[str, Any]:
 
 def _finished(folder: Path) -> Trained:
     return Trained(folder=folder, skipped=True, **read_json(folder / DONE))
-
-
-@contextmanager
-def _logging_to(file: Path, here: Launch) -> Iterator[None]:
-    """Send hsd's log lines of the main process to a file as well."""
-    if not here.is_main:
-        yield
-        return
-    handler = logging.FileHandler(file, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("hsd")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        handler.close()

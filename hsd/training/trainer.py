@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from hsd.errors import TrainingError
 from hsd.model.adapter import fill_adapter, write_adapter
@@ -57,6 +57,7 @@ class HsdTrainer(Trainer):
         super().__init__(
             model=model, args=args, train_dataset=Rows(train_rows), data_collator=Collator(pad_id)
         )
+        self.remove_callback(PrinterCallback)  # metrics.jsonl and training.log have it
         # Our loss is already divided by the step's tokens; without this it is divided again.
         self.model_accepts_loss_kwargs = True
 

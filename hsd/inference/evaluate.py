@@ -1,0 +1,190 @@
+"""One evaluation: from a model and rows to a run folder with predictions and reports."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from hsd.config.evaluate import EvalConfig
+from hsd.data.example import Example
+from hsd.inference.generate import Asking, Reply, generate
+from hsd.inference.prepared import Prepared, prepare
+from hsd.inference.prompting import contract_for
+from hsd.inference.shards import done_before, merged, own_rows, part
+from hsd.inference.subject import subject
+from hsd.logs import logging_to
+from hsd.metrics.prediction import Prediction
+from hsd.model.placement import launch, place
+from hsd.progress import Progress, silent
+from hsd.prompts.answers import read_reply
+from hsd.prompts.chat import make_chat
+from hsd.prompts.contract import save_contract
+from hsd.prompts.render import Encoded, Renderer
+from hsd.report.predictions import PREDICTIONS, append_predictions, read_predictions
+from hsd.report.tables import write_evaluation
+from hsd.runs import (
+    claim,
+    differences,
+    now,
+    provenance,
+    read_json,
+    update_manifest,
+    write_json,
+    write_jsonl,
+)
+
+log = logging.getLogger(__name__)
+
+DONE = "done.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A finished evaluation. `skipped` says it was finished before."""
+
+    folder: Path
+    predictions: list[Prediction]
+    skipped: bool = False
+
+
+def evaluate(
+    config: EvalConfig, progress: Progress = silent, data_dir: Path | None = None
+) -> Evaluated:
+    """Evaluate, or go on evaluating, one model on one set of rows.
+
+    The run's folder is `run_YYYYMMDD_HHMMSS` in `config.output_dir`; the same evaluation finds its
+    own folder there again, skips the rows that are answered, and is skipped when it is done.
+    """
+    prepared = prepare(config, data_dir)
+    here = launch()
+    state = PartialState(cpu=place(config.model).device == "cpu")
+    if here.is_main:
+        folder = _folder(config.output_dir, prepared.identity())
+        claim(folder, prepared.identity())
+    state.wait_for_everyone()
+    folder = _folder(config.output_dir, prepared.identity())
+    if (folder / DONE).exists():
+        return Evaluated(folder, read_predictions(folder / PREDICTIONS), skipped=True)
+    with logging_to(folder / f"validation_log_{_stamp(folder)}.log", enabled=here.is_main):
+        known = done_before(folder)
+        state.wait_for_everyone()  # nobody writes before everybody knows what is left
+        left = sorted(
+            (row for row in prepared.encoded if row.id not in known),
+            key=lambda row: (-len(row.prompt), row.id),
+        )
+        log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
+        own = own_rows(left, here.rank, here.world_size)
+        facts = _answer(prepared, own, part(folder, here.rank), progress) if left else {}
+        state.wait_for_everyone()
+        if here.is_main:
+            _finish(folder, prepared, facts)
+    state.wait_for_everyone()
+    return Evaluated(folder, read_predictions(folder / PREDICTIONS))
+
+
+def probe(config: EvalConfig) -> tuple[dict[str, Any], str]:
+    """Load what a config asks for, ask it about one mild post, and return facts and reply."""
+    chosen = subject(config)
+    contract = contract_for(config, chosen.carries_prompt)
+    renderer = Renderer(chosen.source.tokenizer, contract)
+    model, facts = chosen.load()
+    row = renderer.encode(make_chat(contract.strategy, "probe", "The library opens at nine today."))
+    asking = Asking(config.max_new_tokens, 1)
+    reply = next(generate(model, chosen.source.tokenizer, [row], renderer.stop_ids(), asking))[0]
+    prompt = {"template": contract.template, "strategy": contract.strategy_name}
+    return {**facts, "prompt": {**prompt, "hash": contract.hash}}, reply.text
+
+
+def _answer(
+    prepared: Prepared, rows: Sequence[Encoded], file: Path, progress: Progress
+) -> dict[str, Any]:
+    """Answer rows batch by batch, each batch on disk before the next; return the model's facts."""
+    model, facts = prepared.subject.load()
+    asking = Asking(
+        prepared.max_new_tokens,
+        prepared.config.batch_size,
+        prepared.config.temperature,
+        prepared.config.seed,
+    )
+    examples = {example.id: example for example in prepared.examples}
+    shortened = {row.id for row in rows if row.shortened}
+    tokenizer, stops = prepared.subject.source.tokenizer, prepared.renderer.stop_ids()
+    what, done = f"{prepared.config.data_file} rows", 0
+    progress(0, len(rows), what)
+    for replies in generate(model, tokenizer, rows, stops, asking):
+        append_predictions(
+            file,
+            [_prediction(prepared, examples[r.id], r, r.id in shortened) for r in replies],
+        )
+        done += len(replies)
+        progress(done, len(rows), what)
+    return facts
+
+
+def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: bool) -> Prediction:
+    opening = prepared.renderer.opening_text(
+        has_system=bool(prepared.contract.strategy.system_prompt)
+    )
+    reading = read_reply(reply.text.removeprefix(opening), cut_off=reply.cut_off)
+    return Prediction(
+        id=example.id,
+        strategy=prepared.contract.strategy_name,
+        text=example.text,
+        true_label=example.label,
+        label=reading.label,
+        outcome=reading.outcome,
+        reply=reply.text,
+        rationale=reading.rationale,
+        response_time=round(reply.seconds, 4),
+        truncated_post=shortened,
+        groups=example.groups,
+        persona_tag=example.persona_tag,
+        source_dataset=example.source_dataset,
+        label_multiclass=example.label_multiclass,
+    )
+
+
+def _finish(folder: Path, prepared: Prepared, facts: Mapping[str, Any]) -> None:
+    predictions = merged(folder, [example.id for example in prepared.examples])
+    manifest = update_manifest(
+        folder,
+        kind="evaluate",
+        config=prepared.config.model_dump(mode="json"),
+        data={
+            k: v
+            for k, v in prepared.identity().items()
+            if k in ("data_file", "data_sha256", "rows")
+        },
+        prompt={
+            "template": prepared.contract.template,
+            "strategy": prepared.contract.strategy_name,
+            "hash": prepared.contract.hash,
+        },
+        **({"model": dict(facts)} if facts else {}),
+        seed=prepared.config.seed,
+        finished=now(),
+        **provenance(),
+    )
+    write_json(folder / "config.json", prepared.config.model_dump(mode="json"))
+    save_contract(folder, prepared.contract)
+    shown: dict[str, Any] = {k: manifest[k] for k in ("model", "data", "prompt") if k in manifest}
+    write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
+    numbers = write_evaluation(folder, predictions, shown, _stamp(folder))
+    write_json(folder / DONE, {"rows": len(predictions), "headline": numbers.get("headline")})
+
+
+def _folder(output_dir: Path, identity: Mapping[str, Any]) -> Path:
+    """Return this evaluation's own folder: the one it began, else a new one."""
+    for folder in sorted(output_dir.glob("run_*"), reverse=True):
+        file = folder / "identity.json"
+        if file.exists() and not differences(read_json(file), dict(identity)):
+            return folder
+    return output_dir / f"run_{datetime.now():%Y%m%d_%H%M%S}"
+
+
+def _stamp(folder: Path) -> str:
+    return folder.name.removeprefix("run_")

@@ -1,0 +1,41 @@
+"""Which prompt an evaluation asks with: the adapter's own, unless told otherwise."""
+
+from pathlib import Path
+
+from hsd.config.evaluate import EvalConfig
+from hsd.errors import EvaluationError
+from hsd.prompts.contract import Contract, load_contract, make_contract, mismatch
+from hsd.prompts.template import load_template
+
+DEFAULT_TEMPLATE = "combined/combined_gptoss_v1"
+DEFAULT_STRATEGY = "combined_focused"
+
+
+def contract_for(config: EvalConfig, trained_in: Path | None) -> Contract:
+    """Return the prompt to ask with. `trained_in` is the folder of the adapter or merged model.
+
+    A model that carries a prompt.json is asked with it. Raises EvaluationError when another
+    prompt is asked for, saying how the two differ, unless `ignore_prompt_mismatch` is set.
+    """
+    trained = load_contract(trained_in) if trained_in else None
+    if config.prompt_template is None and config.strategy is None:
+        return trained or make_contract(load_template(DEFAULT_TEMPLATE), DEFAULT_STRATEGY)
+    asked = _asked(config, trained)
+    if trained is None or config.ignore_prompt_mismatch:
+        return asked
+    if lines := mismatch(trained, asked):
+        raise EvaluationError(
+            f"{trained_in}: trained with strategy '{trained.strategy_name}' of template "
+            f"'{trained.template}'; '{asked.strategy_name}' of '{asked.template}' differs in "
+            f"{', '.join(line.partition(':')[0] for line in lines)}. Leave --prompt_template and "
+            "--strategy out, or add --ignore_prompt_mismatch."
+        )
+    return trained
+
+
+def _asked(config: EvalConfig, trained: Contract | None) -> Contract:
+    name = config.prompt_template or (trained.template if trained else DEFAULT_TEMPLATE)
+    strategy = config.strategy
+    if strategy is None and name == DEFAULT_TEMPLATE:
+        strategy = DEFAULT_STRATEGY
+    return make_contract(load_template(name), strategy)

@@ -1,0 +1,50 @@
+"""Predictions over several processes: each row on one rank, merged by id, exactly once."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from hsd.errors import EvaluationError
+from hsd.metrics.prediction import Prediction
+from hsd.report.predictions import read_predictions
+
+Row = TypeVar("Row")
+
+PARTS = "predictions.rank*.jsonl"
+
+
+def part(folder: Path, rank: int) -> Path:
+    """Return the file that one rank appends its predictions to."""
+    return folder / f"predictions.rank{rank}.jsonl"
+
+
+def done_before(folder: Path) -> dict[str, Prediction]:
+    """Return all predictions that earlier or present ranks wrote, by id."""
+    found = [p for file in sorted(folder.glob(PARTS)) for p in read_predictions(file)]
+    return {prediction.id: prediction for prediction in found}
+
+
+def own_rows(rows: Sequence[Row], rank: int, ranks: int) -> list[Row]:
+    """Return one rank's rows of a list sorted by length: every `ranks`-th, so all get alike."""
+    return list(rows[rank::ranks])
+
+
+def merged(folder: Path, ids: Sequence[str]) -> list[Prediction]:
+    """Return the predictions of all ranks in the order of `ids`.
+
+    Raises EvaluationError unless each id was answered exactly once.
+    """
+    files = sorted(folder.glob(PARTS))
+    found = [prediction for file in files for prediction in read_predictions(file)]
+    counts = Counter(prediction.id for prediction in found)
+    missing = [id for id in ids if not counts[id]]
+    twice = [id for id in ids if counts[id] > 1]
+    if missing or twice or len(counts) != len(ids):
+        raise EvaluationError(
+            f"{folder}: of {len(ids)} rows {len(missing)} have no prediction and {len(twice)} have "
+            f"several ({', '.join([*missing, *twice][:3])}); run the same command again, or "
+            "remove the folder to start over."
+        )
+    by_id = {prediction.id: prediction for prediction in found}
+    return [by_id[id] for id in ids]

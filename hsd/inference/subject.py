@@ -1,0 +1,71 @@
+"""What is evaluated: a base, an adapter on its base, or a merged folder, loaded and described."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsd.config.evaluate import EvalConfig
+from hsd.config.model import ModelConfig
+from hsd.errors import ModelError
+from hsd.model.adapter import WEIGHTS, base_of, is_adapter, load_adapter
+from hsd.model.describe import describe
+from hsd.model.load import Source, find, load_base
+from hsd.runs import sha256_file
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model to evaluate. `carries_prompt` is the folder that may hold its prompt.json."""
+
+    config: ModelConfig
+    source: Source
+    adapter: Path | None
+    carries_prompt: Path | None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this model from another, without its weights being loaded."""
+        return {
+            "base": self.source.name,
+            "revision": self.source.revision,
+            "quantization": self.config.quantization,
+            "dtype": self.config.dtype,
+            "adapter": sha256_file(self.adapter / WEIGHTS) if self.adapter else None,
+        }
+
+    def load(self) -> tuple[Any, dict[str, Any]]:
+        """Return the model, ready to answer, and its facts for the manifest."""
+        base = load_base(self.config, self.source)
+        if self.adapter is None:
+            return base.model, describe(base)
+        model = load_adapter(base, self.adapter)
+        return model, {**describe(base), "adapter": str(self.adapter)}
+
+
+def subject(config: EvalConfig) -> Subject:
+    """Return what a config asks to evaluate; tokenizer and config are read, weights are not.
+
+    An adapter is named by `adapter`, or by `model.name` being its folder; its base is the one it
+    was trained on, held as it was in training, unless the config says otherwise.
+    """
+    adapter, model = config.adapter, config.model
+    named = Path(model.name).expanduser()
+    base_given = "name" in model.model_fields_set
+    if adapter is None and is_adapter(named):
+        adapter, base_given = named, False
+    if adapter is None:
+        return Subject(model, find(model), None, named if named.is_dir() else None)
+    model = _with_base(model, adapter, base_given)
+    return Subject(model, find(model), adapter, adapter)
+
+
+def _with_base(model: ModelConfig, adapter: Path, base_given: bool) -> ModelConfig:
+    trained_on = base_of(adapter)
+    changes: dict[str, Any] = {}
+    if not base_given:
+        if not trained_on.get("name"):
+            raise ModelError(f"{adapter}: does not say its base; set model.name to it.")
+        changes["name"] = trained_on["name"]
+        changes["revision"] = model.revision or trained_on.get("revision")
+    if model.quantization == "auto" and trained_on.get("quantization") == "nf4":
+        changes["quantization"] = "nf4"
+    return model.model_copy(update=changes)

@@ -1,0 +1,61 @@
+"""Progress bars on a terminal, and a line now and then where there is none."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from hsd.progress import Progress, silent
+
+LINE_EVERY_SECONDS = 30.0
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Yield what hsd's long calls report to. Under a launcher only the first process shows it."""
+    console = Console(stderr=True)
+    if os.environ.get("RANK", "0") != "0":
+        yield silent
+    elif console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bars:
+            yield _OnTerminal(bars)
+    else:
+        yield _Lines(console)
+
+
+class _OnTerminal:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
+
+
+class _Lines:
+    """For log files: the first report, the last, and one every half minute."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: dict[str, float] = {}
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        due = now - self._shown.get(what, -LINE_EVERY_SECONDS) >= LINE_EVERY_SECONDS
+        if due or done == total:
+            self._shown[what] = now
+            self._console.print(f"{what}: {done} of {total}", highlight=False)

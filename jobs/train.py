@@ -1,0 +1,44 @@
+"""`hsd train`: one LoRA adapter, from a preset and changes to it."""
+
+import os
+from pathlib import Path
+
+import click
+
+from jobs.entry import run
+from jobs.options import Command, config_option, set_option, train_config
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd train --config quick_test --set data.train_file=data/prepared/train.jsonl
+    hsd train --config_file my.json --set lora.rank=64 --output_dir runs/r64
+    accelerate launch --num_processes 4 -m jobs.train --config_file my.json
+    """,
+)
+@config_option
+@set_option
+@click.option(
+    "--output_dir", type=click.Path(path_type=Path), help="The same as --set output_dir=."
+)
+def train(source: str, overrides: tuple[str, ...], output_dir: Path | None) -> None:
+    """Train a LoRA adapter, or go on with a run that was stopped.
+
+    The same command with the same output_dir resumes; a finished run is left as it is.
+    """
+    folder = (f"output_dir={output_dir}",) if output_dir else ()
+    config = train_config(source, (*overrides, *folder))
+
+    from hsd.training.run import train as train_run
+    from jobs.progress import progress_bars
+
+    with progress_bars() as progress:
+        trained = train_run(config, progress)
+    if os.environ.get("RANK", "0") == "0":
+        for line in trained.sentences():
+            click.echo(line)
+
+
+if __name__ == "__main__":
+    run(train)

@@ -1,0 +1,41 @@
+"""No test touches the network, the home folder or the checkout."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Read when the heavy libraries are imported, which is before any fixture runs.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny models are 20x slower on two threads than on one
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send HOME, HF_HOME and everything written to a relative path into tmp_path."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Give `golden(name, text)`: the text equals tests/golden/NAME, or `make golden` accepts it."""
+
+    def check(name: str, text: str) -> None:
+        file = GOLDEN / name
+        if os.environ.get("HSD_ACCEPT_GOLDEN"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        assert file.is_file(), f"{file} is missing; look at the text, then `make golden`"
+        assert text == file.read_text(encoding="utf-8")
+
+    return check

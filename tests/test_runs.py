@@ -1,0 +1,138 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hsd import runs
+from hsd.errors import PreflightError
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_a_file_is_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+    runs.write_atomic(tmp_path / "new" / "a.txt", "grüße\r\nand more\n")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
+    assert (tmp_path / "new" / "a.txt").read_bytes() == "grüße\r\nand more\n".encode()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_behind(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("old")
+
+    def rows() -> object:
+        yield {"a": 1}
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.write_jsonl(file, rows())
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["rows.jsonl"]
+    assert file.read_text() == "old"
+
+
+def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        runs.write_atomic(tmp_path / "a", "x")
+        assert os.umask(0o027) == 0o027  # asking for the mask does not change it
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_jsonl_has_one_object_a_line(tmp_path: Path) -> None:
+    runs.write_jsonl(tmp_path / "a", [{"t": "ä\n"}, {"t": "b"}])
+    lines = (tmp_path / "a").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["t"] for line in lines] == ["ä\n", "b"]
+
+
+def test_reading_says_which_file_is_missing_and_which_line_is_no_json(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match=r"manifest\.json: no such file; is .* a finished run"):
+        runs.read_json(tmp_path / "manifest.json")
+    (tmp_path / "a.json").write_text('{"a": 1,\n oops}')
+    with pytest.raises(PreflightError, match=r"a\.json:2: not JSON"):
+        runs.read_json(tmp_path / "a.json")
+
+
+def test_differences_name_each_leaf_once() -> None:
+    old = {"training": {"batch_size": 4, "epochs": 3}, "seed": 1}
+    new = {"training": {"batch_size": 8, "epochs": 3}, "base": "x"}
+    assert runs.differences(old, new) == [
+        'base: null -> "x"',
+        "seed: 1 -> null",
+        "training.batch_size: 4 -> 8",
+    ]
+
+
+@given(JSON)
+def test_a_value_does_not_differ_from_itself_and_has_one_digest(value: object) -> None:
+    again = json.loads(json.dumps(value))
+    assert runs.differences(value, again) == []
+    assert runs.sha256_json(value) == runs.sha256_json(again)
+
+
+def test_the_order_of_keys_changes_no_digest_and_a_value_does() -> None:
+    assert runs.sha256_json({"a": 1, "b": 2}) == runs.sha256_json({"b": 2, "a": 1})
+    assert runs.sha256_json({"a": 1}) != runs.sha256_json({"a": 2})
+
+
+def test_a_files_digest_is_that_of_its_text(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("hello", encoding="utf-8")
+    assert runs.sha256_file(tmp_path / "a") == runs.sha256_text("hello")
+    assert runs.sha256_text("hello").startswith("2cf24dba5fb0a30e")
+
+
+def test_a_folder_is_claimed_once_and_by_the_same_run_again(tmp_path: Path) -> None:
+    identity = {"lora": {"rank": 8}, "file": Path("data/train.jsonl")}
+    runs.claim(tmp_path / "run", identity)
+    runs.claim(tmp_path / "run", identity)
+    with pytest.raises(PreflightError, match=r"belongs to another run; differs in lora\.rank: 8"):
+        runs.claim(tmp_path / "run", {**identity, "lora": {"rank": 16}})
+
+
+def test_a_folder_with_other_files_and_a_file_are_refused_untouched(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "cat.jpg").write_text("x")
+    with pytest.raises(PreflightError, match="is not empty and not a run of hsd"):
+        runs.claim(folder, {})
+    assert [p.name for p in folder.iterdir()] == ["cat.jpg"]
+    with pytest.raises(PreflightError, match="is a file"):
+        runs.claim(folder / "cat.jpg", {})
+
+
+def test_the_manifest_keeps_the_parts_that_were_written_before(tmp_path: Path) -> None:
+    runs.update_manifest(tmp_path, seed=1, start="now")
+    whole = runs.update_manifest(tmp_path, seed=2, file=Path("x"))
+    assert whole == {"seed": 2, "start": "now", "file": Path("x")}
+    assert runs.read_json(tmp_path / "manifest.json") == {"seed": 2, "start": "now", "file": "x"}
+
+
+def test_provenance_says_what_is_needed_to_repeat_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("HSD_IMAGE_DIGEST", "sha256:abc")
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    found = runs.provenance()
+    assert found["slurm_job"]["SLURM_JOB_ID"] == "17"
+    assert found["image_digest"] == "sha256:abc"
+    assert "numpy" in found["packages"]
+    assert "secret" not in json.dumps(found)
+
+
+def test_space_is_asked_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
+    runs.require_space(tmp_path / "not" / "yet", 1e-9, "nothing")
+    with pytest.raises(PreflightError, match=r"GB free, but a checkpoint needs 1000000000\.00 GB"):
+        runs.require_space(tmp_path / "not" / "yet", 1e9, "a checkpoint")
+
+
+def test_a_folder_that_is_not_there_gets_a_near_name(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    assert runs.require_folder(tmp_path / "adapter", "adapter") == tmp_path / "adapter"
+    with pytest.raises(PreflightError, match="Did you mean 'adapter'"):
+        runs.require_folder(tmp_path / "adaptr", "adapter")

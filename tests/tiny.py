@@ -1,0 +1,103 @@
+"""A complete tiny base, made in a second: a 2-layer model and a small BPE with a chat template."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    GptOssConfig,
+    GptOssForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+CONTROL = ("<|pad|>", "<|im_start|>", "<|im_end|>")
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+HARMONY_CONTROL = (
+    "<|pad|>", "<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>",
+)  # fmt: skip
+HARMONY = (
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}"
+    "<|start|>assistant<|channel|>final<|message|>{{ m['content'] }}<|return|>"
+    "{% else %}<|start|>{{ m['role'] }}<|message|>"
+    "{% if loop.first %}date: {{ strftime_now('%Y-%m-%d') }}\n{% endif %}{{ m['content'] }}<|end|>"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+
+WORDS = """
+You detect hate speech. Hate attacks or demeans people for who they are. Everything else is normal.
+Classify the post as hate or normal. Answer with JSON: {"classification": "hate"} or
+{"classification": "normal"}. Post: system user assistant final analysis they are all liars and
+should leave our town at once the new bakery opens on monday my neighbours cook the best food
+"""
+
+
+def tokenizer(
+    control: tuple[str, ...] = CONTROL, template: str = CHATML, stop: str = "<|im_end|>"
+) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE of 400 tokens with its control tokens and chat template."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=[AddedToken(token, special=True) for token in control],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator([WORDS], trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=stop, pad_token="<|pad|>")
+    made.chat_template = template
+    return made
+
+
+def llama(folder: Path, seed: int = 0) -> Path:
+    """Write a tiny Llama with its tokenizer into `folder` and return it."""
+    words = tokenizer()
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def gpt_oss(folder: Path, seed: int = 0) -> Path:
+    """Write a tiny gpt-oss (sinks, sliding window, fused experts) with a harmony-like template."""
+    words = tokenizer(HARMONY_CONTROL, HARMONY, "<|return|>")
+    torch.manual_seed(seed)
+    config = GptOssConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        sliding_window=16,
+        max_position_embeddings=1024,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+    )
+    model = GptOssForCausalLM(config)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
