@@ -39,6 +39,8 @@ def demo(overrides: tuple[str, ...], output_dir: Path) -> None:
 
     asked = {
         "data_file": "embedded",
+        # The base writes prose where JSON is asked for; a fair comparison reads both alike.
+        "mode": "score",
         "prompt_template": config.prompt.template,
         "strategy": config.prompt.strategy,
     }

@@ -46,6 +46,11 @@ PATH = click.Path(path_type=Path)
 @click.option("--max_new_tokens", type=int, help="Longest reply in tokens.")
 @click.option("--temperature", type=float, help="0 is greedy; more samples, seeded.")
 @click.option("--batch_size", type=int, help="Rows answered at once.")
+@click.option(
+    "--mode",
+    type=click.Choice(["generate", "score"]),
+    help="generate reads the reply; score compares the labels' probabilities and gives P(hate).",
+)
 @click.option("--use_accelerate", is_flag=True, help="Refuse to run without several processes.")
 @click.option(
     "--test_connection", is_flag=True, help="Load, answer one probe, say what was loaded."

@@ -38,5 +38,6 @@ class EvalConfig(Strict):
     """Rows answered at once."""
     seed: NonNegativeInt = 42
     """Of the sample and of sampling at temperature > 0."""
-    mode: Literal["generate"] = "generate"
-    """How the model is read: the reply it writes."""
+    mode: Literal["generate", "score"] = "generate"
+    """How the model is read: `generate` is the reply it writes; `score` forces the answer's opening
+    and compares the probabilities of the labels, which gives P(hate) and cannot be unreadable."""

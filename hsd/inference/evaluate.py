@@ -1,7 +1,7 @@
 """One evaluation: from a model and rows to a run folder with predictions and reports."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from hsd.data.example import Example
 from hsd.inference.generate import Asking, Reply, generate
 from hsd.inference.prepared import Prepared, prepare
 from hsd.inference.prompting import contract_for
+from hsd.inference.score import candidates, score
 from hsd.inference.shards import done_before, merged, own_rows, part
 from hsd.inference.subject import subject
 from hsd.logs import logging_to
@@ -104,18 +105,11 @@ def _answer(
 ) -> dict[str, Any]:
     """Answer rows batch by batch, each batch on disk before the next; return the model's facts."""
     model, facts = prepared.subject.load()
-    asking = Asking(
-        prepared.max_new_tokens,
-        prepared.config.batch_size,
-        prepared.config.temperature,
-        prepared.config.seed,
-    )
     examples = {example.id: example for example in prepared.examples}
     shortened = {row.id for row in rows if row.shortened}
-    tokenizer, stops = prepared.subject.source.tokenizer, prepared.renderer.stop_ids()
     what, done = f"{prepared.config.data_file} rows", 0
     progress(0, len(rows), what)
-    for replies in generate(model, tokenizer, rows, stops, asking):
+    for replies in _replies(prepared, model, rows):
         append_predictions(
             file,
             [_prediction(prepared, examples[r.id], r, r.id in shortened) for r in replies],
@@ -123,6 +117,21 @@ def _answer(
         done += len(replies)
         progress(done, len(rows), what)
     return facts
+
+
+def _replies(prepared: Prepared, model: Any, rows: Sequence[Encoded]) -> Iterator[list[Reply]]:
+    config, strategy = prepared.config, prepared.contract.strategy
+    tokenizer, renderer = prepared.subject.source.tokenizer, prepared.renderer
+    if config.mode == "score":
+        spelled = candidates(
+            renderer,
+            tokenizer,
+            has_system=bool(strategy.system_prompt),
+            rationale=strategy.parameters.rationale,
+        )
+        return score(model, tokenizer, rows, spelled, config.batch_size)
+    asking = Asking(prepared.max_new_tokens, config.batch_size, config.temperature, config.seed)
+    return generate(model, tokenizer, rows, renderer.stop_ids(), asking)
 
 
 def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: bool) -> Prediction:
@@ -139,6 +148,7 @@ def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: b
         outcome=reading.outcome,
         reply=reply.text,
         rationale=reading.rationale,
+        score=reply.score,
         response_time=round(reply.seconds, 4),
         truncated_post=shortened,
         groups=example.groups,

@@ -15,12 +15,16 @@ from hsd.prompts.render import Encoded
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model wrote. `cut_off`: it ran into the token limit. `seconds`: its share of time."""
+    """What a model wrote. `cut_off`: it ran into the token limit. `seconds`: its share of time.
+
+    `score` is P(hate) where labels were scored.
+    """
 
     id: str
     text: str
     cut_off: bool
     seconds: float
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

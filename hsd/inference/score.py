@@ -1,0 +1,115 @@
+"""P(hate) per row, read from the model's own probabilities of the two answers.
+
+The answer's opening (`{"classification": "`) is forced, and each label string is scored whole, up
+to the token that closes it. Scores of first tokens alone mislead: `hate` is two tokens where
+`normal` is one, and a label that is not closed may go on to be another word.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import exp
+from typing import Any
+
+import torch
+
+from hsd.data.example import LABELS
+from hsd.inference.generate import Reply, left_padded
+from hsd.prompts.chat import Chat, answer_json
+from hsd.prompts.render import Encoded, Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Token ids of the answers: what they share, and how each label goes on, hate first."""
+
+    opening: list[int]
+    tails: tuple[list[int], list[int]]
+
+
+def candidates(
+    renderer: Renderer, tokenizer: Any, *, has_system: bool, rationale: bool
+) -> Candidates:
+    """Return how the two answers are spelled in tokens after the prompt."""
+    system = "x" if has_system else ""
+    hate, normal = (
+        renderer.encode(
+            Chat(
+                id="", system=system, before="", answer=answer_json(label, "x" if rationale else "")
+            )
+        ).answer
+        for label in LABELS
+    )
+    shared = next(at for at, (a, b) in enumerate(zip(hate, normal, strict=False)) if a != b)
+    tails = tuple(
+        _closed(tokenizer, ids[shared:], label)
+        for ids, label in zip((hate, normal), LABELS, strict=True)
+    )
+    return Candidates(hate[:shared], (tails[0], tails[1]))
+
+
+def score(
+    model: Any, tokenizer: Any, rows: Sequence[Encoded], spelled: Candidates, batch_size: int
+) -> Iterator[list[Reply]]:
+    """Yield a batch's replies: the likelier answer's JSON as text, with P(hate) as its score."""
+    ordered = sorted(rows, key=lambda row: (-len(row.prompt), row.id))
+    pad = tokenizer.pad_token_id or 0
+    for at in range(0, len(ordered), batch_size):
+        batch = ordered[at : at + batch_size]
+        started = time.monotonic()
+        logp = log_probabilities(model, [row.prompt for row in batch], spelled, pad)
+        share = (time.monotonic() - started) / len(batch)
+        yield [_reply(row.id, *pair, share) for row, pair in zip(batch, logp.tolist(), strict=True)]
+
+
+def log_probabilities(
+    model: Any, prompts: Sequence[Sequence[int]], spelled: Candidates, pad: int
+) -> torch.Tensor:
+    """Return the log-probability of each label string (rows, 2) after prompt and opening."""
+    ids, mask = left_padded([[*p, *spelled.opening] for p in prompts], pad, model.device)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    rows, ways = len(prompts), len(spelled.tails)
+    longest = max(map(len, spelled.tails))
+    tails = torch.tensor(
+        [t + [pad] * (longest - len(t)) for t in spelled.tails], device=model.device
+    )
+    real = torch.tensor([[1] * len(t) + [0] * (longest - len(t)) for t in spelled.tails])
+    with torch.inference_mode():
+        first = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits = first.logits.repeat_interleave(ways, 0)  # (rows x 2, 1, vocab)
+        if longest > 1:
+            cache = first.past_key_values
+            cache.batch_repeat_interleave(ways)
+            steps = torch.arange(longest - 1, device=model.device)
+            rest = model(
+                input_ids=tails[:, :-1].repeat(rows, 1),
+                attention_mask=torch.cat(
+                    [mask.repeat_interleave(ways, 0), mask.new_ones(rows * ways, longest - 1)], 1
+                ),
+                position_ids=positions[:, -1:].repeat_interleave(ways, 0) + 1 + steps,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            logits = torch.cat([logits, rest.logits], 1)  # (rows x 2, longest, vocab)
+        taken = logits.float().log_softmax(-1).gather(2, tails.repeat(rows, 1)[..., None])[..., 0]
+    return (taken * real.repeat(rows, 1).to(taken.device)).sum(1).view(rows, ways)
+
+
+def _closed(tokenizer: Any, tail: Sequence[int], label: str) -> list[int]:
+    """Return a label's tokens up to the one that holds its closing quote."""
+    for end in range(1, len(tail) + 1):
+        if '"' in tokenizer.decode(tail[:end]):
+            return list(tail[:end])
+    raise AssertionError(f"the answer for {label} does not close its label")
+
+
+def _reply(id: str, hate: float, normal: float, seconds: float) -> Reply:
+    probability = 1 / (1 + exp(min(normal - hate, 700.0)))
+    label = LABELS[0] if hate > normal else LABELS[1]
+    return Reply(id, answer_json(label), cut_off=False, seconds=seconds, score=probability)
