@@ -59,7 +59,8 @@ def score(
         started = time.monotonic()
         logp = log_probabilities(model, [row.prompt for row in batch], spelled, pad)
         share = (time.monotonic() - started) / len(batch)
-        yield [_reply(row.id, *pair, share) for row, pair in zip(batch, logp.tolist(), strict=True)]
+        pairs = zip(batch, logp.tolist(), strict=True)
+        yield [_reply(row.id, hate, normal, share) for row, (hate, normal) in pairs]
 
 
 def log_probabilities(
