@@ -22,6 +22,7 @@ from typing import IO, Any
 from hsd.errors import PreflightError, did_you_mean
 
 MANIFEST = "manifest.json"
+IDENTITY = "identity.json"
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy")
 
 
@@ -103,13 +104,13 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
-def claim(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Make `folder` the home of the run that `identity` describes, or check that it is.
+def require_own(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Check that `folder` is new or empty, or home of the very run that `identity` describes.
 
     Raises PreflightError, saying which parts differ, when the folder belongs to another run,
     and when it holds other people's files.
     """
-    file = folder / "identity.json"
+    file = folder / IDENTITY
     if file.exists():
         lines = differences(read_json(file), json.loads(json.dumps(identity, default=str)))
         if lines:
@@ -117,13 +118,22 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> None:
                 f"{folder} belongs to another run; differs in {'; '.join(lines)}. "
                 "Choose another output_dir, or the settings it was started with."
             )
-        return
-    if folder.is_file():
+    elif folder.is_file():
         raise PreflightError(f"{folder} is a file; output_dir must be a folder.")
-    if folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(folder.iterdir()):
         raise PreflightError(f"{folder} is not empty and not a run of hsd; choose another folder.")
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Make `folder` the home of the run that `identity` describes, or check that it is.
+
+    Done when everything that can be refused has been, so that a refused run leaves no folder.
+    Raises PreflightError as `require_own`, and when the folder cannot be written.
+    """
+    require_own(folder, identity)
     try:
-        write_json(file, identity)
+        if not (folder / IDENTITY).exists():
+            write_json(folder / IDENTITY, identity)
     except OSError as error:
         raise PreflightError(f"{folder}: cannot be written ({error.strerror}).") from None
 

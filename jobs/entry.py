@@ -31,6 +31,9 @@ def run(command: click.Command, name: str | None = None) -> NoReturn:
 def _hush_libraries() -> None:
     """Keep the libraries' remarks off the terminal; PYTHONWARNINGS and their own variables win."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # bars of loading would fill log files
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from hsd.prompts.render import Encoded, Renderer
 from hsd.report.predictions import PREDICTIONS, append_predictions, read_predictions
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
+    IDENTITY,
     claim,
     differences,
     now,
@@ -61,25 +62,26 @@ def evaluate(
     own folder there again, skips the rows that are answered, and is skipped when it is done.
     """
     prepared = prepare(config, data_dir)
-    here = launch()
+    here, identity = launch(), prepared.identity()
+    begun = _begun(config.output_dir, identity)
+    if begun and (begun / DONE).exists():
+        return Evaluated(begun, read_predictions(begun / PREDICTIONS), skipped=True)
+    known = done_before(begun) if begun else {}
+    left = sorted(
+        (row for row in prepared.encoded if row.id not in known),
+        key=lambda row: (-len(row.prompt), row.id),
+    )
     state = PartialState(cpu=place(config.model).device == "cpu")
+    model, facts = prepared.subject.load() if left else (None, {})
     if here.is_main:
-        folder = _folder(config.output_dir, prepared.identity())
-        claim(folder, prepared.identity())
-    state.wait_for_everyone()
-    folder = _folder(config.output_dir, prepared.identity())
-    if (folder / DONE).exists():
-        return Evaluated(folder, read_predictions(folder / PREDICTIONS), skipped=True)
+        claim(begun or _new_folder(config.output_dir), identity)
+    state.wait_for_everyone()  # nobody writes before everybody knows what is left
+    folder = _begun(config.output_dir, identity)
+    assert folder is not None, config.output_dir
     with logging_to(folder / f"validation_log_{_stamp(folder)}.log", enabled=here.is_main):
-        known = done_before(folder)
-        state.wait_for_everyone()  # nobody writes before everybody knows what is left
-        left = sorted(
-            (row for row in prepared.encoded if row.id not in known),
-            key=lambda row: (-len(row.prompt), row.id),
-        )
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
         own = own_rows(left, here.rank, here.world_size)
-        facts = _answer(prepared, own, part(folder, here.rank), progress) if left else {}
+        _answer(prepared, model, own, part(folder, here.rank), progress)
         state.wait_for_everyone()
         if here.is_main:
             _finish(folder, prepared, facts)
@@ -101,10 +103,9 @@ def probe(config: EvalConfig) -> tuple[dict[str, Any], str]:
 
 
 def _answer(
-    prepared: Prepared, rows: Sequence[Encoded], file: Path, progress: Progress
-) -> dict[str, Any]:
-    """Answer rows batch by batch, each batch on disk before the next; return the model's facts."""
-    model, facts = prepared.subject.load()
+    prepared: Prepared, model: Any, rows: Sequence[Encoded], file: Path, progress: Progress
+) -> None:
+    """Answer rows batch by batch, each batch on disk before the next."""
     examples = {example.id: example for example in prepared.examples}
     shortened = {row.id for row in rows if row.shortened}
     what, done = f"{prepared.config.data_file} rows", 0
@@ -116,7 +117,6 @@ def _answer(
         )
         done += len(replies)
         progress(done, len(rows), what)
-    return facts
 
 
 def _replies(prepared: Prepared, model: Any, rows: Sequence[Encoded]) -> Iterator[list[Reply]]:
@@ -187,13 +187,21 @@ def _finish(folder: Path, prepared: Prepared, facts: Mapping[str, Any]) -> None:
     write_json(folder / DONE, {"rows": len(predictions), "headline": numbers.get("headline")})
 
 
-def _folder(output_dir: Path, identity: Mapping[str, Any]) -> Path:
-    """Return this evaluation's own folder: the one it began, else a new one."""
+def _begun(output_dir: Path, identity: Mapping[str, Any]) -> Path | None:
+    """Return the folder that this very evaluation began before, None when it did not."""
     for folder in sorted(output_dir.glob("run_*"), reverse=True):
-        file = folder / "identity.json"
+        file = folder / IDENTITY
         if file.exists() and not differences(read_json(file), dict(identity)):
             return folder
-    return output_dir / f"run_{datetime.now():%Y%m%d_%H%M%S}"
+    return None
+
+
+def _new_folder(output_dir: Path) -> Path:
+    """Return `run_YYYYMMDD_HHMMSS`, of the next second that no other evaluation has."""
+    at = datetime.now()
+    while (folder := output_dir / f"run_{at:%Y%m%d_%H%M%S}").exists():
+        at += timedelta(seconds=1)
+    return folder
 
 
 def _stamp(folder: Path) -> str:

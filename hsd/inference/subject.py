@@ -54,6 +54,8 @@ def subject(config: EvalConfig) -> Subject:
         adapter, base_given = named, False
     if adapter is None:
         return Subject(model, find(model), None, named if named.is_dir() else None)
+    if base_given and is_adapter(named):
+        raise ModelError(f"model '{model.name}' is an adapter; with --adapter, name its base.")
     model = _with_base(model, adapter, base_given)
     return Subject(model, find(model), adapter, adapter)
 

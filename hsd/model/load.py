@@ -1,7 +1,6 @@
 """The one loader: a base model with its tokenizer, for training and evaluation alike."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.logging import disable_progress_bar
 
 from hsd.config.model import ModelConfig
 from hsd.errors import ModelError, did_you_mean
@@ -26,9 +24,6 @@ from hsd.model.families import attention_for
 from hsd.model.placement import Placement, place
 
 log = logging.getLogger(__name__)
-
-if not sys.stderr.isatty():
-    disable_progress_bar()  # transformers' bars would fill log files
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,16 @@ from hsd.model.load import Base, Source, find, load_base
 from hsd.model.placement import Launch, launch, place
 from hsd.progress import Progress, silent
 from hsd.prompts.contract import save_contract
-from hsd.runs import claim, now, provenance, read_json, require_space, update_manifest, write_json
+from hsd.runs import (
+    claim,
+    now,
+    provenance,
+    read_json,
+    require_own,
+    require_space,
+    update_manifest,
+    write_json,
+)
 from hsd.training.callbacks import BEST, Flow, MetricsLog, evaluations
 from hsd.training.checkpoints import newest_complete, remove_incomplete
 from hsd.training.early_stopping import best_step
@@ -101,33 +110,41 @@ def train(config: TrainConfig, progress: Progress = silent) -> Trained:
     """
     prepared = prepare(config)
     folder = config.output_dir
+    require_own(folder, prepared.identity())
+    if (folder / DONE).exists():
+        return _finished(folder)
     state = PartialState(cpu=place(config.model).device == "cpu")
+    base = load_base(config.model, prepared.source)
+    model = new_adapter(base, config.lora, config.seed)
+    _require_space(config, model)
     if prepared.here.is_main:
         claim(folder, prepared.identity())
     state.wait_for_everyone()
-    claim(folder, prepared.identity())
-    if (folder / DONE).exists():
-        return _finished(folder)
     with (
         logging_to(folder / "training.log", enabled=prepared.here.is_main),
         stop_request() as request,
     ):
-        return _run(prepared, folder, request, progress)
+        return _run(prepared, base, model, request, progress)
 
 
-def _run(prepared: Prepared, folder: Path, request: StopRequest, progress: Progress) -> Trained:
+def _require_space(config: TrainConfig, model: Any) -> None:
+    """Weights and both moments of AdamW, in float32, for each checkpoint and one in the making."""
+    parameters = trainable(model)["trainable_parameters"]
+    needed_gb = parameters * 12 * (config.training.keep_checkpoints + 2) / 1e9
+    require_space(config.output_dir, needed_gb, "keeping checkpoints")
+
+
+def _run(
+    prepared: Prepared, base: Base, model: Any, request: StopRequest, progress: Progress
+) -> Trained:
     config, schedule = prepared.config, prepared.schedule
+    folder = config.output_dir
+    log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
     log.info(
         "%d rows, %d steps of %d rows, %d processes, %d evaluations",
         schedule.rows, schedule.total_steps, schedule.rows_per_step,
         prepared.here.world_size, schedule.evaluations,
     )  # fmt: skip
-    base = load_base(config.model, prepared.source)
-    model = new_adapter(base, config.lora, config.seed)
-    learned = trainable(model)
-    # Weights and both moments of AdamW, in float32, for each checkpoint kept and one in the making.
-    needed_gb = learned["trainable_parameters"] * 12 * (config.training.keep_checkpoints + 2) / 1e9
-    require_space(folder, needed_gb, "keeping checkpoints")
     trainer = HsdTrainer(
         args=_arguments(prepared, base),
         model=model,
@@ -145,7 +162,7 @@ def _run(prepared: Prepared, folder: Path, request: StopRequest, progress: Progr
     if prepared.here.is_main:
         remove_incomplete(folder)
         trainer.add_callback(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
-        _describe(folder, prepared, {**describe(base)}, learned, checkpoint)
+        _describe(folder, prepared, describe(base), trainable(model), checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if flow.stopped_by_request:
         raise Stopped(
