@@ -39,3 +39,19 @@ def golden() -> Callable[[str, str], None]:
         assert text == file.read_text(encoding="utf-8")
 
     return check
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny Llama with a ChatML template; nobody writes into it."""
+    import tiny
+
+    return tiny.llama(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt_oss(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny gpt-oss with a harmony-like template; nobody writes into it."""
+    import tiny
+
+    return tiny.gpt_oss(tmp_path_factory.mktemp("tiny") / "gpt_oss")

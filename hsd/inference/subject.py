@@ -7,10 +7,10 @@ from typing import Any
 from hsd.config.evaluate import EvalConfig
 from hsd.config.model import ModelConfig
 from hsd.errors import ModelError
-from hsd.model.adapter import WEIGHTS, base_of, is_adapter, load_adapter
+from hsd.model.adapter import CONFIG, WEIGHTS, base_of, is_adapter, load_adapter
 from hsd.model.describe import describe
 from hsd.model.load import Source, find, load_base
-from hsd.runs import sha256_file
+from hsd.runs import MANIFEST, read_json, sha256_file, sha256_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,12 @@ class Subject:
         return {
             "base": self.source.name,
             "revision": self.source.revision,
+            "files": _files(Path(self.source.location)),
             "quantization": self.config.quantization,
+            "double_quantization": self.config.double_quantization,
             "dtype": self.config.dtype,
             "adapter": sha256_file(self.adapter / WEIGHTS) if self.adapter else None,
+            "adapter_config": sha256_file(self.adapter / CONFIG) if self.adapter else None,
         }
 
     def load(self) -> tuple[Any, dict[str, Any]]:
@@ -53,11 +56,31 @@ def subject(config: EvalConfig) -> Subject:
     if adapter is None and is_adapter(named):
         adapter, base_given = named, False
     if adapter is None:
-        return Subject(model, find(model), None, named if named.is_dir() else None)
+        return _without_adapter(model, named)
     if base_given and is_adapter(named):
         raise ModelError(f"model '{model.name}' is an adapter; with --adapter, name its base.")
     model = _with_base(model, adapter, base_given)
     return Subject(model, find(model), adapter, adapter)
+
+
+def _files(folder: Path) -> str | None:
+    """Return a digest of a folder's weight files by name, size and time; None for a hub name.
+
+    A folder may be filled anew under its old name; to read all its weights would take minutes.
+    """
+    files = [(f.name, f.stat()) for f in sorted(folder.glob("*.safetensors"))]
+    known = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in files]
+    return sha256_json(known) if known else None
+
+
+def _without_adapter(model: ModelConfig, named: Path) -> Subject:
+    if not named.is_dir():
+        return Subject(model, find(model), None, None)
+    manifest = read_json(named / MANIFEST) if (named / MANIFEST).exists() else {}
+    if manifest.get("kind") == "merge" and model.quantization == "auto":
+        # A merge was verified as it was saved; 4 bit would make it another model once more.
+        model = model.model_copy(update={"quantization": "none"})
+    return Subject(model, find(model), None, named)
 
 
 def _with_base(model: ModelConfig, adapter: Path, base_given: bool) -> ModelConfig:
@@ -68,6 +91,7 @@ def _with_base(model: ModelConfig, adapter: Path, base_given: bool) -> ModelConf
             raise ModelError(f"{adapter}: does not say its base; set model.name to it.")
         changes["name"] = trained_on["name"]
         changes["revision"] = model.revision or trained_on.get("revision")
-    if model.quantization == "auto" and trained_on.get("quantization") == "nf4":
-        changes["quantization"] = "nf4"
+    held = trained_on.get("quantization")
+    if model.quantization == "auto" and held is not None:
+        changes["quantization"] = "nf4" if held == "nf4" else "none"
     return model.model_copy(update=changes)

@@ -20,6 +20,7 @@ from peft import (
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import set_seed
+from transformers.pytorch_utils import Conv1D
 
 from hsd.config.train import LoraConfig as LoraSettings
 from hsd.errors import ModelError, did_you_mean
@@ -67,7 +68,7 @@ def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
     return model
 
 
-def load_adapter(base: Base, folder: Path, *, trainable: bool = False) -> PeftModel:
+def load_adapter(base: Base, folder: Path) -> PeftModel:
     """Return the base with the folder's adapter on it, proven to be complete and to do something.
 
     Raises ModelError when the adapter was trained on another base, when a weight is missing or
@@ -78,13 +79,13 @@ def load_adapter(base: Base, folder: Path, *, trainable: bool = False) -> PeftMo
         raise ModelError(f"{folder}: no adapter here ({CONFIG} is missing).")
     _require_same_base(base, folder)
     config = PeftConfig.from_pretrained(str(folder))
-    config.inference_mode = not trainable
+    config.inference_mode = True
     base.model.name_or_path = config.base_model_name_or_path
     _require_targets(base, config.target_modules)
     model = get_peft_model(base.model, config)
     fill_adapter(model, folder)
     _require_effect(model, base, folder)
-    return model.eval()
+    return model.requires_grad_(False).eval()  # switching it off and on made it learn
 
 
 def base_of(folder: Path) -> dict[str, Any]:
@@ -112,12 +113,11 @@ def without_adapter(model: PeftModel) -> Iterator[None]:
 def _require_targets(base: Base, targets: Any) -> None:
     if isinstance(targets, str):
         return
-    present = {name.rpartition(".")[2] for name, _ in base.model.named_modules()}
+    layers = {name.rpartition(".")[2] for name, m in base.model.named_modules() if _can_learn(m)}
     for target in targets or ():
-        if target.rpartition(".")[2] not in present:
-            layers = {n.rpartition(".")[2] for n, m in base.model.named_modules() if _is_linear(m)}
+        if target.rpartition(".")[2] not in layers:
             raise ModelError(
-                f"lora.target_modules: '{target}' is no layer of {base.source.name}."
+                f"lora.target_modules: '{target}' is no linear layer of {base.source.name}."
                 + did_you_mean(target, layers)
             )
         if _is_tied(base, target):
@@ -128,8 +128,8 @@ def _require_targets(base: Base, targets: Any) -> None:
             )
 
 
-def _is_linear(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.Linear)
+def _can_learn(module: torch.nn.Module) -> bool:
+    return isinstance(module, (torch.nn.Linear, torch.nn.Embedding, Conv1D))
 
 
 def _is_tied(base: Base, target: str) -> bool:
@@ -188,6 +188,8 @@ def fill_adapter(model: PeftModel, folder: Path) -> None:
             f"{len(extra)} left over, {len(misshaped)} of another shape (such as {example}). "
             "Is this the base it was trained on?"
         )
+    if broken := sorted(k for k, weight in weights.items() if not weight.isfinite().all()):
+        raise ModelError(f"{folder / WEIGHTS}: {broken[0]} holds values that are not numbers.")
     set_peft_model_state_dict(model, weights)
 
 

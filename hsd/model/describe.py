@@ -44,6 +44,7 @@ def identity(base: Base) -> dict[str, Any]:
         "weights_sha256": weights_fingerprint(base.model),
         "chat_template_sha256": sha256_text(str(template)),
         "quantization": base.quantization.method,
+        "double_quantization": base.quantization.double,
         "dtype": str(base.placement.dtype).removeprefix("torch."),
     }
 

@@ -1,13 +1,14 @@
 """The one loader: a base model with its tokenizer, for training and evaluation alike."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -79,21 +80,37 @@ def load_base(config: ModelConfig, source: Source | None = None) -> Base:
     log.info("device: %s (%s)", placement.device, placement.reason)
     log.info("weights: %s (%s); attention: %s", how.method, how.reason, attention)
     with _readable(config.name):
-        model = AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             source.location,
             dtype=placement.dtype,
             device_map={"": placement.device},
             attn_implementation=attention,
             quantization_config=how.loader_config,
             use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are listed, and refused below in one line
             **_hub(config),
         )
+    _require_complete(found, config.name)
     if how.method == "nf4":
         quantization.require_quantized(model, config.name)
     if hasattr(model.config, "output_router_logits"):
         model.config.output_router_logits = False
     model.requires_grad_(False)
     return Base(model.eval(), source, placement, how)
+
+
+def _require_complete(found: Mapping[str, Any], name: str) -> None:
+    """Refuse a checkpoint with gaps: the library fills them with random numbers and a remark."""
+    misshaped = [key[0] if isinstance(key, tuple) else key for key in found["mismatched_keys"]]
+    if gaps := sorted([*found["missing_keys"], *misshaped]):
+        raise ModelError(
+            f"model '{name}': {len(found['missing_keys'])} of its weights are missing and "
+            f"{len(misshaped)} have another shape than config.json says (such as {gaps[0]}); "
+            "copy or download it again."
+        )
+    if found["unexpected_keys"]:
+        log.warning("weights that the model has no place for: %s", sorted(found["unexpected_keys"]))
 
 
 def _location(config: ModelConfig) -> str:
@@ -125,11 +142,17 @@ def _readable(name: str) -> Iterator[None]:
     """Turn what the loading libraries raise for a bad name, folder or network into one line."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"model '{name}': cannot be loaded: {reason} "
+            f"model '{name}': cannot be loaded: {reason}{_near(name)} "
             "(offline, fetch it elsewhere and give its folder, or set HF_HOME to a filled cache)."
         ) from error
+
+
+def _near(name: str) -> str:
+    """Return the folder that `runs/defualt`, which looks like a hub name, may have meant."""
+    path = Path(name).expanduser()
+    siblings = [p.name for p in path.absolute().parent.glob("*") if p.is_dir()]
+    close = [] if path.is_dir() else get_close_matches(path.name, siblings, n=1)
+    return f" Did you mean the folder '{path.parent / close[0]}'?" if close else ""

@@ -100,6 +100,6 @@ def _dtype(asked: Dtype, device: str) -> tuple[torch.dtype, str]:
         # bfloat16 is many times slower than float32 on CPUs without AMX, and the same adapter
         # should come out of any CPU.
         return torch.float32, "float32 on a CPU"
-    if not torch.cuda.is_bf16_supported():
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float32, "float32: this GPU has no bfloat16"
     return torch.bfloat16, "bfloat16 on a GPU"

@@ -15,7 +15,10 @@ from hsd.config.model import ModelConfig
 from hsd.errors import ModelError
 
 LEAST_SHARE = 0.5
-"""A 4-bit base with less than this share of its weights in 4 bit is not one."""
+"""A 4-bit base with less than this share of its layers' weights in 4 bit is not one.
+
+Embeddings and head stay in 16 bit by design; in a small model they may be most of it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,11 @@ class Quantization:
     method: str
     reason: str
     loader_config: Any = None
+
+    @property
+    def double(self) -> bool | None:
+        """Whether the quantisation constants are quantised too; None without 4 bit."""
+        return self.loader_config.bnb_4bit_use_double_quant if self.method == "nf4" else None
 
 
 def choose(config: ModelConfig, base: PretrainedConfig, device: str) -> Quantization:
@@ -60,10 +68,11 @@ def nf4_config(double: bool) -> BitsAndBytesConfig:
 
 def require_quantized(model: nn.Module, name: str) -> None:
     """Raise ModelError when a base that was loaded in 4 bit mostly is not."""
-    share = quantized_share(model)
+    layers = layer_weights(model)
+    share = sum(true_numel(p) for p in layers if is_4bit(p)) / sum(map(true_numel, layers))
     if share < LEAST_SHARE:
         raise ModelError(
-            f"model '{name}': loaded in 4 bit, but only {share:.0%} of its weights are; "
+            f"model '{name}': loaded in 4 bit, but only {share:.0%} of its layers' weights are; "
             "the rest was skipped by bitsandbytes. Set model.quantization=none."
         )
 
@@ -72,6 +81,14 @@ def quantized_share(model: nn.Module) -> float:
     """Return the share of all parameters that are really held in 4 bit, in [0, 1]."""
     total = sum(true_numel(p) for p in model.parameters())
     return sum(true_numel(p) for p in model.parameters() if is_4bit(p)) / total
+
+
+def layer_weights(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that are no part of an embedding or of the head."""
+    names = {n for n, m in model.named_modules() if isinstance(m, nn.Embedding)}
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    names |= {n for n, m in model.named_modules() if m is head}
+    return [p for n, p in model.named_parameters() if n.rpartition(".")[0] not in names]
 
 
 def is_4bit(parameter: nn.Parameter) -> bool:
@@ -101,12 +118,12 @@ def _obstacle(base: PretrainedConfig) -> str | None:
     linear = [
         m for n, m in model.named_modules() if isinstance(m, nn.Linear) and "lm_head" not in n
     ]
-    share = sum(m.weight.numel() for m in linear) / sum(p.numel() for p in model.parameters())
+    share = sum(m.weight.numel() for m in linear) / sum(p.numel() for p in layer_weights(model))
     if share >= LEAST_SHARE or not _has_fused_weights(model):
         return None
     return (
-        f"only {share:.0%} of the weights are in linear layers; the rest, such as fused experts, "
-        "would silently stay in 16 bit"
+        f"only {share:.0%} of its layers' weights are in linear ones; the rest, such as fused "
+        "experts, would silently stay in 16 bit"
     )
 
 

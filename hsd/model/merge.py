@@ -1,0 +1,225 @@
+"""An adapter merged into its base: a folder that stands alone and is proven to answer the same.
+
+Weights in 4 bit are never merged into: the sum would be quantised once more, which destroys the
+model (measured: loss .013 -> 3.69).
+"""
+
+import gc
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hsd.config.merge import MergeConfig, Onto
+from hsd.errors import ModelError, PreflightError
+from hsd.model.adapter import load_adapter, without_adapter
+from hsd.model.dequantize import dequantize
+from hsd.model.describe import describe
+from hsd.model.load import load_base
+from hsd.model.merge_check import TOLERANCE, disagreement, disagreement_with_4bit
+from hsd.model.merge_plan import Plan, plan
+from hsd.model.placement import place
+from hsd.model.probes import Agreement, agreement, answer_logits, make_probes
+from hsd.model.standalone import own_dtype, read_back, weights_gb, write_standalone
+from hsd.progress import Progress, silent
+from hsd.prompts.contract import FILE
+from hsd.runs import MANIFEST, claim, now, provenance, read_json, require_space, update_manifest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A finished merge. `figures` say what was verified; `skipped`: it was finished before."""
+
+    folder: Path
+    onto: Onto
+    figures: Mapping[str, Any]
+    skipped: bool = False
+
+    def sentences(self) -> list[str]:
+        """Return what a person wants to know at the end."""
+        lines = ["Was finished before."] if self.skipped else []
+        lines.append(f"Merged into {self.figures['into']}, written in {self.figures['dtype']}.")
+        if refused := self.figures["refused"]:
+            lines.append(f"Not in {refused['dtype']}: {refused['because']}.")
+        return [*lines, *_differences(self.figures), f"Merged model: {self.folder}"]
+
+
+def merge(config: MergeConfig, progress: Progress = silent) -> Merged:
+    """Merge an adapter into its base and return the verified folder.
+
+    The folder appears only when adapter and merged model were shown to agree. Raises ModelError
+    when they do not, or when adapter and base do not fit; PreflightError when `output_dir` holds
+    something else or the disk is too small.
+    """
+    planned, output = plan(config), config.output_dir
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        claim(output, planned.identity())  # raises, unless it is this very merge
+        return Merged(output, planned.onto, read_json(output / MANIFEST)["figures"], skipped=True)
+    _require_room(planned, output, own_dtype(planned.source))
+    with _staged(output) as folder:
+        claim(folder, planned.identity())
+        try:
+            base, figures = _build(planned, folder, progress)
+        except torch.OutOfMemoryError:
+            raise ModelError(
+                f"{planned.source.name}: does not fit on the GPU in float32; use --device_map cpu."
+            ) from None
+        _describe(planned, folder, base, figures)
+    return Merged(output, planned.onto, figures)
+
+
+def _require_room(planned: Plan, folder: Path, dtype: torch.dtype) -> None:
+    require_space(folder, weights_gb(planned.source, dtype), f"the merged model in {_name(dtype)}")
+
+
+@contextmanager
+def _staged(output: Path) -> Iterator[Path]:
+    """Yield a folder beside `output` that takes its name when the block ends well, else goes."""
+    target = output.resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = target.parent / f".{target.name}.{token_hex(4)}"
+        folder.mkdir()
+    except OSError as error:
+        raise PreflightError(f"{output}: cannot be written ({error.strerror}).") from None
+    try:
+        yield folder
+        for file in folder.glob("*.safetensors"):
+            shutil.copymode(folder / MANIFEST, file)  # safetensors lets nobody but the owner read
+        folder.rename(target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _build(
+    planned: Plan, folder: Path, progress: Progress
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the merged model; return the facts of its base, and the figures.
+
+    The base's own number format is tried first; where that rounds too much away, float32 is.
+    """
+    in_4bit = _trained(planned, progress) if planned.trained_in_4bit else None
+    refused: dict[str, str] | None = None
+    for dtype in dict.fromkeys([own_dtype(planned.source), torch.float32]):
+        _require_room(planned, folder, dtype)
+        base, adapted, effect = _write(planned, folder, dtype, progress)
+        merged = _read(planned, folder, progress)
+        to_adapter = agreement(planned.probes, adapted, merged)
+        to_4bit = agreement(planned.probes, in_4bit, merged) if in_4bit else None
+        problem = disagreement(to_adapter, effect, dtype)
+        if to_4bit and planned.dequantizes:
+            problem = problem or disagreement_with_4bit(to_4bit)
+        log.info("merged in %s: %s; %s", dtype, to_adapter, problem or "agrees")
+        if problem is None:
+            return base, {
+                "into": planned.target,
+                "dtype": _name(dtype),
+                "refused": refused,
+                "tolerance": TOLERANCE[dtype],
+                "to_adapter": to_adapter.facts(),
+                "adapter_to_base": effect.facts(),
+                "to_4bit": to_4bit.facts() if to_4bit else None,
+            }
+        refused = {"dtype": _name(dtype), "because": problem}
+    raise ModelError(
+        f"{planned.adapter}: merged into {planned.target} ({planned.source.name}) it does not "
+        f"answer as before: {problem}. Nothing was kept."
+    )
+
+
+def _trained(planned: Plan, progress: Progress) -> list[Tensor]:
+    """Return the logits of the 4-bit model as it was trained."""
+    note = _counter(progress, len(planned.probes), "probes on the 4-bit model")
+    base = load_base(planned.model.model_copy(update={"quantization": "nf4"}), planned.source)
+    logits = answer_logits(load_adapter(base, planned.adapter), planned.probes, note)
+    del base
+    gc.collect()
+    return logits
+
+
+def _write(
+    planned: Plan, folder: Path, dtype: torch.dtype, progress: Progress
+) -> tuple[dict[str, Any], list[Tensor], Agreement]:
+    """Write the merged model; return its base's facts, the adapter's logits and its effect."""
+    note = _counter(progress, 2 * len(planned.probes), "probes on base and adapter")
+    base = load_base(planned.model, planned.source)
+    facts = describe(base)
+    if planned.dequantizes:
+        dequantize(base)
+    model = load_adapter(base, planned.adapter)
+    adapted = answer_logits(model, planned.probes, note)
+    with without_adapter(model):
+        plain = answer_logits(model, planned.probes, note)
+    write_standalone(model.merge_and_unload(), base, folder, dtype)
+    del base, model
+    gc.collect()  # a model holds itself in circles, and the next one is as big
+    return facts, adapted, agreement(planned.probes, adapted, plain)
+
+
+def _read(planned: Plan, folder: Path, progress: Progress) -> list[Tensor]:
+    """Return the logits of the model that was written, asked through its own tokenizer."""
+    note = _counter(progress, len(planned.probes), "probes on the merged model")
+    model, tokenizer = read_back(folder, place(planned.model))
+    context = getattr(model.config, "max_position_embeddings", None)
+    if make_probes(tokenizer, planned.contract, len(planned.probes), context) != planned.probes:
+        raise ModelError("the merged model's tokenizer does not read back whole; nothing was kept.")
+    logits = answer_logits(model, planned.probes, note)
+    del model
+    gc.collect()
+    return logits
+
+
+def _counter(progress: Progress, total: int, what: str) -> Callable[[], None]:
+    progress(0, total, what)
+    numbers = count(1)
+    return lambda: progress(next(numbers), total, what)
+
+
+def _describe(
+    planned: Plan, folder: Path, base: Mapping[str, Any], figures: Mapping[str, Any]
+) -> None:
+    prompt = planned.adapter / FILE
+    if prompt.exists():
+        shutil.copyfile(prompt, folder / FILE)
+    update_manifest(
+        folder,
+        kind="merge",
+        base=base,
+        adapter={"path": str(planned.adapter), "sha256": planned.adapter_sha256},
+        onto=planned.onto,
+        prompt={"hash": planned.contract.hash, "of_the_adapter": prompt.exists()},
+        figures=figures,
+        finished=now(),
+        **provenance(),
+    )
+
+
+def _differences(figures: Mapping[str, Any]) -> list[str]:
+    """Return a line for each model that the merged one was compared with."""
+    of = {
+        "to_adapter": "Difference to the adapter on these weights",
+        "to_4bit": "Difference to the 4-bit model that was trained",
+        "adapter_to_base": "For scale, the adapter's difference to its base",
+    }
+    return [f"{words}: {_shown(figures[key])}." for key, words in of.items() if figures[key]]
+
+
+def _shown(found: Mapping[str, Any]) -> str:
+    return (
+        f"logits up to {found['max_logit_difference']:.2g}, KL {found['kl']:.2g}, "
+        f"same label on {found['label_agreement']:.0%} of {found['probes']} probes"
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,119 @@
+"""What a merge knows before any weight is loaded: which base, held how, asked with which prompt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hsd.config.merge import MergeConfig, Onto
+from hsd.config.model import ModelConfig
+from hsd.errors import ModelError
+from hsd.model.adapter import WEIGHTS, base_of, is_adapter
+from hsd.model.load import Source, find
+from hsd.model.probes import Probe, make_probes
+from hsd.model.standalone import weights_gb
+from hsd.prompts.contract import Contract, load_contract, make_contract
+from hsd.prompts.template import load_template
+from hsd.runs import MANIFEST, read_json, require_folder, sha256_file
+
+PROBES = 12
+"""Prompts on which the models are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One adapter and the base it goes into."""
+
+    adapter: Path
+    adapter_sha256: str
+    model: ModelConfig
+    """How the base is loaded to be merged into."""
+    source: Source
+    trained_in_4bit: bool
+    onto: Onto
+    contract: Contract
+    probes: list[Probe]
+
+    @property
+    def dequantizes(self) -> bool:
+        """Whether the adapter goes into the 4-bit base, dequantised."""
+        return self.trained_in_4bit and self.onto == "trained"
+
+    @property
+    def target(self) -> str:
+        """What the adapter goes into, in words."""
+        return "the dequantised 4-bit base" if self.dequantizes else "the original base"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes two merges the same one."""
+        return {
+            "kind": "merge",
+            "adapter_sha256": self.adapter_sha256,
+            "base": self.source.name,
+            "revision": self.source.revision,
+            "onto": self.onto,
+            "prompt_hash": self.contract.hash,
+        }
+
+
+def plan(config: MergeConfig) -> Plan:
+    """Read and check everything that can be without weights.
+
+    The base is the recorded one in its recorded revision, wherever `base_model` says it is now.
+    An adapter made elsewhere says nothing of 4 bit and counts as trained on the 16-bit base.
+    Raises ModelError or PreflightError.
+    """
+    adapter = require_folder(config.adapter_path, "adapter folder")
+    if not is_adapter(adapter):
+        raise ModelError(f"{adapter}: no adapter here (adapter_config.json is missing).")
+    trained_on = base_of(adapter)
+    name = config.base_model or trained_on["name"]
+    if not name:
+        raise ModelError(f"{adapter}: does not say its base; give it as --base_model.")
+    revision = trained_on["revision"] if name == trained_on["name"] else None
+    model = ModelConfig(name=name, revision=revision, cache_dir=config.cache_dir)
+    source = find(model)
+    digest = sha256_file(adapter / WEIGHTS)
+    _require_not_merged_yet(source, digest)
+    in_4bit = trained_on.get("quantization") == "nf4"
+    contract = load_contract(adapter) or make_contract(load_template("baseline"), "standard")
+    context = getattr(source.config, "max_position_embeddings", None)
+    return Plan(
+        adapter=adapter,
+        adapter_sha256=digest,
+        model=model.model_copy(update=_held(config, source, trained_on)),
+        source=source,
+        trained_in_4bit=in_4bit,
+        onto=config.onto if in_4bit else "trained",
+        contract=contract,
+        probes=make_probes(source.tokenizer, contract, PROBES, context),
+    )
+
+
+def _held(config: MergeConfig, source: Source, trained_on: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the base is held while it is merged into."""
+    in_4bit = trained_on.get("quantization") == "nf4"
+    return {
+        "device": _device(config.device, source),
+        "dtype": "float32",  # 16-bit arithmetic would hide errors of the merge behind its own
+        "quantization": "nf4" if in_4bit and config.onto == "trained" else "none",
+        "double_quantization": trained_on.get("double_quantization") is not False,
+    }
+
+
+def _device(asked: str, source: Source) -> str:
+    """Return the CPU for `auto` where the GPU has no room: a merge needs a few short passes."""
+    if asked != "auto" or not torch.cuda.is_available():
+        return asked
+    needed_gb = weights_gb(source, torch.float32) * 1.2
+    return "cuda" if needed_gb < torch.cuda.mem_get_info()[0] / 1e9 else "cpu"
+
+
+def _require_not_merged_yet(source: Source, adapter_sha256: str) -> None:
+    """A merged base has the same norms as its base, so its fingerprint would not tell."""
+    file = Path(source.location) / MANIFEST
+    merged = read_json(file).get("adapter") if file.is_file() else None
+    if merged and merged.get("sha256") == adapter_sha256:
+        raise ModelError(f"{source.name}: this adapter is already merged into it.")

@@ -1,0 +1,83 @@
+"""A model as an ordinary Hugging Face folder: written, and read back with suspicion."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
+
+from hsd.config.model import ModelConfig
+from hsd.errors import ModelError
+from hsd.model.families import attention_for
+from hsd.model.load import Base, Source, find
+from hsd.model.placement import Placement
+from hsd.model.quantization import skeleton
+
+
+def own_dtype(source: Source) -> torch.dtype:
+    """Return the number format of a base's published weights, float32 for anything unusual."""
+    dtype = getattr(source.config, "dtype", None)
+    return dtype if dtype in (torch.bfloat16, torch.float16) else torch.float32
+
+
+def weights_gb(source: Source, dtype: torch.dtype) -> float:
+    """Return the size of a base's weights in a number format; none are read."""
+    numbers = sum(p.numel() for p in skeleton(_plain_config(source)).parameters())
+    return float(numbers * dtype.itemsize / 1e9)
+
+
+def write_standalone(weights: Any, base: Base, folder: Path, dtype: torch.dtype) -> None:
+    """Write weights, config, generation config, tokenizer and chat template.
+
+    `weights` is a model with plain layers, and is used up. They go into a fresh model: a loaded
+    one remembers how it was loaded, so that transformers 5.23 writes an unpacked MXFP4 base under
+    its packed names and reads that back with random experts and no more than a remark.
+    """
+    for parameter in weights.parameters():  # one at a time: never two whole copies
+        parameter.data = parameter.data.to(dtype)
+    fresh: Any = skeleton(_plain_config(base.source))
+    fresh.load_state_dict(weights.state_dict(), strict=True, assign=True)
+    fresh.tie_weights()
+    fresh.generation_config = base.model.generation_config
+    for old in folder.glob("model*.safetensors*"):  # of another number format
+        old.unlink()
+    try:
+        fresh.save_pretrained(folder, max_shard_size="5GB")
+        base.tokenizer.save_pretrained(folder)
+    except SafetensorError as error:
+        raise ModelError(f"{folder.parent}: the weights cannot be written ({error}).") from None
+
+
+def read_back(folder: Path, placement: Placement) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Return the folder's model and tokenizer.
+
+    Raises ModelError when a weight is missing, left over or misshaped: transformers makes up
+    random ones for what is missing.
+    """
+    source = find(ModelConfig(name=str(folder)))
+    model, info = AutoModelForCausalLM.from_pretrained(
+        source.location,
+        dtype=placement.dtype,
+        device_map={"": placement.device},
+        attn_implementation=attention_for(source.config.model_type, "auto", placement.device),
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    if wrong := [(kind, sorted(map(str, names))) for kind, names in info.items() if names]:
+        kind, names = wrong[0]
+        raise ModelError(
+            f"the merged model does not read back whole: {len(names)} {kind.replace('_', ' ')}, "
+            f"such as {names[0]}; nothing was kept."
+        )
+    return model.eval(), source.tokenizer
+
+
+def _plain_config(source: Source) -> PretrainedConfig:
+    """Return the base's config without a word on how its checkpoint is quantised."""
+    config = copy.deepcopy(source.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    return config
