@@ -26,7 +26,7 @@ from hsd.config.train import LoraConfig as LoraSettings
 from hsd.errors import ModelError, did_you_mean
 from hsd.model.describe import weights_fingerprint
 from hsd.model.load import Base
-from hsd.runs import MANIFEST, read_json, require_folder
+from hsd.runs import MANIFEST, atomic_file, read_json, require_folder
 
 log = logging.getLogger(__name__)
 
@@ -163,11 +163,10 @@ def export_adapter(model: PeftModel, folder: Path) -> None:
 
 
 def move_adapter(source: Path, target: Path) -> None:
-    """Put an adapter's files into a folder by renaming copies, weights last."""
+    """Put an adapter's files into another folder, each whole or not at all, weights last."""
     for name in (CONFIG, WEIGHTS):
-        copy = target / f".{name}.new"
-        shutil.copyfile(source / name, copy)
-        copy.replace(target / name)
+        with (source / name).open("rb") as old, atomic_file(target / name, "wb") as new:
+            shutil.copyfileobj(old, new)
 
 
 def fill_adapter(model: PeftModel, folder: Path) -> None:

@@ -1,8 +1,7 @@
 """Rows into batches: the seeded order, and left-padded tensors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch.utils.data import Dataset, Sampler
@@ -11,6 +10,9 @@ from hsd.prompts.render import Encoded
 
 IGNORED = -100
 """The label of a position that is not learned."""
+
+PADDING = -1
+"""The index of a row with nothing to learn, which fills up the last batches of an epoch."""
 
 
 class Rows(Dataset[tuple[int, Encoded]]):
@@ -23,7 +25,7 @@ class Rows(Dataset[tuple[int, Encoded]]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[int, Encoded]:
-        return index, self.rows[index]
+        return index, Encoded("", [0], []) if index == PADDING else self.rows[index]
 
 
 def epoch_order(lengths: Sequence[int], rows_per_step: int, seed: int, epoch: int) -> list[int]:
@@ -40,17 +42,30 @@ def epoch_order(lengths: Sequence[int], rows_per_step: int, seed: int, epoch: in
 
 
 class StepSampler(Sampler[int]):
-    """Gives the order of the epoch that the run is in, as `epoch()` says."""
+    """Gives the order of the epoch that the run is in, as `epoch()` says.
 
-    def __init__(self, lengths: Sequence[int], rows_per_step: int, seed: int, epoch: Any) -> None:
+    Every process needs as many batches as the others, so the order ends with padding up to
+    `multiple_of` rows. accelerate would fill up with rows of the epoch's start: learned twice.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        rows_per_step: int,
+        seed: int,
+        multiple_of: int,
+        epoch: Callable[[], int],
+    ) -> None:
         self._lengths, self._rows_per_step = lengths, rows_per_step
         self._seed, self._epoch = seed, epoch
+        self._padding = -len(lengths) % multiple_of
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return len(self._lengths) + self._padding
 
     def __iter__(self) -> Iterator[int]:
-        return iter(epoch_order(self._lengths, self._rows_per_step, self._seed, self._epoch()))
+        yield from epoch_order(self._lengths, self._rows_per_step, self._seed, self._epoch())
+        yield from [PADDING] * self._padding
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from hsd.config.train import EarlyStoppingConfig
+from hsd.config.train import TrainConfig
 from hsd.model.adapter import export_adapter
 from hsd.progress import Progress
 from hsd.runs import write_jsonl
+from hsd.training.checkpoints import remove_old
 from hsd.training.early_stopping import best_step, should_stop
 from hsd.training.history import METRICS
 from hsd.training.schedule import Schedule, patience_steps
@@ -36,19 +37,17 @@ class Flow(TrainerCallback):
         self,
         trainer: HsdTrainer,
         schedule: Schedule,
-        stopping: EarlyStoppingConfig | None,
+        config: TrainConfig,
         request: StopRequest,
-        log_every: int,
     ) -> None:
-        self.trainer, self.schedule, self.stopping = trainer, schedule, stopping
-        self.request, self.log_every = request, log_every
+        self.trainer, self.schedule, self.request = trainer, schedule, request
+        self.stopping, self.training = config.early_stopping, config.training
         self.stopped_by_request = False
-        self.stopped_early = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Decide what follows this optimiser step."""
         step, last = state.global_step, state.global_step == self.schedule.total_steps
-        control.should_log = step % self.log_every == 0 or last or step == 1
+        control.should_log = step % self.training.log_every_steps == 0 or last or step == 1
         control.should_evaluate = self.schedule.evaluates_at(step)
         control.should_save = self.schedule.saves_at(step)
         if not last and self._asked_to_stop():
@@ -62,11 +61,24 @@ class Flow(TrainerCallback):
         if state.is_world_process_zero and best_step(done, delta) == state.global_step:
             model = self.trainer.accelerator.unwrap_model(self.trainer.model)
             export_adapter(model, Path(args.output_dir) / BEST)
-        if self.stopping and should_stop(
-            done, patience_steps(self.stopping, self.schedule), self.stopping.min_delta
-        ):
-            self.stopped_early = True
+        if self.patience_is_over(state):
             control.should_training_stop = control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Delete the checkpoints that are too many, now that the new one is whole."""
+        if state.is_world_process_zero:
+            remove_old(Path(args.output_dir), self.training.keep_checkpoints)
+
+    def is_over(self, state: Any) -> bool:
+        """Whether nothing is left to learn from this state on."""
+        return state.global_step >= self.schedule.total_steps or self.patience_is_over(state)
+
+    def patience_is_over(self, state: Any) -> bool:
+        """Whether early stopping ends the run here; at the last step there is nothing to end."""
+        if self.stopping is None or state.global_step >= self.schedule.total_steps:
+            return False
+        patience = patience_steps(self.stopping, self.schedule)
+        return should_stop(evaluations(state.log_history), patience, self.stopping.min_delta)
 
     def _asked_to_stop(self) -> bool:
         """Whether any rank was asked: without agreement ranks would save at different steps."""
@@ -86,6 +98,7 @@ class MetricsLog(TrainerCallback):
         if state.is_world_process_zero:
             kept = [row for row in _rows(self._file(args)) if row["step"] <= state.global_step]
             write_jsonl(self._file(args), kept)
+        self.trainer.restore_loss()
         self._time = time.monotonic()
         self.progress(state.global_step, self.schedule.total_steps, "training")
 

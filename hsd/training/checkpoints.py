@@ -34,6 +34,17 @@ def remove_incomplete(run: Path) -> None:
             shutil.rmtree(folder)
 
 
+def remove_old(run: Path, keep: int) -> None:
+    """Delete all complete checkpoints but the `keep` newest.
+
+    By their steps: the Trainer's own rotation goes by file times, which a copy changes.
+    """
+    complete = [folder for folder in _checkpoints(run) if (folder / MARKER).is_file()]
+    for folder in sorted(complete, key=step_of)[:-keep]:
+        (folder / MARKER).unlink()  # first: what a kill leaves of the rest is no checkpoint
+        shutil.rmtree(folder)
+
+
 def step_of(checkpoint: Path) -> int:
     """Return the optimiser step in a checkpoint's name."""
     match = NAME.fullmatch(checkpoint.name)

@@ -120,6 +120,13 @@ def _checked(chat: Chat, place: str, contract: Contract) -> Chat:
             f"template '{contract.template}'; set prompt.template and prompt.strategy to the "
             "ones it was written with, or keep the prompt.json of `hsd prepare` beside it."
         )
+    forms = [answer.removesuffix("}") for answer in contract.answers]
+    if not (chat.answer or "").startswith(tuple(forms)):
+        # The label is looked for at one place of all answers, in validation and in score mode.
+        raise DataError(
+            f"{place}: the answer is written in another form; expected it to start with "
+            f"{' or '.join(forms)}, as `hsd prepare` writes it."
+        )
     return chat
 
 

@@ -45,14 +45,14 @@ def plan(config: TrainConfig, rows: int, validation_rows: int, processes: int) -
     batches = ceil(ceil(rows / training.batch_size) / processes)
     steps_per_epoch = ceil(batches / training.accumulation)
     total = training.max_steps or ceil(training.epochs * steps_per_epoch)
-    ratio = ceil(training.warmup_ratio * total)
+    share = min(ceil(training.warmup_ratio * total), total - 1)  # a share never outlasts the run
     every = training.evaluate_every_steps or steps_per_epoch
     schedule = Schedule(
         rows=rows,
         rows_per_step=training.batch_size * training.accumulation * processes,
         steps_per_epoch=steps_per_epoch,
         total_steps=total,
-        warmup_steps=ratio if training.warmup_steps is None else training.warmup_steps,
+        warmup_steps=share if training.warmup_steps is None else training.warmup_steps,
         evaluate_every=every if validation_rows else None,
         save_every=training.save_every_steps or every,
     )
@@ -73,12 +73,13 @@ def _check(schedule: Schedule, stopping: EarlyStoppingConfig | None) -> None:
         raise PreflightError(
             "early_stopping needs validation rows; set data.validation_file, or drop it."
         )
-    patience = patience_steps(stopping, schedule)
-    if schedule.evaluate_every + patience >= total:
+    every, patience = schedule.evaluate_every, patience_steps(stopping, schedule)
+    earliest = every + ceil(patience / every) * every  # the first evaluation can be the best
+    if earliest >= total:
         raise PreflightError(
-            f"early_stopping cannot fire: the first evaluation is at step "
-            f"{schedule.evaluate_every}, patience is {patience} steps, and the run ends at "
-            f"step {total}. Set a smaller patience, evaluate more often, or drop it."
+            f"early_stopping cannot fire: with an evaluation every {every} steps and a patience "
+            f"of {patience} steps it stops at step {earliest} at the earliest, and the run ends "
+            f"at step {total}. Set a smaller patience, evaluate more often, or drop it."
         )
 
 

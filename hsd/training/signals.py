@@ -10,22 +10,27 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 class StopRequest:
-    """Set once a signal asked this process to stop."""
+    """Set once a signal asked this process to stop.
 
-    def __init__(self) -> None:
+    A second Ctrl-C interrupts at once, but not under a launcher: that passes the terminal's
+    Ctrl-C on to processes that have got it already.
+    """
+
+    def __init__(self, *, launched: bool) -> None:
         self.signal: int | None = None
+        self.launched = launched
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Remember the first signal; a second Ctrl-C interrupts at once."""
-        if self.signal is not None and number == signal.SIGINT:
+        """Remember the first signal."""
+        if self.signal is not None and number == signal.SIGINT and not self.launched:
             raise KeyboardInterrupt
         self.signal = number
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
+def stop_request(*, launched: bool) -> Iterator[StopRequest]:
     """Within the block, the signals set the request instead of ending the process."""
-    request = StopRequest()
+    request = StopRequest(launched=launched)
     before = {number: signal.signal(number, request) for number in STOPPING}
     try:
         yield request

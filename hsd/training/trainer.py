@@ -1,18 +1,22 @@
 """transformers' Trainer with hsd's loss, order, validation and refusals; the loop is its own."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch.nn.functional import cross_entropy
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 from hsd.errors import TrainingError
 from hsd.model.adapter import fill_adapter, write_adapter
 from hsd.prompts.render import Encoded
-from hsd.training.batches import IGNORED, Collator, Rows, StepSampler
+from hsd.runs import read_json, write_json
+from hsd.training.batches import IGNORED, PADDING, Collator, Rows, StepSampler
 from hsd.training.checkpoints import mark_complete
 from hsd.training.schedule import Schedule
 
@@ -54,6 +58,8 @@ class HsdTrainer(Trainer):
         self.on_validation = on_validation
         self.tokens_seen = 0
         self._step_rows: list[str] = []
+        self._bad_batch: list[tuple[float, list[str]]] = []
+        self._loss_in_checkpoint: tuple[float, int] | None = None
         super().__init__(
             model=model, args=args, train_dataset=Rows(train_rows), data_collator=Collator(pad_id)
         )
@@ -63,11 +69,12 @@ class HsdTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
         lengths = [len(row.prompt) + len(row.answer) for row in self.rows]
-        per_epoch, seed = self.schedule.steps_per_epoch, self.args.seed
+        processes, per_epoch = self.accelerator.num_processes, self.schedule.steps_per_epoch
         return StepSampler(
             lengths,
             self.schedule.rows_per_step,
-            seed,
+            self.args.seed,
+            multiple_of=self.args.per_device_train_batch_size * processes if processes > 1 else 1,
             epoch=lambda: self.state.global_step // per_epoch,
         )
 
@@ -83,8 +90,8 @@ class HsdTrainer(Trainer):
         Logits are made for the answer's columns only: with a vocabulary of 201,088 the rest
         would be most of the memory.
         """
-        index = inputs.pop("row_index")
-        self._step_rows += [self.rows[i].id for i in index.tolist()]
+        rows = [self.rows[i].id for i in inputs.pop("row_index").tolist() if i != PADDING]
+        self._step_rows += rows
         self.tokens_seen += int(inputs["attention_mask"].sum())
         logits, targets = answer_logits(model, inputs)
         total = cross_entropy(
@@ -93,29 +100,31 @@ class HsdTrainer(Trainer):
         items = num_items_in_batch if num_items_in_batch is not None else (targets != IGNORED).sum()
         # DDP averages gradients over ranks, and `items` counts the tokens of all of them.
         loss = total / items * self.accelerator.num_processes
+        if not torch.isfinite(loss):
+            self._bad_batch.append((loss.item(), rows))
+            # Every rank's gradient norm becomes NaN with it, so all of them stop at this step.
+            loss = loss * torch.nan
         return (loss, logits) if return_outputs else loss
 
-    def training_step(self, model: Any, inputs: Tensors, num_items_in_batch: Any = None) -> Any:
-        """Return the loss of one batch. Raises TrainingError when it is not a number."""
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        if not torch.isfinite(loss):
-            raise self._not_a_number("loss", float(loss))
-        return loss
-
     def _clip_grad_norm(self, model: Any) -> Any:
+        """Return the norm before clipping. Raises TrainingError when it is not a number."""
         norm = super()._clip_grad_norm(model)
         if not torch.isfinite(torch.as_tensor(norm)):
-            raise self._not_a_number("gradient norm", float(norm))
+            raise self._not_a_number(float(norm))
         self._step_rows.clear()
         return norm
 
-    def _not_a_number(self, what: str, value: float) -> TrainingError:
-        shown = ", ".join(self._step_rows[:8])
-        more = f" and {len(self._step_rows) - 8} more" if len(self._step_rows) > 8 else ""
+    def _not_a_number(self, norm: float) -> TrainingError:
+        """Name the rows behind it, of whichever rank they are."""
+        losses = gather_object(self._bad_batch)
+        rows = [row for _, batch in losses for row in batch] or gather_object(self._step_rows)
+        what = f"the loss is {losses[0][0]}" if losses else f"the gradient norm is {norm}"
+        shown = ", ".join(rows[:8])
+        more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
         return TrainingError(
-            f"step {self.state.global_step + 1}: the {what} is {value}; the step was not taken. "
-            f"Rows of the step so far: {shown}{more}. The checkpoints before it are good; try a "
-            "lower training.learning_rate."
+            f"step {self.state.global_step + 1}: {what}; the step was not taken. "
+            f"Rows of the {'batch' if losses else 'step'}: {shown}{more}. The checkpoints before "
+            "it are good; try a lower training.learning_rate in another output_dir."
         )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -130,6 +139,12 @@ class HsdTrainer(Trainer):
         ).to(self.args.device)
         loss, tokens, rows, right = self.accelerator.reduce(sums, "sum").tolist()
         metrics = {"eval_loss": loss / tokens, "eval_label_accuracy": right / rows}
+        if not math.isfinite(metrics["eval_loss"]):
+            raise TrainingError(
+                f"step {self.state.global_step}: the validation loss is {metrics['eval_loss']}. "
+                "The checkpoints before it are good; try a lower training.learning_rate in "
+                "another output_dir."
+            )
         self.log(dict(metrics))
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -156,7 +171,31 @@ class HsdTrainer(Trainer):
         )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        fill_adapter(self.accelerator.unwrap_model(self.model), Path(resume_from_checkpoint))
+        folder = Path(resume_from_checkpoint)
+        fill_adapter(self.accelerator.unwrap_model(self.model), folder)
+        logged = read_json(folder / self._loss_file())
+        self._loss_in_checkpoint = (logged["loss"], logged["since_step"])
+
+    def take(self, checkpoint: Path) -> None:
+        """Take a checkpoint's adapter and state, to go no further."""
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+
+    def restore_loss(self) -> None:
+        """Go on with the sum of losses since the last log, which the Trainer would forget."""
+        if self._loss_in_checkpoint is not None:
+            loss, since_step = self._loss_in_checkpoint
+            self._tr_loss += loss
+            self._globalstep_last_logged = since_step
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Save what each rank has of its own: random numbers, and its losses since the log."""
+        super()._save_rng_state(output_dir)
+        logged = {"loss": self._tr_loss.item(), "since_step": self._globalstep_last_logged}
+        write_json(Path(output_dir) / self._loss_file(), logged)
+
+    def _loss_file(self) -> str:
+        return f"loss_{self.accelerator.process_index}.json"
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -177,7 +216,10 @@ def answer_logits(model: Any, inputs: Tensors) -> tuple[torch.Tensor, torch.Tens
         logits_to_keep=longest + 1,
         use_cache=False,
     )
-    return out.logits[:, :-1].float(), labels[:, -longest:]
+    logits = out.logits[:, :-1]
+    # Not `-longest:`, which would be all columns of a batch that is padding alone.
+    targets = labels[:, labels.shape[1] - longest :]
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)), targets
 
 
 def judge(logits: torch.Tensor, targets: torch.Tensor, label_position: int) -> Judged:

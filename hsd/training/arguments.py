@@ -1,0 +1,44 @@
+"""A run's settings in the words of transformers' Trainer."""
+
+import torch
+from transformers import TrainingArguments
+
+from hsd.model.load import Base
+from hsd.training.prepared import Prepared
+
+
+def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
+    """Return the Trainer's arguments; what it should decide itself is none of them."""
+    training, on_gpu = prepared.config.training, base.placement.device != "cpu"
+    checkpointing = training.gradient_checkpointing
+    args = TrainingArguments(
+        output_dir=str(prepared.config.output_dir),
+        max_steps=prepared.schedule.total_steps,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.accumulation,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        optim="adamw_torch",
+        lr_scheduler_type=training.scheduler,
+        warmup_steps=prepared.schedule.warmup_steps,
+        max_grad_norm=training.max_grad_norm,
+        bf16=on_gpu and base.placement.dtype == torch.bfloat16,
+        activation_checkpointing=on_gpu if checkpointing == "auto" else checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
+        seed=prepared.config.seed,
+        use_cpu=not on_gpu,
+        # The Flow callback decides all of these, from the schedule.
+        logging_strategy="no",
+        eval_strategy="no",
+        save_strategy="no",
+        logging_nan_inf_filter=False,  # a loss that is not a number must not look like a good one
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=on_gpu,
+        ddp_find_unused_parameters=False,
+    )
+    # Without a launcher the Trainer would spread batches over all visible GPUs (DataParallel),
+    # which changes the step; several GPUs are for `accelerate launch`.
+    args._n_gpu = min(args.n_gpu, 1)
+    return args

@@ -1,0 +1,47 @@
+"""A run worked out and checked before any weight is loaded."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hsd.config.train import TrainConfig
+from hsd.model.load import Source, find
+from hsd.model.placement import Launch, launch
+from hsd.training.rows import TrainingRows, load_training_rows
+from hsd.training.schedule import Schedule, plan
+from hsd.training.space import adapter_parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run knows before any weight is loaded."""
+
+    config: TrainConfig
+    source: Source
+    rows: TrainingRows
+    schedule: Schedule
+    adapter_parameters: int
+    here: Launch
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes two runs the same one: everything that decides the adapter."""
+        shown = self.config.model_dump(mode="json", exclude={"output_dir", "description"})
+        shown["model"].pop("cache_dir")
+        return {
+            "kind": "train",
+            "config": shown,
+            "processes": self.here.world_size,
+            "base_revision": self.source.revision,
+            **self.rows.facts(),
+        }
+
+
+def prepare(config: TrainConfig) -> Prepared:
+    """Read and check everything that can be without weights.
+
+    Raises ConfigError, DataError, ModelError or PreflightError.
+    """
+    here = launch()
+    source = find(config.model)
+    rows = load_training_rows(config, source.tokenizer)
+    schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
+    return Prepared(config, source, rows, schedule, adapter_parameters(config, source), here)

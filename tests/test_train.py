@@ -1,0 +1,527 @@
+"""A whole run in this process: what it leaves, when it stops, and that nothing is forgotten."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_runs
+import torch
+from safetensors.torch import load_file
+from small_runs import adapter_bytes, jsonl, metrics, posts
+from torch.nn.functional import cross_entropy
+
+from hsd.config.load import resolve_train_config
+from hsd.config.train import TrainConfig
+from hsd.errors import ConfigError, ModelError, PreflightError, Stopped, TrainingError
+from hsd.model.load import Base, load_base
+from hsd.prompts.contract import load_contract
+from hsd.runs import read_json
+from hsd.training import run as training
+from hsd.training.checkpoints import newest_complete
+from hsd.training.early_stopping import best_step, should_stop
+from hsd.training.run import Trained, train
+
+pytestmark = pytest.mark.model
+
+Config = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A run of 9 steps that nothing disturbed; nobody writes into its folder."""
+    return train(small_runs.config(tiny_llama, tmp_path_factory.mktemp("whole")))
+
+
+@pytest.fixture
+def config(tiny_llama: Path, tmp_path: Path) -> Config:
+    """Give `config(**changes)`: the config of `whole` in a folder of its own."""
+    return lambda **parts: small_runs.config(tiny_llama, tmp_path, **parts)
+
+
+def signalled(number: int, step: int) -> Callable[[int, int, str], None]:
+    """Return a progress that sends this process a signal once, before the end of `step`."""
+    sent = []
+
+    def progress(done: int, total: int, what: str) -> None:
+        if what == "training" and done == step - 1 and not sent:
+            sent.append(number)
+            os.kill(os.getpid(), number)
+
+    return progress
+
+
+# What a run leaves
+
+
+def test_the_promised_files_are_there(whole: Trained) -> None:
+    files = {str(path.relative_to(whole.folder)) for path in whole.folder.rglob("*")}
+    assert files >= {
+        "adapter_model.safetensors", "adapter_config.json", "prompt.json", "config.json",
+        "manifest.json", "metrics.jsonl", "training.log", "checkpoint-9/optimizer.pt",
+        "checkpoint-9/scheduler.pt", "checkpoint-9/adapter_model.safetensors",
+    }  # fmt: skip
+    assert list((whole.folder / "tensorboard").glob("events.out.tfevents.*"))
+    leftovers = [name for name in files if name.startswith(".") or name.endswith(".new")]
+    assert leftovers == []
+
+
+def test_metrics_hold_loss_gradient_norm_learning_rate_and_speed(whole: Trained) -> None:
+    rows = [json.loads(line) for line in (whole.folder / "metrics.jsonl").read_text().splitlines()]
+    learned = [row for row in rows if "loss" in row]
+    judged = [row for row in rows if "eval_loss" in row]
+    assert [row["step"] for row in learned] == [1, 2, 4, 6, 8, 9]
+    assert [row["step"] for row in judged] == [3, 6, 9]
+    for row in learned:
+        assert {"loss", "grad_norm", "learning_rate", "tokens_per_second"} <= row.keys()
+        assert row["tokens_per_second"] > 0
+    assert all(0 <= row["eval_label_accuracy"] <= 1 for row in judged)
+    assert judged[-1]["eval_loss"] < judged[0]["eval_loss"]  # it learns
+
+
+def test_the_manifest_says_all_that_is_needed_to_repeat_the_run(whole: Trained) -> None:
+    manifest = read_json(whole.folder / "manifest.json")
+    assert manifest["config"]["training"]["epochs"] == 3
+    assert manifest["seed"] == 42
+    assert manifest["processes"] == 1
+    assert manifest["data"]["train"]["rows"] == 11
+    assert len(manifest["data"]["train"]["sha256"]) == 64
+    assert manifest["data"]["prompt_hash"] == load_contract(whole.folder).hash
+    assert manifest["base"].keys() >= {"name", "revision", "weights_sha256", "quantization"}
+    assert manifest["base"]["placement"]["device"] == "cpu"
+    assert manifest["adapter"]["trainable_parameters"] > 0
+    assert manifest["result"]["steps"] == 9
+    assert manifest["gpu_hours"] == 0
+    (start,) = manifest["starts"]
+    assert start.keys() >= {"command", "packages", "git", "host", "slurm_job", "image_digest"}
+    assert start["at"] <= manifest["finished"] <= start["ended"]
+
+
+def test_the_written_config_reloads_to_an_equal_config(whole: Trained) -> None:
+    file = whole.folder / "config.json"
+    reloaded = resolve_train_config(str(file), ()).config
+    assert reloaded == TrainConfig.model_validate_json(file.read_text())
+    assert reloaded.output_dir == whole.folder
+    assert reloaded.lora.target_modules == ("q_proj", "v_proj")
+
+
+def test_the_log_says_how_many_processes_and_steps(whole: Trained) -> None:
+    log = (whole.folder / "training.log").read_text()
+    assert "11 rows, 9 steps of 4 rows, 1 process, 3 evaluations" in log
+    assert whole.sentences()[0] == "9 steps in 1 process; all were taken."
+
+
+def test_only_as_many_checkpoints_are_kept_as_asked(config: Config) -> None:
+    run = train(config(training={"save_every_steps": 1, "keep_checkpoints": 2})).folder
+    assert sorted(path.name for path in run.glob("checkpoint-*")) == [
+        "checkpoint-8",
+        "checkpoint-9",
+    ]
+
+
+# Same config, same adapter
+
+
+def test_the_same_config_and_seed_give_the_identical_adapter(
+    whole: Trained, config: Config
+) -> None:
+    again = train(config())
+    assert adapter_bytes(again.folder) == adapter_bytes(whole.folder)
+    assert metrics(again.folder) == metrics(whole.folder)
+
+
+def test_another_seed_gives_another_adapter(whole: Trained, config: Config) -> None:
+    assert adapter_bytes(train(config(seed=43)).folder) != adapter_bytes(whole.folder)
+
+
+def test_only_the_adapters_weights_change(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Base] = []
+
+    def remembered(*args: Any) -> Base:
+        loaded.append(load_base(*args))
+        return loaded[0]
+
+    monkeypatch.setattr(training, "load_base", remembered)
+    settings = config()
+    run = train(settings).folder
+    before = load_base(settings.model).model.state_dict()
+    after = {
+        name.replace(".base_layer", ""): weight
+        for name, weight in loaded[0].model.state_dict().items()
+        if "lora_" not in name
+    }
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    learned = load_file(run / "adapter_model.safetensors")
+    assert all("lora_" in name for name in learned)
+    assert any(weight.abs().max() > 0 for name, weight in learned.items() if "lora_B" in name)
+
+
+def test_recomputing_activations_changes_no_bit(whole: Trained, config: Config) -> None:
+    saving = train(config(training={"gradient_checkpointing": True}))
+    assert adapter_bytes(saving.folder) == adapter_bytes(whole.folder)
+
+
+def test_a_4_bit_base_learns_with_an_adapter_in_float32(config: Config) -> None:
+    settings = config(model={"quantization": "nf4"}, training={"max_steps": 3, "warmup_steps": 0})
+    run = train(settings).folder
+    weights = load_file(run / "adapter_model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert all(weight.abs().max() > 0 for weight in weights.values())
+    assert read_json(run / "manifest.json")["base"]["quantized_share"] > 0.4
+
+
+# Stopping on request and going on
+
+
+@pytest.mark.parametrize(
+    ("number", "step"),
+    [
+        (signal.SIGINT, 5),  # neither logged nor saved by the schedule, in the middle of an epoch
+        (signal.SIGTERM, 3),  # the end of an epoch
+        (signal.SIGUSR2, 1),
+    ],
+)
+def test_a_run_stopped_by_a_signal_and_resumed_equals_the_uninterrupted(
+    whole: Trained, config: Config, number: int, step: int
+) -> None:
+    settings = config()
+    with pytest.raises(Stopped, match=rf"after step {step} of 9.*same command again") as stopped:
+        train(settings, signalled(number, step))
+    assert stopped.value.exit_code == 75
+    run = settings.output_dir
+    assert newest_complete(run).name == f"checkpoint-{step}"
+    assert not (run / "adapter_model.safetensors").exists()
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+
+    resumed = train(settings)
+    assert adapter_bytes(run) == adapter_bytes(whole.folder)
+    assert metrics(run) == metrics(whole.folder)
+    assert (resumed.steps, resumed.exported_step) == (whole.steps, whole.exported_step)
+    starts = read_json(run / "manifest.json")["starts"]
+    assert [start["resumed_from"] for start in starts] == [None, f"checkpoint-{step}"]
+    assert all(start["ended"] for start in starts)
+
+
+def test_a_signal_in_the_last_step_lets_the_run_finish(config: Config) -> None:
+    assert train(config(), signalled(signal.SIGTERM, 9)).steps == 9
+
+
+def test_what_was_logged_after_the_checkpoint_is_dropped_half_lines_too(
+    whole: Trained, config: Config
+) -> None:
+    settings = config()
+    with pytest.raises(Stopped):
+        train(settings, signalled(signal.SIGTERM, 5))
+    run = settings.output_dir
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "loss": 1.0}\n{"step": 6, "eval_lo')
+    train(settings)
+    assert metrics(run) == metrics(whole.folder)
+
+
+def test_a_checkpoint_without_its_marker_is_passed_over_and_removed(
+    whole: Trained, config: Config
+) -> None:
+    settings = config()
+    with pytest.raises(Stopped):
+        train(settings, signalled(signal.SIGTERM, 4))
+    run = settings.output_dir
+    half = shutil.copytree(run / "checkpoint-4", run / "checkpoint-8")
+    (half / "complete.json").unlink()
+    train(settings)
+    assert read_json(run / "manifest.json")["starts"][-1]["resumed_from"] == "checkpoint-4"
+    assert not half.exists()
+    assert adapter_bytes(run) == adapter_bytes(whole.folder)
+
+
+@pytest.mark.parametrize("validation", [0, 5])
+def test_a_run_killed_after_its_last_checkpoint_ends_without_another_step(
+    config: Config, validation: int
+) -> None:
+    settings = config(validation=validation, training={"max_steps": 5})  # in the second epoch
+    first = train(settings)
+    run, expected, logged = first.folder, adapter_bytes(first.folder), metrics(first.folder)
+    for name in ("done.json", "adapter_model.safetensors", "adapter_config.json"):
+        (run / name).unlink()
+    again = train(settings)
+    assert again == first
+    assert adapter_bytes(run) == expected
+    assert metrics(run) == logged
+
+
+# Early stopping
+
+# A learning rate that destroys the model after the first epochs, and would do so for ten.
+DIVERGING = {
+    "training": {
+        "epochs": 10,
+        "learning_rate": 1.5,
+        "scheduler": "constant",
+        "warmup_steps": 0,
+        "keep_checkpoints": 10,
+    },
+    "early_stopping": {"patience": 2, "unit": "epochs"},
+}
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    return [(row["step"], row["eval_loss"]) for row in metrics(run) if "eval_loss" in row]
+
+
+@pytest.fixture(scope="module")
+def diverged(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A run that early stopping ended; nobody writes into its folder."""
+    return train(small_runs.config(tiny_llama, tmp_path_factory.mktemp("diverged"), **DIVERGING))
+
+
+def test_early_stopping_fires_as_the_pure_function_says(diverged: Trained) -> None:
+    judged = losses(diverged.folder)
+    fired = [should_stop(judged[: n + 1], patience=6) for n in range(len(judged))]
+    assert fired == [False] * (len(judged) - 1) + [True]
+    assert diverged.stopped_early
+    assert diverged.steps == judged[-1][0] < 30
+    assert "early stopping ended it" in diverged.sentences()[0]
+
+
+def test_the_adapter_of_the_best_evaluation_is_exported_not_the_last(diverged: Trained) -> None:
+    judged = losses(diverged.folder)
+    assert diverged.exported_step == best_step(judged) == diverged.steps - 6
+    assert diverged.validation_loss == min(loss for _, loss in judged)
+    best, last = (
+        adapter_bytes(diverged.folder / f"checkpoint-{step}")
+        for step in (diverged.exported_step, diverged.steps)
+    )
+    assert best != last
+    assert adapter_bytes(diverged.folder) == best
+
+
+def test_patience_goes_on_across_a_resume(diverged: Trained, config: Config) -> None:
+    settings = config(**DIVERGING)
+    with pytest.raises(Stopped):
+        train(settings, signalled(signal.SIGTERM, diverged.steps - 2))
+    resumed = train(settings)
+    assert resumed.stopped_early
+    assert (resumed.steps, resumed.exported_step) == (diverged.steps, diverged.exported_step)
+    assert adapter_bytes(resumed.folder) == adapter_bytes(diverged.folder)
+    assert metrics(resumed.folder) == metrics(diverged.folder)
+
+
+def test_a_run_killed_after_early_stopping_does_not_go_on(
+    diverged: Trained, tmp_path: Path
+) -> None:
+    run = shutil.copytree(diverged.folder, tmp_path / "killed")
+    for name in ("done.json", "adapter_model.safetensors"):
+        (run / name).unlink()
+    config = resolve_train_config(str(run / "config.json"), (f"output_dir={run}",)).config
+    again = train(config)
+    assert (again.steps, again.stopped_early) == (diverged.steps, True)
+    assert adapter_bytes(run) == adapter_bytes(diverged.folder)
+
+
+def test_patience_that_runs_out_at_the_last_step_stopped_nothing(
+    diverged: Trained, config: Config
+) -> None:
+    epochs = DIVERGING["training"] | {"epochs": diverged.steps / 3}
+    trained = train(config(**DIVERGING | {"training": epochs}))
+    assert trained.steps == diverged.steps
+    assert should_stop(losses(trained.folder), patience=6)
+    assert not trained.stopped_early
+
+
+# A loss that is no number
+
+
+def test_a_loss_that_is_no_number_stops_before_the_step_and_names_the_rows(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    base = small_runs.with_nan_word(tiny_llama, tmp_path / "broken", "§")
+    rows = posts(11)
+    rows[7]["text"] += " §"
+    settings = small_runs.config(
+        base, tmp_path, validation=0, training={"save_every_steps": 1, "epochs": 1}
+    )
+    jsonl(Path(settings.data.train_file), rows)
+    step = 1 + training_order(settings, rows).index("p7") // 4
+    assert step > 1  # so that there is a checkpoint to keep
+    with pytest.raises(TrainingError, match=rf"step {step}: the loss is nan") as error:
+        train(settings)
+    assert error.value.exit_code == 12
+    named = str(error.value).partition("Rows of the batch: ")[2].partition(". ")[0].split(", ")
+    assert "p7" in named
+    assert len(named) <= 2  # the batch, not the whole step
+    run = settings.output_dir
+    assert not (run / "adapter_model.safetensors").exists()
+    checkpoint = newest_complete(run)
+    assert (checkpoint.name if checkpoint else None) == (
+        f"checkpoint-{step - 1}" if step > 1 else None
+    )
+
+
+def test_an_infinite_loss_stops_the_run_even_where_its_gradient_is_finite(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+
+    def overflowing(*args: Any, **kwargs: Any) -> torch.Tensor:
+        batches.append(1)
+        return cross_entropy(*args, **kwargs) + (torch.inf if len(batches) == 3 else 0.0)
+
+    monkeypatch.setattr("hsd.training.trainer.cross_entropy", overflowing)
+    with pytest.raises(TrainingError, match=r"step 2: the loss is inf; the step was not taken"):
+        train(config())
+
+
+def training_order(settings: Any, rows: list[dict[str, str]]) -> list[str]:
+    """Return the ids of the rows in the order of the first epoch."""
+    from hsd.training.batches import epoch_order
+
+    prepared = training.prepare(settings)
+    lengths = [len(row.prompt) + len(row.answer) for row in prepared.rows.train]
+    order = epoch_order(lengths, prepared.schedule.rows_per_step, settings.seed, epoch=0)
+    return [rows[index]["id"] for index in order]
+
+
+def test_an_infinite_gradient_stops_before_the_step_and_the_run_can_go_on(
+    whole: Trained, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = training.new_adapter
+    batches = []
+
+    def exploding(*args: Any) -> Any:
+        model = original(*args)
+        weight = next(p for p in model.parameters() if p.requires_grad)
+
+        def explode(gradient: torch.Tensor) -> torch.Tensor:
+            batches.append(1)
+            return gradient * torch.inf if len(batches) == 10 else gradient
+
+        weight.register_hook(explode)
+        return model
+
+    settings = config()
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "new_adapter", exploding)
+        with pytest.raises(TrainingError, match=r"step 5: the gradient norm is (nan|inf)") as error:
+            train(settings)
+    assert (
+        len(str(error.value).partition("Rows of the step: ")[2].partition(". ")[0].split(", ")) == 4
+    )
+    assert newest_complete(settings.output_dir).name == "checkpoint-3"
+    train(settings)  # the cause is mended
+    assert adapter_bytes(settings.output_dir) == adapter_bytes(whole.folder)
+    assert metrics(settings.output_dir) == metrics(whole.folder)
+
+
+def test_a_validation_loss_that_is_no_number_is_never_the_best(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    base = small_runs.with_nan_word(tiny_llama, tmp_path / "broken", "§")
+    settings = small_runs.config(base, tmp_path)
+    rows = posts(5, first=1000)
+    rows[2]["text"] += " §"
+    jsonl(Path(settings.data.validation_file), rows)
+    with pytest.raises(TrainingError, match="step 3: the validation loss is nan"):
+        train(settings)
+    assert not (settings.output_dir / "best").exists()
+
+
+# Refused before anything is loaded
+
+
+@pytest.fixture
+def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loaded(*args: Any) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(training, "load_base", loaded)
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_a_finished_run_is_skipped(whole: Trained) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")}
+    settings = resolve_train_config(str(whole.folder / "config.json"), ()).config
+    again = train(settings)
+    assert again.skipped
+    assert (again.steps, again.exported_step) == (whole.steps, whole.exported_step)
+    assert {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")} == before
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ("lora.rank=5", r"config\.lora\.rank: 4 -> 5"),
+        ("seed=1", r"config\.seed: 42 -> 1"),
+        ("data.max_train_rows=10", r"config\.data\.max_train_rows.*train\.rows: 11 -> 10"),
+        ("prompt.strategy=conservative", r"prompt\.strategy.*prompt_hash"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused_saying_what_differs(
+    whole: Trained, changes: str, difference: str
+) -> None:
+    settings = resolve_train_config(str(whole.folder / "config.json"), (changes,)).config
+    with pytest.raises(PreflightError, match=rf"belongs to another run; differs in .*{difference}"):
+        train(settings)
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_the_same_file_with_other_rows_is_another_run(config: Config) -> None:
+    settings = config(validation=0)
+    training.claim(settings.output_dir, training.prepare(settings).identity())
+    jsonl(Path(settings.data.train_file), posts(11, first=3))
+    with pytest.raises(PreflightError, match=r"differs in train\.sha256"):
+        train(settings)
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_a_folder_with_other_peoples_files_is_refused(config: Config) -> None:
+    settings = config()
+    settings.output_dir.mkdir()
+    (settings.output_dir / "thesis.txt").write_text("do not touch")
+    with pytest.raises(PreflightError, match="not empty and not a run of hsd"):
+        train(settings)
+    assert [path.name for path in settings.output_dir.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_a_disk_too_small_for_the_checkpoints_is_refused(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two layers, q 64 x 64 and v 64 x 32, rank 4; 12 bytes each; 2 kept, 1 in the making, the best.
+    needed = 2 * 4 * (64 + 64 + 64 + 32) * 12 * 4
+
+    def disk(free: int) -> None:
+        usage = shutil.disk_usage("/")._replace(free=free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    disk(needed - 1)
+    with pytest.raises(PreflightError, match="GB free, but keeping checkpoints needs"):
+        train(config())
+    disk(needed)
+    with pytest.raises(AssertionError, match="weights were loaded"):
+        train(config())
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_an_unknown_target_module_is_refused_with_a_near_name(config: Config) -> None:
+    with pytest.raises(
+        ModelError, match=r"'q_prj' is no linear layer of .* Did you mean 'q_proj'\?"
+    ):
+        train(config(lora={"target_modules": ["q_prj"]}))
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_a_warm_up_longer_than_the_run_is_refused(config: Config) -> None:
+    with pytest.raises(PreflightError, match="warm-up of 9 steps never ends"):
+        train(config(training={"warmup_steps": 9}))
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_an_unknown_strategy_is_refused_with_a_near_name(config: Config) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'standard'"):
+        train(config(prompt={"strategy": "standart"}))

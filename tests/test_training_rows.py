@@ -1,0 +1,251 @@
+"""From files to token ids: which rows a run learns, with which prompt, and what it refuses."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_runs
+from small_runs import jsonl, posts
+
+from hsd.errors import ConfigError, DataError, HsdError
+from hsd.prompts.chat import chat_messages
+from hsd.prompts.contract import load_contract, make_contract, save_contract
+from hsd.prompts.template import load_template
+from hsd.training.rows import TrainingRows, load_training_rows
+from hsd.training.run import train
+
+pytestmark = pytest.mark.model
+
+TEMPLATE = load_template("baseline")
+CONSERVATIVE = make_contract(TEMPLATE, "conservative")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_llama: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_llama)
+
+
+@pytest.fixture
+def load(tiny_llama: Path, tmp_path: Path, tokenizer: Any) -> Callable[..., TrainingRows]:
+    """Give `load(train=rows, validation=rows, **data)`: the encoded rows of these files."""
+
+    def rows(train: Any = None, validation: Any = None, **data: Any) -> TrainingRows:
+        config = small_runs.config(tiny_llama, tmp_path, validation=0, data=data)
+        if train is not None:
+            jsonl(Path(config.data.train_file), train)
+        if validation is not None:
+            file = str(jsonl(tmp_path / "validation.jsonl", validation))
+            inside = config.data.model_copy(update={"validation_file": file})
+            config = config.model_copy(update={"data": inside})
+        return load_training_rows(config, tokenizer)
+
+    return rows
+
+
+def chats(rows: list[dict[str, str]], strategy: str = "conservative") -> list[dict[str, Any]]:
+    """Return posts as `hsd prepare` writes them."""
+    words = TEMPLATE.strategies[strategy]
+    return [
+        {"id": row["id"], "messages": chat_messages(words, row["text"], row["label"])}
+        for row in rows
+    ]
+
+
+def test_a_row_is_its_prompt_and_the_answer_with_its_stop_token(
+    load: Callable[..., TrainingRows], tokenizer: Any
+) -> None:
+    rows = load(posts(2))
+    row = rows.train[1]
+    assert row.id == "p1"
+    assert tokenizer.decode(row.answer) == '{"classification": "hate"}<|im_end|>'
+    prompt = tokenizer.decode(row.prompt)
+    assert prompt.endswith(f"Post: {posts(2)[1]['text']}<|im_end|>\n<|im_start|>assistant\n")
+    whole = tokenizer.encode(
+        prompt + '{"classification": "hate"}<|im_end|>', add_special_tokens=False
+    )
+    assert row.prompt + row.answer == whole  # prompt ids are a prefix of prompt and answer
+
+
+def test_the_label_position_tells_hate_from_normal(load: Callable[..., TrainingRows]) -> None:
+    rows = load(posts(2))
+    normal, hate = (row.answer for row in rows.train)
+    at = rows.label_position
+    assert normal[:at] == hate[:at]
+    assert normal[at] != hate[at]
+
+
+def test_embedded_rows_come_from_the_split_they_are_asked_for(
+    tiny_llama: Path, tmp_path: Path, tokenizer: Any
+) -> None:
+    config = small_runs.config(
+        tiny_llama,
+        tmp_path,
+        data={"train_file": "embedded", "validation_file": "embedded", "max_train_rows": 6},
+    )
+    rows = load_training_rows(config, tokenizer)
+    assert len(rows.train) == 6
+    assert all(row.id.startswith("embedded-train") for row in rows.train)
+    assert all("train" not in row.id for row in rows.validation)
+
+
+def test_a_limit_draws_a_seeded_sample_half_of_each_label(
+    load: Callable[..., TrainingRows],
+) -> None:
+    rows = load(posts(40), max_train_rows=10)
+    numbers = [int(row.id[1:]) for row in rows.train]
+    assert len(set(numbers)) == 10
+    assert sum(number % 2 for number in numbers) == 5
+    assert [row.id for row in load(posts(40), max_train_rows=10).train] == [
+        row.id for row in rows.train
+    ]
+
+
+# Chats that `hsd prepare` wrote
+
+
+def test_prepared_chats_are_learned_with_the_prompt_json_beside_them(
+    tiny_llama: Path, tmp_path: Path, load: Callable[..., TrainingRows]
+) -> None:
+    save_contract(tmp_path, CONSERVATIVE)
+    rows = load(chats(posts(4)))  # the config says `standard`
+    assert rows.contract.hash == CONSERVATIVE.hash
+    config = small_runs.config(tiny_llama, tmp_path, validation=0, training={"max_steps": 1})
+    jsonl(Path(config.data.train_file), chats(posts(4)))
+    run = train(config).folder
+    assert load_contract(run).strategy_name == "conservative"
+    assert load_contract(run).stop_ids == rows.contract.stop_ids is not None
+
+
+def test_a_chat_gives_the_same_ids_as_its_post(load: Callable[..., TrainingRows]) -> None:
+    plain = load(posts(4))
+    written = load(chats(posts(4), "standard"))
+    assert [(row.prompt, row.answer) for row in written.train] == [
+        (row.prompt, row.answer) for row in plain.train
+    ]
+
+
+def test_chats_of_another_prompt_are_refused_with_file_and_line(
+    load: Callable[..., TrainingRows],
+) -> None:
+    rows = [*chats(posts(2), "standard"), *chats(posts(1, first=5), "conservative")]
+    with pytest.raises(DataError, match=r"train\.jsonl:3: this row was not written with .*standar"):
+        load(rows)
+
+
+def test_an_answer_in_another_form_is_refused_with_file_and_line(
+    load: Callable[..., TrainingRows],
+) -> None:
+    rows = chats(posts(3), "standard")
+    rows[1]["messages"][-1]["content"] = '{"rationale": "an insult", "classification": "hate"}'
+    with pytest.raises(DataError, match=r"train\.jsonl:2: the answer is written in another form"):
+        load(rows)
+
+
+def test_an_answer_with_a_rationale_behind_the_label_is_learned(
+    load: Callable[..., TrainingRows], tokenizer: Any
+) -> None:
+    rows = chats(posts(2), "standard")
+    answer = '{"classification": "hate", "rationale": "it demeans"}'
+    rows[1]["messages"][-1]["content"] = answer
+    assert tokenizer.decode(load(rows).train[1].answer) == answer + "<|im_end|>"
+
+
+# What is refused
+
+
+def test_a_validation_row_that_is_learned_is_refused(load: Callable[..., TrainingRows]) -> None:
+    same = posts(1, first=3)[0] | {"id": "other"}
+    with pytest.raises(
+        DataError, match="validation row other has the same post as training row p3"
+    ):
+        load(posts(5), [*posts(2, first=90), same])
+
+
+def test_a_longer_post_is_cut_counted_and_said_but_never_the_answer(
+    load: Callable[..., TrainingRows], caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = load(posts(3))
+    lengths = [len(row.prompt) + len(row.answer) for row in whole.train]
+    limit = max(lengths) - 5
+    with caplog.at_level(logging.WARNING):
+        cut = load(posts(3), max_length=limit)
+    assert "1 of 3 posts were cut to fit" in caplog.text
+    assert cut.facts()["train"]["posts_cut"] == 1
+    assert [len(row.prompt) + len(row.answer) <= limit for row in cut.train] == [True] * 3
+    assert [row.answer for row in cut.train] == [row.answer for row in whole.train]
+    (short,) = [row for row in cut.train if row.shortened]
+    frame = whole.train[0].prompt[:20]
+    assert short.prompt[:20] == frame
+    assert short.prompt[-4:] == whole.train[0].prompt[-4:]
+
+
+def test_a_longer_post_can_refuse_the_run_instead(load: Callable[..., TrainingRows]) -> None:
+    limit = max(len(row.prompt) + len(row.answer) for row in load(posts(3)).train) - 1
+    with pytest.raises(DataError, match=rf"row p2: \d+ tokens are more than max_length {limit}"):
+        load(posts(3), max_length=limit, overflow="fail")
+
+
+def test_a_prompt_that_leaves_no_room_for_a_post_is_refused(
+    load: Callable[..., TrainingRows],
+) -> None:
+    with pytest.raises(DataError, match="raise max_length or take a shorter strategy"):
+        load(posts(1), max_length=60)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"train\.jsonl:1: the file is empty"),
+        ("\n\n", r"train\.jsonl:1: the file is empty"),
+        ('{"text": "a", "label": "hate"}\n{"text": "b", "la', r"train\.jsonl:2: .*ends in the mid"),
+        ('{"text": "a", "label": "hate"}\n{"text": "b"}\n', r"train\.jsonl:2: "),
+        ('{"text": "a", "label": "hate"}\n{"label": "hate"}\n', r"train\.jsonl:2: "),
+        ('{"text": "a", "label": "rude"}\n', r"train\.jsonl:1.*rude"),
+        (json.dumps({"messages": []}) + "\n", r"train\.jsonl:1: turns are none"),
+    ],
+    ids=["empty", "blank", "half written", "no label", "no text", "unknown label", "no turns"],
+)
+def test_files_without_usable_rows_are_refused_with_file_and_line(
+    tiny_llama: Path, tmp_path: Path, tokenizer: Any, content: str, message: str
+) -> None:
+    config = small_runs.config(tiny_llama, tmp_path, validation=0)
+    Path(config.data.train_file).write_text(content)
+    with pytest.raises(DataError, match=message):
+        load_training_rows(config, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"data": {"train_file": "tran.jsonl"}}, DataError, "no such file"),
+        ({"prompt": {"template": "basline"}}, ConfigError, "Did you mean 'baseline'"),
+        ({"prompt": {"strategy": "standart"}}, ConfigError, "Did you mean 'standard'"),
+    ],
+    ids=["file", "template", "strategy"],
+)
+def test_an_unknown_name_is_refused(
+    tiny_llama: Path,
+    tmp_path: Path,
+    tokenizer: Any,
+    changes: dict[str, Any],
+    error: type[HsdError],
+    message: str,
+) -> None:
+    config = small_runs.config(tiny_llama, tmp_path, validation=0, **changes)
+    with pytest.raises(error, match=message):
+        load_training_rows(config, tokenizer)
+
+
+def test_the_digest_of_the_rows_tells_any_change_of_ids_or_tokens(
+    load: Callable[..., TrainingRows],
+) -> None:
+    first = load(posts(4)).facts()["train"]
+    assert load(posts(4)).facts()["train"] == first
+    renamed = [row | {"id": f"x{row['id']}"} for row in posts(4)]
+    assert load(renamed).facts()["train"]["sha256"] != first["sha256"]
+    assert load(posts(4)[::-1]).facts()["train"]["sha256"] != first["sha256"]
