@@ -5,10 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Read when the heavy libraries are imported, which is before any fixture runs.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny models are 20x slower on two threads than on one
+
+# The same examples every day, no clock (a busy machine is no bug), no database in the checkout.
+settings.register_profile("hsd", deadline=None, derandomize=True, database=None)
+settings.load_profile("hsd")
 
 GOLDEN = Path(__file__).parent / "golden"
 

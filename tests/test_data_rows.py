@@ -1,10 +1,14 @@
 """Files become rows that know their line; a doubtful file is refused, a bad line is reported."""
 
+import json
 from pathlib import Path
 
 import pandas
 import pytest
 
+from hsd.data.cells import post
+from hsd.data.chat import load_chat
+from hsd.data.loaded import Bad
 from hsd.data.rows import read_rows
 from hsd.errors import DataError
 
@@ -121,3 +125,42 @@ def test_an_absent_file_names_its_nearest_neighbour(tmp_path: Path) -> None:
     written(tmp_path, "train.jsonl", "{}")
     with pytest.raises(DataError, match=r"no such file. Did you mean 'train.jsonl'\?"):
         read_rows(tmp_path / "trian.jsonl")
+
+
+HALF, WHOLE = '{"text": "a \\ud83e b"}', '{"text": "a \\ud83e\\udd50 b"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("a.jsonl", f"{WHOLE}\n{HALF}\n", 2),
+        ("a.jsonl", f'{WHOLE}\n\n{{"text": "b", "id": "\\uDD50"}}\n', 3),
+        ("a.jsonl", f'{{"messages": [{{"role": "user", "content": "\\ud800"}}]}}\n{WHOLE}\n', 1),
+        ("a.json", f"[\n{WHOLE},\n{HALF}]", 3),
+        ("a.json", f'{{"p1": {WHOLE},\n"p2": {HALF}}}', 2),
+    ],
+)
+def test_half_a_character_makes_a_bad_row_and_a_whole_one_does_not(
+    name: str, content: str, line: int, tmp_path: Path
+) -> None:
+    path = written(tmp_path, name, content)
+    rows, bad = read_rows(path)
+    assert [row.values["text"] for row in rows] == ["a 🥐 b"]
+    assert [row.place for row in bad] == [f"{path}:{line}"]
+    assert bad[0].reason.startswith("holds half a character")
+    assert "\ud83e" not in bad[0].reason
+
+
+def test_half_a_character_in_a_chat_is_refused_with_its_line(tmp_path: Path) -> None:
+    turns = [
+        {"role": "user", "content": "a \ud800 b"},
+        {"role": "assistant", "content": '{"classification": "hate"}'},
+    ]
+    path = written(tmp_path, "chats.jsonl", json.dumps({"messages": turns}) + "\n")
+    with pytest.raises(DataError, match="chats.jsonl:1: holds half a character"):
+        load_chat(path)
+
+
+def test_half_a_character_in_a_post_is_refused_where_no_file_was_read() -> None:
+    assert isinstance(post({"text": "a \udd50 b"}, "text"), Bad)
+    assert post({"text": "a 🥐 b"}, "text") == "a 🥐 b"

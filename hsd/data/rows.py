@@ -6,6 +6,7 @@ line that is not a row is a BadRow, reported with the others.
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import DataError, did_you_mean
+
+HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""How JSON spells half a character; two of them may well be a whole one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,26 @@ def read_rows(path: Path) -> tuple[list[Row], list[BadRow]]:
         return _csv_rows(path, text)
     start = text.lstrip()[0]
     if start == "[" and path.suffix != ".jsonl":
-        return _listed(path, text)
-    if start == "{" and path.suffix == ".json" and not _one_row_a_line(text):
-        return [Row({"id": key, **value}, place) for key, value, place in _keyed(path, text)], []
-    return _json_lines(path, text)
+        rows, bad = _listed(path, text)
+    elif start == "{" and path.suffix == ".json" and not _one_row_a_line(text):
+        rows = [Row({"id": key, **value}, place) for key, value, place in _keyed(path, text)]
+        bad = []
+    else:
+        rows, bad = _json_lines(path, text)
+    if HALF.search(text):
+        reason = "holds half a character (a lone surrogate), which is no text"
+        bad += [BadRow(row.place, reason) for row in rows if _is_half(row)]
+        rows = [row for row in rows if not _is_half(row)]
+    return rows, bad
+
+
+def _is_half(row: Row) -> bool:
+    """JSON can spell half a character; no file in UTF-8 can hold it, and nothing can write it."""
+    try:
+        json.dumps(row.values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def require_file(path: Path) -> Path:

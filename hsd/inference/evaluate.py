@@ -13,7 +13,7 @@ from hsd.config.evaluate import EvalConfig
 from hsd.data.example import Example
 from hsd.inference.generate import Asking, Reply, generate
 from hsd.inference.prepared import Prepared, prepare
-from hsd.inference.prompting import contract_for
+from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.score import candidates, score
 from hsd.inference.shards import done_before, merged, own_rows, part
 from hsd.inference.subject import subject
@@ -24,7 +24,7 @@ from hsd.progress import Progress, silent
 from hsd.prompts.answers import read_reply
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import save_contract
-from hsd.prompts.render import Encoded, Renderer
+from hsd.prompts.render import Encoded
 from hsd.report.predictions import PREDICTIONS, append_predictions, read_predictions
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
@@ -78,13 +78,15 @@ def evaluate(
     state.wait_for_everyone()  # nobody writes before everybody knows what is left
     folder = _begun(config.output_dir, identity)
     assert folder is not None, config.output_dir
+    if here.is_main and facts:
+        update_manifest(folder, model=facts)  # a restart with every row answered loads no model
     with logging_to(folder / f"validation_log_{_stamp(folder)}.log", enabled=here.is_main):
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
         own = own_rows(left, here.rank, here.world_size)
         _answer(prepared, model, own, part(folder, here.rank), progress)
         state.wait_for_everyone()
         if here.is_main:
-            _finish(folder, prepared, facts)
+            _finish(folder, prepared)
     state.wait_for_everyone()
     return Evaluated(folder, read_predictions(folder / PREDICTIONS))
 
@@ -93,7 +95,7 @@ def probe(config: EvalConfig) -> tuple[dict[str, Any], str]:
     """Load what a config asks for, ask it about one mild post, and return facts and reply."""
     chosen = subject(config)
     contract = contract_for(config, chosen.carries_prompt)
-    renderer = Renderer(chosen.source.tokenizer, contract)
+    renderer = renderer_for(config, contract, chosen.source.tokenizer)
     model, facts = chosen.load()
     row = renderer.encode(make_chat(contract.strategy, "probe", "The library opens at nine today."))
     asking = Asking(config.max_new_tokens, 1)
@@ -158,7 +160,7 @@ def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: b
     )
 
 
-def _finish(folder: Path, prepared: Prepared, facts: Mapping[str, Any]) -> None:
+def _finish(folder: Path, prepared: Prepared) -> None:
     predictions = merged(folder, [example.id for example in prepared.examples])
     manifest = update_manifest(
         folder,
@@ -174,7 +176,6 @@ def _finish(folder: Path, prepared: Prepared, facts: Mapping[str, Any]) -> None:
             "strategy": prepared.contract.strategy_name,
             "hash": prepared.contract.hash,
         },
-        **({"model": dict(facts)} if facts else {}),
         seed=prepared.config.seed,
         finished=now(),
         **provenance(),
@@ -188,7 +189,14 @@ def _finish(folder: Path, prepared: Prepared, facts: Mapping[str, Any]) -> None:
 
 
 def _begun(output_dir: Path, identity: Mapping[str, Any]) -> Path | None:
-    """Return the folder that this very evaluation began before, None when it did not."""
+    """Return the folder that this very evaluation began before, None when it did not.
+
+    Raises PreflightError when `output_dir` is itself the folder of another evaluation.
+    """
+    own = output_dir / IDENTITY
+    if own.exists() and read_json(own).get("kind") == "evaluate":
+        claim(output_dir, identity)
+        return output_dir
     for folder in sorted(output_dir.glob("run_*"), reverse=True):
         file = folder / IDENTITY
         if file.exists() and not differences(read_json(file), dict(identity)):

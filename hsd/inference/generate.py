@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -83,17 +84,19 @@ def _answer(
 ) -> list[tuple[str, bool]]:
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stop_ids[0]
     ids, mask = left_padded([row.prompt for row in batch], pad, model.device)
-    if asking.temperature > 0:
+    sampling = asking.temperature > 0
+    if sampling:
         torch.manual_seed(_row_seed(asking.seed, batch[0].id))
     settings = GenerationConfig(
         max_new_tokens=asking.max_new_tokens,
-        do_sample=asking.temperature > 0,
-        temperature=asking.temperature if asking.temperature > 0 else None,
+        do_sample=sampling,
+        temperature=asking.temperature if sampling else None,
+        top_k=0 if sampling else None,  # the library's default samples among 50 tokens only
         eos_token_id=list(stop_ids),
         pad_token_id=pad,
     )
     stopping = StoppingCriteriaList([JsonClosed(tokenizer, ids.shape[1])])
-    with torch.inference_mode():
+    with torch.inference_mode(), _plain_decoding(model):
         out = model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -101,6 +104,21 @@ def _answer(
             stopping_criteria=stopping,
         )
     return [_read(tokenizer, row[ids.shape[1] :].tolist(), stop_ids, asking) for row in out]
+
+
+@contextmanager
+def _plain_decoding(model: Any) -> Iterator[None]:
+    """Within the block the base's own generation settings do not count.
+
+    The library takes them for everything that a caller leaves open: a base that ships a
+    repetition penalty or beams would not be greedy, and its replies would depend on the padding.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own, inner.generation_config = inner.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        inner.generation_config = own
 
 
 def left_padded(

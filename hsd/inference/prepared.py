@@ -9,7 +9,7 @@ from hsd.data.example import Example
 from hsd.data.named import resolve
 from hsd.data.sampling import stratified
 from hsd.errors import DataError
-from hsd.inference.prompting import contract_for
+from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.subject import Subject, subject
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
@@ -46,12 +46,8 @@ class Prepared:
 
     @property
     def max_new_tokens(self) -> int:
-        """The strategy's own limit where it has one and none was asked for."""
-        own = self.contract.strategy.parameters.max_new_tokens
-        asked = self.config.max_new_tokens
-        if "max_new_tokens" in self.config.model_fields_set or own is None:
-            return asked
-        return own
+        """Longest reply in tokens."""
+        return reply_length(self.config, self.contract)
 
 
 def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
@@ -64,16 +60,23 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
         examples = stratified(examples, config.max_samples, config.seed)
     chosen = subject(config)
     contract = contract_for(config, chosen.carries_prompt)
-    renderer = Renderer(chosen.source.tokenizer, contract)
-    room = _room(config, chosen, contract)
+    renderer = renderer_for(config, contract, chosen.source.tokenizer)
+    room = _room(config, chosen, reply_length(config, contract))
     encoded = [renderer.encode(make_chat(contract.strategy, e.id, e.text), room) for e in examples]
     return Prepared(config, chosen, contract, renderer, examples, encoded)
 
 
-def _room(config: EvalConfig, chosen: Subject, contract: Contract) -> int:
+def reply_length(config: EvalConfig, contract: Contract) -> int:
+    """Return the longest reply: what is asked for, else the strategy's own limit if it has one."""
+    own = contract.strategy.parameters.max_new_tokens
+    if "max_new_tokens" in config.model_fields_set or own is None:
+        return config.max_new_tokens
+    return own
+
+
+def _room(config: EvalConfig, chosen: Subject, reply: int) -> int:
     """Return how many tokens a prompt may have: what is asked, if the model's context holds it."""
     context = getattr(chosen.source.config, "max_position_embeddings", None)
-    reply = contract.strategy.parameters.max_new_tokens or config.max_new_tokens
     if context is not None and reply >= context:
         raise DataError(f"max_new_tokens {reply} does not fit the model's {context} positions.")
     return min(config.max_length, context - reply) if context else config.max_length

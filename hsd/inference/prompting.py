@@ -1,11 +1,14 @@
 """Which prompt an evaluation asks with: the adapter's own, unless told otherwise."""
 
 from pathlib import Path
+from typing import Any
 
 from hsd.config.evaluate import EvalConfig
 from hsd.errors import EvaluationError
 from hsd.prompts.contract import Contract, load_contract, make_contract, mismatch
+from hsd.prompts.render import Renderer
 from hsd.prompts.template import load_template
+from hsd.runs import sha256_text
 
 DEFAULT_TEMPLATE = "combined/combined_gptoss_v1"
 DEFAULT_STRATEGY = "combined_focused"
@@ -33,9 +36,31 @@ def contract_for(config: EvalConfig, trained_in: Path | None) -> Contract:
     return trained
 
 
+def renderer_for(config: EvalConfig, contract: Contract, tokenizer: Any) -> Renderer:
+    """Return what renders a contract for a base.
+
+    Raises EvaluationError when the base has another chat template or other stop tokens than the
+    model was trained with, unless `ignore_prompt_mismatch` is set: the same words would be
+    another prompt.
+    """
+    renderer = Renderer(tokenizer, contract)
+    trained = (contract.chat_template_sha256, contract.stop_ids)
+    here = (sha256_text(str(tokenizer.chat_template)), renderer.stop_ids())
+    if trained == (None, None) or trained == here or config.ignore_prompt_mismatch:
+        return renderer
+    what = "chat template" if trained[0] != here[0] else "stop tokens"
+    raise EvaluationError(
+        f"model '{config.model.name}': its base has another {what} than it was trained with. Give "
+        "the revision it was trained on, or add --ignore_prompt_mismatch."
+    )
+
+
 def _asked(config: EvalConfig, trained: Contract | None) -> Contract:
-    name = config.prompt_template or (trained.template if trained else DEFAULT_TEMPLATE)
+    named = config.prompt_template or (trained.template if trained else DEFAULT_TEMPLATE)
+    template = load_template(named)
     strategy = config.strategy
-    if strategy is None and name == DEFAULT_TEMPLATE:
+    if strategy is None and trained is not None and trained.template == template.name:
+        strategy = trained.strategy_name
+    if strategy is None and template.name == DEFAULT_TEMPLATE:
         strategy = DEFAULT_STRATEGY
-    return make_contract(load_template(name), strategy)
+    return make_contract(template, strategy)

@@ -33,17 +33,19 @@ def own_rows(rows: Sequence[Row], rank: int, ranks: int) -> list[Row]:
 def merged(folder: Path, ids: Sequence[str]) -> list[Prediction]:
     """Return the predictions of all ranks in the order of `ids`.
 
-    Raises EvaluationError unless each id was answered exactly once.
+    Raises EvaluationError unless each id was answered exactly once, and no other was.
     """
     files = sorted(folder.glob(PARTS))
     found = [prediction for file in files for prediction in read_predictions(file)]
     counts = Counter(prediction.id for prediction in found)
     missing = [id for id in ids if not counts[id]]
     twice = [id for id in ids if counts[id] > 1]
-    if missing or twice or len(counts) != len(ids):
+    strange = sorted(counts.keys() - set(ids))
+    if missing or twice or strange:
         raise EvaluationError(
             f"{folder}: of {len(ids)} rows {len(missing)} have no prediction and {len(twice)} have "
-            f"several ({', '.join([*missing, *twice][:3])}); run the same command again, or "
+            f"several, and {len(strange)} predictions are of other rows "
+            f"({', '.join([*missing, *twice, *strange][:3])}); run the same command again, or "
             "remove the folder to start over."
         )
     by_id = {prediction.id: prediction for prediction in found}

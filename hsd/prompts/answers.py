@@ -6,14 +6,17 @@ A reply that cannot be read has no label: never "normal", never a search for a w
 import ast
 import json
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from hsd.data.example import LABELS, Label
 from hsd.metrics.prediction import Outcome
 
-FINAL_CHANNEL = re.compile(r"<\|channel\|>final(?:\s[^<]*)?<\|message\|>")
-FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
+CHANNEL = "<|channel|>"
+FINAL_CHANNEL = re.compile(r"<\|channel\|>final(?:\s*<\|constrain\|>\s*\w+|\s[^<]*)?<\|message\|>")
+FENCE = re.compile(r"```(?:json)?(.*?)```", re.DOTALL)
+MARK = re.compile(r'\\[\\"]|["{}]')
 REFUSAL = re.compile(
     r"\b(?:i(?:'m| am) (?:sorry|unable|not able)|i (?:can't|cannot|can not|won't|will not)|"
     r"as an ai|i must decline|unable to (?:help|assist|comply|classify))",
@@ -35,24 +38,32 @@ def read_reply(reply: str, *, cut_off: bool = False) -> Reading:
 
     `valid` is one strict JSON object with a known label and nothing around it. `repaired` is
     the last object found in the final channel, a fenced block or the text, or one whose only
-    fault is quoting or letter case.
+    fault is quoting, doubled braces or letter case. What a model thinks in another channel than
+    the final one is no answer.
     """
     text = reply.strip()
     if (strict := _strict(text)) is not None:
         return strict
-    final = FINAL_CHANNEL.split(text)[-1]
+    final = text[answer_start(text) :]
     for candidate in (*reversed(FENCE.findall(final)), *_objects(final)):
-        if (reading := _repaired(candidate)) is not None:
-            return reading
-    if cut_off:
-        return Reading("truncated")
-    return Reading("refusal" if REFUSAL.search(final.replace("\u2019", "'")) else "invalid")
+        content = _lenient(candidate.strip())
+        if isinstance(content, dict) and "classification" in content:
+            return _repaired(content) or _unreadable(final, cut_off)
+    return _unreadable(final, cut_off)
+
+
+def answer_start(text: str) -> int:
+    """Return where the final channel's words start: 0 without channels, the end without a final.
+
+    Only harmony models (gpt-oss) write channels.
+    """
+    ends = [found.end() for found in FINAL_CHANNEL.finditer(text)]
+    return ends[-1] if ends else len(text) if CHANNEL in text else 0
 
 
 def object_end(text: str) -> int | None:
-    """Return the index just past the first complete JSON object, None while it is open."""
-    start = text.find("{")
-    return None if start < 0 else _closing(text, start)
+    """Return the index just past the answer's first complete JSON object, None while it is open."""
+    return _closings(text).get(text.find("{", answer_start(text)))
 
 
 def _strict(text: str) -> Reading | None:
@@ -66,9 +77,8 @@ def _strict(text: str) -> Reading | None:
     return Reading("valid", label, _rationale(content))
 
 
-def _repaired(candidate: str) -> Reading | None:
-    content = _lenient(candidate.strip())
-    word = content.get("classification") if isinstance(content, dict) else None
+def _repaired(content: dict[str, Any]) -> Reading | None:
+    word = content["classification"]
     label = word.strip().lower() if isinstance(word, str) else None
     for known in LABELS:
         if label == known:
@@ -76,8 +86,16 @@ def _repaired(candidate: str) -> Reading | None:
     return None
 
 
+def _unreadable(final: str, cut_off: bool) -> Reading:
+    if cut_off:
+        return Reading("truncated")
+    return Reading("refusal" if REFUSAL.search(final.replace("\u2019", "'")) else "invalid")
+
+
 def _lenient(text: str) -> Any:
     """Parse JSON, or a Python literal for replies with single quotes; None if neither."""
+    if text.startswith("{{") and text.endswith("}}"):
+        text = text[1:-1]
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError:
@@ -88,9 +106,11 @@ def _lenient(text: str) -> Any:
 
 def _python_literal(text: str) -> Any:
     try:
-        node = ast.parse(text, mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python remarks on a backslash in a post's quotation
+            node = ast.parse(text, mode="eval").body
         content = ast.literal_eval(node)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
     twice = isinstance(node, ast.Dict) and len(content) != len(node.keys)
     return None if twice else content
@@ -105,34 +125,39 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _rationale(content: dict[str, Any]) -> str:
+    """Return the reason; half a character, which JSON can spell and no file can hold, is a ?."""
     value = content.get("rationale", "")
-    return value.strip() if isinstance(value, str) else ""
+    return value.strip().encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
 def _objects(text: str) -> list[str]:
     """Return the complete top-level `{...}` parts of a text, last first."""
+    closings = _closings(text)
     found: list[str] = []
     start = text.find("{")
     while start >= 0:
-        end = _closing(text, start)
-        if end is None:
-            start = text.find("{", start + 1)
-            continue
-        found.append(text[start:end])
-        start = text.find("{", end)
+        end = closings.get(start)
+        if end is not None:
+            found.append(text[start:end])
+        start = text.find("{", end or start + 1)
     return found[::-1]
 
 
-def _closing(text: str, start: int) -> int | None:
-    depth, quoted, escaped = 0, False, False
-    for index in range(start, len(text)):
-        char = text[index]
-        if quoted:
-            quoted, escaped = (char != '"' or escaped), char == "\\" and not escaped
-        elif char == '"':
-            quoted = True
-        elif char in "{}":
-            depth += 1 if char == "{" else -1
-            if depth == 0:
-                return index + 1
-    return None
+def _closings(text: str) -> dict[int, int]:
+    """Return, for each `{` that closes, the index just past its `}`.
+
+    Read from a `{`, braces within quotes do not count. For a `{` that stands within quotes itself,
+    the two have changed places: it is matched with its like. One pass, since a broken reply may
+    be thousands of braces.
+    """
+    opened: tuple[list[int], list[int]] = ([], [])
+    quoted, closings = False, {}
+    for mark in MARK.finditer(text):
+        match mark[0]:
+            case '"':
+                quoted = not quoted
+            case "{":
+                opened[quoted].append(mark.start())
+            case "}" if opened[quoted]:
+                closings[opened[quoted].pop()] = mark.end()
+    return closings

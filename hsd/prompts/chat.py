@@ -88,6 +88,7 @@ def chat_of_messages(
 def _around_post(user: str, strategy: Strategy | None) -> tuple[str, str | None, str]:
     if strategy is not None:
         before, after = strategy.around_post
-        if user.startswith(before) and user.endswith(after):
-            return before, user[len(before) : len(user) - len(after)], after
+        post = user[len(before) : len(user) - len(after)]
+        if post and user == before + post + after:
+            return before, post, after
     return user, None, ""

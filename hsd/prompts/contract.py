@@ -4,6 +4,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from hsd.config.strict import Strict
 from hsd.data.example import LABELS
 from hsd.errors import EvaluationError
@@ -77,14 +79,19 @@ def save_contract(folder: Path, contract: Contract) -> None:
 def load_contract(folder: Path) -> Contract | None:
     """Return the folder's contract, None when it has none.
 
-    Raises EvaluationError when the file was edited by hand (its hash no longer fits).
+    Raises EvaluationError when it is no contract, or was edited (its hash no longer fits).
     """
     path = folder / FILE
     if not path.exists():
         return None
     content = read_json(path)
-    said = content.pop("hash", None)
-    contract = Contract.model_validate(content)
+    said = content.pop("hash", None) if isinstance(content, dict) else None
+    try:
+        contract = Contract.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise EvaluationError(f"{path}: not a prompt of hsd: {where}: {first['msg']}.") from None
     if said != contract.hash:
         raise EvaluationError(
             f"{path}: its words do not fit its hash, so it is not what the model was trained "

@@ -45,6 +45,7 @@ class Slot:
 
 TODAY = re.compile(r"""strftime_now\(\s*(['"])(.+?)\1\s*\)""")
 """How chat templates ask for the date; transformers lets no argument replace that function."""
+ANY_DAY = re.compile(r"strftime_now\s*\(")
 
 SYSTEM, USER, ANSWER = Slot("system"), Slot("user"), Slot("answer")
 
@@ -63,8 +64,17 @@ class Form:
 
 
 def with_date(chat_template: str, day: date) -> str:
-    """Return a chat template that writes `day` wherever it would write today's date."""
-    return TODAY.sub(lambda call: repr(day.strftime(call[2])), chat_template)
+    """Return a chat template that writes `day` wherever it would write today's date.
+
+    Raises ModelError when it asks for the date in a way that cannot be replaced.
+    """
+    dated = TODAY.sub(lambda call: repr(day.strftime(call[2])), chat_template)
+    if ANY_DAY.search(dated):
+        raise ModelError(
+            "the base's chat template writes today's date in a form made while it runs, so "
+            "tomorrow's prompt would be another one; hsd cannot use this base."
+        )
+    return dated
 
 
 class Renderer:
@@ -78,7 +88,8 @@ class Renderer:
     def __init__(self, tokenizer: Any, contract: Contract) -> None:
         self._tokenizer = tokenizer
         self._chat_kwargs = contract.chat_kwargs()
-        self._chat_template = with_date(tokenizer.chat_template, contract.chat_date)
+        # Some bases have several templates by name; this is the default one.
+        self._chat_template = with_date(tokenizer.get_chat_template(), contract.chat_date)
         backend = json.loads(tokenizer.backend_tokenizer.to_str())
         # Some vocabularies add runs of spaces as tokens; those control nothing and stay.
         blank = [t for t in backend["added_tokens"] if t["content"].isspace()]
@@ -89,6 +100,7 @@ class Renderer:
         )
         self._encode_text = lru_cache(1024)(self._encode_uncached)
         self._forms: dict[bool, Form] = {}
+        self._require_unspeakable(t["content"] for t in control if t["special"])
 
     def encode(self, chat: Chat, max_length: int | None = None, *, shorten: bool = True) -> Encoded:
         """Return the ids of a chat. A chat without an answer gets an empty `answer`.
@@ -129,6 +141,16 @@ class Renderer:
             self._forms[has_system] = self._take_apart(has_system)
         return self._forms[has_system]
 
+    def _require_unspeakable(self, control: Iterable[str]) -> None:
+        """Refuse a vocabulary in which plain text can become a control token."""
+        for token in control:
+            for text in (token, f"a{token}a"):
+                if self._control[token] in self._encode_uncached(text):
+                    raise ModelError(
+                        f"the base's tokenizer makes its control token {token} from plain text, "
+                        "so posts could pose as it; hsd cannot use this base."
+                    )
+
     def _take_apart(self, has_system: bool) -> Form:
         full = self._render(has_system, answered=True)
         head, mark, tail = full.partition(ANSWER.mark)
@@ -154,13 +176,15 @@ class Renderer:
             turns.append({"role": "assistant", "content": ANSWER.mark})
         try:
             return self._apply(turns, answered)
-        except TemplateError:
+        except TemplateError as error:
             if not has_system:
-                raise
+                raise ModelError(f"the base's chat template fails: {error}.") from None
         # Some families know no system turn; their users put its words at the start of the user's.
-        return self._apply(
-            [{"role": "user", "content": f"{system}\n\n{user}"}, *turns[2:]], answered
-        )
+        turns[:2] = [{"role": "user", "content": f"{system}\n\n{user}"}]
+        try:
+            return self._apply(turns, answered)
+        except TemplateError as error:
+            raise ModelError(f"the base's chat template fails: {error}.") from None
 
     def _apply(self, turns: Sequence[Mapping[str, str]], answered: bool) -> str:
         rendered: str = self._tokenizer.apply_chat_template(
@@ -221,13 +245,19 @@ class Renderer:
         """Return the longest prompt of at most `limit` tokens, cut at the end of the post."""
         post = chat.post or ""
         ends = [end for _, end in self._plain.encode(post, add_special_tokens=False).offsets]
-        keep = len(ends) + limit - len(self._fill(form.prompt, chat))
-        while keep > 0:
-            prompt = self._fill(form.prompt, replace(chat, post=post[: ends[keep - 1]].rstrip()))
-            if len(prompt) <= limit:
-                return prompt
-            keep -= len(prompt) - limit
-        raise DataError(
-            f"row {chat.id}: the prompt without the post is longer than max_length allows; "
-            "raise max_length or take a shorter strategy."
-        )
+
+        def cut(tokens: int) -> list[int]:
+            return self._fill(form.prompt, replace(chat, post=post[: ends[tokens - 1]].rstrip()))
+
+        # About right: a token less of the post is mostly a token less of the prompt.
+        keep = min(len(ends), max(1, len(ends) + limit - len(self._fill(form.prompt, chat))))
+        while keep > 1 and (excess := len(cut(keep)) - limit) > 0:
+            keep = max(1, keep - excess)
+        if keep < 1 or len(cut(keep)) > limit:
+            raise DataError(
+                f"row {chat.id}: the prompt without the post is longer than max_length allows; "
+                "raise max_length or take a shorter strategy."
+            )
+        while keep < len(ends) and len(cut(keep + 1)) <= limit:
+            keep += 1
+        return cut(keep)

@@ -106,14 +106,26 @@ def load_template(name_or_path: str) -> Template:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}:{error.lineno}: not JSON ({error.msg}).") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8; save it as UTF-8.") from None
     if not isinstance(content, dict) or not content.get("strategies"):
         raise ConfigError(f'{path}: expected {{"strategies": {{NAME: {{...}}}}}} with one or more.')
+    if unknown := sorted(content.keys() - {"strategies"}):
+        raise ConfigError(f"{path}: unknown key '{unknown[0]}'. Known: strategies.")
     try:
         return Template(name=name_or_path.removesuffix(".json"), strategies=content["strategies"])
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}.") from None
+        raise ConfigError(f"{path}: {_problem(error)}") from None
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    if first["type"] != "extra_forbidden":
+        return f"{'.'.join(where)}: {first['msg'].removeprefix('Value error, ')}."
+    section = Parameters if where[-2] == "parameters" else Strategy
+    hint = did_you_mean(where[-1], section.model_fields)
+    return f"{'.'.join(where[:-1])}: unknown key '{where[-1]}'.{hint}"
 
 
 def _find(name_or_path: str) -> Path:

