@@ -2,14 +2,13 @@
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from jobs.entry import run
-from jobs.options import Command, set_option
+from jobs.options import Command, is_first_process, set_option
 
 PATH = click.Path(path_type=Path)
 
@@ -81,7 +80,7 @@ def evaluate(
         require_several()
     with progress_bars() as progress:
         evaluated = evaluate_model(config, progress, data_dir)
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_process():
         from rich.console import Console
 
         from jobs.tables import metrics_table

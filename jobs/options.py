@@ -55,12 +55,17 @@ set_option = click.option(
 )
 
 
+def is_first_process() -> bool:
+    """Return whether this process is to speak: a launcher sends all of them through here."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def train_config(source: str, overrides: Sequence[str]) -> "TrainConfig":
     """Return the config of --config and --set; say on stderr what became of older keys."""
     from hsd.config.load import resolve_train_config
 
     resolved = resolve_train_config(source, overrides)
-    if os.environ.get("RANK", "0") == "0":  # under a launcher every process comes through here
+    if is_first_process():
         for note in resolved.notes:
             click.echo(f"Note: {note}", err=True)
     return resolved.config

@@ -1,6 +1,5 @@
 """Progress bars on a terminal, and a line now and then where there is none."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from hsd.progress import Progress, silent
+from jobs.options import is_first_process
 
 LINE_EVERY_SECONDS = 30.0
 
@@ -25,7 +25,7 @@ LINE_EVERY_SECONDS = 30.0
 def progress_bars() -> Iterator[Progress]:
     """Yield what hsd's long calls report to. Under a launcher only the first process shows it."""
     console = Console(stderr=True)
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         yield silent
     elif console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -1,12 +1,11 @@
 """`hsd train`: one LoRA adapter, from a preset and changes to it."""
 
-import os
 from pathlib import Path
 
 import click
 
 from jobs.entry import run
-from jobs.options import Command, config_option, set_option, train_config
+from jobs.options import Command, config_option, is_first_process, set_option, train_config
 
 
 @click.command(
@@ -35,7 +34,7 @@ def train(source: str, overrides: tuple[str, ...], output_dir: Path | None) -> N
 
     with progress_bars() as progress:
         trained = train_run(config, progress)
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_process():
         for line in trained.sentences():
             click.echo(line)
 

@@ -20,6 +20,7 @@ FLOORS = {
     "runs": 1,
     "progress": 1,
     "logs": 1,
+    "record": 2,
     "data": 2,
     "embedded": 2,
     "prompts": 2,

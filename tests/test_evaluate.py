@@ -177,7 +177,10 @@ def test_the_manifest_says_what_was_loaded_asked_and_read(tiny_llama: Path, data
     assert manifest["model"]["quantization"] == "none"
     assert manifest["prompt"]["strategy"] == "standard"
     assert manifest["data"]["rows"] == len(ROWS)
-    assert manifest["packages"]["torch"]
+    (start,) = manifest["starts"]
+    assert start["packages"]["torch"]
+    assert start["ended"]
+    assert manifest["gpu_hours"] == 0.0
     again = EvalConfig.model_validate(read_json(run.folder / "config.json"))
     assert again == config_of(tiny_llama, data)
 

@@ -1,7 +1,9 @@
 """One evaluation: from a model and rows to a run folder with predictions and reports."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,22 +21,21 @@ from hsd.inference.shards import done_before, merged, own_rows, part
 from hsd.inference.subject import subject
 from hsd.logs import logging_to
 from hsd.metrics.prediction import Prediction
-from hsd.model.placement import launch, place
+from hsd.model.placement import Launch, launch, place
 from hsd.progress import Progress, silent
 from hsd.prompts.answers import read_reply
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import save_contract
 from hsd.prompts.render import Encoded
+from hsd.record import recorded
 from hsd.report.predictions import PREDICTIONS, append_predictions, read_predictions
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
     IDENTITY,
+    MANIFEST,
     claim,
     differences,
-    now,
-    provenance,
     read_json,
-    update_manifest,
     write_json,
     write_jsonl,
 )
@@ -61,6 +62,7 @@ def evaluate(
     The run's folder is `run_YYYYMMDD_HHMMSS` in `config.output_dir`; the same evaluation finds its
     own folder there again, skips the rows that are answered, and is skipped when it is done.
     """
+    started = time.monotonic()
     prepared = prepare(config, data_dir)
     here, identity = launch(), prepared.identity()
     begun = _begun(config.output_dir, identity)
@@ -78,9 +80,10 @@ def evaluate(
     state.wait_for_everyone()  # nobody writes before everybody knows what is left
     folder = _begun(config.output_dir, identity)
     assert folder is not None, config.output_dir
-    if here.is_main and facts:
-        update_manifest(folder, model=facts)  # a restart with every row answered loads no model
-    with logging_to(folder / f"validation_log_{_stamp(folder)}.log", enabled=here.is_main):
+    with (
+        logging_to(folder / f"validation_log_{_stamp(folder)}.log", enabled=here.is_main),
+        _recorded(folder, prepared, facts, here, started) if here.is_main else nullcontext(),
+    ):
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
         own = own_rows(left, here.rank, here.world_size)
         _answer(prepared, model, own, part(folder, here.rank), progress)
@@ -160,28 +163,33 @@ def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: b
     )
 
 
+def _recorded(
+    folder: Path, prepared: Prepared, facts: Mapping[str, Any], here: Launch, started: float
+) -> AbstractContextManager[None]:
+    contract, identity = prepared.contract, prepared.identity()
+    # A restart with every row answered loads no model, and keeps what the manifest says of it.
+    loaded: dict[str, Any] = {"model": dict(facts)} if facts else {}
+    save_contract(folder, contract)
+    return recorded(
+        folder,
+        "evaluate",
+        prepared.config,
+        gpus=0 if place(prepared.config.model).device == "cpu" else here.world_size,
+        since=started,
+        data={name: identity[name] for name in ("data_file", "data_sha256", "rows")},
+        prompt={
+            "template": contract.template,
+            "strategy": contract.strategy_name,
+            "hash": contract.hash,
+        },
+        processes=here.world_size,
+        **loaded,
+    )
+
+
 def _finish(folder: Path, prepared: Prepared) -> None:
     predictions = merged(folder, [example.id for example in prepared.examples])
-    manifest = update_manifest(
-        folder,
-        kind="evaluate",
-        config=prepared.config.model_dump(mode="json"),
-        data={
-            k: v
-            for k, v in prepared.identity().items()
-            if k in ("data_file", "data_sha256", "rows")
-        },
-        prompt={
-            "template": prepared.contract.template,
-            "strategy": prepared.contract.strategy_name,
-            "hash": prepared.contract.hash,
-        },
-        seed=prepared.config.seed,
-        finished=now(),
-        **provenance(),
-    )
-    write_json(folder / "config.json", prepared.config.model_dump(mode="json"))
-    save_contract(folder, prepared.contract)
+    manifest = read_json(folder / MANIFEST)
     shown: dict[str, Any] = {k: manifest[k] for k in ("model", "data", "prompt") if k in manifest}
     write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
     numbers = write_evaluation(folder, predictions, shown, _stamp(folder))

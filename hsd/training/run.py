@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ from hsd.model.load import Base, load_base
 from hsd.model.placement import place
 from hsd.progress import Progress, silent
 from hsd.prompts.contract import save_contract
+from hsd.record import recorded
 from hsd.runs import claim, now, read_json, require_own, update_manifest, write_json
 from hsd.training.arguments import arguments
 from hsd.training.callbacks import BEST, Flow, MetricsLog, evaluations
 from hsd.training.checkpoints import newest_complete, remove_incomplete
 from hsd.training.early_stopping import best_step
 from hsd.training.prepared import Prepared, prepare
-from hsd.training.record import record_end, record_start
 from hsd.training.signals import StopRequest, stop_request
 from hsd.training.space import require_space_for_checkpoints
 from hsd.training.trainer import HsdTrainer
@@ -79,20 +80,13 @@ def train(config: TrainConfig, progress: Progress = silent) -> Trained:
     base = load_base(config.model, prepared.source)
     model = new_adapter(base, config.lora, config.seed)
     _claim(prepared, state)
+    checkpoint = newest_complete(folder)
     with (
         logging_to(folder / "training.log", enabled=here.is_main),
         stop_request(launched=here.world_size > 1) as request,
+        _recorded(prepared, base, model, checkpoint, started) if here.is_main else nullcontext(),
     ):
-        checkpoint = newest_complete(folder)
-        if here.is_main:
-            remove_incomplete(folder)
-            _record_start(prepared, base, model, checkpoint)
-        try:
-            return _run(prepared, base, model, checkpoint, request, progress)
-        finally:
-            if here.is_main:
-                gpus = 0 if base.placement.device == "cpu" else here.world_size
-                record_end(folder, gpu_hours=gpus * (time.monotonic() - started) / 3600)
+        return _run(prepared, base, model, checkpoint, request, progress)
 
 
 def _processes(prepared: Prepared) -> PartialState:
@@ -116,7 +110,9 @@ def _claim(prepared: Prepared, state: PartialState) -> None:
     claim(prepared.config.output_dir, prepared.identity())
 
 
-def _record_start(prepared: Prepared, base: Base, model: Any, checkpoint: Path | None) -> None:
+def _recorded(
+    prepared: Prepared, base: Base, model: Any, checkpoint: Path | None, started: float
+) -> AbstractContextManager[None]:
     config, schedule, facts = prepared.config, prepared.schedule, prepared.rows.facts()
     processes = prepared.here.world_size
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
@@ -126,9 +122,14 @@ def _record_start(prepared: Prepared, base: Base, model: Any, checkpoint: Path |
         processes, "process" if processes == 1 else "processes", schedule.evaluations,
         facts["train"]["posts_cut"],
     )  # fmt: skip
+    remove_incomplete(config.output_dir)
     save_contract(config.output_dir, prepared.rows.contract)
-    record_start(
+    return recorded(
+        config.output_dir,
+        "train",
         config,
+        gpus=0 if base.placement.device == "cpu" else processes,
+        since=started,
         resumed_from=checkpoint.name if checkpoint else None,
         data=facts,
         base=describe(base),
