@@ -38,7 +38,7 @@ def recorded(
         config=redacted(content),
         seed=config.seed,
         **facts,
-        starts=[*_starts(folder), start | provenance()],
+        starts=[*_starts(folder), redacted(start | provenance())],
     )
     try:
         yield

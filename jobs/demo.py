@@ -50,6 +50,7 @@ def demo(overrides: tuple[str, ...], output_dir: Path) -> None:
     )
     console = Console()
     console.print("[bold]1 of 3[/]  the base answers the held-out posts")
+    console.print("        (once, its weights are unpacked first: half a minute)", highlight=False)
     with progress_bars() as progress:
         before = evaluate(base, progress)
     console.print("[bold]2 of 3[/]  an adapter learns from other posts")

@@ -17,7 +17,15 @@ from hsd.errors import HsdError, PreflightError, Stopped
 from jobs.home import provide_home
 
 _INTERRUPTED = 130
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_THEIRS = {
+    errno.ENOSPC: "no space left on this disk",
+    errno.EDQUOT: "your quota on this disk is used up",
+    errno.EACCES: "no permission",
+    errno.EROFS: "this disk is read-only",
+    errno.EISDIR: "a folder stands where a file should",
+    errno.ENOTDIR: "a file stands where a folder should",
+}
+"""What a full or closed disk says; any other OSError is a bug of ours."""
 
 
 def run(command: click.Command, name: str | None = None) -> NoReturn:
@@ -53,8 +61,9 @@ def _status(command: click.Command, name: str | None) -> int:
         click.echo("Stopped.", err=True)
         return _INTERRUPTED
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _THEIRS:
             raise
-        click.echo(f"Error: {error.filename or 'output'}: no space left on this disk.", err=True)
+        place = error.filename or "output"
+        click.echo(f"Error: {place}: {_THEIRS[error.errno]}.", err=True)
         return PreflightError.exit_code
     return result if isinstance(result, int) else 0  # ctx.exit(1) arrives here as 1

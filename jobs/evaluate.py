@@ -54,7 +54,7 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--test_connection", is_flag=True, help="Load, answer one probe, say what was loaded."
 )
-@click.option("--debug", is_flag=True, help="Log more, and to the terminal.")
+@click.option("--debug", is_flag=True, help="Log to the terminal too.")
 @set_option
 def evaluate(
     test_connection: bool, debug: bool, use_accelerate: bool, data_dir: Path | None, **options: Any

@@ -292,3 +292,11 @@ def test_all_linear_layers_but_the_head(tiny_llama: Path) -> None:
     model = fresh(base_at(tiny_llama), LoraConfig(rank=2, target_modules="all-linear"))
     learned = {name.split(".lora_")[0].rpartition(".")[2] for name in adapters(model)}
     assert learned == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_an_adapter_without_safetensors_is_refused_in_one_line(tmp_path: Path) -> None:
+    from hsd.model.adapter import adapter_digest
+
+    (tmp_path / "adapter_model.bin").write_bytes(b"pickle")
+    with pytest.raises(ModelError, match="adapter_model.safetensors is missing or unreadable"):
+        adapter_digest(tmp_path)

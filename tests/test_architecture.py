@@ -1,4 +1,4 @@
-"""DESIGN.md's floors: who may import whom. Imports inside functions count like any other."""
+"""The floors of CONTRIBUTING.md: who may import whom. Imports inside functions count too."""
 
 import ast
 import sys

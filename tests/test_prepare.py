@@ -121,6 +121,7 @@ def test_canned_rows_stand_in_no_training_file(folder: Path) -> None:
     jsonl(folder / "unified/val.jsonl", posts(22, seed=30)[:20] + posts(22, "val", seed=7)[:1])
     double = lines(folder / "unified/train.jsonl")[0] | {"id": "double"}
     append(folder / "unified/val.jsonl", double)
+    append(folder / "unified/val.jsonl", double | {"id": "another"})
     made(folder)
     canned = {row["text"] for row in lines(folder / "out/canned_50_quick.jsonl")}
     learned = {row["text"] for row in lines(folder / "out/unified/train.jsonl")}

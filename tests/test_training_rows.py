@@ -249,3 +249,27 @@ def test_the_digest_of_the_rows_tells_any_change_of_ids_or_tokens(
     renamed = [row | {"id": f"x{row['id']}"} for row in posts(4)]
     assert load(renamed).facts()["train"]["sha256"] != first["sha256"]
     assert load(posts(4)[::-1]).facts()["train"]["sha256"] != first["sha256"]
+
+
+@pytest.mark.parametrize("name", ["unified", "canned_50_quick", "embedded:test"])
+def test_rows_that_are_held_out_for_evaluation_are_not_learned(
+    name: str, load: Callable[..., TrainingRows]
+) -> None:
+    with pytest.raises(DataError, match=f"'{name}' is held out"):
+        load(train_file=name)
+
+
+def test_the_config_of_a_run_names_the_prompt_its_rows_were_written_with(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    from hsd.training.prepared import prepare
+
+    settings = small_runs.config(tiny_llama, tmp_path, validation=0)
+    rows = [
+        {"id": row["id"], "messages": chat_messages(CONSERVATIVE.strategy, row["text"], "hate")}
+        for row in posts(4)
+    ]
+    jsonl(Path(settings.data.train_file), rows)
+    save_contract(Path(settings.data.train_file).parent, CONSERVATIVE)
+    assert settings.prompt.strategy != "conservative"
+    assert prepare(settings).config.prompt.strategy == "conservative"

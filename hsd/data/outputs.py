@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hsd.data import unified
-from hsd.data.duplicates import NEAR, conflicts, describe
+from hsd.data.duplicates import NEAR, conflicts, describe, normalise
 from hsd.data.example import SPLITS, Example
 from hsd.data.groups import joined
 from hsd.data.loaded import write_bad_rows
@@ -80,8 +80,12 @@ def canned(
     They come from validation, or from test where validation is smaller than the sample. A row
     with a double among the training rows is no candidate.
     """
-    doubled = {prepared.compared[pair.second].id for pair in prepared.leaks}
-    pools = [[e for e in by_split[s] if e.id not in doubled] for s in ("validation", "test")]
+    # By text: a leak names one double a split, and there may be more copies of it.
+    doubled = {normalise(prepared.compared[pair.second].text) for pair in prepared.leaks}
+    pools = [
+        [e for e in by_split[split] if normalise(e.text) not in doubled]
+        for split in ("validation", "test")
+    ]
     samples = {}
     for name, count in CANNED.items():
         pool = next((p for p in pools if len(p) >= count), max(pools, key=len))

@@ -1,5 +1,6 @@
 """One evaluation: from a model and rows to a run folder with predictions and reports."""
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 
 from hsd.config.evaluate import EvalConfig
 from hsd.data.example import Example
+from hsd.errors import EvaluationError
 from hsd.inference.generate import Asking, Reply, generate
 from hsd.inference.prepared import Prepared, prepare
 from hsd.inference.prompting import contract_for, renderer_for
@@ -84,9 +87,16 @@ def evaluate(
         logging_to(folder / f"validation_log_{_stamp(folder)}.log", enabled=here.is_main),
         _recorded(folder, prepared, facts, here, started) if here.is_main else nullcontext(),
     ):
+        log.info("model: %s", json.dumps(facts, default=str))
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
         own = own_rows(left, here.rank, here.world_size)
-        _answer(prepared, model, own, part(folder, here.rank), progress)
+        try:
+            _answer(prepared, model, own, part(folder, here.rank), progress)
+        except torch.OutOfMemoryError:
+            raise EvaluationError(
+                "the GPU's memory is full; run the same command with a smaller --batch_size, "
+                "which goes on from the rows that are answered."
+            ) from None
         state.wait_for_everyone()
         if here.is_main:
             _finish(folder, prepared)

@@ -7,7 +7,7 @@ from typing import Any
 from hsd.config.evaluate import EvalConfig
 from hsd.config.model import ModelConfig
 from hsd.errors import ModelError
-from hsd.model.adapter import CONFIG, WEIGHTS, base_of, is_adapter, load_adapter
+from hsd.model.adapter import CONFIG, adapter_digest, base_of, is_adapter, load_adapter
 from hsd.model.describe import describe
 from hsd.model.load import Source, find, load_base
 from hsd.runs import MANIFEST, read_json, sha256_file, sha256_json
@@ -31,7 +31,7 @@ class Subject:
             "quantization": self.config.quantization,
             "double_quantization": self.config.double_quantization,
             "dtype": self.config.dtype,
-            "adapter": sha256_file(self.adapter / WEIGHTS) if self.adapter else None,
+            "adapter": adapter_digest(self.adapter) if self.adapter else None,
             "adapter_config": sha256_file(self.adapter / CONFIG) if self.adapter else None,
         }
 

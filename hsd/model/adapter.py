@@ -26,7 +26,7 @@ from hsd.config.train import LoraConfig as LoraSettings
 from hsd.errors import ModelError, did_you_mean
 from hsd.model.describe import weights_fingerprint
 from hsd.model.load import Base
-from hsd.runs import MANIFEST, atomic_file, read_json, require_folder
+from hsd.runs import MANIFEST, atomic_file, read_json, require_folder, sha256_file
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +145,16 @@ def _require_same_base(base: Base, folder: Path) -> None:
             f"{folder}: this adapter was trained on {trained_on}, and {base.source.name} has "
             "other weights. Give the base it was trained on, in the same revision."
         )
+
+
+def adapter_digest(folder: Path) -> str:
+    """Return the digest of an adapter's weights. Raises ModelError when it has none to read."""
+    try:
+        return sha256_file(folder / WEIGHTS)
+    except OSError:
+        raise ModelError(
+            f"{folder}: {WEIGHTS} is missing or unreadable; only safetensors adapters are read."
+        ) from None
 
 
 def write_adapter(model: PeftModel, folder: Path) -> None:

@@ -58,8 +58,8 @@ def find(config: ModelConfig) -> Source:
 
     Cheap: no weights are read (a GGUF file is converted once). Raises ModelError.
     """
-    location = _location(config)
     with _readable(config.name):
+        location = _location(config)
         base = AutoConfig.from_pretrained(location, **_hub(config))
         tokenizer = AutoTokenizer.from_pretrained(location, **_hub(config))
     if tokenizer.chat_template is None:
@@ -142,7 +142,7 @@ def _readable(name: str) -> Iterator[None]:
     """Turn what the loading libraries raise for a bad name, folder or network into one line."""
     try:
         yield
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
             f"model '{name}': cannot be loaded: {reason}{_near(name)} "

@@ -10,13 +10,13 @@ import torch
 from hsd.config.merge import MergeConfig, Onto
 from hsd.config.model import ModelConfig
 from hsd.errors import ModelError
-from hsd.model.adapter import WEIGHTS, base_of, is_adapter
+from hsd.model.adapter import adapter_digest, base_of, is_adapter
 from hsd.model.load import Source, find
 from hsd.model.probes import Probe, make_probes
 from hsd.model.standalone import weights_gb
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.template import load_template
-from hsd.runs import MANIFEST, read_json, require_folder, sha256_file
+from hsd.runs import MANIFEST, read_json, require_folder
 
 PROBES = 12
 """Prompts on which the models are compared."""
@@ -75,7 +75,7 @@ def plan(config: MergeConfig) -> Plan:
     revision = trained_on["revision"] if name == trained_on["name"] else None
     model = ModelConfig(name=name, revision=revision, cache_dir=config.cache_dir)
     source = find(model)
-    digest = sha256_file(adapter / WEIGHTS)
+    digest = adapter_digest(adapter)
     _require_not_merged_yet(source, digest)
     in_4bit = trained_on.get("quantization") == "nf4"
     contract = load_contract(adapter) or make_contract(load_template("baseline"), "standard")

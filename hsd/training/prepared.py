@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hsd.config.train import TrainConfig
+from hsd.errors import PreflightError
 from hsd.model.load import Source, find
 from hsd.model.placement import Launch, launch
 from hsd.training.rows import TrainingRows, load_training_rows
@@ -41,7 +42,13 @@ def prepare(config: TrainConfig) -> Prepared:
     Raises ConfigError, DataError, ModelError or PreflightError.
     """
     here = launch()
+    if config.model.dtype == "float16":
+        raise PreflightError(
+            "model.dtype float16: its small gradients vanish without loss scaling; train in "
+            "bfloat16, float32 or auto."
+        )
     source = find(config.model)
     rows = load_training_rows(config, source.tokenizer)
     schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
+    config = config.model_copy(update={"prompt": rows.asked})
     return Prepared(config, source, rows, schedule, adapter_parameters(config, source), here)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hsd.config.train import DataConfig, TrainConfig
+from hsd.config.train import DataConfig, PromptConfig, TrainConfig
 from hsd.data.chat import is_chat, load_chat
 from hsd.data.example import Example
-from hsd.data.named import resolve
+from hsd.data.named import STEMS, resolve
 from hsd.data.rows import read_rows
 from hsd.data.sampling import label_balanced
 from hsd.errors import DataError
@@ -21,6 +21,9 @@ from hsd.runs import sha256_json, sha256_text
 
 log = logging.getLogger(__name__)
 
+HELD_OUT = frozenset({*STEMS, "embedded:test"})
+"""Names that evaluation uses; a model must not learn from them."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
@@ -31,6 +34,11 @@ class TrainingRows:
     validation: list[Encoded]
     label_position: int
     """Place in an answer of the token that tells hate from normal."""
+
+    @property
+    def asked(self) -> PromptConfig:
+        """Template and strategy that the rows are really asked with."""
+        return PromptConfig(template=self.contract.template, strategy=self.contract.strategy_name)
 
     def facts(self) -> dict[str, Any]:
         """Return counts and digests for the manifest."""
@@ -76,7 +84,6 @@ def _contract(config: TrainConfig) -> Contract:
     beside = Path(config.data.train_file).parent
     found = load_contract(beside) if Path(config.data.train_file).is_file() else None
     if found is not None:
-        log.info("prompt: %s/prompt.json (%s)", beside, found.strategy_name)
         return found
     return make_contract(load_template(config.prompt.template), config.prompt.strategy)
 
@@ -84,11 +91,19 @@ def _contract(config: TrainConfig) -> Contract:
 def _chats(
     source: str, contract: Contract, limit: int | None, seed: int, split: str = "train"
 ) -> list[Chat]:
+    if source in HELD_OUT:
+        raise DataError(f"data: '{source}' is held out for evaluation; learn from other rows.")
     if _holds_chats(source):
         return _written_chats(Path(source), contract, limit, seed)
     examples = resolve(f"embedded:{split}" if source == "embedded" else source)
     if limit is not None:
         examples = label_balanced(examples, limit, seed)
+    bare = sum(not e.rationale.strip() for e in examples)
+    if contract.strategy.parameters.rationale and bare:
+        log.warning(
+            "%s: %d of %d rows have no rationale, though strategy '%s' asks for one; they teach "
+            "an answer without it", source, bare, len(examples), contract.strategy_name
+        )  # fmt: skip
     return [make_chat(contract.strategy, e.id, e.text, e.label, e.rationale) for e in examples]
 
 

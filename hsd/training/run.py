@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from torch.utils.tensorboard import SummaryWriter
 from transformers.integrations import TensorBoardCallback
 
 from hsd.config.train import TrainConfig
-from hsd.errors import PreflightError, Stopped
+from hsd.errors import PreflightError, Stopped, TrainingError
 from hsd.logs import logging_to
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter
 from hsd.model.describe import describe, trainable
@@ -86,7 +87,13 @@ def train(config: TrainConfig, progress: Progress = silent) -> Trained:
         stop_request(launched=here.world_size > 1) as request,
         _recorded(prepared, base, model, checkpoint, started) if here.is_main else nullcontext(),
     ):
-        return _run(prepared, base, model, checkpoint, request, progress)
+        try:
+            return _run(prepared, base, model, checkpoint, request, progress)
+        except torch.OutOfMemoryError:
+            raise TrainingError(
+                "the GPU's memory is full; set training.batch_size lower and "
+                "training.accumulation higher, or training.gradient_checkpointing=true."
+            ) from None
 
 
 def _processes(prepared: Prepared) -> PartialState:
@@ -116,6 +123,7 @@ def _recorded(
     config, schedule, facts = prepared.config, prepared.schedule, prepared.rows.facts()
     processes = prepared.here.world_size
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
+    log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
         schedule.rows, schedule.total_steps, schedule.rows_per_step,

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
@@ -198,7 +199,15 @@ class HsdTrainer(Trainer):
         return f"loss_{self.accelerator.process_index}.json"
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        try:
+            super()._save_checkpoint(model, trial)
+        except (SafetensorError, RuntimeError, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise TrainingError(
+                f"{self.args.output_dir}: the checkpoint of step {self.state.global_step} cannot "
+                f"be written ({reason}); free some space and run the same command again, which "
+                "goes on from the checkpoint before."
+            ) from error
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             step = self.state.global_step
