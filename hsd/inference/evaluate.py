@@ -16,7 +16,7 @@ from accelerate import PartialState
 from hsd.config.evaluate import EvalConfig
 from hsd.data.example import Example
 from hsd.errors import EvaluationError
-from hsd.inference.generate import Asking, Reply, generate
+from hsd.inference.generate import Asking, Reply, generate, longest_first
 from hsd.inference.prepared import Prepared, prepare
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.score import candidates, score
@@ -72,10 +72,7 @@ def evaluate(
     if begun and (begun / DONE).exists():
         return Evaluated(begun, read_predictions(begun / PREDICTIONS), skipped=True)
     known = done_before(begun) if begun else {}
-    left = sorted(
-        (row for row in prepared.encoded if row.id not in known),
-        key=lambda row: (-len(row.prompt), row.id),
-    )
+    left = longest_first(row for row in prepared.encoded if row.id not in known)
     state = PartialState(cpu=place(config.model).device == "cpu")
     model, facts = prepared.subject.load() if left else (None, {})
     if here.is_main:
@@ -85,7 +82,9 @@ def evaluate(
     assert folder is not None, config.output_dir
     with (
         logging_to(folder / f"validation_log_{_stamp(folder)}.log", enabled=here.is_main),
-        _recorded(folder, prepared, facts, here, started) if here.is_main else nullcontext(),
+        _recorded(folder, prepared, identity, facts, here, started)
+        if here.is_main
+        else nullcontext(),
     ):
         log.info("model: %s", json.dumps(facts, default=str))
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
@@ -174,9 +173,14 @@ def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: b
 
 
 def _recorded(
-    folder: Path, prepared: Prepared, facts: Mapping[str, Any], here: Launch, started: float
+    folder: Path,
+    prepared: Prepared,
+    identity: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    here: Launch,
+    started: float,
 ) -> AbstractContextManager[None]:
-    contract, identity = prepared.contract, prepared.identity()
+    contract = prepared.contract
     # A restart with every row answered loads no model, and keeps what the manifest says of it.
     loaded: dict[str, Any] = {"model": dict(facts)} if facts else {}
     save_contract(folder, contract)

@@ -1,7 +1,7 @@
 """Replies to encoded prompts, in batches, each stopped when its JSON object closes."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -68,7 +68,7 @@ def generate(
     made one at a time with a seed of their own, so they depend on nothing but seed and row.
     """
     size = 1 if asking.temperature > 0 else asking.batch_size
-    ordered = sorted(rows, key=lambda row: (-len(row.prompt), row.id))
+    ordered = longest_first(rows)
     for at in range(0, len(ordered), size):
         batch = ordered[at : at + size]
         started = time.monotonic()
@@ -77,6 +77,11 @@ def generate(
         yield [
             Reply(row.id, text, cut, share) for row, (text, cut) in zip(batch, texts, strict=True)
         ]
+
+
+def longest_first(rows: Iterable[Encoded]) -> list[Encoded]:
+    """Return rows in the order they are answered in."""
+    return sorted(rows, key=lambda row: (-len(row.prompt), row.id))
 
 
 def _answer(

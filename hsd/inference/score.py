@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from hsd.data.example import LABELS
-from hsd.inference.generate import Reply, left_padded
+from hsd.inference.generate import Reply, left_padded, longest_first
 from hsd.prompts.chat import Chat, answer_json
-from hsd.prompts.render import Encoded, Renderer
+from hsd.prompts.render import Encoded, Renderer, fork
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def candidates(
         ).answer
         for label in LABELS
     )
-    shared = next(at for at, (a, b) in enumerate(zip(hate, normal, strict=False)) if a != b)
+    shared = fork(hate, normal)
     tails = tuple(
         _closed(tokenizer, ids[shared:], label)
         for ids, label in zip((hate, normal), LABELS, strict=True)
@@ -52,7 +52,7 @@ def score(
     model: Any, tokenizer: Any, rows: Sequence[Encoded], spelled: Candidates, batch_size: int
 ) -> Iterator[list[Reply]]:
     """Yield a batch's replies: the likelier answer's JSON as text, with P(hate) as its score."""
-    ordered = sorted(rows, key=lambda row: (-len(row.prompt), row.id))
+    ordered = longest_first(rows)
     pad = tokenizer.pad_token_id or 0
     for at in range(0, len(ordered), batch_size):
         batch = ordered[at : at + batch_size]

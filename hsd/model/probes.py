@@ -12,7 +12,7 @@ from hsd.data.named import resolve
 from hsd.data.sampling import label_balanced
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
-from hsd.prompts.render import Renderer
+from hsd.prompts.render import Renderer, fork
 
 POSTS = "embedded:validation"
 """Mild synthetic posts; no training on the embedded rows learns from them."""
@@ -74,10 +74,10 @@ def _probe(renderer: Renderer, contract: Contract, post: Example, max_length: in
         for label in LABELS
     }
     hate, normal = (asked[label].answer for label in LABELS)
-    fork = next(at for at, (a, b) in enumerate(zip(hate, normal, strict=False)) if a != b)
+    at = fork(hate, normal)
     true = asked[post.label]
     ids = (*true.prompt, *true.answer[:-1])
-    return Probe(ids, len(true.answer), fork, (hate[fork], normal[fork]))
+    return Probe(ids, len(true.answer), at, (hate[at], normal[at]))
 
 
 def answer_logits(

@@ -63,6 +63,11 @@ class Form:
     stop: int
 
 
+def fork(hate: Sequence[int], normal: Sequence[int]) -> int:
+    """Return the first place where the two answers' ids differ: the token that decides."""
+    return next(at for at, (a, b) in enumerate(zip(hate, normal, strict=False)) if a != b)
+
+
 def with_date(chat_template: str, day: date) -> str:
     """Return a chat template that writes `day` wherever it would write today's date.
 

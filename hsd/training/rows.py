@@ -15,7 +15,7 @@ from hsd.data.sampling import label_balanced
 from hsd.errors import DataError
 from hsd.prompts.chat import Chat, chat_of_messages, make_chat
 from hsd.prompts.contract import Contract, load_contract, make_contract
-from hsd.prompts.render import Encoded, Renderer
+from hsd.prompts.render import Encoded, Renderer, fork
 from hsd.prompts.template import load_template
 from hsd.runs import sha256_json, sha256_text
 
@@ -175,7 +175,7 @@ def _label_position(contract: Contract, renderer: Renderer) -> int:
         ).answer
         for answer in contract.answers
     )
-    return next(at for at, (a, b) in enumerate(zip(hate, normal, strict=False)) if a != b)
+    return fork(hate, normal)
 
 
 def _facts(rows: Sequence[Encoded]) -> dict[str, Any]:
