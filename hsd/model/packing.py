@@ -1,0 +1,204 @@
+"""Rows behind one shared prefix, packed into one sequence: each sees the prefix and itself.
+
+All rows of one strategy start with the same tokens, up to the post. Their keys and values are
+computed once (`Prefix`) and the rows' own tokens stand behind them one after the other, without
+padding; a mask keeps the rows apart. Known as prefix sharing or prefix grouping (arXiv 2410.20305,
+arXiv 2506.05433); exact, since a token's state depends on what it sees and on its position alone.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+PREFIX = -1
+"""The row number of prefix tokens, which every row sees."""
+
+TRUNK = -1
+"""The branch number of tokens that all branches of their row see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Tokens of several rows in one sequence; each field is (tokens,), on the model's device.
+
+    A row may fork into branches (the ways an answer may go on), which do not see each other.
+    `position` is the place in the row as if it stood alone, prefix included.
+    """
+
+    ids: torch.Tensor
+    position: torch.Tensor
+    row: torch.Tensor
+    branch: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Keys and values of the shared tokens: per layer two tensors (1, heads, tokens, width)."""
+
+    tokens: Packed
+    layers: list[tuple[torch.Tensor, torch.Tensor]]
+
+    def cache(self) -> DynamicCache:
+        """Return a cache for one forward; what is appended to it leaves the prefix as it is."""
+        cache = DynamicCache()
+        for keys, values in self.layers:
+            layer = DynamicLayer()
+            layer.dtype, layer.device = keys.dtype, keys.device
+            layer.keys, layer.values, layer.is_initialized = keys, values, True
+            cache.layers.append(layer)
+        return cache
+
+    def detached(self) -> "Prefix":
+        """Return the same numbers as leaves that collect gradients of their own."""
+        leaves = [
+            (keys.detach().requires_grad_(), values.detach().requires_grad_())
+            for keys, values in self.layers
+        ]
+        return Prefix(self.tokens, leaves)
+
+
+def pack(rows: Sequence[Sequence[int]], start: int, device: Any = "cpu") -> Packed:
+    """Return rows of ids one after the other; each starts at position `start`."""
+    return Packed(
+        ids=_long([token for row in rows for token in row], device),
+        position=_long([start + at for row in rows for at in range(len(row))], device),
+        row=_long([number for number, row in enumerate(rows) for _ in row], device),
+        branch=_long([TRUNK for row in rows for _ in row], device),
+    )
+
+
+def pack_prefix(ids: Sequence[int], device: Any = "cpu") -> Packed:
+    """Return the tokens that all rows share."""
+    packed = pack([ids], 0, device)
+    return Packed(packed.ids, packed.position, packed.row + PREFIX, packed.branch)
+
+
+def joined(parts: Iterable[Packed]) -> Packed:
+    """Return parts as one sequence; their row numbers stay."""
+    parts = list(parts)
+    return Packed(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Packed)))
+
+
+def compute_prefix(model: Any, ids: Sequence[int]) -> Prefix:
+    """Return the prefix's keys and values, in the graph when gradients are on."""
+    tokens = pack_prefix(ids, model.device)
+    # Without the model's config the cache keeps every layer whole; the masks cut the windows.
+    cache = DynamicCache()
+    if ids:
+        model(
+            input_ids=tokens.ids[None],
+            position_ids=tokens.position[None],
+            attention_mask=attention_masks(model, tokens, tokens),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+    return Prefix(tokens, [(layer.keys, layer.values) for layer in cache.layers])
+
+
+def logits_of(model: Any, new: Packed, keep: torch.Tensor, prefix: Prefix | None) -> torch.Tensor:
+    """Return logits (kept, vocab) of the tokens at the places `keep` of `new`.
+
+    Without a prefix, nothing stands before `new`, and no cache is made: this is the form that
+    activation checkpointing can take.
+    """
+    before = prefix if prefix is not None and prefix.layers else None
+    seen = joined([before.tokens, new]) if before else new
+    out = model(
+        input_ids=new.ids[None],
+        position_ids=new.position[None],
+        attention_mask=attention_masks(model, new, seen),
+        past_key_values=before.cache() if before else None,
+        use_cache=before is not None,
+        logits_to_keep=keep,
+    )
+    logits: torch.Tensor = out.logits[0]
+    # Not below: a test in float64 wants its own digits.
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def attention_masks(model: Any, queries: Packed, keys: Packed) -> Any:
+    """Return the model's `attention_mask` for `queries` that look at `keys`.
+
+    One mask (1, 1, queries, keys) for all layers, or one for each kind of layer.
+
+    A model given whole masks does not make its own. Windows are counted on positions, since a
+    packed sequence has other tokens between.
+    """
+    config = model.config.get_text_config()
+    as_mask = _Form(config._attn_implementation == "eager", model.dtype)
+    window = getattr(config, "sliding_window", None)
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if "sliding_attention" in kinds:
+        return {
+            "full_attention": as_mask(visible(queries, keys)),
+            "sliding_attention": as_mask(visible(queries, keys, window)),
+        }
+    # Models of one kind of layer (Mistral) have a window for all of them, or none.
+    return as_mask(visible(queries, keys, None if "full_attention" in kinds else window))
+
+
+def visible(queries: Packed, keys: Packed, window: int | None = None) -> torch.Tensor:
+    """Return which keys each query sees, (queries, keys) of bool.
+
+    A query sees the prefix and its own row, trunk and own branch, up to its own position, and
+    with a window only the last `window` positions, its own included.
+    """
+    distance = queries.position[:, None] - keys.position[None, :]
+    own = keys.row[None, :] == queries.row[:, None]
+    branch = (keys.branch == TRUNK)[None, :] | (keys.branch[None, :] == queries.branch[:, None])
+    sees = ((keys.row == PREFIX)[None, :] | (own & branch)) & (distance >= 0)
+    return sees if window is None else sees & (distance < window)
+
+
+def shared_length(rows: Sequence[list[int]]) -> int:
+    """Return how many first ids all rows have in common."""
+    if not rows:
+        return 0
+    low, high = min(rows), max(rows)  # what these two share, all between them share
+    return next((at for at, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+
+
+def answer_places(lengths: Sequence[int], answers: Sequence[int]) -> list[int]:
+    """Return the places in a packed sequence whose logits speak of the answers' tokens.
+
+    Row `i` has `lengths[i]` tokens, of which the last `answers[i]` are its answer; the token before
+    speaks of the first. One place for each token of each answer, in order.
+    """
+    ends = [0]
+    for length in lengths:
+        ends.append(ends[-1] + length)
+    return [
+        at - 1
+        for (_, end), answer in zip(pairwise(ends), answers, strict=True)
+        for at in range(end - answer, end)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a model's attention reads a mask: added to the scores, or as bool."""
+
+    additive: bool
+    dtype: torch.dtype
+
+    def __call__(self, sees: torch.Tensor) -> torch.Tensor:
+        mask = sees[None, None]
+        if not self.additive:
+            return mask
+        hidden = torch.finfo(self.dtype).min
+        return torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill(
+            ~mask, hidden
+        )
+
+
+def _long(values: list[int], device: Any) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.long, device=device)
