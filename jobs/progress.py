@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -33,6 +34,12 @@ def progress_bars() -> Iterator[Progress]:
             yield _OnTerminal(bars)
     else:
         yield _Lines(console)
+
+
+def say(sentence: str) -> None:
+    """Show a sentence at once, above the bars; under a launcher only the first process does."""
+    if is_first_process():
+        click.echo(sentence, err=True)
 
 
 class _OnTerminal:

@@ -30,10 +30,10 @@ def train(source: str, overrides: tuple[str, ...], output_dir: Path | None) -> N
     config = train_config(source, (*overrides, *folder))
 
     from hsd.training.run import train as train_run
-    from jobs.progress import progress_bars
+    from jobs.progress import progress_bars, say
 
     with progress_bars() as progress:
-        trained = train_run(config, progress)
+        trained = train_run(config, progress, say)
     if is_first_process():
         for line in trained.sentences():
             click.echo(line)

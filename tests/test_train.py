@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import small_runs
@@ -18,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from hsd.config.load import resolve_train_config
 from hsd.config.train import TrainConfig
 from hsd.errors import ConfigError, ModelError, PreflightError, Stopped, TrainingError
+from hsd.model import packing
 from hsd.model.load import Base, load_base
 from hsd.prompts.contract import load_contract
 from hsd.runs import read_json
@@ -161,13 +163,72 @@ def test_only_the_adapters_weights_change(config: Config, monkeypatch: pytest.Mo
     assert any(weight.abs().max() > 0 for name, weight in learned.items() if "lora_B" in name)
 
 
-def test_recomputing_activations_changes_no_bit(whole: Trained, config: Config) -> None:
-    saving = train(config(training={"gradient_checkpointing": True}))
-    assert adapter_bytes(saving.folder) == adapter_bytes(whole.folder)
+def test_recomputing_activations_changes_no_bit(config: Config, tmp_path: Path) -> None:
+    saving, keeping = (
+        train(
+            config(
+                training={"gradient_checkpointing": recompute, "prefix_sharing": "off"},
+                output_dir=str(tmp_path / f"recompute-{recompute}"),
+            )
+        )
+        for recompute in (True, False)
+    )
+    assert adapter_bytes(saving.folder) == adapter_bytes(keeping.folder)
+
+
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt_oss"])
+def test_adapters_with_shared_prompts_and_without_agree_after_20_steps(
+    family: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    adapters = {}
+    for sharing in ("on", "off"):
+        settings = small_runs.config(
+            request.getfixturevalue(family),
+            tmp_path,
+            lora={"dropout": 0.0},
+            training={"max_steps": 20, "learning_rate": 1e-3, "prefix_sharing": sharing},
+            output_dir=str(tmp_path / sharing),
+        )
+        adapters[sharing] = load_file(train(settings).folder / "adapter_model.safetensors")
+    on, off = (
+        torch.cat([weights[name].flatten() for name in sorted(weights) if "lora_B" in name])
+        for weights in adapters.values()
+    )
+    assert off.abs().max() > 1e-3  # they moved
+    assert (on - off).norm() / off.norm() <= 1e-3
+
+
+def test_sharing_that_would_gain_nothing_is_left_out_and_said_so(config: Config) -> None:
+    alone = {"batch_size": 1, "accumulation": 1, "max_steps": 1}
+    run = train(config(training=alone)).folder
+    decided = read_json(run / "manifest.json")["prefix_sharing"]
+    assert decided["shared"] is False
+    assert decided["reason"] in (run / "training.log").read_text()
+    assert "would gain little (1.00x)" in decided["reason"]
+
+
+def test_a_model_that_fails_the_check_computes_rows_whole_or_is_refused(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "attention_masks", Mock(return_value=None))
+    with pytest.raises(TrainingError, match="prefix_sharing=on: .* Set it to auto or off"):
+        train(config(training={"prefix_sharing": "on"}))
+    said: list[str] = []
+    run = train(config(training={"prefix_sharing": "auto", "max_steps": 1}), say=said.append)
+    assert "computed whole: rows that share a prompt give other probabilities" in said[0]
+    assert read_json(run.folder / "manifest.json")["prefix_sharing"]["shared"] is False
+
+
+def test_what_is_shared_is_said_before_the_first_step(config: Config) -> None:
+    said: list[str] = []
+    run = train(config(training={"max_steps": 1}), say=said.append).folder
+    assert "Prompts share their first" in said[0]
+    assert said[0] in (run / "training.log").read_text()
 
 
 def test_a_4_bit_base_learns_with_an_adapter_in_float32(config: Config) -> None:
-    settings = config(model={"quantization": "nf4"}, training={"max_steps": 3, "warmup_steps": 0})
+    steps = {"max_steps": 3, "warmup_steps": 0, "evaluate_every_steps": 1}  # it is judged between
+    settings = config(model={"quantization": "nf4"}, training=steps)
     run = train(settings).folder
     weights = load_file(run / "adapter_model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
@@ -336,6 +397,16 @@ def test_patience_that_runs_out_at_the_last_step_stopped_nothing(
 # A loss that is no number
 
 
+class Steps:
+    """A progress that remembers how many steps are done."""
+
+    done = 0
+
+    def __call__(self, done: int, _: int, what: str) -> None:
+        if what == "training":
+            self.done = done
+
+
 def test_a_loss_that_is_no_number_stops_before_the_step_and_names_the_rows(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
@@ -351,9 +422,7 @@ def test_a_loss_that_is_no_number_stops_before_the_step_and_names_the_rows(
     with pytest.raises(TrainingError, match=rf"step {step}: the loss is nan") as error:
         train(settings)
     assert error.value.exit_code == 12
-    named = str(error.value).partition("Rows of the batch: ")[2].partition(". ")[0].split(", ")
-    assert "p7" in named
-    assert len(named) <= 2  # the batch, not the whole step
+    assert "It comes from: p7. " in str(error.value)
     run = settings.output_dir
     assert not (run / "adapter_model.safetensors").exists()
     checkpoint = newest_complete(run)
@@ -365,15 +434,14 @@ def test_a_loss_that_is_no_number_stops_before_the_step_and_names_the_rows(
 def test_an_infinite_loss_stops_the_run_even_where_its_gradient_is_finite(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches = []
+    watched = Steps()
 
     def overflowing(*args: Any, **kwargs: Any) -> torch.Tensor:
-        batches.append(1)
-        return cross_entropy(*args, **kwargs) + (torch.inf if len(batches) == 3 else 0.0)
+        return cross_entropy(*args, **kwargs) + (torch.inf if watched.done == 1 else 0.0)
 
-    monkeypatch.setattr("hsd.training.trainer.cross_entropy", overflowing)
+    monkeypatch.setattr("hsd.training.step.cross_entropy", overflowing)
     with pytest.raises(TrainingError, match=r"step 2: the loss is inf; the step was not taken"):
-        train(config())
+        train(config(), watched)
 
 
 def training_order(settings: Any, rows: list[dict[str, str]]) -> list[str]:
@@ -382,7 +450,7 @@ def training_order(settings: Any, rows: list[dict[str, str]]) -> list[str]:
 
     prepared = training.prepare(settings)
     lengths = [len(row.prompt) + len(row.answer) for row in prepared.rows.train]
-    order = epoch_order(lengths, prepared.schedule.rows_per_step, settings.seed, epoch=0)
+    order = epoch_order(lengths, prepared.schedule.rows_per_step, 1, settings.seed, epoch=0)
     return [rows[index]["id"] for index in order]
 
 
@@ -390,15 +458,14 @@ def test_an_infinite_gradient_stops_before_the_step_and_the_run_can_go_on(
     whole: Trained, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = training.new_adapter
-    batches = []
+    watched = Steps()
 
     def exploding(*args: Any) -> Any:
         model = original(*args)
         weight = next(p for p in model.parameters() if p.requires_grad)
 
         def explode(gradient: torch.Tensor) -> torch.Tensor:
-            batches.append(1)
-            return gradient * torch.inf if len(batches) == 10 else gradient
+            return gradient * torch.inf if watched.done == 4 else gradient
 
         weight.register_hook(explode)
         return model
@@ -407,7 +474,7 @@ def test_an_infinite_gradient_stops_before_the_step_and_the_run_can_go_on(
     with monkeypatch.context() as patched:
         patched.setattr(training, "new_adapter", exploding)
         with pytest.raises(TrainingError, match=r"step 5: the gradient norm is (nan|inf)") as error:
-            train(settings)
+            train(settings, watched)
     assert (
         len(str(error.value).partition("Rows of the step: ")[2].partition(". ")[0].split(", ")) == 4
     )

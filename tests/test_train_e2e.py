@@ -200,13 +200,17 @@ def test_torchrun_records_its_processes(two: Path) -> None:
     assert "11 rows, 9 steps of 4 rows, 2 processes" in (two / "training.log").read_text()
 
 
-def test_two_processes_learn_what_one_learns(tiny_llama: Path, tmp_path: Path) -> None:
-    steps = {"learning_rate": 1e-3, "epochs": 2}
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt_oss"])
+def test_two_processes_learn_what_one_learns(
+    family: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    base = request.getfixturevalue(family)
+    steps = {"learning_rate": 1e-3, "epochs": 2, "prefix_sharing": "on"}
     runs = []
     for ranks in (1, 2):
         folder = tmp_path / str(ranks)
         config = small_runs.config(
-            tiny_llama, folder, lora={"dropout": 0.0}, training=steps | {"batch_size": 2 // ranks}
+            base, folder, lora={"dropout": 0.0}, training=steps | {"batch_size": 2 // ranks}
         )
         (folder / "config.json").write_text(config.model_dump_json())
         ended = hsd_train(tmp_path, arguments(folder / "config.json", folder / "run"), ranks)

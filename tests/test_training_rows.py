@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from small_runs import jsonl, posts
 from hsd.errors import ConfigError, DataError, HsdError
 from hsd.prompts.chat import chat_messages
 from hsd.prompts.contract import load_contract, make_contract, save_contract
-from hsd.prompts.template import load_template
+from hsd.prompts.template import Strategy, Template, load_template
 from hsd.training.rows import TrainingRows, load_training_rows
 from hsd.training.run import train
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.model
 
 TEMPLATE = load_template("baseline")
 CONSERVATIVE = make_contract(TEMPLATE, "conservative")
+BOTH = make_contract(TEMPLATE, "standard", ["conservative"])
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +49,19 @@ def load(tiny_llama: Path, tmp_path: Path, tokenizer: Any) -> Callable[..., Trai
     return rows
 
 
-def chats(rows: list[dict[str, str]], strategy: str = "conservative") -> list[dict[str, Any]]:
+def chats(
+    rows: list[dict[str, str]], strategy: str = "conservative", template: Template = TEMPLATE
+) -> list[dict[str, Any]]:
     """Return posts as `hsd prepare` writes them."""
-    words = TEMPLATE.strategies[strategy]
+    words = template.strategies[strategy]
     return [
         {"id": row["id"], "messages": chat_messages(words, row["text"], row["label"])}
         for row in rows
     ]
+
+
+def named(rows: list[dict[str, str]], strategy: str) -> list[dict[str, str]]:
+    return [row | {"id": f"{row['id']}:{strategy}"} for row in rows]
 
 
 def test_a_row_is_its_prompt_and_the_answer_with_its_stop_token(
@@ -155,6 +163,98 @@ def test_an_answer_with_a_rationale_behind_the_label_is_learned(
     assert tokenizer.decode(load(rows).train[1].answer) == answer + "<|im_end|>"
 
 
+# Several strategies in one file
+
+
+def test_rows_of_several_strategies_are_learned_each_with_its_own_prompt(
+    tmp_path: Path, load: Callable[..., TrainingRows], tokenizer: Any
+) -> None:
+    save_contract(tmp_path, BOTH)
+    first, second = chats(posts(2), "standard"), chats(named(posts(2), "c"))
+    rows = load([*first, *second])
+    prompts = [tokenizer.decode(row.prompt) for row in rows.train]
+    said = [TEMPLATE.strategies[name].system_prompt for name in ("standard", "conservative")]
+    assert [[words in prompt for words in said] for prompt in prompts] == (
+        [[True, False]] * 2 + [[False, True]] * 2
+    )
+    assert [row.asked[0] for row in rows.train] == [said[0]] * 2 + [said[1]] * 2
+    assert rows.train[0].asked is rows.train[1].asked
+    assert rows.contract.others == BOTH.others
+    assert rows.asked.strategy == "standard"
+
+
+def test_posts_beside_the_prompts_of_several_strategies_are_asked_with_each(
+    tmp_path: Path, load: Callable[..., TrainingRows]
+) -> None:
+    save_contract(tmp_path, BOTH)
+    plain = load(posts(3))
+    prepared = [*chats(named(posts(3), "standard"), "standard")]
+    conservative = chats(named(posts(3), "conservative"))
+    written = load([row for pair in zip(prepared, conservative, strict=True) for row in pair])
+    assert plain.train == written.train
+    assert len(load(posts(4), max_train_rows=6).train) == 6
+
+
+def test_a_row_asked_with_none_of_the_strategies_is_refused_with_file_and_line(
+    tmp_path: Path, load: Callable[..., TrainingRows]
+) -> None:
+    save_contract(tmp_path, BOTH)
+    rows = [*chats(posts(1), "standard"), *chats(posts(2, first=5))]
+    rows[2]["messages"][0]["content"] = "Sort posts."
+    with pytest.raises(DataError, match=r"train\.jsonl:3: .* 'standard' or 'conservative' of temp"):
+        load(rows)
+
+
+def test_a_post_learned_under_one_strategy_is_refused_in_validation_under_another(
+    tmp_path: Path, load: Callable[..., TrainingRows]
+) -> None:
+    save_contract(tmp_path, BOTH)
+    with pytest.raises(
+        DataError, match="validation row p3:other has the same post as training row p3;"
+    ):
+        load(chats(posts(5), "standard"), chats(named(posts(1, first=3), "other")))
+
+
+def test_a_row_belongs_to_the_strategy_that_says_more_of_its_words(
+    tmp_path: Path, load: Callable[..., TrainingRows]
+) -> None:
+    template = Template(
+        name="mine",
+        strategies={
+            "short": Strategy(name="Short", user_template="Post: {text}"),
+            "long": Strategy(name="Long", user_template="Post: Judge this. {text}"),
+        },
+    )
+    save_contract(tmp_path, make_contract(template, "short", ["long"]))
+    rows = load([*chats(posts(1), "short", template), *chats(posts(1, 1), "long", template)])
+    assert [row.asked[1] for row in rows.train] == ["Post: ", "Post: Judge this. "]
+    assert [row.post for row in rows.train] == [row["text"] for row in posts(2)]
+
+
+def test_strategies_whose_answers_have_their_label_in_two_places_are_refused(
+    tiny_llama: Path, tmp_path: Path, tokenizer: Any
+) -> None:
+    template = Template(
+        name="mine",
+        strategies={
+            "bare": Strategy(name="Bare", user_template="Post: {text}"),
+            "told": Strategy(name="Told", system_prompt="Sort.", user_template="Post: {text}"),
+        },
+    )
+    save_contract(tmp_path, make_contract(template, "bare", ["told"]))
+    config = small_runs.config(tiny_llama, tmp_path, validation=0)
+    load_training_rows(config, tokenizer)
+    thoughtful = deepcopy(tokenizer)
+    # Thinks aloud where there is a system turn, and is asked the same way in both cases.
+    thoughtful.chat_template = tokenizer.chat_template.replace(
+        "\n{{ m['content'] }}",
+        "\n{% if m['role'] == 'assistant' and messages[0]['role'] == 'system' %}thought: "
+        "{% endif %}{{ m['content'] }}",
+    )
+    with pytest.raises(DataError, match="strategies bare, told: the base's answers have their la"):
+        load_training_rows(config, thoughtful)
+
+
 # What is refused
 
 
@@ -164,6 +264,20 @@ def test_a_validation_row_that_is_learned_is_refused(load: Callable[..., Trainin
         DataError, match="validation row other has the same post as training row p3"
     ):
         load(posts(5), [*posts(2, first=90), same])
+
+
+def test_a_validation_post_cut_to_one_that_is_learned_is_refused(
+    load: Callable[..., TrainingRows],
+) -> None:
+    same = posts(1, first=3)[0]
+    limit = len(load([same]).train[0].prompt) + 10
+    longer = same | {"id": "longer", "text": same["text"] + " and so on" * 20}
+    assert load([longer], max_length=limit).train[0].shortened
+    with pytest.raises(DataError, match="row longer has the same post as training row again"):
+        load([longer | {"id": "again"}], [longer], max_length=limit)
+    cut = load([longer], max_length=limit).train[0].post
+    with pytest.raises(DataError, match="row longer has the same post as training row cut"):
+        load([same | {"id": "cut", "text": cut}], [longer], max_length=limit)
 
 
 def test_a_longer_post_is_cut_counted_and_said_but_never_the_answer(
@@ -249,6 +363,16 @@ def test_the_digest_of_the_rows_tells_any_change_of_ids_or_tokens(
     renamed = [row | {"id": f"x{row['id']}"} for row in posts(4)]
     assert load(renamed).facts()["train"]["sha256"] != first["sha256"]
     assert load(posts(4)[::-1]).facts()["train"]["sha256"] != first["sha256"]
+
+
+def test_the_digest_of_the_rows_is_worked_out_once(
+    load: Callable[..., TrainingRows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr("hsd.training.rows._digest", lambda rows: made.append(len(rows)))
+    rows = load(posts(4), posts(2, first=50))
+    assert [rows.facts() for _ in range(3)] == [rows.facts()] * 3
+    assert made == [4, 2]
 
 
 @pytest.mark.parametrize("name", ["unified", "canned_50_quick", "embedded:test"])

@@ -57,12 +57,16 @@ class Prefix:
         return cache
 
     def detached(self) -> "Prefix":
-        """Return the same numbers as leaves that collect gradients of their own."""
-        leaves = [
-            (keys.detach().requires_grad_(), values.detach().requires_grad_())
-            for keys, values in self.layers
-        ]
-        return Prefix(self.tokens, leaves)
+        """Return the same numbers as leaves that collect gradients of their own.
+
+        What nothing learned went into (keys, where only values have an adapter) needs none.
+        """
+
+        def leaf(tensor: torch.Tensor) -> torch.Tensor:
+            made: torch.Tensor = tensor.detach().requires_grad_(tensor.requires_grad)
+            return made
+
+        return Prefix(self.tokens, [(leaf(keys), leaf(values)) for keys, values in self.layers])
 
 
 def pack(rows: Sequence[Sequence[int]], start: int, device: Any = "cpu") -> Packed:

@@ -29,6 +29,11 @@ class Encoded:
     prompt: list[int]
     answer: list[int]
     shortened: bool = False
+    asked: tuple[str, str] = ("", "")
+    """The system turn and the words before the post: rows with the same may share a prefix.
+    Without the latter where it is not known which part of the user turn is the post."""
+    post: str | None = None
+    """The post as the model reads it, without an end that was cut; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ class Renderer:
         )
         self._encode_text = lru_cache(1024)(self._encode_uncached)
         self._forms: dict[bool, Form] = {}
+        self._asked: dict[tuple[str, str], tuple[str, str]] = {}
         self._require_unspeakable(t["content"] for t in control if t["special"])
 
     def encode(self, chat: Chat, max_length: int | None = None, *, shorten: bool = True) -> Encoded:
@@ -117,14 +123,17 @@ class Renderer:
         answer = self._answer(form, chat)
         prompt = self._fill(form.prompt, chat)
         limit = (max_length or len(prompt) + len(answer)) - len(answer)
+        asked = (chat.system, "" if chat.post is None else chat.before)
+        asked = self._asked.setdefault(asked, asked)  # the words once, not once a row
         if len(prompt) <= limit:
-            return Encoded(chat.id, prompt, answer)
+            return Encoded(chat.id, prompt, answer, False, asked, chat.post)
         if not shorten or chat.post is None:
             raise DataError(
                 f"row {chat.id}: {len(prompt) + len(answer)} tokens are more than max_length "
                 f"{max_length}. Raise max_length or set overflow to truncate_post."
             )
-        return Encoded(chat.id, self._shortened(form, chat, limit), answer, shortened=True)
+        prompt, post = self._shortened(form, chat, chat.post, limit)
+        return Encoded(chat.id, prompt, answer, True, asked, post)
 
     def opening_text(self, *, has_system: bool) -> str:
         """Return what an answer starts with before its words: a channel; '' for most families."""
@@ -246,13 +255,15 @@ class Renderer:
         ids = self._plain.encode(text, add_special_tokens=False).ids if text else ()
         return tuple(ids)
 
-    def _shortened(self, form: Form, chat: Chat, limit: int) -> list[int]:
-        """Return the longest prompt of at most `limit` tokens, cut at the end of the post."""
-        post = chat.post or ""
+    def _shortened(self, form: Form, chat: Chat, post: str, limit: int) -> tuple[list[int], str]:
+        """Return the longest prompt of at most `limit` tokens, and what it holds of the post."""
         ends = [end for _, end in self._plain.encode(post, add_special_tokens=False).offsets]
 
+        def start(tokens: int) -> str:
+            return post[: ends[tokens - 1]].rstrip()
+
         def cut(tokens: int) -> list[int]:
-            return self._fill(form.prompt, replace(chat, post=post[: ends[tokens - 1]].rstrip()))
+            return self._fill(form.prompt, replace(chat, post=start(tokens)))
 
         # About right: a token less of the post is mostly a token less of the prompt.
         keep = min(len(ends), max(1, len(ends) + limit - len(self._fill(form.prompt, chat))))
@@ -265,4 +276,4 @@ class Renderer:
             )
         while keep < len(ends) and len(cut(keep + 1)) <= limit:
             keep += 1
-        return cut(keep)
+        return cut(keep), start(keep)

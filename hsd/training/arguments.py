@@ -3,6 +3,7 @@
 import torch
 from transformers import TrainingArguments
 
+from hsd.config.train import TrainingConfig
 from hsd.model.load import Base
 from hsd.training.prepared import Prepared
 
@@ -10,12 +11,11 @@ from hsd.training.prepared import Prepared
 def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
     """Return the Trainer's arguments; what it should decide itself is none of them."""
     training, on_gpu = prepared.config.training, base.placement.device != "cpu"
-    checkpointing = training.gradient_checkpointing
     args = TrainingArguments(
         output_dir=str(prepared.config.output_dir),
         max_steps=prepared.schedule.total_steps,
-        per_device_train_batch_size=training.batch_size,
-        gradient_accumulation_steps=training.accumulation,
+        # To the Trainer a whole step is one batch; it is cut into pieces within it.
+        per_device_train_batch_size=training.batch_size * training.accumulation,
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         optim="adamw_torch",
@@ -23,7 +23,7 @@ def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
         warmup_steps=prepared.schedule.warmup_steps,
         max_grad_norm=training.max_grad_norm,
         bf16=on_gpu and base.placement.dtype == torch.bfloat16,
-        activation_checkpointing=on_gpu if checkpointing == "auto" else checkpointing,
+        activation_checkpointing=recomputes(training, base.placement.device),
         activation_checkpointing_kwargs={"use_reentrant": False},
         seed=prepared.config.seed,
         use_cpu=not on_gpu,
@@ -42,3 +42,9 @@ def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
     # which changes the step; several GPUs are for `accelerate launch`.
     args._n_gpu = min(args.n_gpu, 1)
     return args
+
+
+def recomputes(training: TrainingConfig, device: str) -> bool:
+    """Return whether activations are computed again in the backward, to save memory."""
+    asked = training.gradient_checkpointing
+    return device != "cpu" if asked == "auto" else asked

@@ -1,23 +1,25 @@
 """The rows a run learns from, as token ids, with the prompt they were asked with."""
 
+import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from hsd.config.train import DataConfig, PromptConfig, TrainConfig
-from hsd.data.chat import is_chat, load_chat
+from hsd.data.chat import ChatRow, holds_chats, stream_chats
 from hsd.data.example import Example
 from hsd.data.named import STEMS, resolve
-from hsd.data.rows import read_rows
 from hsd.data.sampling import label_balanced
 from hsd.errors import DataError
 from hsd.prompts.chat import Chat, chat_of_messages, make_chat
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.render import Encoded, Renderer, fork
-from hsd.prompts.template import load_template
-from hsd.runs import sha256_json, sha256_text
+from hsd.prompts.template import Strategy, load_template
+from hsd.runs import sha256_text
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ HELD_OUT = frozenset({*STEMS, "embedded:test"})
 """Names that evaluation uses; a model must not learn from them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrainingRows:
     """Encoded rows of a run and the contract they keep."""
 
@@ -37,16 +39,17 @@ class TrainingRows:
 
     @property
     def asked(self) -> PromptConfig:
-        """Template and strategy that the rows are really asked with."""
+        """Template and main strategy that the rows are really asked with."""
         return PromptConfig(template=self.contract.template, strategy=self.contract.strategy_name)
 
     def facts(self) -> dict[str, Any]:
         """Return counts and digests for the manifest."""
-        return {
-            "train": _facts(self.train),
-            "validation": _facts(self.validation),
-            "prompt_hash": self.contract.hash,
-        }
+        return {**self._counted, "prompt_hash": self.contract.hash}
+
+    @cached_property
+    def _counted(self) -> dict[str, Any]:
+        # Once: the digest of 10,000 rows of a long prompt takes a good part of a second.
+        return {"train": _facts(self.train), "validation": _facts(self.validation)}
 
 
 def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
@@ -90,62 +93,76 @@ def _contract(config: TrainConfig) -> Contract:
 
 def _chats(
     source: str, contract: Contract, limit: int | None, seed: int, split: str = "train"
-) -> list[Chat]:
+) -> Iterator[Chat]:
     if source in HELD_OUT:
         raise DataError(f"data: '{source}' is held out for evaluation; learn from other rows.")
-    if _holds_chats(source):
-        return _written_chats(Path(source), contract, limit, seed)
-    examples = resolve(f"embedded:{split}" if source == "embedded" else source)
+    path = Path(source)
+    if path.is_file() and holds_chats(path):
+        return _written_chats(path, contract, limit, seed)
+    return _posts(f"embedded:{split}" if source == "embedded" else source, contract, limit, seed)
+
+
+def _posts(source: str, contract: Contract, limit: int | None, seed: int) -> Iterator[Chat]:
+    strategy_of: dict[str, Strategy] = {}
+    examples = []
+    for example in resolve(source):
+        for id, strategy in contract.asks(example.id):
+            strategy_of[id] = strategy
+            examples.append(replace(example, id=id))
     if limit is not None:
         examples = label_balanced(examples, limit, seed)
-    bare = sum(not e.rationale.strip() for e in examples)
-    if contract.strategy.parameters.rationale and bare:
+    reasoned = [e for e in examples if strategy_of[e.id].parameters.rationale]
+    bare = sum(not e.rationale.strip() for e in reasoned)
+    if bare:
         log.warning(
-            "%s: %d of %d rows have no rationale, though strategy '%s' asks for one; they teach "
-            "an answer without it", source, bare, len(examples), contract.strategy_name
+            "%s: %d of %d rows have no rationale, though their strategy asks for one; they teach "
+            "an answer without it", source, bare, len(reasoned)
         )  # fmt: skip
-    return [make_chat(contract.strategy, e.id, e.text, e.label, e.rationale) for e in examples]
+    for e in examples:
+        yield make_chat(strategy_of[e.id], e.id, e.text, e.label, e.rationale)
 
 
-def _holds_chats(source: str) -> bool:
-    path = Path(source)
-    if not path.is_file():
-        return False
-    rows, _ = read_rows(path)
-    return bool(rows) and is_chat(rows[0].values)
+def _written_chats(path: Path, contract: Contract, limit: int | None, seed: int) -> Iterator[Chat]:
+    drawn = None if limit is None else _drawn(stream_chats(path), limit, seed)
+    for row in stream_chats(path):
+        if drawn is None or row.id in drawn:
+            yield _as_asked(row, contract)
 
 
-def _written_chats(path: Path, contract: Contract, limit: int | None, seed: int) -> list[Chat]:
-    rows = load_chat(path)
-    if limit is not None:
-        labels = [Example(id=row.id, text="", label=row.label) for row in rows]
-        drawn = {example.id for example in label_balanced(labels, limit, seed)}
-        rows = [row for row in rows if row.id in drawn]
-    return [
-        _checked(chat_of_messages(row.id, row.messages, contract.strategy), row.place, contract)
-        for row in rows
-    ]
+def _drawn(rows: Iterable[ChatRow], limit: int, seed: int) -> set[str]:
+    labels = [Example(id=row.id, text="", label=row.label) for row in rows]
+    return {example.id for example in label_balanced(labels, limit, seed)}
 
 
-def _checked(chat: Chat, place: str, contract: Contract) -> Chat:
+def _as_asked(row: ChatRow, contract: Contract) -> Chat:
     """Refuse a row asked otherwise: evaluation would then ask what training never saw."""
-    if chat.post is None or chat.system != contract.strategy.system_prompt:
+    fitting = list(_fitting(row, contract))
+    if not fitting:
+        known = "' or '".join(contract.strategies)
         raise DataError(
-            f"{place}: this row was not written with strategy '{contract.strategy_name}' of "
+            f"{row.place}: this row was not written with strategy '{known}' of "
             f"template '{contract.template}'; set prompt.template and prompt.strategy to the "
             "ones it was written with, or keep the prompt.json of `hsd prepare` beside it."
         )
     forms = [answer.removesuffix("}") for answer in contract.answers]
-    if not (chat.answer or "").startswith(tuple(forms)):
+    if not (row.messages[-1]["content"]).startswith(tuple(forms)):
         # The label is looked for at one place of all answers, in validation and in score mode.
         raise DataError(
-            f"{place}: the answer is written in another form; expected it to start with "
+            f"{row.place}: the answer is written in another form; expected it to start with "
             f"{' or '.join(forms)}, as `hsd prepare` writes it."
         )
-    return chat
+    # One strategy's words may begin with another's: then the one that says more has asked.
+    return min(fitting, key=lambda chat: len(chat.post or ""))
 
 
-def _encode(chats: Sequence[Chat], renderer: Renderer, data: DataConfig) -> list[Encoded]:
+def _fitting(row: ChatRow, contract: Contract) -> Iterator[Chat]:
+    for strategy in contract.strategies.values():
+        chat = chat_of_messages(row.id, row.messages, strategy)
+        if chat.post is not None and chat.system == strategy.system_prompt:
+            yield chat
+
+
+def _encode(chats: Iterable[Chat], renderer: Renderer, data: DataConfig) -> list[Encoded]:
     shorten = data.overflow == "truncate_post"
     rows = [renderer.encode(chat, data.max_length, shorten=shorten) for chat in chats]
     shortened = sum(row.shortened for row in rows)
@@ -157,18 +174,33 @@ def _encode(chats: Sequence[Chat], renderer: Renderer, data: DataConfig) -> list
 
 
 def _require_apart(train: Sequence[Encoded], validation: Sequence[Encoded]) -> None:
-    """A validation row that was learned says nothing; whole prompts are compared, not ids."""
-    learned = {tuple(row.prompt): row.id for row in train}
+    """A validation row that was learned says nothing, under whatever id or strategy."""
+    learned = {_matter(row): row.id for row in train}
     for row in validation:
-        if (same := learned.get(tuple(row.prompt))) is not None:
+        if (same := learned.get(_matter(row))) is not None:
             raise DataError(
                 f"validation row {row.id} has the same post as training row {same}; "
                 "`hsd prepare` makes splits without leaks."
             )
 
 
+def _matter(row: Encoded) -> str | tuple[int, ...]:
+    return tuple(row.prompt) if row.post is None else row.post
+
+
 def _label_position(contract: Contract, renderer: Renderer) -> int:
-    has_system = bool(contract.strategy.system_prompt)
+    """Raises DataError when strategies with and without a system turn have it in two places."""
+    kinds = {bool(strategy.system_prompt) for strategy in contract.strategies.values()}
+    places = {_fork(contract, renderer, has_system) for has_system in kinds}
+    if len(places) > 1:
+        raise DataError(
+            f"strategies {', '.join(contract.strategies)}: the base's answers have their label "
+            "in another place without a system turn; prepare and train them apart."
+        )
+    return places.pop()
+
+
+def _fork(contract: Contract, renderer: Renderer, has_system: bool) -> int:
     hate, normal = (
         renderer.encode(
             Chat(id="", system="x" if has_system else "", before="", answer=answer)
@@ -184,5 +216,15 @@ def _facts(rows: Sequence[Encoded]) -> dict[str, Any]:
         "tokens": sum(len(row.prompt) + len(row.answer) for row in rows),
         "learned_tokens": sum(len(row.answer) for row in rows),
         "posts_cut": sum(row.shortened for row in rows),
-        "sha256": sha256_json([[row.id, row.prompt, row.answer] for row in rows]),
+        "sha256": _digest(rows),
     }
+
+
+def _digest(rows: Sequence[Encoded]) -> str:
+    """Return the digest of [[id, prompt, answer], ...] in JSON, which is never whole in memory."""
+    digest = sha256(b"[")
+    for at, row in enumerate(rows):
+        id = json.dumps(row.id, ensure_ascii=False)
+        digest.update(f"{', ' if at else ''}[{id}, {row.prompt}, {row.answer}]".encode())
+    digest.update(b"]")
+    return digest.hexdigest()

@@ -19,7 +19,7 @@ from hsd.model.adapter import export_adapter, move_adapter, new_adapter
 from hsd.model.describe import describe, trainable
 from hsd.model.load import Base, load_base
 from hsd.model.placement import place
-from hsd.progress import Progress, silent
+from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.contract import save_contract
 from hsd.record import recorded
 from hsd.runs import claim, now, read_json, require_own, update_manifest, write_json
@@ -28,6 +28,7 @@ from hsd.training.callbacks import BEST, Flow, MetricsLog, evaluations
 from hsd.training.checkpoints import newest_complete, remove_incomplete
 from hsd.training.early_stopping import best_step
 from hsd.training.prepared import Prepared, prepare
+from hsd.training.sharing import Computing, choose
 from hsd.training.signals import StopRequest, stop_request
 from hsd.training.space import require_space_for_checkpoints
 from hsd.training.trainer import HsdTrainer
@@ -64,8 +65,8 @@ class Trained:
         return [*lines, f"Adapter: {self.folder}"]
 
 
-def train(config: TrainConfig, progress: Progress = silent) -> Trained:
-    """Train, or go on training, the run in `config.output_dir`.
+def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -> Trained:
+    """Train, or go on training, the run in `config.output_dir`; `say` gets what was decided.
 
     Raises Stopped when a signal ended it with a checkpoint, TrainingError when a loss or gradient
     is not a number, and what `prepare` raises.
@@ -80,15 +81,19 @@ def train(config: TrainConfig, progress: Progress = silent) -> Trained:
     state = _processes(prepared)
     base = load_base(config.model, prepared.source)
     model = new_adapter(base, config.lora, config.seed)
+    computing = choose(model, prepared.config, prepared.rows)
     _claim(prepared, state)
+    say(computing.reason)
     checkpoint = newest_complete(folder)
     with (
         logging_to(folder / "training.log", enabled=here.is_main),
         stop_request(launched=here.world_size > 1) as request,
-        _recorded(prepared, base, model, checkpoint, started) if here.is_main else nullcontext(),
+        _recorded(prepared, base, model, computing, checkpoint, started)
+        if here.is_main
+        else nullcontext(),
     ):
         try:
-            return _run(prepared, base, model, checkpoint, request, progress)
+            return _run(prepared, base, model, computing, checkpoint, request, progress)
         except torch.OutOfMemoryError:
             raise TrainingError(
                 "the GPU's memory is full; set training.batch_size lower and "
@@ -118,12 +123,18 @@ def _claim(prepared: Prepared, state: PartialState) -> None:
 
 
 def _recorded(
-    prepared: Prepared, base: Base, model: Any, checkpoint: Path | None, started: float
+    prepared: Prepared,
+    base: Base,
+    model: Any,
+    computing: Computing,
+    checkpoint: Path | None,
+    started: float,
 ) -> AbstractContextManager[None]:
     config, schedule, facts = prepared.config, prepared.schedule, prepared.rows.facts()
     processes = prepared.here.world_size
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
     log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
+    log.info("%s", computing.reason)
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
         schedule.rows, schedule.total_steps, schedule.rows_per_step,
@@ -142,6 +153,7 @@ def _recorded(
         data=facts,
         base=describe(base),
         adapter=trainable(model),
+        prefix_sharing=computing.facts(),
         processes=processes,
     )
 
@@ -150,6 +162,7 @@ def _run(
     prepared: Prepared,
     base: Base,
     model: Any,
+    computing: Computing,
     checkpoint: Path | None,
     request: StopRequest,
     progress: Progress,
@@ -161,6 +174,7 @@ def _run(
         train_rows=prepared.rows.train,
         validation_rows=prepared.rows.validation,
         schedule=schedule,
+        work=computing.work,
         pad_id=base.tokenizer.pad_token_id or 0,
         label_position=prepared.rows.label_position,
         on_validation=lambda done, total: progress(done, total, "validation rows"),

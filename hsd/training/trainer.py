@@ -3,23 +3,27 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
-from hsd.errors import TrainingError
+from hsd.errors import PreflightError, TrainingError
 from hsd.model.adapter import fill_adapter, write_adapter
+from hsd.model.judging import judging
 from hsd.prompts.render import Encoded
 from hsd.runs import read_json, write_json
-from hsd.training.batches import IGNORED, PADDING, Collator, Rows, StepSampler
+from hsd.training.batches import PADDING, RowIndices, StepSampler, as_batch
 from hsd.training.checkpoints import mark_complete
+from hsd.training.pieces import Work, length
 from hsd.training.schedule import Schedule
+from hsd.training.step import Learner, piece_logits, targets
 
 Tensors = dict[str, torch.Tensor]
 
@@ -48,6 +52,7 @@ class HsdTrainer(Trainer):
         train_rows: Sequence[Encoded],
         validation_rows: Sequence[Encoded],
         schedule: Schedule,
+        work: Callable[[Sequence[Encoded]], list[Work]],
         pad_id: int,
         label_position: int,
         on_validation: Callable[[int, int], None],
@@ -55,57 +60,93 @@ class HsdTrainer(Trainer):
         self.rows = train_rows
         self.validation_rows = validation_rows
         self.schedule = schedule
+        self.work = work
+        self.pad_id = pad_id
         self.label_position = label_position
         self.on_validation = on_validation
         self.tokens_seen = 0
         self._step_rows: list[str] = []
-        self._bad_batch: list[tuple[float, list[str]]] = []
+        self._bad_rows: list[tuple[float, list[str]]] = []
         self._loss_in_checkpoint: tuple[float, int] | None = None
         super().__init__(
-            model=model, args=args, train_dataset=Rows(train_rows), data_collator=Collator(pad_id)
+            model=model,
+            args=args,
+            train_dataset=RowIndices(len(train_rows)),
+            data_collator=as_batch,
         )
         self.remove_callback(PrinterCallback)  # metrics.jsonl and training.log have it
+        _require_whole_copies(self.accelerator.distributed_type)
         # Our loss is already divided by the step's tokens; without this it is divided again.
         self.model_accepts_loss_kwargs = True
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
-        lengths = [len(row.prompt) + len(row.answer) for row in self.rows]
-        processes, per_epoch = self.accelerator.num_processes, self.schedule.steps_per_epoch
+        per_epoch = self.schedule.steps_per_epoch
         return StepSampler(
-            lengths,
+            [length(row) for row in self.rows],
             self.schedule.rows_per_step,
+            self.accelerator.num_processes,
             self.args.seed,
-            multiple_of=self.args.per_device_train_batch_size * processes if processes > 1 else 1,
             epoch=lambda: self.state.global_step // per_epoch,
         )
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: Tensors,
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
-        """Return the batch's share of the step's token-mean loss.
+    def _get_num_items_in_batch(self, batch_samples: list[Tensors], device: Any) -> torch.Tensor:
+        """Return the learned tokens of the step, over all processes."""
+        own = sum(len(row.answer) for batch in batch_samples for row in self._rows_of(batch))
+        tokens: torch.Tensor = self.accelerator.reduce(torch.tensor(own, device=device), "sum")
+        return tokens
 
-        Logits are made for the answer's columns only: with a vocabulary of 201,088 the rest
-        would be most of the memory.
+    def floating_point_ops(self, inputs: Tensors) -> int:
+        """Return 0: the library would count the row numbers as tokens."""
+        return 0
+
+    def training_step(
+        self, model: Any, inputs: Tensors, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Add the gradient of a whole optimiser step's share, and return its part of the loss.
+
+        The Trainer's step is one batch of all the rows; how many of them are taken at once is
+        worked out here. Gradients meet once, after the last backward: the wrapped model, which
+        would send them at every one, is never called.
         """
-        rows = [self.rows[i].id for i in inputs.pop("row_index").tolist() if i != PADDING]
-        self._step_rows += rows
-        self.tokens_seen += int(inputs["attention_mask"].sum())
-        logits, targets = answer_logits(model, inputs)
-        total = cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        assert num_items_in_batch is not None
+        model.train()
+        rows = self._rows_of(inputs)
+        self._step_rows += [row.id for row in rows]
+        self.tokens_seen += sum(map(length, rows))
+        learner = Learner(
+            self.accelerator.unwrap_model(model),
+            self.pad_id,
+            self.compute_loss_context_manager,
+            self.accelerator.backward,
+            self._weighed,
         )
-        items = num_items_in_batch if num_items_in_batch is not None else (targets != IGNORED).sum()
-        # DDP averages gradients over ranks, and `items` counts the tokens of all of them.
-        loss = total / items * self.accelerator.num_processes
-        if not torch.isfinite(loss):
-            self._bad_batch.append((loss.item(), rows))
-            # Every rank's gradient norm becomes NaN with it, so all of them stop at this step.
-            loss = loss * torch.nan
-        return (loss, logits) if return_outputs else loss
+        loss = learner.learn(self.work(rows), int(num_items_in_batch))
+        if self.accelerator.num_processes > 1:
+            sum_gradients([p for p in model.parameters() if p.requires_grad])
+        # The Trainer logs the mean over processes of what is a part of one sum.
+        return loss * self.accelerator.num_processes
+
+    def _rows_of(self, inputs: Tensors) -> list[Encoded]:
+        return [self.rows[i] for i in inputs["row_index"].tolist() if i != PADDING]
+
+    def _weighed(self, loss: torch.Tensor, rows: Sequence[Encoded]) -> torch.Tensor:
+        """Return the loss; one that is no finite number becomes one that no gradient survives.
+
+        Every process's gradient norm becomes NaN with it, so all of them stop at this step.
+        """
+        if torch.isfinite(loss):
+            return loss
+        self._bad_rows.append((loss.item(), self._not_finite_alone(rows)))
+        return loss * torch.nan
+
+    def _not_finite_alone(self, rows: Sequence[Encoded]) -> list[str]:
+        """Name the rows behind it; in a piece one spoils the others. All of them, if none does."""
+        alone = [Work("alone", [], [[row] for row in rows], cost=0)]
+        model = self.accelerator.unwrap_model(self.model)
+        with self.compute_loss_context_manager():
+            judged = piece_logits(model, alone, self.pad_id)
+            bad = [row.id for (row,), logits in judged if not logits.isfinite().all()]
+        return bad or [row.id for row in rows]
 
     def _clip_grad_norm(self, model: Any) -> Any:
         """Return the norm before clipping. Raises TrainingError when it is not a number."""
@@ -117,15 +158,16 @@ class HsdTrainer(Trainer):
 
     def _not_a_number(self, norm: float) -> TrainingError:
         """Name the rows behind it, of whichever rank they are."""
-        losses = gather_object(self._bad_batch)
-        rows = [row for _, batch in losses for row in batch] or gather_object(self._step_rows)
+        losses = gather_object(self._bad_rows)
+        rows = [row for _, piece in losses for row in piece] or gather_object(self._step_rows)
         what = f"the loss is {losses[0][0]}" if losses else f"the gradient norm is {norm}"
+        whose = "It comes from" if losses else "Rows of the step"
         shown = ", ".join(rows[:8])
         more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
         return TrainingError(
             f"step {self.state.global_step + 1}: {what}; the step was not taken. "
-            f"Rows of the {'batch' if losses else 'step'}: {shown}{more}. The checkpoints before "
-            "it are good; try a lower training.learning_rate in another output_dir."
+            f"{whose}: {shown}{more}. The checkpoints before it are good; try "
+            "a lower training.learning_rate in another output_dir."
         )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -152,18 +194,13 @@ class HsdTrainer(Trainer):
 
     def _judge_own_share(self) -> Judged:
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
-        own = sorted(self.validation_rows, key=lambda r: len(r.prompt) + len(r.answer))[rank::ranks]
-        size = 4 * self.args.per_device_train_batch_size  # no gradients: four times the rows fit
+        own = sorted(self.validation_rows, key=length)[rank::ranks]
         model = self.accelerator.unwrap_model(self.model)
-        model.eval()
         parts: list[Judged] = []
-        for at in range(0, len(own), size):
-            batch = self.data_collator([(0, row) for row in own[at : at + size]])
-            batch = {k: v.to(self.args.device) for k, v in batch.items() if k != "row_index"}
-            with torch.inference_mode(), self.compute_loss_context_manager():
-                parts.append(judge(*answer_logits(model, batch), self.label_position))
-            self.on_validation(min(at + size, len(own)), len(own))
-        model.train()
+        with judging(model), self.compute_loss_context_manager():
+            for rows, logits in piece_logits(model, self.work(own), self.pad_id):
+                parts.append(judge(logits, rows, self.label_position))
+                self.on_validation(sum(int(part.rows) for part in parts), len(own))
         return Judged(*(sum(getattr(p, f) for p in parts) for f in Judged.__slots__))
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
@@ -214,30 +251,33 @@ class HsdTrainer(Trainer):
             mark_complete(Path(self.args.output_dir) / f"checkpoint-{step}", step)
 
 
-def answer_logits(model: Any, inputs: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits (rows, answer, vocab) and targets (rows, answer) of the answer's columns."""
-    labels = inputs["labels"]
-    longest = int((labels != IGNORED).sum(1).max())
-    out = model(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
-        position_ids=inputs["position_ids"],
-        logits_to_keep=longest + 1,
-        use_cache=False,
-    )
-    logits = out.logits[:, :-1]
-    # Not `-longest:`, which would be all columns of a batch that is padding alone.
-    targets = labels[:, labels.shape[1] - longest :]
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)), targets
+def judge(logits: torch.Tensor, rows: Sequence[Encoded], label_position: int) -> Judged:
+    """Return the sums of one piece from its logits (answer tokens of all rows, vocab)."""
+    expected = targets(rows, logits.device)
+    loss = cross_entropy(logits, expected, reduction="sum")
+    starts = accumulate((len(row.answer) for row in rows[:-1]), initial=0)
+    places = torch.tensor([start + label_position for start in starts], device=logits.device)
+    right = logits[places].argmax(-1) == expected[places]
+    return Judged(float(loss), float(len(expected)), len(rows), float(right.sum()))
 
 
-def judge(logits: torch.Tensor, targets: torch.Tensor, label_position: int) -> Judged:
-    """Return the sums of one batch from logits (rows, answer, vocab) and targets (rows, answer)."""
-    loss = cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-    learned = targets != IGNORED
-    column = targets.shape[1] - learned.sum(1) + label_position  # answers end in the last column
-    rows = torch.arange(len(targets), device=targets.device)
-    right = logits[rows, column].argmax(-1) == targets[rows, column]
-    return Judged(float(loss), float(learned.sum()), len(targets), float(right.sum()))
+def sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
+    """Replace each gradient by its sum over all processes; none at all counts as zero.
+
+    In one message: an adapter has hundreds of small matrices.
+    """
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(flat)
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter)
+
+
+def _require_whole_copies(how: DistributedType) -> None:
+    """Refuse launchers that split the base over processes: pieces run on whole copies."""
+    if how not in (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
+        raise PreflightError(
+            f"the launcher splits the model over processes ({how.value}); hsd trains with a whole "
+            "copy in each. Start it with `accelerate launch --multi_gpu` or torchrun."
+        )

@@ -1,0 +1,158 @@
+"""The gradient of a step is that of its rows one by one, whatever is shared and however cut."""
+
+import random
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gradients import (
+    FAMILIES,
+    PRECISIONS,
+    collected,
+    exact_norms,
+    moved,
+    one_by_one,
+    relative_error,
+)
+
+from hsd.config.model import ModelConfig
+from hsd.config.train import LoraConfig
+from hsd.model import packing
+from hsd.model.adapter import new_adapter
+from hsd.model.load import load_base
+from hsd.prompts.render import Encoded
+from hsd.training.pieces import Limits, Sharing, Work, find_sharing, length, plain_work
+from hsd.training.sharing import why_not
+from hsd.training.step import Learner
+
+pytestmark = pytest.mark.model
+
+__all__ = ["exact_norms"]
+
+
+def words(count: int, seed: int) -> list[int]:
+    return random.Random(seed).choices(range(3, 300), k=count)
+
+
+def asked(how: str, prefix: int, posts: list[int], answer: int = 5) -> list[Encoded]:
+    """Return rows that begin with the same `prefix` tokens; their posts have these lengths."""
+    shared = words(prefix, seed=prefix)
+    return [
+        Encoded(
+            f"{how}{n}",
+            [*shared, 3 + n, *words(post, seed=n)],
+            words(answer + n % 2, seed=100 + n),
+            asked=(how, how),
+        )
+        for n, post in enumerate(posts)
+    ]
+
+
+# Longer than the tiny gpt-oss's window of 16, shorter than it, and no prompt shared at all.
+ROWS = [
+    *asked("long", 40, [3, 30, 9, 4, 17]),
+    *asked("short", 6, [20, 2, 8]),
+    *asked("own", 0, [12, 5, 21, 1]),
+]
+ROOMY = Limits(batch_size=4, longest=max(map(length, ROWS)), pair_tokens=1e-3)
+TIGHT = replace(ROOMY, batch_size=1)
+FORMS = {
+    "behind a prefix, roomy": ROOMY,
+    "behind a prefix, a row or two at a time": TIGHT,
+    "with the prefix in each piece": replace(ROOMY, recomputes=True),
+    "as attention keeps its scores": replace(ROOMY, batch_size=2, keeps_scores=True),
+}
+
+
+def model_of(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    base = load_base(ModelConfig(name=str(folder), device="cpu"))
+    everywhere = LoraConfig(rank=4, alpha=8, dropout=0.0, target_modules="all-linear")
+    return moved(new_adapter(base, everywhere, seed=1), dtype)
+
+
+def learn(model: Any, works: list[Work], rows: list[Encoded]) -> torch.Tensor:
+    learner = Learner(model, 0, nullcontext, lambda loss: loss.backward(), lambda loss, _: loss)
+    return learner.learn(works, sum(len(row.answer) for row in rows))
+
+
+@FAMILIES
+@PRECISIONS
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.usefixtures("exact_norms")
+def test_a_shared_steps_gradient_is_that_of_its_rows_one_by_one(
+    family: str, dtype: torch.dtype, tolerance: float, form: str, request: pytest.FixtureRequest
+) -> None:
+    model = model_of(request.getfixturevalue(family), dtype)
+    works = find_sharing(ROWS, FORMS[form]).work(ROWS)
+    assert [len(work.prefix) for work in works] == [40, 6, 0]
+    learn(model, works, ROWS)
+    assert relative_error(collected(model), one_by_one(model, ROWS)) <= tolerance
+
+
+@FAMILIES
+@pytest.mark.usefixtures("exact_norms")
+def test_a_plain_steps_gradient_is_that_of_its_rows_one_by_one(
+    family: str, request: pytest.FixtureRequest
+) -> None:
+    model = model_of(request.getfixturevalue(family), torch.float64)
+    learn(model, [plain_work(ROWS, ROOMY)], ROWS)
+    assert relative_error(collected(model), one_by_one(model, ROWS)) <= 1e-10
+
+
+@FAMILIES
+@pytest.mark.usefixtures("exact_norms")
+def test_shares_of_two_processes_add_up_to_the_step(
+    family: str, request: pytest.FixtureRequest
+) -> None:
+    model = model_of(request.getfixturevalue(family), torch.float64)
+    sharing = find_sharing(ROWS, ROOMY)
+    tokens = sum(len(row.answer) for row in ROWS)
+    learner = Learner(model, 0, nullcontext, lambda loss: loss.backward(), lambda loss, _: loss)
+    losses = [learner.learn(sharing.work(ROWS[process::2]), tokens) for process in range(2)]
+    assert relative_error(collected(model), one_by_one(model, ROWS)) <= 1e-10
+    assert float(sum(losses)) == pytest.approx(float(learn(model, sharing.work(ROWS), ROWS)))
+
+
+def test_where_only_values_learn_the_keys_of_the_prefix_need_no_gradient(tiny_llama: Path) -> None:
+    base = load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
+    values = LoraConfig(rank=4, alpha=8, dropout=0.0, target_modules=("v_proj",))
+    model = moved(new_adapter(base, values, seed=1), torch.float64)
+    learn(model, find_sharing(ROWS, ROOMY).work(ROWS), ROWS)
+    assert relative_error(collected(model), one_by_one(model, ROWS)) <= 1e-5
+
+
+def test_a_process_without_rows_learns_nothing(tiny_llama: Path) -> None:
+    model = model_of(tiny_llama)
+    assert float(learn(model, find_sharing([], ROOMY).work([]), ROWS)) == 0.0
+    assert all(p.grad is None for p in model.parameters())
+
+
+def packed_by_positions(*tokens: Any) -> None:
+    """Give no mask: whoever packs by `position_ids` alone leaves it to the model."""
+
+
+def test_packing_gpt_oss_by_positions_gives_another_gradient_and_is_refused(
+    tiny_gpt_oss: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = asked("own", 0, [12, 5, 21, 9, 14, 30])
+    model = model_of(tiny_gpt_oss)
+    sharing = Sharing({}, ROOMY)
+    assert why_not(model, rows, sharing) is None
+    right = one_by_one(model, rows)
+    monkeypatch.setattr(packing, "attention_masks", packed_by_positions)
+    learn(model, sharing.work(rows), rows)
+    wrong = collected(model)
+    a, b = (torch.cat([g[name].flatten() for name in sorted(g)]) for g in (wrong, right))
+    assert torch.cosine_similarity(a, b, dim=0) < 0.95
+    assert "give other probabilities than alone" in str(why_not(model, rows, sharing))
+
+
+def test_an_attention_that_takes_no_masks_is_not_shared(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(tiny_llama)
+    monkeypatch.setattr(model.config, "_attn_implementation_internal", "flash_attention_2")
+    assert "takes no mask" in str(why_not(model, ROWS, find_sharing(ROWS, ROOMY)))
