@@ -29,7 +29,13 @@ from jobs.options import Command
 )
 @click.option("--output_dir", type=click.Path(path_type=Path), required=True, help="Made if new.")
 @click.option("--template", help="Prompt template, by name or path; default as in `hsd train`.")
-@click.option("--strategy", help="Strategy in the template; its first if none.")
+@click.option(
+    "--strategy",
+    "strategies",
+    multiple=True,
+    metavar="NAME",
+    help="Strategy in the template; its first if none. Given often, each post is asked with each.",
+)
 @click.option(
     "--offensive",
     type=click.Choice(["normal", "hate", "drop"]),

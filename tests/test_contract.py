@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hsd.errors import EvaluationError, PreflightError
+from hsd.errors import ConfigError, EvaluationError, PreflightError
 from hsd.prompts.contract import (
     FILE,
     PINNED_DATE,
@@ -16,8 +16,9 @@ from hsd.prompts.contract import (
     make_contract,
     mismatch,
     save_contract,
+    trained_as,
 )
-from hsd.prompts.template import Parameters, Strategy, load_template, shipped_templates
+from hsd.prompts.template import Parameters, Strategy, Template, load_template, shipped_templates
 
 STRATEGY = Strategy(
     name="Plain",
@@ -27,6 +28,10 @@ STRATEGY = Strategy(
     parameters=Parameters(max_new_tokens=24),
 )
 CONTRACT = Contract(template="mine", strategy_name="plain", strategy=STRATEGY)
+
+
+SHORT = Strategy(name="Short", user_template="{text}")
+SEVERAL = CONTRACT.model_copy(update={"others": {"short": SHORT}})
 
 
 def with_strategy(**changes: Any) -> Contract:
@@ -74,6 +79,8 @@ WORDS = [
     CONTRACT.model_copy(update={"answers": ("{}", "[]")}),
     CONTRACT.model_copy(update={"answers": tuple(reversed(CONTRACT.answers))}),
     CONTRACT.model_copy(update={"chat_date": date(2025, 8, 6)}),
+    SEVERAL,
+    CONTRACT.model_copy(update={"others": {"asked": STRATEGY}}),
 ]
 
 
@@ -144,3 +151,73 @@ def test_the_date_is_pinned_and_thinking_is_off() -> None:
 def test_the_reasoning_effort_is_passed_on_where_there_is_one() -> None:
     low = with_strategy(parameters=Parameters(reasoning_effort="low"))
     assert low.chat_kwargs()["reasoning_effort"] == "low"
+
+
+# Several strategies
+
+
+def test_a_contract_of_several_strategies_reloads_equal(tmp_path: Path) -> None:
+    save_contract(tmp_path, SEVERAL)
+    assert load_contract(tmp_path) == SEVERAL
+    assert list(SEVERAL.strategies) == ["plain", "short"]
+
+
+def test_one_strategy_is_written_and_hashed_as_before_there_could_be_several(
+    tmp_path: Path,
+) -> None:
+    save_contract(tmp_path, CONTRACT)
+    written = json.loads((tmp_path / FILE).read_text())
+    assert "others" not in written
+    assert written["hash"] == "8c2bb2324ce7b163381f8e9d994be8eac5cf79a87d718339be1f182a23da2cc6"
+
+
+def test_the_words_of_a_further_strategy_cannot_be_edited_unseen(tmp_path: Path) -> None:
+    save_contract(tmp_path, SEVERAL)
+    turned = SHORT.model_copy(update={"user_template": "Hm: {text}"})
+    edited(tmp_path, {"others": {"short": turned.model_dump()}})
+    with pytest.raises(EvaluationError, match="words do not fit its hash"):
+        load_contract(tmp_path)
+
+
+def test_alone_is_what_a_contract_of_that_strategy_is() -> None:
+    assert SEVERAL.alone() == CONTRACT
+    assert SEVERAL.alone("short") == Contract(
+        template="mine", strategy_name="short", strategy=SHORT
+    )
+
+
+def test_a_post_is_a_row_of_each_strategy_and_keeps_its_id_where_there_is_one() -> None:
+    assert CONTRACT.asks("p1") == [("p1", STRATEGY)]
+    assert SEVERAL.asks("p1") == [("p1:plain", STRATEGY), ("p1:short", SHORT)]
+
+
+def test_each_trained_strategy_is_found_by_its_words_and_no_other() -> None:
+    sealed = SEVERAL.model_copy(update={"stop_ids": (2,)})
+    renamed = Contract(template="edited", strategy_name="brief", strategy=SHORT)
+    assert trained_as(sealed, renamed) == sealed.alone("short")
+    assert trained_as(sealed, CONTRACT) == sealed.alone()
+    assert trained_as(sealed, with_strategy(system_prompt="Be kind.")) is None
+    assert trained_as(CONTRACT, renamed) is None
+
+
+HASTY = Strategy(
+    name="Hasty", user_template="{text}", parameters=Parameters(reasoning_effort="low")
+)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (["shrot"], "unknown strategy 'shrot'. Did you mean 'short'"),
+        (["plain"], "strategies plain, plain: name each of them once"),
+        (["short", "short"], "strategies plain, short, short: name each of them once"),
+        (["hasty"], "strategies plain, hasty differ in parameters.reasoning_effort"),
+    ],
+)
+def test_strategies_that_cannot_be_learned_together_are_refused(
+    others: list[str], said: str
+) -> None:
+    known = {"plain": STRATEGY, "short": SHORT, "hasty": HASTY}
+    with pytest.raises(ConfigError) as error:
+        make_contract(Template(name="mine", strategies=known), "plain", others)
+    assert said in str(error.value)

@@ -7,9 +7,9 @@ import pandas
 import pytest
 
 from hsd.data.cells import post
-from hsd.data.chat import load_chat
+from hsd.data.chat import stream_chats
 from hsd.data.loaded import Bad
-from hsd.data.rows import read_rows
+from hsd.data.rows import read_rows, stream_rows
 from hsd.errors import DataError
 
 
@@ -28,6 +28,14 @@ def places(path: Path) -> list[tuple[str, object]]:
 def test_json_lines_know_their_line_across_blank_lines(tmp_path: Path) -> None:
     path = written(tmp_path, "a.jsonl", '{"text": "one"}\n\n{"text": "two"}\n')
     assert places(path) == [("1", "one"), ("3", "two")]
+
+
+def test_json_lines_are_read_one_at_a_time(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.jsonl", b'{"text": "one"}\n{"text": "caf\xe9"}\n')
+    rows = stream_rows(path)
+    assert next(rows).place == f"{path}:1"
+    with pytest.raises(DataError, match="a.jsonl:2: not UTF-8"):
+        next(rows)
 
 
 def test_a_line_separator_inside_a_text_ends_no_row(tmp_path: Path) -> None:
@@ -98,6 +106,7 @@ def test_a_line_that_is_no_row_is_reported_with_its_place(tmp_path: Path, name: 
 REFUSED = {
     "empty.jsonl": ("", ":1: the file is empty"),
     "blank.csv": ("\n \n", ":1: the file is empty"),
+    "latin.jsonl": (b'{"text": "one"}\n{"text": "caf\xe9"}\n', ":2: not UTF-8 (byte 0xe9)"),
     "latin.csv": (b"text,label\ncaf\xe9,hate\n", ":2: not UTF-8 (byte 0xe9)"),
     "cut.jsonl": ('{"text": "one"}\n{"text": "tw', ":2: the file ends in the middle of a row"),
     "cut.json": ('[{"text": "one"},\n {"text": "tw', ":2: the file ends in the middle of a row"),
@@ -158,7 +167,7 @@ def test_half_a_character_in_a_chat_is_refused_with_its_line(tmp_path: Path) -> 
     ]
     path = written(tmp_path, "chats.jsonl", json.dumps({"messages": turns}) + "\n")
     with pytest.raises(DataError, match="chats.jsonl:1: holds half a character"):
-        load_chat(path)
+        list(stream_chats(path))
 
 
 def test_half_a_character_in_a_post_is_refused_where_no_file_was_read() -> None:

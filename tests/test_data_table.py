@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hsd.data.chat import load_chat, problem
+from hsd.data.chat import problem, stream_chats
 from hsd.data.table import Columns, load_table, parse_labels
 from hsd.errors import ConfigError, DataError
 
@@ -55,7 +55,7 @@ GOOD = chat(("system", "Sort."), ("user", "Post: a"), ("assistant", ANSWER))
 def test_a_chat_file_gives_its_turns(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps(GOOD | {"id": "c1", "label": "hate"}) + "\n")
-    (row,) = load_chat(path)
+    (row,) = stream_chats(path)
     assert (row.id, row.place) == ("c1", f"{path}:1")
     assert [turn["role"] for turn in row.messages] == ["system", "user", "assistant"]
 
@@ -87,7 +87,7 @@ def test_bad_chats_and_repeated_ids_are_listed_with_their_lines(tmp_path: Path) 
     rows = [GOOD | {"id": "c1"}, {"text": "a"}, GOOD | {"id": "c1"}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError) as error:
-        load_chat(path)
+        list(stream_chats(path))
     assert "2 of 3 chats cannot be used" in str(error.value)
     assert f"{path}:2: 'messages' is not" in str(error.value)
     assert f"{path}:3: id 'c1' is also at {path}:1" in str(error.value)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from hsd.data.chat import load_chat
+from hsd.data.chat import stream_chats
 from hsd.data.named import resolve
 from hsd.data.preparation import Preparation, Prepared, preparation
 from hsd.data.prepare import STEPS, prepare
@@ -99,22 +99,48 @@ def test_chats_are_rendered_from_the_strategy_and_can_be_learned(folder: Path) -
     first = folder / "unified/train.jsonl"
     append(first, {"id": "r", "text": "soup", "label": "hate", "rationale_text": "too hot"})
     made(folder)
-    chat = load_chat(folder / "out/train.jsonl")[-1]
+    chat = list(stream_chats(folder / "out/train.jsonl"))[-1]
     assert [turn["content"] for turn in chat.messages] == [
         "Sort.",
         "Post: soup",
         '{"classification": "hate", "rationale": "too hot"}',
     ]
-    assert len(load_chat(folder / "out/validation.jsonl")) == 6
-    made(folder, strategy="second", output="second")
-    assert load_chat(folder / "second/train.jsonl")[-1].messages[0]["content"].startswith("Judge")
+    assert len(list(stream_chats(folder / "out/validation.jsonl"))) == 6
+    made(folder, strategies=("second",), output="second")
+    assert (
+        next(stream_chats(folder / "second/train.jsonl")).messages[0]["content"].startswith("Judge")
+    )
 
 
 def test_the_prompt_is_saved_as_a_contract(folder: Path) -> None:
-    made(folder, strategy="second")
+    made(folder, strategies=("second",))
     contract = load_contract(folder / "out")
     assert contract is not None
     assert contract.strategy_name == "second"
+
+
+def test_each_post_is_written_once_under_each_strategy(folder: Path) -> None:
+    one = made(folder, strategies=("second",))
+    both = made(folder, strategies=("second", "first"), output="both")
+    for split in ("train", "validation"):
+        rows = lines(folder / f"both/{split}.jsonl")
+        posts = [row["id"] for row in lines(folder / f"out/{split}.jsonl")]
+        assert [row["id"] for row in rows] == [
+            f"{post}:{name}" for post in posts for name in ("second", "first")
+        ]
+        starts = [row["messages"][0]["content"].split()[0] for row in rows]
+        assert starts == ["Judge", "Sort."] * len(posts)
+        assert [row["label"] for row in rows[::2]] == [row["label"] for row in rows[1::2]]
+    contract = load_contract(folder / "both")
+    assert contract is not None
+    assert list(contract.strategies) == ["second", "first"]
+    assert both.stats["prompt"]["others"] == ["first"]
+    chats = {"train.jsonl", "validation.jsonl"}
+    assert {k: v for k, v in both.stats["files"].items() if k not in chats} == {
+        k: v for k, v in one.stats["files"].items() if k not in chats
+    }
+    with pytest.raises(PreflightError, match="differs in prompt"):
+        made(folder, strategies=("second", "first"))
 
 
 def test_canned_rows_stand_in_no_training_file(folder: Path) -> None:
@@ -297,7 +323,8 @@ def test_the_command_takes_both_spellings_and_says_what_it_made(folder: Path) ->
     (folder / "own.csv").write_text(own)
     arguments = [
         *("--unified-dir", str(folder / "unified"), "--output_dir", str(folder / "out")),
-        *("--template", template, "--strategy", "second", "--source", f"table:{folder}/own.csv"),
+        *("--template", template, "--source", f"table:{folder}/own.csv"),
+        *("--strategy", "second", "--strategy", "first"),
         *("--text-column", "body", "--label_column", "verdict", "--label", "mean=hate"),
     ]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
@@ -307,3 +334,5 @@ def test_the_command_takes_both_spellings_and_says_what_it_made(folder: Path) ->
     written = [path.read_text() for path in (folder / "out/unified").iterdir()]
     assert any("kettles and needles" in text for text in written)
     assert "needles" not in result.output
+    learned = {row["id"].partition(":")[2] for row in lines(folder / "out/train.jsonl")}
+    assert learned == {"first", "second"}

@@ -273,6 +273,7 @@ def test_a_long_post_loses_its_end_and_nothing_else_does(
     assert chat.post is not None
     assert chat.post.startswith(kept)
     assert 0 < len(kept) < len(chat.post)
+    assert (full.post, short.post) == (chat.post, kept)
 
 
 def test_the_longest_post_that_fits_is_kept(
@@ -314,6 +315,57 @@ def test_a_row_whose_post_is_unknown_is_never_cut(renderers: dict[str, Renderer]
     chat = Chat(id="7", system="", before="Is this fine? " * 30, answer="{}")
     with pytest.raises(DataError, match="row 7: .* more than max_length 60"):
         renderers["chatml"].encode(chat, 60)
+
+
+# Many rows
+
+
+class Heard:
+    """A tokenizer that remembers which texts it was given."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer, self.texts = tokenizer, []
+
+    def encode(self, text: str, **settings: Any) -> Any:
+        self.texts.append(text)
+        return self.tokenizer.encode(text, **settings)
+
+
+@pytest.mark.parametrize("family", ["chatml", "harmony"])
+@pytest.mark.parametrize("rows", [1, 60])
+def test_the_words_ahead_of_the_post_and_the_answers_are_tokenised_once_for_all_rows(
+    family: str, rows: int, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renderer = Renderer(made[family], CONTRACT)
+    renderer.encode(make_chat(STRATEGY, "0", "the first of all", "hate"))
+    heard = Heard(renderer._plain)
+    monkeypatch.setattr(renderer, "_plain", heard)
+    for number in range(rows):
+        renderer.encode(make_chat(STRATEGY, "1", f"post {number}", "hate"))
+    assert [text.partition("Post: ")[2] for text in heard.texts] == [
+        f"post {number}" for number in range(rows)
+    ]
+
+
+def test_rows_say_what_they_were_asked_with_in_one_object_for_all(
+    renderers: dict[str, Renderer],
+) -> None:
+    encode = renderers["chatml"].encode
+    rows = [encode(make_chat(STRATEGY, f"{n}", "the bakery opens " * n)) for n in (1, 2)]
+    cut = encode(make_chat(STRATEGY, "3", "a bakery " * 30), 60)
+    assert cut.shortened
+    assert rows[0].asked == ("You detect hate speech.", "Classify. Post: ")
+    assert rows[1].asked is rows[0].asked is cut.asked
+    assert encode(make_chat(FRAMED, "4", "a bakery")).asked == ("", "Post: <")
+
+
+def test_a_row_whose_post_is_unknown_is_asked_with_its_system_turn(
+    renderers: dict[str, Renderer],
+) -> None:
+    chats_ = [Chat(id="7", system="Sort.", before=f"Is {word} fine?") for word in ("this", "that")]
+    rows = [renderers["chatml"].encode(chat) for chat in chats_]
+    assert [row.asked for row in rows] == [("Sort.", "")] * 2
+    assert [row.post for row in rows] == [None] * 2
 
 
 # The date, and templates that cannot be used

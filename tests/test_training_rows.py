@@ -183,6 +183,18 @@ def test_rows_of_several_strategies_are_learned_each_with_its_own_prompt(
     assert rows.asked.strategy == "standard"
 
 
+def test_a_run_on_several_strategies_carries_them_all(tiny_llama: Path, tmp_path: Path) -> None:
+    config = small_runs.config(tiny_llama, tmp_path, validation=0, training={"max_steps": 1})
+    save_contract(tmp_path, BOTH)
+    rows = [*chats(posts(4), "standard"), *chats(named(posts(4), "c"))]
+    jsonl(Path(config.data.train_file), rows)
+    carried = load_contract(train(config).folder)
+    assert carried is not None
+    assert carried.hash == BOTH.hash
+    assert carried.strategies == BOTH.strategies
+    assert carried.alone("conservative").hash == CONSERVATIVE.hash
+
+
 def test_posts_beside_the_prompts_of_several_strategies_are_asked_with_each(
     tmp_path: Path, load: Callable[..., TrainingRows]
 ) -> None:

@@ -1,14 +1,14 @@
 """Training rows that are chats already: `{"messages": [{"role", "content"}, ...]}`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hsd.data.example import LABELS, Label
 from hsd.data.loaded import derived_id
-from hsd.data.rows import BadRow, Row, read_rows
+from hsd.data.rows import BadRow, Row, stream_rows
 from hsd.errors import DataError
 
 ROLES = ("system", "user", "assistant")
@@ -35,22 +35,33 @@ def is_chat(values: Mapping[str, Any]) -> bool:
     return "messages" in values
 
 
-def load_chat(path: Path) -> list[ChatRow]:
-    """Return the chats of a JSONL file. Raises DataError that lists the first five bad rows."""
-    rows, bad = read_rows(path)
-    chats: dict[str, ChatRow] = {}
-    for position, row in enumerate(rows):
-        reason = problem(row.values)
-        if reason is None:
-            chat = _chat(row, position)
-            other = chats.setdefault(chat.id, chat)
-            reason = None if other is chat else f"id '{chat.id}' is also at {other.place}"
-        if reason is not None:
-            bad.append(BadRow(row.place, reason))
+def holds_chats(path: Path) -> bool:
+    """Return whether a file's first row is a chat."""
+    rows = (row for row in stream_rows(path) if isinstance(row, Row))
+    first = next(rows, None)
+    return first is not None and is_chat(first.values)
+
+
+def stream_chats(path: Path) -> Iterator[ChatRow]:
+    """Yield the chats of a file as they are read.
+
+    Raises DataError at its end, listing the first five bad rows, if there are any.
+    """
+    places: dict[str, str] = {}
+    bad = []
+    position = -1
+    for position, row in enumerate(stream_rows(path)):
+        chat = _chat(row, position) if isinstance(row, Row) else row
+        if isinstance(chat, ChatRow) and chat.id in places:
+            chat = BadRow(row.place, f"id '{chat.id}' is also at {places[chat.id]}")
+        if isinstance(chat, ChatRow):
+            places[chat.id] = chat.place
+            yield chat
+        else:
+            bad.append(chat)
     if bad:
         listed = "; ".join(f"{row.place}: {row.reason}" for row in bad[:5])
-        raise DataError(f"{len(bad)} of {len(rows)} chats cannot be used: {listed}.")
-    return list(chats.values())
+        raise DataError(f"{len(bad)} of {position + 1} chats cannot be used: {listed}.")
 
 
 def problem(values: Mapping[str, Any]) -> str | None:
@@ -80,7 +91,9 @@ def _answer_problem(answer: str) -> str | None:
     return None
 
 
-def _chat(row: Row, position: int) -> ChatRow:
+def _chat(row: Row, position: int) -> ChatRow | BadRow:
+    if (reason := problem(row.values)) is not None:
+        return BadRow(row.place, reason)
     turns = tuple(
         {"role": turn["role"], "content": turn["content"]} for turn in row.values["messages"]
     )

@@ -1,7 +1,7 @@
 """Writes what a preparation made: splits, chats, canned samples, reports."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hsd.data import unified
@@ -13,7 +13,6 @@ from hsd.data.preparation import Preparation, Prepared, SourceRead
 from hsd.data.sampling import group_and_label, stratified
 from hsd.prompts.chat import chat_messages
 from hsd.prompts.contract import Contract, save_contract
-from hsd.prompts.template import Strategy
 from hsd.runs import sha256_file, write_json, write_jsonl
 
 CANNED = {"canned_50_quick": 50, "canned_100_stratified": 100}
@@ -27,7 +26,7 @@ def write(job: Preparation, contract: Contract, prepared: Prepared) -> dict[str,
     A split without rows has no file: an empty one would be an error to whoever reads it.
     """
     by_split = {s: [e for e in prepared.examples if e.split == s] for s in SPLITS}
-    files = _tables(prepared, by_split, contract.strategy, job.seed)
+    files = _tables(prepared, by_split, contract, job.seed)
     written = {name: list(rows) for name, rows in files.items()}
     for name, rows in written.items():
         if rows:
@@ -48,11 +47,11 @@ def write(job: Preparation, contract: Contract, prepared: Prepared) -> dict[str,
 
 
 def _tables(
-    prepared: Prepared, by_split: dict[str, list[Example]], strategy: Strategy, seed: int
+    prepared: Prepared, by_split: dict[str, list[Example]], contract: Contract, seed: int
 ) -> dict[str, Iterable[dict[str, Any]]]:
     """Return the rows of each data file by its name."""
     return {
-        **{f"{s}.jsonl": [chat_row(strategy, e) for e in by_split[s]] for s in CHATS},
+        **{f"{s}.jsonl": chat_rows(contract, by_split[s]) for s in CHATS},
         **{f"unified/{FILES[s]}.jsonl": map(unified.to_row, by_split[s]) for s in SPLITS},
         **{
             f"{name}.jsonl": map(unified.to_row, examples)
@@ -61,15 +60,17 @@ def _tables(
     }
 
 
-def chat_row(strategy: Strategy, example: Example) -> dict[str, Any]:
-    """Return a training row: the messages, and whose they are."""
-    return {
-        "id": example.id,
-        "messages": chat_messages(strategy, example.text, example.label, example.rationale),
-        "label": example.label,
-        "target_group": joined(example.groups),
-        "source_dataset": example.source_dataset,
-    }
+def chat_rows(contract: Contract, examples: Iterable[Example]) -> Iterator[dict[str, Any]]:
+    """Yield the training rows of posts, one for each strategy: the messages, and whose they are."""
+    for example in examples:
+        for id, strategy in contract.asks(example.id):
+            yield {
+                "id": id,
+                "messages": chat_messages(strategy, example.text, example.label, example.rationale),
+                "label": example.label,
+                "target_group": joined(example.groups),
+                "source_dataset": example.source_dataset,
+            }
 
 
 def canned(
@@ -134,6 +135,7 @@ def _stats(
         "prompt": {
             "template": contract.template,
             "strategy": contract.strategy_name,
+            "others": list(contract.others),
             "hash": contract.hash,
         },
     }

@@ -28,8 +28,9 @@ class Preparation:
     output_dir: Path
     template: str | None = None
     """Name or path of the prompt template; None takes what `hsd train` asks with by default."""
-    strategy: str | None = None
-    """In that template; None takes its first, or the default of `hsd train` with its template."""
+    strategies: tuple[str, ...] = ()
+    """In that template; each post is asked with each of them, and the first is the main one.
+    Empty takes the template's first, or the default of `hsd train` with its template."""
     reading: Reading = field(default_factory=Reading)
     splits: SplitPolicy = "given"
     """Keep the splits that rows came with, and split the others; or split all rows anew."""

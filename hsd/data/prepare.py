@@ -71,8 +71,10 @@ def prepare(job: Preparation, report: Callable[[str], None] = _silent) -> Prepar
 
 def _contract(job: Preparation) -> Contract:
     default = PromptConfig()
-    strategy = job.strategy or (default.strategy if job.template is None else None)
-    return make_contract(load_template(job.template or default.template), strategy)
+    template = load_template(job.template or default.template)
+    if not job.strategies:
+        return make_contract(template, default.strategy if job.template is None else None)
+    return make_contract(template, job.strategies[0], job.strategies[1:])
 
 
 def _with_splits(examples: list[Example], job: Preparation) -> list[Example]:

@@ -8,7 +8,7 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -41,33 +41,48 @@ def read_rows(path: Path) -> tuple[list[Row], list[BadRow]]:
 
     A JSON file is a list of rows, an object of rows by id, or one row a line.
     """
-    if path.suffix == ".parquet":
-        return _parquet_rows(path), []
-    text = _read_text(path)
-    if path.suffix in {".csv", ".tsv"}:
-        return _csv_rows(path, text)
-    start = text.lstrip()[0]
-    if start == "[" and path.suffix != ".jsonl":
-        rows, bad = _listed(path, text)
-    elif start == "{" and path.suffix == ".json" and not _one_row_a_line(text):
-        rows = [Row({"id": key, **value}, place) for key, value, place in _keyed(path, text)]
-        bad = []
-    else:
-        rows, bad = _json_lines(path, text)
-    if HALF.search(text):
-        reason = "holds half a character (a lone surrogate), which is no text"
-        bad += [BadRow(row.place, reason) for row in rows if _is_half(row)]
-        rows = [row for row in rows if not _is_half(row)]
+    rows: list[Row] = []
+    bad: list[BadRow] = []
+    for row in stream_rows(path):
+        if isinstance(row, Row):
+            rows.append(row)
+        else:
+            bad.append(row)
     return rows, bad
 
 
-def _is_half(row: Row) -> bool:
+def stream_rows(path: Path) -> Iterator[Row | BadRow]:
+    """Yield what `read_rows` returns, in the file's order; a .jsonl file one line at a time."""
+    if path.suffix == ".parquet":
+        yield from _parquet_rows(path)
+    elif path.suffix == ".jsonl":
+        yield from _json_lines(path, _lines(path))
+    elif path.suffix in {".csv", ".tsv"}:
+        yield from _csv_rows(path, _read_text(path))
+    else:
+        yield from _json_rows(path, _read_text(path))
+
+
+def _json_rows(path: Path, text: str) -> Iterator[Row | BadRow]:
+    start = text.lstrip()[0]
+    if start == "[":
+        yield from map(_whole, _listed(path, text))
+    elif start == "{" and path.suffix == ".json" and not _one_row_a_line(text):
+        rows = (Row({"id": key, **value}, place) for key, value, place in _keyed(path, text))
+        yield from map(_whole, rows)
+    else:
+        yield from _json_lines(path, StringIO(text, newline="\n"))
+
+
+def _whole(row: Row | BadRow) -> Row | BadRow:
     """JSON can spell half a character; no file in UTF-8 can hold it, and nothing can write it."""
+    if isinstance(row, BadRow):
+        return row
     try:
         json.dumps(row.values, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return True
-    return False
+        return BadRow(row.place, "holds half a character (a lone surrogate), which is no text")
+    return row
 
 
 def require_file(path: Path) -> Path:
@@ -79,49 +94,56 @@ def require_file(path: Path) -> Path:
 
 
 def _read_text(path: Path) -> str:
-    content = require_file(path).read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}:{line}: not UTF-8 (byte 0x{content[error.start]:02x}); save it as UTF-8."
-        ) from None
+    text = "".join(_lines(path))
     if not text.strip():
-        raise DataError(f"{path}:1: the file is empty; expected one row a line.")
+        raise _empty(path)
     return text
 
 
-def _json_lines(path: Path, text: str) -> tuple[list[Row], list[BadRow]]:
-    rows, bad = [], []
-    lines = text.split("\n")  # not splitlines: JSON strings may hold U+2028 and its like
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines with their line feeds, and no other line ends: U+2028 may stand in JSON."""
+    with require_file(path).open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                byte = line[error.start]
+                raise DataError(
+                    f"{path}:{number}: not UTF-8 (byte 0x{byte:02x}); save it as UTF-8."
+                ) from None
+            yield text
+
+
+def _json_lines(path: Path, lines: Iterable[str]) -> Iterator[Row | BadRow]:
+    empty = True
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == len(lines):  # without its line feed
-                raise _cut_off(place) from None
-            bad.append(BadRow(place, f"not JSON ({error.msg}, column {error.colno})"))
-            continue
-        if isinstance(value, dict):
-            rows.append(Row(value, place))
-        else:
-            bad.append(BadRow(place, f"a row is a JSON object, this is a {_kind(value)}"))
-    return rows, bad
+        if line.strip():
+            empty = False
+            row = _json_line(line, f"{path}:{number}")
+            yield _whole(row) if HALF.search(line) else row
+    if empty:
+        raise _empty(path)
 
 
-def _listed(path: Path, text: str) -> tuple[list[Row], list[BadRow]]:
-    rows, bad = [], []
+def _json_line(line: str, place: str) -> Row | BadRow:
+    try:
+        value = json.loads(line.rstrip("\n"))  # or an error at its end would be in column 1
+    except json.JSONDecodeError as error:
+        if not line.endswith("\n"):
+            raise _cut_off(place) from None
+        return BadRow(place, f"not JSON ({error.msg}, column {error.colno})")
+    return _row(value, place)
+
+
+def _row(value: Any, place: str) -> Row | BadRow:
+    if isinstance(value, dict):
+        return Row(value, place)
+    return BadRow(place, f"a row is a JSON object, this is a {_kind(value)}")
+
+
+def _listed(path: Path, text: str) -> Iterator[Row | BadRow]:
     for _, value, line in _items(path, text, keyed=False):
-        place = f"{path}:{line}"
-        if isinstance(value, dict):
-            rows.append(Row(value, place))
-        else:
-            bad.append(BadRow(place, f"a row is a JSON object, this is a {_kind(value)}"))
-    return rows, bad
+        yield _row(value, f"{path}:{line}")
 
 
 def _keyed(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -181,13 +203,11 @@ def _skip(text: str, position: int, mark: str) -> int:
     raise json.JSONDecodeError(f"Expecting '{mark}'", text, position)
 
 
-def _csv_rows(path: Path, text: str) -> tuple[list[Row], list[BadRow]]:
+def _csv_rows(path: Path, text: str) -> Iterator[Row | BadRow]:
     csv.field_size_limit(sys.maxsize)  # the default refuses a cell of 131,072 characters
     reader = csv.reader(
         StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",", strict=True
     )
-    rows: list[Row] = []
-    bad: list[BadRow] = []
     line = 1
     try:
         header = _header(path, next(reader))
@@ -196,14 +216,13 @@ def _csv_rows(path: Path, text: str) -> tuple[list[Row], list[BadRow]]:
             place = f"{path}:{line}"
             line = reader.line_num + 1
             if len(cells) == len(header):
-                rows.append(Row(dict(zip(header, cells, strict=True)), place))
+                yield Row(dict(zip(header, cells, strict=True)), place)
             elif cells:
-                bad.append(BadRow(place, f"{len(cells)} cells, but {len(header)} columns"))
+                yield BadRow(place, f"{len(cells)} cells, but {len(header)} columns")
     except csv.Error as error:
         raise DataError(
             f"{path}:{line}: not CSV ({error}); is the last row cut off, or a quote open?"
         ) from None
-    return rows, bad
 
 
 def _header(path: Path, cells: list[str]) -> list[str]:
@@ -229,6 +248,10 @@ def _parquet_rows(path: Path) -> list[Row]:
         Row({str(name): value for name, value in values.items()}, f"{path}:{number}")
         for number, values in rows
     ]
+
+
+def _empty(path: Path) -> DataError:
+    return DataError(f"{path}:1: the file is empty; expected one row a line.")
 
 
 def _cut_off(place: str) -> DataError:

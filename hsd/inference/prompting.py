@@ -5,7 +5,7 @@ from typing import Any
 
 from hsd.config.evaluate import EvalConfig
 from hsd.errors import EvaluationError
-from hsd.prompts.contract import Contract, load_contract, make_contract, mismatch
+from hsd.prompts.contract import Contract, load_contract, make_contract, mismatch, trained_as
 from hsd.prompts.render import Renderer
 from hsd.prompts.template import load_template
 from hsd.runs import sha256_text
@@ -17,23 +17,28 @@ DEFAULT_STRATEGY = "combined_focused"
 def contract_for(config: EvalConfig, trained_in: Path | None) -> Contract:
     """Return the prompt to ask with. `trained_in` is the folder of the adapter or merged model.
 
-    A model that carries a prompt.json is asked with it. Raises EvaluationError when another
-    prompt is asked for, saying how the two differ, unless `ignore_prompt_mismatch` is set.
+    A model that carries a prompt.json is asked with it: with its main strategy, or with another
+    one that it was trained with. Raises EvaluationError when another prompt is asked for, saying
+    how it differs, unless `ignore_prompt_mismatch` is set.
     """
     trained = load_contract(trained_in) if trained_in else None
     if config.prompt_template is None and config.strategy is None:
-        return trained or make_contract(load_template(DEFAULT_TEMPLATE), DEFAULT_STRATEGY)
+        if trained is not None:
+            return trained.alone()
+        return make_contract(load_template(DEFAULT_TEMPLATE), DEFAULT_STRATEGY)
     asked = _asked(config, trained)
     if trained is None or config.ignore_prompt_mismatch:
         return asked
-    if lines := mismatch(trained, asked):
-        raise EvaluationError(
-            f"{trained_in}: trained with strategy '{trained.strategy_name}' of template "
-            f"'{trained.template}'; '{asked.strategy_name}' of '{asked.template}' differs in "
-            f"{', '.join(line.partition(':')[0] for line in lines)}. Leave --prompt_template and "
-            "--strategy out, or add --ignore_prompt_mismatch."
-        )
-    return trained
+    if (same := trained_as(trained, asked)) is not None:
+        return same
+    lines = mismatch(trained.alone(), asked)
+    known = "', '".join(trained.strategies)
+    raise EvaluationError(
+        f"{trained_in}: trained with strategy '{known}' of template "
+        f"'{trained.template}'; '{asked.strategy_name}' of '{asked.template}' differs in "
+        f"{', '.join(line.partition(':')[0] for line in lines)}. Leave --prompt_template and "
+        "--strategy out, or add --ignore_prompt_mismatch."
+    )
 
 
 def renderer_for(config: EvalConfig, contract: Contract, tokenizer: Any) -> Renderer:

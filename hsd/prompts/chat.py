@@ -71,7 +71,7 @@ def chat_of_messages(
 ) -> Chat:
     """Return the chat of a training row; `strategy` tells where in it the post stands.
 
-    The turns are an optional system, one user and one assistant turn (`load_chat` sees to it).
+    The turns are an optional system, one user and one assistant turn (`stream_chats` sees to it).
     """
     turns = {message["role"]: message["content"] for message in messages}
     before, post, after = _around_post(turns["user"], strategy)

@@ -1,5 +1,6 @@
 """prompt.json: the prompt an adapter was trained with, which its evaluation must ask with."""
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from hsd.config.strict import Strict
 from hsd.data.example import LABELS
-from hsd.errors import EvaluationError
+from hsd.errors import ConfigError, EvaluationError
 from hsd.prompts.chat import answer_json
 from hsd.prompts.template import Strategy, Template
 from hsd.runs import differences, read_json, sha256_json, write_json
@@ -30,6 +31,8 @@ class Contract(Strict):
     """Key of the strategy in it."""
     strategy: Strategy
     """The words themselves, so that a later edit of the template file changes nothing."""
+    others: dict[str, Strategy] = {}
+    """Further strategies that every post was learned with, by their keys; the first is the main."""
     answers: tuple[str, ...] = tuple(answer_json(label) for label in LABELS)
     """The answers without a rationale, hate first."""
     chat_date: date = PINNED_DATE
@@ -46,13 +49,30 @@ class Contract(Strict):
 
     def words(self) -> dict[str, Any]:
         """Return the part that the hash covers: not the names, which change no token."""
+        others = [_words(strategy) for strategy in self.others.values()]
         return {
-            "system_prompt": self.strategy.system_prompt,
-            "user_template": self.strategy.user_template,
-            "parameters": self.strategy.parameters.model_dump(),
+            **_words(self.strategy),
             "answers": list(self.answers),
             "chat_date": self.chat_date.isoformat(),
+            **({"others": others} if others else {}),
         }
+
+    @property
+    def strategies(self) -> dict[str, Strategy]:
+        """All strategies by their keys, the main one first."""
+        return {self.strategy_name: self.strategy, **self.others}
+
+    def alone(self, name: str | None = None) -> "Contract":
+        """Return the contract with one of its strategies only; None takes the main one."""
+        name = name or self.strategy_name
+        only = {"strategy_name": name, "strategy": self.strategies[name], "others": {}}
+        return self.model_copy(update=only)
+
+    def asks(self, id: str) -> list[tuple[str, Strategy]]:
+        """Return what a post becomes: the id and strategy of each row that asks about it."""
+        if not self.others:
+            return [(id, self.strategy)]
+        return [(f"{id}:{name}", strategy) for name, strategy in self.strategies.items()]
 
     def chat_kwargs(self) -> dict[str, Any]:
         """Return what is passed to the tokenizer's chat template."""
@@ -64,15 +84,37 @@ class Contract(Strict):
         }
 
 
-def make_contract(template: Template, strategy_name: str | None) -> Contract:
-    """Return the contract of a template's strategy (its first one for None)."""
+def make_contract(
+    template: Template, strategy_name: str | None, others: Sequence[str] = ()
+) -> Contract:
+    """Return the contract of a template's strategy (its first one for None), and of `others`.
+
+    Raises ConfigError for an unknown or repeated strategy, and when they differ in what one chat
+    template is given for all rows.
+    """
     name = strategy_name or next(iter(template.strategies))
-    return Contract(template=template.name, strategy_name=name, strategy=template.strategy(name))
+    contract = Contract(
+        template=template.name,
+        strategy_name=name,
+        strategy=template.strategy(name),
+        others={other: template.strategy(other) for other in others},
+    )
+    if len(contract.strategies) <= len(others):
+        raise ConfigError(f"strategies {', '.join((name, *others))}: name each of them once.")
+    efforts = {s.parameters.reasoning_effort for s in contract.strategies.values()}
+    if len(efforts) > 1:
+        raise ConfigError(
+            f"template {template.name}: strategies {', '.join(contract.strategies)} differ in "
+            "parameters.reasoning_effort, which a model learns one of; prepare them apart."
+        )
+    return contract
 
 
 def save_contract(folder: Path, contract: Contract) -> None:
     """Write prompt.json into a folder."""
     content = contract.model_dump(mode="json") | {"hash": contract.hash}
+    if not contract.others:
+        del content["others"]  # as versions that know one strategy write and read it
     write_json(folder / FILE, content)
 
 
@@ -103,3 +145,20 @@ def load_contract(folder: Path) -> Contract | None:
 def mismatch(trained: Contract, asked: Contract) -> list[str]:
     """Return what differs between two prompts, a line each; empty when they are the same."""
     return differences(trained.words(), asked.words())
+
+
+def trained_as(trained: Contract, asked: Contract) -> Contract | None:
+    """Return the trained contract with just the strategy that asks in the words of `asked`.
+
+    None when it was trained with no such strategy.
+    """
+    each = (trained.alone(name) for name in trained.strategies)
+    return next((one for one in each if not mismatch(one, asked)), None)
+
+
+def _words(strategy: Strategy) -> dict[str, Any]:
+    return {
+        "system_prompt": strategy.system_prompt,
+        "user_template": strategy.user_template,
+        "parameters": strategy.parameters.model_dump(),
+    }
