@@ -25,7 +25,8 @@ from hsd.training import run as training
 from hsd.training.batches import PADDING, StepSampler, epoch_order
 from hsd.training.run import train
 from hsd.training.schedule import plan
-from hsd.training.trainer import HsdTrainer, judge
+from hsd.training.trainer import HsdTrainer
+from hsd.training.validation import judge
 
 pytestmark = pytest.mark.model
 

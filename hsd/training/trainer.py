@@ -2,19 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
-from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
-from hsd.errors import PreflightError, TrainingError
+from hsd.errors import TrainingError
 from hsd.model.adapter import fill_adapter, write_adapter
 from hsd.model.judging import judging
 from hsd.prompts.render import Encoded
@@ -22,20 +19,12 @@ from hsd.runs import read_json, write_json
 from hsd.training.batches import PADDING, RowIndices, StepSampler, as_batch
 from hsd.training.checkpoints import mark_complete
 from hsd.training.pieces import Work, length
+from hsd.training.processes import require_whole_copies, sum_gradients
 from hsd.training.schedule import Schedule
-from hsd.training.step import Learner, piece_logits, targets
+from hsd.training.step import Learner, piece_logits
+from hsd.training.validation import Judged, judge
 
 Tensors = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Sums over rows: token losses, learned tokens, rows, rows whose label token was on top."""
-
-    loss: float
-    tokens: float
-    rows: float
-    right: float
 
 
 class HsdTrainer(Trainer):
@@ -75,7 +64,7 @@ class HsdTrainer(Trainer):
             data_collator=as_batch,
         )
         self.remove_callback(PrinterCallback)  # metrics.jsonl and training.log have it
-        _require_whole_copies(self.accelerator.distributed_type)
+        require_whole_copies(self.accelerator.distributed_type)
         # Our loss is already divided by the step's tokens; without this it is divided again.
         self.model_accepts_loss_kwargs = True
 
@@ -249,35 +238,3 @@ class HsdTrainer(Trainer):
         if self.args.should_save:
             step = self.state.global_step
             mark_complete(Path(self.args.output_dir) / f"checkpoint-{step}", step)
-
-
-def judge(logits: torch.Tensor, rows: Sequence[Encoded], label_position: int) -> Judged:
-    """Return the sums of one piece from its logits (answer tokens of all rows, vocab)."""
-    expected = targets(rows, logits.device)
-    loss = cross_entropy(logits, expected, reduction="sum")
-    starts = accumulate((len(row.answer) for row in rows[:-1]), initial=0)
-    places = torch.tensor([start + label_position for start in starts], device=logits.device)
-    right = logits[places].argmax(-1) == expected[places]
-    return Judged(float(loss), float(len(expected)), len(rows), float(right.sum()))
-
-
-def sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
-    """Replace each gradient by its sum over all processes; none at all counts as zero.
-
-    In one message: an adapter has hundreds of small matrices.
-    """
-    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    torch.distributed.all_reduce(flat)
-    parts = flat.split([gradient.numel() for gradient in gradients])
-    for parameter, part in zip(parameters, parts, strict=True):
-        parameter.grad = part.view_as(parameter)
-
-
-def _require_whole_copies(how: DistributedType) -> None:
-    """Refuse launchers that split the base over processes: pieces run on whole copies."""
-    if how not in (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
-        raise PreflightError(
-            f"the launcher splits the model over processes ({how.value}); hsd trains with a whole "
-            "copy in each. Start it with `accelerate launch --multi_gpu` or torchrun."
-        )
