@@ -22,45 +22,38 @@ from jobs.options import Command, set_option, train_config
 def demo(overrides: tuple[str, ...], output_dir: Path) -> None:
     """Train and judge a small real model, without a hub, a GPU or root.
 
-    Base evaluation, LoRA training, adapter evaluation and their comparison, on embedded synthetic
-    posts that were written for this: mild, English, no benchmark. The same command goes on where
-    it was stopped.
+    LoRA training, then base and adapter judged and compared, on embedded synthetic posts that were
+    written for this: mild, English, no benchmark. The same command goes on where it was stopped.
     """
     config = train_config("demo", (*overrides, f"output_dir={output_dir / 'train'}"))
 
     from rich.console import Console
 
     from hsd.config.evaluate import EvalConfig
-    from hsd.inference.evaluate import evaluate
+    from hsd.inference.evaluate import evaluate_with_base
     from hsd.report.comparison import compare_runs
     from hsd.training.run import train
-    from jobs.progress import progress_bars
+    from jobs.progress import progress_bars, say
     from jobs.tables import comparison_table
 
-    asked = {
-        "data_file": "embedded",
-        # The base writes prose where JSON is asked for; a fair comparison reads both alike.
-        "mode": "score",
-        "prompt_template": config.prompt.template,
-        "strategy": config.prompt.strategy,
-    }
-    base = EvalConfig(model=config.model, output_dir=output_dir / "base", **asked)
-    adapter = EvalConfig(
-        model=config.model, adapter=config.output_dir, output_dir=output_dir / "adapter", **asked
+    judged = EvalConfig(
+        model=config.model,
+        adapter=config.output_dir,
+        data_file="embedded",
+        # The base writes prose where JSON is asked for; scores read both models alike.
+        mode="score",
+        output_dir=output_dir / "judged",
     )
     console = Console()
-    console.print("[bold]1 of 3[/]  the base answers the held-out posts")
-    console.print("        (once, its weights are unpacked first: half a minute)", highlight=False)
+    console.print("[bold]1 of 2[/]  an adapter learns from embedded posts")
+    console.print("        (once, its base is unpacked first: half a minute)", highlight=False)
     with progress_bars() as progress:
-        before = evaluate(base, progress)
-    console.print("[bold]2 of 3[/]  an adapter learns from other posts")
-    with progress_bars() as progress:
-        trained = train(config, progress)
+        trained = train(config, progress, say)
     console.print("\n".join(trained.sentences()))
-    console.print("[bold]3 of 3[/]  base and adapter answer the same held-out posts")
+    console.print("[bold]2 of 2[/]  its base, then the adapter, answer the same held-out posts")
     with progress_bars() as progress:
-        after = evaluate(adapter, progress)
-    for comparison in compare_runs([before.folder, after.folder]).comparisons:
+        runs = evaluate_with_base(judged, progress)
+    for comparison in compare_runs([one.folder for one in runs]).comparisons:
         console.print(comparison_table(comparison))
     console.print(f"Everything is in {output_dir}.", highlight=False)
 

@@ -2,13 +2,17 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobs.entry import run
 from jobs.options import Command, is_first_process, set_option
+
+if TYPE_CHECKING:
+    from hsd.inference.evaluate import Evaluated
 
 PATH = click.Path(path_type=Path)
 
@@ -17,6 +21,7 @@ PATH = click.Path(path_type=Path)
     cls=Command,
     examples="""
     hsd evaluate --model_name runs/default --data_file unified --output_dir runs/default/eval
+    hsd evaluate --model_name runs/default --with_base --output_dir runs/default/eval
     hsd evaluate --model_name openai/gpt-oss-20b --data_file canned_50_quick
     hsd evaluate --model_name runs/merged --data_file posts.csv --max_samples 200
     accelerate launch --num_processes 4 -m jobs.evaluate --model_name runs/default --use_accelerate
@@ -44,11 +49,20 @@ PATH = click.Path(path_type=Path)
 @click.option("--max_length", type=int, help="Longest prompt in tokens; a longer post is cut.")
 @click.option("--max_new_tokens", type=int, help="Longest reply in tokens.")
 @click.option("--temperature", type=float, help="0 is greedy; more samples, seeded.")
-@click.option("--batch_size", type=int, help="Rows answered at once.")
+@click.option("--batch_size", type=int, help="Rows answered at once; halved when memory runs out.")
+@click.option(
+    "--prefix_sharing",
+    type=click.Choice(["auto", "on", "off"]),
+    help="Compute what all prompts begin with once; auto: where it pays and a self-test passes.",
+)
 @click.option(
     "--mode",
-    type=click.Choice(["generate", "score"]),
-    help="generate reads the reply; score compares the labels' probabilities and gives P(hate).",
+    type=click.Choice(["score", "generate"]),
+    help="score, the default, compares the labels' probabilities and gives P(hate); generate reads "
+    "the reply.",
+)
+@click.option(
+    "--with_base", is_flag=True, help="Evaluate the adapter's base too, from one load; compare."
 )
 @click.option("--use_accelerate", is_flag=True, help="Refuse to run without several processes.")
 @click.option(
@@ -57,7 +71,12 @@ PATH = click.Path(path_type=Path)
 @click.option("--debug", is_flag=True, help="Log to the terminal too.")
 @set_option
 def evaluate(
-    test_connection: bool, debug: bool, use_accelerate: bool, data_dir: Path | None, **options: Any
+    test_connection: bool,
+    debug: bool,
+    use_accelerate: bool,
+    with_base: bool,
+    data_dir: Path | None,
+    **options: Any,
 ) -> int:
     """Evaluate one model on one set of posts.
 
@@ -72,24 +91,38 @@ def evaluate(
         return _test_connection(config)
 
     from hsd.inference.evaluate import evaluate as evaluate_model
-    from hsd.metrics.evaluation import summarize
+    from hsd.inference.evaluate import evaluate_with_base
     from hsd.model.placement import require_several
     from jobs.progress import progress_bars
 
     if use_accelerate:
         require_several()
     with progress_bars() as progress:
-        evaluated = evaluate_model(config, progress, data_dir)
-    if is_first_process():
-        from rich.console import Console
-
-        from jobs.tables import metrics_table
-
-        Console().print(metrics_table(summarize(evaluated.predictions)))
-        click.echo(
-            f"{'Was finished before' if evaluated.skipped else 'Written'}: {evaluated.folder}"
+        runs = (
+            evaluate_with_base(config, progress, data_dir)
+            if with_base
+            else (evaluate_model(config, progress, data_dir),)
         )
+    if is_first_process():
+        _show(runs)
     return 0
+
+
+def _show(runs: "Sequence[Evaluated]") -> None:
+    """Print the table of one evaluation, or the comparison of two."""
+    from rich.console import Console
+
+    from hsd.metrics.evaluation import summarize
+    from hsd.report.comparison import compare_runs
+    from jobs.tables import comparison_table, metrics_table
+
+    if len(runs) == 1:
+        Console().print(metrics_table(summarize(runs[0].predictions)))
+    else:
+        for comparison in compare_runs([one.folder for one in runs]).comparisons:
+            Console().print(comparison_table(comparison))
+    for one in runs:
+        click.echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")
 
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:

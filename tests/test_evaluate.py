@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,7 @@ def config_of(base: Path, data: Path, **settings: Any) -> EvalConfig:
         "prompt_template": "baseline",
         "max_new_tokens": 6,
         "batch_size": 3,
+        "mode": "generate",
     }
     return EvalConfig.model_validate({k: v for k, v in (given | settings).items() if v is not None})
 
@@ -261,13 +263,13 @@ def test_a_restart_answers_only_what_is_left(
     assert not (folder / "done.json").exists()
     before = part(folder, 0).read_bytes() if after else b""
     asked: list[str] = []
-    generate = module.generate
+    answer_rows = module.answer_rows
 
-    def counting(model: Any, tokenizer: Any, rows: Any, *rest: Any) -> Any:
+    def counting(prepared: Any, way: Any, rows: Any, *rest: Any) -> None:
         asked.extend(row.id for row in rows)
-        return generate(model, tokenizer, rows, *rest)
+        answer_rows(prepared, way, rows, *rest)
 
-    monkeypatch.setattr(module, "generate", counting)
+    monkeypatch.setattr(module, "answer_rows", counting)
     run = evaluated(tiny_llama, data)
     assert run.folder == folder
     assert len(asked) == len(ROWS) - after
@@ -305,6 +307,7 @@ def test_a_finished_run_is_skipped_without_loading(
         {"max_samples": 6},
         {"temperature": 0.5},
         {"mode": "score"},
+        {"seed": 1},
         {"model": {"dtype": "bfloat16"}},
     ],
     ids=lambda other: next(iter(other)),
@@ -319,6 +322,15 @@ def test_another_evaluation_has_another_folder(
     one = prepare(config_of(tiny_llama, data)).identity()
     two = prepare(config_of(tiny_llama, data, **{**other, "model": model})).identity()
     assert differences(one, two)
+
+
+def test_how_fast_it_answers_makes_no_other_evaluation(tiny_llama: Path, data: Path) -> None:
+    from hsd.inference.prepared import prepare
+
+    one = prepare(config_of(tiny_llama, data)).identity()
+    for sharing in ("on", "off"):
+        other = config_of(tiny_llama, data, batch_size=9, prefix_sharing=sharing)
+        assert prepare(other).identity() == one
 
 
 def test_two_evaluations_within_a_second_have_two_folders(tiny_llama: Path, data: Path) -> None:
@@ -374,25 +386,121 @@ def test_the_same_row_from_two_ranks_is_refused(tiny_llama: Path, data: Path) ->
         evaluated(tiny_llama, data)
 
 
+@pytest.mark.parametrize("sharing", ["on", "off"])
 def test_replies_do_not_depend_on_the_number_of_ranks(
-    tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    sharing: str, tiny_llama: Path, data: Path
 ) -> None:
     """Each rank's share by itself, as under a launcher, without one."""
-    from hsd.inference.evaluate import _answer
+    from hsd.inference.answering import answer_rows
     from hsd.inference.prepared import prepare
     from hsd.inference.shards import merged, own_rows
+    from hsd.inference.ways import choose
     from hsd.progress import silent
 
     whole = evaluated(tiny_llama, data)
-    prepared = prepare(config_of(tiny_llama, data))
+    prepared = prepare(config_of(tiny_llama, data, prefix_sharing=sharing))
     model, _ = prepared.subject.load()
+    way = choose(prepared, model, prepared.encoded).way
     for ranks in (2, 3, 9):
         folder = data.parent / f"ranks{ranks}"
         for rank in range(ranks):
             rows = own_rows(prepared.encoded, rank, ranks)
-            _answer(prepared, model, rows, part(folder, rank), silent)
+            answer_rows(prepared, way, rows, part(folder, rank), silent)
         found = merged(folder, [row["id"] for row in ROWS])
         assert facts(found) == facts(whole.predictions)
+
+
+# Shared prompts and memory
+
+
+@pytest.mark.parametrize("mode", ["score", "generate"])
+@pytest.mark.parametrize("base", ["tiny_llama", "tiny_gpt_oss"])
+def test_predictions_do_not_depend_on_sharing_or_batch_size(
+    base: str, mode: str, data: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(base)
+    runs = [
+        evaluated(
+            folder,
+            data,
+            mode=mode,
+            prefix_sharing=sharing,
+            batch_size=size,
+            output_dir=str(data.parent / f"{sharing}{size}"),
+        )
+        for sharing, size in (("off", 1), ("on", 1), ("on", 3), ("on", 16), ("auto", 4))
+    ]
+    alone, *others = ([(p.id, p.reply, p.outcome) for p in run.predictions] for run in runs)
+    assert all(other == alone for other in others)
+    if mode == "score":
+        alone, *others = ([p.score for p in run.predictions] for run in runs)
+        assert all(other == pytest.approx(alone, abs=1e-5) for other in others)
+
+
+def test_the_manifest_says_how_rows_were_answered(tiny_llama: Path, data: Path) -> None:
+    from hsd.inference.prepared import prepare
+
+    run = evaluated(tiny_llama, data, prefix_sharing="on")
+    said = read_json(run.folder / "manifest.json")["answering"]
+    lengths = [len(row.prompt) for row in prepare(config_of(tiny_llama, data)).encoded]
+    assert said["shared"]
+    assert said["plain_tokens"] == sum(lengths)
+    assert said["shared_tokens"] == sum(lengths) - said["prefix_tokens"] * (len(lengths) - 1)
+    assert said["self_test"]["passed"]
+    assert len(said["self_test"]["rows"]) == 4
+    assert 0 <= said["self_test"]["largest_difference"] < said["self_test"]["tolerance"]
+    plain = evaluated(tiny_llama, data, prefix_sharing="off", seed=1)
+    said = read_json(plain.folder / "manifest.json")["answering"]
+    assert (said["shared"], said["reason"], said["self_test"]) == (False, "as asked", None)
+
+
+def test_a_full_memory_halves_the_batch_and_is_noted(
+    tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from hsd.inference.shared_generate import SharedGenerate
+
+    whole = evaluated(tiny_llama, data, output_dir=str(data.parent / "whole"))
+    write = SharedGenerate.write
+
+    def small(self: Any, batch: Any) -> Any:
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError
+        return write(self, batch)
+
+    monkeypatch.setattr(SharedGenerate, "write", small)
+    run = evaluated(tiny_llama, data, prefix_sharing="on", batch_size=6)
+    assert facts(run.predictions) == facts(whole.predictions)
+    noted = read_json(run.folder / "manifest.json")["halvings"]
+    assert noted == [
+        {"rank": 0, "rows_before": 6, "rows_after": 3, "rows_done": 0},
+        {"rank": 0, "rows_before": 3, "rows_after": 1, "rows_done": 0},
+    ]
+    (log,) = run.folder.glob("validation_log_*.log")
+    assert "memory is full with 6 rows at once; on with 3" in log.read_text()
+    assert "halvings" not in read_json(whole.folder / "manifest.json")
+
+
+def test_a_memory_too_small_for_one_row_ends_in_a_line(
+    tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from hsd.inference import ways
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(ways, "generate_batch", full)
+    with pytest.raises(EvaluationError, match="memory is full with one row at a time"):
+        evaluated(tiny_llama, data, prefix_sharing="off")
+    (folder,) = (data.parent / "eval").iterdir()
+    noted = read_json(folder / "manifest.json")["halvings"]
+    assert [(one["rows_before"], one["rows_after"]) for one in noted] == [(3, 1)]
+    monkeypatch.undo()
+    assert evaluated(tiny_llama, data).folder == folder, "and the same command goes on"
+    assert read_json(folder / "manifest.json")["halvings"] == noted
 
 
 # Adapters and their prompts
@@ -510,6 +618,77 @@ def test_an_adapter_with_another_scale_is_another_model(
     assert subject(config_of(copy, data)).identity() != one
 
 
+# A base and its adapter from one load
+
+
+@pytest.mark.parametrize("mode", ["score", "generate"])
+def test_with_its_base_an_adapter_gives_the_predictions_of_two_runs(
+    mode: str, adapter: Path, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hsd.inference import subject
+    from hsd.inference.evaluate import evaluate_with_base
+
+    apart = {"mode": mode, "output_dir": str(data.parent / "apart")}
+    held: Any = {"name": str(tiny_llama), "device": "cpu", "quantization": "none"}
+    alone = evaluated(tiny_llama, data, model=held, strategy="conservative", **apart)
+    adapted = evaluated(adapter, data, prompt_template=None, **apart)
+    loads: list[str] = []
+    load_base = subject.load_base
+    monkeypatch.setattr(
+        subject, "load_base", lambda config, source: loads.append("") or load_base(config, source)
+    )
+    config = config_of(adapter, data, prompt_template=None, mode=mode)
+    base, with_adapter = evaluate_with_base(config)
+    assert len(loads) == 1
+    assert timeless(base) == timeless(alone)
+    assert timeless(with_adapter) == timeless(adapted)
+    assert timeless(base) != timeless(with_adapter)
+    assert base.folder.parent == config.output_dir / "base"
+    assert with_adapter.folder.parent == config.output_dir
+    for one, other in ((base, alone), (with_adapter, adapted)):
+        manifests = [read_json(run.folder / "manifest.json") for run in (one, other)]
+        assert manifests[0]["model"] == manifests[1]["model"]
+        assert manifests[0]["prompt"] == manifests[1]["prompt"]
+
+
+def timeless(run: Any) -> bytes:
+    """Return predictions.jsonl as it lies on the disk, but for the time that each row took."""
+    lines = (run.folder / PREDICTIONS).read_text(encoding="utf-8")
+    return re.sub(r'"response_time": [\d.]+', "", lines).encode()
+
+
+def test_the_base_beside_an_adapter_is_the_base_alone(
+    adapter: Path, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hsd.inference.evaluate import evaluate, evaluate_with_base
+    from hsd.inference.subject import Subject
+
+    config = config_of(adapter, data, prompt_template=None)
+    alone = evaluated(
+        tiny_llama,
+        data,
+        model={"name": str(tiny_llama), "device": "cpu", "quantization": "none"},
+        strategy="conservative",
+        output_dir=str(config.output_dir / "base"),
+    )
+    base, with_adapter = evaluate_with_base(config)
+    assert (base.skipped, base.folder) == (True, alone.folder)
+    assert not with_adapter.skipped
+    again = EvalConfig.model_validate(read_json(base.folder / "config.json"))
+    assert again.adapter is None
+    monkeypatch.setattr(Subject, "load", lambda _: pytest.fail("it was loaded"))
+    assert evaluate(again).folder == alone.folder
+    assert [run.skipped for run in evaluate_with_base(config)] == [True, True]
+
+
+def test_what_is_no_adapter_has_no_base_beside_it(tiny_llama: Path, data: Path) -> None:
+    from hsd.inference.evaluate import evaluate_with_base
+
+    with pytest.raises(EvaluationError, match=r"is no adapter on a base.*leave --with_base out"):
+        evaluate_with_base(config_of(tiny_llama, data))
+    assert not (data.parent / "eval").exists()
+
+
 # The command
 
 
@@ -521,6 +700,7 @@ def flags(base: Path, data: Path, *more: str) -> list[str]:
         "prompt_template": "baseline",
         "max_new_tokens": 6,
         "batch_size": 2,
+        "mode": "generate",
     }
     return [*(f"--{name}={value}" for name, value in given.items()), *more]
 
@@ -532,6 +712,21 @@ def test_the_command_prints_the_table_and_the_folder(tiny_llama: Path, data: Pat
     assert f"Written: {folder}" in first.stdout
     again = CliRunner().invoke(command, flags(tiny_llama, data), standalone_mode=False)
     assert f"Was finished before: {folder}" in again.stdout
+
+
+def test_with_base_the_command_compares(adapter: Path, data: Path) -> None:
+    asked = [f"--model_name={adapter}", f"--data_file={data}", "--set=model.device=cpu"]
+    asked += [f"--output_dir={data.parent / 'eval'}", "--with_base", "--prefix_sharing=on"]
+    result = CliRunner().invoke(command, asked, standalone_mode=False)
+    assert result.return_value == 0, result.output
+    (base,) = (data.parent / "eval" / "base").glob("run_*")
+    (own,) = (data.parent / "eval").glob("run_*")
+    assert f"Written: {base}" in result.stdout
+    assert f"Written: {own}" in result.stdout
+    assert "change" in result.stdout
+    manifest = read_json(own / "manifest.json")
+    assert manifest["config"]["mode"] == "score"
+    assert manifest["answering"]["shared"]
 
 
 def test_use_accelerate_without_a_launcher_is_refused(tiny_llama: Path, data: Path) -> None:
@@ -588,6 +783,7 @@ def test_two_ranks_give_the_predictions_of_one(start: Start, tiny_llama: Path, d
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d"]
     program = ["--rdzv-endpoint=localhost:0", "-m", "jobs.evaluate"]
     asked = [*flags(tiny_llama, data), "--use_accelerate", "--set", "model.device=cpu"]
+    asked.append("--prefix_sharing=on")
     done = start(*launcher, *program, *asked)
     assert done.returncode == 0, done.stderr
     (folder,) = (data.parent / "eval").iterdir()

@@ -211,9 +211,9 @@ def test_generation_ends_with_the_last_rows_object(
     texts = {"row0": '{"a": 1}', "row1": '{"abc": "defghi"}'}
     writing(llama, monkeypatch, texts)
     lengths: list[int] = []
-    read = module._read
+    read = module.read_tokens
     monkeypatch.setattr(
-        module, "_read", lambda t, new, *rest: lengths.append(len(new)) or read(t, new, *rest)
+        module, "read_tokens", lambda t, new, *rest: lengths.append(len(new)) or read(t, new, *rest)
     )
     llama.replies(llama.rows[:2], batch_size=2, max_new_tokens=60)
     longest = max(len(llama.tokenizer.encode(text)) for text in texts.values())

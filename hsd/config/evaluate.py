@@ -35,9 +35,13 @@ class EvalConfig(Strict):
     temperature: NonNegativeFloat = 0.0
     """0 is greedy; anything else samples, seeded per row."""
     batch_size: PositiveInt = 16
-    """Rows answered at once."""
+    """Rows answered at once; half as many, and so on, when memory runs out."""
+    prefix_sharing: Literal["auto", "on", "off"] = "auto"
+    """Compute what all prompts begin with once, instead of once a row; replies stay the same.
+    `auto` does so where it pays and a self-test on a few rows passes; `on` fails where it cannot;
+    `off` computes each prompt whole."""
     seed: NonNegativeInt = 42
     """Of the sample and of sampling at temperature > 0."""
-    mode: Literal["generate", "score"] = "generate"
-    """How the model is read: `generate` is the reply it writes; `score` forces the answer's opening
-    and compares the probabilities of the labels, which gives P(hate) and cannot be unreadable."""
+    mode: Literal["generate", "score"] = "score"
+    """How the model is read: `score` forces the answer's opening and compares the probabilities of
+    the labels, which gives P(hate) and cannot be unreadable; `generate` is the reply it writes."""

@@ -1,62 +1,29 @@
-"""Replies to encoded prompts, in batches, each stopped when its JSON object closes."""
+"""Replies the plain way: padded batches in the library's own loop. The reference for all others."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
+from functools import partial
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from hsd.prompts.answers import object_end
+from hsd.inference.halving import in_batches
+from hsd.inference.replies import Asking, Closing, Reply, longest_first, read_tokens, row_seed
 from hsd.prompts.render import Encoded
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a model wrote. `cut_off`: it ran into the token limit. `seconds`: its share of time.
-
-    `score` is P(hate) where labels were scored.
-    """
-
-    id: str
-    text: str
-    cut_off: bool
-    seconds: float
-    score: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """How replies are made."""
-
-    max_new_tokens: int
-    batch_size: int
-    temperature: float = 0.0
-    seed: int = 42
-
-
 class JsonClosed(StoppingCriteria):
-    """A row is finished when the first JSON object in its reply is complete.
-
-    Only tokens with a closing brace can finish one, so text is decoded for those alone.
-    """
+    """A row is finished when the first JSON object in its reply is complete."""
 
     def __init__(self, tokenizer: Any, prompt_width: int) -> None:
-        self._tokenizer, self._width = tokenizer, prompt_width
+        self._closes, self._width = Closing(tokenizer), prompt_width
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         """Return one flag a row (rows,) from the ids so far (rows, tokens)."""
-        last = self._tokenizer.batch_decode(input_ids[:, -1:])
-        closed = [
-            "}" in text and self._closes(row) for text, row in zip(last, input_ids, strict=True)
-        ]
-        return torch.tensor(closed, device=input_ids.device)
-
-    def _closes(self, row: torch.Tensor) -> bool:
-        return object_end(self._tokenizer.decode(row[self._width :])) is not None
+        new = input_ids[:, self._width :].tolist()
+        return torch.tensor([self._closes(row) for row in new], device=input_ids.device)
 
 
 def generate(
@@ -64,34 +31,53 @@ def generate(
 ) -> Iterator[list[Reply]]:
     """Yield the replies of each batch; the longest prompts come first.
 
-    Longest first, so that memory runs out at once or never. Sampled replies (temperature > 0) are
-    made one at a time with a seed of their own, so they depend on nothing but seed and row.
+    Sampled replies (temperature > 0) are made one at a time with a seed of their own, so they
+    depend on nothing but seed and row.
     """
     size = 1 if asking.temperature > 0 else asking.batch_size
-    ordered = longest_first(rows)
-    for at in range(0, len(ordered), size):
-        batch = ordered[at : at + size]
-        started = time.monotonic()
-        texts = _answer(model, tokenizer, batch, stop_ids, asking)
-        share = (time.monotonic() - started) / len(batch)
-        yield [
-            Reply(row.id, text, cut, share) for row, (text, cut) in zip(batch, texts, strict=True)
-        ]
+    answer = partial(generate_batch, model, tokenizer, stop_ids, asking)
+    return in_batches(longest_first(rows), size, answer)
 
 
-def longest_first(rows: Iterable[Encoded]) -> list[Encoded]:
-    """Return rows in the order they are answered in."""
-    return sorted(rows, key=lambda row: (-len(row.prompt), row.id))
+def generate_batch(
+    model: Any, tokenizer: Any, stop_ids: Sequence[int], asking: Asking, batch: Sequence[Encoded]
+) -> list[Reply]:
+    """Return the replies to rows that are asked at once; sampled ones have to come alone."""
+    started = time.monotonic()
+    if asking.temperature > 0:
+        (row,) = batch
+        torch.manual_seed(row_seed(asking.seed, row.id))
+    out = _generated(model, tokenizer, [row.prompt for row in batch], stop_ids, asking).sequences
+    width = max(len(row.prompt) for row in batch)
+    texts = [
+        read_tokens(tokenizer, new, stop_ids, asking.max_new_tokens)
+        for new in out[:, width:].tolist()
+    ]
+    share = (time.monotonic() - started) / len(batch)
+    return [Reply(row.id, text, cut, share) for row, (text, cut) in zip(batch, texts, strict=True)]
 
 
-def _answer(
-    model: Any, tokenizer: Any, batch: Sequence[Encoded], stop_ids: Sequence[int], asking: Asking
-) -> list[tuple[str, bool]]:
+def greedy_with_log_probabilities(
+    model: Any, tokenizer: Any, prompt: Sequence[int], stop_ids: Sequence[int], max_new_tokens: int
+) -> tuple[list[int], torch.Tensor]:
+    """Return one prompt's greedy ids and what each step gave all tokens (steps, vocab)."""
+    out = _generated(model, tokenizer, [prompt], stop_ids, Asking(max_new_tokens, 1), logits=True)
+    scores = torch.cat(out.logits).float().log_softmax(-1)
+    return out.sequences[0, len(prompt) :].tolist(), scores
+
+
+def _generated(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    stop_ids: Sequence[int],
+    asking: Asking,
+    *,
+    logits: bool = False,
+) -> Any:
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stop_ids[0]
-    ids, mask = left_padded([row.prompt for row in batch], pad, model.device)
+    ids, mask = left_padded(prompts, pad, model.device)
     sampling = asking.temperature > 0
-    if sampling:
-        torch.manual_seed(_row_seed(asking.seed, batch[0].id))
     settings = GenerationConfig(
         max_new_tokens=asking.max_new_tokens,
         do_sample=sampling,
@@ -99,16 +85,17 @@ def _answer(
         top_k=0 if sampling else None,  # the library's default samples among 50 tokens only
         eos_token_id=list(stop_ids),
         pad_token_id=pad,
+        output_logits=logits,
+        return_dict_in_generate=True,
     )
     stopping = StoppingCriteriaList([JsonClosed(tokenizer, ids.shape[1])])
     with torch.inference_mode(), _plain_decoding(model):
-        out = model.generate(
+        return model.generate(
             input_ids=ids,
             attention_mask=mask,
             generation_config=settings,
             stopping_criteria=stopping,
         )
-    return [_read(tokenizer, row[ids.shape[1] :].tolist(), stop_ids, asking) for row in out]
 
 
 @contextmanager
@@ -134,20 +121,3 @@ def left_padded(
     ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
     return ids, mask
-
-
-def _read(
-    tokenizer: Any, new: list[int], stop_ids: Sequence[int], asking: Asking
-) -> tuple[str, bool]:
-    """Return a row's own text, without its stop token and what the batch made it wait for."""
-    end = next((at for at, token in enumerate(new) if token in stop_ids), None)
-    kept = new if end is None else new[:end]
-    text = tokenizer.decode(kept, skip_special_tokens=False)
-    closed = object_end(text)
-    if closed is not None:
-        return text[:closed], False
-    return text, end is None and len(new) >= asking.max_new_tokens
-
-
-def _row_seed(seed: int, id: str) -> int:
-    return int.from_bytes(sha256(f"{seed}/{id}".encode()).digest()[:7], "big")

@@ -1,6 +1,6 @@
 """What an evaluation knows before any weight is loaded: rows, prompts, and who answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from hsd.config.evaluate import EvalConfig
 from hsd.data.example import Example
 from hsd.data.named import resolve
 from hsd.data.sampling import stratified
-from hsd.errors import DataError
+from hsd.errors import DataError, EvaluationError
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.subject import Subject, subject
 from hsd.prompts.chat import make_chat
@@ -27,6 +27,33 @@ class Prepared:
     renderer: Renderer
     examples: list[Example]
     encoded: list[Encoded]
+    what: str
+    """What is answered, for whoever watches."""
+
+    def of_base(self) -> "Prepared":
+        """Return the evaluation of the adapter's base with the same rows, words and settings.
+
+        It has the identity that the base alone would have. Raises EvaluationError without an
+        adapter.
+        """
+        if self.subject.adapter is None:
+            raise EvaluationError(
+                f"model '{self.config.model.name}' is no adapter on a base, so there is no base to "
+                "evaluate beside it; leave --with_base out."
+            )
+        changes = {
+            "model": self.subject.config,
+            "adapter": None,
+            "output_dir": self.config.output_dir / "base",
+            "prompt_template": self.contract.template,
+            "strategy": self.contract.strategy_name,
+        }
+        return replace(
+            self,
+            config=self.config.model_copy(update=changes),
+            subject=self.subject.of_base(),
+            what=f"{self.what} (base)",
+        )
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two evaluations the same one: model, prompt, rows, how it is read."""
@@ -63,7 +90,8 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
     renderer = renderer_for(config, contract, chosen.source.tokenizer)
     room = _room(config, chosen, reply_length(config, contract))
     encoded = [renderer.encode(make_chat(contract.strategy, e.id, e.text), room) for e in examples]
-    return Prepared(config, chosen, contract, renderer, examples, encoded)
+    what = f"{config.data_file} rows"
+    return Prepared(config, chosen, contract, renderer, examples, encoded, what)
 
 
 def reply_length(config: EvalConfig, contract: Contract) -> int:

@@ -8,13 +8,16 @@ to the token that closes it. Scores of first tokens alone mislead: `hate` is two
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import exp
 from typing import Any
 
 import torch
 
 from hsd.data.example import LABELS
-from hsd.inference.generate import Reply, left_padded, longest_first
+from hsd.inference.generate import left_padded
+from hsd.inference.halving import in_batches
+from hsd.inference.replies import Reply, longest_first
 from hsd.prompts.chat import Chat, answer_json
 from hsd.prompts.render import Encoded, Renderer, fork
 
@@ -52,15 +55,27 @@ def score(
     model: Any, tokenizer: Any, rows: Sequence[Encoded], spelled: Candidates, batch_size: int
 ) -> Iterator[list[Reply]]:
     """Yield a batch's replies: the likelier answer's JSON as text, with P(hate) as its score."""
-    ordered = longest_first(rows)
+    answer = partial(score_batch, model, tokenizer, spelled)
+    return in_batches(longest_first(rows), batch_size, answer)
+
+
+def score_batch(
+    model: Any, tokenizer: Any, spelled: Candidates, batch: Sequence[Encoded]
+) -> list[Reply]:
+    """Return the likelier answer of each row with its P(hate), the plain way."""
+    started = time.monotonic()
     pad = tokenizer.pad_token_id or 0
-    for at in range(0, len(ordered), batch_size):
-        batch = ordered[at : at + batch_size]
-        started = time.monotonic()
-        logp = log_probabilities(model, [row.prompt for row in batch], spelled, pad)
-        share = (time.monotonic() - started) / len(batch)
-        pairs = zip(batch, logp.tolist(), strict=True)
-        yield [_reply(row.id, hate, normal, share) for row, (hate, normal) in pairs]
+    found = log_probabilities(model, [row.prompt for row in batch], spelled, pad).tolist()
+    return scored(batch, found, time.monotonic() - started)
+
+
+def scored(
+    batch: Sequence[Encoded], found: Sequence[Sequence[float]], seconds: float
+) -> list[Reply]:
+    """Return replies from the labels' log-probabilities, hate first, and the batch's time."""
+    share = seconds / len(batch)
+    pairs = zip(batch, found, strict=True)
+    return [_reply(row.id, hate, normal, share) for row, (hate, normal) in pairs]
 
 
 def log_probabilities(

@@ -1,6 +1,6 @@
 """What is evaluated: a base, an adapter on its base, or a merged folder, loaded and described."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,14 @@ class Subject:
     def load(self) -> tuple[Any, dict[str, Any]]:
         """Return the model, ready to answer, and its facts for the manifest."""
         base = load_base(self.config, self.source)
+        facts = describe(base)  # of the base as it is, before an adapter is put into it
         if self.adapter is None:
-            return base.model, describe(base)
-        model = load_adapter(base, self.adapter)
-        return model, {**describe(base), "adapter": str(self.adapter)}
+            return base.model, facts
+        return load_adapter(base, self.adapter), {**facts, "adapter": str(self.adapter)}
+
+    def of_base(self) -> "Subject":
+        """Return the base of an adapter, held as it is."""
+        return replace(self, adapter=None, carries_prompt=None)
 
 
 def subject(config: EvalConfig) -> Subject:

@@ -11,6 +11,7 @@ import torch
 from hsd.config.train import TrainConfig
 from hsd.errors import TrainingError
 from hsd.model.judging import judging
+from hsd.model.packing import obstacle, tolerance
 from hsd.prompts.render import Encoded
 from hsd.training.arguments import recomputes
 from hsd.training.batches import PADDING, epoch_order
@@ -34,10 +35,6 @@ STEPS_LOOKED_AT = 50
 """Steps of the first epoch that the expected gain is taken from."""
 
 ROWS_CHECKED = 4
-
-TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.bfloat16: 0.1}
-"""Largest mean difference in an answer token's log-probability, shared against alone. Rounding
-gives a hundredth of it; a mask that a model does not follow gives some tenths and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +92,13 @@ def why_not(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> str | None
     A few rows' answers are computed both ways. A model that makes its own masks, as packing by
     `position_ids` leaves it to, would let rows see each other.
     """
-    attention = model.config.get_text_config()._attn_implementation
-    if attention not in ("sdpa", "eager"):
-        return f"its attention ({attention}) takes no mask made elsewhere"
+    if problem := obstacle(model):
+        return problem
     ordered = sorted(rows, key=length)
     checked = [ordered[at * (len(rows) - 1) // (ROWS_CHECKED - 1)] for at in range(ROWS_CHECKED)]
     with judging(model):
         difference = _difference(model, list({row.id: row for row in checked}.values()), sharing)
-    if difference <= TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16]):
+    if difference <= tolerance(model):
         return None
     return f"rows that share a prompt give other probabilities than alone (by {difference:.2g})"
 

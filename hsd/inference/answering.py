@@ -1,0 +1,60 @@
+"""From rows and a way to answer them to predictions on disk."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hsd.data.example import Example
+from hsd.inference.halving import Halving
+from hsd.inference.prepared import Prepared
+from hsd.inference.replies import Reply, Way
+from hsd.metrics.prediction import Prediction
+from hsd.progress import Progress
+from hsd.prompts.answers import read_reply
+from hsd.prompts.render import Encoded
+from hsd.report.predictions import append_predictions
+
+
+def answer_rows(
+    prepared: Prepared,
+    way: Way,
+    rows: Sequence[Encoded],
+    file: Path,
+    progress: Progress,
+    halved: Callable[[Halving], None] = lambda _: None,
+) -> None:
+    """Answer rows batch by batch, the longest first, each batch on disk before the next."""
+    examples = {example.id: example for example in prepared.examples}
+    shortened = {row.id for row in rows if row.shortened}
+    done = 0
+    progress(0, len(rows), prepared.what)
+    for replies in way.batches(rows, halved):
+        append_predictions(
+            file,
+            [_prediction(prepared, examples[r.id], r, r.id in shortened) for r in replies],
+        )
+        done += len(replies)
+        progress(done, len(rows), prepared.what)
+
+
+def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: bool) -> Prediction:
+    opening = prepared.renderer.opening_text(
+        has_system=bool(prepared.contract.strategy.system_prompt)
+    )
+    reading = read_reply(reply.text.removeprefix(opening), cut_off=reply.cut_off)
+    return Prediction(
+        id=example.id,
+        strategy=prepared.contract.strategy_name,
+        text=example.text,
+        true_label=example.label,
+        label=reading.label,
+        outcome=reading.outcome,
+        reply=reply.text,
+        rationale=reading.rationale,
+        score=reply.score,
+        response_time=round(reply.seconds, 4),
+        truncated_post=shortened,
+        groups=example.groups,
+        persona_tag=example.persona_tag,
+        source_dataset=example.source_dataset,
+        label_multiclass=example.label_multiclass,
+    )

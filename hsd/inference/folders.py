@@ -1,0 +1,77 @@
+"""The folder of one evaluation: found again, made, and finished; and what memory did meanwhile."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hsd.inference.halving import Halving
+from hsd.inference.shards import merged
+from hsd.report.predictions import PREDICTIONS
+from hsd.report.tables import write_evaluation
+from hsd.runs import (
+    IDENTITY,
+    MANIFEST,
+    claim,
+    differences,
+    read_json,
+    update_manifest,
+    write_json,
+    write_jsonl,
+)
+
+DONE = "done.json"
+
+
+def begun(output_dir: Path, identity: Mapping[str, Any]) -> Path | None:
+    """Return the folder that this very evaluation began before, None when it did not.
+
+    Raises PreflightError when `output_dir` is itself the folder of another evaluation.
+    """
+    own = output_dir / IDENTITY
+    if own.exists() and read_json(own).get("kind") == "evaluate":
+        claim(output_dir, identity)
+        return output_dir
+    for folder in sorted(output_dir.glob("run_*"), reverse=True):
+        file = folder / IDENTITY
+        if file.exists() and not differences(read_json(file), dict(identity)):
+            return folder
+    return None
+
+
+def new_folder(output_dir: Path) -> Path:
+    """Return `run_YYYYMMDD_HHMMSS`, of the next second that no other evaluation has."""
+    at = datetime.now()
+    while (folder := output_dir / f"run_{at:%Y%m%d_%H%M%S}").exists():
+        at += timedelta(seconds=1)
+    return folder
+
+
+def stamp(folder: Path) -> str:
+    """Return the time in a run folder's name, which the names of its files end with."""
+    return folder.name.removeprefix("run_")
+
+
+def finish(folder: Path, ids: Sequence[str]) -> None:
+    """Merge all ranks' predictions, in the order of `ids`, and write the reports."""
+    predictions = merged(folder, ids)
+    manifest = read_json(folder / MANIFEST)
+    shown: dict[str, Any] = {k: manifest[k] for k in ("model", "data", "prompt") if k in manifest}
+    write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
+    numbers = write_evaluation(folder, predictions, shown, stamp(folder))
+    write_json(folder / DONE, {"rows": len(predictions), "headline": numbers.get("headline")})
+
+
+def note_halving(folder: Path, rank: int, halving: Halving) -> None:
+    """Keep on disk that one rank's memory ran out; each rank has a file of its own."""
+    file = folder / f"halvings.rank{rank}.json"
+    known = read_json(file) if file.exists() else []
+    write_json(file, [*known, {"rank": rank, **asdict(halving)}])
+
+
+def record_halvings(folder: Path) -> None:
+    """Write what `note_halving` kept, of all ranks and starts, into the manifest."""
+    files = sorted(folder.glob("halvings.rank*.json"))
+    if found := [halving for file in files for halving in read_json(file)]:
+        update_manifest(folder, halvings=found)

@@ -1,0 +1,156 @@
+"""How rows are answered: behind the prompt that they share, or the plain way. Decided here."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from hsd.errors import EvaluationError
+from hsd.inference.generate import generate_batch
+from hsd.inference.prepared import Prepared
+from hsd.inference.replies import Asking, Way
+from hsd.inference.score import Candidates, candidates, score_batch
+from hsd.inference.self_test import TOKENS, Checked, check_replies, check_scores, chosen_rows
+from hsd.inference.shared_generate import SharedGenerate
+from hsd.inference.shared_score import SharedScore
+from hsd.model.packing import Prefix, compute_prefix, obstacle, shared_length
+from hsd.prompts.render import Encoded
+
+log = logging.getLogger(__name__)
+
+WORTH_IT = 0.1
+"""Share of the prompts' tokens that sharing has to save, its self-test paid for."""
+
+ROOM = 2048
+"""Most tokens of one packed batch. Every one looks at all others, if only at a mask: beyond some
+thousand that costs more than what the tokens themselves do. Posts seldom come near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Prompt tokens to compute for the rows that are left, either way."""
+
+    prefix_tokens: int
+    plain_tokens: int
+    shared_tokens: int
+    self_test_tokens: int
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether sharing saves more than it costs to check it."""
+        saved = self.plain_tokens - self.shared_tokens - self.self_test_tokens
+        return saved > WORTH_IT * self.plain_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The way that rows are answered in, and why it is this one."""
+
+    way: Way
+    shared: bool
+    reason: str
+    expected: Expected
+    self_test: Checked | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return the decision for the manifest."""
+        tested = self.self_test.facts() if self.self_test else None
+        return {
+            "shared": self.shared,
+            "reason": self.reason,
+            "batch_size": self.way.batch_size,
+            **asdict(self.expected),
+            "self_test": tested,
+        }
+
+
+def choose(prepared: Prepared, model: Any, left: Sequence[Encoded]) -> Chosen:
+    """Return how the rows that are left are answered; `auto` shares where it pays and is right.
+
+    Raises EvaluationError when sharing is asked for and cannot be had.
+    """
+    asked = prepared.config.prefix_sharing
+    expected, plain = expect(prepared.encoded, left), plain_way(prepared, model)
+    if asked == "off":
+        return Chosen(plain, False, "as asked", expected)
+    if asked == "auto" and not expected.is_worth_it:
+        return Chosen(plain, False, "sharing would gain little", expected)
+    problem, checked, way = obstacle(model), None, plain
+    if problem is None:
+        way, checked = _shared(prepared, model, expected.prefix_tokens)
+        problem = checked.problem
+    if problem is None:
+        return Chosen(way, True, "the self-test passed", expected, checked)
+    if asked == "on":
+        raise EvaluationError(
+            f"prefix_sharing on: {problem}. Leave --prefix_sharing out, or set it to off, which "
+            "computes each prompt whole."
+        )
+    log.warning("prompts are not shared: %s", problem)
+    return Chosen(plain, False, problem, expected, checked)
+
+
+def expect(rows: Sequence[Encoded], left: Sequence[Encoded]) -> Expected:
+    """Return the tokens to compute; the prefix is what the prompts of all `rows` begin with.
+
+    A prompt's last token stays its row's own: the reply is read from it.
+    """
+    prefix = shared_length([row.prompt[:-1] for row in rows])
+    plain = sum(len(row.prompt) for row in left)
+    shared = prefix + plain - prefix * len(left)
+    return Expected(prefix, plain, shared, sum(len(row.prompt) for row in chosen_rows(rows)))
+
+
+def plain_way(prepared: Prepared, model: Any) -> Way:
+    """Return the way that computes each prompt whole; sampled replies come one by one."""
+    tokenizer, batch_size = prepared.subject.source.tokenizer, prepared.config.batch_size
+    if prepared.config.mode == "score":
+        answer = partial(score_batch, model, tokenizer, _spelled(prepared))
+        return Way(answer, batch_size)
+    asking, stops = _asking(prepared), prepared.renderer.stop_ids()
+    one_by_one = asking.temperature > 0
+    answer = partial(generate_batch, model, tokenizer, stops, asking)
+    return Way(answer, 1 if one_by_one else batch_size)
+
+
+def _shared(prepared: Prepared, model: Any, prefix_tokens: int) -> tuple[Way, Checked]:
+    """Return the way that computes the shared prompt once, now, and whether it answers rightly."""
+    with torch.inference_mode():
+        prefix = compute_prefix(model, prepared.encoded[0].prompt[:prefix_tokens])
+    rows, batch_size = chosen_rows(prepared.encoded), prepared.config.batch_size
+    if prepared.config.mode == "score":
+        spelled = _spelled(prepared)
+        scoring = SharedScore(model, prefix, spelled)
+        way = Way(scoring, batch_size, prefix_tokens, ROOM)
+        return way, check_scores(scoring, model, rows, spelled, batch_size)
+    asking = _asking(prepared)
+    way = Way(_generating(prepared, model, prefix, asking), batch_size, prefix_tokens, ROOM)
+    limit = min(asking.max_new_tokens, TOKENS)
+    tested = _generating(
+        prepared, model, prefix, replace(asking, max_new_tokens=limit, temperature=0.0)
+    )
+    tokenizer, stops = prepared.subject.source.tokenizer, prepared.renderer.stop_ids()
+    return way, check_replies(tested, model, tokenizer, rows, stops, batch_size)
+
+
+def _generating(prepared: Prepared, model: Any, prefix: Prefix, asking: Asking) -> SharedGenerate:
+    tokenizer, stops = prepared.subject.source.tokenizer, prepared.renderer.stop_ids()
+    return SharedGenerate(model, tokenizer, prefix, stops, asking)
+
+
+def _asking(prepared: Prepared) -> Asking:
+    config = prepared.config
+    return Asking(prepared.max_new_tokens, config.batch_size, config.temperature, config.seed)
+
+
+def _spelled(prepared: Prepared) -> Candidates:
+    strategy = prepared.contract.strategy
+    return candidates(
+        prepared.renderer,
+        prepared.subject.source.tokenizer,
+        has_system=bool(strategy.system_prompt),
+        rationale=strategy.parameters.rationale,
+    )
