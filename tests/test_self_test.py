@@ -37,11 +37,10 @@ def scores_checked(asked: Asked, batch_size: int = 2) -> Any:
     [
         ([5], [5]),
         ([3, 9], [9, 3]),
-        ([1, 2, 3, 4], [4, 3, 2, 1]),
-        (range(1, 12), [11, 8, 4, 1]),
+        (range(1, 12), [11, 1]),
     ],
 )
-def test_the_rows_are_of_all_lengths(lengths: Any, chosen: list[int]) -> None:
+def test_the_longest_and_the_shortest_row_are_tested(lengths: Any, chosen: list[int]) -> None:
     from hsd.inference.self_test import chosen_rows
 
     rows = [Encoded(f"row{n}", [0] * n, []) for n in lengths]

@@ -25,7 +25,7 @@ def test_what_all_prompts_begin_with_is_counted_once() -> None:
     expected = expect(many, many[:6])
     assert (expected.prefix_tokens, expected.plain_tokens) == (3, 24)
     assert expected.shared_tokens == 3 + 6
-    assert expected.self_test_tokens == 4 * 4
+    assert expected.self_test_tokens == 2 * 4
 
 
 def test_the_last_token_of_a_prompt_is_its_rows_own() -> None:
@@ -43,7 +43,7 @@ def test_the_last_token_of_a_prompt_is_its_rows_own() -> None:
         (100, 300, 30, True),
         (100, 20, 30, True),
         (100, 3, 30, False),
-        (5, 300, 30, False),
+        (3, 300, 30, False),
         (20, 300, 30, True),
         (1, 300, 30, False),
     ],

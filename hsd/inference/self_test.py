@@ -23,7 +23,6 @@ from hsd.inference.shared_score import SharedScore
 from hsd.model.packing import tolerance
 from hsd.prompts.render import Encoded
 
-ROWS = 4
 TOKENS = 24
 """Longest reply that is compared: JSON with a label and nothing else has about 14."""
 
@@ -46,12 +45,13 @@ class Checked:
         return {"passed": self.problem is None, **asdict(self), **finite}
 
 
-def chosen_rows(rows: Sequence[Encoded], count: int = ROWS) -> list[Encoded]:
-    """Return up to `count` rows of all lengths, the longest and the shortest among them."""
+def chosen_rows(rows: Sequence[Encoded]) -> list[Encoded]:
+    """Return the longest and the shortest row.
+
+    Each is computed whole once more: at 64 rows four of them were half of the time.
+    """
     ordered = longest_first(rows)
-    if len(ordered) <= count:
-        return ordered
-    return [ordered[round(at * (len(ordered) - 1) / (count - 1))] for at in range(count)]
+    return [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered
 
 
 def check_scores(

@@ -22,6 +22,7 @@ from hsd.training.pieces import (
     Work,
     expected_gain,
     find_sharing,
+    grouped,
     length,
     pair_cost,
     plain_work,
@@ -34,7 +35,8 @@ log = logging.getLogger(__name__)
 STEPS_LOOKED_AT = 50
 """Steps of the first epoch that the expected gain is taken from."""
 
-ROWS_CHECKED = 4
+GROUPS_CHECKED = 4
+"""Of rows asked alike; of each the shortest and the longest row are computed both ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,10 @@ def why_not(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> str | None
     """
     if problem := obstacle(model):
         return problem
-    ordered = sorted(rows, key=length)
-    checked = [ordered[at * (len(rows) - 1) // (ROWS_CHECKED - 1)] for at in range(ROWS_CHECKED)]
+    groups = list(grouped(rows).values())[:GROUPS_CHECKED]
+    ends = [end for group in groups for end in (min(group, key=length), max(group, key=length))]
     with judging(model):
-        difference = _difference(model, list({row.id: row for row in checked}.values()), sharing)
+        difference = _difference(model, list({row.id: row for row in ends}.values()), sharing)
     if difference <= tolerance(model):
         return None
     return f"rows that share a prompt give other probabilities than alone (by {difference:.2g})"
