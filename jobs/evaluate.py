@@ -47,8 +47,12 @@ PATH = click.Path(path_type=Path)
 )
 @click.option("--max_samples", type=int, help="Take a seeded, stratified sample of this many rows.")
 @click.option("--max_length", type=int, help="Longest prompt in tokens; a longer post is cut.")
-@click.option("--max_new_tokens", type=int, help="Longest reply in tokens.")
-@click.option("--temperature", type=float, help="0 is greedy; more samples, seeded.")
+@click.option("--max_new_tokens", type=int, help="Longest written reply in tokens.")
+@click.option(
+    "--temperature",
+    type=float,
+    help="Of written replies: 0 is greedy; more samples, seeded, and means --mode generate.",
+)
 @click.option("--batch_size", type=int, help="Rows answered at once; halved when memory runs out.")
 @click.option(
     "--prefix_sharing",
@@ -84,6 +88,8 @@ def evaluate(
     """
     from hsd.config.load import load_eval_config
 
+    if options["temperature"] and options["mode"] is None:
+        options["mode"] = "generate"  # scripts from before there were scores sample replies
     config = load_eval_config(options.pop("overrides"), **_fields(options))
     if debug:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from hsd.config.evaluate import EvalConfig
 from hsd.config.train import LoraConfig
-from hsd.errors import DataError, EvaluationError, ModelError, PreflightError
+from hsd.errors import ConfigError, DataError, EvaluationError, ModelError, PreflightError
 from hsd.inference.shards import part
 from hsd.metrics.evaluation import summarize
 from hsd.report.predictions import PREDICTIONS, read_predictions
@@ -801,3 +801,12 @@ def test_the_command_ends_with_a_line_and_a_code(start: Start, tmp_path: Path) -
     assert done.returncode == ModelError.exit_code, done.stderr
     assert done.stderr.startswith("Error: model '")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_temperature_means_written_replies_and_is_refused_for_scores(
+    tiny_llama: Path, data: Path
+) -> None:
+    from hsd.inference.prepared import prepare
+
+    with pytest.raises(ConfigError, match="temperature: nothing is sampled .* --mode generate"):
+        prepare(config_of(tiny_llama, data, mode="score", temperature=0.7))

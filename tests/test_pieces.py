@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hsd.prompts.render import Encoded
 from hsd.training.pieces import (
+    ANSWER_TOKENS,
     CALL_TOKENS,
     PAIR_SLOWNESS,
     Limits,
@@ -32,7 +33,8 @@ def rows(prefix: int, own: list[int], how: str = "a") -> list[Encoded]:
 
 
 def limits(made: list[Encoded], batch_size: int = 4, **more: object) -> Limits:
-    return Limits(batch_size, max(map(length, made)), SMOLLM2_PAIR, **more)  # type: ignore[arg-type]
+    longest, answer = max(map(length, made)), max(len(row.answer) for row in made)
+    return Limits(batch_size, longest, answer, SMOLLM2_PAIR, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,14 @@ def test_plain_batches_hold_every_row_once_and_as_many_tokens_as_fit(
     assert all(len(piece) >= batch_size for piece in work.pieces[:-1])
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_answers_whose_logits_are_most_of_the_memory_are_cut_too(shared: bool) -> None:
+    made = [Encoded(str(n), [*range(400), n], [7] * 90) for n in range(16)]
+    room = limits(made, batch_size=1, recomputes=True)
+    work = shared_work(list(range(400)), made, room) if shared else plain_work(made, room)
+    assert max(len(piece) for piece in work.pieces) <= ANSWER_TOKENS // 90
+
+
 def test_a_prefix_is_the_longest_that_rows_asked_alike_share() -> None:
     made = [*rows(9, [4, 5, 6], "a"), *rows(3, [4, 4], "b")]
     sharing = find_sharing(made, limits(made))
@@ -120,7 +130,7 @@ def test_one_row_gains_nothing() -> None:
 
 
 def test_a_call_costs_something_however_short_it_is() -> None:
-    assert Limits(1, 10, 0.0).cost(1, 1) == CALL_TOKENS + 1
+    assert Limits(1, 10, 2, 0.0).cost(1, 1) == CALL_TOKENS + 1
 
 
 def test_a_pairs_cost_is_its_share_of_a_tokens_work() -> None:

@@ -57,7 +57,7 @@ ROWS = [
     *asked("short", 6, [20, 2, 8]),
     *asked("own", 0, [12, 5, 21, 1]),
 ]
-ROOMY = Limits(batch_size=4, longest=max(map(length, ROWS)), pair_tokens=1e-3)
+ROOMY = Limits(batch_size=4, longest=max(map(length, ROWS)), longest_answer=6, pair_tokens=1e-3)
 TIGHT = replace(ROOMY, batch_size=1)
 FORMS = {
     "behind a prefix, roomy": ROOMY,
@@ -148,6 +148,47 @@ def test_packing_gpt_oss_by_positions_gives_another_gradient_and_is_refused(
     a, b = (torch.cat([g[name].flatten() for name in sorted(g)]) for g in (wrong, right))
     assert torch.cosine_similarity(a, b, dim=0) < 0.95
     assert "give other probabilities than alone" in str(why_not(model, rows, sharing))
+
+
+def seen_by_all(queries: Any, keys: Any, window: int | None = None) -> torch.Tensor:
+    """Let every token see all before it, whichever row they are of."""
+    return queries.position[:, None] >= keys.position[None, :]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_rows_that_see_each_other_are_found_out_whatever_fits_a_piece(
+    batch_size: int, tiny_gpt_oss: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(tiny_gpt_oss)
+    sharing = find_sharing(ROWS, replace(ROOMY, batch_size=batch_size))
+    assert why_not(model, ROWS, sharing) is None
+    monkeypatch.setattr(packing, "visible", seen_by_all)
+    assert "give other probabilities than alone" in str(why_not(model, ROWS, sharing))
+
+
+@pytest.mark.parametrize("spoilt", [0, 1])
+def test_packing_that_makes_a_number_none_is_found_out(
+    spoilt: int, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rows = model_of(tiny_llama), asked("long", 40, [3, 30])
+    logits_of = packing.logits_of
+
+    def spoiling(*args: Any) -> torch.Tensor:
+        logits = logits_of(*args)
+        logits[-1 if spoilt else 0] = torch.nan
+        return logits
+
+    monkeypatch.setattr("hsd.training.step.logits_of", spoiling)
+    assert "(by nan)" in str(why_not(model, rows, find_sharing(rows, ROOMY)))
+
+
+def test_a_model_that_refuses_masks_is_not_shared(tiny_llama: Path) -> None:
+    from transformers import BloomConfig, BloomForCausalLM
+
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=320, hidden_size=32, n_layer=2, n_head=4))
+    assert "takes no mask made elsewhere (ValueError)" in str(
+        why_not(bloom, ROWS, find_sharing(ROWS, ROOMY))
+    )
 
 
 def test_an_attention_that_takes_no_masks_is_not_shared(

@@ -209,8 +209,9 @@ def test_two_processes_learn_what_one_learns(
     runs = []
     for ranks in (1, 2):
         folder = tmp_path / str(ranks)
+        # Nine rows in steps of four: in each third step one of two processes has none.
         config = small_runs.config(
-            base, folder, lora={"dropout": 0.0}, training=steps | {"batch_size": 2 // ranks}
+            base, folder, 9, lora={"dropout": 0.0}, training=steps | {"batch_size": 2 // ranks}
         )
         (folder / "config.json").write_text(config.model_dump_json())
         ended = hsd_train(tmp_path, arguments(folder / "config.json", folder / "run"), ranks)

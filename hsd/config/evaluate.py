@@ -31,9 +31,9 @@ class EvalConfig(Strict):
     max_length: PositiveInt = 1024
     """Longest prompt in tokens; a longer post is cut and counted."""
     max_new_tokens: PositiveInt = 128
-    """A reply that has not closed its JSON by then is `truncated`."""
+    """A written reply that has not closed its JSON by then is `truncated`."""
     temperature: NonNegativeFloat = 0.0
-    """0 is greedy; anything else samples, seeded per row."""
+    """Of written replies: 0 is greedy; anything else samples, seeded per row."""
     batch_size: PositiveInt = 16
     """Rows answered at once; half as many, and so on, when memory runs out."""
     prefix_sharing: Literal["auto", "on", "off"] = "auto"

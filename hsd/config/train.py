@@ -71,12 +71,13 @@ class TrainingConfig(Strict):
     max_steps: PositiveInt | None = None
     """Stop after this many optimiser steps, whatever `epochs` says."""
     batch_size: PositiveInt = 4
-    """Rows whose activations fit a device at once, as far as memory goes. Rows that share their
-    prompt are short without it, and more of them are taken."""
+    """How much a device takes at once: as many tokens as this many of the longest rows have.
+    Shorter rows, and rows that share their prompt, are taken more at a time."""
     accumulation: PositiveInt = 4
     """An optimiser step learns from `batch_size` times this many rows on each device."""
     prefix_sharing: Literal["auto", "on", "off"] = "auto"
-    """Compute the tokens that all prompts begin with once a step instead of once a row; exact.
+    """Compute the tokens that all prompts begin with once a step instead of once a row (where
+    activations are recomputed, once a piece). The same gradient; with dropout another draw of it.
     `auto` does so where it is faster and a check on the model passes; `on` fails where not."""
     learning_rate: PositiveFloat = 2e-4
     """Peak learning rate of AdamW."""

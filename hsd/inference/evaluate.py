@@ -154,14 +154,15 @@ def _answer(
 ) -> None:
     """Answer this rank's share of the rows that are left."""
     try:
-        chosen = choose(prepared, model, left)
+        own = own_rows(left, here.rank, here.world_size)
+        chosen = choose(prepared, model, own)
         log.info("answering: %s", json.dumps(chosen.facts()))
         if here.is_main:
             update_manifest(folder, answering=chosen.facts())
         answer_rows(
             prepared,
             chosen.way,
-            own_rows(left, here.rank, here.world_size),
+            own,
             part(folder, here.rank),
             progress,
             lambda halving: note_halving(folder, here.rank, halving),

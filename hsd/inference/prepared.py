@@ -8,13 +8,16 @@ from hsd.config.evaluate import EvalConfig
 from hsd.data.example import Example
 from hsd.data.named import resolve
 from hsd.data.sampling import stratified
-from hsd.errors import DataError, EvaluationError
+from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.subject import Subject, subject
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer
 from hsd.runs import sha256_json
+
+SCORED_TOKENS = 64
+"""Room for an answer's opening and label; JSON takes about 10, a channel before it some more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,11 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
 
     Raises ConfigError, DataError, ModelError or EvaluationError.
     """
+    if config.mode == "score" and config.temperature > 0:
+        raise ConfigError(
+            "temperature: nothing is sampled where labels are scored; add --mode generate, or "
+            "leave the temperature out."
+        )
     examples = resolve(config.data_file, data_dir)
     if config.max_samples is not None and config.max_samples < len(examples):
         examples = stratified(examples, config.max_samples, config.seed)
@@ -95,7 +103,12 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
 
 
 def reply_length(config: EvalConfig, contract: Contract) -> int:
-    """Return the longest reply: what is asked for, else the strategy's own limit if it has one."""
+    """Return the longest reply: what is asked for, else the strategy's own limit if it has one.
+
+    Where labels are scored no reply is written; then it is the room for an answer's tokens.
+    """
+    if config.mode == "score":
+        return SCORED_TOKENS
     own = contract.strategy.parameters.max_new_tokens
     if "max_new_tokens" in config.model_fields_set or own is None:
         return config.max_new_tokens

@@ -60,10 +60,13 @@ def check_scores(
     """Return whether scores behind a prefix are those of each row alone."""
     plain = torch.cat([log_probabilities(model, [row.prompt], spelled, 0) for row in rows])
     packed = torch.cat(list(in_batches(rows, batch_size, shared.log_probabilities)))
-    differences = (plain - packed).abs().mean(1).tolist()
+    differences = (plain - packed).abs().mean(1)
+    margins = (plain[:, 0] - plain[:, 1]).abs()
     flipped = (plain[:, 0] > plain[:, 1]) != (packed[:, 0] > packed[:, 1])
+    # Another label is a tie only where the plain way itself has hardly a preference.
+    worst = torch.where(flipped, torch.maximum(differences, margins), differences)
     ties = [row.id for row, other in zip(rows, flipped.tolist(), strict=True) if other]
-    return _checked(model, rows, differences, ties)
+    return _checked(model, rows, worst.tolist(), ties)
 
 
 def check_replies(

@@ -136,13 +136,23 @@ def logits_of(model: Any, new: Packed, keep: torch.Tensor, prefix: Prefix | None
 
 
 def obstacle(model: Any) -> str | None:
-    """Return why a model cannot be given masks made here; None when it can."""
+    """Return why a model cannot be given masks made here; None when it takes them.
+
+    That it also follows them is for a check on real rows to say.
+    """
     config = model.config.get_text_config()
     if config._attn_implementation not in ("eager", "sdpa"):
         return f"its attention ({config._attn_implementation}) takes no mask made elsewhere"
     kinds = set(getattr(config, "layer_types", None) or ())
     if odd := sorted(kinds - {"full_attention", "sliding_attention"}):
         return f"its layers of the kind {odd[0]} take no mask made elsewhere"
+    try:
+        with torch.inference_mode():
+            compute_prefix(model, [3, 4])
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:  # as ALiBi models raise
+        return f"it takes no mask made elsewhere ({type(error).__name__})"
     return None
 
 

@@ -25,20 +25,26 @@ timings of SmolLM2-135M on one CPU thread: .13 s a call, 4.5 ms a token, 2.8 us 
 PAIR_SLOWNESS = 2
 """How many times longer an operation in masked attention takes than one in a linear layer."""
 
+ANSWER_TOKENS = 256
+"""Answer tokens that a piece may always have: their logits, at 4 bytes and a vocabulary of 201,088,
+are 200 MB, more than the rest of a model that computes its activations again."""
+
 WORTH_IT = 1.1
 """`auto` shares from this expected gain on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a piece may hold: never more than `batch_size` plain rows of the longest would.
+    """What a piece may hold: no more than `batch_size` plain rows of the longest would.
 
+    Answer tokens are counted by themselves, `longest_answer` of a row, since each has logits.
     `pair_tokens` is what one query looking at one key costs, in tokens. `pairs` limits those where
     attention keeps all its scores in memory; None where it does not.
     """
 
     batch_size: int
     longest: int
+    longest_answer: int
     pair_tokens: float
     keeps_scores: bool = False
     recomputes: bool = False
@@ -58,9 +64,16 @@ class Limits:
         """Return what a forward and backward costs, in tokens."""
         return CALL_TOKENS + queries + self.pair_tokens * queries * keys
 
-    def hold(self, tokens: int, pairs: int) -> bool:
+    @property
+    def answer_tokens(self) -> int:
+        """Most answer tokens at once."""
+        return max(self.batch_size * self.longest_answer, ANSWER_TOKENS)
+
+    def hold(self, tokens: int, pairs: int, answer_tokens: int) -> bool:
         """Return whether so much may be in memory at once."""
-        return tokens <= self.tokens and (self.pairs is None or pairs <= self.pairs)
+        if tokens > self.tokens or answer_tokens > self.answer_tokens:
+            return False
+        return self.pairs is None or pairs <= self.pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +126,14 @@ def grouped(rows: Iterable[Encoded]) -> dict[Asked, list[Encoded]]:
 
 def shared_work(prefix: list[int], rows: Sequence[Encoded], limits: Limits) -> Work:
     """Return the cheapest way to learn rows that begin with `prefix`, within the limits."""
-    ordered = sorted(rows, key=length)
-    own = [length(row) - len(prefix) for row in ordered]
-    ways = [_with(len(prefix), cut, limits) for cut in cuts(own)]
-    if prefix and not limits.recomputes:
-        ways += [_behind(len(prefix), cut, limits) for cut in cuts(own)]
+    ways: list[_Way] = []
+    for pieces in cuts(sorted(rows, key=length), len(prefix)):
+        ways.append(_with(len(prefix), pieces, limits))
+        if prefix and not limits.recomputes:
+            ways.append(_behind(len(prefix), pieces, limits))
     # A row at a time always fits: it is no more than a plain row.
     best = min(ways, key=lambda way: (not way.held, way.cost))
-    left = iter(ordered)
-    return Work(best.form, prefix, [[next(left) for _ in piece] for piece in best.cut], best.cost)
+    return Work(best.form, prefix, best.pieces, best.cost)
 
 
 def plain_work(rows: Sequence[Encoded], limits: Limits) -> Work:
@@ -129,8 +141,9 @@ def plain_work(rows: Sequence[Encoded], limits: Limits) -> Work:
     pieces: list[list[Encoded]] = []
     for row in sorted(rows, key=length):
         # Ascending, so this row is the widest of the batch it joins.
-        if pieces and (len(pieces[-1]) + 1) * length(row) <= limits.tokens:
-            pieces[-1].append(row)
+        joined = [*pieces[-1], row] if pieces else []
+        if joined and limits.hold(len(joined) * length(row), 0, _answer_tokens(joined)):
+            pieces[-1] = joined
         else:
             pieces.append([row])
     widths = [(len(piece), length(piece[-1])) for piece in pieces]
@@ -162,50 +175,64 @@ def pair_cost(config: Any) -> float:
     width = getattr(config, "head_dim", None) or hidden // heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads
     experts = getattr(config, "num_experts_per_tok", None) or 1
+    inner = getattr(config, "intermediate_size", None)
     weights = 2 * hidden * width * (heads + key_heads)
-    weights += 3 * hidden * (getattr(config, "intermediate_size", None) or 4 * hidden) * experts
+    weights += 3 * hidden * (inner if isinstance(inner, int) else 4 * hidden) * experts
     return float(PAIR_SLOWNESS * 2 * heads * width / weights)
 
 
-def cuts(lengths: Sequence[int]) -> list[list[list[int]]]:
-    """Return ways to cut lengths, in order: each alone, and into few to many pieces."""
-    total, count, found = sum(lengths), 1, [[[tokens] for tokens in lengths]]
-    while count < len(lengths):
-        found.append(_cut(lengths, ceil(total / count)))
+def cuts(rows: Sequence[Encoded], prefix: int) -> list[list[list[Encoded]]]:
+    """Return ways to cut rows, in order: each alone, and into few to many pieces.
+
+    Pieces of a cut have about as many tokens, those behind the `prefix` tokens alone counted.
+    """
+    total, count = sum(length(row) - prefix for row in rows), 1
+    found = [[[row] for row in rows]]
+    while count < len(rows):
+        found.append(_cut(rows, prefix, ceil(total / count)))
         count += ceil(count / 4)  # 1, 2, 3, 4, 5, 7, 9, ...: one more or less of many is all one
     return found
 
 
-def _cut(lengths: Sequence[int], room: int) -> list[list[int]]:
-    pieces: list[list[int]] = []
+def _cut(rows: Sequence[Encoded], prefix: int, room: int) -> list[list[Encoded]]:
+    pieces: list[list[Encoded]] = []
     filled = room
-    for tokens in lengths:
-        if filled + tokens > room:
+    for row in rows:
+        if filled + length(row) - prefix > room:
             pieces.append([])
             filled = 0
-        pieces[-1].append(tokens)
-        filled += tokens
+        pieces[-1].append(row)
+        filled += length(row) - prefix
     return pieces
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
     form: Form
-    cut: list[list[int]]
+    pieces: list[list[Encoded]]
     cost: float
     held: bool
 
 
-def _with(prefix: int, cut: list[list[int]], limits: Limits) -> _Way:
-    sizes = [prefix + sum(piece) for piece in cut]
-    held = all(limits.hold(size, size * size) for size in sizes)
-    return _Way("with", cut, sum(limits.cost(size, size) for size in sizes), held)
+def _with(prefix: int, pieces: list[list[Encoded]], limits: Limits) -> _Way:
+    sizes = [(prefix + _own(piece, prefix), _answer_tokens(piece)) for piece in pieces]
+    held = all(limits.hold(size, size * size, answers) for size, answers in sizes)
+    return _Way("with", pieces, sum(limits.cost(size, size) for size, _ in sizes), held)
 
 
-def _behind(prefix: int, cut: list[list[int]], limits: Limits) -> _Way:
-    sizes = [sum(piece) for piece in cut]
+def _behind(prefix: int, pieces: list[list[Encoded]], limits: Limits) -> _Way:
+    sizes = [(_own(piece, prefix), _answer_tokens(piece)) for piece in pieces]
     held = all(
-        limits.hold(prefix + size, prefix * prefix + size * (prefix + size)) for size in sizes
+        limits.hold(prefix + size, prefix * prefix + size * (prefix + size), answers)
+        for size, answers in sizes
     )
     cost = limits.cost(prefix, prefix)
-    return _Way("behind", cut, cost + sum(limits.cost(s, prefix + s) for s in sizes), held)
+    return _Way("behind", pieces, cost + sum(limits.cost(s, prefix + s) for s, _ in sizes), held)
+
+
+def _own(piece: Sequence[Encoded], prefix: int) -> int:
+    return sum(length(row) - prefix for row in piece)
+
+
+def _answer_tokens(piece: Sequence[Encoded]) -> int:
+    return sum(len(row.answer) for row in piece)

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -
     state = _processes(prepared)
     base = load_base(config.model, prepared.source)
     model = new_adapter(base, config.lora, config.seed)
-    computing = choose(model, prepared.config, prepared.rows)
+    with _memory_in_a_line():
+        computing = choose(model, prepared.config, prepared.rows)
     _claim(prepared, state)
     say(computing.reason)
     checkpoint = newest_complete(folder)
@@ -91,14 +93,21 @@ def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -
         _recorded(prepared, base, model, computing, checkpoint, started)
         if here.is_main
         else nullcontext(),
+        _memory_in_a_line(),
     ):
-        try:
-            return _run(prepared, base, model, computing, checkpoint, request, progress)
-        except torch.OutOfMemoryError:
-            raise TrainingError(
-                "the GPU's memory is full; set training.batch_size lower and "
-                "training.accumulation higher, or training.gradient_checkpointing=true."
-            ) from None
+        return _run(prepared, base, model, computing, checkpoint, request, progress)
+
+
+@contextmanager
+def _memory_in_a_line() -> Iterator[None]:
+    """Turn a full GPU into one line that says what would have worked."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise TrainingError(
+            "the GPU's memory is full; set training.batch_size lower and training.accumulation "
+            "higher, or training.gradient_checkpointing=true, or a smaller data.max_length."
+        ) from None
 
 
 def _processes(prepared: Prepared) -> PartialState:

@@ -1,12 +1,12 @@
 """Whether a run computes shared prompts once, decided from its rows and checked on its model."""
 
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 
 from hsd.config.train import TrainConfig
 from hsd.errors import TrainingError
@@ -17,6 +17,7 @@ from hsd.training.arguments import recomputes
 from hsd.training.batches import PADDING, epoch_order
 from hsd.training.pieces import (
     WORTH_IT,
+    Form,
     Limits,
     Sharing,
     Work,
@@ -29,8 +30,6 @@ from hsd.training.pieces import (
 )
 from hsd.training.rows import TrainingRows
 from hsd.training.step import piece_logits, targets
-
-log = logging.getLogger(__name__)
 
 STEPS_LOOKED_AT = 50
 """Steps of the first epoch that the expected gain is taken from."""
@@ -66,24 +65,25 @@ class Computing:
 def choose(model: Any, config: TrainConfig, rows: TrainingRows) -> Computing:
     """Return how a run computes its rows. `auto` shares where it pays and a check passes.
 
-    Raises TrainingError when sharing is asked for and the model cannot do it.
+    All processes decide alike. Raises TrainingError when sharing is asked for and the model
+    cannot do it.
     """
-    asked = config.training.prefix_sharing
-    limits = _limits(model, config, rows)
+    asked, limits = config.training.prefix_sharing, _limits(model, config, rows)
+    if asked == "off":
+        return Computing(limits, None, 1.0, "Rows are computed whole, as asked.")
+    limits = replace(limits, pair_tokens=pair_cost(model.config.get_text_config()))
     sharing = find_sharing([*rows.train, *rows.validation], limits)
     gain = expected_gain(_first_steps(config, rows), sharing)
-    if asked == "off":
-        return Computing(limits, None, gain, "Rows are computed whole, as asked.")
     if asked == "auto" and gain < WORTH_IT:
         reason = f"Rows are computed whole: sharing prompts would gain little ({gain:.2f}x)."
         return Computing(limits, None, gain, reason)
-    if problem := why_not(model, rows.train, sharing):
+    problems = gather_object([why_not(model, rows.train, sharing)])
+    if problem := next(filter(None, problems), None):
         if asked == "on":
             raise TrainingError(
                 f"training.prefix_sharing=on: {problem}. Set it to auto or off, which computes "
                 "each row whole."
             )
-        log.warning("prompts are not shared: %s", problem)
         return Computing(limits, None, gain, f"Rows are computed whole: {problem}.")
     return Computing(limits, sharing, gain, _sentence(sharing, rows.train, gain))
 
@@ -94,33 +94,40 @@ def why_not(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> str | None
     A few rows' answers are computed both ways. A model that makes its own masks, as packing by
     `position_ids` leaves it to, would let rows see each other.
     """
-    if problem := obstacle(model):
-        return problem
-    groups = list(grouped(rows).values())[:GROUPS_CHECKED]
-    ends = [end for group in groups for end in (min(group, key=length), max(group, key=length))]
     with judging(model):
-        difference = _difference(model, list({row.id: row for row in ends}.values()), sharing)
+        if problem := obstacle(model):
+            return problem
+        difference = _difference(model, rows, sharing)
     if difference <= tolerance(model):
         return None
     return f"rows that share a prompt give other probabilities than alone (by {difference:.2g})"
 
 
 def _difference(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> float:
-    """Return the largest mean difference of a row; 0 where a row alone gives no number.
+    """Return the largest difference in an answer token's log-probability, packed against alone.
 
-    Such a row stops the run with its name at the step that learns it, however it is computed.
+    Of each way of asking the shortest and the longest row stand in one piece, in each form. NaN
+    where packing makes a number none. Rows that have none alone are left out: they stop the run
+    with their name at the step that learns them, however they are computed.
     """
-    alone = _log_probabilities(model, [Work("alone", [], [[row] for row in rows], cost=0)])
-    if not all(own.isfinite().all() for own in alone.values()):
-        return 0.0
-    shared = _log_probabilities(model, sharing.work(rows))
-    return max(float((shared[name] - own).abs().mean()) for name, own in alone.items())
+    worst = torch.zeros(())
+    for asked, group in list(grouped(rows).items())[:GROUPS_CHECKED]:
+        prefix = sharing.prefixes.get(asked, [])
+        forms: tuple[Form, ...] = ("with", "behind") if prefix else ("with",)
+        ends = [min(group, key=length), max(group, key=length)][: len(group)]
+        alone = _log_probabilities(model, Work("alone", [], [[row] for row in ends], cost=0))
+        finite = [row for row in ends if alone[row.id].isfinite().all()]
+        for form in forms if finite else ():
+            packed = _log_probabilities(model, Work(form, prefix, [finite], cost=0))
+            apart = [(packed[row.id] - alone[row.id]).abs().max().cpu() for row in finite]
+            worst = torch.stack([worst, *(one.to(worst) for one in apart)]).max()  # NaN stays
+    return float(worst)
 
 
-def _log_probabilities(model: Any, works: Sequence[Work]) -> dict[str, torch.Tensor]:
+def _log_probabilities(model: Any, work: Work) -> dict[str, torch.Tensor]:
     """Return each row's log-probabilities of its answer tokens, by row id."""
     found: dict[str, torch.Tensor] = {}
-    for rows, logits in piece_logits(model, works, pad_id=0):
+    for rows, logits in piece_logits(model, [work], pad_id=0):
         expected = targets(rows, logits.device)[:, None]
         taken = logits.log_softmax(-1).gather(1, expected)[:, 0]
         parts = taken.split([len(row.answer) for row in rows])
@@ -129,11 +136,12 @@ def _log_probabilities(model: Any, works: Sequence[Work]) -> dict[str, torch.Ten
 
 
 def _limits(model: Any, config: TrainConfig, rows: TrainingRows) -> Limits:
-    text = model.config.get_text_config()
+    text, every = model.config.get_text_config(), [*rows.train, *rows.validation]
     return Limits(
         batch_size=config.training.batch_size,
-        longest=max(map(length, [*rows.train, *rows.validation])),
-        pair_tokens=pair_cost(text),
+        longest=max(map(length, every)),
+        longest_answer=max(len(row.answer) for row in every),
+        pair_tokens=0.0,
         keeps_scores=text._attn_implementation == "eager",
         recomputes=recomputes(config.training, model.device.type),
     )
@@ -151,7 +159,8 @@ def _sentence(sharing: Sharing, rows: Sequence[Encoded], gain: float) -> str:
     shared = sorted(len(prefix) for prefix in sharing.prefixes.values())
     mean = sum(map(length, rows)) / len(rows)
     tokens = f"{shared[0]}" if len(shared) == 1 else f"{shared[0]} to {shared[-1]}"
+    how_often = "piece" if sharing.limits.recomputes else "step"
     return (
         f"Prompts share their first {tokens} tokens (rows have {mean:.0f} on average); computed "
-        f"once a step, expected to be {gain:.1f} times as fast."
+        f"once a {how_often}, expected to be {gain:.1f} times as fast."
     )

@@ -44,19 +44,29 @@ class Learner:
         """Add the gradient of the rows' token losses over `tokens`, and return that loss."""
         total = torch.zeros((), device=self.model.device)
         for work in works:
-            with self.context():
-                whole = _prefix(self.model, work)
-            leaves = whole.detached() if whole else None
-            for rows in work.pieces:
-                with self.context():
-                    logits = answer_logits(self.model, work, rows, leaves, self.pad_id)
-                loss = cross_entropy(logits, targets(rows, logits.device), reduction="sum") / tokens
-                loss = self.weigh(loss, rows)
-                self.backward(loss)
-                total += loss.detach()
-            if whole and leaves:
-                back_through(whole, leaves)
+            total += self._learn_work(work, tokens)
         return total
+
+    # Functions of their own, so that nothing of a work or a piece is held while the next runs.
+
+    def _learn_work(self, work: Work, tokens: int) -> torch.Tensor:
+        with self.context():
+            whole = _prefix(self.model, work)
+        leaves = whole.detached() if whole else None
+        losses = [self._learn_piece(work, rows, leaves, tokens) for rows in work.pieces]
+        if whole and leaves:
+            back_through(whole, leaves)
+        return torch.stack(losses).sum()
+
+    def _learn_piece(
+        self, work: Work, rows: Sequence[Encoded], leaves: Prefix | None, tokens: int
+    ) -> torch.Tensor:
+        with self.context():
+            logits = answer_logits(self.model, work, rows, leaves, self.pad_id)
+        loss = cross_entropy(logits, targets(rows, logits.device), reduction="sum") / tokens
+        loss = self.weigh(loss, rows)
+        self.backward(loss)
+        return loss.detach()
 
 
 def back_through(whole: Prefix, leaves: Prefix) -> None:

@@ -65,8 +65,6 @@ class HsdTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)  # metrics.jsonl and training.log have it
         require_whole_copies(self.accelerator.distributed_type)
-        # Our loss is already divided by the step's tokens; without this it is divided again.
-        self.model_accepts_loss_kwargs = True
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
         per_epoch = self.schedule.steps_per_epoch
