@@ -1,5 +1,7 @@
 """The run itself: loads what a kind of measurement needs, and measures what is not there yet."""
 
+import os
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +12,11 @@ from typing import Any
 
 import torch
 
-from benchmarks import bases, cases, process, training
+from benchmarks import bases, cases, process, start, training
 from benchmarks.environment import wanted
 from benchmarks.evaluation import answer
 from benchmarks.ledger import Ledger
-from benchmarks.measure import WorkError, forked
+from benchmarks.measure import WorkError, forked, launched
 from benchmarks.posts import real, synthetic
 from benchmarks.rows import Rows, make_rows
 from benchmarks.table import render
@@ -46,6 +48,8 @@ class Bench:
         for task in cases.tasks(found):
             if self._missing(task.key, cases.NEEDS.get(task.contender)):
                 self._take(task.key, partial(self._measured, task))
+        if "start" in parts:
+            self._measure_start()
         if "process" in parts:
             self._measure_processes()
 
@@ -120,6 +124,20 @@ class Bench:
             arguments = (self.asked.model, self.work, self.asked.learn_steps)
             forked(lambda: {"folder": str(bases.learned(*arguments))}, self.work / "logs/learn.log")
         return folder
+
+    def _measure_start(self) -> None:
+        posts = start.written(self.work)
+        place = {"case": "start", "round": 0}
+        log = self.work / "logs" / "planning.log"
+        if self._missing("start/planning", None):
+            plan = partial(start.planning, self.asked.model, posts)
+            self._take(
+                "start/planning", lambda: place | {"contender": "planning"} | forked(plan, log)
+            )
+        if self._missing("start/help", None):
+            command = [sys.executable, "-m", "jobs.cli", "--help"]
+            cost = partial(launched, command, self.work / "logs" / "help.log", dict(os.environ))
+            self._take("start/help", lambda: place | {"contender": "help"} | cost(Path.cwd()))
 
     def _measure_processes(self) -> None:
         rounds = 1 if self.asked.quick else max(1, self.asked.rounds - 1)

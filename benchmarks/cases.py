@@ -7,7 +7,7 @@ from typing import Literal
 Kind = Literal["train", "evaluate"]
 Posts = Literal["synthetic", "real"]
 
-PARTS = ("train", "evaluate", "prefix", "rows", "process")
+PARTS = ("start", "train", "evaluate", "prefix", "rows", "process")
 
 ONE_BY_ONE = "one_by_one"
 TITLES = {

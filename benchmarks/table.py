@@ -28,7 +28,7 @@ def render(records: Sequence[Record], about: Mapping[str, Any]) -> str:
             parts.append(_training(records, case))
         elif kind == "evaluate":
             parts.append(_evaluation(records, case))
-    parts += [_twice(records, names), _processes(records)]
+    parts += [_twice(records, names), _processes(records), _start(records)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -196,3 +196,17 @@ def _processes(records: Sequence[Record]) -> str:
     head = ["", "wall s", "CPU s", "peak MiB", "times hsd's CPU s"]
     title = f"## Whole commands on {mine[0]['rows']} rows, cold start included"
     return f"{title}\n\n{_table(head, rows)}"
+
+
+def _start(records: Sequence[Record]) -> str:
+    mine = [r for r in records if r["case"] == "start"]
+    rows = []
+    for record in mine:
+        what = (
+            f"{record['rows']} rows ({record['tokens']} tokens) read, tokenised and planned"
+            if record["contender"] == "planning"
+            else "`hsd --help`"
+        )
+        rows.append([what, *(f"{record[f]:.2f}" for f in ("cpu_s", "wall_s"))])
+    head = ["", "CPU s", "wall s"]
+    return f"## Before the first step\n\n{_table(head, rows)}" if rows else ""
