@@ -13,6 +13,7 @@ from hsd.training.pieces import (
     PAIR_SLOWNESS,
     Limits,
     Sharing,
+    cuts,
     expected_gain,
     find_sharing,
     length,
@@ -100,6 +101,14 @@ def test_answers_whose_logits_are_most_of_the_memory_are_cut_too(shared: bool) -
     room = limits(made, batch_size=1, recomputes=True)
     work = shared_work(list(range(400)), made, room) if shared else plain_work(made, room)
     assert max(len(piece) for piece in work.pieces) <= ANSWER_TOKENS // 90
+
+
+@given(own=st.lists(st.integers(3, 200), min_size=3, max_size=30))
+def test_a_cut_has_no_piece_that_is_a_left_over(own: list[int]) -> None:
+    made = sorted(rows(0, own), key=length)
+    two = cuts(made, 0)[2]
+    sizes = [sum(map(length, piece)) for piece in two]
+    assert max(sizes) - min(sizes) <= 2 * max(own)
 
 
 def test_a_prefix_is_the_longest_that_rows_asked_alike_share() -> None:

@@ -18,9 +18,10 @@ Form = Literal["behind", "with", "alone"]
 """`behind`: the prefix once, then pieces packed behind its keys and values. `with`: packed pieces
 that begin with the prefix themselves. `alone`: nothing shared, whole rows padded to one length."""
 
-CALL_TOKENS = 30
+CALL_TOKENS = 60
 """What one forward and backward costs however short it is, in tokens. Fitted, with the next, to 12
-timings of SmolLM2-135M on one CPU thread: .13 s a call, 4.5 ms a token, 2.8 us a pair."""
+timings of SmolLM2-135M on one CPU thread: .13 s a call, 4.5 ms a token, 2.8 us a pair, which is 30
+tokens; on two threads only the arithmetic gets faster, and a call costs twice as many."""
 
 PAIR_SLOWNESS = 2
 """How many times longer an operation in masked attention takes than one in a linear layer."""
@@ -189,9 +190,21 @@ def cuts(rows: Sequence[Encoded], prefix: int) -> list[list[list[Encoded]]]:
     total, count = sum(length(row) - prefix for row in rows), 1
     found = [[[row] for row in rows]]
     while count < len(rows):
-        found.append(_cut(rows, prefix, ceil(total / count)))
+        found.append(_even_cut(rows, prefix, ceil(total / count), count))
         count += ceil(count / 4)  # 1, 2, 3, 4, 5, 7, 9, ...: one more or less of many is all one
     return found
+
+
+def _even_cut(rows: Sequence[Encoded], prefix: int, least: int, count: int) -> list[list[Encoded]]:
+    """Return at most `count` pieces with as little room each as that takes, `least` at least."""
+    most = least + max(length(row) - prefix for row in rows)  # with so much each is filled
+    while least < most:
+        room = (least + most) // 2
+        if len(_cut(rows, prefix, room)) <= count:
+            most = room
+        else:
+            least = room + 1
+    return _cut(rows, prefix, most)
 
 
 def _cut(rows: Sequence[Encoded], prefix: int, room: int) -> list[list[Encoded]]:
