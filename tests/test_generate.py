@@ -144,7 +144,7 @@ def test_the_longest_prompts_come_first(llama: Asked) -> None:
 
 
 def test_padding_is_on_the_left_and_hidden(llama: Asked) -> None:
-    from hsd.inference.generate import left_padded
+    from hsd.model.padding import left_padded
 
     ids, mask = left_padded([[5, 6, 7], [8]], 0, "cpu")
     assert ids.tolist() == [[5, 6, 7], [0, 0, 8]]

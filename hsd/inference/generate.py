@@ -11,6 +11,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 
 from hsd.inference.halving import in_batches
 from hsd.inference.replies import Asking, Closing, Reply, longest_first, read_tokens, row_seed
+from hsd.model.padding import left_padded
 from hsd.prompts.render import Encoded
 
 
@@ -111,13 +112,3 @@ def _plain_decoding(model: Any) -> Iterator[None]:
         yield
     finally:
         inner.generation_config = own
-
-
-def left_padded(
-    prompts: Sequence[Sequence[int]], pad: int, device: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and attention mask (rows, tokens), prompts against the right edge."""
-    width = max(map(len, prompts))
-    ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-    return ids, mask

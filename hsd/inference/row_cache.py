@@ -7,7 +7,7 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
-from hsd.model.packing import PREFIX, Packed, Prefix, attention_masks, joined
+from hsd.model.packing import PREFIX, Packed, Prefix, joined, read
 
 ROOM = 1.25
 """How much larger than needed a buffer is made, so that few tokens make it be copied."""
@@ -68,16 +68,7 @@ class RowCache:
     def read(self, new: Packed, keep: torch.Tensor) -> torch.Tensor:
         """Let the model read new tokens; return logits (kept, vocab) at the places `keep`."""
         self._seen = joined([self._seen, new])
-        out = self._model(
-            input_ids=new.ids[None],
-            position_ids=new.position[None],
-            attention_mask=attention_masks(self._model, new, self._seen),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=keep,
-        )
-        logits: torch.Tensor = out.logits[0]
-        return logits.float()
+        return read(self._model, new, self._seen, self._cache, keep)
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Forget all rows but these."""

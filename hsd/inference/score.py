@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from hsd.data.example import LABELS
-from hsd.inference.generate import left_padded
 from hsd.inference.halving import in_batches
 from hsd.inference.replies import Reply, longest_first
+from hsd.model.padding import left_padded, positions
 from hsd.prompts.chat import Chat, answer_json
 from hsd.prompts.render import Encoded, Renderer, fork
 
@@ -83,7 +83,7 @@ def log_probabilities(
 ) -> torch.Tensor:
     """Return the log-probability of each label string (rows, 2) after prompt and opening."""
     ids, mask = left_padded([[*p, *spelled.opening] for p in prompts], pad, model.device)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    places = positions(mask)
     rows, ways = len(prompts), len(spelled.tails)
     longest = max(map(len, spelled.tails))
     tails = torch.tensor(
@@ -94,7 +94,7 @@ def log_probabilities(
         first = model(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=positions,
+            position_ids=places,
             use_cache=True,
             logits_to_keep=1,
         )
@@ -108,7 +108,7 @@ def log_probabilities(
                 attention_mask=torch.cat(
                     [mask.repeat_interleave(ways, 0), mask.new_ones(rows * ways, longest - 1)], 1
                 ),
-                position_ids=positions[:, -1:].repeat_interleave(ways, 0) + 1 + steps,
+                position_ids=places[:, -1:].repeat_interleave(ways, 0) + 1 + steps,
                 past_key_values=cache,
                 use_cache=True,
             )

@@ -103,14 +103,7 @@ def compute_prefix(model: Any, ids: Sequence[int]) -> Prefix:
     # Without the model's config the cache keeps every layer whole; the masks cut the windows.
     cache = DynamicCache()
     if ids:
-        model(
-            input_ids=tokens.ids[None],
-            position_ids=tokens.position[None],
-            attention_mask=attention_masks(model, tokens, tokens),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        read(model, tokens, tokens, cache, keep=1)
     return Prefix(tokens, [(layer.keys, layer.values) for layer in cache.layers])
 
 
@@ -122,17 +115,31 @@ def logits_of(model: Any, new: Packed, keep: torch.Tensor, prefix: Prefix | None
     """
     before = prefix if prefix is not None and prefix.layers else None
     seen = joined([before.tokens, new]) if before else new
+    return read(model, new, seen, before.cache() if before else None, keep)
+
+
+def read(
+    model: Any, new: Packed, seen: Packed, cache: Any, keep: torch.Tensor | int
+) -> torch.Tensor:
+    """Let the model read `new`, the end of all that is `seen`; return logits (kept, vocab).
+
+    `cache` holds the keys and values of what was seen before; None where nothing was.
+    """
     out = model(
         input_ids=new.ids[None],
         position_ids=new.position[None],
         attention_mask=attention_masks(model, new, seen),
-        past_key_values=before.cache() if before else None,
-        use_cache=before is not None,
+        past_key_values=cache,
+        use_cache=cache is not None,
         logits_to_keep=keep,
     )
-    logits: torch.Tensor = out.logits[0]
-    # Not below: a test in float64 wants its own digits.
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return at_least_float32(out.logits[0])
+
+
+def at_least_float32(logits: torch.Tensor) -> torch.Tensor:
+    """Return logits in float32, or as they are where they have more digits."""
+    more: torch.Tensor = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return more
 
 
 def obstacle(model: Any) -> str | None:

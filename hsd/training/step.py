@@ -16,12 +16,14 @@ from torch.nn.functional import cross_entropy
 from hsd.model.packing import (
     Prefix,
     answer_places,
+    at_least_float32,
     compute_prefix,
     joined,
     logits_of,
     pack,
     pack_prefix,
 )
+from hsd.model.padding import left_padded, positions
 from hsd.prompts.render import Encoded
 from hsd.training.pieces import Work, length
 
@@ -118,15 +120,12 @@ def padded_logits(model: Any, rows: Sequence[Encoded], pad_id: int) -> torch.Ten
     Padding is on the left: answers end in the last column, so one number says which columns
     need logits.
     """
-    width = max(map(length, rows))
-    tokens = [row.prompt + row.answer for row in rows]
-    ids = torch.tensor([[pad_id] * (width - len(t)) + t for t in tokens], device=model.device)
-    mask = torch.tensor([[0] * (width - len(t)) + [1] * len(t) for t in tokens], device=ids.device)
+    ids, mask = left_padded([row.prompt + row.answer for row in rows], pad_id, model.device)
     longest = max(len(row.answer) for row in rows)
     out = model(
         input_ids=ids,
         attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        position_ids=positions(mask),
         logits_to_keep=longest + 1,
         use_cache=False,
     )
@@ -136,7 +135,7 @@ def padded_logits(model: Any, rows: Sequence[Encoded], pad_id: int) -> torch.Ten
             for r, row_logits in zip(rows, out.logits, strict=True)
         ]
     )
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return at_least_float32(logits)
 
 
 def targets(rows: Sequence[Encoded], device: Any) -> torch.Tensor:
