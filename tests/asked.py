@@ -56,15 +56,27 @@ class Asked:
         with torch.inference_mode():
             return compute_prefix(self.model, self.rows[0].prompt[:count])
 
-    def plain(self, rows: Iterable[Any] | None = None, **asking: Any) -> dict[str, Any]:
-        """Return text and cut-off flag by id, each row alone in the library's own loop."""
-        from hsd.inference.generate import Asking, generate
+    def replies(self, rows: Iterable[Any] | None = None, **asking: Any) -> dict[str, Any]:
+        """Return text and cut-off flag by id, the plain way."""
+        from hsd.inference.generate import plain_writing
+        from hsd.inference.replies import Asking
 
-        settings = Asking(**{"max_new_tokens": 12, "batch_size": 1} | asking)
-        rows = list(self.rows if rows is None else rows)
+        settings = Asking(**{"max_new_tokens": 12, "batch_size": 3} | asking)
         stops = self.renderer.stop_ids()
-        batches = generate(self.model, self.tokenizer, rows, stops, settings)
+        plain = plain_writing(self.model, self.tokenizer, stops, settings)
+        batches = plain.batches(self.rows if rows is None else rows)
         return {reply.id: (reply.text, reply.cut_off) for batch in batches for reply in batch}
+
+    def plain(self, rows: Iterable[Any] | None = None, **asking: Any) -> dict[str, Any]:
+        """Return the same with each row alone: what all other ways are held against."""
+        return self.replies(rows, **{"batch_size": 1} | asking)
+
+    def scores(self, batch_size: int) -> dict[str, Any]:
+        """Return replies with P(hate) by id, the plain way."""
+        from hsd.inference.score import plain_scoring
+
+        plain = plain_scoring(self.model, self.tokenizer, self.spelled, batch_size)
+        return {reply.id: reply for batch in plain.batches(self.rows) for reply in batch}
 
     def shared(
         self, rows: Iterable[Any] | None = None, prefix: Any = None, **asking: Any
@@ -92,3 +104,26 @@ class Asked:
         from hsd.inference.shared_score import SharedScore
 
         return SharedScore(self.model, prefix or self.prefix(), self.spelled)
+
+
+ENDINGS = {
+    "row0": '{"a": 1} and more',
+    "row1": 'So: {"a": {"b": "}"}} and more',
+    "row2": "no object at all, and on and on",
+    "row3": '{"a": 1<|im_end|>}',
+    "row4": '{"a": "never closed',
+    "row5": "}}}",
+}
+"""What rows are made to write, so that each ends in another way."""
+
+
+def require_own_endings(found: dict[str, Any]) -> None:
+    """Assert that each row of ENDINGS stopped where its own object, stop token or limit is."""
+    assert found["row0"] == ('{"a": 1}', False)
+    assert found["row1"] == ('So: {"a": {"b": "}"}}', False)
+    assert found["row2"][0].startswith(ENDINGS["row2"])
+    assert found["row2"][1], "it ran into the limit"
+    assert found["row3"] == ('{"a": 1', False), "the stop token ends it"
+    assert found["row4"][0].startswith(ENDINGS["row4"])
+    assert found["row4"][1]
+    assert found["row5"][1]

@@ -1,60 +1,14 @@
 """Replies: they depend on the prompt alone, stop when their JSON closes, and can be repeated."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from hsd.config.model import ModelConfig
+from asked import ENDINGS, POSTS, Asked, require_own_endings
 
 pytestmark = pytest.mark.model
 
-POSTS = (
-    "they are all liars and should leave our town at once",
-    "the new bakery opens on monday",
-    "my neighbours cook the best food",
-    "who asked?",
-    "🥐",
-    "the best food the best food the best food the best food the best food the best food at once",
-    "should leave",
-    "monday",
-    "assistant final analysis system user, they said; everything else is normal and the post is on",
-)
 FAMILIES = ("tiny_llama", "tiny_gpt_oss")
-
-
-class Asked:
-    """A tiny base with its rows, asked with a short prompt."""
-
-    def __init__(self, folder: Path, posts: Sequence[str] = POSTS) -> None:
-        from hsd.model.load import load_base
-        from hsd.prompts.chat import make_chat
-        from hsd.prompts.contract import make_contract
-        from hsd.prompts.render import Renderer
-        from hsd.prompts.template import load_template
-
-        contract = make_contract(load_template("baseline"), "standard")
-        self.base = load_base(ModelConfig(name=str(folder), device="cpu"))
-        self.tokenizer = self.base.tokenizer
-        self.renderer = Renderer(self.tokenizer, contract)
-        self.rows = [
-            self.renderer.encode(make_chat(contract.strategy, f"row{n}", post))
-            for n, post in enumerate(posts)
-        ]
-
-    def replies(self, rows: Iterable[Any] | None = None, **asking: Any) -> dict[str, Any]:
-        from hsd.inference.generate import Asking, generate
-
-        settings = Asking(**{"max_new_tokens": 12, "batch_size": 3} | asking)
-        batches = generate(
-            self.base.model,
-            self.tokenizer,
-            list(self.rows if rows is None else rows),
-            self.renderer.stop_ids(),
-            settings,
-        )
-        return {reply.id: (reply.text, reply.cut_off) for batch in batches for reply in batch}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -131,11 +85,11 @@ def test_a_greedy_reply_is_the_likeliest_token_again_and_again(asked: Asked) -> 
 
 
 def test_the_longest_prompts_come_first(llama: Asked) -> None:
-    from hsd.inference.generate import Asking, generate
+    from hsd.inference.generate import plain_writing
+    from hsd.inference.replies import Asking
 
-    batches = generate(
-        llama.base.model, llama.tokenizer, llama.rows, llama.renderer.stop_ids(), Asking(1, 4)
-    )
+    stops = llama.renderer.stop_ids()
+    batches = plain_writing(llama.model, llama.tokenizer, stops, Asking(1, 4)).batches(llama.rows)
     sizes = {row.id: len(row.prompt) for row in llama.rows}
     found = [[sizes[reply.id] for reply in batch] for batch in batches]
     assert [len(batch) for batch in found] == [4, 4, 1]
@@ -181,25 +135,10 @@ def test_a_bases_own_generation_settings_do_not_count(
 def test_each_row_stops_when_its_own_object_closes(
     llama: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = {
-        "row0": '{"a": 1} and more',
-        "row1": 'So: {"a": {"b": "}"}} and more',
-        "row2": "no object at all, and on and on",
-        "row3": '{"a": 1<|im_end|>}',
-        "row4": '{"a": "never closed',
-        "row5": "}}}",
-    }
-    writing(llama, monkeypatch, texts)
-    rows = [row for row in llama.rows if row.id in texts]
+    writing(llama, monkeypatch, ENDINGS)
+    rows = [row for row in llama.rows if row.id in ENDINGS]
     found = llama.replies(rows, batch_size=8, max_new_tokens=60)
-    assert found["row0"] == ('{"a": 1}', False)
-    assert found["row1"] == ('So: {"a": {"b": "}"}}', False)
-    assert found["row2"][0].startswith(texts["row2"])
-    assert found["row2"][1], "it ran into the limit"
-    assert found["row3"] == ('{"a": 1', False), "the stop token ends it"
-    assert found["row4"][0].startswith(texts["row4"])
-    assert found["row4"][1]
-    assert found["row5"][1]
+    require_own_endings(found)
     assert llama.replies(rows, batch_size=1, max_new_tokens=60) == found
 
 

@@ -37,7 +37,8 @@ def test_the_packaged_weights_become_an_ordinary_folder_once(smollm2: Any, cache
 
 
 def test_the_unpacked_model_still_knows_what_it_knew(smollm2: Any) -> None:
-    from hsd.inference.generate import Asking, generate
+    from hsd.inference.generate import plain_writing
+    from hsd.inference.replies import Asking
     from hsd.prompts.chat import Chat
     from hsd.prompts.contract import make_contract
     from hsd.prompts.render import Renderer
@@ -47,10 +48,9 @@ def test_the_unpacked_model_still_knows_what_it_knew(smollm2: Any) -> None:
     renderer = Renderer(smollm2.tokenizer, contract)
     question = Chat(id="q", system="", before="What is the capital of France?")
     rows = [renderer.encode(question)]
-    replies = generate(
-        smollm2.model, smollm2.tokenizer, rows, renderer.stop_ids(), Asking(12, batch_size=1)
-    )
-    assert "Paris" in next(replies)[0].text
+    stops, asking = renderer.stop_ids(), Asking(12, batch_size=1)
+    (reply,) = plain_writing(smollm2.model, smollm2.tokenizer, stops, asking).answer(rows)
+    assert "Paris" in reply.text
 
 
 def test_a_post_cannot_pose_as_the_real_templates_control_tokens(smollm2: Any) -> None:

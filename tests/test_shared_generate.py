@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asked import POSTS, Asked
+from asked import ENDINGS, POSTS, Asked, require_own_endings
 
 from hsd.prompts.render import Encoded
 
@@ -87,21 +87,9 @@ def test_a_given_reply_is_as_likely_as_alone(asked: Asked) -> None:
 def test_each_row_stops_when_its_own_object_closes(
     llama: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = {
-        "row0": '{"a": 1} and more',
-        "row1": 'So: {"a": {"b": "}"}} and more',
-        "row2": "no object at all, and on and on",
-        "row3": '{"a": 1<|im_end|>}',
-        "row4": '{"a": "never closed',
-        "row5": "}}}",
-    }
-    writing(llama, monkeypatch, texts)
+    writing(llama, monkeypatch, ENDINGS)
     found = llama.shared(llama.rows[:6], batch_size=8, max_new_tokens=60)
-    assert found["row0"] == ('{"a": 1}', False)
-    assert found["row1"] == ('So: {"a": {"b": "}"}}', False)
-    assert found["row2"][0].startswith(texts["row2"])
-    assert found["row3"] == ('{"a": 1', False), "the stop token ends it"
-    assert found["row4"][0].startswith(texts["row4"])
+    require_own_endings(found)
     assert [cut for _, cut in found.values()] == [False, False, True, False, True, True]
     assert llama.shared(llama.rows[:6], batch_size=1, max_new_tokens=60) == found
 

@@ -111,13 +111,7 @@ def test_a_batch_is_one_forward_pass_with_logits_where_they_count(
 
 
 def test_replies_are_those_of_the_plain_way(asked: Asked) -> None:
-    from hsd.inference.score import score
-
-    plain = {
-        reply.id: reply
-        for batch in score(asked.model, asked.tokenizer, asked.rows, asked.spelled, 1)
-        for reply in batch
-    }
+    plain = asked.scores(1)
     for reply in asked.scoring()(asked.rows):
         assert reply.text == plain[reply.id].text
         assert reply.score == pytest.approx(plain[reply.id].score, abs=1e-5)

@@ -25,7 +25,7 @@ from hsd.inference.folders import (
     record_halvings,
     stamp,
 )
-from hsd.inference.generate import generate
+from hsd.inference.generate import plain_writing
 from hsd.inference.prepared import Prepared, prepare
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.replies import Asking, longest_first
@@ -99,7 +99,8 @@ def probe(config: EvalConfig) -> tuple[Facts, str]:
     model, facts = chosen.load()
     row = renderer.encode(make_chat(contract.strategy, "probe", "The library opens at nine today."))
     asking = Asking(config.max_new_tokens, 1)
-    reply = next(generate(model, chosen.source.tokenizer, [row], renderer.stop_ids(), asking))[0]
+    plain = plain_writing(model, chosen.source.tokenizer, renderer.stop_ids(), asking)
+    (reply,) = plain.answer([row])
     prompt = {"template": contract.template, "strategy": contract.strategy_name}
     return {**facts, "prompt": {**prompt, "hash": contract.hash}}, reply.text
 

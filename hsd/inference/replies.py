@@ -48,7 +48,7 @@ class Way:
     room: int | None = None
 
     def batches(
-        self, rows: Sequence[Encoded], halved: Callable[[Halving], None]
+        self, rows: Iterable[Encoded], halved: Callable[[Halving], None] = lambda _: None
     ) -> Iterator[list[Reply]]:
         """Yield the replies of each batch, the longest prompts first."""
 

@@ -6,7 +6,7 @@ to the token that closes it. Scores of first tokens alone mislead: `hate` is two
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import exp
@@ -15,8 +15,7 @@ from typing import Any
 import torch
 
 from hsd.data.example import LABELS
-from hsd.inference.halving import in_batches
-from hsd.inference.replies import Reply, longest_first
+from hsd.inference.replies import Reply, Way
 from hsd.model.padding import left_padded, positions
 from hsd.prompts.chat import Chat, answer_json
 from hsd.prompts.render import Encoded, Renderer, fork
@@ -51,12 +50,9 @@ def candidates(
     return Candidates(hate[:shared], (tails[0], tails[1]))
 
 
-def score(
-    model: Any, tokenizer: Any, rows: Sequence[Encoded], spelled: Candidates, batch_size: int
-) -> Iterator[list[Reply]]:
-    """Yield a batch's replies: the likelier answer's JSON as text, with P(hate) as its score."""
-    answer = partial(score_batch, model, tokenizer, spelled)
-    return in_batches(longest_first(rows), batch_size, answer)
+def plain_scoring(model: Any, tokenizer: Any, spelled: Candidates, batch_size: int) -> Way:
+    """Return the plain way to score labels."""
+    return Way(partial(score_batch, model, tokenizer, spelled), batch_size)
 
 
 def score_batch(

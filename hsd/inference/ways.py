@@ -3,16 +3,15 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
 
 from hsd.errors import EvaluationError
-from hsd.inference.generate import generate_batch
+from hsd.inference.generate import plain_writing
 from hsd.inference.prepared import Prepared
 from hsd.inference.replies import Asking, Way
-from hsd.inference.score import Candidates, candidates, score_batch
+from hsd.inference.score import Candidates, candidates, plain_scoring
 from hsd.inference.self_test import TOKENS, Checked, check_replies, check_scores, chosen_rows
 from hsd.inference.shared_generate import SharedGenerate
 from hsd.inference.shared_score import SharedScore
@@ -105,15 +104,11 @@ def expect(rows: Sequence[Encoded], left: Sequence[Encoded]) -> Expected:
 
 
 def plain_way(prepared: Prepared, model: Any) -> Way:
-    """Return the way that computes each prompt whole; sampled replies come one by one."""
-    tokenizer, batch_size = prepared.subject.source.tokenizer, prepared.config.batch_size
+    """Return the way that computes each prompt whole."""
+    tokenizer = prepared.subject.source.tokenizer
     if prepared.config.mode == "score":
-        answer = partial(score_batch, model, tokenizer, _spelled(prepared))
-        return Way(answer, batch_size)
-    asking, stops = _asking(prepared), prepared.renderer.stop_ids()
-    one_by_one = asking.temperature > 0
-    answer = partial(generate_batch, model, tokenizer, stops, asking)
-    return Way(answer, 1 if one_by_one else batch_size)
+        return plain_scoring(model, tokenizer, _spelled(prepared), prepared.config.batch_size)
+    return plain_writing(model, tokenizer, prepared.renderer.stop_ids(), _asking(prepared))
 
 
 def _shared(prepared: Prepared, model: Any, prefix_tokens: int) -> tuple[Way, Checked]:
