@@ -487,12 +487,12 @@ def test_a_memory_too_small_for_one_row_ends_in_a_line(
 ) -> None:
     import torch
 
-    from hsd.inference import ways
+    from hsd.inference import generate
 
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(ways, "generate_batch", full)
+    monkeypatch.setattr(generate, "generate_batch", full)
     with pytest.raises(EvaluationError, match="memory is full with one row at a time"):
         evaluated(tiny_llama, data, prefix_sharing="off")
     (folder,) = (data.parent / "eval").iterdir()
