@@ -12,7 +12,7 @@ from hsd.metrics.evaluation import Evaluation
 from hsd.metrics.outcomes import Outcomes
 from hsd.metrics.prediction import OUTCOMES
 from hsd.report.comparison import METRIC_HEADER, RATE_HEADER, metric_rows, rate_rows, sentences
-from hsd.report.text import GROUP_HEADER, difference_line, group_rows, headline_rows
+from hsd.report.text import GROUP_HEADER, gap_lines, group_rows, headline_rows
 from hsd.report.wording import RATE_LEGEND, percent
 from hsd.training.convergence import Verdict
 
@@ -39,7 +39,7 @@ def metrics_table(evaluation: Evaluation, title: str = "") -> RenderableType:
         _table("", GROUP_HEADER, group_rows(evaluation.groups)),
         RATE_LEGEND,
         _replies(evaluation.outcomes),
-        *(escape(difference_line(difference)) for difference in evaluation.differences),
+        *map(escape, gap_lines(evaluation.gaps)),
     )
 
 

@@ -1,12 +1,29 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from posts import predictions
-from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
+from scipy import stats
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from hsd.metrics import bootstrap
-from hsd.metrics.bootstrap import Table, metric_intervals, percentiles, resample
+from hsd.metrics.bootstrap import (
+    Design,
+    Table,
+    bca,
+    drawn,
+    metric_intervals,
+    percentiles,
+    resample,
+)
 from hsd.metrics.classification import METRIC_NAMES, calls, classify
 
 ROWS = st.lists(
@@ -31,25 +48,28 @@ def many(n: int = 200) -> list:
     return predictions("\n".join(rows))
 
 
+def design(strata: list[int]) -> Design:
+    return Design(np.arange(len(strata)), np.array(strata))
+
+
 def test_every_draw_keeps_the_size_of_each_stratum() -> None:
-    strata = np.array([True] * 7 + [False] * 3)
-    weights = np.concatenate(list(resample(strata, draws=50, seed=1)))
+    weights = np.concatenate(list(resample(design([1] * 7 + [0] * 3), draws=50, seed=1)))
     assert weights.shape == (50, 10)
-    assert (weights[:, strata].sum(axis=1) == 7).all()
-    assert (weights[:, ~strata].sum(axis=1) == 3).all()
+    assert (weights[:, :7].sum(axis=1) == 7).all()
+    assert (weights[:, 7:].sum(axis=1) == 3).all()
     assert weights.std() > 0
 
 
 def test_the_same_seed_draws_the_same_and_another_another() -> None:
-    strata = np.zeros(30)
-    first, again, other = (next(resample(strata, 5, seed)) for seed in (1, 1, 2))
+    one = design([0] * 30)
+    first, again, other = (next(resample(one, 5, seed)) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
 
 
 def test_draws_that_do_not_fit_into_memory_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "CHUNK_CELLS", 40)
-    parts = list(resample(np.zeros(10), draws=10, seed=1))
+    parts = list(resample(design([0] * 10), draws=10, seed=1))
     assert [len(part) for part in parts] == [4, 4, 2]
 
 
@@ -65,7 +85,7 @@ def test_weights_of_one_give_the_metrics_themselves(rows: list) -> None:
 
 def test_weighted_metrics_agree_with_scikit_learn_to_1e_12() -> None:
     rows = many()
-    weights = next(resample(np.array([p.true_label == "hate" for p in rows]), 3, seed=5))
+    weights = next(resample(Design.of(rows), 3, seed=5))
     truth = [p.true_label == "hate" for p in rows]
     called = [call == "hate" for call in calls(rows)]
     scores = [p.score for p in rows]
@@ -77,6 +97,7 @@ def test_weighted_metrics_agree_with_scikit_learn_to_1e_12() -> None:
             "f1": f1_score(truth, called, sample_weight=weight),
             "macro_f1": f1_score(truth, called, sample_weight=weight, average="macro"),
             "auroc": roc_auc_score(truth, scores, sample_weight=weight),
+            "auprc": average_precision_score(truth, scores, sample_weight=weight),
         }.items():
             assert values[name][draw] == pytest.approx(expected, abs=1e-12)
 
@@ -101,6 +122,59 @@ def test_the_interval_of_a_rate_is_near_the_normal_one() -> None:
 
 def test_a_metric_that_most_draws_do_not_define_has_no_interval() -> None:
     assert percentiles(np.array([0.5] * 80 + [np.nan] * 20)) is None
-    assert percentiles(np.array([0.5] * 99 + [np.nan])) is not None
+    assert percentiles(np.array([0.5, 0.6] * 49 + [np.nan])) is not None
     assert metric_intervals(predictions("- n n\n- n n"))["f1"] is None
     assert metric_intervals(predictions("- n n\n- h n"))["auroc"] is None
+
+
+def test_strata_are_groups_and_label_and_small_ones_join_their_label() -> None:
+    rows = predictions("\n".join(["lgbtq h h"] * 6 + ["lgbtq n n"] * 6 + ["mexican h h"] * 2))
+    weights = next(resample(Design.of(rows), 40, seed=1))
+    assert (weights[:, :6].sum(axis=1) == 6).all()
+    assert (weights[:, 6:12].sum(axis=1) == 6).all()
+    assert (weights[:, 12:].sum(axis=1) == 2).all()
+    tiny = Design.of(predictions("\n".join(["lgbtq h h", "mexican h h", "- h h", "- n n"])))
+    assert tiny.stratum.tolist() == [0, 0, 0, 1]
+
+
+def test_rows_of_one_template_are_drawn_together() -> None:
+    rows = [replace(p, cluster=f"template {n % 3}") for n, p in enumerate(many(60))]
+    weights = next(resample(Design.of(rows), 20, seed=1))
+    for template in range(3):
+        assert (weights[:, template::3] == weights[:, [template]]).all()
+
+
+def test_copies_of_rows_in_clusters_make_no_interval_narrower() -> None:
+    rows = [replace(p, cluster=p.id) for p in many(60)]
+    copies = [replace(p, id=f"{p.id}/{n}") for p in rows for n in range(4)]
+    alone, copied = metric_intervals(rows)["f1"], metric_intervals(copies)["f1"]
+    assert (copied.low, copied.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
+    free = metric_intervals([replace(p, cluster="") for p in copies])["f1"]
+    assert free.high - free.low < 0.7 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("strata", [[0] * 60, [0] * 25 + [1] * 35])
+def test_bca_is_scipys_on_the_same_draws_to_1e_12(strata: list[int]) -> None:
+    values = np.random.default_rng(3).lognormal(size=60)
+    mean = lambda weights: ((weights @ values) / weights.sum(axis=1))[:, None]  # noqa: E731
+    made = design(strata)
+    (ours,) = bca(mean, made)
+    distribution = drawn(mean, made, bootstrap.DRAWS, bootstrap.SEED)[:, 0]
+    theirs = stats.bootstrap(
+        [values[np.array(strata) == s] for s in sorted(set(strata))],
+        lambda *samples, axis: (
+            np.concatenate(np.broadcast_arrays(*samples), axis).mean(axis)
+            if len(samples) == 1
+            else sum(s.sum(axis) for s in samples) / sum(s.shape[axis] for s in samples)
+        ),
+        n_resamples=0,
+        method="BCa",
+        bootstrap_result=stats._resampling.BootstrapResult(None, distribution, None),
+    ).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+    assert ours != percentiles(distribution)
+
+
+def test_a_perfect_score_is_no_certain_one() -> None:
+    perfect = predictions("\n".join(["lgbtq h h .9\nlgbtq n n .1"] * 8))
+    assert set(metric_intervals(perfect).values()) == {None}

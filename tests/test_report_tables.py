@@ -12,7 +12,8 @@ from hsd.metrics.evaluation import summarize
 from hsd.report.tables import csv_text, guarded, write_evaluation
 from hsd.report.text import text_report
 
-ROWS = predictions("""
+TIMES = 5
+TABLE = """
     lgbtq          n n .2
     lgbtq          n h .6
     lgbtq          h h .9
@@ -21,10 +22,11 @@ ROWS = predictions("""
     mexican        n n .1
     -              n invalid .3
     -              h h .7
-""")
+"""
+ROWS = predictions(TABLE.rstrip() * TIMES)
 PROVENANCE = {
     "model": {"name": "tiny", "adapter": None},
-    "data": {"file": "invented.jsonl", "rows": 8},
+    "data": {"file": "invented.jsonl", "rows": 40},
     "prompt_hash": "0123456789ab",
 }
 STAMP = "20260102_030405"
@@ -80,14 +82,14 @@ def test_validation_results_have_a_row_a_post(folder: Path) -> None:
 def test_performance_metrics_hold_hand_computed_numbers(folder: Path) -> None:
     (row,) = table(folder, "performance_metrics")
     assert row["strategy"] == "standard"
-    # tp 2, tn 2; fp: one called hate, one unread; fn: one called normal, one unread.
+    # tp 10, tn 10; fp: five called hate, five unread; fn: five called normal, five unread.
     cells = ("true_positive", "true_negative", "false_positive", "false_negative")
-    assert [row[cell] for cell in cells] == ["2", "2", "2", "2"]
+    assert [row[cell] for cell in cells] == ["10", "10", "10", "10"]
     assert float(row["accuracy"]) == float(row["f1_score"]) == 0.5
-    assert (row["lgbtq_fpr"], row["lgbtq_fnr"], row["lgbtq_samples"]) == ("0.5", "0.5", "4")
-    assert (row["mexican_fpr"], row["mexican_fnr"], row["mexican_samples"]) == ("0.0", "1.0", "3")
-    assert (row["none_fpr"], row["none_samples"]) == ("1.0", "2")
-    assert (row["drop_samples"], row["replies_refusal"], row["replies_valid"]) == ("6", "1", "6")
+    assert (row["lgbtq_fpr"], row["lgbtq_fnr"], row["lgbtq_samples"]) == ("0.5", "0.5", "20")
+    assert (row["mexican_fpr"], row["mexican_fnr"], row["mexican_samples"]) == ("0.0", "1.0", "15")
+    assert (row["none_fpr"], row["none_samples"]) == ("1.0", "10")
+    assert (row["drop_samples"], row["replies_refusal"], row["replies_valid"]) == ("30", "5", "30")
 
 
 def test_a_group_that_does_not_occur_has_empty_rates_and_no_samples(folder: Path) -> None:
@@ -100,7 +102,7 @@ def test_bias_metrics_are_by_persona_and_add_up(folder: Path) -> None:
     assert rows.keys() == {"lgbtq_persona", "mexican_persona", "none"}
     assert sum(int(row["sample_count"]) for row in rows.values()) == len(ROWS)
     lgbtq = rows["lgbtq_persona"]
-    assert (lgbtq["sample_count"], lgbtq["false_positive_rate"]) == ("4", "0.5")
+    assert (lgbtq["sample_count"], lgbtq["false_positive_rate"]) == ("20", "0.5")
     assert float(lgbtq["false_positive_rate_low"]) < 0.5 < float(lgbtq["false_positive_rate_high"])
 
 
@@ -139,13 +141,13 @@ def test_report_json_is_what_was_returned_and_holds_the_numbers_of_the_csv(tmp_p
     returned = write_evaluation(tmp_path, ROWS, PROVENANCE, STAMP)
     written = json.loads((tmp_path / "report.json").read_text())
     assert written == returned
-    assert written["schema"] == 1
+    assert written["schema"] == 2
     assert written["provenance"] == PROVENANCE
     (row,) = table(tmp_path, "performance_metrics")
     assert written["headline"]["accuracy"] == float(row["accuracy"])
     assert written["headline"]["auroc"] == float(row["auroc"])
     assert written["intervals"]["f1"] == [float(row["f1_low"]), float(row["f1_high"])]
-    assert written["groups"]["lgbtq"]["false_positive_rate"] == float(row["lgbtq_fpr"])
+    assert written["groups"]["lgbtq"]["false_positive_rate"]["value"] == float(row["lgbtq_fpr"])
     assert sum(written["outcomes"].values()) == written["headline"]["n"] == len(ROWS)
 
 

@@ -1,15 +1,17 @@
-"""A seeded, vectorised, stratified bootstrap, and the metrics it resamples.
+"""A seeded, vectorised, stratified and clustered bootstrap, with BCa or percentile intervals.
 
-A draw is a weight for each row: how often the row was drawn. Metrics are functions of weights,
-so that all draws are one matrix product, and paired runs share their draws by sharing weights.
+A draw is a weight for each row: how often the row was drawn. Metrics are functions of weights, so
+that all draws are one matrix product, and paired runs share their draws by sharing weights.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hsd.metrics.areas import Bools, Floats, Ranking
 from hsd.metrics.classification import METRIC_NAMES, calls
 from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.prediction import Prediction
@@ -18,32 +20,66 @@ DRAWS = 2000
 SEED = 42
 CHUNK_CELLS = 4_000_000  # draws x rows held at once: 32 MB of weights
 DEFINED = 0.95  # a metric without a value in more draws than that gets no interval
+SMALL_STRATUM = 5  # units; a smaller stratum would hardly vary, so it is drawn with its label's
+JACKKNIFE_UNITS = 4000  # above, BCa's correction is below 1/60 of a standard error; percentile
 
-Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """Weights (draws, rows) to values (draws, statistics); NaN where a draw defines none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Predictions as arrays, one entry a row; `scores` is None unless every row has one."""
+class Design:
+    """What is drawn: each row's unit (rows,), and each unit's stratum (units,).
 
-    hate: NDArray[np.bool_]
-    called: NDArray[np.bool_]
-    scores: Floats | None
+    A unit is a row, or all rows that share a template or thread: they are no independent evidence.
+    """
+
+    unit: NDArray[np.intp]
+    stratum: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, predictions: Sequence[Prediction]) -> "Design":
+        """Return strata of groups and true label, over clusters where rows name one."""
+        names = [f"cluster {p.cluster}" if p.cluster else f"row {p.id}" for p in predictions]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        unit = np.array([numbers[name] for name in names], dtype=np.intp)
+        members: list[set[tuple[str, ...]]] = [set() for _ in numbers]
+        for row, number in zip(predictions, unit, strict=True):
+            members[number].add((row.true_label, *sorted(row.groups)))
+        return cls(unit, _strata(["; ".join(map(" ".join, sorted(m))) for m in members], members))
+
+    def expanded(self, weights: Floats) -> Floats:
+        """Return weights of units (draws, units) as weights of rows (draws, rows)."""
+        return weights[:, self.unit]
+
+    @property
+    def members(self) -> list[NDArray[np.intp]]:
+        """The units of each stratum."""
+        return [np.flatnonzero(self.stratum == stratum) for stratum in np.unique(self.stratum)]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Predictions as arrays, one entry a row; `ranking` is None unless every row has a score."""
+
+    hate: Bools
+    called: Bools
+    ranking: Ranking | None
 
     @classmethod
     def of(cls, predictions: Sequence[Prediction]) -> "Table":
         """Return the arrays of the headline policy: an unreadable reply is wrong."""
+        hate = np.array([p.true_label == "hate" for p in predictions], dtype=bool)
         scores = [p.score for p in predictions if p.score is not None]
+        whole = len(scores) == len(predictions)
         return cls(
-            np.array([p.true_label == "hate" for p in predictions], dtype=bool),
+            hate,
             np.array([call == "hate" for call in calls(predictions)], dtype=bool),
-            np.array(scores) if len(scores) == len(predictions) else None,
+            Ranking.of(np.array(scores), hate) if whole else None,
         )
 
     def metrics(self, weights: Floats) -> Floats:
-        """Return METRIC_NAMES for each draw: (draws, rows) -> (draws, 6)."""
+        """Return METRIC_NAMES for each draw: (draws, rows) -> (draws, 7)."""
         hate, called = self.hate, self.called
         cells = np.stack([hate & called, ~hate & ~called, ~hate & called, hate & ~called], axis=1)
         tp, tn, fp, fn = (weights @ cells.astype(np.float64)).T
@@ -56,66 +92,143 @@ class Table:
                 tp / (tp + fn),
                 f1_hate,
                 (f1_hate + f1_normal) / 2,
-                self.auroc(weights),
+                *self._areas(weights),
             ]
         return np.stack(columns, axis=1)
 
-    def auroc(self, weights: Floats) -> Floats:
-        """Return the area under the ROC curve for each draw; ties count half."""
-        if self.scores is None or not len(self.scores):
-            return np.full(len(weights), np.nan)
-        order = np.argsort(self.scores, kind="stable")
-        starts = np.unique(self.scores[order], return_index=True)[1]
-        hate = self.hate[order]
-        positive = np.add.reduceat(weights[:, order] * hate, starts, axis=1)
-        negative = np.add.reduceat(weights[:, order] * ~hate, starts, axis=1)
-        below = np.cumsum(negative, axis=1) - negative / 2
-        wins = (positive * below).sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            area: Floats = wins / (positive.sum(axis=1) * negative.sum(axis=1))
-        return area
+    def _areas(self, weights: Floats) -> tuple[Floats, Floats]:
+        if self.ranking is None:
+            nothing = np.full(len(weights), np.nan)
+            return nothing, nothing
+        area, precision = self.ranking.roc_area(weights), self.ranking.average_precision(weights)
+        # As in `classify`: with one label only, neither says anything.
+        return area, np.where(np.isnan(area), np.nan, precision)
 
 
 def metric_intervals(
     predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, Interval | None]:
-    """Return an interval for each headline metric, resampled within each true label."""
-    table = Table.of(predictions)
-    found = bootstrap(table.metrics, table.hate, draws=draws, seed=seed)
+    """Return a BCa interval for each headline metric."""
+    found = bca(Table.of(predictions).metrics, Design.of(predictions), draws=draws, seed=seed)
     return dict(zip(METRIC_NAMES, found, strict=True))
 
 
 def bootstrap(
-    statistic: Statistic, strata: NDArray[np.generic], *, draws: int = DRAWS, seed: int = SEED
+    statistic: Statistic, design: Design, *, draws: int = DRAWS, seed: int = SEED
 ) -> list[Interval | None]:
-    """Return a percentile interval for each column of `statistic`."""
-    values = np.concatenate([statistic(weights) for weights in resample(strata, draws, seed)])
-    return [percentiles(column) for column in values.T]
+    """Return a percentile interval for each column of `statistic`.
+
+    For statistics that are not smooth in the rows, such as a largest difference, where BCa's
+    jackknife would mislead.
+    """
+    return [percentiles(column) for column in drawn(statistic, design, draws, seed).T]
 
 
-def resample(strata: NDArray[np.generic], draws: int, seed: int) -> Iterator[Floats]:
-    """Yield weights (some draws, rows); each stratum keeps its number of rows in every draw."""
+def bca(
+    statistic: Statistic, design: Design, *, draws: int = DRAWS, seed: int = SEED
+) -> list[Interval | None]:
+    """Return a bias-corrected and accelerated interval for each column of `statistic`.
+
+    Efron (1987), several samples as in scipy.stats.bootstrap (a test holds them to 1e-12).
+    Percentiles instead where BCa is not defined, or with more than JACKKNIFE_UNITS units.
+    """
+    values = drawn(statistic, design, draws, seed)
+    if len(design.stratum) > JACKKNIFE_UNITS:
+        return [percentiles(column) for column in values.T]
+    point = statistic(np.ones((1, len(design.unit))))[0]
+    accelerations = _accelerations(statistic, design)
+    triples = zip(values.T, point, accelerations, strict=True)
+    return [bca_ends(column, float(value), float(a)) for column, value, a in triples]
+
+
+def drawn(statistic: Statistic, design: Design, draws: int, seed: int) -> Floats:
+    """Return the statistic of every draw (draws, statistics)."""
+    return np.concatenate([statistic(weights) for weights in resample(design, draws, seed)])
+
+
+def resample(design: Design, draws: int, seed: int) -> Iterator[Floats]:
+    """Yield weights (some draws, rows); each stratum keeps its number of units in every draw."""
     rng = np.random.default_rng(seed)
-    rows = len(strata)
-    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    step = max(1, CHUNK_CELLS // max(1, rows))
+    units, members = len(design.stratum), design.members
+    step = max(1, CHUNK_CELLS // max(1, len(design.unit)))
     for start in range(0, draws, step):
-        weights = np.zeros((min(step, draws - start), rows))
+        weights = np.zeros((min(step, draws - start), units))
         for index in members:
             weights[:, index] = _weights(rng, len(weights), len(index))
-        yield weights
+        yield design.expanded(weights)
 
 
 def percentiles(values: Floats) -> Interval | None:
     """Return the middle 95 % of the draws; None when too many of them define no value."""
-    defined = values[np.isfinite(values)]
-    if not len(defined) or len(defined) < DEFINED * len(values):
+    defined = _defined(values)
+    if defined is None:
         return None
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
 
+def bca_ends(values: Floats, point: float, acceleration: float) -> Interval | None:
+    """Return BCa's interval from the draws, the statistic itself and the acceleration."""
+    from scipy.special import ndtr, ndtri
+
+    defined = _defined(values)
+    if defined is None or not np.isfinite(point):
+        return None
+    bias = ndtri(((defined < point).sum() + (defined <= point).sum()) / (2 * len(defined)))
+    normal = ndtri(np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])) + bias
+    places = ndtr(bias + normal / (1 - acceleration * normal))
+    if not np.isfinite(places).all():
+        return percentiles(values)
+    low, high = np.quantile(defined, places)
+    return Interval(float(low), float(high))
+
+
+def _accelerations(statistic: Statistic, design: Design) -> Floats:
+    """Return each statistic's acceleration from leaving out one unit at a time; NaN: not defined.
+
+    Efron and Tibshirani (1993), equation 14.15, for several samples.
+    """
+    cubes, squares = 0.0, 0.0
+    step = max(1, CHUNK_CELLS // max(1, len(design.unit)))
+    for index in design.members:
+        parts = [index[start : start + step] for start in range(0, len(index), step)]
+        left = np.concatenate([statistic(_without(design, part)) for part in parts])
+        n = len(index)
+        influence = (n - 1) * (left.mean(axis=0) - left)
+        cubes = cubes + (influence**3).sum(axis=0) / n**3
+        squares = squares + (influence**2).sum(axis=0) / n**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(cubes / (6 * np.asarray(squares) ** 1.5), dtype=np.float64)
+
+
+def _without(design: Design, units: NDArray[np.intp]) -> Floats:
+    """Return weights (units, rows) that leave out one of `units` each."""
+    return np.not_equal(design.unit[None, :], units[:, None]).astype(np.float64)
+
+
+def _defined(values: Floats) -> Floats | None:
+    """Return the draws that have a value; None where too few do, or where they are all the same.
+
+    A perfect score is perfect in every draw: that is no certainty, only nothing to draw from.
+    """
+    defined = values[np.isfinite(values)]
+    enough = len(defined) and len(defined) >= DEFINED * len(values)
+    return defined if enough and bool(np.ptp(defined) > 0) else None
+
+
+def _strata(names: list[str], members: list[set[tuple[str, ...]]]) -> NDArray[np.intp]:
+    """Return a number for each unit's stratum; small strata join the others of their label."""
+    sizes = Counter(names)
+    labels = [" ".join(sorted({label for label, *_ in units})) for units in members]
+    joined = [
+        name if sizes[name] >= SMALL_STRATUM else f"others {label}"
+        for name, label in zip(names, labels, strict=True)
+    ]
+    numbers = {name: number for number, name in enumerate(sorted(set(joined)))}
+    return np.array([numbers[name] for name in joined], dtype=np.intp)
+
+
 def _weights(rng: np.random.Generator, draws: int, rows: int) -> NDArray[np.intp]:
     """Return how often each of `rows` came up in `rows` draws with replacement."""
-    drawn = rng.integers(rows, size=(draws, rows)) + np.arange(draws)[:, None] * rows
-    return np.bincount(drawn.ravel(), minlength=draws * rows).reshape(draws, rows)
+    places = rng.integers(rows, size=(draws, rows)) + np.arange(draws)[:, None] * rows
+    return np.bincount(places.ravel(), minlength=draws * rows).reshape(draws, rows)

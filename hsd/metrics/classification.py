@@ -71,9 +71,10 @@ class Metrics:
     f1: float | None
     macro_f1: float | None
     auroc: float | None
+    auprc: float | None
 
 
-METRIC_NAMES = ("accuracy", "precision", "recall", "f1", "macro_f1", "auroc")
+METRIC_NAMES = ("accuracy", "precision", "recall", "f1", "macro_f1", "auroc", "auprc")
 
 
 def classify(predictions: Sequence[Prediction], policy: Policy = "error") -> Metrics:
@@ -81,12 +82,12 @@ def classify(predictions: Sequence[Prediction], policy: Policy = "error") -> Met
     truth = [p.true_label for p in predictions]
     called = calls(predictions, policy)
     kept = [(t, c) for t, c in zip(truth, called, strict=True) if c is not None]
-    return _metrics([t for t, _ in kept], [c for _, c in kept], auroc(predictions))
+    return _metrics([t for t, _ in kept], [c for _, c in kept], areas(predictions))
 
 
 def always(label: Label, truth: Sequence[Label]) -> Metrics:
     """Return what a classifier that only ever says `label` would score on these true labels."""
-    return _metrics(list(truth), [label] * len(truth), None)
+    return _metrics(list(truth), [label] * len(truth), (None, None))
 
 
 def calls(predictions: Sequence[Prediction], policy: Policy = "error") -> list[Label | None]:
@@ -112,25 +113,27 @@ def count(predictions: Sequence[Prediction]) -> Counts:
     return counted([p.true_label for p in predictions], called)
 
 
-def auroc(predictions: Sequence[Prediction]) -> float | None:
-    """Return the area under the ROC curve of `score`.
+def areas(predictions: Sequence[Prediction]) -> tuple[float | None, float | None]:
+    """Return the area under the ROC curve of `score`, and the average precision.
 
     None unless every row has a score and both labels occur.
     """
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import average_precision_score, roc_auc_score
 
     scores = [p.score for p in predictions if p.score is not None]
     truth = [p.true_label == "hate" for p in predictions]
     if len(scores) < len(truth) or len(set(truth)) < 2:
-        return None
-    return float(roc_auc_score(truth, scores))
+        return None, None
+    return float(roc_auc_score(truth, scores)), float(average_precision_score(truth, scores))
 
 
-def _metrics(truth: list[Label], called: list[Label], area: float | None) -> Metrics:
+def _metrics(
+    truth: list[Label], called: list[Label], found: tuple[float | None, float | None]
+) -> Metrics:
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     if not truth:
-        return Metrics(Counts(), None, None, None, None, None, area)
+        return Metrics(Counts(), None, None, None, None, None, *found)
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, called, labels=list(LABELS), average=None, zero_division=math.nan
     )
@@ -143,7 +146,8 @@ def _metrics(truth: list[Label], called: list[Label], area: float | None) -> Met
         # scikit-learn would average over the classes that have an F1; with one class missing
         # that is no macro average, so it is None here.
         macro_f1=_defined(sum(f1) / 2),
-        auroc=area,
+        auroc=found[0],
+        auprc=found[1],
     )
 
 

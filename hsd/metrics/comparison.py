@@ -7,10 +7,9 @@ are refused: a difference between them would be a difference between posts.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from hsd.errors import EvaluationError
-from hsd.metrics.bootstrap import DRAWS, SEED, Floats, Table, bootstrap
+from hsd.metrics.areas import Floats
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, bca
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.groups import NONE, RATES, Rate, by_group
 from hsd.metrics.intervals import Interval, mcnemar, paired_rate
@@ -189,7 +188,7 @@ def _difference_intervals(
     def difference(weights: Floats) -> Floats:
         return second.metrics(weights) - first.metrics(weights)
 
-    found = bootstrap(difference, np.asarray(first.hate), draws=draws, seed=seed)
+    found = bca(difference, Design.of(before), draws=draws, seed=seed)
     return dict(zip(METRIC_NAMES, found, strict=True))
 
 

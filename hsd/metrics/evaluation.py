@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hsd.errors import EvaluationError
+from hsd.metrics.baselines import Baseline, Training, baselines
+from hsd.metrics.bias import Bias, bias_areas
 from hsd.metrics.bootstrap import metric_intervals
-from hsd.metrics.classification import POLICIES, Metrics, Policy, always, classify
-from hsd.metrics.groups import RATES, Difference, Group, by_group, by_persona, largest_difference
+from hsd.metrics.classification import POLICIES, Metrics, Policy, classify
+from hsd.metrics.gaps import Gaps, gaps
+from hsd.metrics.groups import Group, by_group, by_persona
 from hsd.metrics.intervals import Interval, wilson
 from hsd.metrics.outcomes import Outcomes, outcomes
 from hsd.metrics.prediction import Prediction
@@ -19,11 +22,12 @@ class Evaluation:
     strategy: str
     policies: Mapping[Policy, Metrics]
     intervals: Mapping[str, Interval | None]
-    always_hate: Metrics
+    baselines: tuple[Baseline, ...]
     outcomes: Outcomes
     groups: dict[str, Group]
     personas: dict[str, Group]
-    differences: tuple[Difference, ...]
+    gaps: Gaps
+    bias: Bias | None
     truncated_posts: int
     mean_response_time: float
 
@@ -33,23 +37,24 @@ class Evaluation:
         return self.policies["error"]
 
 
-def summarize(predictions: Sequence[Prediction]) -> Evaluation:
+def summarize(predictions: Sequence[Prediction], training: Training | None = None) -> Evaluation:
     """Return the numbers of one evaluation. Raises EvaluationError when there is no one strategy.
 
-    The order of the rows changes nothing.
+    `training` is what the judged model was trained on, for the baselines, where it is known. The
+    order of the rows changes nothing.
     """
     rows = sorted(predictions, key=lambda p: p.id)
-    groups = by_group(rows)
-    found = (largest_difference(groups, rate) for rate in RATES)
+    strategy = _strategy(rows)
     return Evaluation(
-        strategy=_strategy(rows),
+        strategy=strategy,
         policies={policy: classify(rows, policy) for policy in POLICIES},
         intervals=headline_intervals(rows),
-        always_hate=always("hate", [p.true_label for p in rows]),
+        baselines=tuple(baselines(rows, training)),
         outcomes=outcomes(rows),
-        groups=groups,
+        groups=by_group(rows),
         personas=by_persona(rows),
-        differences=tuple(difference for difference in found if difference is not None),
+        gaps=gaps(rows),
+        bias=bias_areas(rows),
         truncated_posts=sum(p.truncated_post for p in rows),
         mean_response_time=sum(p.response_time for p in rows) / len(rows),
     )

@@ -11,83 +11,94 @@ from typing import Literal
 
 from hsd.data.example import GROUPS
 from hsd.metrics.classification import Counts, count
+from hsd.metrics.intervals import Interval, wilson
 from hsd.metrics.outcomes import Outcomes, outcomes
 from hsd.metrics.prediction import Prediction
 
 NONE = "none"
 MINIMUM_N = 5
-"""A rate over fewer posts than this takes no part in a difference between groups."""
+"""A rate over fewer posts than this is not estimable: its interval would be 80 points wide."""
 
 Rate = Literal["false_positive_rate", "false_negative_rate"]
 RATES: tuple[Rate, ...] = ("false_positive_rate", "false_negative_rate")
+Share = Literal["false_positive_rate", "false_negative_rate", "precision", "selection_rate"]
+SHARES: tuple[Share, ...] = (*RATES, "precision", "selection_rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Proportion:
+    """`hits` of `n` posts. Not estimable (None, never 0) with fewer than MINIMUM_N."""
+
+    hits: int
+    n: int
+
+    @property
+    def value(self) -> float | None:
+        """hits / n."""
+        return self.hits / self.n if self.n >= MINIMUM_N else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """Wilson's interval."""
+        return wilson(self.hits, self.n) if self.n >= MINIMUM_N else None
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The posts about one group: headline counts (unreadable = wrong) and reply outcomes."""
+    """The posts about one group: headline counts (unreadable = wrong) and reply outcomes.
+
+    `selected` posts were called hate by a reply that could be read.
+    """
 
     name: str
     counts: Counts
     outcomes: Outcomes
+    selected: int
+
+    def share(self, name: Share) -> Proportion:
+        """Return an error rate, the precision, or the share of posts called hate."""
+        counts = self.counts
+        return {
+            "false_positive_rate": Proportion(counts.fp, counts.normals),
+            "false_negative_rate": Proportion(counts.fn, counts.hates),
+            "precision": Proportion(counts.tp, counts.tp + counts.fp),
+            "selection_rate": Proportion(self.selected, counts.n),
+        }[name]
 
     def rate(self, name: Rate) -> float | None:
-        """Return one of the two error rates."""
-        return getattr(self.counts, name)  # type: ignore[no-any-return]
+        """Return one of the two error rates; None where it is not estimable."""
+        return self.share(name).value
 
     def denominator(self, name: Rate) -> int:
         """Return the number of posts behind a rate: normal ones for false positives."""
-        return self.counts.normals if name == "false_positive_rate" else self.counts.hates
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The largest difference of a rate between two groups."""
-
-    rate: Rate
-    highest: Group
-    lowest: Group
-
-    @property
-    def value(self) -> float:
-        """Highest minus lowest, in [0, 1]."""
-        return (self.highest.rate(self.rate) or 0.0) - (self.lowest.rate(self.rate) or 0.0)
+        return self.share(name).n
 
 
 def by_group(predictions: Sequence[Prediction]) -> dict[str, Group]:
     """Return the groups that occur: hsd's own first, others by name, `none` last."""
-    return _slices(predictions, lambda p: p.groups or (NONE,))
+    return grouped(predictions, lambda p: p.groups or (NONE,))
 
 
 def by_persona(predictions: Sequence[Prediction]) -> dict[str, Group]:
     """Return the same for persona tags, which are finer than groups and one a post."""
-    return _slices(predictions, lambda p: (p.persona_tag or NONE,))
+    return grouped(predictions, lambda p: (p.persona_tag or NONE,))
 
 
-def largest_difference(groups: dict[str, Group], rate: Rate) -> Difference | None:
-    """Return the groups furthest apart; None unless two groups have MINIMUM_N posts each."""
-    known = [g for g in groups.values() if g.name != NONE and g.denominator(rate) >= MINIMUM_N]
-    if len(known) < 2:
-        return None
-    # min and max keep the first of equals, so a tie does not depend on the order of the rows.
-    return Difference(rate, max(known, key=_value(rate)), min(known, key=_value(rate)))
-
-
-def _value(rate: Rate) -> Callable[[Group], float]:
-    return lambda group: group.rate(rate) or 0.0
-
-
-def _slices(
+def grouped(
     predictions: Sequence[Prediction], key: Callable[[Prediction], tuple[str, ...]]
 ) -> dict[str, Group]:
+    """Return the counts of the rows under each name that `key` gives a row."""
     members: dict[str, list[Prediction]] = {}
     for prediction in predictions:
         # A group named twice in one row is still one membership.
         for name in dict.fromkeys(key(prediction)):
             members.setdefault(name, []).append(prediction)
-    return {
-        name: Group(name, count(members[name]), outcomes(members[name]))
-        for name in sorted(members, key=_place)
-    }
+    return {name: _group(name, members[name]) for name in sorted(members, key=_place)}
+
+
+def _group(name: str, rows: list[Prediction]) -> Group:
+    selected = sum(row.label == "hate" for row in rows)
+    return Group(name, count(rows), outcomes(rows), selected)
 
 
 def _place(name: str) -> tuple[int, str]:

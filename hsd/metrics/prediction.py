@@ -16,6 +16,8 @@ class Prediction:
     `label` is None unless `outcome` is valid or repaired: an unreadable reply is never "normal".
     `score` is P(hate) in [0, 1] where the mode gives one. `response_time` is in seconds, the
     row's share of its batch. `truncated_post` says that the post was shortened to fit.
+    `functionality` is what a test case tests, `reference_id` the row it is a contrast of,
+    `cluster` what rows share that are no independent evidence (a template, a thread).
     """
 
     id: str
@@ -33,3 +35,6 @@ class Prediction:
     persona_tag: str = ""
     source_dataset: str = ""
     label_multiclass: str = ""
+    functionality: str = ""
+    reference_id: str = ""
+    cluster: str = ""

@@ -1,16 +1,18 @@
 """The numbers of the reports as JSON. `schema` grows when a key changes its meaning or goes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
-from hsd.metrics.classification import METRIC_NAMES, Counts, Metrics
+from hsd.metrics.baselines import Baseline
+from hsd.metrics.classification import METRIC_NAMES, Metrics
 from hsd.metrics.comparison import Comparison, MetricChange, RateChange
 from hsd.metrics.evaluation import Evaluation
-from hsd.metrics.groups import Difference, Group
-from hsd.metrics.intervals import Interval, wilson
+from hsd.metrics.gaps import Gaps
+from hsd.metrics.groups import SHARES, Group, Proportion
+from hsd.metrics.intervals import Interval
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def evaluation_numbers(evaluation: Evaluation, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,12 +24,13 @@ def evaluation_numbers(evaluation: Evaluation, provenance: Mapping[str, Any]) ->
         "headline": _metrics(evaluation.headline),
         "intervals": {name: _ends(evaluation.intervals[name]) for name in METRIC_NAMES},
         "policies": {policy: _metrics(m) for policy, m in evaluation.policies.items()},
-        "always_hate": _metrics(evaluation.always_hate),
+        "baselines": [_baseline(baseline) for baseline in evaluation.baselines],
         "outcomes": dict(evaluation.outcomes.counts),
         "unreadable_rate": evaluation.outcomes.unreadable_rate,
         "groups": {name: _group(group) for name, group in evaluation.groups.items()},
         "personas": {name: _group(group) for name, group in evaluation.personas.items()},
-        "differences": {d.rate: _difference(d) for d in evaluation.differences},
+        "gaps": _gaps(evaluation.gaps),
+        "auc_by_group": plain(evaluation.bias),
         "truncated_posts": evaluation.truncated_posts,
         "mean_response_time_s": evaluation.mean_response_time,
     }
@@ -53,25 +56,45 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
     return {"n": metrics.counts.n, **asdict(metrics.counts), **values}
 
 
-def _group(group: Group) -> dict[str, Any]:
-    counts: Counts = group.counts
+def plain(value: Any) -> Any:
+    """Return dataclasses as objects and intervals as [low, high], all the way down."""
+    if isinstance(value, Interval):
+        return [value.low, value.high]
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _baseline(baseline: Baseline) -> dict[str, Any]:
     return {
-        "n": counts.n,
-        **asdict(counts),
-        "false_positive_rate": counts.false_positive_rate,
-        "false_positive_rate_interval": _ends(wilson(counts.fp, counts.normals)),
-        "false_negative_rate": counts.false_negative_rate,
-        "false_negative_rate_interval": _ends(wilson(counts.fn, counts.hates)),
+        "name": baseline.name,
+        "metrics": _metrics(baseline.metrics),
+        "intervals": plain(baseline.intervals),
+        "groups": {name: _group(group) for name, group in baseline.groups.items()},
+    }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "n": group.counts.n,
+        **asdict(group.counts),
+        "hates": group.counts.hates,
+        "normals": group.counts.normals,
+        **{name: _share(group.share(name)) for name in SHARES},
         "outcomes": dict(group.outcomes.counts),
     }
 
 
-def _difference(difference: Difference) -> dict[str, Any]:
-    return {
-        "value": difference.value,
-        "highest": difference.highest.name,
-        "lowest": difference.lowest.name,
-    }
+def _share(share: Proportion) -> dict[str, Any]:
+    return {"value": share.value, "interval": plain(share.interval), "of": share.n}
+
+
+def _gaps(gaps: Gaps) -> dict[str, Any]:
+    return {**plain(gaps), "disagreeing": list(gaps.disagreeing)}
 
 
 def _metric_change(change: MetricChange) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hsd.data.example import GROUPS
+from hsd.metrics.baselines import Training
 from hsd.metrics.classification import METRIC_NAMES, POLICIES, Counts
 from hsd.metrics.evaluation import Evaluation, summarize
+from hsd.metrics.gaps import GAPS
 from hsd.metrics.groups import RATES, Group
-from hsd.metrics.intervals import Interval, wilson
+from hsd.metrics.intervals import Interval
 from hsd.metrics.outcomes import READABLE
 from hsd.metrics.prediction import Prediction
 from hsd.report.numbers import evaluation_numbers
@@ -26,14 +28,18 @@ Row = dict[str, Any]
 
 
 def write_evaluation(
-    folder: Path, predictions: Sequence[Prediction], provenance: Mapping[str, Any], stamp: str
+    folder: Path,
+    predictions: Sequence[Prediction],
+    provenance: Mapping[str, Any],
+    stamp: str,
+    training: Training | None = None,
 ) -> dict[str, Any]:
     """Write every report of an evaluation into `folder` and return the numbers of report.json.
 
     `provenance` says what was evaluated (model, data, prompt, ...) and is copied as it is;
-    `stamp` is the run's YYYYMMDD_HHMMSS.
+    `stamp` is the run's YYYYMMDD_HHMMSS; `training` what the model was trained on, if known.
     """
-    evaluation = summarize(predictions)
+    evaluation = summarize(predictions, training)
     tables = {
         "validation_results": [result_row(p) for p in predictions],
         "performance_metrics": [performance_row(evaluation)],
@@ -85,11 +91,11 @@ def performance_row(evaluation: Evaluation) -> Row:
     # Groups that do not occur keep their columns, so that every file has the same ones.
     for name in dict.fromkeys((*GROUPS, *evaluation.groups)):
         group = evaluation.groups.get(name)
-        counts = group.counts if group else Counts()
-        row[f"{name}_fpr"] = counts.false_positive_rate
-        row[f"{name}_fnr"] = counts.false_negative_rate
-        row[f"{name}_samples"] = counts.n
-    row |= {"samples": headline.counts.n, "macro_f1": headline.macro_f1, "auroc": headline.auroc}
+        row[f"{name}_fpr"] = group.rate("false_positive_rate") if group else None
+        row[f"{name}_fnr"] = group.rate("false_negative_rate") if group else None
+        row[f"{name}_samples"] = group.counts.n if group else 0
+    row |= {"samples": headline.counts.n}
+    row |= {name: getattr(headline, name) for name in ("macro_f1", "auroc", "auprc")}
     for name in METRIC_NAMES:
         row |= _ends(name, evaluation.intervals[name])
     for policy in POLICIES[1:]:
@@ -97,8 +103,12 @@ def performance_row(evaluation: Evaluation) -> Row:
         row[f"{policy}_samples"] = metrics.counts.n
         row |= {f"{policy}_{name}": getattr(metrics, name) for name in METRIC_NAMES[:5]}
     row |= {f"replies_{name}": k for name, k in evaluation.outcomes.counts.items()}
-    largest = {difference.rate: difference.value for difference in evaluation.differences}
-    row |= {f"largest_{rate}_difference": largest.get(rate) for rate in RATES}
+    views = {"": evaluation.gaps.raw, "source_standardised_": evaluation.gaps.standardised}
+    for prefix, view in views.items():
+        for name in GAPS:
+            gap = view.gaps.get(name)
+            row[f"{prefix}{name}_difference"] = gap.value if gap else None
+            row |= _ends(f"{prefix}{name}_difference", gap.interval if gap else None)
     return row
 
 
@@ -109,11 +119,9 @@ def bias_row(strategy: str, persona: Group) -> Row:
         "strategy": strategy,
         "persona_tag": persona.name,
         "sample_count": counts.n,
-        "false_positive_rate": counts.false_positive_rate,
-        "false_negative_rate": counts.false_negative_rate,
+        **{rate: persona.rate(rate) for rate in RATES},
         **_cells(counts),
-        **_ends("false_positive_rate", wilson(counts.fp, counts.normals)),
-        **_ends("false_negative_rate", wilson(counts.fn, counts.hates)),
+        **{k: v for rate in RATES for k, v in _ends(rate, persona.share(rate).interval).items()},
         "unreadable": persona.outcomes.unreadable,
     }
 

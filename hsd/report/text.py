@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hsd.metrics.bias import KINDS, Area, Bias
 from hsd.metrics.classification import METRIC_NAMES, Counts, Metrics, Policy
 from hsd.metrics.evaluation import Evaluation
-from hsd.metrics.groups import MINIMUM_N, RATES, Difference, Group, Rate
-from hsd.metrics.intervals import wilson
+from hsd.metrics.gaps import GAPS, Gap, Gaps
+from hsd.metrics.groups import MINIMUM_N, RATES, Group, Share
 from hsd.metrics.prediction import OUTCOMES
 from hsd.report.wording import (
-    DIFFERENCE_WORDS,
+    GAP_WORDS,
+    KIND_WORDS,
     METRIC_WORDS,
     RATE_LEGEND,
     UNREADABLE_IS_WRONG,
@@ -32,11 +34,17 @@ def text_report(evaluation: Evaluation, provenance: Mapping[str, Any]) -> str:
         f"{title}\n{'=' * len(title)}",
         _columns(_facts(evaluation, provenance)),
         _section(f"Headline (95 % intervals). {UNREADABLE_IS_WRONG}", _headline(evaluation)),
+        _section("Beside it", _baselines(evaluation)),
         _section("Confusion matrix (headline)", _confusion(evaluation.headline.counts)),
         _section("Unreadable replies read in other ways", _policies(evaluation)),
         _section("Replies", _outcomes(evaluation)),
         _section("Error rates by group (95 % Wilson intervals)", _groups(evaluation.groups)),
-        *_notes(evaluation),
+        _section("Precision and share called hate by group", _selection(evaluation.groups)),
+        *([_section("AUC by group (95 %)", _bias(evaluation.bias))] if evaluation.bias else []),
+        _section(
+            "Largest differences between groups (95 %)", "\n".join(gap_lines(evaluation.gaps))
+        ),
+        *_notes(),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -58,7 +66,7 @@ def group_rows(groups: Mapping[str, Group]) -> list[tuple[str, ...]]:
     return [
         (
             group.name,
-            *(text for rate in RATES for text in _rate(group, rate)),
+            *(text for rate in RATES for text in _share(group, rate)),
             str(group.outcomes.unreadable),
         )
         for group in groups.values()
@@ -66,16 +74,6 @@ def group_rows(groups: Mapping[str, Group]) -> list[tuple[str, ...]]:
 
 
 GROUP_HEADER = ("group", "FPR", "95 %", "of", "FNR", "95 %", "of", "unread")
-
-
-def difference_line(difference: Difference) -> str:
-    """Return one sentence about the largest difference of a rate between two groups."""
-    high, low, rate = difference.highest, difference.lowest, difference.rate
-    return (
-        f"Largest {DIFFERENCE_WORDS[rate]}: {number(difference.value)} "
-        f"({high.name} {number(high.rate(rate))} of {high.denominator(rate)}, "
-        f"{low.name} {number(low.rate(rate))} of {low.denominator(rate)})."
-    )
 
 
 def _facts(evaluation: Evaluation, provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -97,10 +95,71 @@ def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]
             yield name, " ".join(str(item).split())
 
 
+def baseline_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """Return one row a baseline: name, and the headline metrics that need no interval to differ."""
+    return [
+        (
+            baseline.name,
+            *(number(getattr(baseline.metrics, name)) for name in ("accuracy", "f1", "auroc")),
+        )
+        for baseline in evaluation.baselines
+    ]
+
+
+def gap_lines(gaps: Gaps) -> list[str]:
+    """Return one line a gap, raw and with sources held equal, the worst group, and the warning."""
+    lines = [_gap_line(GAP_WORDS[name], gaps.raw.gaps.get(name)) for name in GAPS]
+    lines += [
+        _gap_line(f"{GAP_WORDS[name]}, sources held equal", gap)
+        for name, gap in gaps.standardised.gaps.items()
+    ]
+    if gaps.worst:
+        interval = between(gaps.worst.interval)
+        lines.append(f"Worst group: {gaps.worst.group}, F1 {number(gaps.worst.f1)} {interval}.")
+    if gaps.disagreeing:
+        names = ", ".join(GAP_WORDS[name] for name in gaps.disagreeing)
+        lines.append(
+            f"WARNING: the mix of sources makes or hides a difference between groups ({names}); "
+            "the raw difference is not the groups' alone."
+        )
+    return lines
+
+
+def _gaps(gaps: Gaps) -> str:
+    return "\n".join(gap_lines(gaps))
+
+
+def _gap_line(words: str, gap: Gap | None) -> str:
+    if gap is None:
+        return f"{words}: not estimable."
+    return f"{words}: {number(gap.value)} {between(gap.interval)} ({gap.highest}, {gap.lowest})."
+
+
 def _headline(evaluation: Evaluation) -> str:
-    always = evaluation.always_hate
-    floor = f"For scale: always 'hate' scores accuracy {number(always.accuracy)}"
-    return _columns(headline_rows(evaluation)) + f"\n{floor}, F1 {number(always.f1)}."
+    return _columns(headline_rows(evaluation))
+
+
+def _baselines(evaluation: Evaluation) -> str:
+    return _columns([("baseline", "accuracy", "F1", "AUROC"), *baseline_rows(evaluation)])
+
+
+def _selection(groups: Mapping[str, Group]) -> str:
+    shares: tuple[Share, ...] = ("precision", "selection_rate")
+    rows = [(g.name, *(t for share in shares for t in _share(g, share))) for g in groups.values()]
+    return _columns([("group", "precision", "95 %", "of", "called", "95 %", "of"), *rows])
+
+
+def _bias(bias: Bias) -> str:
+    header = ("group", *(text for kind in KINDS for text in (KIND_WORDS[kind], "95 %")))
+    rows = [
+        (name, *(text for kind in KINDS for text in _area(areas[kind])))
+        for name, areas in [*bias.groups.items(), ("generalised mean", bias.means)]
+    ]
+    return _columns([header, *rows])
+
+
+def _area(area: Area) -> tuple[str, str]:
+    return number(area.value), between(area.interval)
 
 
 def _confusion(counts: Counts) -> str:
@@ -133,18 +192,17 @@ def _groups(groups: Mapping[str, Group]) -> str:
     return _columns([GROUP_HEADER, *group_rows(groups)])
 
 
-def _rate(group: Group, rate: Rate) -> tuple[str, str, str]:
-    n = group.denominator(rate)
-    hits = group.counts.fp if rate == "false_positive_rate" else group.counts.fn
-    return number(group.rate(rate)), between(wilson(hits, n)), str(n)
+def _share(group: Group, name: Share) -> tuple[str, str, str]:
+    share = group.share(name)
+    return number(share.value), between(share.interval), str(share.n)
 
 
-def _notes(evaluation: Evaluation) -> list[str]:
+def _notes() -> list[str]:
     lines = [
-        *(difference_line(difference) for difference in evaluation.differences),
         RATE_LEGEND,
+        "Equal opportunity compares true-positive rates; equalised odds the larger of both gaps.",
         "A post about several groups counts in each; `none` are posts about no group.",
-        f"Differences are between groups with at least {MINIMUM_N} posts behind the rate.",
+        f"A rate over fewer than {MINIMUM_N} posts is not estimable (-), and in no difference.",
     ]
     return ["\n".join(lines)]
 

@@ -1,5 +1,7 @@
 """How numbers and rates read in every report: the same words and digits everywhere."""
 
+from hsd.metrics.bias import Kind
+from hsd.metrics.gaps import GapName
 from hsd.metrics.groups import Rate
 from hsd.metrics.intervals import Interval
 
@@ -19,7 +21,14 @@ METRIC_WORDS = {
     "f1": "F1",
     "macro_f1": "macro-F1",
     "auroc": "AUROC",
+    "auprc": "AUPRC",
 }
+GAP_WORDS: dict[GapName, str] = {
+    "false_positive_rate": "false-positive-rate difference",
+    "equal_opportunity": "equal-opportunity difference",
+    "equalised_odds": "equalised-odds difference",
+}
+KIND_WORDS: dict[Kind, str] = {"subgroup": "subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
 UNREADABLE_IS_WRONG = "An unreadable reply counts as wrong for its post."
 
 

@@ -1,0 +1,118 @@
+"""How scores rank posts about a group against the others: Borkan et al. (2019), section 4.
+
+Subgroup AUC ranks within the group; BPSN its normal posts against the others' hateful ones (low:
+its normal posts score too high); BNSP its hateful posts against the others' normal ones.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hsd.metrics.areas import Bools, Floats, Ranking
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, bca, bootstrap
+from hsd.metrics.groups import MINIMUM_N, NONE, by_group
+from hsd.metrics.intervals import Interval
+from hsd.metrics.prediction import Prediction
+
+POWER = -5
+"""Of the generalised mean over groups: close to the worst group's, as in the paper."""
+
+Kind = Literal["subgroup", "bpsn", "bnsp"]
+KINDS: tuple[Kind, ...] = ("subgroup", "bpsn", "bnsp")
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """An AUC and the rows of its smaller class; or a mean of AUCs and how many they are."""
+
+    value: float | None
+    interval: Interval | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """The three AUCs of each group, and their generalised means over groups."""
+
+    groups: dict[str, dict[Kind, Area]]
+    means: dict[Kind, Area]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """The rows behind one AUC."""
+
+    group: str
+    kind: Kind
+    rows: Bools
+    n: int
+
+
+def bias_areas(
+    predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED
+) -> Bias | None:
+    """Return the AUCs of every group but `none`; None unless every row has a score.
+
+    An AUC with fewer than MINIMUM_N rows of a class is not estimable, and is in no mean.
+    """
+    scores = [p.score for p in predictions if p.score is not None]
+    if not predictions or len(scores) < len(predictions):
+        return None
+    hate = np.array([p.true_label == "hate" for p in predictions])
+    ranking, cells = Ranking.of(np.array(scores), hate), list(_cells(predictions, hate))
+    known = [cell for cell in cells if cell.n >= MINIMUM_N]
+
+    def areas(weights: Floats) -> Floats:
+        found = [ranking.roc_area(weights * cell.rows) for cell in known]
+        return np.stack(found, axis=1) if found else np.zeros((len(weights), 0))
+
+    def means(weights: Floats) -> Floats:
+        values = areas(weights)
+        own = [values[:, [cell.kind == kind for cell in known]] for kind in KINDS]
+        return np.stack([generalised_mean(one) for one in own], axis=1)
+
+    design, once = Design.of(predictions), np.ones((1, len(scores)))
+    ends = bca(areas, design, draws=draws, seed=seed)
+    found = _areas(areas(once)[0], ends, [cell.n for cell in known])
+    by_cell = dict(zip(((c.group, c.kind) for c in known), found, strict=True))
+    groups: dict[str, dict[Kind, Area]] = {cell.group: {} for cell in cells}
+    for cell in cells:
+        nothing = Area(None, None, cell.n)
+        groups[cell.group][cell.kind] = by_cell.get((cell.group, cell.kind), nothing)
+    counts = [sum(cell.kind == kind for cell in known) for kind in KINDS]
+    ends = bootstrap(means, design, draws=draws, seed=seed)
+    return Bias(groups, dict(zip(KINDS, _areas(means(once)[0], ends, counts), strict=True)))
+
+
+def generalised_mean(values: Floats, power: float = POWER) -> Floats:
+    """Return (mean of x**power)**(1/power) of each row; NaN of none, 0 when one value is 0."""
+    if not values.shape[1]:
+        return np.full(len(values), np.nan)
+    with np.errstate(divide="ignore"):
+        mean: Floats = np.mean(values**power, axis=1) ** (1 / power)
+    return mean
+
+
+def _areas(
+    values: Floats, intervals: Sequence[Interval | None], counts: Sequence[int]
+) -> list[Area]:
+    return [
+        Area(float(value), interval, n) if np.isfinite(value) else Area(None, None, n)
+        for value, interval, n in zip(values, intervals, counts, strict=True)
+    ]
+
+
+def _cells(predictions: Sequence[Prediction], hate: Bools) -> Iterator[_Cell]:
+    """Yield each group's three; posts about nobody are background."""
+    for group in by_group(predictions):
+        if group != NONE:
+            inside = np.array([group in p.groups for p in predictions])
+            rows: dict[Kind, Bools] = {
+                "subgroup": inside,
+                "bpsn": (inside & ~hate) | (~inside & hate),
+                "bnsp": (inside & hate) | (~inside & ~hate),
+            }
+            for kind, mask in rows.items():
+                yield _Cell(group, kind, mask, int(min((mask & hate).sum(), (mask & ~hate).sum())))

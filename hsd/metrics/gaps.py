@@ -1,0 +1,252 @@
+"""How far apart groups lie in error rates, raw and with sources held equal.
+
+Equal opportunity asks for equal true-positive rates, equalised odds for equal false-positive rates
+too (Hardt, Price, Srebro, 2016). A group's posts may come from another mix of sources than
+another's; the standardised view gives every group the same mix (direct standardisation), over the
+sources that all groups have.
+
+A largest difference is never below 0, so its draws lie above it where groups hardly differ.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hsd.metrics.areas import Bools, Floats
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
+from hsd.metrics.classification import calls
+from hsd.metrics.groups import MINIMUM_N, NONE, RATES, Rate, by_group
+from hsd.metrics.intervals import Interval
+from hsd.metrics.prediction import Prediction
+
+GapName = Literal["false_positive_rate", "equal_opportunity", "equalised_odds"]
+GAPS: tuple[GapName, ...] = ("false_positive_rate", "equal_opportunity", "equalised_odds")
+DISAGREEMENT = 0.05
+"""Raw and standardised differences further apart than this are a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The largest difference of a rate between two groups."""
+
+    value: float
+    interval: Interval | None
+    highest: str
+    lowest: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Rates of all groups that are estimable, their gaps, and the share of posts behind them."""
+
+    rates: Mapping[Rate, Mapping[str, float]]
+    gaps: Mapping[GapName, Gap]
+    coverage: Mapping[Rate, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The group with the lowest F1 of hate; its interval is that of the lowest of all groups."""
+
+    group: str
+    f1: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Gaps as they are and by equal sources; `by_group` holds each group's F1."""
+
+    raw: View
+    standardised: View
+    worst: Worst | None
+    f1: Mapping[str, float]
+
+    @property
+    def disagreeing(self) -> tuple[GapName, ...]:
+        """Gaps that the mix of sources makes or hides."""
+        both = self.raw.gaps.keys() & self.standardised.gaps.keys()
+        return tuple(name for name in GAPS if name in both and self._apart(name) > DISAGREEMENT)
+
+    def _apart(self, name: GapName) -> float:
+        return abs(self.raw.gaps[name].value - self.standardised.gaps[name].value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some posts of one group and label: their share of the rate, and which of them are wrong."""
+
+    share: float
+    rows: Bools
+    wrong: Bools
+
+
+_Parts = Mapping[str, list[_Part]]
+
+
+def gaps(predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED) -> Gaps:
+    """Return the gaps between all groups but `none`."""
+    rows = _Rows.of(predictions)
+    design = Design.of(predictions)
+
+    def intervals(statistic: Callable[[Floats], Floats]) -> list[Interval | None]:
+        return bootstrap(statistic, design, draws=draws, seed=seed)
+
+    worst, f1 = _worst(rows, intervals)
+    raw, standardised = (
+        _view(rows, {rate: parts(rate) for rate in RATES}, intervals)
+        for parts in (rows.whole, rows.by_source)
+    )
+    return Gaps(raw, standardised, worst, f1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Predictions as masks (rows,)."""
+
+    groups: Mapping[str, Bools]
+    sources: Mapping[str, Bools]
+    hate: Bools
+    wrong: Bools
+
+    @classmethod
+    def of(cls, predictions: Sequence[Prediction]) -> "_Rows":
+        called = calls(predictions)
+        pairs = zip(predictions, called, strict=True)
+        names = [name for name in by_group(predictions) if name != NONE]
+        sources = sorted({p.source_dataset for p in predictions})
+        return cls(
+            {name: np.array([name in p.groups for p in predictions]) for name in names},
+            {name: np.array([p.source_dataset == name for p in predictions]) for name in sources},
+            np.array([p.true_label == "hate" for p in predictions], dtype=bool),
+            np.array([p.true_label != call for p, call in pairs], dtype=bool),
+        )
+
+    def whole(self, rate: Rate) -> _Parts:
+        """Return all posts of a group and label as one part."""
+        label = self.of_label(rate)
+        parts = {name: self._part(1.0, mask & label) for name, mask in self.groups.items()}
+        return {name: [part] for name, part in parts.items() if part.rows.sum() >= MINIMUM_N}
+
+    def by_source(self, rate: Rate) -> _Parts:
+        """Return a part for each source of which every group has MINIMUM_N posts."""
+        known, label = self.whole(rate), self.of_label(rate)
+        cells = {
+            source: {name: self.groups[name] & label & mask for name in known}
+            for source, mask in self.sources.items()
+        }
+        shared = {
+            source: groups
+            for source, groups in cells.items()
+            if groups and min(mask.sum() for mask in groups.values()) >= MINIMUM_N
+        }
+        sizes = {
+            source: int(np.any(list(g.values()), axis=0).sum()) for source, g in shared.items()
+        }
+        total = sum(sizes.values())
+        return {
+            name: [self._part(sizes[s] / total, groups[name]) for s, groups in shared.items()]
+            for name in (known if shared else ())
+        }
+
+    def of_label(self, rate: Rate) -> Bools:
+        """Return the posts that a rate is about."""
+        return ~self.hate if rate == "false_positive_rate" else self.hate
+
+    def _part(self, share: float, rows: Bools) -> _Part:
+        return _Part(share, rows, rows & self.wrong)
+
+
+def _view(
+    rows: _Rows,
+    parts: Mapping[Rate, _Parts],
+    intervals: Callable[[Callable[[Floats], Floats]], list[Interval | None]],
+) -> View:
+    rates = {rate: rates_by_group(parts[rate]) for rate in RATES}
+
+    def statistic(weights: Floats) -> Floats:
+        spans = [_span(parts[rate], weights) for rate in RATES]
+        return np.stack([*spans, np.fmax(*spans)], axis=1)
+
+    spread: dict[GapName, tuple[float, str, str]] = {}
+    for name, rate in zip(GAPS, RATES, strict=False):
+        found = rates[rate]
+        if len(found) > 1:
+            high, low = max(found, key=found.__getitem__), min(found, key=found.__getitem__)
+            spread[name] = (found[high] - found[low], high, low)
+    if len(spread) == len(RATES):
+        spread["equalised_odds"] = max(spread.values())
+    ends = dict(zip(GAPS, intervals(statistic), strict=True)) if spread else {}
+    coverage = {rate: _coverage(parts[rate], rows, rate) for rate in RATES}
+    return View(rates, {n: Gap(v, ends[n], h, low) for n, (v, h, low) in spread.items()}, coverage)
+
+
+def rates_by_group(parts: _Parts) -> dict[str, float]:
+    """Return each group's rate: fairlearn's mean of wrong rows by group, joined over the parts."""
+    from fairlearn.metrics import MetricFrame, mean_prediction
+
+    totals = dict.fromkeys(parts, 0.0)
+    for several in zip(*parts.values(), strict=True):
+        named = list(zip(parts, several, strict=True))
+        wrong = np.concatenate([part.wrong[part.rows] for _, part in named])
+        names = np.concatenate([np.full(part.rows.sum(), name) for name, part in named])
+        frame = MetricFrame(
+            metrics=mean_prediction, y_true=wrong, y_pred=wrong, sensitive_features=names
+        )
+        for name, part in named:
+            totals[name] += part.share * float(frame.by_group[name])
+    return totals
+
+
+def _span(parts: _Parts, weights: Floats) -> Floats:
+    """Return highest minus lowest rate in each draw; NaN without two groups."""
+    if len(parts) < 2:
+        return np.full(len(weights), np.nan)
+    rates = np.stack([_rate(several, weights) for several in parts.values()], axis=1)
+    span: Floats = rates.max(axis=1) - rates.min(axis=1)
+    return span
+
+
+def _rate(parts: Sequence[_Part], weights: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):
+        found = [p.share * (weights @ p.wrong) / (weights @ p.rows) for p in parts]
+    total: Floats = np.sum(found, axis=0)
+    return total
+
+
+def _coverage(parts: _Parts, rows: _Rows, rate: Rate) -> float:
+    """Return the share of the label's posts about any group that the rates are computed from."""
+    used = [part.rows for several in parts.values() for part in several]
+    if not used:
+        return 0.0
+    about = rows.of_label(rate) & np.any(list(rows.groups.values()), axis=0)
+    return float(np.any(used, axis=0).sum() / about.sum())
+
+
+def _worst(
+    rows: _Rows, intervals: Callable[[Callable[[Floats], Floats]], list[Interval | None]]
+) -> tuple[Worst | None, dict[str, float]]:
+    """Return the group with the lowest F1, and the F1 of each that has MINIMUM_N of both labels."""
+    hate, wrong = rows.hate, rows.wrong
+    known = {
+        name: mask
+        for name, mask in rows.groups.items()
+        if min((mask & hate).sum(), (mask & ~hate).sum()) >= MINIMUM_N
+    }
+
+    def f1(weights: Floats) -> Floats:
+        found = []
+        for mask in known.values():
+            right = 2 * (weights @ (mask & hate & ~wrong))
+            with np.errstate(invalid="ignore"):
+                found.append(right / (right + weights @ (mask & wrong)))
+        return np.stack(found, axis=1)
+
+    if not known:
+        return None, {}
+    values = dict(zip(known, map(float, f1(np.ones((1, len(hate))))[0]), strict=True))
+    (interval,) = intervals(lambda weights: f1(weights).min(axis=1, keepdims=True))
+    lowest = min(values, key=values.__getitem__)
+    return Worst(lowest, values[lowest], interval), values
