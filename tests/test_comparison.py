@@ -1,3 +1,4 @@
+import gc
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,13 @@ from posts import predictions
 
 from hsd.errors import EvaluationError
 from hsd.metrics.comparison import Comparison, RateChange, compare, compare_all
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """statsmodels' Holm collects garbage at every call: .2 s, hundreds of times here."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
+
 
 BASE = """
     lgbtq          n n .2
@@ -177,3 +185,35 @@ def test_broken_and_fixed_posts_add_up_to_the_difference(rows: list) -> None:
     assert accuracy.difference == pytest.approx((len(found.fixed) - len(found.broken)) / found.n)
     # Every post is in exactly one of the groups here.
     assert sum(change.n for change in found.rates[2:]) == found.n
+
+
+def test_holm_covers_every_group_and_both_rates() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    before = predictions("\n".join(["lgbtq n n"] * 30 + ["mexican n n"] * 30 + ["mexican h h"] * 9))
+    after = predictions("\n".join(["lgbtq n h"] * 9 + ["lgbtq n n"] * 21 + ["mexican n h"] * 5
+                        + ["mexican n n"] * 25 + ["mexican h h"] * 9))  # fmt: skip
+    found = compare(before, after, draws=20)
+    tested = [c for c in found.rates if c.group != "all posts" and c.n]
+    adjusted = multipletests([c.p_value for c in tested], method="holm")[1]
+    assert [c.holm_p for c in tested] == pytest.approx(list(adjusted), abs=1e-12)
+    assert all(c.holm_p >= c.p_value for c in tested)
+    assert rate(found, "all posts", "false_positive_rate").holm_p is None
+
+
+def test_mcnemar_agrees_with_statsmodels() -> None:
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    found = compare(predictions(BASE), predictions(OTHER))
+    table = [[0, len(found.broken)], [len(found.fixed), 0]]
+    assert found.p_value == pytest.approx(mcnemar(table, exact=True).pvalue, abs=1e-12)
+
+
+def test_a_gap_that_grew_is_told_with_an_interval_that_holds_it() -> None:
+    before = predictions("\n".join(["lgbtq n n"] * 40 + ["mexican n n\nmexican n h"] * 20))
+    after = predictions("\n".join(["lgbtq n n"] * 40 + ["mexican n h"] * 40))
+    fpr = compare(before, after, draws=200).gaps[0]
+    assert (fpr.reference, fpr.other, fpr.difference) == (0.5, 1.0, 0.5)
+    assert fpr.interval.low < 0.5 < fpr.interval.high
+    opportunity = compare(before, after, draws=20).gaps[1]
+    assert opportunity.reference is opportunity.difference is opportunity.interval is None

@@ -5,14 +5,17 @@ are refused: a difference between them would be a difference between posts.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from hsd.errors import EvaluationError
 from hsd.metrics.areas import Floats
-from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, bca
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, bca, bootstrap
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
+from hsd.metrics.gaps import GAPS, GapName, gap_statistic
 from hsd.metrics.groups import NONE, RATES, Rate, by_group
-from hsd.metrics.intervals import Interval, mcnemar, paired_rate
+from hsd.metrics.intervals import Interval, holm, mcnemar, paired_rate
 from hsd.metrics.prediction import Prediction
 
 ALL = "all posts"
@@ -44,7 +47,8 @@ class MetricChange:
 class RateChange:
     """One error rate of one group in both runs, over the same `n` posts.
 
-    `broken` posts were right and are wrong, `fixed` ones the other way round.
+    `broken` posts were right and are wrong, `fixed` ones the other way round. `holm_p` is the
+    p-value when all groups and both rates were looked at; None for all posts.
     """
 
     group: str
@@ -53,6 +57,7 @@ class RateChange:
     wrong_before: int
     broken: int
     fixed: int
+    holm_p: float | None = None
 
     @property
     def reference(self) -> float | None:
@@ -86,6 +91,23 @@ class RateChange:
 
 
 @dataclass(frozen=True, slots=True)
+class GapChange:
+    """A largest difference between groups in both runs, with a paired bootstrap's interval."""
+
+    name: GapName
+    reference: float | None
+    other: float | None
+    interval: Interval | None
+
+    @property
+    def difference(self) -> float | None:
+        """Other minus reference; None where not estimable. Above 0 groups lie further apart."""
+        if self.reference is None or self.other is None:
+            return None
+        return self.other - self.reference
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What changed from the reference run to the other one."""
 
@@ -95,6 +117,7 @@ class Comparison:
     other_metrics: Metrics
     metrics: tuple[MetricChange, ...]
     rates: tuple[RateChange, ...]
+    gaps: tuple[GapChange, ...]
     broken: tuple[str, ...]
     fixed: tuple[str, ...]
 
@@ -141,6 +164,7 @@ def compare(
             for name in METRIC_NAMES
         ),
         rates,
+        _gap_changes(before, after, draws, seed),
         tuple(a.id for a, b in pairs if _right(a) and not _right(b)),
         tuple(a.id for a, b in pairs if _right(b) and not _right(a)),
     )
@@ -192,6 +216,26 @@ def _difference_intervals(
     return dict(zip(METRIC_NAMES, found, strict=True))
 
 
+def _gap_changes(
+    before: list[Prediction], after: list[Prediction], draws: int, seed: int
+) -> tuple[GapChange, ...]:
+    first, second = gap_statistic(before), gap_statistic(after)
+
+    def difference(weights: Floats) -> Floats:
+        return second(weights) - first(weights)
+
+    once = np.ones((1, len(before)))
+    found = bootstrap(difference, Design.of(before), draws=draws, seed=seed)
+    return tuple(
+        GapChange(name, _known(a), _known(b), interval)
+        for name, a, b, interval in zip(GAPS, first(once)[0], second(once)[0], found, strict=True)
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
 def _gains(rates: Sequence[RateChange]) -> dict[str, Interval | None]:
     """Return the intervals of accuracy and recall; gains, so fixed posts raise them."""
     overall = [change for change in rates if change.group == ALL]
@@ -207,7 +251,11 @@ def _gain(changes: Sequence[RateChange]) -> Interval | None:
 def _rate_changes(pairs: list[Pair]) -> tuple[RateChange, ...]:
     """Return both rates overall and per group; groups are those of the reference run."""
     groups = by_group([a for a, _ in pairs])
-    return tuple(_rate_change(pairs, group, rate) for group in (ALL, *groups) for rate in RATES)
+    overall = [_rate_change(pairs, ALL, rate) for rate in RATES]
+    each = [_rate_change(pairs, group, rate) for group in groups for rate in RATES]
+    adjusted = iter(holm([p for change in each if (p := change.p_value) is not None]))
+    tested = [c if c.p_value is None else replace(c, holm_p=next(adjusted)) for c in each]
+    return (*overall, *tested)
 
 
 def _rate_change(pairs: list[Pair], group: str, rate: Rate) -> RateChange:

@@ -165,11 +165,6 @@ def _view(
     intervals: Callable[[Callable[[Floats], Floats]], list[Interval | None]],
 ) -> View:
     rates = {rate: rates_by_group(parts[rate]) for rate in RATES}
-
-    def statistic(weights: Floats) -> Floats:
-        spans = [_span(parts[rate], weights) for rate in RATES]
-        return np.stack([*spans, np.fmax(*spans)], axis=1)
-
     spread: dict[GapName, tuple[float, str, str]] = {}
     for name, rate in zip(GAPS, RATES, strict=False):
         found = rates[rate]
@@ -178,9 +173,23 @@ def _view(
             spread[name] = (found[high] - found[low], high, low)
     if len(spread) == len(RATES):
         spread["equalised_odds"] = max(spread.values())
-    ends = dict(zip(GAPS, intervals(statistic), strict=True)) if spread else {}
+    ends = dict(zip(GAPS, intervals(_spans(parts)), strict=True)) if spread else {}
     coverage = {rate: _coverage(parts[rate], rows, rate) for rate in RATES}
     return View(rates, {n: Gap(v, ends[n], h, low) for n, (v, h, low) in spread.items()}, coverage)
+
+
+def gap_statistic(predictions: Sequence[Prediction]) -> Callable[[Floats], Floats]:
+    """Return what gives the raw GAPS of each draw: weights (draws, rows) to (draws, 3)."""
+    rows = _Rows.of(predictions)
+    return _spans({rate: rows.whole(rate) for rate in RATES})
+
+
+def _spans(parts: Mapping[Rate, _Parts]) -> Callable[[Floats], Floats]:
+    def statistic(weights: Floats) -> Floats:
+        spans = [_span(parts[rate], weights) for rate in RATES]
+        return np.stack([*spans, np.fmax(*spans)], axis=1)
+
+    return statistic
 
 
 def rates_by_group(parts: _Parts) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """95 % intervals of rates and of paired rate differences, and the exact McNemar test."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.95
@@ -35,6 +36,15 @@ def mcnemar(only_first: int, only_second: int) -> float:
     from scipy.stats import binomtest
 
     return float(binomtest(only_first, discordant).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values: each as it is when all of them were looked at."""
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
 
 
 def paired_rate(risen: int, fallen: int, n: int) -> Interval | None:

@@ -1,0 +1,121 @@
+"""Whether a score of .8 means hate four times in five: reliability, ECE, Brier, temperature.
+
+ECE with ten equal bins (Guo et al., 2017) of P(hate) against the share of hate. It is never below
+0, so draws of a well calibrated model lie above it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hsd.metrics.areas import Floats
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
+from hsd.metrics.groups import NONE, by_group
+from hsd.metrics.intervals import Interval
+from hsd.metrics.prediction import Prediction
+
+BINS = 10
+MINIMUM_N = 20
+"""Rows below which ten bins say nothing."""
+SURE = 1e-12  # a score nearer to 0 or 1 than this has no finite logit in float64
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Rows with scores in [low, high): how many, their mean score, and the share of hate."""
+
+    low: float
+    high: float
+    n: int
+    mean_score: float
+    share_hate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Expected calibration error, Brier score and the reliability bins that hold rows."""
+
+    n: int
+    ece: float
+    ece_interval: Interval | None
+    brier: float
+    brier_interval: Interval | None
+    bins: tuple[Bin, ...]
+
+
+def calibration(
+    predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED
+) -> Calibration | None:
+    """Return how well scores are calibrated; None without a score in every of MINIMUM_N rows."""
+    from sklearn.metrics import brier_score_loss
+
+    if len(predictions) < MINIMUM_N or any(p.score is None for p in predictions):
+        return None
+    scores = np.array([p.score or 0.0 for p in predictions])
+    hate = np.array([p.true_label == "hate" for p in predictions], dtype=np.float64)
+    place = np.minimum((scores * BINS).astype(int), BINS - 1)
+    inside = (place[:, None] == np.arange(BINS)).astype(np.float64)  # (rows, bins)
+
+    def statistics(weights: Floats) -> Floats:
+        total = weights.sum(axis=1)
+        apart = np.abs(weights @ (inside * (scores - hate)[:, None])).sum(axis=1)
+        return np.stack([apart / total, weights @ (scores - hate) ** 2 / total], axis=1)
+
+    ece, brier = bootstrap(statistics, Design.of(predictions), draws=draws, seed=seed)
+    value = float(statistics(np.ones((1, len(scores))))[0, 0])
+    return Calibration(
+        len(predictions), value, ece, float(brier_score_loss(hate, scores)), brier,
+        tuple(_bins(scores, hate, place)),
+    )  # fmt: skip
+
+
+def calibration_by_group(predictions: Sequence[Prediction]) -> dict[str, Calibration]:
+    """Return the calibration of each group that has MINIMUM_N posts."""
+    names = [name for name in by_group(predictions) if name != NONE]
+    found = {name: calibration([p for p in predictions if name in p.groups]) for name in names}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def fit_temperature(predictions: Sequence[Prediction]) -> float:
+    """Return the T that makes sigmoid(logit / T) likeliest; fit it on validation rows only.
+
+    Above 1 the model was too sure of itself. One number, so no rank of scores changes.
+    """
+    from scipy.optimize import minimize_scalar
+
+    hate = np.array([p.true_label == "hate" for p in predictions])
+    logits = _logits(np.array([p.score for p in predictions], dtype=np.float64))
+    signed = np.where(hate, logits, -logits)
+
+    def loss(log_temperature: float) -> float:
+        return float(np.logaddexp(0, -signed / np.exp(log_temperature)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded").x))
+
+
+def at_temperature(predictions: Sequence[Prediction], temperature: float) -> list[Prediction]:
+    """Return the same rows with their scores scaled; labels stay, since no rank changes."""
+    from scipy.special import expit
+
+    scores = expit(_logits(np.array([p.score for p in predictions], np.float64)) / temperature)
+    return [replace(p, score=float(s)) for p, s in zip(predictions, scores, strict=True)]
+
+
+def _logits(scores: Floats) -> Floats:
+    kept = np.clip(scores, SURE, 1 - SURE)
+    found: Floats = np.log(kept) - np.log1p(-kept)
+    return found
+
+
+def _bins(scores: Floats, hate: Floats, place: "np.typing.NDArray[np.intp]") -> list[Bin]:
+    return [
+        Bin(
+            number / BINS,
+            (number + 1) / BINS,
+            int((place == number).sum()),
+            float(scores[place == number].mean()),
+            float(hate[place == number].mean()),
+        )
+        for number in np.unique(place).tolist()
+    ]

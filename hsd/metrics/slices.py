@@ -1,0 +1,73 @@
+"""The same numbers for parts of the posts: by source, length, and without what is disputed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hsd.metrics.classification import Metrics, classify
+from hsd.metrics.groups import Group, grouped
+from hsd.metrics.intervals import Interval, wilson
+from hsd.metrics.prediction import Prediction
+
+LENGTHS = (50, 100, 200)
+"""Ends of the length slices in characters: a short reply, a line, a long post, more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some of the posts: what they share, their counts and headline metrics."""
+
+    kind: str
+    name: str
+    group: Group
+    metrics: Metrics
+
+    @property
+    def accuracy_interval(self) -> Interval | None:
+        """Wilson's interval."""
+        counts = self.metrics.counts
+        return wilson(counts.tp + counts.tn, counts.n)
+
+
+def slices(predictions: Sequence[Prediction]) -> list[Slice]:
+    """Return the slices by source, by source label, without `offensive`, and by length.
+
+    A kind that has one slice only says nothing, and is left out.
+    """
+    return [
+        *_by("source", predictions, lambda p: p.source_dataset or "unnamed"),
+        *_by("source label", predictions, lambda p: p.label_multiclass or "unnamed"),
+        *_without_offensive(predictions),
+        *_by("length", predictions, length_of),
+    ]
+
+
+def length_of(prediction: Prediction) -> str:
+    """Return the name of a post's length slice."""
+    size = len(prediction.text)
+    ends = [end for end in LENGTHS if size <= end]
+    return f"up to {ends[0]} characters" if ends else f"over {LENGTHS[-1]} characters"
+
+
+def _by(
+    kind: str, predictions: Sequence[Prediction], name: Callable[[Prediction], str]
+) -> list[Slice]:
+    groups = grouped(predictions, lambda p: (name(p),))
+    if len(groups) < 2:
+        return []
+    rows = {n: [p for p in predictions if name(p) == n] for n in groups}
+    return [Slice(kind, n, groups[n], classify(rows[n])) for n in sorted(groups, key=_numbers)]
+
+
+def _without_offensive(predictions: Sequence[Prediction]) -> list[Slice]:
+    """Return the view without posts that people called offensive, which here count as normal."""
+    rows = [p for p in predictions if p.label_multiclass != "offensive"]
+    if not rows or len(rows) == len(predictions):
+        return []
+    name = "without offensive"
+    (group,) = grouped(rows, lambda _: (name,)).values()
+    return [Slice("view", name, group, classify(rows))]
+
+
+def _numbers(name: str) -> tuple[bool, list[int], str]:
+    """Order lengths by their numbers, names by letters."""
+    return name.startswith("over"), [int(word) for word in name.split() if word.isdigit()], name
