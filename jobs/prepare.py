@@ -25,7 +25,8 @@ from jobs.options import Command
     "sources",
     multiple=True,
     metavar="KIND:PATH",
-    help="unified, hatexplain, toxigen or table and a file; or hub:NAME[#CONFIG][@REVISION].",
+    help="unified, hatexplain, toxigen, hatecheck or table and a file; or "
+    "hub:NAME[#CONFIG][@REVISION].",
 )
 @click.option("--output_dir", type=click.Path(path_type=Path), required=True, help="Made if new.")
 @click.option("--template", help="Prompt template, by name or path; default as in `hsd train`.")

@@ -32,6 +32,11 @@ class Example:
     original_id: str = ""
     split: str = ""
     functionality: str = ""
+    """What a test case tests; "" for a post."""
     case_id: str = ""
+    reference_id: str = ""
+    """The row that this one is a contrast or a copy of."""
+    cluster: str = ""
+    """What rows share that are no independent evidence: a template, a thread."""
     place: str = field(default="", compare=False)
     """Where it was read, `file:line`; for messages only."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from hsd.data import hatexplain, toxigen, unified
+from hsd.data import hatecheck, hatexplain, toxigen, unified
 from hsd.data.chat import is_chat
 from hsd.data.hatexplain import Offensive
 from hsd.data.loaded import Convert, Loaded, convert_rows, load
@@ -13,7 +13,7 @@ from hsd.data.rows import Row, read_rows
 from hsd.data.table import Columns, load_table
 from hsd.errors import ConfigError, DataError, did_you_mean
 
-KINDS = ("unified", "hatexplain", "toxigen", "table", "hub")
+KINDS = ("unified", "hatexplain", "toxigen", "hatecheck", "table", "hub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,8 @@ def convert_detected(
 def _convert(kind: str, reading: Reading) -> Convert:
     if kind == "toxigen":
         return toxigen.converter(reading.toxicity_threshold)
+    if kind == "hatecheck":
+        return hatecheck.convert
     return unified.convert
 
 
@@ -119,6 +121,8 @@ def detect(values: Mapping[str, Any], name: str) -> str:
         )
     if "annotators" in values and "post_tokens" in values:
         return "hatexplain"
+    if values.keys() >= hatecheck.COLUMNS:
+        return "hatecheck"
     if "prompt_label" in values or "toxicity_human" in values:
         return "toxigen"
     if "text" in values and ("label" in values or "label_binary" in values):
@@ -126,6 +130,6 @@ def detect(values: Mapping[str, Any], name: str) -> str:
     columns = ", ".join(str(column)[:24] for column in list(values)[:12]) or "none"
     raise DataError(
         f"{name}: columns {columns} are of no known kind (a CSV file needs a header line); "
-        "expected text and label, or HateXplain's or ToxiGen's own. For another table run "
-        "`hsd prepare --source table:PATH --text-column NAME --label-column NAME`."
+        "expected text and label, or HateXplain's, ToxiGen's or HateCheck's own. For another table "
+        "run `hsd prepare --source table:PATH --text-column NAME --label-column NAME`."
     )

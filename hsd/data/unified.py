@@ -46,12 +46,17 @@ def convert(row: Row) -> Converted:
         split=cells.split(cells.string(values, "split")),
         functionality=cells.string(values, "functionality"),
         case_id=cells.string(values, "case_id"),
+        reference_id=cells.string(values, "reference_id"),
+        cluster=cells.string(values, "cluster"),
     )
 
 
 def to_row(example: Example) -> dict[str, Any]:
     """Return an example as a row of the unified JSONL; `convert` gives it back."""
-    more = {"functionality": example.functionality, "case_id": example.case_id}
+    more = {
+        name: getattr(example, name)
+        for name in ("functionality", "case_id", "reference_id", "cluster")
+    }
     return {
         "id": example.id,
         "text": example.text,

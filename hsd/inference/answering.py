@@ -57,4 +57,7 @@ def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: b
         persona_tag=example.persona_tag,
         source_dataset=example.source_dataset,
         label_multiclass=example.label_multiclass,
+        functionality=example.functionality,
+        reference_id=example.reference_id,
+        cluster=example.cluster,
     )

@@ -1,0 +1,53 @@
+"""HateCheck as published (Röttger et al., ACL 2021): functional tests, by functionality and target.
+
+Columns: functionality, case_id, test_case, label_gold, target_ident, direction, focus_words,
+focus_lemma, ref_case_id, ref_templ_id, templ_id. A case with a reference is its contrast: a small
+change that turns the label, or keeps it.
+"""
+
+from hsd.data import cells
+from hsd.data.example import Example
+from hsd.data.groups import parse_groups, persona, split_names
+from hsd.data.labels import parse_label, unknown_label
+from hsd.data.loaded import Bad, Converted
+from hsd.data.rows import Row
+
+COLUMNS = {"functionality", "test_case", "label_gold"}
+
+
+def convert(row: Row) -> Converted:
+    """Return the example of a test case; cases of one template are a cluster."""
+    values = row.values
+    text = cells.post(values, "test_case")
+    if isinstance(text, Bad):
+        return text
+    label = parse_label(values.get("label_gold"))
+    if label is None:
+        return Bad(unknown_label(values.get("label_gold"), "label_gold"))
+    target = values.get("target_ident")
+    template = _number(row, "templ_id")
+    return Example(
+        id=_id(_number(row, "case_id")),
+        text=text,
+        label=label,
+        groups=parse_groups(target),
+        persona_tag=persona(split_names(target)),
+        source_dataset="hatecheck",
+        label_multiclass=cells.string(values, "label_gold"),
+        is_synthetic=True,
+        original_id=_number(row, "case_id"),
+        split="test",
+        functionality=cells.string(values, "functionality"),
+        case_id=_number(row, "case_id"),
+        reference_id=_id(_number(row, "ref_case_id")),
+        cluster=f"template {template}" if template else "",
+    )
+
+
+def _number(row: Row, column: str) -> str:
+    """Return a number as it was written; a column with gaps reads as 12.0 for 12."""
+    return cells.string(row.values, column).removesuffix(".0")
+
+
+def _id(number: str) -> str:
+    return f"hatecheck-{number}" if number else ""

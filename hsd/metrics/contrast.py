@@ -1,0 +1,154 @@
+"""Test cases by what they test, pairs that differ in little, and posts with the group swapped."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsd.data.identity import SWAP
+from hsd.metrics.areas import Floats
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
+from hsd.metrics.groups import NONE, Proportion
+from hsd.metrics.intervals import Interval
+from hsd.metrics.prediction import Prediction
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Functionality:
+    """Right answers to the cases of one functionality, over all and by target."""
+
+    name: str
+    label: str
+    right: dict[str, Proportion]
+
+
+@dataclass(frozen=True, slots=True)
+class Contrasts:
+    """Pairs of one functionality: a case and the one it refers to, with other labels.
+
+    `both` counts pairs right on both sides; a model that sees a word, not a meaning, gets one.
+    """
+
+    functionality: str
+    n: int
+    both: int
+    only_reference: int
+    only_contrast: int
+
+    @property
+    def consistency(self) -> Proportion:
+        """Pairs right on both sides."""
+        return Proportion(self.both, self.n)
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """What swapping one group for another does to answers: flips, and the mean shift of P(hate)."""
+
+    before: str
+    after: str
+    flips: Proportion
+    to_hate: int
+    mean_shift: float | None
+    shift_interval: Interval | None
+
+
+def functionalities(predictions: Sequence[Prediction]) -> list[Functionality]:
+    """Return the accuracy per functionality and target; [] where the rows name none."""
+    cases = [p for p in predictions if p.functionality and p.functionality != SWAP]
+    names = dict.fromkeys(p.functionality for p in sorted(cases, key=lambda p: p.functionality))
+    return [_functionality(n, [p for p in cases if p.functionality == n]) for n in names]
+
+
+def contrasts(predictions: Sequence[Prediction]) -> list[Contrasts]:
+    """Return how consistent answers are over pairs whose labels differ, by functionality."""
+    pairs = _pairs(predictions, lambda p: p.functionality != SWAP)
+    apart = [(a, b) for a, b in pairs if a.true_label != b.true_label]
+    names = sorted({b.functionality for _, b in apart})
+    return [
+        _contrasts(n or NONE, [(_right(a), _right(b)) for a, b in apart if b.functionality == n])
+        for n in names
+    ]
+
+
+def swaps(predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED) -> list[Swap]:
+    """Return what changed for each pair of groups where one was swapped for the other."""
+    pairs = _pairs(predictions, lambda p: p.functionality == SWAP)
+    cells: dict[tuple[str, str], list[tuple[Prediction, Prediction]]] = {}
+    for a, b in pairs:
+        if len(a.groups) == len(b.groups) == 1:
+            cells.setdefault((a.groups[0], b.groups[0]), []).append((a, b))
+    return [_swap(*names, cells[names], draws, seed) for names in sorted(cells)]
+
+
+def _functionality(name: str, cases: list[Prediction]) -> Functionality:
+    targets = sorted({_target(p) for p in cases} - {NONE})
+    by_target = {target: [p for p in cases if _target(p) == target] for target in targets}
+    return Functionality(
+        name,
+        "/".join(sorted({p.true_label for p in cases})),
+        {n: _share_right(rows) for n, rows in {ALL: cases, **by_target}.items()},
+    )
+
+
+def _target(prediction: Prediction) -> str:
+    """Return whom a case is about: HateCheck's targets are finer than our groups."""
+    return prediction.persona_tag or "|".join(prediction.groups) or NONE
+
+
+def _share_right(rows: Sequence[Prediction]) -> Proportion:
+    return Proportion(sum(map(_right, rows)), len(rows))
+
+
+def _contrasts(name: str, pairs: list[tuple[bool, bool]]) -> Contrasts:
+    return Contrasts(
+        name,
+        len(pairs),
+        both=sum(a and b for a, b in pairs),
+        only_reference=sum(a and not b for a, b in pairs),
+        only_contrast=sum(b and not a for a, b in pairs),
+    )
+
+
+def _swap(
+    before: str, after: str, pairs: list[tuple[Prediction, Prediction]], draws: int, seed: int
+) -> Swap:
+    flips = [(a.label, b.label) for a, b in pairs if a.label != b.label]
+    shifts = [b.score - a.score for a, b in pairs if a.score is not None and b.score is not None]
+    whole = len(shifts) == len(pairs)
+    return Swap(
+        before,
+        after,
+        Proportion(len(flips), len(pairs)),
+        sum(b == "hate" for _, b in flips),
+        float(np.mean(shifts)) if whole else None,
+        _mean_interval(np.array(shifts), [b for _, b in pairs], draws, seed) if whole else None,
+    )
+
+
+def _mean_interval(
+    values: Floats, rows: list[Prediction], draws: int, seed: int
+) -> Interval | None:
+    def mean(weights: Floats) -> Floats:
+        found: Floats = (weights @ values / weights.sum(axis=1))[:, None]
+        return found
+
+    return bootstrap(mean, Design.of(rows), draws=draws, seed=seed)[0]
+
+
+def _pairs(
+    predictions: Sequence[Prediction], wanted: Callable[[Prediction], bool]
+) -> list[tuple[Prediction, Prediction]]:
+    """Return each wanted row that refers to another one here, behind that one."""
+    rows = {p.id: p for p in predictions}
+    return [
+        (rows[p.reference_id], p)
+        for p in predictions
+        if wanted(p) and p.reference_id in rows and p.reference_id != p.id
+    ]
+
+
+def _right(prediction: Prediction) -> bool:
+    return prediction.label == prediction.true_label

@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import pytest
+from posts import predictions
+
+from hsd.data.identity import SWAP
+from hsd.metrics.contrast import contrasts, functionalities, swaps
+
+
+def cases(*rows: tuple[str, str, str, str]) -> list:
+    """Rows of `groups true called`, functionality, own id and reference."""
+    made = predictions("\n".join(row[0] for row in rows))
+    return [
+        replace(p, functionality=f, id=id, reference_id=ref)
+        for p, (_, f, id, ref) in zip(made, rows, strict=True)
+    ]
+
+
+def test_accuracy_by_functionality_and_target_adds_up() -> None:
+    rows = cases(
+        *[("lgbtq h h", "slur_h", f"a{n}", "") for n in range(5)],
+        *[("mexican h n", "slur_h", f"b{n}", "") for n in range(5)],
+        ("- n n", "profanity_nh", "c", ""),
+    )
+    profanity, slur = functionalities(rows)
+    assert slur.right["all"].value == 0.5
+    assert (slur.right["lgbtq_persona"].value, slur.right["mexican_persona"].value) == (1.0, 0.0)
+    assert (profanity.right["all"].hits, profanity.right["all"].value) == (1, None)
+    assert slur.label == "hate"
+
+
+def test_posts_without_functionality_have_none() -> None:
+    assert functionalities(predictions("- h h")) == contrasts(predictions("- h h")) == []
+
+
+def test_a_contrast_pair_is_consistent_when_both_sides_are_right() -> None:
+    rows = cases(
+        ("- h h", "derog_h", "r1", ""), ("- n n", "negate_nh", "c1", "r1"),
+        ("- h h", "derog_h", "r2", ""), ("- n h", "negate_nh", "c2", "r2"),
+        ("- h n", "derog_h", "r3", ""), ("- n n", "negate_nh", "c3", "r3"),
+        ("- n n", "negate_nh", "c4", "not here"),
+    )  # fmt: skip
+    (found,) = contrasts(rows)
+    assert (found.functionality, found.n) == ("negate_nh", 3)
+    assert (found.both, found.only_reference, found.only_contrast) == (1, 1, 1)
+
+
+def test_pairs_with_one_label_are_no_contrast() -> None:
+    rows = cases(("- h h", "derog_h", "r", ""), ("- h h", "spell_h", "c", "r"))
+    assert contrasts(rows) == []
+
+
+def test_a_swap_counts_flips_and_the_shift_of_the_score() -> None:
+    rows = []
+    for n in range(10):
+        rows += [("lgbtq n n .2", "", f"o{n}", "")]
+        rows += [(f"mexican n {'h .6' if n < 4 else 'n .3'}", SWAP, f"s{n}", f"o{n}")]
+    (found,) = swaps(cases(*rows))
+    assert (found.before, found.after) == ("lgbtq", "mexican")
+    assert (found.flips.value, found.to_hate) == (0.4, 4)
+    assert found.mean_shift == pytest.approx(0.4 * 0.4 + 0.6 * 0.1)
+    assert found.shift_interval.low < found.mean_shift < found.shift_interval.high
+    assert swaps(predictions("- h h")) == []

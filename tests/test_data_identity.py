@@ -1,0 +1,53 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hsd.data.example import GROUPS, Example
+from hsd.data.groups import parse_groups
+from hsd.data.identity import SWAP, named, swapped, swaps, terms, version
+
+
+def post(text: str, id: str = "a") -> Example:
+    return Example(id=id, text=text, label="normal")
+
+
+def test_every_term_is_of_a_group_that_hsd_knows_and_reads_as_that_group() -> None:
+    assert version() == 1
+    assert {term.group for term in terms()} == set(GROUPS[:3])
+    for term in terms():
+        assert parse_groups(term.word) == (term.group,)
+
+
+def test_a_post_is_followed_by_itself_with_every_other_group() -> None:
+    original, *others = swaps([post("My Muslim neighbour waved.")])
+    assert (original.groups, original.cluster) == (("middle_east",), "a")
+    assert [(e.id, e.text) for e in others] == [
+        ("a~lgbtq", "My Gay neighbour waved."),
+        ("a~mexican", "My Mexican neighbour waved."),
+    ]
+    assert {(e.functionality, e.reference_id, e.label) for e in others} == {(SWAP, "a", "normal")}
+
+
+@pytest.mark.parametrize(
+    ("text", "group", "becomes"),
+    [
+        ("MEXICANS and mexicans", "middle_east", "MUSLIMS and muslims"),
+        ("a middle eastern shop", "mexican", "a mexican shop"),
+        ("a mexicanised dish", "lgbtq", "a mexicanised dish"),
+    ],
+)
+def test_case_and_form_are_kept_and_parts_of_words_are_left_alone(
+    text: str, group: str, becomes: str
+) -> None:
+    assert swapped(text, group) == becomes
+
+
+def test_posts_about_nobody_or_about_two_groups_do_not_qualify() -> None:
+    assert list(swaps([post("soup for lunch"), post("gay and muslim people")])) == []
+
+
+@given(st.text(max_size=60), st.sampled_from([t.word for t in terms()]))
+def test_a_swapped_post_names_the_new_group_only(text: str, word: str) -> None:
+    whole = f"{text} {word} {text}"
+    for group in GROUPS[:3]:
+        assert {term.group for term in named(swapped(whole, group))} == {group}
