@@ -58,6 +58,7 @@ def test_an_evaluation_is_exactly_the_promised_files_and_ours(folder: Path) -> N
     assert {p.name for p in folder.iterdir()} == {
         *names,
         f"evaluation_report_{STAMP}.txt",
+        "report.html",
         "report.json",
     }
 

@@ -94,7 +94,8 @@ def test_curves_are_those_of_all_posts_and_of_each_group() -> None:
     found = curves(rows)
     assert list(found) == [ALL, "lgbtq", "mexican"]
     assert found["mexican"].false_positive_rate is None
-    assert set(found["mexican"].precision) == {None}
+    assert found["mexican"].roc is found["mexican"].pr is None
+    assert (found["lgbtq"].roc[0], found["lgbtq"].roc[-1]) == ((0.0, 0.0), (1.0, 1.0))
     assert found[ALL].false_negative_rate[0] == pytest.approx(1 / 12)  # one score of exactly 0
     assert found[ALL].false_positive_rate[-1] == 0.0
     assert curves(predictions("- h h\n- n n")) == {}

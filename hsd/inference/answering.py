@@ -59,5 +59,5 @@ def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: b
         label_multiclass=example.label_multiclass,
         functionality=example.functionality,
         reference_id=example.reference_id,
-        cluster=example.cluster,
+        cluster=example.cluster or example.case_id,
     )

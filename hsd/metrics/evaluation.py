@@ -7,12 +7,38 @@ from hsd.errors import EvaluationError
 from hsd.metrics.baselines import Baseline, Training, baselines
 from hsd.metrics.bias import Bias, bias_areas
 from hsd.metrics.bootstrap import metric_intervals
+from hsd.metrics.calibration import Calibration, calibration, calibration_by_group
 from hsd.metrics.classification import POLICIES, Metrics, Policy, classify
+from hsd.metrics.comparison import Comparison, compare
+from hsd.metrics.contrast import (
+    Contrasts,
+    Functionality,
+    Swap,
+    contrasts,
+    functionalities,
+    swaps,
+)
 from hsd.metrics.gaps import Gaps, gaps
-from hsd.metrics.groups import Group, by_group, by_persona
+from hsd.metrics.groups import NONE, Group, by_group, by_persona
 from hsd.metrics.intervals import Interval, wilson
-from hsd.metrics.outcomes import Outcomes, outcomes
+from hsd.metrics.operating import Operated, OperatingPoint, operate
+from hsd.metrics.outcomes import Outcomes, outcomes, unreadable_p
 from hsd.metrics.prediction import Prediction
+from hsd.metrics.slices import Slice, slices
+from hsd.metrics.thresholds import PREVALENCES, AtPrevalence, Curve, at_prevalence, curves
+
+SHOWN_ERRORS = 5
+"""Confident errors listed for each group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The untouched base on the same posts, and what changed from it to the judged model."""
+
+    name: str
+    metrics: Metrics
+    intervals: Mapping[str, Interval | None]
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +49,23 @@ class Evaluation:
     policies: Mapping[Policy, Metrics]
     intervals: Mapping[str, Interval | None]
     baselines: tuple[Baseline, ...]
+    base: Base | None
     outcomes: Outcomes
+    unreadable_by_group_p: float | None
     groups: dict[str, Group]
     personas: dict[str, Group]
     gaps: Gaps
     bias: Bias | None
+    calibration: Calibration | None
+    group_calibration: dict[str, Calibration]
+    curves: dict[str, Curve]
+    prevalences: tuple[AtPrevalence, ...]
+    slices: tuple[Slice, ...]
+    functionalities: tuple[Functionality, ...]
+    contrasts: tuple[Contrasts, ...]
+    swaps: tuple[Swap, ...]
+    confident_errors: dict[str, tuple[Prediction, ...]]
+    operated: Operated | None
     truncated_posts: int
     mean_response_time: float
 
@@ -37,24 +75,43 @@ class Evaluation:
         return self.policies["error"]
 
 
-def summarize(predictions: Sequence[Prediction], training: Training | None = None) -> Evaluation:
+def summarize(
+    predictions: Sequence[Prediction],
+    training: Training | None = None,
+    point: OperatingPoint | None = None,
+    base: tuple[str, Sequence[Prediction]] | None = None,
+) -> Evaluation:
     """Return the numbers of one evaluation. Raises EvaluationError when there is no one strategy.
 
-    `training` is what the judged model was trained on, for the baselines, where it is known. The
-    order of the rows changes nothing.
+    `training` is what the judged model was trained on, for the baselines, where it is known;
+    `point` a threshold that was chosen on other rows; `base` the name and rows of the base's own
+    evaluation. The order of the rows changes nothing.
     """
     rows = sorted(predictions, key=lambda p: p.id)
-    strategy = _strategy(rows)
+    strategy, groups = _strategy(rows), by_group(rows)
+    loads = (at_prevalence(rows, prevalence) for prevalence in PREVALENCES)
     return Evaluation(
         strategy=strategy,
         policies={policy: classify(rows, policy) for policy in POLICIES},
         intervals=headline_intervals(rows),
         baselines=tuple(baselines(rows, training)),
+        base=_base(*base, rows) if base else None,
         outcomes=outcomes(rows),
-        groups=by_group(rows),
+        unreadable_by_group_p=unreadable_p(g.outcomes for g in groups.values()),
+        groups=groups,
         personas=by_persona(rows),
         gaps=gaps(rows),
         bias=bias_areas(rows),
+        calibration=calibration(rows),
+        group_calibration=calibration_by_group(rows),
+        curves=curves(rows),
+        prevalences=tuple(load for load in loads if load is not None),
+        slices=tuple(slices(rows)),
+        functionalities=tuple(functionalities(rows)),
+        contrasts=tuple(contrasts(rows)),
+        swaps=tuple(swaps(rows)),
+        confident_errors=confident_errors(rows),
+        operated=operate(rows, point) if point else None,
         truncated_posts=sum(p.truncated_post for p in rows),
         mean_response_time=sum(p.response_time for p in rows) / len(rows),
     )
@@ -69,6 +126,20 @@ def headline_intervals(predictions: Sequence[Prediction]) -> dict[str, Interval 
         "recall": wilson(counts.tp, counts.hates),
     }
     return {**metric_intervals(predictions), **rates}
+
+
+def confident_errors(predictions: Sequence[Prediction]) -> dict[str, tuple[Prediction, ...]]:
+    """Return each group's errors with the surest scores first; {} where no row has a score."""
+    wrong = [p for p in predictions if p.label not in (None, p.true_label) and p.score is not None]
+    wrong.sort(key=lambda p: (-abs((p.score or 0.0) - 0.5), p.id))
+    names = by_group(wrong)
+    members = {name: [p for p in wrong if name in (p.groups or (NONE,))] for name in names}
+    return {name: tuple(rows[:SHOWN_ERRORS]) for name, rows in members.items()}
+
+
+def _base(name: str, base: Sequence[Prediction], rows: Sequence[Prediction]) -> Base:
+    compared = compare(base, rows, (name, "this model"))
+    return Base(name, classify(base), headline_intervals(base), compared)
 
 
 def _strategy(predictions: Sequence[Prediction]) -> str:

@@ -39,3 +39,17 @@ def outcomes(predictions: Iterable[Prediction]) -> Outcomes:
     """Return how often each kind of reply came."""
     seen = Counter(p.outcome for p in predictions)
     return Outcomes({outcome: seen[outcome] for outcome in OUTCOMES})
+
+
+def unreadable_p(groups: Iterable[Outcomes]) -> float | None:
+    """Return the p of a chi-squared test of unreadable replies against groups.
+
+    A parse failure that goes with a group is a finding. None where no or every reply is unreadable,
+    or fewer than two groups have replies.
+    """
+    from scipy.stats import chi2_contingency
+
+    rows = [(found.unreadable, found.n - found.unreadable) for found in groups if found.n]
+    if len(rows) < 2 or not all(map(sum, zip(*rows, strict=True))):
+        return None
+    return float(chi2_contingency(rows, correction=False).pvalue)

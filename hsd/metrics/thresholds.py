@@ -19,6 +19,7 @@ from hsd.metrics.prediction import Prediction
 
 ALL = "all posts"
 GRID = 51  # thresholds of the curves in the report, from 0 to 1
+POINTS = 120  # of a drawn curve
 PREVALENCES = (0.01, 0.02, 0.05)
 """Share of hate on platforms; tests hold about half."""
 
@@ -61,14 +62,18 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Error rates of some posts at each threshold of a grid; None where not estimable."""
+    """Error rates of some posts at each threshold of a grid, and their ROC and PR curves.
+
+    None where not estimable. `roc` holds (false-positive rate, recall), `pr` (recall, precision).
+    """
 
     n_hate: int
     n_normal: int
     thresholds: tuple[float, ...]
     false_positive_rate: tuple[float, ...] | None
     false_negative_rate: tuple[float, ...] | None
-    precision: tuple[float | None, ...]
+    roc: tuple[tuple[float, float], ...] | None
+    pr: tuple[tuple[float, float], ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,21 +199,34 @@ def _gap_at(
 
 
 def _curve(rows: Sequence[Prediction]) -> Curve:
-    hate = np.array([p.true_label == "hate" for p in rows])
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    hate, scores = np.array([p.true_label == "hate" for p in rows]), _scores(rows)
     cuts = np.linspace(0, 1, GRID)
-    fpr, fnr = rates_at(_scores(rows), hate, cuts)
+    fpr, fnr = rates_at(scores, hate, cuts)
     n_hate, n_normal = int(hate.sum()), int((~hate).sum())
-    tp, fp = (1 - fnr) * n_hate, fpr * n_normal
-    both = n_hate and n_normal
-    precision = tuple(float(t / (t + f)) if both and t + f > 0 else None
-                      for t, f in zip(tp, fp, strict=True))  # fmt: skip
+    both = min(n_hate, n_normal) >= MINIMUM_N
+    roc, pr = None, None
+    if both:
+        roc = _points(*roc_curve(hate, scores)[:2])
+        precision, recall, _ = precision_recall_curve(hate, scores, drop_intermediate=True)
+        pr = _points(recall[::-1], precision[::-1])
     return Curve(
         n_hate,
         n_normal,
         tuple(map(float, cuts)),
         tuple(map(float, fpr)) if n_normal >= MINIMUM_N else None,
         tuple(map(float, fnr)) if n_hate >= MINIMUM_N else None,
-        precision,
+        roc,
+        pr,
+    )
+
+
+def _points(x: Floats, y: Floats) -> tuple[tuple[float, float], ...]:
+    """Return at most POINTS of a curve, both ends among them."""
+    at = np.unique(np.linspace(0, len(x) - 1, min(POINTS, len(x))).astype(int))
+    return tuple(
+        (round(float(a), 5), round(float(b), 5)) for a, b in zip(x[at], y[at], strict=True)
     )
 
 

@@ -1,36 +1,60 @@
 """The numbers of the reports as JSON. `schema` grows when a key changes its meaning or goes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
-from hsd.metrics.baselines import Baseline
+from hsd.data.identity import version
 from hsd.metrics.classification import METRIC_NAMES, Metrics
-from hsd.metrics.comparison import Comparison, MetricChange, RateChange
+from hsd.metrics.comparison import Comparison, GapChange, MetricChange, RateChange
+from hsd.metrics.contrast import Contrasts
 from hsd.metrics.evaluation import Evaluation
 from hsd.metrics.gaps import Gaps
 from hsd.metrics.groups import SHARES, Group, Proportion
 from hsd.metrics.intervals import Interval
+from hsd.metrics.prediction import Prediction
+from hsd.metrics.slices import Slice
+from hsd.report.beside import Beside, not_measured
 
 SCHEMA = 2
 
 
-def evaluation_numbers(evaluation: Evaluation, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return report.json: what was evaluated and every number of the text report."""
+def evaluation_numbers(
+    evaluation: Evaluation, provenance: Mapping[str, Any], beside: Beside
+) -> dict[str, Any]:
+    """Return report.json: what was evaluated and every number of the other reports."""
     return {
         "schema": SCHEMA,
         "strategy": evaluation.strategy,
-        "provenance": dict(provenance),
-        "headline": _metrics(evaluation.headline),
-        "intervals": {name: _ends(evaluation.intervals[name]) for name in METRIC_NAMES},
-        "policies": {policy: _metrics(m) for policy, m in evaluation.policies.items()},
-        "baselines": [_baseline(baseline) for baseline in evaluation.baselines],
+        "provenance": {
+            **provenance,
+            "training_rows": beside.training.origin if beside.training else beside.training_note,
+        },
+        "headline": plain(evaluation.headline),
+        "intervals": {name: plain(evaluation.intervals[name]) for name in METRIC_NAMES},
+        "policies": plain(evaluation.policies),
+        "baselines": plain(evaluation.baselines),
         "outcomes": dict(evaluation.outcomes.counts),
         "unreadable_rate": evaluation.outcomes.unreadable_rate,
-        "groups": {name: _group(group) for name, group in evaluation.groups.items()},
-        "personas": {name: _group(group) for name, group in evaluation.personas.items()},
-        "gaps": _gaps(evaluation.gaps),
+        "unreadable_by_group_p": evaluation.unreadable_by_group_p,
+        "groups": plain(evaluation.groups),
+        "personas": plain(evaluation.personas),
+        "gaps": plain(evaluation.gaps),
         "auc_by_group": plain(evaluation.bias),
+        "calibration": plain(evaluation.calibration),
+        "calibration_by_group": plain(evaluation.group_calibration),
+        "curves": plain(evaluation.curves),
+        "at_prevalence": plain(evaluation.prevalences),
+        "slices": plain(evaluation.slices),
+        "functionalities": plain(evaluation.functionalities),
+        "contrasts": plain(evaluation.contrasts),
+        "swaps": plain(evaluation.swaps),
+        "swap_terms_version": version() if evaluation.swaps else None,
+        "confident_errors": plain(evaluation.confident_errors),
+        "operating_point": plain(evaluation.operated),
+        "base": plain(evaluation.base),
+        "gate": beside.verdict,
+        "not_measured": not_measured(evaluation, beside),
         "truncated_posts": evaluation.truncated_posts,
         "mean_response_time_s": evaluation.mean_response_time,
     }
@@ -45,21 +69,17 @@ def comparison_numbers(comparison: Comparison) -> dict[str, Any]:
         "n": comparison.n,
         "metrics": {change.name: _metric_change(change) for change in comparison.metrics},
         "mcnemar_p": comparison.p_value,
+        "gaps": {change.name: _metric_change(change) for change in comparison.gaps},
         "rates": [_rate_change(change) for change in comparison.rates],
         "newly_broken": list(comparison.broken),
         "newly_fixed": list(comparison.fixed),
     }
 
 
-def _metrics(metrics: Metrics) -> dict[str, Any]:
-    values = {name: getattr(metrics, name) for name in METRIC_NAMES}
-    return {"n": metrics.counts.n, **asdict(metrics.counts), **values}
-
-
 def plain(value: Any) -> Any:
-    """Return dataclasses as objects and intervals as [low, high], all the way down."""
-    if isinstance(value, Interval):
-        return [value.low, value.high]
+    """Return a value of hsd.metrics as JSON, all the way down. No post's text is in it."""
+    if type(value) in _SPECIAL:
+        return _SPECIAL[type(value)](value)
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
@@ -69,13 +89,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _baseline(baseline: Baseline) -> dict[str, Any]:
-    return {
-        "name": baseline.name,
-        "metrics": _metrics(baseline.metrics),
-        "intervals": plain(baseline.intervals),
-        "groups": {name: _group(group) for name, group in baseline.groups.items()},
-    }
+def _metrics(metrics: Metrics) -> dict[str, Any]:
+    values = {name: getattr(metrics, name) for name in METRIC_NAMES}
+    return {"n": metrics.counts.n, **asdict(metrics.counts), **values}
 
 
 def _group(group: Group) -> dict[str, Any]:
@@ -94,15 +110,55 @@ def _share(share: Proportion) -> dict[str, Any]:
 
 
 def _gaps(gaps: Gaps) -> dict[str, Any]:
-    return {**plain(gaps), "disagreeing": list(gaps.disagreeing)}
+    return {
+        "raw": plain(gaps.raw),
+        "standardised": plain(gaps.standardised),
+        "worst": plain(gaps.worst),
+        "f1": plain(gaps.f1),
+        "disagreeing": list(gaps.disagreeing),
+    }
 
 
-def _metric_change(change: MetricChange) -> dict[str, Any]:
+def _slice(one: Slice) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "name": one.name,
+        "metrics": _metrics(one.metrics),
+        "accuracy_interval": plain(one.accuracy_interval),
+        **{name: _share(one.group.share(name)) for name in SHARES},
+    }
+
+
+def _contrasts(one: Contrasts) -> dict[str, Any]:
+    counts = ("functionality", "n", "both", "only_reference", "only_contrast")
+    return {**{name: getattr(one, name) for name in counts}, "consistency": plain(one.consistency)}
+
+
+def _post(prediction: Prediction) -> dict[str, Any]:
+    """Return whose post it is and what was said of it, without its text."""
+    said = ("id", "true_label", "label", "score", "source_dataset")
+    return {name: getattr(prediction, name) for name in said}
+
+
+_SPECIAL: dict[type, Callable[[Any], Any]] = {
+    Interval: lambda interval: [interval.low, interval.high],
+    Metrics: _metrics,
+    Group: _group,
+    Proportion: _share,
+    Gaps: _gaps,
+    Slice: _slice,
+    Contrasts: _contrasts,
+    Prediction: _post,
+    Comparison: lambda comparison: comparison_numbers(comparison),
+}
+
+
+def _metric_change(change: MetricChange | GapChange) -> dict[str, Any]:
     return {
         "reference": change.reference,
         "other": change.other,
         "difference": change.difference,
-        "interval": _ends(change.interval),
+        "interval": plain(change.interval),
     }
 
 
@@ -114,12 +170,9 @@ def _rate_change(change: RateChange) -> dict[str, Any]:
         "reference": change.reference,
         "other": change.other,
         "difference": change.difference,
-        "interval": _ends(change.interval),
+        "interval": plain(change.interval),
         "mcnemar_p": change.p_value,
+        "holm_p": change.holm_p,
         "newly_broken": change.broken,
         "newly_fixed": change.fixed,
     }
-
-
-def _ends(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from hsd.data.example import GROUPS
-from hsd.metrics.baselines import Training
 from hsd.metrics.classification import METRIC_NAMES, POLICIES, Counts
 from hsd.metrics.evaluation import Evaluation, summarize
 from hsd.metrics.gaps import GAPS
@@ -19,10 +18,14 @@ from hsd.metrics.groups import RATES, Group
 from hsd.metrics.intervals import Interval
 from hsd.metrics.outcomes import READABLE
 from hsd.metrics.prediction import Prediction
+from hsd.report.beside import Beside
+from hsd.report.evaluation_page import evaluation_page
 from hsd.report.numbers import evaluation_numbers
 from hsd.report.text import text_report
 from hsd.runs import write_atomic, write_json
 
+REPORT = "report.json"
+PAGE = "report.html"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 Row = dict[str, Any]
 
@@ -32,14 +35,15 @@ def write_evaluation(
     predictions: Sequence[Prediction],
     provenance: Mapping[str, Any],
     stamp: str,
-    training: Training | None = None,
+    beside: Beside | None = None,
 ) -> dict[str, Any]:
     """Write every report of an evaluation into `folder` and return the numbers of report.json.
 
     `provenance` says what was evaluated (model, data, prompt, ...) and is copied as it is;
-    `stamp` is the run's YYYYMMDD_HHMMSS; `training` what the model was trained on, if known.
+    `stamp` is the run's YYYYMMDD_HHMMSS.
     """
-    evaluation = summarize(predictions, training)
+    beside = beside or Beside()
+    evaluation = summarize(predictions, beside.training, beside.point, beside.base)
     tables = {
         "validation_results": [result_row(p) for p in predictions],
         "performance_metrics": [performance_row(evaluation)],
@@ -50,8 +54,9 @@ def write_evaluation(
         write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows))
     report = folder / f"evaluation_report_{stamp}.txt"
     write_atomic(report, text_report(evaluation, provenance))
-    numbers = evaluation_numbers(evaluation, provenance)
-    write_json(folder / "report.json", numbers)
+    numbers = evaluation_numbers(evaluation, provenance, beside)
+    write_json(folder / REPORT, numbers)
+    write_atomic(folder / PAGE, evaluation_page(numbers))
     return numbers
 
 

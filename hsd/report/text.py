@@ -13,18 +13,13 @@ from hsd.report.wording import (
     GAP_WORDS,
     KIND_WORDS,
     METRIC_WORDS,
+    POLICY_WORDS,
     RATE_LEGEND,
     UNREADABLE_IS_WRONG,
     between,
     number,
     percent,
 )
-
-POLICY_WORDS: dict[Policy, str] = {
-    "error": "wrong (headline)",
-    "drop": "left out",
-    "majority": "majority class",
-}
 
 
 def text_report(evaluation: Evaluation, provenance: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """How numbers and rates read in every report: the same words and digits everywhere."""
 
 from hsd.metrics.bias import Kind
+from hsd.metrics.classification import Policy
 from hsd.metrics.gaps import GapName
 from hsd.metrics.groups import Rate
 from hsd.metrics.intervals import Interval
@@ -29,6 +30,11 @@ GAP_WORDS: dict[GapName, str] = {
     "equalised_odds": "equalised-odds difference",
 }
 KIND_WORDS: dict[Kind, str] = {"subgroup": "subgroup", "bpsn": "BPSN", "bnsp": "BNSP"}
+POLICY_WORDS: dict[Policy, str] = {
+    "error": "wrong (headline)",
+    "drop": "left out",
+    "majority": "majority class",
+}
 UNREADABLE_IS_WRONG = "An unreadable reply counts as wrong for its post."
 
 

@@ -1,0 +1,46 @@
+"""What an evaluation is reported beside, where it is known, and what was therefore not measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hsd.metrics.baselines import Training
+from hsd.metrics.evaluation import Evaluation
+from hsd.metrics.operating import OperatingPoint
+from hsd.metrics.prediction import Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Training rows (or why they are unknown), the base's run, a frozen threshold, the gate."""
+
+    training: Training | None = None
+    training_note: str = "the evaluation does not know what the model was trained on"
+    base: tuple[str, Sequence[Prediction]] | None = None
+    point: OperatingPoint | None = None
+    verdict: Mapping[str, Any] | None = None
+
+
+def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:
+    """Return what the reader must not read into the report, one sentence each."""
+    gaps = {
+        f"TF-IDF baseline: {beside.training_note}.": beside.training is None,
+        "The untouched base on the same posts: name it with --base.": beside.base is None,
+        "AUROC, calibration and thresholds: the replies carry no P(hate); use --mode score.": (
+            evaluation.calibration is None
+        ),
+        "A threshold of its own: the decision is the likelier label; see `hsd threshold`.": (
+            evaluation.operated is None
+        ),
+        "Single functionalities and contrast pairs: these posts name none (HateCheck does).": (
+            not evaluation.functionalities
+        ),
+        "Whether answers change with the group named: see `hsd data swap`.": not evaluation.swaps,
+    }
+    return [
+        *(sentence for sentence, absent in gaps.items() if absent),
+        "What another training seed would give: intervals are over posts, not over runs.",
+        "Whether the labels are right: they are taken as they are, and people disagree on them.",
+        "Groups that these posts are not about, other languages, and other platforms.",
+        "What a decision does to people: a rate is not a harm.",
+    ]

@@ -1,0 +1,74 @@
+"""A gate's verdict in words: one line a rule, worst first."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hsd.metrics.gate import Verdict
+from hsd.report.numbers import plain
+from hsd.report.page import Badge, Look, Section, Table, count, estimate, text, value
+from hsd.report.wording import number
+
+ORDER = ("FAIL", "UNDERPOWERED", "PASS")
+
+
+def verdict_numbers(verdict: Verdict) -> dict[str, Any]:
+    """Return gate.json."""
+    return {"schema": 1, "status": verdict.status.value, **plain(verdict)}
+
+
+def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
+    """Return a line for each rule that is not kept, and how many are; then what was not judged."""
+    checks = _worst_first(verdict)
+    kept = sum(check["status"] == "PASS" for check in checks)
+    lines = [_line(check) for check in checks if check["status"] != "PASS"]
+    lines.append(f"{kept} of {len(checks)} rules are kept.")
+    if verdict["not_judged"]:
+        lines.append(f"Too few posts to judge: {', '.join(verdict['not_judged'])}.")
+    return lines
+
+
+def badge(verdict: Mapping[str, Any] | None) -> Badge:
+    """Return the verdict box; a run that no gate has judged says so."""
+    if verdict is None:
+        return Badge(
+            "NOT JUDGED", ["No gate was asked; `hsd gate REFERENCE RUN` judges by group and power."]
+        )
+    against = f"Against {verdict['reference']}." if verdict["reference"] else "Without a reference."
+    return Badge(verdict["status"], [against, *verdict_lines(verdict)])
+
+
+def gate_section(verdict: Mapping[str, Any] | None) -> Section:
+    """Return every rule of the gate as a table; empty where no gate judged."""
+    if verdict is None:
+        return Section("Gate", [])
+    looks: dict[str, Look] = {"FAIL": "bad", "UNDERPOWERED": "warn", "PASS": "good"}
+    rows = [
+        [
+            text(f"{check['rule']} ({check['about']})"),
+            text(check["status"], looks[check["status"]]),
+            estimate(check["value"], check["interval"]),
+            value(check["limit"]),
+            count(check["n"]),
+            count(check["needed"]) if check["needed"] else text("-", "absent"),
+        ]
+        for check in _worst_first(verdict)
+    ]
+    header = ["rule", "verdict", "found", "limit", "posts", "posts that would decide"]
+    return Section("Gate", [Table("Every rule, worst first", header, rows)])
+
+
+def _worst_first(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return sorted(verdict["checks"], key=lambda check: ORDER.index(check["status"]))
+
+
+def _line(check: Mapping[str, Any]) -> str:
+    found = f"{number(check['value'])}{_ends(check['interval'])}"
+    more = f"; about {check['needed']:,} posts would decide" if check["needed"] else ""
+    return (
+        f"{check['status']}: {check['rule']} {found} ({check['about']}, {check['n']:,} posts; "
+        f"limit {check['limit']:g}{more})"
+    )
+
+
+def _ends(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f" [{number(interval[0])}, {number(interval[1])}]"

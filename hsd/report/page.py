@@ -1,0 +1,167 @@
+"""One self-contained HTML page: sections of tables, drawings and words, in one look.
+
+Posts are written by attackers: everything but our own drawings and script is escaped, and the
+page's own policy lets nothing load and no other script run.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from hsd import __version__
+from hsd.metrics.intervals import Interval
+from hsd.report.wording import UNKNOWN, between, change_between, number, p_value, signed
+
+Look = Literal["", "good", "bad", "warn", "absent", "name", "words"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell's text, and the number it is sorted by; None sorts by the text."""
+
+    text: str
+    value: float | None = None
+    look: Look = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under a header; the first cell of a row names it."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    kind: str = field(default="table", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing of our own, as SVG."""
+
+    svg: str
+    caption: str
+    kind: str = field(default="figure", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A paragraph; `warning` and `danger` stand out."""
+
+    text: str
+    look: Literal["", "warning", "danger"] = ""
+    kind: str = field(default="words", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A list."""
+
+    lines: Sequence[str]
+    look: Literal["", "warning", "danger"] = ""
+    kind: str = field(default="list", init=False)
+
+
+Part = Table | Figure | Words | Lines
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A titled part of the page."""
+
+    title: str
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """The verdict box: PASS, FAIL, UNDERPOWERED or NOT JUDGED, with reasons."""
+
+    status: str
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole page."""
+
+    title: str
+    sections: Sequence[Section]
+    subtitle: str = ""
+    badge: Badge | None = None
+    footer: str = f"Written by hsd {__version__}. No network is used by this page."
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=False)
+    script = _look("sort.js")
+    digest = hashlib.sha256(script.encode()).digest()
+    return environment.from_string(_look("page.html.j2")).render(
+        page=page,
+        style=_safe(_look("style.css")),
+        script=script,
+        script_sha256=base64.b64encode(digest).decode(),
+    )
+
+
+def text(value: object, look: Look = "name") -> Cell:
+    """Return a cell of words."""
+    return Cell(str(value), None, look)
+
+
+def count(value: int) -> Cell:
+    """Return a cell of a whole number."""
+    return Cell(f"{value:,}", float(value))
+
+
+def value(value: float | None, look: Look = "") -> Cell:
+    """Return a cell of a number of three digits; what does not exist is no 0."""
+    return Cell(number(value), value, look if value is not None else "absent")
+
+
+def estimate(value: float | None, interval: Sequence[float] | None, look: Look = "") -> Cell:
+    """Return a cell of a number with its interval; what does not exist is no 0."""
+    return _spread(value, interval, number, between, look)
+
+
+def estimated_change(
+    value: float | None, interval: Sequence[float] | None, look: Look = ""
+) -> Cell:
+    """Return a cell of a difference with its interval, all with signs."""
+    return _spread(value, interval, signed, change_between, look)
+
+
+def p(value: float | None) -> Cell:
+    """Return a cell of a p-value."""
+    return Cell(p_value(value), value, "" if value is not None else "absent")
+
+
+def _spread(
+    value: float | None,
+    interval: Sequence[float] | None,
+    words: Callable[[float | None], str],
+    around: Callable[[Interval | None], str],
+    look: Look,
+) -> Cell:
+    if value is None:
+        return Cell(UNKNOWN, None, "absent")
+    ends = f" {around(Interval(interval[0], interval[1]))}" if interval else ""
+    return Cell(f"{words(value)}{ends}", value, look)
+
+
+@cache
+def _look(name: str) -> str:
+    return files("hsd.report").joinpath("look", name).read_text(encoding="utf-8")
+
+
+def _safe(style: str) -> object:
+    from markupsafe import Markup
+
+    return Markup(style)  # noqa: S704 - our own file

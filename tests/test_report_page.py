@@ -1,0 +1,163 @@
+"""report.json keeps its schema, and report.html says the same and nothing that a post wants."""
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+from html import unescape
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+from posts import predictions
+
+from hsd.config.gate import GateRules
+from hsd.metrics.baselines import Training
+from hsd.metrics.evaluation import summarize
+from hsd.metrics.gate import gate
+from hsd.metrics.operating import operating_point
+from hsd.metrics.prediction import Prediction
+from hsd.metrics.thresholds import Rule
+from hsd.report.beside import Beside
+from hsd.report.evaluation_page import REDACTED, evaluation_page
+from hsd.report.gate_words import verdict_numbers
+from hsd.report.numbers import evaluation_numbers
+from hsd.report.tables import write_evaluation
+
+STAMP = "20260102_030405"
+SCHEMA = json.loads(files("hsd.report").joinpath("report.schema.json").read_text())
+ATTACK = '<script>alert(1)</script><img src=x onerror="alert(2)">'
+
+
+def rows(table: str, times: int = 6) -> list[Prediction]:
+    """Enough posts for everything to be estimable, from two sources, with cases and contrasts."""
+    made = predictions("\n".join([table.strip()] * times))
+    return [
+        replace(
+            p,
+            source_dataset="ab"[n % 2],
+            functionality=f"case {n % 3}",
+            reference_id=made[n - 1].id if n % 2 else "",
+            label_multiclass=("offensive", "normal")[n % 5 > 0],
+        )
+        for n, p in enumerate(made)
+    ]
+
+
+SCORED = rows("""
+    lgbtq          n n .2
+    lgbtq          n h .6
+    lgbtq          h h .9
+    lgbtq+mexican  h n .4
+    mexican        h h .8
+    mexican        n n .1
+    -              n n .3
+    -              h h .7
+""")
+WRITTEN = [
+    replace(p, score=None) for p in rows("lgbtq n n\nlgbtq h refusal\nmexican n invalid\n- h h")
+]
+VALIDATION = [replace(p, id=f"v{p.id}", text=f"validation {p.id}") for p in SCORED]
+TRAINING = Training(["soup today", "they are rotten"] * 9, ["normal", "hate"] * 9, "train.jsonl")
+
+
+def everything(run: list[Prediction]) -> Beside:
+    base = [replace(p, label="hate", outcome="valid") for p in run]
+    point = operating_point(VALIDATION, Rule("max_f1"), "validation") if run[0].score else None
+    verdict = gate(GateRules(worst_group_f1=0.5, largest_gap=0.3), run, base, ("base", "run"))
+    return Beside(TRAINING, "", ("base", base), point, verdict_numbers(verdict))
+
+
+@pytest.mark.parametrize(
+    ("run", "beside"),
+    [
+        (SCORED, Beside()),
+        (SCORED, everything(SCORED)),
+        (WRITTEN, Beside()),
+        (WRITTEN, everything(WRITTEN)),
+        (predictions("- n refusal"), Beside()),
+        (predictions("lgbtq h h .5\nlgbtq h h .5"), Beside()),
+    ],
+)
+def test_report_json_keeps_its_schema_whatever_is_known(
+    run: list[Prediction], beside: Beside, tmp_path: Path
+) -> None:
+    write_evaluation(tmp_path, run, {"model": {"name": "tiny"}}, STAMP, beside)
+    written = json.loads((tmp_path / "report.json").read_text())
+    jsonschema.Draft202012Validator(SCHEMA).validate(written)
+    assert written["not_measured"]
+
+
+def test_the_schema_is_itself_sound_and_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    numbers = write_evaluation(tmp_path, SCORED, {}, STAMP)
+    for broken in ({**numbers, "new": 1}, {**numbers, "schema": 1}, {**numbers, "gaps": None}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, SCHEMA)
+
+
+def page(run: list[Prediction], beside: Beside | None = None, **options: bool) -> str:
+    beside = beside or Beside()
+    found = summarize(run, beside.training, beside.point, beside.base)
+    numbers = evaluation_numbers(found, {"model": {"name": "tiny"}}, beside)
+    return evaluation_page(numbers, run, **options)
+
+
+@cache
+def full_page() -> str:
+    return page(SCORED, everything(SCORED))
+
+
+def words(html: str) -> str:
+    """The text of a page, one space between its parts."""
+    body = re.sub(r"<(style|script)>.*?</\1>", " ", html, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_the_page_shows_the_numbers_of_report_json() -> None:
+    said = words(full_page())
+    for part in (
+        "accuracy 0.750 [", "always hate", "TF-IDF + logistic regression (18 training rows)",
+        "Against the base", "equalised-odds difference, sources held equal", "BPSN AUC",
+        "Frozen threshold", "flagged in 1,000", "view: without offensive", "both right",
+        "rules are kept", "What another training seed would give",
+    ):  # fmt: skip
+        assert part in said, part
+
+
+def test_a_run_without_scores_has_no_empty_sections() -> None:
+    said = words(page(WRITTEN))
+    assert "NOT JUDGED" in said
+    assert "Calibration ECE" not in said
+    assert "the replies carry no P(hate)" in said
+    assert "Unreadable replies go with the group" in said
+
+
+def test_no_post_is_quoted_unless_asked_for() -> None:
+    html = page(SCORED)
+    assert not any(p.text in html for p in SCORED)
+    assert REDACTED in html
+    quoted = page(SCORED, with_text=True)
+    assert "Content warning" in quoted
+    assert SCORED[1].text in quoted
+
+
+def test_posts_groups_and_names_stay_text() -> None:
+    run = [replace(p, text=ATTACK, groups=(ATTACK,), source_dataset=ATTACK, functionality=ATTACK)
+           for p in SCORED]  # fmt: skip
+    html = page(run, with_text=True)
+    assert html.count("<script>") == 1
+    assert "<img" not in html
+    assert ATTACK in unescape(html)
+
+
+def test_the_page_loads_nothing_and_lets_no_other_script_run() -> None:
+    html = full_page()
+    assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', html)
+    assert "default-src 'none'" in html
+    assert "'unsafe-inline'" not in re.search(r"script-src ([^;]*);", html)[1]
+
+
+def test_the_same_numbers_draw_the_same_page() -> None:
+    assert page(WRITTEN) == page(WRITTEN[::-1])
