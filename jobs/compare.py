@@ -13,23 +13,45 @@ from jobs.options import Command
     cls=Command,
     examples="""
     hsd compare runs/base runs/adapter
-    hsd compare runs/base runs/r8 runs/r32 --output comparison.md
+    hsd compare runs/base runs/r8 runs/r32 --rank f1 --output comparison.html
+    hsd compare runs/base runs/r8 runs/r32 --gate gate.toml
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="Also write FILE.md or FILE.json.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Also write FILE.html, FILE.md or FILE.json."
+)
+@click.option(
+    "--rank",
+    type=click.Choice(["accuracy", "f1", "macro_f1", "auroc", "auprc"]),
+    help="Also rank all runs, with intervals that hold for all of them at once.",
+)
+@click.option(
+    "--gate",
+    "rules_file",
+    type=click.Path(path_type=Path),
+    help="Rank, and judge each run against the first by the rules of FILE.toml.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def compare(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
+def compare(
+    runs: tuple[Path, ...],
+    output: Path | None,
+    rank: str | None,
+    rules_file: Path | None,
+    as_json: bool,
+) -> None:
     """Compare evaluations of the same posts; the first RUN is the reference.
 
     RUN is the folder of an evaluation, or one with a single run_* inside.
     """
     from rich.console import Console
 
+    from hsd.config.load import load_gate_rules
     from hsd.report.comparison import compare_runs, write_comparison
-    from jobs.tables import comparison_table
+    from jobs.tables import board_table, comparison_table
 
-    compared = compare_runs(runs)
+    rules = load_gate_rules(rules_file) if rules_file else None
+    compared = compare_runs(runs, rank, rules)
     if output:
         write_comparison(output, compared)
     if as_json:
@@ -37,6 +59,8 @@ def compare(runs: tuple[Path, ...], output: Path | None, as_json: bool) -> None:
         return
     for comparison in compared.comparisons:
         Console().print(comparison_table(comparison))
+    if compared.board:
+        Console().print(board_table(compared.board))
     click.echo("\n".join(compared.prompt_lines()))
 
 

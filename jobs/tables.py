@@ -9,12 +9,15 @@ from rich.table import Table
 
 from hsd.metrics.comparison import Comparison
 from hsd.metrics.evaluation import Evaluation
+from hsd.metrics.gate import Verdict
+from hsd.metrics.leaderboard import Leaderboard
 from hsd.metrics.outcomes import Outcomes
 from hsd.metrics.prediction import OUTCOMES
 from hsd.report.comparison import METRIC_HEADER, RATE_HEADER, metric_rows, rate_rows, sentences
+from hsd.report.gate_words import verdict_lines, verdict_numbers
 from hsd.report.text import GROUP_HEADER, gap_lines, group_rows, headline_rows
-from hsd.report.wording import RATE_LEGEND, percent
-from hsd.training.convergence import Verdict
+from hsd.report.wording import METRIC_WORDS, RATE_LEGEND, between, number, percent
+from hsd.training.convergence import Verdict as Convergence
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
@@ -43,7 +46,39 @@ def metrics_table(evaluation: Evaluation, title: str = "") -> RenderableType:
     )
 
 
-def verdict_table(verdict: Verdict) -> RenderableType:
+def board_table(board: Leaderboard) -> RenderableType:
+    """Return a ranking: each run's place, gate and worst group, then failures with reasons."""
+    metric = METRIC_WORDS[board.metric]
+    rows = [
+        (
+            one.name,
+            one.verdict.status.value if one.verdict else "-",
+            number(getattr(one.metrics, board.metric)),
+            between(one.interval),
+            "yes" if one.is_apart else "no",
+            number(one.gaps.worst.f1 if one.gaps.worst else None),
+        )
+        for one in board.standings
+    ]
+    rows += [(e.name, "FAILED", "-", "-", "-", "-") for e in board.failures]
+    header = ("run", "gate", metric, "95 %, all runs at once", "behind the best", "worst F1")
+    return Group(
+        _table(f"Ranked by {metric}", header, rows),
+        *(escape(f"{entry.name} failed: {entry.failure}") for entry in board.failures),
+    )
+
+
+def gate_table(verdict: Verdict) -> RenderableType:
+    """Return a gate's verdict and its rules, worst first."""
+    numbers = verdict_numbers(verdict)
+    colour = {"PASS": "green", "FAIL": "red", "UNDERPOWERED": "yellow"}[verdict.status.value]
+    return Group(
+        f"[bold {colour}]{verdict.status.value}[/]",
+        *(escape(f"  {line}") for line in verdict_lines(numbers)),
+    )
+
+
+def verdict_table(verdict: Convergence) -> RenderableType:
     """Return what became of a training run: the verdict and the numbers behind it."""
     head = f"[bold]{verdict.status}[/]: {escape(verdict.reason)}"
     lines = [early_stop_line(verdict)]
@@ -60,7 +95,7 @@ def verdict_table(verdict: Verdict) -> RenderableType:
     )
 
 
-def early_stop_line(verdict: Verdict) -> str:
+def early_stop_line(verdict: Convergence) -> str:
     """Return whether early stopping would have fired; empty when no rule was given."""
     if verdict.patience is None:
         return ""
@@ -70,7 +105,7 @@ def early_stop_line(verdict: Verdict) -> str:
     return f"Early stopping ({rule}) would have fired at step {verdict.early_stop.step}."
 
 
-def _loss_rows(verdict: Verdict) -> list[tuple[str, str, str]]:
+def _loss_rows(verdict: Convergence) -> list[tuple[str, str, str]]:
     points = (("first", verdict.first), ("best", verdict.best), ("last", verdict.last))
     return [(name, str(p.step), f"{p.value:.4g}") for name, p in points if p]
 

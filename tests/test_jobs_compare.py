@@ -63,7 +63,7 @@ def test_a_comparison_needs_two_runs_and_an_ending_it_knows() -> None:
     for arguments, says in {
         ("base",): "needs two runs",
         ("base", "base"): "named twice",
-        ("base", "adapter", "--output", "page.html"): "written as .md or .json",
+        ("base", "adapter", "--output", "page.txt"): "written as .html, .md or .json",
     }.items():
         with pytest.raises(EvaluationError, match=says):
             CliRunner().invoke(compare, arguments, catch_exceptions=False)

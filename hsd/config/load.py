@@ -10,6 +10,7 @@ from typing import Any, Generic
 
 from hsd.config.evaluate import EvalConfig
 from hsd.config.files import read_config_file
+from hsd.config.gate import GateRules
 from hsd.config.legacy import is_legacy, modernised
 from hsd.config.problems import Config, validated
 from hsd.config.redaction import HIDDEN, hides, redacted
@@ -70,6 +71,20 @@ def load_eval_config(overrides: Sequence[str] = (), **fields: Any) -> EvalConfig
     }
     settings = merged(given, _overrides(overrides, EvalConfig))
     return validated(EvalConfig, settings)
+
+
+def load_gate_rules(
+    file: Path | None = None, overrides: Sequence[str] = (), section: str | None = None
+) -> GateRules:
+    """Return the rules of a file (or of its `section`, as `[gate]` in a sweep), and overrides.
+
+    Raises ConfigError, one line, listing everything that is wrong.
+    """
+    tree = read_config_file(file, str(file)) if file else {}
+    if section:
+        tree = tree.get(section, {})
+    settings = substituted(flatten(tree, str(file)), GateRules, os.environ)
+    return validated(GateRules, merged(settings, _overrides(overrides, GateRules)))
 
 
 def preset_names(presets: Path | None = None) -> list[str]:

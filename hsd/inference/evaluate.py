@@ -26,6 +26,7 @@ from hsd.inference.folders import (
     stamp,
 )
 from hsd.inference.generate import plain_writing
+from hsd.inference.learned import learned
 from hsd.inference.prepared import Prepared, prepare
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.replies import Asking, longest_first
@@ -41,6 +42,7 @@ from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import save_contract
 from hsd.prompts.render import Encoded
 from hsd.record import recorded
+from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS, read_predictions
 from hsd.runs import claim, update_manifest
 
@@ -88,7 +90,7 @@ def evaluate_with_base(
         return model, {name: fact for name, fact in facts.items() if name != "adapter"}
 
     base = _evaluated(on_base, load_base, progress, without_adapter)
-    return base, _evaluated(prepared, loaded, progress)
+    return base, _evaluated(prepared, loaded, progress, base=base)
 
 
 def probe(config: EvalConfig) -> tuple[Facts, str]:
@@ -110,6 +112,7 @@ def _evaluated(
     load: Callable[[], tuple[Any, Facts]],
     progress: Progress,
     held: Callable[[Any], AbstractContextManager[None]] = nullcontext,
+    base: Evaluated | None = None,
 ) -> Evaluated:
     """Run one evaluation; `held` is how the model is held while it answers."""
     started, output_dir = time.monotonic(), prepared.config.output_dir
@@ -140,9 +143,19 @@ def _evaluated(
         state.wait_for_everyone()
         if here.is_main:
             record_halvings(folder)
-            finish(folder, [example.id for example in prepared.examples])
+            beside = _beside(prepared, folder, base)
+            finish(folder, [example.id for example in prepared.examples], beside)
     state.wait_for_everyone()
     return Evaluated(folder, read_predictions(folder / PREDICTIONS))
+
+
+def _beside(prepared: Prepared, folder: Path, base: Evaluated | None) -> Beside:
+    """Return what the run's report can be compared with."""
+    training, note = learned(prepared.subject.adapter)
+    if base is None:
+        return Beside(training, note)
+    update_manifest(folder, base_run=str(base.folder.absolute()))
+    return Beside(training, note, (str(base.folder), base.predictions))
 
 
 def _answer(

@@ -8,6 +8,7 @@ from typing import Any
 
 from hsd.inference.halving import Halving
 from hsd.inference.shards import merged
+from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
@@ -53,13 +54,13 @@ def stamp(folder: Path) -> str:
     return folder.name.removeprefix("run_")
 
 
-def finish(folder: Path, ids: Sequence[str]) -> None:
+def finish(folder: Path, ids: Sequence[str], beside: Beside) -> None:
     """Merge all ranks' predictions, in the order of `ids`, and write the reports."""
     predictions = merged(folder, ids)
     manifest = read_json(folder / MANIFEST)
     shown: dict[str, Any] = {k: manifest[k] for k in ("model", "data", "prompt") if k in manifest}
     write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
-    numbers = write_evaluation(folder, predictions, shown, stamp(folder))
+    numbers = write_evaluation(folder, predictions, shown, stamp(folder), beside)
     write_json(folder / DONE, {"rows": len(predictions), "headline": numbers.get("headline")})
 
 

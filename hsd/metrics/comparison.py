@@ -106,6 +106,11 @@ class GapChange:
             return None
         return self.other - self.reference
 
+    @property
+    def grew(self) -> bool:
+        """Whether groups lie further apart by more than the interval leaves to chance."""
+        return self.interval is not None and self.interval.low > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

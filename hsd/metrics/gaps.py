@@ -169,7 +169,8 @@ def _view(
     for name, rate in zip(GAPS, RATES, strict=False):
         found = rates[rate]
         if len(found) > 1:
-            high, low = max(found, key=found.__getitem__), min(found, key=found.__getitem__)
+            high = max(found, key=found.__getitem__)
+            low = min(reversed(found), key=found.__getitem__)  # of equals two, not one twice
             spread[name] = (found[high] - found[low], high, low)
     if len(spread) == len(RATES):
         spread["equalised_odds"] = max(spread.values())

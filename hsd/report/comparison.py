@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hsd.config.gate import GateRules
 from hsd.errors import EvaluationError
-from hsd.metrics.comparison import ALL, Comparison, RateChange, compare_all
-from hsd.report.numbers import SCHEMA, comparison_numbers
+from hsd.metrics.comparison import ALL, Comparison, GapChange, RateChange, compare_all
+from hsd.metrics.leaderboard import Entry, Leaderboard, leaderboard
+from hsd.report.comparison_page import comparison_page
+from hsd.report.numbers import SCHEMA, board_numbers, comparison_numbers
 from hsd.report.predictions import load_run
 from hsd.report.wording import (
     DIFFERENCE_WORDS,
+    GAP_WORDS,
     METRIC_WORDS,
     RATE_LEGEND,
     RATE_WORDS,
@@ -23,15 +27,19 @@ from hsd.report.wording import (
 from hsd.runs import write_atomic, write_json
 
 METRIC_HEADER = ("metric", "ref.", "other", "change", "95 %")
-RATE_HEADER = ("group", "rate", "of", "ref.", "other", "change", "95 %", "p")
+RATE_HEADER = ("group", "rate", "of", "ref.", "other", "change", "95 %", "p", "Holm")
 
 
 @dataclass(frozen=True, slots=True)
 class RunsComparison:
-    """Several runs against the first; `prompts` holds each run's prompt hash, None if unknown."""
+    """Several runs against the first; `prompts` holds each run's prompt hash, None if unknown.
+
+    `board` ranks them all, where it was asked for.
+    """
 
     comparisons: list[Comparison]
     prompts: Mapping[str, str | None]
+    board: Leaderboard | None = None
 
     def prompt_lines(self) -> list[str]:
         """Return one line a run: the prompt that it was asked with."""
@@ -43,11 +51,21 @@ class RunsComparison:
             "schema": SCHEMA,
             "prompts": dict(self.prompts),
             "comparisons": [comparison_numbers(c) for c in self.comparisons],
+            **({"leaderboard": board_numbers(self.board)} if self.board else {}),
         }
 
+    def page(self) -> str:
+        """Return the comparison as one self-contained HTML page."""
+        said = [sentences(comparison) for comparison in self.comparisons]
+        return comparison_page(self.comparisons, self.prompts, said, self.board)
 
-def compare_runs(folders: Sequence[Path]) -> RunsComparison:
+
+def compare_runs(
+    folders: Sequence[Path], metric: str | None = None, rules: GateRules | None = None
+) -> RunsComparison:
     """Return each later run against the first; a folder may hold the run in its one run_*.
+
+    With `metric` or `rules` all runs are ranked too, and judged by the gate against the first.
 
     Raises EvaluationError for fewer than two runs, and where the runs hold different posts.
     """
@@ -56,20 +74,27 @@ def compare_runs(folders: Sequence[Path]) -> RunsComparison:
     runs = {str(folder): load_run(folder) for folder in folders}
     if len(runs) < len(folders):
         raise EvaluationError("a run was named twice; a run compared with itself says nothing.")
+    board = None
+    if metric or rules:
+        entries = [Entry(name, run.predictions) for name, run in runs.items()]
+        board = leaderboard(entries, metric or "f1", reference=next(iter(runs)), rules=rules)
     return RunsComparison(
         compare_all({name: run.predictions for name, run in runs.items()}),
         {name: run.manifest.get("prompt", {}).get("hash") for name, run in runs.items()},
+        board,
     )
 
 
 def write_comparison(path: Path, compared: RunsComparison) -> None:
-    """Write a Markdown page or JSON, by the ending of `path`."""
-    if path.suffix == ".json":
+    """Write an HTML or Markdown page, or JSON, by the ending of `path`."""
+    if path.suffix == ".html":
+        write_atomic(path, compared.page())
+    elif path.suffix == ".json":
         write_json(path, compared.numbers())
     elif path.suffix == ".md":
         write_atomic(path, comparison_markdown(compared))
     else:
-        raise EvaluationError(f"{path}: a comparison is written as .md or .json.")
+        raise EvaluationError(f"{path}: a comparison is written as .html, .md or .json.")
 
 
 def metric_rows(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -98,6 +123,7 @@ def rate_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             signed(change.difference),
             change_between(change.interval),
             p_value(change.p_value),
+            p_value(change.holm_p),
         )
         for change in comparison.rates
     ]
@@ -109,6 +135,7 @@ def sentences(comparison: Comparison) -> list[str]:
     return [
         f"{comparison.n} posts, the same in both runs: {fixed} newly right, {broken} newly wrong "
         f"(exact McNemar p {_equals(comparison.p_value)}). {UNREADABLE_IS_WRONG}",
+        *(_gap(change) for change in comparison.gaps if change.grew),
         *(_worse(change) for change in comparison.worse),
     ]
 
@@ -126,6 +153,13 @@ def comparison_markdown(compared: RunsComparison) -> str:
             RATE_LEGEND,
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _gap(change: GapChange) -> str:
+    return (
+        f"Groups lie further apart: {GAP_WORDS[change.name]} {number(change.reference)} to "
+        f"{number(change.other)}, {signed(change.difference)} {change_between(change.interval)}."
+    )
 
 
 def _worse(change: RateChange) -> str:

@@ -12,6 +12,7 @@ from hsd.metrics.evaluation import Evaluation
 from hsd.metrics.gaps import Gaps
 from hsd.metrics.groups import SHARES, Group, Proportion
 from hsd.metrics.intervals import Interval
+from hsd.metrics.leaderboard import Leaderboard
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.slices import Slice
 from hsd.report.beside import Beside, not_measured
@@ -73,6 +74,29 @@ def comparison_numbers(comparison: Comparison) -> dict[str, Any]:
         "rates": [_rate_change(change) for change in comparison.rates],
         "newly_broken": list(comparison.broken),
         "newly_fixed": list(comparison.fixed),
+    }
+
+
+def board_numbers(board: Leaderboard) -> dict[str, Any]:
+    """Return a leaderboard as JSON: runs from best to worst, then failures."""
+    return {
+        "schema": SCHEMA,
+        "metric": board.metric,
+        "n": board.n,
+        "standings": [
+            {
+                "name": one.name,
+                "metrics": plain(one.metrics),
+                "interval": plain(one.interval),
+                "from_best": plain(one.from_best),
+                "apart_from_best": one.is_apart,
+                "gaps": plain(one.gaps),
+                "outcomes": dict(one.outcomes.counts),
+                "gate": one.verdict and one.verdict.status.value,
+            }
+            for one in board.standings
+        ],
+        "failures": [{"name": e.name, "reason": e.failure} for e in board.failures],
     }
 
 

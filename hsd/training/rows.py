@@ -11,7 +11,7 @@ from typing import Any
 
 from hsd.config.train import DataConfig, PromptConfig, TrainConfig
 from hsd.data.chat import ChatRow, holds_chats, stream_chats
-from hsd.data.example import Example
+from hsd.data.example import Example, Label
 from hsd.data.named import STEMS, resolve
 from hsd.data.sampling import label_balanced
 from hsd.errors import DataError
@@ -19,7 +19,7 @@ from hsd.prompts.chat import Chat, chat_of_messages, make_chat
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.render import Encoded, Renderer, fork
 from hsd.prompts.template import Strategy, load_template
-from hsd.runs import sha256_text
+from hsd.runs import sha256_file, sha256_text
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,23 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
         validation = _encode(chats, renderer, data)
     _require_apart(train, validation)
     return TrainingRows(contract, train, validation, _label_position(contract, renderer))
+
+
+def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str, Label]]:
+    """Yield each post that a run of this config learns from, once, with its label."""
+    data, seen = config.data, set()
+    for chat in _chats(data.train_file, contract, data.max_train_rows, config.seed):
+        if chat.post and chat.answer and chat.post not in seen:
+            seen.add(chat.post)
+            yield chat.post, json.loads(chat.answer)["classification"]
+
+
+def learned_from(data: DataConfig) -> dict[str, Any]:
+    """Return for the manifest which file is learned from, so that a baseline can learn from it."""
+    file = Path(data.train_file)
+    if not file.is_file():
+        return {"file": data.train_file, "sha256": None}
+    return {"file": str(file.absolute()), "sha256": sha256_file(file)}
 
 
 def sealed(contract: Contract, renderer: Renderer, tokenizer: Any) -> Contract:

@@ -29,6 +29,7 @@ from hsd.training.callbacks import BEST, Flow, MetricsLog, evaluations
 from hsd.training.checkpoints import newest_complete, remove_incomplete
 from hsd.training.early_stopping import best_step
 from hsd.training.prepared import Prepared, prepare
+from hsd.training.rows import learned_from
 from hsd.training.sharing import Computing, choose
 from hsd.training.signals import StopRequest, stop_request
 from hsd.training.space import require_space_for_checkpoints
@@ -160,6 +161,7 @@ def _recorded(
         since=started,
         resumed_from=checkpoint.name if checkpoint else None,
         data=facts,
+        learned_from=learned_from(config.data),
         base=describe(base),
         adapter=trainable(model),
         prefix_sharing=computing.facts(),

@@ -1,0 +1,132 @@
+"""README.md of an adapter: what it is, how it does by group, where it must not be trusted."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import EvaluationError
+from hsd.metrics.classification import METRIC_NAMES
+from hsd.report.predictions import find_run
+from hsd.report.wording import METRIC_WORDS, UNKNOWN, number
+from hsd.runs import MANIFEST, read_json, write_atomic
+
+CARD = "README.md"
+
+
+def write_card(adapter: Path, evaluation: Path) -> Path:
+    """Write the card of an adapter from its manifest and one evaluation; return its path.
+
+    Raises EvaluationError when the evaluation is of another adapter.
+    """
+    manifest = read_json(adapter / MANIFEST)
+    report = read_json(find_run(evaluation) / "report.json")
+    judged = (report["provenance"].get("model") or {}).get("adapter")
+    if judged is None or Path(judged).resolve() != adapter.resolve():
+        raise EvaluationError(f"{evaluation} judged {judged or 'no adapter'}, not {adapter}.")
+    write_atomic(adapter / CARD, card(manifest, report, adapter.name))
+    return adapter / CARD
+
+
+def card(manifest: Mapping[str, Any], report: Mapping[str, Any], name: str) -> str:
+    """Return the model card as Markdown with the front matter that hubs read."""
+    config, base = manifest.get("config", {}), manifest.get("base", {})
+    base_name = base.get("name") or config.get("model", {}).get("name", "unknown")
+    parts = [
+        f"---\nlibrary_name: peft\nbase_model: {_line(base_name)}\npipeline_tag: text-generation\n"
+        "tags: [lora, hate-speech-detection]\n---",
+        f"# {_line(name)}",
+        f"A LoRA adapter that makes {_line(base_name)} say whether a post is hateful, as JSON: "
+        '`{"classification": "hate"}` or `"normal"`. It assists people who decide; it decides '
+        "nothing alone.",
+        _section("Made from", _made_from(manifest, report, base_name)),
+        _section("How it does", _headline(report)),
+        _section("By group", _groups(report)),
+        _section("Verdict", _verdict(report)),
+        _section("Limits", "\n".join(f"- {_line(one)}" for one in report["not_measured"])),
+        _section("How to load", _loading(base_name)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _made_from(manifest: Mapping[str, Any], report: Mapping[str, Any], base_name: str) -> str:
+    lora = manifest.get("config", {}).get("lora", {})
+    train = (manifest.get("data") or {}).get("train", {})
+    digest = str(train.get("sha256", UNKNOWN))[:12]
+    facts = {
+        "base": base_name,
+        "base revision": (manifest.get("base") or {}).get("revision") or UNKNOWN,
+        "rank, alpha": f"{lora.get('rank', UNKNOWN)}, {lora.get('alpha', UNKNOWN)}",
+        "training rows": f"{train.get('rows', UNKNOWN)} (digest {digest})",
+        "learned from": Path(str((manifest.get("learned_from") or {}).get("file", UNKNOWN))).name,
+        "prompt hash": str((manifest.get("data") or {}).get("prompt_hash", UNKNOWN))[:12],
+        "exported step": (manifest.get("result") or {}).get("exported_step", UNKNOWN),
+        "judged on": (report["provenance"].get("data") or {}).get("data_file", UNKNOWN),
+    }
+    return _table(("what", "value"), [(key, str(said)) for key, said in facts.items()])
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    columns = {"this adapter": (report["headline"], report["intervals"])}
+    if report["base"]:
+        columns["the base"] = (report["base"]["metrics"], report["base"]["intervals"])
+    columns |= {b["name"]: (b["metrics"], b["intervals"]) for b in report["baselines"]}
+    rows = [
+        (METRIC_WORDS[name], *(_estimate(m[name], i[name]) for m, i in columns.values()))
+        for name in METRIC_NAMES
+    ]
+    said = (
+        f"{report['headline']['n']:,} held-out posts; 95 % intervals. An unreadable reply is wrong."
+    )
+    return f"{said}\n\n{_table(('metric', *columns), rows)}"
+
+
+def _groups(report: Mapping[str, Any]) -> str:
+    rates = ("false_positive_rate", "false_negative_rate", "precision")
+    rows = [
+        (name, *(f"{_estimate(g[r]['value'], g[r]['interval'])} of {g[r]['of']}" for r in rates))
+        for name, g in report["groups"].items()
+    ]
+    gaps = [
+        f"- largest {name.replace('_', ' ')} difference: "
+        f"{_estimate(gap['value'], gap['interval'])} ({gap['highest']}, {gap['lowest']})"
+        for name, gap in report["gaps"]["raw"]["gaps"].items()
+    ]
+    table = _table(("group", *(r.replace("_", " ") for r in rates)), rows)
+    return "\n\n".join([table, "\n".join(map(_line, gaps))]) if gaps else table
+
+
+def _verdict(report: Mapping[str, Any]) -> str:
+    gate = report["gate"]
+    return f"Gate: {gate['status']}." if gate else "No gate has judged this adapter."
+
+
+def _loading(base_name: str) -> str:
+    return (
+        "```\nhsd evaluate --model_name THIS_FOLDER --data_file posts.csv\n```\n\n"
+        "or, with the words of `prompt.json` as the prompt:\n\n```python\n"
+        "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
+        f'base = AutoModelForCausalLM.from_pretrained("{_line(base_name)}")\n'
+        'model = PeftModel.from_pretrained(base, "THIS_FOLDER")\n```\n\n'
+        "Another prompt than `prompt.json` is another model: none of these numbers hold for it."
+    )
+
+
+def _estimate(value: float | None, interval: list[float] | None) -> str:
+    if value is None or interval is None:
+        return number(value)
+    return f"{number(value)} [{number(interval[0])}, {number(interval[1])}]"
+
+
+def _section(title: str, body: str) -> str:
+    return f"## {title}\n\n{body}"
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(_line(cell) for cell in line)} |" for line in lines)
+
+
+def _line(text: str) -> str:
+    """Return text that stays in its cell and is no markup; names come from data."""
+    plain = " ".join(str(text).split())
+    return plain.replace("|", "\\|").replace("<", "&lt;").replace("`", "'")

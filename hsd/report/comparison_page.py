@@ -1,0 +1,168 @@
+"""The page of a comparison, and that of a leaderboard, in the look of an evaluation's."""
+
+from collections.abc import Mapping, Sequence
+
+from hsd.metrics.comparison import Comparison
+from hsd.metrics.leaderboard import Leaderboard, Standing
+from hsd.report import figures
+from hsd.report.gate_words import verdict_lines, verdict_numbers
+from hsd.report.numbers import plain
+from hsd.report.page import (
+    Cell,
+    Figure,
+    Lines,
+    Look,
+    Page,
+    Part,
+    Section,
+    Table,
+    Words,
+    count,
+    estimate,
+    estimated_change,
+    p,
+    render,
+    text,
+    value,
+)
+from hsd.report.wording import GAP_WORDS, METRIC_WORDS, RATE_LEGEND, RATE_WORDS, percent
+
+SHOWN_ROWS = 200
+"""Rows listed as newly broken or newly fixed; comparison.json has them all."""
+
+
+def comparison_page(
+    comparisons: Sequence[Comparison],
+    prompts: Mapping[str, str | None],
+    sentences: Sequence[Sequence[str]],
+    board: Leaderboard | None = None,
+) -> str:
+    """Return the page of several runs against the first; with a leaderboard of them all."""
+    first = comparisons[0].reference if comparisons else "no reference"
+    sections = [*board_sections(board)] if board else []
+    for found, said in zip(comparisons, sentences, strict=True):
+        sections += _comparison(found, said)
+    rows = [[text(name), text((hash_ or "unknown")[:12])] for name, hash_ in prompts.items()]
+    sections.append(Section("Prompts", [Table("How each run was asked", ["run", "prompt"], rows)]))
+    subtitle = (
+        f"Against {first}. Differences are the other run minus the reference; 95 % intervals."
+    )
+    return render(Page("Comparison of evaluations", sections, subtitle))
+
+
+def leaderboard_page(board: Leaderboard, title: str = "Leaderboard") -> str:
+    """Return the page of a leaderboard, such as a sweep's."""
+    subtitle = (
+        f"{len(board.standings)} runs on the same {board.n:,} posts; {len(board.failures)} failed."
+    )
+    return render(Page(title, board_sections(board), subtitle))
+
+
+def board_sections(board: Leaderboard) -> list[Section]:
+    """Return the ranking, each run's groups, and the gate's reasons."""
+    header = ["run", "gate", METRIC_WORDS[board.metric], "behind the best", "accuracy", "AUROC",
+              "worst group F1", "false-positive-rate difference", "unreadable"]  # fmt: skip
+    rows = [_standing(one, board.metric) for one in board.standings]
+    rows += [[text(e.name), text("FAILED", "bad"), *[value(None)] * 6, text(e.failure, "words")]
+             for e in board.failures]  # fmt: skip
+    note = (
+        "Intervals hold for all runs at once (max-t bootstrap), so they are wider than a single "
+        "run's. A run is behind the best only where its whole interval is below 0."
+    )
+    parts: list[Part] = [Table(f"Ranked by {METRIC_WORDS[board.metric]}", header, rows, note)]
+    dots = [
+        (one.name, getattr(one.metrics, board.metric), plain(one.interval))
+        for one in board.standings
+    ]
+    if dots:
+        drawing = figures.standings(dots, METRIC_WORDS[board.metric])
+        parts.append(Figure(drawing, "Simultaneous 95 % intervals."))
+    sections = [Section("Leaderboard", parts)]
+    reasons: list[Part] = []
+    for one in board.standings:
+        if one.verdict is not None:
+            reasons.append(Words(f"{one.name}: {one.verdict.status.value}"))
+            reasons.append(Lines(verdict_lines(verdict_numbers(one.verdict))))
+    return [*sections, Section("Gate", reasons)] if reasons else sections
+
+
+def _standing(one: Standing, metric: str) -> list[Cell]:
+    gap = one.gaps.raw.gaps.get("false_positive_rate")
+    unread = one.outcomes.unreadable_rate
+    return [
+        text(one.name),
+        _verdict(one),
+        estimate(getattr(one.metrics, metric), plain(one.interval)),
+        text("apart", "bad") if one.is_apart else text("best" if one.from_best is None else "-"),
+        value(one.metrics.accuracy),
+        value(one.metrics.auroc),
+        value(one.gaps.worst.f1 if one.gaps.worst else None),
+        estimate(gap.value, plain(gap.interval)) if gap else value(None),
+        Cell(percent(unread), unread),
+    ]
+
+
+def _verdict(one: Standing) -> Cell:
+    if one.verdict is None:
+        return text("-", "absent")
+    looks: dict[str, Look] = {"FAIL": "bad", "UNDERPOWERED": "warn", "PASS": "good"}
+    return text(one.verdict.status.value, looks[one.verdict.status.value])
+
+
+def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
+    first, *worse = said
+    metrics = [
+        [
+            text(METRIC_WORDS[c.name]),
+            value(c.reference),
+            value(c.other),
+            estimated_change(c.difference, plain(c.interval)),
+        ]
+        for c in found.metrics
+    ]
+    gaps = [
+        [
+            text(GAP_WORDS[g.name]),
+            value(g.reference),
+            value(g.other),
+            estimated_change(g.difference, plain(g.interval)),
+        ]
+        for g in found.gaps
+    ]
+    rates = [
+        [text(f"{c.group}: {RATE_WORDS[c.rate]}"), count(c.n), value(c.reference), value(c.other),
+         estimated_change(c.difference, plain(c.interval), "bad" if c.worse else ""),
+         p(c.p_value), p(c.holm_p), count(c.broken), count(c.fixed)]
+        for c in found.rates
+    ]  # fmt: skip
+    dots = [
+        (f"{c.group}: {RATE_WORDS[c.rate]}", c.difference, plain(c.interval))
+        for c in found.rates
+        if c.n
+    ]
+    header = ["", "reference", "other", "change"]
+    by_group = ["error rate", "posts", "reference", "other", "change", "McNemar p", "Holm p",
+                "newly wrong", "newly right"]  # fmt: skip
+    parts: list[Part] = [Words(first)]
+    if worse:
+        parts.append(Lines(worse, "danger"))
+    drawing = figures.changes(dots, "change of the error rate (right of 0: worse)")
+    parts += [
+        Table("Headline", header, metrics),
+        Table("Error rates on the same posts", by_group, rates, RATE_LEGEND),
+        Figure(drawing, "Paired 95 % intervals (Bonett and Price, 2012)."),
+        Table("Differences between groups", header, gaps),
+    ]
+    return [
+        Section(f"{found.other} against {found.reference}", parts),
+        Section("Newly broken and newly fixed", _moved(found)),
+    ]
+
+
+def _moved(found: Comparison) -> list[Part]:
+    moved = [(id_, "newly wrong") for id_ in found.broken[:SHOWN_ROWS]]
+    moved += [(id_, "newly right") for id_ in found.fixed[:SHOWN_ROWS]]
+    looks: dict[str, Look] = {"newly wrong": "bad", "newly right": "good"}
+    rows = [[text(id_), text(how, looks[how])] for id_, how in moved]
+    note = f"At most {SHOWN_ROWS} of each; posts are not quoted here."
+    return [Table("Posts whose call turned", ["id", "now"], rows, note)]

@@ -1,0 +1,95 @@
+"""What the data doctor found, as text and as a page. No post is quoted."""
+
+from collections.abc import Sequence
+
+from hsd.data.doctor import PLANNED_RATE, Checked
+from hsd.report import figures
+from hsd.report.page import (
+    Badge,
+    Cell,
+    Figure,
+    Page,
+    Part,
+    Section,
+    Table,
+    count,
+    render,
+    text,
+    value,
+)
+from hsd.report.wording import percent
+
+SHOWN = 3
+
+
+def doctor_lines(checked: Checked) -> list[str]:
+    """Return the findings as lines, errors first, then what the posts can show."""
+    lines = [f"{checked.rows} rows."]
+    for finding in sorted(checked.findings, key=lambda f: f.severity != "error"):
+        places = "; ".join(finding.places[:SHOWN])
+        lines.append(f"{finding.severity.upper()}: {finding.count} {finding.what} ({places})")
+    if not checked.findings:
+        lines.append("Nothing was found.")
+    lines.append(f"Half-widths of 95 % intervals at an error rate of {PLANNED_RATE}:")
+    for p in checked.power:
+        gap = "-" if p.gap is None else f"{p.gap:.3f}"
+        lines.append(f"  {p.split} {p.group} {p.label}: {p.n} posts, rate {p.rate:.3f}, gap {gap}")
+    return lines
+
+
+def doctor_page(checked: Checked, files: Sequence[str]) -> str:
+    """Return the page of a check."""
+    status = "FAIL" if checked.errors else "PASS"
+    reasons = [f"{f.severity}: {f.count} {f.what}" for f in checked.findings] or ["Nothing found."]
+    sections = [_findings(checked), _counts(checked), _power(checked), _lengths(checked)]
+    subtitle = f"{checked.rows:,} rows of {', '.join(files)}."
+    shown = [section for section in sections if section.parts]
+    return render(Page("Data check", shown, subtitle, Badge(status, reasons)))
+
+
+def _findings(checked: Checked) -> Section:
+    rows = [
+        [text(f.what), text(f.severity, "bad" if f.severity == "error" else "warn"),
+         count(f.count), text("; ".join(f.places), "words")]
+        for f in checked.findings
+    ]  # fmt: skip
+    header = ["what", "kind", "how many", "first ones"]
+    return Section("Findings", [Table("Found", header, rows)] if rows else [])
+
+
+def _counts(checked: Checked) -> Section:
+    sources = sorted({source for *_, source in checked.cells})
+    keys = list(dict.fromkeys((s, g, label) for s, g, label, _ in checked.cells))
+    rows = []
+    for split, group, label in keys:
+        cells = [checked.cells.get((split, group, label, source), 0) for source in sources]
+        rows.append([text(f"{split}: {group}, {label}"), *map(count, cells), count(sum(cells))])
+    header = ["split: group, label", *sources, "all"]
+    return Section("Group, label and source", [Table("Posts", header, rows)] if rows else [])
+
+
+def _power(checked: Checked) -> Section:
+    rows = [
+        [text(f"{p.split}: {p.group}, {p.label}"), count(p.n), value(p.rate), value(p.gap)]
+        for p in checked.power
+    ]
+    note = (
+        f"Half-widths of 95 % intervals at an error rate of {PLANNED_RATE}: false-positive rate "
+        "of normal posts, false-negative rate of hateful ones."
+    )
+    header = ["posts", "n", "+- of a rate", "+- of a difference"]
+    return Section("What they can show", [Table("Power", header, rows, note)] if rows else [])
+
+
+def _lengths(checked: Checked) -> Section:
+    if not sum(checked.lengths.values()):
+        return Section("Length", [])
+    drawing = figures.histogram(checked.lengths, f"length in {checked.unit}")
+    parts: list[Part] = [Figure(drawing, f"Length of posts in {checked.unit}.")]
+    if checked.overflow:
+        rows = [
+            [text(group), count(over), count(of), Cell(percent(over / of), over / of)]
+            for group, (over, of) in checked.overflow.items()
+        ]
+        parts.append(Table("Posts that are cut, by group", ["group", "cut", "of", "share"], rows))
+    return Section("Length", parts)

@@ -1,0 +1,109 @@
+"""An evaluation's reports written again, from its predictions and what was decided since.
+
+The run's folder holds it all: predictions.jsonl, operating_point.json (a frozen threshold),
+gate.json (a verdict), and in the manifest the base that it stands beside.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import EvaluationError
+from hsd.metrics.baselines import Training
+from hsd.metrics.gate import Verdict
+from hsd.metrics.operating import OperatingPoint, operating_point, require_apart
+from hsd.metrics.prediction import Prediction
+from hsd.metrics.thresholds import Choice, Rule
+from hsd.report.beside import Beside
+from hsd.report.evaluation_page import evaluation_page
+from hsd.report.gate_words import verdict_numbers
+from hsd.report.predictions import Run, load_run
+from hsd.report.tables import write_evaluation
+from hsd.runs import IDENTITY, differences, read_json, update_manifest, write_atomic, write_json
+
+POINT = "operating_point.json"
+GATE = "gate.json"
+QUOTING = "report_with_text.html"
+
+
+def rewrite(
+    run: Run, training: Training | None, note: str, base: Path | None = None, *, quote: bool = False
+) -> Path:
+    """Write every report of a run again and return the page; `quote` writes a local copy too.
+
+    Raises EvaluationError when the base was not judged on the same posts.
+    """
+    beside = Beside(training, note, _base(run, base), read_point(run.folder), _verdict(run.folder))
+    known = ("model", "data", "prompt")
+    shown: dict[str, Any] = {k: run.manifest[k] for k in known if k in run.manifest}
+    stamp = run.folder.name.removeprefix("run_")
+    numbers = write_evaluation(run.folder, run.predictions, shown, stamp, beside)
+    if base:
+        update_manifest(run.folder, base_run=str(base.absolute()))
+    if quote:
+        page = evaluation_page(numbers, run.predictions, with_text=True)
+        write_atomic(run.folder / QUOTING, page)
+    return run.folder / (QUOTING if quote else "report.html")
+
+
+def freeze(validation: Run, run: Run, rule: Rule) -> OperatingPoint:
+    """Choose a threshold on the validation run, and write it into both runs' folders.
+
+    Raises EvaluationError when the runs are of different models or prompts, when they share a
+    post, and when the run has another threshold already: a frozen one is not chosen again.
+    """
+    _require_same_model(validation, run)
+    require_apart(validation.predictions, run.predictions)
+    point = operating_point(validation.predictions, rule, str(validation.folder))
+    before = read_point(run.folder)
+    if before is not None and before != point:
+        raise EvaluationError(
+            f"{run.folder / POINT}: a threshold of {before.threshold:.4f} by {before.rule} is "
+            "frozen in this run; it is not chosen again after its posts were judged."
+        )
+    for folder in (validation.folder, run.folder):
+        write_json(folder / POINT, asdict(point))
+    return point
+
+
+def read_point(folder: Path) -> OperatingPoint | None:
+    """Return the run's frozen threshold, None when it has none."""
+    file = folder / POINT
+    if not file.exists():
+        return None
+    content: dict[str, Any] = read_json(file)
+    return OperatingPoint(**{**content, "choice": Choice(**content["choice"])})
+
+
+def write_verdict(run: Run, verdict: Verdict) -> Path:
+    """Write gate.json into the run's folder and return its path."""
+    write_json(run.folder / GATE, verdict_numbers(verdict))
+    return run.folder / GATE
+
+
+def _verdict(folder: Path) -> dict[str, Any] | None:
+    file = folder / GATE
+    return read_json(file) if file.exists() else None
+
+
+def _base(run: Run, base: Path | None) -> tuple[str, Sequence[Prediction]] | None:
+    known = run.manifest.get("base_run")
+    path = base or (Path(known) if known and Path(known).exists() else None)
+    return (str(path), load_run(path).predictions) if path else None
+
+
+def _require_same_model(validation: Run, run: Run) -> None:
+    """The same weights read in another way have other scores."""
+    files = [folder / IDENTITY for folder in (validation.folder, run.folder)]
+    if not all(file.exists() for file in files):
+        raise EvaluationError(
+            f"{validation.folder} and {run.folder}: a threshold needs both runs' {IDENTITY}, to "
+            "know that one model with one prompt answered both."
+        )
+    before, after = (
+        {key: read_json(file).get(key) for key in ("model", "prompt_hash", "mode")}
+        for file in files
+    )
+    if lines := differences(before, after):
+        raise EvaluationError(f"the two runs are of different models: {'; '.join(lines)}.")

@@ -1,0 +1,27 @@
+"""`hsd card`: the model card of an adapter."""
+
+from pathlib import Path
+
+import click
+
+from jobs.entry import run as run_command
+from jobs.options import Command
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(cls=Command, examples="hsd card runs/adapter runs/adapter/eval")
+@click.argument("adapter", type=PATH)
+@click.argument("evaluation", type=PATH)
+def card(adapter: Path, evaluation: Path) -> None:
+    """Write README.md into ADAPTER: base, data, prompt, metrics by group with intervals, limits.
+
+    The numbers are those of EVALUATION, which has to be of this adapter.
+    """
+    from hsd.report.card import write_card
+
+    click.echo(f"Card: {write_card(adapter, evaluation)}")
+
+
+if __name__ == "__main__":
+    run_command(card)

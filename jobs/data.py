@@ -1,0 +1,96 @@
+"""`hsd data`: what would spoil a result, and posts with the group swapped."""
+
+from pathlib import Path
+
+import click
+
+from jobs.entry import run as run_command
+from jobs.options import CONTEXT, Command
+
+PATH = click.Path(path_type=Path)
+
+
+@click.group(context_settings=CONTEXT)
+def data() -> None:
+    """Check data for what spoils a result; make identity swaps."""
+
+
+@data.command(
+    cls=Command,
+    examples="""
+    hsd data check data/unified/train.jsonl data/unified/val.jsonl data/unified/test.jsonl
+    hsd data check data/prepared/train.jsonl --output check.html
+    hsd data check posts.csv --model_name openai/gpt-oss-20b --max_length 512
+    """,
+)
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option("--model_name", help="Count lengths in this model's tokens, not in characters.")
+@click.option("--max_length", type=click.IntRange(min=1), help="Longer posts count as cut.")
+@click.option("--output", type=PATH, help="Also write FILE.html.")
+@click.option("--strict", is_flag=True, help="Warnings fail too.")
+def check(
+    files: tuple[Path, ...],
+    model_name: str | None,
+    max_length: int | None,
+    output: Path | None,
+    strict: bool,
+) -> int:
+    """Look for what spoils a result in FILES of posts or chats; together, to find leaks.
+
+    Exit code 10 when there are errors: unreadable rows or answers, posts in two splits, prompts
+    that name the group. 0 with warnings alone, unless --strict.
+    """
+    from hsd.data.doctor import check as look
+    from hsd.errors import DataError
+    from hsd.report.doctor_page import doctor_lines, doctor_page
+    from hsd.runs import write_atomic
+
+    for file in files:
+        if not file.is_file():
+            raise DataError(f"{file}: no such file.")
+    if model_name:
+        from hsd.config import ModelConfig
+        from hsd.model.load import find
+
+        tokenizer = find(ModelConfig(name=model_name)).tokenizer
+        checked = look(files, lambda text: len(tokenizer.encode(text)), "tokens", max_length)
+    else:
+        checked = look(files, max_length=max_length)
+    if output:
+        write_atomic(output, doctor_page(checked, [file.name for file in files]))
+    click.echo("\n".join(doctor_lines(checked)))
+    fails = checked.findings if strict else checked.errors
+    return DataError.exit_code if fails else 0
+
+
+@data.command(
+    cls=Command,
+    examples="""
+    hsd data swap data/unified/test.jsonl swapped.jsonl
+    hsd evaluate --model_name runs/adapter --data_file swapped.jsonl
+    """,
+)
+@click.argument("file")
+@click.argument("output", type=PATH)
+def swap(file: str, output: Path) -> None:
+    """Write the posts of FILE that name one group, and each with every other group instead.
+
+    Evaluate OUTPUT as any other file: its report then holds flips and score shifts.
+    """
+    from hsd.data import unified
+    from hsd.data.identity import swaps, version
+    from hsd.data.named import resolve
+    from hsd.runs import write_jsonl
+
+    examples = resolve(file)
+    rows = list(swaps(examples))
+    write_jsonl(output, map(unified.to_row, rows))
+    originals = sum(not row.reference_id for row in rows)
+    click.echo(
+        f"{originals} of {len(examples)} posts name one group (term list version {version()}); "
+        f"{len(rows)} rows in {output}."
+    )
+
+
+if __name__ == "__main__":
+    run_command(data)

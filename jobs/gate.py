@@ -1,0 +1,60 @@
+"""`hsd gate`: PASS, FAIL or UNDERPOWERED, as words and as an exit code."""
+
+import json
+from pathlib import Path
+
+import click
+
+from jobs.entry import run as run_command
+from jobs.options import Command
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd gate runs/adapter/eval --reference runs/base/eval
+    hsd gate runs/adapter/eval --reference runs/base/eval --rules gate.toml
+    hsd gate runs/adapter/eval --set worst_group_f1=0.6 --set unreadable=0.01
+    """,
+)
+@click.argument("run", type=PATH)
+@click.option("--reference", type=PATH, help="Run that no group may do worse than, such as a base.")
+@click.option("--rules", type=PATH, help="TOML, JSON or YAML with margins, floors and ceilings.")
+@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change one rule.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
+def gate(
+    run: Path, reference: Path | None, rules: Path | None, overrides: tuple[str, ...], as_json: bool
+) -> int:
+    """Judge the evaluation RUN: may it replace the reference?
+
+    Exit codes: 0 PASS; 20 FAIL, a rule is broken, whatever F1 did; 21 UNDERPOWERED, the posts are
+    too few to tell. Either stops a chain of SLURM jobs that waits with `afterok`. The verdict is
+    kept in RUN (gate.json) and stands on top of its report.
+    """
+    from rich.console import Console
+
+    from hsd.config.load import load_gate_rules
+    from hsd.inference.learned import learned_by_run
+    from hsd.metrics.gate import gate as judge
+    from hsd.report.gate_words import verdict_numbers
+    from hsd.report.predictions import load_run
+    from hsd.report.rewriting import rewrite, write_verdict
+    from jobs.tables import gate_table
+
+    judged = load_run(run)
+    before = load_run(reference).predictions if reference else None
+    names = (str(reference) if reference else None, str(run))
+    verdict = judge(load_gate_rules(rules, overrides), judged.predictions, before, names)
+    write_verdict(judged, verdict)
+    rewrite(judged, *learned_by_run(judged.manifest))
+    if as_json:
+        click.echo(json.dumps(verdict_numbers(verdict), indent=2))
+    else:
+        Console().print(gate_table(verdict))
+    return verdict.status.exit_code
+
+
+if __name__ == "__main__":
+    run_command(gate)

@@ -1,0 +1,51 @@
+"""`hsd report`: an evaluation's reports, written again."""
+
+from pathlib import Path
+
+import click
+
+from jobs.entry import run as run_command
+from jobs.options import Command
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd report runs/adapter/eval
+    hsd report runs/adapter/eval --base runs/base/eval
+    hsd report runs/adapter/eval --with_text
+    """,
+)
+@click.argument("run", type=PATH)
+@click.option("--base", type=PATH, help="Evaluation of the untouched base on the same posts.")
+@click.option("--train_file", help="Posts that the model was trained on, where its folder is gone.")
+@click.option(
+    "--with_text",
+    is_flag=True,
+    help="Also write report_with_text.html, which quotes posts; not for sharing.",
+)
+def report(run: Path, base: Path | None, train_file: str | None, with_text: bool) -> None:
+    """Write the reports of the evaluation RUN again: report.html, report.json, text and CSVs.
+
+    What was decided since is in them: the gate's verdict, a frozen threshold, the base.
+    """
+    from hsd.data.named import resolve
+    from hsd.inference.learned import learned_by_run
+    from hsd.metrics.baselines import Training
+    from hsd.report.predictions import load_run
+    from hsd.report.rewriting import rewrite
+
+    judged = load_run(run)
+    training, note = learned_by_run(judged.manifest)
+    if train_file:
+        rows = resolve(train_file)
+        training = Training(
+            [row.text for row in rows], [row.label for row in rows], f"{train_file} (as named)"
+        )
+    click.echo(f"Report: {rewrite(judged, training, note, base, quote=with_text)}")
+
+
+if __name__ == "__main__":
+    run_command(report)

@@ -1,0 +1,54 @@
+"""`hsd threshold`: where to cut P(hate), chosen on validation rows and frozen."""
+
+from pathlib import Path
+
+import click
+
+from jobs.entry import run as run_command
+from jobs.options import Command
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd threshold runs/adapter/validation runs/adapter/eval
+    hsd threshold runs/adapter/validation runs/adapter/eval --rule max_f1_within_gap --limit 0.1
+    hsd threshold runs/adapter/validation runs/adapter/eval --rule recall_at_precision --limit 0.9
+    """,
+)
+@click.argument("validation", type=PATH)
+@click.argument("run", type=PATH)
+@click.option(
+    "--rule",
+    type=click.Choice(["max_f1", "max_f1_within_gap", "recall_at_precision"]),
+    default="max_f1",
+    show_default=True,
+    help="Highest F1; the same where error rates of groups differ by at most --limit; or most "
+    "recall at a precision of --limit.",
+)
+@click.option("--limit", type=float, help="The largest difference, or the precision.")
+def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> None:
+    """Choose threshold and temperature on the VALIDATION run, and freeze them in RUN.
+
+    Both are evaluations of one model with one prompt, on different posts. RUN's report then shows
+    its posts at the frozen threshold beside the likelier label.
+    """
+    from hsd.inference.learned import learned_by_run
+    from hsd.metrics.thresholds import Rule
+    from hsd.report.predictions import load_run
+    from hsd.report.rewriting import freeze, rewrite
+
+    judged = load_run(run)
+    point = freeze(load_run(validation), judged, Rule(rule, limit))  # type: ignore[arg-type]
+    page = rewrite(judged, *learned_by_run(judged.manifest))
+    click.echo(
+        f"Threshold {point.threshold:.4f}, temperature {point.temperature:.3f} ({point.rule})."
+    )
+    click.echo(f"F1 {point.choice.f1:.3f} on the {point.rows} validation rows it was chosen on.")
+    click.echo(f"Report: {page}")
+
+
+if __name__ == "__main__":
+    run_command(threshold)

@@ -1,0 +1,143 @@
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hsd.data.doctor import check, half_width, histogram
+from hsd.report.doctor_page import doctor_lines, doctor_page
+from jobs.data import data
+
+LETTERS = str.maketrans("0123456789", "ghijklmnop")  # numbers are one token to the doctor
+
+
+def row(n: int, split: str, label: str = "normal", group: str = "lgbtq", text: str = "") -> dict:
+    """A post that no other one is like."""
+    own = sha256(str(n).encode()).hexdigest().translate(LETTERS)
+    return {"id": f"{split}{n}", "text": text or own, "label": label, "target_group": group,
+            "split": split, "source_dataset": "a"}  # fmt: skip
+
+
+def written(name: str, rows: list[dict]) -> Path:
+    path = Path(name)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def chat(
+    n: int, user: str = "Is this hate? soup", answer: str = '{"classification": "hate"}'
+) -> dict:
+    turns = [{"role": "user", "content": user}, {"role": "assistant", "content": answer}]
+    return {"id": str(n), "messages": turns}
+
+
+def found(*files: Path, **options: object) -> dict[str, int]:
+    return {f.what: f.count for f in check(files, **options).findings}
+
+
+def test_sound_data_has_no_findings() -> None:
+    rows = [row(n, "train", label) for n, label in enumerate(["hate", "normal"] * 5)]
+    checked = check([written("train.jsonl", rows)])
+    assert checked.findings == ()
+    assert doctor_lines(checked)[:2] == ["10 rows.", "Nothing was found."]
+
+
+def test_a_post_in_two_splits_is_an_error_however_its_words_are_dressed() -> None:
+    train = [row(1, "train"), row(2, "train")]
+    test = [row(3, "test", text=train[0]["text"].upper() + "!!"), row(4, "test")]
+    checked = check([written("train.jsonl", train), written("test.jsonl", test)])
+    (leak,) = [f for f in checked.errors if "held-out" in f.what]
+    assert (leak.count, leak.places) == (1, ("train1 ~ test3 (train ~ test)",))
+
+
+def test_doubles_and_contradictions_are_warned_about() -> None:
+    rows = [row(1, "train"), row(2, "train", text=row(1, "train")["text"], label="hate")]
+    assert found(written("train.jsonl", rows)) == {
+        "pairs of exact doubles within a split": 1,
+        "pairs of doubles with contradicting labels": 1,
+    }
+
+
+def test_a_row_without_a_known_label_is_an_error_with_its_place() -> None:
+    checked = check([written("a.jsonl", [row(1, "train"), row(2, "train", label="maybe")])])
+    assert checked.errors[0].places == ("a.jsonl:2",)
+
+
+@pytest.mark.parametrize(
+    "answer", ['{{"classification": "hate"}}', "hate", '{"classification": "offensive"}']
+)
+def test_an_answer_that_is_not_the_promised_json_is_an_error(answer: str) -> None:
+    checked = check([written("train.jsonl", [chat(1), chat(2, answer=answer)])])
+    assert [(f.what, f.count) for f in checked.errors] == [
+        ("chats whose answer or turns are wrong", 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    "user", ["Target group: lgbtq\nPost: soup", "persona_tag=muslim soup", 'group: "middle_east"']
+)
+def test_a_prompt_that_names_the_group_is_an_error(user: str) -> None:
+    assert found(written("t.jsonl", [chat(1, user)])) == {"prompts that name the group": 1}
+
+
+def test_a_post_that_speaks_of_a_group_is_no_leak_of_it() -> None:
+    said = "Is this hate? A group of mexican friends; muslim neighbours."
+    assert found(written("t.jsonl", [chat(1, said)])) == {}
+
+
+def test_power_is_that_of_the_specification() -> None:
+    """At a rate of .25 and 165 posts +-6.6 points, a difference +-9.3."""
+    assert half_width(165) == pytest.approx(0.066, abs=5e-4)
+    assert half_width(165, 165) == pytest.approx(0.0935, abs=5e-4)
+    rows = [row(n, "test", group=g) for n, g in enumerate(["lgbtq"] * 8 + ["mexican"] * 4)]
+    checked = check([written("test.jsonl", rows)])
+    power = {(p.group, p.label): (p.n, p.gap) for p in checked.power}
+    assert power["lgbtq", "normal"] == (8, pytest.approx(half_width(8, 4)))
+    assert {f.what: f.count for f in checked.findings} == {
+        "test groups with too few posts of a label": 2
+    }
+
+
+def test_lengths_and_overflow_are_by_group_in_the_unit_that_was_asked_for() -> None:
+    rows = [row(1, "train", text="one two three"), row(2, "train", text="four", group="mexican")]
+    checked = check([written("a.jsonl", rows)], lambda text: len(text.split()), "words", 2)
+    assert checked.overflow == {"lgbtq": (1, 1), "mexican": (0, 1)}
+    assert histogram([16, 17, 5000])["up to 16"] == histogram([16, 17, 5000])["over 1024"] == 1
+
+
+def test_cells_add_up_to_the_rows() -> None:
+    rows = [row(n, "train", "hate" if n % 3 else "normal") for n in range(9)]
+    checked = check([written("a.jsonl", rows)])
+    assert sum(checked.cells.values()) == checked.rows == 9
+    assert checked.cells["train", "lgbtq", "hate", "a"] == 6
+
+
+def test_the_page_quotes_no_post() -> None:
+    rows = [row(1, "train"), row(2, "train", text=row(1, "train")["text"])]
+    html = doctor_page(check([written("a.jsonl", rows)]), ["a.jsonl"])
+    assert "pairs of exact doubles" in html
+    assert rows[0]["text"] not in html
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(data, arguments, catch_exceptions=False, standalone_mode=False)
+
+
+def test_the_exit_code_is_for_pipelines() -> None:
+    bad = written("bad.jsonl", [row(1, "train", label="maybe"), row(2, "train")])
+    double = written("double.jsonl", [row(1, "train"), row(2, "train", text=row(1, "x")["text"])])
+    assert run("check", str(bad)).return_value == 10
+    assert run("check", str(double)).return_value == 0
+    assert run("check", str(double), "--strict", "--output", "page.html").return_value == 10
+    assert Path("page.html").read_text().startswith("<!doctype html>")
+
+
+def test_swaps_are_an_ordinary_data_file() -> None:
+    from hsd.data.named import resolve
+
+    rows = [row(1, "test", text="My gay friend sings."), row(2, "test", text="No group here.")]
+    said = run("swap", str(written("t.jsonl", rows)), "swapped.jsonl").output
+    assert re.match(r"1 of 2 posts name one group \(term list version 1\); 3 rows", said)
+    assert [e.reference_id for e in resolve("swapped.jsonl")] == ["", "test1", "test1"]
