@@ -132,7 +132,5 @@ def test_runs_are_ranked_and_judged_together_on_one_page() -> None:
     assert "Leaderboard" in html
     assert "run against base" in html
     assert WORSE[0].text not in html
-    board = json.loads(run(compare, "base", "run", "--rank", "f1", "--json").output)[
-        "leaderboard"
-    ]
+    board = json.loads(run(compare, "base", "run", "--rank", "f1", "--json").output)["leaderboard"]
     assert [one["name"] for one in board["standings"]] == ["run", "base"]

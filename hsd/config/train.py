@@ -1,9 +1,16 @@
 """Everything that decides what a training run does."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from hsd.config.model import ModelConfig
 from hsd.config.strict import Folder, Strict, Text
@@ -63,6 +70,25 @@ class EarlyStoppingConfig(Strict):
     """An improvement smaller than this does not count."""
 
 
+class SelectionConfig(Strict):
+    """Which adapter is kept, and what early stopping watches."""
+
+    metric: Literal["loss", "f1", "auroc", "worst_group_f1", "f1_within_gap"] = "loss"
+    """Of the validation rows. All but `loss` are those of `hsd evaluate`, in score mode: the loss
+    may fall while the label does not get better, or while one group's gets worse."""
+    max_gap: Share | None = None
+    """For `f1_within_gap`: neither error rate may differ by more than this between groups; an
+    adapter that keeps to it wins over any that does not."""
+    max_rows: PositiveInt | None = None
+    """Score a seeded sample of this many validation rows, by group and label; None scores all."""
+
+    @model_validator(mode="after")
+    def _gap_where_it_counts(self) -> Self:
+        if (self.metric == "f1_within_gap") != (self.max_gap is not None):
+            raise ValueError("max_gap goes with metric f1_within_gap, and only with it")
+        return self
+
+
 class TrainingConfig(Strict):
     """The schedule of the optimiser."""
 
@@ -115,6 +141,8 @@ class TrainConfig(Strict):
     training: TrainingConfig = TrainingConfig()
     early_stopping: EarlyStoppingConfig | None = None
     """None never stops early."""
+    selection: SelectionConfig = SelectionConfig()
+    """Needs validation rows for anything but the loss."""
     seed: NonNegativeInt = 42
     """Sets the adapter's first values, the order of the rows and dropout."""
     output_dir: Folder = Path("runs/train")

@@ -22,6 +22,8 @@ class ChatRow:
     id: str
     messages: tuple[Mapping[str, str], ...]
     place: str
+    target_group: str = ""
+    """As `hsd prepare` notes it beside the messages; never part of them."""
 
     @property
     def label(self) -> Label:
@@ -98,4 +100,4 @@ def _chat(row: Row, position: int) -> ChatRow | BadRow:
         {"role": turn["role"], "content": turn["content"]} for turn in row.values["messages"]
     )
     name = str(row.values.get("id") or derived_id(json.dumps(turns), position))
-    return ChatRow(name, turns, row.place)
+    return ChatRow(name, turns, row.place, str(row.values.get("target_group") or ""))

@@ -185,6 +185,18 @@ def gap_statistic(predictions: Sequence[Prediction]) -> Callable[[Floats], Float
     return _spans({rate: rows.whole(rate) for rate in RATES})
 
 
+def largest_gap(predictions: Sequence[Prediction]) -> float | None:
+    """Return the equalised-odds difference; None where no rate has two groups."""
+    found = float(gap_statistic(predictions)(np.ones((1, len(predictions))))[0, -1])
+    return None if np.isnan(found) else found
+
+
+def worst_group_f1(predictions: Sequence[Prediction]) -> float | None:
+    """Return the lowest F1 of a group; None where no group has MINIMUM_N posts of both labels."""
+    worst, _ = _worst(_Rows.of(predictions), lambda _: [None])
+    return worst.f1 if worst else None
+
+
 def _spans(parts: Mapping[Rate, _Parts]) -> Callable[[Floats], Floats]:
     def statistic(weights: Floats) -> Floats:
         spans = [_span(parts[rate], weights) for rate in RATES]

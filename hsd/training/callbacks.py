@@ -17,13 +17,14 @@ from hsd.training.checkpoints import remove_old
 from hsd.training.early_stopping import best_step, should_stop
 from hsd.training.history import METRICS
 from hsd.training.schedule import Schedule, patience_steps
+from hsd.training.selection import evaluations
 from hsd.training.signals import StopRequest
 from hsd.training.trainer import HsdTrainer
 
 log = logging.getLogger(__name__)
 
 BEST = "best"
-"""Folder of the adapter with the lowest validation loss so far."""
+"""Folder of the best adapter so far, by the metric that selects."""
 
 
 class Flow(TrainerCallback):
@@ -42,6 +43,7 @@ class Flow(TrainerCallback):
     ) -> None:
         self.trainer, self.schedule, self.request = trainer, schedule, request
         self.stopping, self.training = config.early_stopping, config.training
+        self.selection = config.selection
         self.stopped_by_request = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -56,7 +58,7 @@ class Flow(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Keep the adapter when it is the best yet; stop when patience is over."""
-        done = evaluations(state.log_history)
+        done = evaluations(state.log_history, self.selection)
         delta = self.stopping.min_delta if self.stopping else 0.0
         if state.is_world_process_zero and best_step(done, delta) == state.global_step:
             model = self.trainer.accelerator.unwrap_model(self.trainer.model)
@@ -78,7 +80,8 @@ class Flow(TrainerCallback):
         if self.stopping is None or state.global_step >= self.schedule.total_steps:
             return False
         patience = patience_steps(self.stopping, self.schedule)
-        return should_stop(evaluations(state.log_history), patience, self.stopping.min_delta)
+        done = evaluations(state.log_history, self.selection)
+        return should_stop(done, patience, self.stopping.min_delta)
 
     def _asked_to_stop(self) -> bool:
         """Whether any rank was asked: without agreement ranks would save at different steps."""
@@ -129,11 +132,6 @@ class MetricsLog(TrainerCallback):
 
     def _file(self, args: Any) -> Path:
         return Path(args.output_dir) / METRICS
-
-
-def evaluations(history: list[dict[str, Any]]) -> list[tuple[int, float]]:
-    """Return step and validation loss of each evaluation in a Trainer's log."""
-    return [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

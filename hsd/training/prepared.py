@@ -9,6 +9,7 @@ from hsd.model.load import Source, find
 from hsd.model.placement import Launch, launch
 from hsd.training.rows import TrainingRows, load_training_rows
 from hsd.training.schedule import Schedule, plan
+from hsd.training.scoring import Scorer, scorer
 from hsd.training.space import adapter_parameters
 
 
@@ -22,6 +23,8 @@ class Prepared:
     schedule: Schedule
     adapter_parameters: int
     here: Launch
+    judge_rows: Scorer | None
+    """Scores validation rows where more than their loss selects the adapter."""
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two runs the same one: everything that decides the adapter."""
@@ -51,4 +54,6 @@ def prepare(config: TrainConfig) -> Prepared:
     rows = load_training_rows(config, source.tokenizer)
     schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})
-    return Prepared(config, source, rows, schedule, adapter_parameters(config, source), here)
+    judge_rows = scorer(config, rows, source.tokenizer)
+    parameters = adapter_parameters(config, source)
+    return Prepared(config, source, rows, schedule, parameters, here, judge_rows)

@@ -12,6 +12,7 @@ from typing import Any
 from hsd.config.train import DataConfig, PromptConfig, TrainConfig
 from hsd.data.chat import ChatRow, holds_chats, stream_chats
 from hsd.data.example import Example, Label
+from hsd.data.groups import parse_groups
 from hsd.data.named import STEMS, resolve
 from hsd.data.sampling import label_balanced
 from hsd.errors import DataError
@@ -81,6 +82,16 @@ def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str
         if chat.post and chat.answer and chat.post not in seen:
             seen.add(chat.post)
             yield chat.post, json.loads(chat.answer)["classification"]
+
+
+def groups_of(source: str, contract: Contract) -> dict[str, tuple[str, ...]]:
+    """Return whom each row of a source is about, by the row's id; chats say it in a key."""
+    path = Path(source)
+    if path.is_file() and holds_chats(path):
+        rows = (row for row in stream_chats(path))
+        return {row.id: parse_groups(row.target_group) for row in rows}
+    examples = resolve("embedded:validation" if source == "embedded" else source)
+    return {id: e.groups for e in examples for id, _ in contract.asks(e.id)}
 
 
 def learned_from(data: DataConfig) -> dict[str, Any]:

@@ -25,11 +25,12 @@ from hsd.prompts.contract import save_contract
 from hsd.record import recorded
 from hsd.runs import claim, now, read_json, require_own, update_manifest, write_json
 from hsd.training.arguments import arguments
-from hsd.training.callbacks import BEST, Flow, MetricsLog, evaluations
+from hsd.training.callbacks import BEST, Flow, MetricsLog
 from hsd.training.checkpoints import newest_complete, remove_incomplete
 from hsd.training.early_stopping import best_step
 from hsd.training.prepared import Prepared, prepare
 from hsd.training.rows import learned_from
+from hsd.training.selection import evaluations
 from hsd.training.sharing import Computing, choose
 from hsd.training.signals import StopRequest, stop_request
 from hsd.training.space import require_space_for_checkpoints
@@ -51,6 +52,7 @@ class Trained:
     exported_step: int
     validation_loss: float | None
     stopped_early: bool
+    chosen_by: str = "loss"
     skipped: bool = False
 
     def sentences(self) -> list[str]:
@@ -62,9 +64,13 @@ class Trained:
         if self.validation_loss is not None:
             lines.append(
                 f"Kept the adapter of step {self.exported_step}, with a validation loss of "
-                f"{self.validation_loss:.4f}, the best."
+                f"{self.validation_loss:.4f}, the best{self._by}."
             )
         return [*lines, f"Adapter: {self.folder}"]
+
+    @property
+    def _by(self) -> str:
+        return "" if self.chosen_by == "loss" else f" by {self.chosen_by}"
 
 
 def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -> Trained:
@@ -188,6 +194,7 @@ def _run(
         work=computing.work,
         pad_id=base.tokenizer.pad_token_id or 0,
         label_position=prepared.rows.label_position,
+        judge_rows=prepared.judge_rows,
         on_validation=lambda done, total: progress(done, total, "validation rows"),
     )
     flow = Flow(trainer, schedule, config, request)
@@ -215,15 +222,17 @@ def _learn(trainer: HsdTrainer, flow: Flow, checkpoint: Path | None) -> None:
 
 def _finish(folder: Path, prepared: Prepared, trainer: HsdTrainer, flow: Flow) -> Trained:
     state = trainer.state
-    done = dict(evaluations(state.log_history))
-    stopping = prepared.config.early_stopping
-    best = best_step(list(done.items()), stopping.min_delta if stopping else 0.0)
+    losses = dict(evaluations(state.log_history))
+    stopping, selection = prepared.config.early_stopping, prepared.config.selection
+    judged = evaluations(state.log_history, selection)
+    best = best_step(judged, stopping.min_delta if stopping else 0.0)
     result = Trained(
         folder=folder,
         processes=prepared.here.world_size,
         steps=state.global_step,
         exported_step=state.global_step if best is None else best,
-        validation_loss=None if best is None else done[best],
+        validation_loss=None if best is None else losses[best],
+        chosen_by=selection.metric,
         stopped_early=flow.patience_is_over(state),
     )
     if prepared.here.is_main:
@@ -245,6 +254,7 @@ def _facts(result: Trained) -> dict[str, Any]:
         "exported_step": result.exported_step,
         "validation_loss": result.validation_loss,
         "stopped_early": result.stopped_early,
+        "chosen_by": result.chosen_by,
     }
 
 

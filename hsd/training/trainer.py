@@ -21,6 +21,7 @@ from hsd.training.checkpoints import mark_complete
 from hsd.training.pieces import Work, length
 from hsd.training.processes import require_whole_copies, sum_gradients
 from hsd.training.schedule import Schedule
+from hsd.training.scoring import Scorer
 from hsd.training.step import Learner, piece_logits
 from hsd.training.validation import Judged, judge
 
@@ -31,7 +32,8 @@ class HsdTrainer(Trainer):
     """Learns the answers of encoded rows.
 
     The loss is the mean over the learned tokens of the whole optimiser step, on all ranks.
-    `label_position` is the place in an answer of the token that tells hate from normal.
+    `label_position` is the place in an answer of the token that tells hate from normal;
+    `judge_rows` scores validation rows as `hsd evaluate` does, where that selects the adapter.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class HsdTrainer(Trainer):
         pad_id: int,
         label_position: int,
         on_validation: Callable[[int, int], None],
+        judge_rows: Scorer | None = None,
     ) -> None:
         self.rows = train_rows
         self.validation_rows = validation_rows
@@ -53,6 +56,7 @@ class HsdTrainer(Trainer):
         self.pad_id = pad_id
         self.label_position = label_position
         self.on_validation = on_validation
+        self.judge_rows = judge_rows
         self.tokens_seen = 0
         self._step_rows: list[str] = []
         self._bad_rows: list[tuple[float, list[str]]] = []
@@ -175,6 +179,8 @@ class HsdTrainer(Trainer):
                 "The checkpoints before it are good; try a lower training.learning_rate in "
                 "another output_dir."
             )
+        if self.judge_rows is not None:
+            metrics |= self._scored()
         self.log(dict(metrics))
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -189,6 +195,15 @@ class HsdTrainer(Trainer):
                 parts.append(judge(logits, rows, self.label_position))
                 self.on_validation(sum(int(part.rows) for part in parts), len(own))
         return Judged(*(sum(getattr(p, f) for p in parts) for f in Judged.__slots__))
+
+    def _scored(self) -> dict[str, float]:
+        """Return what the evaluator says of the validation rows; each rank scores its share."""
+        assert self.judge_rows is not None
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        model = self.accelerator.unwrap_model(self.model)
+        with judging(model), self.compute_loss_context_manager():
+            own = self.judge_rows.scores(model, rank, ranks)
+        return self.judge_rows.metrics(gather_object(own) if ranks > 1 else own)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         write_adapter(
