@@ -1,7 +1,8 @@
 """Run a command as a program: one line and an exit code for what the user can mend.
 
 Exit codes: 0 done; 2 usage or config, 3 preflight, 10 data, 11 model, 12 training, 13 evaluation
-(hsd/errors.py); 75 stopped on request, the same command goes on; 130 stopped by Ctrl-C.
+(hsd/errors.py); 20, 21 a gate that fails or is undecided; 75 stopped on request, the same command
+goes on; 130 stopped by Ctrl-C.
 """
 
 import errno

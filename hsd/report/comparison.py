@@ -27,7 +27,7 @@ from hsd.report.wording import (
 from hsd.runs import write_atomic, write_json
 
 METRIC_HEADER = ("metric", "ref.", "other", "change", "95 %")
-RATE_HEADER = ("group", "rate", "of", "ref.", "other", "change", "95 %", "p", "Holm")
+RATE_HEADER = ("group", "rate", "of", "ref.", "other", "change", "95 %", "p (Holm)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,7 @@ def rate_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             number(change.other),
             signed(change.difference),
             change_between(change.interval),
-            p_value(change.p_value),
-            p_value(change.holm_p),
+            p_value(change.p_value if change.holm_p is None else change.holm_p),
         )
         for change in comparison.rates
     ]

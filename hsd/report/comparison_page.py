@@ -27,7 +27,7 @@ from hsd.report.page import (
 )
 from hsd.report.wording import GAP_WORDS, METRIC_WORDS, RATE_LEGEND, RATE_WORDS, percent
 
-SHOWN_ROWS = 200
+SHOWN_ROWS = 50
 """Rows listed as newly broken or newly fixed; comparison.json has them all."""
 
 
@@ -93,7 +93,7 @@ def _standing(one: Standing, metric: str) -> list[Cell]:
         text(one.name),
         _verdict(one),
         estimate(getattr(one.metrics, metric), plain(one.interval)),
-        text("apart", "bad") if one.is_apart else text("best" if one.from_best is None else "-"),
+        text("yes", "bad") if one.is_apart else text("no"),
         value(one.metrics.accuracy),
         value(one.metrics.auroc),
         value(one.gaps.worst.f1 if one.gaps.worst else None),
