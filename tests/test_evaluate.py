@@ -140,6 +140,7 @@ def test_an_evaluation_leaves_the_promised_files_and_columns(tiny_llama: Path, d
         *(f"{name}_{stamp}.csv" for name in PROMISED),
         f"evaluation_report_{stamp}.txt",
         f"validation_log_{stamp}.log",
+        "report.html",
         "report.json",
         "predictions.jsonl",
         "predictions.rank0.jsonl",
