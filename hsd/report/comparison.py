@@ -7,6 +7,7 @@ from typing import Any
 
 from hsd.errors import EvaluationError
 from hsd.metrics.comparison import ALL, Comparison, RateChange, compare_all
+from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.numbers import SCHEMA, comparison_numbers
 from hsd.report.predictions import load_run
 from hsd.report.wording import (
@@ -51,11 +52,16 @@ def compare_runs(folders: Sequence[Path]) -> RunsComparison:
 
     Raises EvaluationError for fewer than two runs, and where the runs hold different posts.
     """
+    if len(set(folders)) < len(folders):
+        raise EvaluationError("a run was named twice; a run compared with itself says nothing.")
+    return compare_named({str(folder): folder for folder in folders})
+
+
+def compare_named(folders: Mapping[str, Path]) -> RunsComparison:
+    """Return the same for runs that go by other names than their folders'."""
     if len(folders) < 2:
         raise EvaluationError("a comparison needs two runs or more; the first is the reference.")
-    runs = {str(folder): load_run(folder) for folder in folders}
-    if len(runs) < len(folders):
-        raise EvaluationError("a run was named twice; a run compared with itself says nothing.")
+    runs = {name: load_run(folder) for name, folder in folders.items()}
     return RunsComparison(
         compare_all({name: run.predictions for name, run in runs.items()}),
         {name: run.manifest.get("prompt", {}).get("hash") for name, run in runs.items()},
@@ -115,14 +121,14 @@ def sentences(comparison: Comparison) -> list[str]:
 
 def comparison_markdown(compared: RunsComparison) -> str:
     """Return a Markdown page with every comparison against the first run."""
-    prompts = "\n".join(f"- {_cell(line)}" for line in compared.prompt_lines())
+    prompts = "\n".join(f"- {markdown_cell(line)}" for line in compared.prompt_lines())
     parts = ["# Comparison of evaluations", prompts]
     for comparison in compared.comparisons:
         parts += [
-            f"## {_cell(comparison.reference)} (reference) and {_cell(comparison.other)} (other)",
-            "\n".join(f"- {_cell(sentence)}" for sentence in sentences(comparison)),
-            _table(METRIC_HEADER, metric_rows(comparison)),
-            _table(RATE_HEADER, rate_rows(comparison)),
+            f"## {markdown_cell(comparison.reference)} (reference) and {markdown_cell(comparison.other)} (other)",
+            "\n".join(f"- {markdown_cell(sentence)}" for sentence in sentences(comparison)),
+            markdown_table(METRIC_HEADER, metric_rows(comparison)),
+            markdown_table(RATE_HEADER, rate_rows(comparison)),
             RATE_LEGEND,
         ]
     return "\n\n".join(parts) + "\n"
@@ -139,13 +145,3 @@ def _worse(change: RateChange) -> str:
 def _equals(value: float) -> str:
     text = p_value(value)
     return text if text.startswith("<") else f"= {text}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Return text that cannot end a table's cell; group names come from data."""
-    return " ".join(text.split()).replace("|", "\\|")
