@@ -7,7 +7,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 export MALLOC_TOP_PAD_ ?= 268435456
 
-.PHONY: demo test fast check golden bench install clean
+.PHONY: demo test fast check golden bench install clean slurm-testbed slurm-testbed-stop
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make fast    the tests that need no model"
 	@echo "make check   ruff, mypy and the import floors"
 	@echo "make bench   hsd beside TRL, transformers and lm-eval (40 min; own environment of 2.2 GB)"
+	@echo "make slurm-testbed  start a SLURM of four nodes on this machine (Debian, root); -stop ends it"
 	@echo "make golden  accept today's text output as the golden files"
 
 install: $(VENV)/installed
@@ -39,10 +40,17 @@ check: install
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/pytest -m "not gpu"
+	$(BIN)/pytest -m "not (gpu or container)" --durations=20
 
 fast: install
 	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu)"
+
+# The SLURM that the tests use too; they start one of their own where none runs.
+slurm-testbed:
+	tests/slurm_testbed/start.sh
+
+slurm-testbed-stop:
+	tests/slurm_testbed/stop.sh
 
 golden: install
 	HSD_ACCEPT_GOLDEN=1 $(BIN)/pytest -q -k golden

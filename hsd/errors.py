@@ -26,6 +26,18 @@ class PreflightError(HsdError):
     exit_code = 3
 
 
+class SubmissionError(HsdError):
+    """A scheduler refused jobs or was not reached; whatever had been submitted was taken back."""
+
+    exit_code = 4
+
+
+class CellsFailed(HsdError):  # noqa: N818 - the command itself did what it should
+    """A sweep ran to its end, and some of its cells did not."""
+
+    exit_code = 5
+
+
 class DataError(HsdError):
     """Rows are missing, unreadable, contradictory or leak between splits."""
 

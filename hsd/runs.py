@@ -153,7 +153,7 @@ def provenance() -> dict[str, Any]:
         "command": sys.argv,
         "python": platform.python_version(),
         "packages": {name: version for name in ("hsd", *PACKAGES) if (version := _version(name))},
-        "git": _git(),
+        "git": _code_facts(),
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "slurm_job": {k: v for k, v in os.environ.items() if k in _SLURM},
@@ -180,7 +180,18 @@ def require_folder(folder: Path, what: str) -> Path:
     raise PreflightError(f"{what} {folder}: no such folder.{did_you_mean(folder.name, siblings)}")
 
 
-_SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
+_SLURM = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT",
+    "SLURM_JOB_NODELIST",
+    "SLURM_JOB_PARTITION",
+    "SLURM_CLUSTER_NAME",
+)
+_CODE = Path(__file__).parent.parent / "code.json"
+"""Beside a copy of the package that was made for jobs: where the copy comes from."""
+_FACTS = ("commit", "dirty", "tree")
 
 
 def _umask() -> int:
@@ -207,8 +218,18 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _code_facts() -> dict[str, Any] | None:
+    """Return commit and dirty flag of the code that runs; of a copy also its digest, `tree`.
+
+    A copy is not asked of git: it may lie in the checkout of something else.
+    """
+    if not _CODE.exists():
+        return _git()
+    return {name: fact for name, fact in read_json(_CODE).items() if name in _FACTS}
+
+
 def _git() -> dict[str, Any] | None:
-    """Return commit and dirty flag of the code that runs; None outside a checkout."""
+    """Return commit and dirty flag of the checkout this lies in; None outside of one."""
     command = [
         "git",
         "-C",

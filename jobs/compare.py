@@ -1,4 +1,4 @@
-"""`hsd compare`: evaluations of the same posts side by side."""
+"""`hsd compare`: evaluations of the same posts side by side, or the cells of a sweep."""
 
 import json
 from pathlib import Path
@@ -15,6 +15,7 @@ from jobs.options import Command
     hsd compare runs/base runs/adapter
     hsd compare runs/base runs/r8 runs/r32 --rank f1 --output comparison.html
     hsd compare runs/base runs/r8 runs/r32 --gate gate.toml
+    hsd compare runs/lora_presets --rank auroc
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -23,8 +24,11 @@ from jobs.options import Command
 )
 @click.option(
     "--rank",
+    "--sort",
+    "rank",
     type=click.Choice(["accuracy", "f1", "macro_f1", "auroc", "auprc"]),
-    help="Also rank all runs, with intervals that hold for all of them at once.",
+    help="Also rank all runs, with intervals that hold for all of them at once. A sweep is ranked "
+    "by macro_f1 unless you say otherwise.",
 )
 @click.option(
     "--gate",
@@ -42,15 +46,24 @@ def compare(
 ) -> None:
     """Compare evaluations of the same posts; the first RUN is the reference.
 
-    RUN is the folder of an evaluation, or one with a single run_* inside.
+    RUN is the folder of an evaluation, or one with a single run_* inside. A single RUN of a sweep
+    shows all its cells, those that failed with the reason, and compares them with the base.
     """
+    from hsd.config.load import load_gate_rules
+    from slurm.run_folder import find_sweep
+
+    rules = load_gate_rules(rules_file) if rules_file else None
+    if len(runs) == 1 and (sweep := find_sweep(runs[0])):
+        from jobs.sweep_tables import show_leaderboard
+
+        show_leaderboard(sweep, rank, rules, output, as_json)
+        return
+
     from rich.console import Console
 
-    from hsd.config.load import load_gate_rules
     from hsd.report.comparison import compare_runs, write_comparison
     from jobs.tables import board_table, comparison_table
 
-    rules = load_gate_rules(rules_file) if rules_file else None
     compared = compare_runs(runs, rank, rules)
     if output:
         write_comparison(output, compared)

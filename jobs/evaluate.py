@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hsd.stopping import stop_request
 from jobs.entry import run
+from jobs.host import say_host
 from jobs.options import Command, is_first_process, set_option
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ def evaluate(
 ) -> int:
     """Evaluate one model on one set of posts.
 
-    The same command finds its own unfinished run again and answers only what is left.
+    The same command finds its own unfinished run again and answers only what is left. Ctrl-C,
+    SIGTERM and SIGUSR2 end it after the rows in hand, with exit code 75.
     """
     from hsd.config.load import load_eval_config
 
@@ -96,19 +99,21 @@ def evaluate(
     if test_connection:
         return _test_connection(config)
 
-    from hsd.inference.evaluate import evaluate as evaluate_model
-    from hsd.inference.evaluate import evaluate_with_base
-    from hsd.model.placement import require_several
-    from jobs.progress import progress_bars
+    with stop_request():
+        say_host()
+        from hsd.inference.evaluate import evaluate as evaluate_model
+        from hsd.inference.evaluate import evaluate_with_base
+        from hsd.model.placement import require_several
+        from jobs.progress import progress_bars
 
-    if use_accelerate:
-        require_several()
-    with progress_bars() as progress:
-        runs = (
-            evaluate_with_base(config, progress, data_dir)
-            if with_base
-            else (evaluate_model(config, progress, data_dir),)
-        )
+        if use_accelerate:
+            require_several()
+        with progress_bars() as progress:
+            runs = (
+                evaluate_with_base(config, progress, data_dir)
+                if with_base
+                else (evaluate_model(config, progress, data_dir),)
+            )
     if is_first_process():
         _show(runs)
     return 0

@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
+from hsd.stopping import ended_by_signal
 from jobs.entry import run
+from jobs.host import say_host
 from jobs.options import Command
 
 PATH = click.Path(path_type=Path)
@@ -44,12 +46,15 @@ def merge(**options: Any) -> None:
     Never in place into 4-bit weights. Whatever fails, nothing half-written is left.
     """
     from hsd.config.merge import MergeConfig
-    from hsd.model.merge import merge as merge_adapter
-    from jobs.progress import progress_bars
 
     config = MergeConfig(**options)
-    with progress_bars() as progress:
-        merged = merge_adapter(config, progress)
+    with ended_by_signal("stopped; nothing half-written is left. Run the same command again."):
+        say_host()
+        from hsd.model.merge import merge as merge_adapter
+        from jobs.progress import progress_bars
+
+        with progress_bars() as progress:
+            merged = merge_adapter(config, progress)
     click.echo("\n".join(merged.sentences()))
 
 

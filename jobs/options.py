@@ -1,6 +1,7 @@
 """What all commands share: two spellings of every option, examples, --config and --set."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,36 @@ set_option = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     help="Change one field, such as lora.rank=8. Wins over the config; may be given often.",
+)
+cluster_option = click.option(
+    "--cluster",
+    metavar="NAME|FILE",
+    help="Profile of the cluster (`hsd cluster list`); default: $HSD_CLUSTER, or your own.",
+)
+
+
+class TimeLimit(click.ParamType[int]):
+    """SLURM's forms of a time limit, as minutes: 90, 1:30:00, 2-00:00:00."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the whole minutes, rounded up."""
+        if isinstance(value, int):
+            return value
+        form = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?", value)
+        if value.isdecimal() and int(value):
+            return int(value)
+        if not form or (form[1] is None and form[4] is None) or not re.search("[1-9]", value):
+            self.fail(f"'{value}': expected minutes, HH:MM:SS or D-HH:MM:SS.", param, ctx)
+        days, hours, minutes, seconds = (int(part or 0) for part in form.groups())
+        return (days * 24 + hours) * 60 + minutes + (seconds > 0)
+
+
+time_option = click.option(
+    "--time", "time_min", type=TimeLimit(), help="Another time limit: 90 (minutes) or 48:00:00."
 )
 
 

@@ -1,6 +1,7 @@
 """What hsd's numbers look like on a terminal."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -15,8 +16,9 @@ from hsd.metrics.outcomes import Outcomes
 from hsd.metrics.prediction import OUTCOMES
 from hsd.report.comparison import METRIC_HEADER, RATE_HEADER, metric_rows, rate_rows, sentences
 from hsd.report.gate_words import verdict_lines, verdict_numbers
+from hsd.report.ranking import ranking_header, ranking_rows
 from hsd.report.text import GROUP_HEADER, gap_lines, group_rows, headline_rows
-from hsd.report.wording import METRIC_WORDS, RATE_LEGEND, between, number, percent
+from hsd.report.wording import METRIC_WORDS, RATE_LEGEND, percent
 from hsd.training.convergence import Verdict as Convergence
 
 
@@ -25,8 +27,8 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     title = f"reference: {comparison.reference}\nother: {comparison.other}"
     first, *others = sentences(comparison)
     return Group(
-        _table(title, METRIC_HEADER, metric_rows(comparison)),
-        _table("", RATE_HEADER, rate_rows(comparison)),
+        number_table(title, METRIC_HEADER, metric_rows(comparison)),
+        number_table("", RATE_HEADER, rate_rows(comparison)),
         RATE_LEGEND,
         escape(first),
         *(f"[bold red]{escape(sentence)}[/]" for sentence in others),
@@ -36,10 +38,10 @@ def comparison_table(comparison: Comparison) -> RenderableType:
 def metrics_table(evaluation: Evaluation, title: str = "") -> RenderableType:
     """Return one evaluation: headline, error rates by group, replies, largest differences."""
     return Group(
-        _table(
+        number_table(
             title or evaluation.strategy, ("metric", "value", "95 %"), headline_rows(evaluation)
         ),
-        _table("", GROUP_HEADER, group_rows(evaluation.groups)),
+        number_table("", GROUP_HEADER, group_rows(evaluation.groups)),
         RATE_LEGEND,
         _replies(evaluation.outcomes),
         *map(escape, gap_lines(evaluation.gaps)),
@@ -48,23 +50,10 @@ def metrics_table(evaluation: Evaluation, title: str = "") -> RenderableType:
 
 def board_table(board: Leaderboard) -> RenderableType:
     """Return a ranking: each run's place, gate and worst group, then failures with reasons."""
-    metric = METRIC_WORDS[board.metric]
-    rows = [
-        (
-            one.name,
-            one.verdict.status.value if one.verdict else "-",
-            number(getattr(one.metrics, board.metric)),
-            between(one.interval),
-            "yes" if one.is_apart else "no",
-            number(one.gaps.worst.f1 if one.gaps.worst else None),
-        )
-        for one in board.standings
-    ]
-    rows += [(e.name, "FAILED", "-", "-", "-", "-") for e in board.failures]
-    header = ("run", "gate", metric, "95 %, all runs at once", "behind the best", "worst F1")
+    title = f"Ranked by {METRIC_WORDS[board.metric]}"
     return Group(
-        _table(f"Ranked by {metric}", header, rows),
-        *(escape(f"{entry.name} failed: {entry.failure}") for entry in board.failures),
+        number_table(title, ranking_header(board), ranking_rows(board)),
+        *(escape(f"{entry.name}: {entry.failure}") for entry in board.failures),
     )
 
 
@@ -88,7 +77,7 @@ def verdict_table(verdict: Convergence) -> RenderableType:
         return Group(head, *filter(None, lines))
     return Group(
         head,
-        _table("", (verdict.judged, "step", "loss"), _loss_rows(verdict)),
+        number_table("", (verdict.judged, "step", "loss"), _loss_rows(verdict)),
         f"Above its best at the end: {percent(verdict.rise_since_best)}.",
         f"Fall over the last third: {percent(verdict.fall_last_third)} (below 0 it rose).",
         *filter(None, lines),
@@ -115,12 +104,10 @@ def _replies(outcomes: Outcomes) -> str:
     return f"Replies: {', '.join(parts)}."
 
 
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table whose first column is words and whose others are numbers.
-
-    Names come from data and folders, so every cell is escaped: rich reads [brackets] as markup.
-    """
-    table = Table(
+def plain_table(title: str, header: Sequence[str] = ()) -> Table:
+    """Return an empty table in hsd's look, with columns of words."""
+    return Table(
+        *header,
         title=escape(title) or None,
         title_justify="left",
         title_style="bold",
@@ -128,9 +115,18 @@ def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> 
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # the widest table fits 80 columns
     )
+
+
+def number_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table whose first column is words and whose others are numbers.
+
+    Names come from data and folders, so every cell is escaped: rich reads [brackets] as markup.
+    """
+    table = plain_table(title)
     for index, name in enumerate(header):
         words = index == 0 or name == "rate"
-        table.add_column(name, justify="left" if words else "right", no_wrap=not words)
+        justify: Literal["left", "right"] = "left" if words else "right"
+        table.add_column(name, justify=justify, no_wrap=not words, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
     return table

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
+from hsd.stopping import stop_request
 from jobs.entry import run
+from jobs.host import say_host
 from jobs.options import Command, config_option, is_first_process, set_option, train_config
 
 
@@ -24,16 +26,19 @@ from jobs.options import Command, config_option, is_first_process, set_option, t
 def train(source: str, overrides: tuple[str, ...], output_dir: Path | None) -> None:
     """Train a LoRA adapter, or go on with a run that was stopped.
 
-    The same command with the same output_dir resumes; a finished run is left as it is.
+    The same command with the same output_dir resumes; a finished run is left as it is. Ctrl-C,
+    SIGTERM and SIGUSR2 end it after the step in hand, with a checkpoint and exit code 75.
     """
     folder = (f"output_dir={output_dir}",) if output_dir else ()
     config = train_config(source, (*overrides, *folder))
 
-    from hsd.training.run import train as train_run
-    from jobs.progress import progress_bars, say
+    with stop_request():
+        say_host()
+        from hsd.training.run import train as train_run
+        from jobs.progress import progress_bars, say
 
-    with progress_bars() as progress:
-        trained = train_run(config, progress, say)
+        with progress_bars() as progress:
+            trained = train_run(config, progress, say)
     if is_first_process():
         for line in trained.sentences():
             click.echo(line)

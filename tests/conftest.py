@@ -15,6 +15,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tiny models are 20x slower on two threads
 settings.register_profile("hsd", deadline=None, derandomize=True, database=None)
 settings.load_profile("hsd")
 
+pytest_plugins = ["slurm_cluster", "slurm_runs", "fake_cluster"]
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

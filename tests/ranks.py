@@ -1,4 +1,4 @@
-"""`hsd train` in real processes, as a launcher starts them, which can strike themselves down.
+"""hsd's commands in real processes, as a launcher starts them, which can strike themselves down.
 
 The processes are forks of a server that has imported the libraries once: a start costs a tenth of
 a second instead of eight.
@@ -11,15 +11,27 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["hsd.training.run", "jobs.train", "torch.distributed"])
+FORKS.set_forkserver_preload(
+    [
+        *("hsd.training.run", "hsd.inference.evaluate", "hsd.model.merge", "torch.distributed"),
+        *("hsd.config.load", "jobs.tables", "jobs.progress", "sklearn.metrics"),
+    ]
+)
+PATIENCE_S = 300
+"""A process that has not ended by then hangs, and is killed, so that its test fails."""
 
 
 @dataclass(frozen=True)
 class Blow:
-    """Signals that a rank sends itself: while `what` (`training`, `saving`) is at step `at`."""
+    """Signals that a rank sends itself: while `what` is at step `at`.
+
+    `what` is `loading`, `saving`, or the end of what progress is reported of, such as `training`.
+    """
 
     signals: Sequence[int]
     at: int
@@ -31,16 +43,29 @@ class Blow:
 class Ended:
     """How a process ended: its exit code (-9 for SIGKILL) and all that it printed."""
 
-    code: int
+    code: int | None
     said: str
 
 
 def hsd_train(
     folder: Path, arguments: Sequence[str], ranks: int = 1, blow: Blow | None = None
 ) -> list[Ended]:
-    """Run `hsd train` in `ranks` processes and return how each ended.
+    """Run `hsd train` in `ranks` processes and return how each ended."""
+    return hsd_command("train", folder, arguments, ranks, blow)
 
-    When one is killed the others are, too, as torchrun does it.
+
+def hsd_command(
+    command: str,
+    folder: Path,
+    arguments: Sequence[str],
+    ranks: int = 1,
+    blow: Blow | None = None,
+    *,
+    launcher: bool = True,
+) -> list[Ended]:
+    """Run one of hsd's commands in `ranks` processes and return how each ended.
+
+    When one is killed the others are, too, as torchrun does it; not so without a `launcher`.
     """
     outputs = [folder / f"rank{rank}.txt" for rank in range(ranks)]
     launch = {"WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
@@ -49,15 +74,19 @@ def hsd_train(
         place = launch | {"RANK": rank, "LOCAL_RANK": rank} if ranks > 1 else {}
         environment = {name: str(value) for name, value in place.items()}
         own = blow if blow and blow.rank == rank else None
-        processes.append(FORKS.Process(target=_program, args=(arguments, environment, output, own)))
+        program = (command, arguments, environment, output, own)
+        processes.append(FORKS.Process(target=_program, args=program))
     for process in processes:
         process.start()
     struck = processes[blow.rank if blow else 0]
-    struck.join()
+    struck.join(PATIENCE_S)
     for process in processes:
-        if struck.exitcode and struck.exitcode < 0:
+        if launcher and struck.exitcode and struck.exitcode < 0:
             process.kill()
-        process.join()
+        process.join(PATIENCE_S)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
     return [Ended(p.exitcode, o.read_text()) for p, o in zip(processes, outputs, strict=True)]
 
 
@@ -69,27 +98,31 @@ def free_port() -> int:
 
 
 def _program(
-    arguments: Sequence[str], environment: dict[str, str], output: Path, blow: Blow | None
+    command: str,
+    arguments: Sequence[str],
+    environment: dict[str, str],
+    output: Path,
+    blow: Blow | None,
 ) -> None:
     os.environ.update(environment)
     with output.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.argv = ["hsd train", *arguments]
+    sys.argv = [f"hsd {command}", *arguments]
     from jobs.entry import run
-    from jobs.train import train
 
     if blow is not None:
         _prepare(blow)
-    run(train)
+    run(getattr(import_module(f"jobs.{command}"), command))
 
 
 def _prepare(blow: Blow) -> None:
     import hsd.training.trainer
     import jobs.progress
+    from hsd.model import load
 
     def strike(done: int, total: int, what: str) -> None:
-        if (what, done) == (blow.what, blow.at):
+        if what.endswith(blow.what) and done == blow.at:
             for number in blow.signals:
                 os.kill(os.getpid(), number)
 
@@ -103,5 +136,12 @@ def _prepare(blow: Blow) -> None:
         strike(step, 0, "saving")
         mark_complete(folder, step)
 
+    attention_for = load.attention_for
+
+    def loading(*arguments: Any) -> str:
+        strike(0, 0, "loading")
+        return attention_for(*arguments)
+
     jobs.progress.progress_bars = striking
     hsd.training.trainer.mark_complete = saving
+    load.attention_for = loading

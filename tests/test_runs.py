@@ -1,6 +1,10 @@
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -116,13 +120,50 @@ def test_the_manifest_keeps_the_parts_that_were_written_before(tmp_path: Path) -
 
 def test_provenance_says_what_is_needed_to_repeat_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "gpu[1-2]")
+    monkeypatch.setenv("SLURM_JOB_PARTITION", "a100")
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "north")
+    monkeypatch.setenv("SLURM_JOB_USER", "someone")
     monkeypatch.setenv("HSD_IMAGE_DIGEST", "sha256:abc")
     monkeypatch.setenv("HF_TOKEN", "secret")
     found = runs.provenance()
-    assert found["slurm_job"]["SLURM_JOB_ID"] == "17"
+    assert found["slurm_job"] == {
+        "SLURM_JOB_ID": "17",
+        "SLURM_JOB_NODELIST": "gpu[1-2]",
+        "SLURM_JOB_PARTITION": "a100",
+        "SLURM_CLUSTER_NAME": "north",
+    }
     assert found["image_digest"] == "sha256:abc"
     assert "numpy" in found["packages"]
     assert "secret" not in json.dumps(found)
+
+
+def test_a_copy_of_the_code_says_itself_where_it_comes_from(tmp_path: Path) -> None:
+    """Also when it lies in a checkout of something else, whose commit would mislead."""
+    package = tmp_path / "checkout" / "runs" / "code" / "0a1b2c"
+    (package / "hsd").mkdir(parents=True)
+    for name in ("__init__.py", "errors.py", "runs.py"):
+        shutil.copy(Path(runs.__file__).parent / name, package / "hsd")
+    facts = {"commit": "f" * 40, "dirty": True, "tree": "0a1b2c"}
+    (package / "code.json").write_text(json.dumps(facts))
+    program = "import json; from hsd import runs; print(json.dumps(runs.provenance()['git']))"
+    for arguments in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "-m", "x"]):
+        who = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
+        subprocess.run(["git", *who, "-C", str(tmp_path / "checkout"), *arguments], check=True)
+
+    def says() -> Any:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONPATH": str(package)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    assert says() == facts
+    (package / "code.json").unlink()
+    assert says()["commit"] != facts["commit"]
 
 
 def test_space_is_asked_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:

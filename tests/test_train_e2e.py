@@ -192,6 +192,34 @@ def test_a_terminals_ctrl_c_that_the_launcher_repeats_still_leaves_a_checkpoint(
     assert newest_complete(tmp_path / "run").name == "checkpoint-5"
 
 
+@pytest.mark.parametrize(("ranks", "rank"), [(1, 0), (2, 1)])
+def test_a_signal_while_the_base_is_loaded_stops_all_before_the_first_step(
+    two: Path, again: Callable[..., Any], tmp_path: Path, ranks: int, rank: int
+) -> None:
+    blow = Blow([signal.SIGUSR2] * 3, at=0, what="loading", rank=rank)
+    ended = again(two, ranks=ranks, blow=blow)
+    assert [one.code for one in ended] == [75] * ranks, ended
+    assert all(
+        one.said.endswith(
+            "stopped before the first step of this start; run the same command again to go on.\n"
+        )
+        for one in ended
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_while_a_resumed_run_loads_keeps_its_checkpoint(
+    one: Path, again: Callable[..., Any], tmp_path: Path
+) -> None:
+    again(one, blow=Blow([signal.SIGTERM], at=4))
+    (ended,) = again(one, blow=Blow([signal.SIGTERM], at=0, what="loading"))
+    assert ended.code == 75
+    assert newest_complete(tmp_path / "run").name == "checkpoint-5"
+    (ended,) = again(one)
+    assert ended.code == 0, ended.said
+    assert adapter_bytes(tmp_path / "run") == adapter_bytes(one)
+
+
 # Several processes
 
 
@@ -200,12 +228,14 @@ def test_torchrun_records_its_processes(two: Path) -> None:
     assert "11 rows, 9 steps of 4 rows, 2 processes" in (two / "training.log").read_text()
 
 
-@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt_oss"])
+@pytest.mark.parametrize(
+    ("family", "sharing"), [("tiny_llama", "on"), ("tiny_llama", "off"), ("tiny_gpt_oss", "on")]
+)
 def test_two_processes_learn_what_one_learns(
-    family: str, request: pytest.FixtureRequest, tmp_path: Path
+    family: str, sharing: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     base = request.getfixturevalue(family)
-    steps = {"learning_rate": 1e-3, "epochs": 2, "prefix_sharing": "on"}
+    steps = {"learning_rate": 1e-3, "epochs": 2, "prefix_sharing": sharing}
     runs = []
     for ranks in (1, 2):
         folder = tmp_path / str(ranks)

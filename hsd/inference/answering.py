@@ -21,13 +21,20 @@ def answer_rows(
     file: Path,
     progress: Progress,
     halved: Callable[[Halving], None] = lambda _: None,
+    go_on: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer rows batch by batch, the longest first, each batch on disk before the next."""
+    """Answer rows batch by batch, the longest first, each batch on disk before the next.
+
+    `go_on` is called before each batch, and may raise.
+    """
     examples = {example.id: example for example in prepared.examples}
     shortened = {row.id for row in rows if row.shortened}
     done = 0
     progress(0, len(rows), prepared.what)
-    for replies in way.batches(rows, halved):
+    batches = way.batches(rows, halved)
+    while done < len(rows):
+        go_on()
+        replies = next(batches)
         append_predictions(
             file,
             [_prediction(prepared, examples[r.id], r, r.id in shortened) for r in replies],

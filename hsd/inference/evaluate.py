@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 
 from hsd.config.evaluate import EvalConfig
-from hsd.errors import EvaluationError
+from hsd.errors import EvaluationError, Stopped
 from hsd.inference.answering import answer_rows
 from hsd.inference.folders import (
     DONE,
@@ -29,6 +28,7 @@ from hsd.inference.generate import plain_writing
 from hsd.inference.learned import learned
 from hsd.inference.prepared import Prepared, prepare
 from hsd.inference.prompting import contract_for, renderer_for
+from hsd.inference.ranks import AskedToStop, Ranks
 from hsd.inference.replies import Asking, longest_first
 from hsd.inference.shards import done_before, own_rows, part
 from hsd.inference.subject import subject
@@ -44,7 +44,8 @@ from hsd.prompts.render import Encoded
 from hsd.record import recorded
 from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS, read_predictions
-from hsd.runs import claim, update_manifest
+from hsd.runs import claim, sha256_json, update_manifest
+from hsd.stopping import StopRequest, stop_request
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +68,11 @@ def evaluate(
 
     The run's folder is `run_YYYYMMDD_HHMMSS` in `config.output_dir`; the same evaluation finds its
     own folder there again, skips the rows that are answered, and is skipped when it is done.
+    Raises Stopped when a signal ended it; the rows that it had answered are kept.
     """
-    prepared = prepare(config, data_dir)
-    return _evaluated(prepared, prepared.subject.load, progress)
+    with stop_request() as request:
+        prepared = prepare(config, data_dir)
+        return _evaluated(prepared, prepared.subject.load, progress, request)
 
 
 def evaluate_with_base(
@@ -81,16 +84,17 @@ def evaluate_with_base(
     `config.output_dir`; it is the same evaluation as one of the base alone. Raises
     EvaluationError when there is no adapter.
     """
-    prepared = prepare(config, data_dir)
-    on_base = prepared.of_base()
-    loaded = cache(prepared.subject.load)
+    with stop_request() as request:
+        prepared = prepare(config, data_dir)
+        on_base = prepared.of_base()
+        loaded = cache(prepared.subject.load)
 
-    def load_base() -> tuple[Any, Facts]:
-        model, facts = loaded()
-        return model, {name: fact for name, fact in facts.items() if name != "adapter"}
+        def load_base() -> tuple[Any, Facts]:
+            model, facts = loaded()
+            return model, {name: fact for name, fact in facts.items() if name != "adapter"}
 
-    base = _evaluated(on_base, load_base, progress, without_adapter)
-    return base, _evaluated(prepared, loaded, progress, base=base)
+        base = _evaluated(on_base, load_base, progress, request, without_adapter)
+        return base, _evaluated(prepared, loaded, progress, request, base=base)
 
 
 def probe(config: EvalConfig) -> tuple[Facts, str]:
@@ -111,24 +115,44 @@ def _evaluated(
     prepared: Prepared,
     load: Callable[[], tuple[Any, Facts]],
     progress: Progress,
+    request: StopRequest,
     held: Callable[[Any], AbstractContextManager[None]] = nullcontext,
     base: Evaluated | None = None,
 ) -> Evaluated:
     """Run one evaluation; `held` is how the model is held while it answers."""
-    started, output_dir = time.monotonic(), prepared.config.output_dir
-    here, identity = launch(), prepared.identity()
+    output_dir, identity = prepared.config.output_dir, prepared.identity()
     before = begun(output_dir, identity)
     if before and (before / DONE).exists():
         return Evaluated(before, read_predictions(before / PREDICTIONS), skipped=True)
+    try:
+        with Ranks(launch(), request, sha256_json(identity)) as ranks:
+            folder = _go_on(prepared, identity, before, load, progress, ranks, held, base)
+    except AskedToStop:
+        left_in = begun(output_dir, identity)
+        answered = len(done_before(left_in)) if left_in else 0
+        raise Stopped(
+            f"answered {answered} of {len(prepared.encoded)} rows; run the same command again to "
+            "go on."
+        ) from None
+    return Evaluated(folder, read_predictions(folder / PREDICTIONS))
+
+
+def _go_on(
+    prepared: Prepared,
+    identity: Mapping[str, Any],
+    before: Path | None,
+    load: Callable[[], tuple[Any, Facts]],
+    progress: Progress,
+    ranks: Ranks,
+    held: Callable[[Any], AbstractContextManager[None]],
+    base: Evaluated | None,
+) -> Path:
+    """Answer the rows that are left, with the other ranks; return the finished folder."""
+    started, here = time.monotonic(), launch()
     known = done_before(before) if before else {}
     left = longest_first(row for row in prepared.encoded if row.id not in known)
-    state = PartialState(cpu=place(prepared.config.model).device == "cpu")
-    model, facts = load() if left else (None, {})
-    if here.is_main:
-        claim(before or new_folder(output_dir), identity)
-    state.wait_for_everyone()  # nobody writes before everybody knows what is left
-    folder = begun(output_dir, identity)
-    assert folder is not None, output_dir
+    model, facts = _loaded(prepared, load, ranks) if left else (None, {})
+    folder = _begin(prepared.config.output_dir, identity, before, ranks)
     with (
         logging_to(folder / f"validation_log_{stamp(folder)}.log", enabled=here.is_main),
         _recorded(folder, prepared, identity, facts, here, started)
@@ -139,14 +163,42 @@ def _evaluated(
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
         if left:
             with held(model):
-                _answer(prepared, model, left, folder, here, progress)
-        state.wait_for_everyone()
+                _answer(prepared, model, left, folder, progress, ranks)
+        ranks.gather("answered")
         if here.is_main:
             record_halvings(folder)
             beside = _beside(prepared, folder, base)
             finish(folder, [example.id for example in prepared.examples], beside)
-    state.wait_for_everyone()
-    return Evaluated(folder, read_predictions(folder / PREDICTIONS))
+    ranks.follow("finished")
+    if not (folder / DONE).exists():
+        raise AskedToStop
+    return folder
+
+
+def _loaded(
+    prepared: Prepared, load: Callable[[], tuple[Any, Facts]], ranks: Ranks
+) -> tuple[Any, Facts]:
+    device = place(prepared.config.model).device
+    if device != "cpu":
+        torch.cuda.set_device(device)  # some kernels start on the current one, whatever they get
+    ranks.go_on()
+    loaded = load()
+    ranks.go_on()
+    return loaded
+
+
+def _begin(
+    output_dir: Path, identity: Mapping[str, Any], before: Path | None, ranks: Ranks
+) -> Path:
+    """Return the evaluation's folder, which the first rank makes once all know what is left."""
+    ranks.gather("ready")  # nobody writes before
+    if launch().is_main:
+        claim(before or new_folder(output_dir), identity)
+    ranks.follow("claimed")
+    folder = begun(output_dir, identity)
+    if folder is None:
+        raise AskedToStop
+    return folder
 
 
 def _beside(prepared: Prepared, folder: Path, base: Evaluated | None) -> Beside:
@@ -163,10 +215,11 @@ def _answer(
     model: Any,
     left: list[Encoded],
     folder: Path,
-    here: Launch,
     progress: Progress,
+    ranks: Ranks,
 ) -> None:
     """Answer this rank's share of the rows that are left."""
+    here = launch()
     try:
         own = own_rows(left, here.rank, here.world_size)
         chosen = choose(prepared, model, own)
@@ -180,6 +233,7 @@ def _answer(
             part(folder, here.rank),
             progress,
             lambda halving: note_halving(folder, here.rank, halving),
+            ranks.go_on,
         )
     except torch.OutOfMemoryError:
         raise EvaluationError(

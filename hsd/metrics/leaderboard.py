@@ -136,7 +136,14 @@ def _simultaneous(
     point = statistic(np.ones((1, len(runs[0]))))[0]
     values = drawn(statistic, Design.of(runs[0]), draws, seed)
     differences = max_t(point[1:] - point[0], values[:, 1:] - values[:, :1])
-    return max_t(point, values), [None, *differences]
+    return [_share(one) for one in max_t(point, values)], [None, *differences]
+
+
+def _share(interval: Interval | None) -> Interval | None:
+    """Return the interval within 0 and 1: every metric here is a share, but max-t's ends are not."""
+    if interval is None:
+        return None
+    return Interval(max(interval.low, 0.0), min(interval.high, 1.0))
 
 
 def _verdict(

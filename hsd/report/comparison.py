@@ -10,6 +10,7 @@ from hsd.errors import EvaluationError
 from hsd.metrics.comparison import ALL, Comparison, GapChange, RateChange, compare_all
 from hsd.metrics.leaderboard import Entry, Leaderboard, leaderboard
 from hsd.report.comparison_page import comparison_page
+from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.numbers import SCHEMA, board_numbers, comparison_numbers
 from hsd.report.predictions import load_run
 from hsd.report.wording import (
@@ -69,11 +70,18 @@ def compare_runs(
 
     Raises EvaluationError for fewer than two runs, and where the runs hold different posts.
     """
+    if len(set(folders)) < len(folders):
+        raise EvaluationError("a run was named twice; a run compared with itself says nothing.")
+    return compare_named({str(folder): folder for folder in folders}, metric, rules)
+
+
+def compare_named(
+    folders: Mapping[str, Path], metric: str | None = None, rules: GateRules | None = None
+) -> RunsComparison:
+    """Return the same for runs that go by other names than their folders'."""
     if len(folders) < 2:
         raise EvaluationError("a comparison needs two runs or more; the first is the reference.")
-    runs = {str(folder): load_run(folder) for folder in folders}
-    if len(runs) < len(folders):
-        raise EvaluationError("a run was named twice; a run compared with itself says nothing.")
+    runs = {name: load_run(folder) for name, folder in folders.items()}
     board = None
     if metric or rules:
         entries = [Entry(name, run.predictions) for name, run in runs.items()]
@@ -141,14 +149,15 @@ def sentences(comparison: Comparison) -> list[str]:
 
 def comparison_markdown(compared: RunsComparison) -> str:
     """Return a Markdown page with every comparison against the first run."""
-    prompts = "\n".join(f"- {_cell(line)}" for line in compared.prompt_lines())
+    prompts = "\n".join(f"- {markdown_cell(line)}" for line in compared.prompt_lines())
     parts = ["# Comparison of evaluations", prompts]
     for comparison in compared.comparisons:
+        reference, other = map(markdown_cell, (comparison.reference, comparison.other))
         parts += [
-            f"## {_cell(comparison.reference)} (reference) and {_cell(comparison.other)} (other)",
-            "\n".join(f"- {_cell(sentence)}" for sentence in sentences(comparison)),
-            _table(METRIC_HEADER, metric_rows(comparison)),
-            _table(RATE_HEADER, rate_rows(comparison)),
+            f"## {reference} (reference) and {other} (other)",
+            "\n".join(f"- {markdown_cell(sentence)}" for sentence in sentences(comparison)),
+            markdown_table(METRIC_HEADER, metric_rows(comparison)),
+            markdown_table(RATE_HEADER, rate_rows(comparison)),
             RATE_LEGEND,
         ]
     return "\n\n".join(parts) + "\n"
@@ -172,13 +181,3 @@ def _worse(change: RateChange) -> str:
 def _equals(value: float) -> str:
     text = p_value(value)
     return text if text.startswith("<") else f"= {text}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Return text that cannot end a table's cell; group names come from data."""
-    return " ".join(text.split()).replace("|", "\\|")

@@ -52,9 +52,7 @@ def comparison_page(
 
 def leaderboard_page(board: Leaderboard, title: str = "Leaderboard") -> str:
     """Return the page of a leaderboard, such as a sweep's."""
-    subtitle = (
-        f"{len(board.standings)} runs on the same {board.n:,} posts; {len(board.failures)} failed."
-    )
+    subtitle = f"{len(board.standings)} runs on the same {board.n:,} posts; {len(board.failures)} without one."
     return render(Page(title, board_sections(board), subtitle))
 
 
@@ -63,7 +61,7 @@ def board_sections(board: Leaderboard) -> list[Section]:
     header = ["run", "gate", METRIC_WORDS[board.metric], "behind the best", "accuracy", "AUROC",
               "worst group F1", "false-positive-rate difference", "unreadable"]  # fmt: skip
     rows = [_standing(one, board.metric) for one in board.standings]
-    rows += [[text(e.name), text("FAILED", "bad"), *[value(None)] * 6, text(e.failure, "words")]
+    rows += [[text(e.name), text("no result", "bad"), *[value(None)] * 6, text(e.failure, "words")]
              for e in board.failures]  # fmt: skip
     note = (
         "Intervals hold for all runs at once (max-t bootstrap), so they are wider than a single "

@@ -6,19 +6,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
 from hsd.config.train import TrainConfig
 from hsd.model.adapter import export_adapter
 from hsd.progress import Progress
 from hsd.runs import write_jsonl
+from hsd.stopping import StopRequest
 from hsd.training.checkpoints import remove_old
 from hsd.training.early_stopping import best_step, should_stop
 from hsd.training.history import METRICS
+from hsd.training.processes import any_asked
 from hsd.training.schedule import Schedule, patience_steps
 from hsd.training.selection import evaluations
-from hsd.training.signals import StopRequest
 from hsd.training.trainer import HsdTrainer
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Flow(TrainerCallback):
         control.should_log = step % self.training.log_every_steps == 0 or last or step == 1
         control.should_evaluate = self.schedule.evaluates_at(step)
         control.should_save = self.schedule.saves_at(step)
-        if not last and self._asked_to_stop():
+        if not last and any_asked(self.request, self.trainer.args.device):
             self.stopped_by_request = True
             control.should_save = control.should_training_stop = True
 
@@ -82,11 +82,6 @@ class Flow(TrainerCallback):
         patience = patience_steps(self.stopping, self.schedule)
         done = evaluations(state.log_history, self.selection)
         return should_stop(done, patience, self.stopping.min_delta)
-
-    def _asked_to_stop(self) -> bool:
-        """Whether any rank was asked: without agreement ranks would save at different steps."""
-        flag = torch.tensor(float(self.request.signal is not None), device=self.trainer.args.device)
-        return bool(self.trainer.accelerator.reduce(flag, "sum") > 0)
 
 
 class MetricsLog(TrainerCallback):

@@ -6,6 +6,7 @@ import torch
 from accelerate.utils import DistributedType
 
 from hsd.errors import PreflightError
+from hsd.stopping import StopRequest
 
 
 def sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
@@ -19,6 +20,17 @@ def sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
     parts = flat.split([gradient.numel() for gradient in gradients])
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = part.view_as(parameter)
+
+
+def any_asked(request: StopRequest, device: torch.device) -> bool:
+    """Return, to all processes alike, whether any of them was asked to stop.
+
+    Without agreement they would stop at different places, and wait for each other for ever.
+    """
+    flag = torch.tensor(float(request.signal is not None), device=device)
+    if torch.distributed.is_initialized():
+        torch.distributed.all_reduce(flag)
+    return bool(flag > 0)
 
 
 def require_whole_copies(how: DistributedType) -> None:

@@ -24,15 +24,16 @@ from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.contract import save_contract
 from hsd.record import recorded
 from hsd.runs import claim, now, read_json, require_own, update_manifest, write_json
+from hsd.stopping import StopRequest, stop_request
 from hsd.training.arguments import arguments
 from hsd.training.callbacks import BEST, Flow, MetricsLog
 from hsd.training.checkpoints import newest_complete, remove_incomplete
 from hsd.training.early_stopping import best_step
 from hsd.training.prepared import Prepared, prepare
+from hsd.training.processes import any_asked
 from hsd.training.rows import learned_from
 from hsd.training.selection import evaluations
 from hsd.training.sharing import Computing, choose
-from hsd.training.signals import StopRequest, stop_request
 from hsd.training.space import require_space_for_checkpoints
 from hsd.training.trainer import HsdTrainer
 
@@ -76,9 +77,14 @@ class Trained:
 def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -> Trained:
     """Train, or go on training, the run in `config.output_dir`; `say` gets what was decided.
 
-    Raises Stopped when a signal ended it with a checkpoint, TrainingError when a loss or gradient
-    is not a number, and what `prepare` raises.
+    Raises Stopped when a signal ended it, with a checkpoint if a step was taken; TrainingError
+    when a loss or gradient is not a number, and what `prepare` raises.
     """
+    with stop_request() as request:
+        return _trained(config, progress, say, request)
+
+
+def _trained(config: TrainConfig, progress: Progress, say: Say, request: StopRequest) -> Trained:
     started = time.monotonic()
     prepared = prepare(config)
     folder, here = config.output_dir, prepared.here
@@ -87,22 +93,31 @@ def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -
         return _finished(folder)
     require_space_for_checkpoints(config, prepared.adapter_parameters)
     state = _processes(prepared)
+    _require_not_stopped(request, state)
     base = load_base(config.model, prepared.source)
     model = new_adapter(base, config.lora, config.seed)
     with _memory_in_a_line():
         computing = choose(model, prepared.config, prepared.rows)
+    _require_not_stopped(request, state)
     _claim(prepared, state)
     say(computing.reason)
     checkpoint = newest_complete(folder)
     with (
         logging_to(folder / "training.log", enabled=here.is_main),
-        stop_request(launched=here.world_size > 1) as request,
         _recorded(prepared, base, model, computing, checkpoint, started)
         if here.is_main
         else nullcontext(),
         _memory_in_a_line(),
     ):
         return _run(prepared, base, model, computing, checkpoint, request, progress)
+
+
+def _require_not_stopped(request: StopRequest, state: PartialState) -> None:
+    """Raise Stopped on all ranks when one was asked while it prepared or loaded."""
+    if any_asked(request, state.device):
+        raise Stopped(
+            "stopped before the first step of this start; run the same command again to go on."
+        )
 
 
 @contextmanager
@@ -204,6 +219,8 @@ def _run(
         trainer.add_callback(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
     _learn(trainer, flow, checkpoint)
     if flow.stopped_by_request:
+        # A launcher ends the others soon after the first rank: not while it still writes.
+        trainer.accelerator.wait_for_everyone()
         raise Stopped(
             f"stopped after step {trainer.state.global_step} of {schedule.total_steps}; a complete "
             f"checkpoint is in {folder}. Run the same command again to go on."

@@ -49,7 +49,9 @@ class Computing:
 
     def work(self, rows: Sequence[Encoded]) -> list[Work]:
         """Return how the rows of one step are learned."""
-        return self.sharing.work(rows) if self.sharing else [plain_work(rows, self.limits)]
+        if self.sharing:
+            return self.sharing.work(rows)
+        return [plain_work(rows, self.limits)] if rows else []  # a rank may have none
 
     def facts(self) -> dict[str, Any]:
         """Return the decision for the manifest."""

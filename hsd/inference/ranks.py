@@ -1,0 +1,87 @@
+"""The processes of one evaluation: they wait for each other, and none is left waiting for ever.
+
+They talk through the launcher's key-value store. A collective operation cannot be left when a
+signal comes, and hangs when another process is gone; a question to the store can, and does not.
+"""
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from hsd.model.placement import Launch
+from hsd.stopping import StopRequest
+
+POLL_S = 0.05
+_LEFT = "left"
+
+
+class AskedToStop(Exception):  # noqa: N818 - a request, not a fault
+    """Raised where an evaluation is left before its end."""
+
+
+class Ranks:
+    """One process's line to the others: `with` it, they hear of it when an exception ends it.
+
+    `name` is the evaluation's, the same on all ranks: a launch may do several.
+    """
+
+    def __init__(self, here: Launch, request: StopRequest, name: str, store: Any = None) -> None:
+        self._here, self._request = here, request
+        if store is None and here.world_size > 1:
+            store, _, _ = next(torch.distributed.rendezvous("env://"))
+        self._store = None if store is None else torch.distributed.PrefixStore(name, store)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._tell(_LEFT)
+
+    def go_on(self) -> None:
+        """Raise AskedToStop when this process was asked to, or another one has left."""
+        if self._request.signal is not None or not self._all_here():
+            raise AskedToStop
+
+    def gather(self, what: str) -> None:
+        """Say that this rank got there, and wait for all; raises as `go_on` until all have."""
+        self._tell(f"{what}/{self._here.rank}")
+        keys = [f"{what}/{rank}" for rank in range(self._here.world_size)]
+        while not self._told(keys):
+            self.go_on()
+            time.sleep(POLL_S)
+
+    def follow(self, what: str) -> None:
+        """Let the first rank say that it got there; the others wait for it, or until it is gone.
+
+        What it did is on the disk, where the others have to look. They do not stop meanwhile:
+        it is about to end something.
+        """
+        if self._here.is_main:
+            self._tell(what)
+        while not self._told([what]) and self._all_here():
+            time.sleep(POLL_S)
+
+    def _all_here(self) -> bool:
+        """Whether no rank has left; one that keeps the store takes it along."""
+        try:
+            return self._store is None or not self._store.check([_LEFT])
+        except torch.distributed.DistError:
+            return False
+
+    def _told(self, keys: list[str]) -> bool:
+        try:
+            return self._store is None or bool(self._store.check(keys))
+        except torch.distributed.DistError:
+            return False
+
+    def _tell(self, key: str) -> None:
+        try:
+            if self._store is not None:
+                self._store.set(key, "")
+        except torch.distributed.DistError:
+            pass  # nobody is left to hear it

@@ -1,0 +1,88 @@
+"""Stopping on request: Ctrl-C, SIGTERM and SIGUSR2 end a command where it can go on later."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from hsd.errors import Stopped
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+"""Ctrl-C, the scheduler's end, and the scheduler's warning before a time limit."""
+
+
+class StopRequest:
+    """Set once a signal asked this process to stop; more of them change nothing.
+
+    But a second Ctrl-C interrupts at once, unless under a launcher: that passes the terminal's
+    Ctrl-C on to processes that have got it already.
+    """
+
+    def __init__(self, *, launched: bool) -> None:
+        self.signal: int | None = None
+        self.launched = launched
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """Remember the signal."""
+        if self.signal is not None and number == signal.SIGINT and not self.launched:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+@contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Within the block, the signals set the request instead of ending the process.
+
+    A block in a block shares its request: a command listens before it loads a library, and the
+    library's own block knows of a signal that came meanwhile. SIGUSR2 stays ignored afterwards.
+    Outside the main thread nobody can listen; there the request is never set.
+    """
+    around = signal.getsignal(signal.SIGUSR2)
+    if isinstance(around, StopRequest):
+        yield around
+        return
+    request = StopRequest(launched=int(os.environ.get("WORLD_SIZE", "1")) > 1)
+    with _handled_by(request):
+        yield request
+
+
+@contextmanager
+def ended_by_signal(sentence: str) -> Iterator[None]:
+    """Within the block, the first signal ends it at once with Stopped; later ones are ignored.
+
+    For work that keeps nothing unfinished: it cleans up as after any exception.
+    """
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)  # or they would interrupt the cleaning up
+        raise _Ended
+
+    try:
+        with _handled_by(end):
+            yield
+    except _Ended:
+        raise Stopped(sentence) from None
+
+
+class _Ended(KeyboardInterrupt):
+    """Like Ctrl-C's own exception, it is caught by no library that catches every Exception."""
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in STOPPING}
+    # A scheduler repeats SIGUSR2 until the process has ended, and its default is to kill: that
+    # would hide the exit code of a process that is just about to end.
+    before[signal.SIGUSR2] = signal.SIG_IGN
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)

@@ -1,0 +1,40 @@
+"""`hsd cancel`: end a run, a cell of it, or only what can never start."""
+
+import click
+
+from jobs.entry import run as run_command
+from jobs.options import Command
+from jobs.run_argument import target, typed_name
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd cancel lora_presets
+    hsd cancel lora_presets/high_capacity
+    hsd cancel last --stuck
+    """,
+)
+@click.argument("run", metavar="RUN[/CELL]")
+@click.option("--stuck", is_flag=True, help="Only what can never start: what it waits for failed.")
+def cancel(run: str, stuck: bool) -> None:
+    """Cancel what waits or runs of a RUN, from the comparison back to the training.
+
+    What is done stays, and `hsd resubmit` goes on from there. RUN is the name of a run, its
+    folder, or `last`, the newest that `hsd run` started.
+    """
+    from slurm.cancellation import cancel as cancel_jobs
+    from slurm.state import slurm_of
+
+    folder, rest = target(run, 1)
+    ended = cancel_jobs(folder.path, slurm_of(folder), *rest, stuck=stuck)
+    for one in ended:
+        click.echo(f"cancelled {one.cell}/{one.stage} ({one.job}, was {one.state})")
+    if not ended:
+        click.echo("Nothing is stuck." if stuck else "Nothing was waiting or running.")
+    elif not stuck:
+        click.echo(f"To go on: hsd resubmit {typed_name(folder)}")
+
+
+if __name__ == "__main__":
+    run_command(cancel)

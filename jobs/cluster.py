@@ -1,0 +1,129 @@
+"""`hsd cluster`: write a cluster's profile by asking it, and show what is known of clusters."""
+
+import getpass
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hsd.errors import PreflightError
+from jobs.entry import run
+from jobs.options import CONTEXT, Command
+from slurm.client import Slurm
+from slurm.discovery import asked, discover
+from slurm.profile import (
+    Profile,
+    default_profile,
+    load_profile,
+    own_file,
+    profile_file,
+    profile_names,
+    profile_schema,
+)
+
+_TERMINAL = "-"
+
+
+@click.group(context_settings=CONTEXT)
+def cluster() -> None:
+    """Write, show and list profiles of clusters."""
+
+
+@cluster.command(
+    cls=Command,
+    examples="""
+    hsd cluster init
+    hsd cluster init --name big --shared_root /scratch/me/runs
+    hsd cluster init --output - | less
+    """,
+)
+@click.option("--name", help="Write ~/.config/hsd/clusters/NAME.toml, for --cluster NAME.")
+@click.option(
+    "--output",
+    help="Write this file; - is the terminal. Default: ~/.config/hsd/cluster.toml, which is used "
+    "where no --cluster is given.",
+)
+@click.option(
+    "--shared_root", default="runs", show_default=True, help="Folder that all nodes see, for runs."
+)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def init(name: str | None, output: str | None, shared_root: str, force: bool) -> None:
+    """Ask sinfo, scontrol and sacctmgr, and write a profile with the reasons as comments."""
+    if name and output:
+        raise click.UsageError("--name and --output both say where to; give one.")
+    file = Path(output) if output else own_file(name)
+    if output != _TERMINAL and file.exists() and not force:
+        raise PreflightError(f"{file} is there already; give --force to replace it, or --name.")
+    text = discover(asked(Slurm().text, getpass.getuser()), shared_root)
+    if output == _TERMINAL:
+        click.echo(text, nl=False)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    chosen = f" --cluster {name or output}" if name or output else ""
+    click.echo(f"Written: {file}. Read it, then: hsd doctor{chosen}")
+
+
+@cluster.command(
+    cls=Command,
+    examples="""
+    hsd cluster show
+    hsd cluster show a100x4 > ~/.config/hsd/clusters/mine.toml
+    hsd cluster show a100x4 --format json
+    """,
+)
+@click.argument("source", required=False, metavar="[NAME|FILE]")
+@click.option("--format", "form", type=click.Choice(["toml", "json"]), default="toml")
+def show(source: str | None, form: str) -> None:
+    """Show a profile: its file with the comments, or (json) every field as it is resolved."""
+    source = source or default_profile()
+    profile = load_profile(source)
+    if form == "toml":
+        click.echo(profile_file(source).read_text(encoding="utf-8"), nl=False)
+    else:
+        click.echo(json.dumps(profile.model_dump(mode="json"), indent=2, ensure_ascii=False))
+
+
+@cluster.command("list", cls=Command, examples="hsd cluster list")
+def list_profiles() -> None:
+    """List your own and the shipped profiles."""
+    table = Table(header_style="bold")
+    for column in ("profile", "what for", "train on", "file"):
+        table.add_column(column, overflow="fold", no_wrap=column == "profile")
+    for name in profile_names():
+        table.add_row(name, *map(escape, _about(name)), escape(_place(name)))
+    Console().print(table)
+
+
+@cluster.command(cls=Command, examples="hsd cluster schema > profile.schema.json")
+def schema() -> None:
+    """Print the JSON schema of a profile."""
+    click.echo(json.dumps(profile_schema(), indent=2))
+
+
+def _about(name: str) -> tuple[str, str]:
+    """Return what for and on what; one broken profile does not hide the others."""
+    try:
+        profile = load_profile(name)
+    except PreflightError as error:
+        return f"refused: {error}", ""
+    return profile.description, _trains_on(profile)
+
+
+def _trains_on(profile: Profile) -> str:
+    train = profile.stages.train
+    gpus = f"{train.gpus} GPUs" if train.gpus != 1 else "1 GPU"
+    nodes = f"{train.nodes} x " if train.nodes > 1 else ""
+    return "this machine" if profile.local else f"{nodes}{gpus if train.gpus else 'CPUs'}"
+
+
+def _place(name: str) -> str:
+    file, home = profile_file(name), Path.home()
+    return f"~/{file.relative_to(home)}" if file.is_relative_to(home) else "shipped"
+
+
+if __name__ == "__main__":
+    run(cluster)

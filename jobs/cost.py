@@ -1,0 +1,41 @@
+"""`hsd cost`: the GPU-hours of every attempt of a run."""
+
+import json
+
+import click
+
+from jobs.entry import run as run_command
+from jobs.options import Command
+from jobs.run_argument import run_argument
+from slurm.run_folder import RunFolder
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd cost
+    hsd cost lora_presets --json
+    """,
+)
+@run_argument
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def cost(run: RunFolder, as_json: bool) -> None:
+    """Count the GPU-hours of a RUN: every attempt of every submission, requeued ones too.
+
+    RUN is the name of a run, its folder, or `last`, the newest that `hsd run` started.
+    """
+    from rich.console import Console
+
+    from jobs.cost_table import cost_json, cost_table
+    from slurm.accounting import costs
+    from slurm.state import slurm_of
+
+    found = costs(run.path, slurm_of(run))
+    if as_json:
+        click.echo(json.dumps({"run": run.name, **cost_json(found)}, indent=2))
+        return
+    Console().print(cost_table(run.name, found))
+
+
+if __name__ == "__main__":
+    run_command(cost)

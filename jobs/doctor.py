@@ -1,0 +1,97 @@
+"""`hsd doctor`: this machine, or a cluster before a submission."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.entry import run
+from jobs.options import Command
+
+if TYPE_CHECKING:
+    from hsd.checks import Check
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd doctor
+    hsd doctor --cluster a100x4
+    hsd doctor --cluster ~/.config/hsd/cluster.toml --smoke
+    hsd container run --runtime docker --image hsd:cuda -- doctor
+    """,
+)
+@click.option(
+    "--cluster",
+    metavar="NAME|FILE",
+    help="Look at this cluster and its profile, from a login node, instead of at this machine.",
+)
+@click.option(
+    "--smoke",
+    is_flag=True,
+    help="Then submit a tiny sweep, stop its training once, and see whether it goes on. Takes "
+    "minutes, plus the wait in the queue.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as a JSON list.")
+def doctor(cluster: str | None, smoke: bool, as_json: bool) -> int:
+    """Say what works here, or on a cluster, and what would have worked.
+
+    Ends with 3 when something cannot work. What cannot be told for certain is a warning.
+    """
+    from hsd.checks import failures
+
+    checks = _examined(cluster, smoke)
+    if not as_json:
+        _show(checks)
+    if smoke and not failures(checks):
+        tried = _tried(cluster)
+        checks = [*checks, *tried]
+        if not as_json:
+            _show(tried)
+    elif smoke:
+        click.echo("--smoke was not tried, as it would fail.", err=True)
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    return 3 if failures(checks) else 0
+
+
+def verdict(checks: Sequence["Check"]) -> str:
+    """Return how many checks ended which way."""
+    from hsd.checks import doubts, failures
+
+    failed, unsure = len(failures(checks)), len(doubts(checks))
+    return f"{len(checks) - failed - unsure} ok, {unsure} unsure, {failed} failed."
+
+
+def _examined(cluster: str | None, smoke: bool) -> list["Check"]:
+    if cluster or smoke:
+        from slurm.doctor import examine as examine_cluster
+        from slurm.profile import default_profile
+
+        return examine_cluster(cluster or default_profile())
+    from hsd.model.health import examine
+
+    return examine()
+
+
+def _tried(cluster: str | None) -> list["Check"]:
+    from jobs.progress import say
+    from slurm.profile import default_profile, load_profile
+    from slurm.smoke import smoke
+
+    return smoke(load_profile(cluster or default_profile()), say)
+
+
+def _show(checks: Sequence["Check"]) -> None:
+    from rich.console import Console
+
+    from jobs.doctor_table import checks_table
+
+    Console().print(checks_table(checks))
+    click.echo(verdict(checks))
+
+
+if __name__ == "__main__":
+    run(doctor)

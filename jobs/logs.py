@@ -1,0 +1,46 @@
+"""`hsd logs`: what the jobs of a run wrote, or where."""
+
+import click
+
+from jobs.entry import run as run_command
+from jobs.options import Command
+from jobs.run_argument import target
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd logs lora_presets
+    hsd logs lora_presets/default/train -f
+    hsd logs last/high_capacity --first-error
+    hsd logs last/high_capacity/train --attempt 1
+    """,
+)
+@click.argument("run", metavar="RUN[/CELL[/STAGE]]")
+@click.option("-f", "--follow", is_flag=True, help="Go on showing what is written until it ends.")
+@click.option("--first_error", is_flag=True, help="Show each log from its first error on.")
+@click.option("--attempt", type=click.IntRange(min=1), help="Show one attempt; else all of them.")
+def logs(run: str, follow: bool, first_error: bool, attempt: int | None) -> None:
+    """Show the logs of a cell, or of one of its stages; of a whole RUN, where they are.
+
+    Of a cell the newest stage that has logs is shown. RUN is the name of a run, its folder, or
+    `last`, the newest that `hsd run` started.
+    """
+    from jobs.log_output import follow_logs, list_logs, show_logs
+    from slurm.log_files import chosen
+    from slurm.state import slurm_of, states
+
+    folder, names = target(run, 2)
+    slurm = slurm_of(folder)
+    state = states(folder.path, slurm)
+    if not names and not first_error:
+        list_logs(state)
+        return
+    for element in chosen(state, *names, failed=first_error and not names):
+        show_logs(folder, element, first_error_only=first_error, number=attempt)
+        if follow:
+            follow_logs(folder, element, slurm)
+
+
+if __name__ == "__main__":
+    run_command(logs)

@@ -1,0 +1,54 @@
+"""`hsd resubmit`: what failed, once more."""
+
+import click
+
+from jobs.entry import run
+from jobs.options import Command, set_option, time_option
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd resubmit last --failed
+    hsd resubmit lora_presets --failed --time 48:00:00
+    hsd resubmit lora_presets --only high_capacity --set training.batch_size=2
+    """,
+)
+@click.argument("run_name", metavar="RUN")
+@click.option(
+    "--failed", is_flag=True, help="Only cells that failed; not those that were cancelled."
+)
+@click.option("--only", metavar="CELL,..", default="", help="Only these cells.")
+@set_option
+@time_option
+@click.option("--new_code", is_flag=True, help="Run today's code, not the copy that was queued.")
+@click.option(
+    "--dry_run", is_flag=True, help="Print the plan and the exact scripts; submit nothing."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was submitted as JSON.")
+def resubmit(
+    run_name: str, failed: bool, only: str, overrides: tuple[str, ...], time_min: int | None,
+    new_code: bool, dry_run: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Submit again what of RUN is neither done nor in the queue; finished stages are kept.
+
+    A training goes on from its newest checkpoint. --set changes the cells that are submitted: they
+    begin anew, and what they had is kept beside them.
+    """
+    from jobs.submitting import proceed
+    from slurm.resubmission import resubmission
+    from slurm.run_folder import find_run
+
+    found = resubmission(
+        find_run(run_name),
+        failed=failed,
+        only=tuple(filter(None, (name.strip() for name in only.split(",")))),
+        overrides=overrides,
+        time_min=time_min,
+        new_code=new_code,
+    )
+    return proceed(found, dry_run=dry_run, as_json=as_json)
+
+
+if __name__ == "__main__":
+    run(resubmit)

@@ -1,0 +1,46 @@
+"""`hsd run`: a sweep on a cluster, or here: train, evaluate, compare."""
+
+import click
+
+from jobs.entry import run as run_program
+from jobs.options import Command, cluster_option, set_option
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd run lora_presets --cluster a100x4 --dry-run
+    hsd run lora_presets --cluster a100x4
+    hsd run my_sweep.toml --only default,quick_test --set training.epochs=1
+    hsd run quick_cpu --local
+    """,
+)
+@click.argument("sweep", metavar="SWEEP")
+@cluster_option
+@click.option(
+    "--dry_run", is_flag=True, help="Print the plan and the exact scripts; submit nothing."
+)
+@click.option("--local", is_flag=True, help="Run the cells here, one after another, without SLURM.")
+@click.option("--only", metavar="CELL,..", default="", help="Only these cells.")
+@set_option
+@click.option("--max_parallel", type=click.IntRange(min=1), help="Cells that may run at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was submitted as JSON.")
+def run(
+    sweep: str, cluster: str | None, dry_run: bool, local: bool, only: str,
+    overrides: tuple[str, ...], max_parallel: int | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Train, evaluate and compare the cells of SWEEP, a name (`hsd sweep list`) or a TOML file.
+
+    The same command again does what is left: cells that are done are skipped, cells in the queue
+    left alone, and a cell whose config, code or data changed is refused.
+    """
+    from jobs.submitting import proceed
+    from slurm.pipeline import find_work
+
+    names = tuple(filter(None, (name.strip() for name in only.split(","))))
+    found = find_work(sweep, cluster, local, names, overrides, max_parallel)
+    return proceed(found, dry_run=dry_run, as_json=as_json)
+
+
+if __name__ == "__main__":
+    run_program(run)

@@ -1,0 +1,63 @@
+"""`hsd status`: how a run stands, and what to type next."""
+
+import json
+import time
+
+import click
+
+from jobs.entry import run as run_command
+from jobs.options import Command
+from jobs.run_argument import run_argument, sweep_name, typed_name
+from slurm.run_folder import RunFolder
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    hsd status
+    hsd status lora_presets --watch
+    hsd status runs/lora_presets --json
+    """,
+)
+@run_argument
+@click.option("--watch", is_flag=True, help="Show it again and again until all is over.")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.IntRange(min=2),
+    default=15,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often --watch asks SLURM.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def status(run: RunFolder, watch: bool, every_s: int, as_json: bool) -> None:
+    """Show how a RUN stands: a line for each cell, causes, and the next command to type.
+
+    RUN is the name of a run, its folder, or `last`, the newest that `hsd run` started.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from jobs.status_table import status_json, status_table
+    from slurm.overview import overview
+    from slurm.state import slurm_of
+
+    slurm, names = slurm_of(run), (typed_name(run), sweep_name(run))
+    seen = overview(run.path, slurm, *names)
+    if as_json:
+        click.echo(json.dumps(status_json(seen), indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    if not watch:
+        console.print(status_table(seen))
+        return
+    with Live(status_table(seen), console=console, auto_refresh=False) as live:
+        while seen.live:
+            time.sleep(every_s)
+            seen = overview(run.path, slurm, *names)
+            live.update(status_table(seen), refresh=True)
+
+
+if __name__ == "__main__":
+    run_command(status)

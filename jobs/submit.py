@@ -1,0 +1,72 @@
+"""`hsd submit`: one training, merge or evaluation as one job."""
+
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from jobs.entry import run
+from jobs.options import CONTEXT, Command, cluster_option, time_option
+
+
+@click.command(
+    cls=Command,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
+    examples="""
+    hsd submit train --cluster a100x4 --config default --output_dir runs/default
+    hsd submit evaluate --after 123456 --model_name runs/default --data_file unified
+    hsd submit merge --adapter_path runs/default --output_dir merged --dry_run
+    """,
+)
+@click.argument("kind", type=click.Choice(["train", "merge", "evaluate"]))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF THE COMMAND]")
+@cluster_option
+@click.option("--after", metavar="JOBID", help="Start when this job has ended well.")
+@click.option("--name", help="What the job is called; default: the command and the time.")
+@time_option
+@click.option("--dry_run", is_flag=True, help="Print the exact script; submit nothing.")
+def submit(
+    kind: str, arguments: tuple[str, ...], cluster: str | None, after: str | None,
+    name: str | None, time_min: int | None, dry_run: bool,
+) -> None:  # fmt: skip
+    """Submit one `hsd train`, `hsd merge` or `hsd evaluate` with the same options as there.
+
+    It runs in this folder, with a copy of the code as it is now.
+    """
+    from jobs.submitting import show_script, submit_prepared
+    from slurm.client import Slurm
+    from slurm.profile import default_profile, load_profile
+    from slurm.single import Single, paths_in, still_to_wait
+    from slurm.snapshot import running_code
+
+    _check_usage(kind, arguments)
+    profile = load_profile(cluster or default_profile())
+    if after and not dry_run and not still_to_wait(after, Slurm(profile.env.passed)):
+        after = None
+    single = Single(
+        kind, arguments, name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}",
+        profile, running_code(), Path.cwd(), after, time_min, paths_in(arguments, Path.cwd()),
+    )  # fmt: skip
+    prepared = single.prepared()
+    if dry_run:
+        show_script(prepared)
+    else:
+        submit_prepared(prepared, single.write)
+
+
+def _check_usage(kind: str, arguments: tuple[str, ...]) -> None:
+    """Refuse what the command itself would refuse, before a job waits hours to say so."""
+    command = getattr(import_module(f"jobs.{kind}"), kind)
+    with command.make_context(f"hsd {kind}", list(arguments), **CONTEXT) as context:
+        given = context.params
+    if kind == "train":
+        from jobs.options import train_config
+
+        folder = given["output_dir"]
+        own = (f"output_dir={folder}",) if folder else ()
+        train_config(given["source"], (*given["overrides"], *own))
+
+
+if __name__ == "__main__":
+    run(submit)

@@ -1,0 +1,35 @@
+"""A sweep's leaderboard on a terminal."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from hsd.config.gate import GateRules
+from hsd.report.comparison import sentences
+from jobs.tables import board_table
+from slurm.leaderboard import leaderboard, write_leaderboard
+from slurm.run_folder import RunFolder
+
+
+def show_leaderboard(
+    folder: RunFolder, metric: str | None, rules: GateRules | None, output: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Print the cells on each set, best first, why others are missing, and what changed."""
+    sweep = leaderboard(folder, metric, rules)
+    if output:
+        write_leaderboard(output, sweep)
+    if as_json:
+        click.echo(json.dumps(sweep.numbers(), indent=2))
+        return
+    console = Console()
+    for one in sweep.sets:
+        console.print(f"[bold]{escape(sweep.name)}[/] on {escape(one.data_file)}")
+        console.print(board_table(one.board))
+        for comparison in one.compared.comparisons if one.compared else ():
+            line = f"[bold]{escape(comparison.other)}[/] against {escape(comparison.reference)}: "
+            console.print(line + escape(" ".join(sentences(comparison))), highlight=False)
+    console.print("Groups and intervals of each cell: add --output FILE.html")

@@ -1,0 +1,44 @@
+"""Cancel a run or a cell from the leaves, so that nothing starts because something else ended."""
+
+from pathlib import Path
+
+from hsd.errors import PreflightError
+from slurm.attempts import record
+from slurm.client import ClusterError, Slurm
+from slurm.elements import NEVER, Element
+from slurm.run_folder import RunFolder, whole_stage
+from slurm.state import ORDER, RunState, states
+
+
+def cancel(
+    folder: Path, slurm: Slurm | None, cell: str | None = None, *, stuck: bool = False
+) -> list[Element]:
+    """Cancel what waits or runs, of one cell or of all; return it in the order it was cancelled.
+
+    `stuck` takes only what can never start. Raises PreflightError for a run that is in no queue,
+    and ClusterError when the queue cannot be asked.
+    """
+    if slurm is None:
+        raise PreflightError(
+            f"{folder.name} is in no queue; a run with --local ends with Ctrl-C where it runs."
+        )
+    state = states(folder, slurm)
+    if not state.asked:
+        raise ClusterError(" ".join(state.notes) or f"{folder.name}: nothing was submitted.")
+    chosen = to_cancel(state, cell, stuck=stuck)
+    for stage in reversed(ORDER):
+        ours = [one for one in chosen if whole_stage(one.stage) == stage]
+        slurm.cancel([one.job for one in ours])
+        for one in ours:
+            record(RunFolder(folder).attempts(one.cell, one.stage), "cancelled", job=one.job)
+    return chosen
+
+
+def to_cancel(state: RunState, cell: str | None, *, stuck: bool) -> list[Element]:
+    """Return what is to be cancelled, the comparison first and the trainings last."""
+    found = [
+        one
+        for one in state.elements
+        if one.live and cell in (None, one.cell) and (one.reason == NEVER or not stuck)
+    ]
+    return sorted(found, key=lambda one: -ORDER.index(whole_stage(one.stage)))

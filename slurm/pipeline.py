@@ -1,0 +1,346 @@
+"""A sweep, from its file to jobs: what is left to do, what it depends on, everything written."""
+
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hsd.config.train import TrainConfig
+from hsd.data.named import STEMS, resolve_path
+from hsd.errors import DataError, PreflightError
+from hsd.runs import now, read_json, sha256_json, write_json
+from slurm.environment import exports
+from slurm.identity import (
+    Identity,
+    base_identity,
+    hash_of,
+    identity,
+    refuse_changes,
+    row_files,
+)
+from slurm.launch import orders
+from slurm.plan import ALL, BASELINE, Plan, Stage, Task, base_kind, bases_of, plan
+from slurm.profile import Profile, default_profile, load_profile
+from slurm.run_folder import RunFolder, remember, whole_stage
+from slurm.snapshot import Code, running_code, write_snapshot
+from slurm.state import RunState, slurm_of, states
+from slurm.submission import Prepared, for_owner_alone, next_number, scripts
+from slurm.supervisor import Orders, is_done
+from slurm.sweep import Cell, Sweep, cells, load_sweep
+
+_IS_BASE = re.compile(rf"{BASELINE}(-\d+)?")
+Active = Callable[[str, str], bool]
+"""Called with a stage and a cell: does a job do it, or wait to, right now?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A sweep's cells on one cluster, with what each depends on; nothing is written yet."""
+
+    sweep: Sweep
+    profile: Profile
+    folder: RunFolder
+    cells: tuple[Cell, ...]
+    bases: Mapping[str, Cell]
+    """The untouched bases, each by the name of its evaluation."""
+    identities: Mapping[str, Identity]
+    """What each cell and each base depends on."""
+    code: Path
+    """Where the snapshot is, or will be."""
+    source: str = ""
+    """What a person types for the sweep: a name, or its file."""
+
+    def hash_for(self, stage: str, cell: str) -> str:
+        """Return the content hash that the marker of a stage of a cell holds."""
+        if cell in self.identities:
+            return hash_of(self.identities[cell])
+        return sha256_json([stage, cell, sorted(map(hash_of, self.identities.values()))])
+
+    def is_done(self, stage: str, cell: str) -> bool:
+        """Return whether a finished marker of this very content is there."""
+        return is_done(self.folder.done(cell, stage), self.hash_for(stage, cell))
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is to be done of a sweep, and the cells that need nothing."""
+
+    plan: Plan
+    new: tuple[str, ...]
+    done: tuple[str, ...]
+    active: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What `hsd run` found out before it did anything."""
+
+    work: Work
+    left: Left
+    code: Code | None
+    """The code to copy; None goes on with a copy that is there."""
+    aside: tuple[str, ...] = ()
+    """Cells whose earlier output is another content's, and is put aside."""
+
+    def prepared(self) -> Prepared:
+        """Return scripts and orders of what is left. Nothing is written."""
+        return prepared(self.work, self.left.plan)
+
+
+def find_work(
+    sweep: str, cluster: str | None, local: bool, only: Sequence[str] = (),
+    overrides: Sequence[str] = (), max_parallel: int | None = None,
+) -> Found:  # fmt: skip
+    """Return what is left of a sweep; nothing is written, and only squeue and sacct are asked.
+
+    Raises PreflightError for whatever is wrong with sweep, profile, cells or files.
+    """
+    chosen = load_sweep(sweep)
+    profile = _profile(cluster, local, max_parallel)
+    code = running_code()
+    work = work_on(chosen, cells(chosen, overrides, only), profile, code)
+    file = Path(sweep).expanduser()
+    work = replace(work, source=str(file.absolute()) if file.is_file() else sweep)
+    return Found(work, left_to_do(work, active_in(work)), code)
+
+
+def active_in(work: Work) -> Active:
+    """Return who is being worked on, by SLURM's word; of a run on this machine nobody can tell.
+
+    Raises PreflightError when SLURM does not say: what is queued would be queued twice.
+    """
+    return live_in(states(work.folder.path, slurm_of(work.folder)))
+
+
+def live_in(state: RunState) -> Active:
+    """Return the same for a run's state that was asked for already."""
+    if state.notes and not state.asked and shutil.which("squeue"):
+        raise PreflightError(
+            f"{state.folder.path}: SLURM does not say which of its jobs are in the queue; try "
+            "again in a minute."
+        )
+    live = {
+        (whole_stage(one.stage), one.cell)
+        for one in state.elements
+        if one.live and one.job.partition("_")[0].isdigit()
+    }
+    return lambda stage, cell: (stage, cell) in live
+
+
+def _profile(cluster: str | None, local: bool, max_parallel: int | None) -> Profile:
+    if local and cluster is None:
+        cluster = "local"
+    profile = load_profile(cluster or default_profile())
+    if local:
+        return profile.model_copy(update={"slurm": None})
+    if profile.slurm is not None and max_parallel:
+        slurm = profile.slurm.model_copy(update={"array_parallelism": max_parallel})
+        return profile.model_copy(update={"slurm": slurm})
+    return profile
+
+
+def work_on(
+    sweep: Sweep, cells: Iterable[Cell], profile: Profile, code: Code, *, tree: str | None = None
+) -> Work:
+    """Return the work of a sweep. `tree` is the code of a run that goes on with what it has.
+
+    Raises PreflightError for files that do not exist, and when a cell is not what it was
+    submitted as.
+    """
+    folder = RunFolder(profile.shared_root / sweep.name)
+    sweep = pinned(sweep)
+    placed = tuple(_placed(cell, folder) for cell in cells)
+    tree = tree or code.tree
+    own = {cell.name: identity(cell, sweep, profile, tree) for cell in placed}
+    bases = named_bases(sweep, placed, folder)
+    identities = own | {name: base_identity(own[cell.name]) for name, cell in bases.items()}
+    refuse_changes(folder, identities)
+    return Work(sweep, profile, folder, placed, bases, identities, folder.code / tree[:12])
+
+
+def named_bases(sweep: Sweep, cells: Sequence[Cell], folder: RunFolder) -> dict[str, Cell]:
+    """Return the untouched bases of cells by the names that the run has for them, or will have."""
+    known = {
+        file.parent.name: base_kind(read_json(file)["config"])
+        for file in sorted(folder.cells.glob(f"{BASELINE}*/identity.json"))
+        if _IS_BASE.fullmatch(file.parent.name)
+    }
+    return bases_of(sweep, cells, known)
+
+
+def left_to_do(
+    work: Work,
+    active: Active = lambda stage, cell: False,  # noqa: ARG005
+    only: Collection[str] | None = None,
+) -> Left:
+    """Return the plan of what is neither done nor in the queue; of `only`, when given.
+
+    A cell that is being worked on is left alone, whatever of it is missing.
+    """
+    names = [cell.name for cell in work.cells]
+    stages = ("train", *(("merge",) if work.sweep.merge else ()), "evaluate")
+    kinds = dict.fromkeys(names, stages) | dict.fromkeys(work.bases, (BASELINE,))
+    busy = {name for name, own in kinds.items() if any(active(stage, name) for stage in own)}
+    lacking = {
+        (stage, name)
+        for name, own in kinds.items()
+        if name not in busy and (only is None or name in only)
+        for stage in _left_of(work, name, own)
+    }
+    new = tuple(name for name in kinds if any(name == cell for _, cell in lacking))
+    compare = bool(lacking) or not (work.folder.done(ALL, "compare").exists() or busy)
+    planned = plan(
+        work.sweep,
+        work.cells,
+        work.profile,
+        work.folder,
+        lambda stage, cell: compare if stage == "compare" else (stage, cell) in lacking,
+        work.bases,
+    )
+    done = tuple(n for n, own in kinds.items() if all(work.is_done(stage, n) for stage in own))
+    return Left(planned, new, done, tuple(name for name in kinds if name in busy))
+
+
+def _left_of(work: Work, cell: str, stages: Sequence[str]) -> Sequence[str]:
+    """Return the first stage that is not done and all after it: they are made from its output."""
+    done = [work.is_done(stage, cell) for stage in stages]
+    return stages[done.index(False) :] if False in done else ()
+
+
+def prepared(work: Work, planned: Plan) -> Prepared:
+    """Return a plan with its scripts and orders. Nothing is written."""
+    number = next_number(work.folder)
+    lines = exports(work.profile, work.folder.path, work.code)
+    made = {} if work.profile.local else scripts(planned, work.profile, number, lines)
+    return Prepared(
+        planned,
+        work.profile,
+        number,
+        made,
+        {s.name: [_orders(work, s, task, number) for task in s.tasks] for s in planned.stages},
+        work.code,
+    )
+
+
+def write_run(found: Found) -> None:
+    """Write everything that jobs read: configs, identities, code, and the run's own facts.
+
+    Nothing of a cell that is in the queue is touched. The folder is for its owner alone.
+    """
+    work = found.work
+    configs = {cell.name: cell.config for cell in work.cells}
+    with private(work.folder.path):
+        if found.code is not None:
+            write_snapshot(found.code, work.folder.code)
+        for name in found.aside:
+            set_aside(work.folder, name)
+        for name in found.left.new:
+            if name in configs:
+                write_json(work.folder.config(name), configs[name].model_dump(mode="json"))
+            write_json(work.folder.identity(name), work.identities[name])
+        write_json(work.folder.run_json, _facts(work))
+    with suppress(OSError):  # a home that is full must not keep a run from starting
+        remember(work.folder.path)
+
+
+@contextmanager
+def private(folder: Path) -> Iterator[None]:
+    """Make a run's folder, and within the block let nobody else read what is made in it.
+
+    Raises PreflightError where it cannot be written.
+    """
+    with for_owner_alone():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not any(folder.iterdir()):
+                folder.chmod(0o700)  # somebody made it before us
+            yield
+        except OSError as error:
+            raise PreflightError(
+                f"{folder}: cannot be written ({error.strerror}); set shared_root in the profile "
+                "to a folder of yours that all nodes see."
+            ) from None
+
+
+def set_aside(folder: RunFolder, cell: str) -> Path:
+    """Move a cell's output away, markers and all, and return where it is now."""
+    home = folder.cell(cell)
+    number = 1 + sum(1 for _ in home.glob("before-*"))
+    aside = home / f"before-{number}"
+    aside.mkdir()
+    for path in sorted(home.iterdir()):
+        if not path.name.startswith("before-"):
+            path.rename(aside / path.name)
+    return aside
+
+
+def pinned(sweep: Sweep) -> Sweep:
+    """Return the sweep with the folder of its named rows: jobs run elsewhere."""
+    named = [name for name in sweep.evaluate.sets if name in STEMS]
+    if not named or sweep.evaluate.data_dir is not None:
+        return sweep
+    try:
+        found = resolve_path(named[0]).absolute().parent
+    except DataError as error:
+        raise PreflightError(f"{sweep.name}: [evaluate] {error}") from None
+    evaluate = sweep.evaluate.model_copy(update={"data_dir": found})
+    return sweep.model_copy(update={"evaluate": evaluate})
+
+
+def _placed(cell: Cell, folder: RunFolder) -> Cell:
+    """Return the cell with its output in the run."""
+    return replace(
+        cell, config=cell.config.model_copy(update={"output_dir": folder.train(cell.name)})
+    )
+
+
+def _orders(work: Work, stage: Stage, task: Task, number: int) -> Orders:
+    # A comparison is of what is there when it runs: each submission's is another.
+    own = work.hash_for(stage.of, task.cell)
+    return orders(
+        task,
+        stage,
+        work.profile,
+        work.folder,
+        f"{own}-{number}" if stage.of == "compare" else own,
+        work.folder.path,
+        seen_by(work, task.cell),
+    )
+
+
+def seen_by(work: Work, cell: str) -> list[Path]:
+    """Return the paths outside the run that a cell's commands read; a container must see them."""
+    base = [work.bases[cell]] if cell in work.bases else []
+    chosen = [c for c in work.cells if c.name == cell] or base or list(work.cells)
+    return list(dict.fromkeys(path for c in chosen for path in _read_by(c.config, work.sweep)))
+
+
+def _read_by(config: TrainConfig, sweep: Sweep) -> Iterable[Path]:
+    yield from (path.absolute().parent for path in row_files(config, sweep).values())
+    for named in (config.model.name, config.prompt.template):
+        path = Path(named).expanduser()
+        if path.exists():
+            yield path.absolute() if path.is_dir() else path.absolute().parent
+    if config.model.cache_dir is not None:
+        yield config.model.cache_dir.absolute()
+
+
+def _facts(work: Work) -> dict[str, Any]:
+    before = work.folder.facts() if work.folder.run_json.exists() else {}
+    cells = {cell["name"]: cell for cell in before.get("cells", [])} | {
+        cell.name: {"name": cell.name, "preset": cell.preset, "changes": cell.changes}
+        for cell in work.cells
+    }
+    return {
+        "kind": "sweep",
+        "name": work.sweep.name,
+        "source": work.source or before.get("source", work.sweep.name),
+        "sweep": work.sweep.model_dump(mode="json"),
+        "profile": work.profile.model_dump(mode="json"),
+        "code": work.code.name,
+        "cells": list(cells.values()),
+        "created": before.get("created", now()),
+    }

@@ -1,0 +1,135 @@
+"""One command as one job: `hsd submit train ...`, for what is no sweep."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import PreflightError
+from hsd.runs import now, sha256_json, write_json
+from slurm import submissions
+from slurm.client import CommandFailed, Slurm
+from slurm.environment import exports
+from slurm.launch import orders
+from slurm.pipeline import private
+from slurm.plan import Edge, Plan, Stage, Task
+from slurm.profile import Profile
+from slurm.resubmission import with_time
+from slurm.run_folder import RunFolder, remember
+from slurm.snapshot import Code, write_snapshot
+from slurm.submission import Prepared, next_number, scripts
+from slurm.sweep_config import NAME
+
+KINDS = ("train", "merge", "evaluate")
+_WELL = {
+    "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "COMPLETED",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One command of hsd's, to be run where it was submitted, with a copy of today's code."""
+
+    kind: str
+    arguments: tuple[str, ...]
+    name: str
+    profile: Profile
+    code: Code
+    cwd: Path
+    after: str | None = None
+    time_min: int | None = None
+    seen: tuple[Path, ...] = ()
+    """Paths that a container must see beside `cwd`."""
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where scripts, logs and events go; the command's own output goes where it says."""
+        return RunFolder(self.profile.shared_root / self.name)
+
+    def plan(self) -> Plan:
+        """Return the plan of a single stage with a single task."""
+        profile = with_time(self.profile, self.time_min, [self.kind])
+        resources = getattr(profile.stages, self.kind)
+        after = (Edge("afterok", self.after),) if self.after else ()
+        task = Task(self.kind, ((self.kind, *self.arguments),))
+        stage = Stage(self.kind, self.kind, (task,), resources, after)
+        return Plan(self.name, self.folder, (stage,))
+
+    def prepared(self) -> Prepared:
+        """Return it with its script. Raises PreflightError when the name is taken, or is none."""
+        if not re.fullmatch(NAME, self.name):
+            raise PreflightError(
+                f"--name {self.name}: expected letters, digits, '.', '_' and '-'; its folder is "
+                "called so."
+            )
+        if submissions.read(self.folder.path):
+            raise PreflightError(
+                f"{self.folder.path}: a run of this name is there; choose another --name."
+            )
+        plan, copy = self.plan(), self.folder.code / self.code.tree[:12]
+        (stage,) = plan.stages
+        own = sha256_json([self.kind, *self.arguments, self.code.tree])
+        order = orders(
+            stage.tasks[0], stage, self.profile, self.folder, own, self.cwd, (self.cwd, *self.seen)
+        )
+        number = next_number(self.folder)
+        lines = exports(self.profile, self.folder.path, copy)
+        return Prepared(
+            plan,
+            self.profile,
+            number,
+            scripts(plan, self.profile, number, lines),
+            {stage.name: [order]},
+            copy,
+        )
+
+    def write(self) -> None:
+        """Write what the job reads."""
+        with private(self.folder.path):
+            write_snapshot(self.code, self.folder.code)
+            write_json(self.folder.run_json, self._facts())
+        with suppress(OSError):  # a home that is full must not keep a job from starting
+            remember(self.folder.path)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "arguments": list(self.arguments),
+            "cwd": str(self.cwd),
+            "profile": self.profile.model_dump(mode="json"),
+            "code": self.code.tree[:12],
+            "cells": [{"name": self.kind}],
+            "created": now(),
+        }
+
+
+def still_to_wait(job: str, slurm: Slurm) -> bool:
+    """Return whether a job is still to be waited for; False when it has ended well.
+
+    Looked up first: SLURM accepts `afterok` of a job that failed, or never was, and would then
+    start at once or never, by its version. Raises PreflightError for those.
+    """
+    try:
+        shown = slurm.text("scontrol", "show", "job", "-o", job)
+        states = set(re.findall(r"\bJobState=(\w+)", shown))
+    except CommandFailed as error:
+        if error.ambiguous:
+            raise
+        told = slurm.accounting([job]) or ""
+        states = {line.split("|")[1].split(" ")[0] for line in told.splitlines() if "|" in line}
+    if not states:
+        raise PreflightError(f"--after {job}: SLURM knows no such job; see `squeue` and `sacct`.")
+    if broken := states - _WELL:
+        word = ", ".join(sorted(broken))
+        raise PreflightError(f"--after {job}: it is {word}, so this would never start.")
+    return states != {"COMPLETED"}
+
+
+def paths_in(arguments: Sequence[str], cwd: Path) -> tuple[Path, ...]:
+    """Return the existing files and folders that arguments name, for a container to see."""
+    words = [part for text in arguments for part in (text, text.partition("=")[2]) if part]
+    found = [cwd / word for word in words if not word.startswith("-") and (cwd / word).exists()]
+    return tuple(dict.fromkeys(p if p.is_dir() else p.parent for p in found))

@@ -1,0 +1,120 @@
+"""The sections of a profile: the scheduler, what each stage asks for, what jobs see."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, create_model
+
+from hsd.config.strict import Strict, Text
+
+GpuRequest = Literal["gpus-per-node", "gres"]
+Requeue = Literal["scontrol", "chain", "none"]
+
+
+class SlurmConfig(Strict):
+    """How jobs are put into the queue."""
+
+    account: Text | None = None
+    """Whose hours are used; None leaves it to the cluster's default."""
+    partition: Text | None = None
+    """Queue of all stages that name none of their own; None takes the cluster's default."""
+    qos: Text | None = None
+    """Quality of service, where the site has several."""
+    constraint: Text | None = None
+    """Features that a node must have, such as `a100&ib`."""
+    reservation: Text | None = None
+    """Name of a reservation to run in."""
+    exclude: Text | None = None
+    """Nodes to keep away from, such as `node[3-4]`."""
+    gpu_type: Text | None = None
+    """`a100` asks for GPUs of that type; None takes any."""
+    gpu_request: GpuRequest = "gpus-per-node"
+    """How GPUs are asked for: `--gpus-per-node=a100:4`, or `--gres=gpu:a100:4`."""
+    requeue: Requeue = "scontrol"
+    """How a stopped training goes on: it puts itself back into the queue (`scontrol`), further
+    attempts wait behind it (`chain`, where users may not requeue), or not at all (`none`)."""
+    signal_seconds: PositiveInt = 180
+    """How long before its time limit a job is told to save and stop."""
+    kill_on_invalid_dep: bool = True
+    """Let the scheduler drop an evaluation whose training failed; some sites ask not to."""
+    array_parallelism: PositiveInt | None = None
+    """How many cells of one stage may run at once; None is as many as there is room for."""
+    max_requeues: NonNegativeInt = 20
+    """How often one job may go on before it counts as failed. With `chain` at most 3 further
+    attempts are queued."""
+    max_array_size: PositiveInt | None = None
+    """The cluster's MaxArraySize: the number of cells that a sweep may have. None is unchecked."""
+    extra: dict[str, str] = {}
+    """Further options of sbatch: `{mail-type = "END"}` becomes `#SBATCH --mail-type=END`."""
+
+
+class StageConfig(Strict):
+    """What one job of a stage asks for."""
+
+    gpus: NonNegativeInt = 0
+    """GPUs per node; 0 runs on CPUs."""
+    nodes: PositiveInt = 1
+    """Nodes per job."""
+    processes: PositiveInt | None = None
+    """Ranks per node; None is one per GPU, and at least one."""
+    cpus: PositiveInt = 1
+    """CPU cores per node."""
+    memory_gb: PositiveFloat = 4
+    """Memory per node, not that of its GPUs."""
+    time_min: PositiveInt = 60
+    """Time limit; a training that reaches it saves and goes on in the next attempt."""
+    partition: Text | None = None
+    """Queue of this stage, instead of [slurm] partition."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes per node."""
+        return self.processes or max(self.gpus, 1)
+
+
+class StagesConfig(Strict):
+    """Resources of each kind of stage."""
+
+    train: StageConfig = StageConfig()
+    """One job per cell: trains its adapter."""
+    merge: StageConfig = StageConfig()
+    """One job per cell, where the sweep asks for it: merges the adapter into its base."""
+    evaluate: StageConfig = StageConfig()
+    """One job per cell, and one for the untouched base."""
+    compare: StageConfig = StageConfig()
+    """One job at the end: puts the evaluations side by side. Needs no GPU."""
+
+
+class _Set(Strict):
+    """Environment variables of jobs."""
+
+    set: dict[str, str] = {}
+    """Variables that jobs get, such as `OMP_NUM_THREADS = "8"`. Never a secret: a job's script can
+    be read by others."""
+
+    @property
+    def passed(self) -> tuple[str, ...]:
+        """The names under `pass`."""
+        names: tuple[str, ...] = getattr(self, "pass")  # noqa: B009 - a word of Python's own
+        return names
+
+
+if TYPE_CHECKING:
+    EnvConfig = _Set
+else:
+    # `pass` is what the file says, but no attribute can be written so in a class.
+    EnvConfig = create_model(
+        "EnvConfig",
+        __base__=_Set,
+        __doc__=_Set.__doc__,
+        **{
+            "pass": (
+                tuple[Text, ...],
+                Field(
+                    (),
+                    description="Names of your own variables that jobs may see although they "
+                    "begin with SLURM_ or the like, which are kept from jobs. A secret's name is "
+                    "never passed.",
+                ),
+            )
+        },
+    )

@@ -1,0 +1,158 @@
+"""How a run stands: one squeue and one sacct for all of it, and the run's own files."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import PreflightError
+from hsd.runs import read_json
+from slurm import submissions
+from slurm.attempts import attempts
+from slurm.client import ClusterError, CommandFailed, Slurm
+from slurm.elements import LIVE, Element, Known, element, shown
+from slurm.reports import Accounted, Queued, parse_accounting, parse_queue
+from slurm.run_folder import ALL, RunFolder, whole_stage
+from slurm.submissions import Submitted
+
+ORDER = ("train", "merge", "evaluate", "baseline", "compare")
+"""Stages in the order of the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """All elements of a run. `notes` say what could not be asked, `asked` whether squeue was."""
+
+    folder: RunFolder
+    elements: tuple[Element, ...]
+    notes: tuple[str, ...] = ()
+    asked: bool = False
+
+    @property
+    def cells(self) -> list[str]:
+        """The sweep's cells in its order, then whatever else was submitted; `all` last."""
+        names = dict.fromkeys([*self.folder.cell_names(), *(e.cell for e in self.elements)])
+        return sorted(names, key=lambda name: name == ALL)
+
+    def of(self, cell: str) -> dict[str, Element]:
+        """Return how one cell stands in each stage that it has, in the order of the work."""
+        found: dict[str, list[Element]] = {}
+        for one in self.elements:
+            if one.cell == cell:
+                found.setdefault(whole_stage(one.stage), []).append(one)
+        return {stage: shown(found[stage]) for stage in sorted(found, key=_place)}
+
+    def overall(self, cell: str) -> str:
+        """Return one word for a whole cell: what is worst, then what still goes on, then done."""
+        words = [one.state for one in self.of(cell).values()] or ["waiting"]
+        order = ("failed", "unknown", *LIVE, "cancelled", "done")
+        return min(words, key=lambda word: order.index(word) if word in order else 1)
+
+    @property
+    def shown(self) -> list[Element]:
+        """Return the elements that tell how the run stands: one for each cell and stage."""
+        return [one for cell in self.cells for one in self.of(cell).values()]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What SLURM said of some jobs. `queue` is None when squeue could not be asked."""
+
+    queue: dict[str, Queued] | None = None
+    accounting: dict[str, tuple[Accounted, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def slurm_of(folder: RunFolder) -> Slurm | None:
+    """Return SLURM's programs for a run; None for one that has no job in a queue."""
+    if not any(in_slurm(one) for one in submissions.read(folder.path)):
+        return None
+    profile: dict[str, Any] = folder.facts().get("profile") or {}
+    return Slurm(keep=tuple((profile.get("env") or {}).get("pass") or ()))
+
+
+def in_slurm(submitted: Submitted) -> bool:
+    """Whether a scheduler has it; a run on this machine writes the same lines with other ids."""
+    return submitted.job_id.isdigit()
+
+
+def states(folder: Path, slurm: Slurm | None) -> RunState:
+    """Return how a run stands; without SLURM from its own files alone."""
+    run = RunFolder(folder)
+    newest = submissions.newest(submissions.read(folder))
+    jobs = {submitted.job_id for submitted, _ in newest.values() if in_slurm(submitted)}
+    asked = ask(slurm, jobs)
+    elements = [
+        element(stage, cell, _known(run, stage, cell, asked, submitted, index))
+        for (stage, cell), (submitted, index) in newest.items()
+    ]
+    covered = {(whole_stage(stage), cell) for stage, cell in newest}
+    elements += [
+        element(stage, cell, _known(run, stage, cell, asked))
+        for stage, cell in _on_disk(run)
+        if (stage, cell) not in covered
+    ]
+    return RunState(run, tuple(elements), asked.notes, asked.queue is not None)
+
+
+def ask(slurm: Slurm | None, jobs: Iterable[str]) -> Asked:
+    """Ask squeue and sacct once each; what does not answer is noted, and is no error."""
+    ids = sorted(jobs)
+    if slurm is None or not ids:
+        return Asked()
+    notes = []
+    queue: dict[str, Queued] | None = None
+    try:
+        queue = parse_queue(slurm.queue(ids))
+    except (ClusterError, CommandFailed) as error:
+        notes.append(f"SLURM does not answer; from the run's own files ({error}).")
+    told = slurm.accounting(ids)
+    if told is None and queue is not None:
+        notes.append(
+            "sacct does not answer: what the queue has forgotten is known by its files alone."
+        )
+    return Asked(queue, parse_accounting(told or ""), tuple(notes))
+
+
+def _known(
+    run: RunFolder,
+    stage: str,
+    cell: str,
+    asked: Asked,
+    submitted: Submitted | None = None,
+    index: int = 0,
+) -> Known:
+    job = submitted.element_id(index) if submitted else ""
+    return Known(
+        submitted=submitted,
+        index=index,
+        done_at=_done_at(run.done(cell, stage)),
+        events=attempts(run.attempts(cell, stage)),
+        queued=(asked.queue or {}).get(job),
+        accounted=asked.accounting.get(job, ()),
+        asked=asked.queue is not None and bool(submitted and in_slurm(submitted)),
+    )
+
+
+def _done_at(marker: Path) -> str | None:
+    """Return when a stage was finished; None when it was not."""
+    if not marker.exists():
+        return None
+    try:
+        content = read_json(marker)
+    except PreflightError:  # removed by a resubmission at this moment, or another's file
+        return None
+    return str(content.get("at", "")) if isinstance(content, dict) else None
+
+
+def _on_disk(run: RunFolder) -> list[tuple[str, str]]:
+    """Return stage and cell of everything that left events or a marker: a local run has no more."""
+    events = [(p.stem, p.parent.parent.name) for p in run.cells.glob("*/attempts/*.jsonl")]
+    markers = [
+        (p.name.removesuffix(".done.json"), p.parent.name) for p in run.cells.glob("*/*.done.json")
+    ]
+    return sorted(dict.fromkeys([*events, *markers]), key=lambda pair: (pair[1], _place(pair[0])))
+
+
+def _place(stage: str) -> int:
+    return ORDER.index(stage) if stage in ORDER else len(ORDER)

@@ -1,0 +1,79 @@
+"""submissions.jsonl: which SLURM job does which stage of which cells; a line per job accepted."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm.attempts import append_line, read_lines
+
+SUBMISSIONS = "submissions.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """One job array that SLURM accepted; a cell's place in `cells` is its array index.
+
+    `job_id` is the array's, `number` counts the run's submissions from 1, `gpus` are those of one
+    element on all of its nodes. `released` is a line of its own in the file.
+    """
+
+    number: int
+    stage: str
+    kind: str
+    job_id: str
+    cells: tuple[str, ...]
+    at: str
+    gpus: int
+    time_min: int
+    released: bool = False
+
+    def element_id(self, index: int) -> str:
+        """Return the id SLURM knows an element by, such as 123_0."""
+        return f"{self.job_id}_{index}"
+
+
+def append(folder: Path, line: Submitted | Mapping[str, Any]) -> None:
+    """Add one line to the run's submissions.jsonl; it is on disk when this returns.
+
+    A line is an accepted job, {"released": number, "at": ...} or {"cancelled": job_id, "at": ...}.
+    """
+    value = asdict(line) if isinstance(line, Submitted) else dict(line)
+    if "stage" in value:
+        value.pop("released", None)
+    append_line(folder / SUBMISSIONS, value)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """Return every line of a run's submissions.jsonl, of what was rolled back too."""
+    return read_lines(folder / SUBMISSIONS)
+
+
+def read(folder: Path) -> list[Submitted]:
+    """Return the jobs of a run that were not rolled back, in the order of their submission."""
+    known = lines(folder)
+    cancelled = {str(line["cancelled"]) for line in known if "cancelled" in line}
+    released = {line["released"] for line in known if "released" in line and "stage" not in line}
+    found = [_submitted(line, released) for line in known if "stage" in line]
+    return [submitted for submitted in found if submitted.job_id not in cancelled]
+
+
+def newest(submitted: Iterable[Submitted]) -> dict[tuple[str, str], tuple[Submitted, int]]:
+    """Return for each (stage, cell) the last submission that named it, and its array index."""
+    return {
+        (one.stage, cell): (one, index) for one in submitted for index, cell in enumerate(one.cells)
+    }
+
+
+def _submitted(line: Mapping[str, Any], released: set[int]) -> Submitted:
+    return Submitted(
+        number=line["number"],
+        stage=line["stage"],
+        kind=line["kind"],
+        job_id=str(line["job_id"]),
+        cells=tuple(line["cells"]),
+        at=line["at"],
+        gpus=line["gpus"],
+        time_min=line["time_min"],
+        released=line["number"] in released,
+    )

@@ -1,0 +1,305 @@
+"""What a job does on its node: start the commands, pass on a stop, requeue, say how it ended.
+
+It runs on the host's own Python with the standard library alone; only the commands run in a
+container. One is on each node of a job; the first node's writes the events and requeues.
+
+submitit's own handlers are replaced while it runs: they would requeue while ranks are still
+writing, and ignore the SIGTERM of a preemption. Nothing needs to be pickled again on a requeue,
+since a run's whole state is in its folder.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+from slurm.attempts import record
+from slurm.descendants import tell
+from slurm.requeue import BACK, CANCELLED, requeue, standing
+
+STOPPED = 75
+"""The exit code of hsd's commands for: stopped on request, the same command goes on."""
+STOPPING = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+"""A time limit that is near, a preemption or the end, and Ctrl-C."""
+POLL_S = 0.5
+TELL_EVERY_S = 5.0
+"""A rank that is still loading has no handler yet: it is told again until it has ended."""
+_VARIABLE = re.compile(r"@env:(\w+)@")
+WAIT_FOR_END_S = 120.0
+"""After a requeue SLURM ends the job itself; leaving early would make it count as failed."""
+_NOT_FOUND = 127
+"""A shell's exit code for a command that cannot be started."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What to do, as texts. `commands` are whole, container and launcher included."""
+
+    commands: tuple[tuple[str, ...], ...]
+    cwd: str
+    attempts: str
+    """File of this cell's events of this stage."""
+    done: str
+    """Marker that is written last."""
+    identity: str
+    """Content hash of the cell; stands in the marker."""
+    requeue: str = ""
+    """The profile's word: `scontrol` requeues a stopped job, anything else leaves it ended with
+    code 75. Empty where there is no queue."""
+    max_requeues: int = 0
+    tell: tuple[str, ...] = ()
+    """Command that passes a stop into a container whose processes are not below this one."""
+
+
+@dataclass
+class Here:
+    """Where this is: the job, its attempt, this node."""
+
+    job: str
+    restart: int
+    node: int
+    nodes: tuple[str, ...]
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    """What the commands see."""
+    streams: tuple[IO[bytes] | None, IO[bytes] | None] = (None, None)
+    """Where their stdout and stderr go; None is where this process's own go."""
+    asked: list[int] = field(default_factory=list)
+    """Signals that came in."""
+
+    @property
+    def first(self) -> bool:
+        """Return whether this node speaks for the job."""
+        return self.node == 0
+
+
+def supervise(orders: Orders, here: Here | None = None) -> int:
+    """Run the commands one after another and return the job's exit code; 0 only when all ended so.
+
+    A job that was asked to stop is requeued, where that is allowed, after its processes ended.
+    """
+    here = here or whereabouts(os.environ)
+    if is_done(Path(orders.done), orders.identity):
+        return 0  # a queued follow-up has nothing to do
+    before = _listen(here)
+    _make_scratch(here.environ)
+    try:
+        if here.first:
+            _record(orders, here, "started", host=here.nodes[0], argv=orders.commands)
+        code = _run_all(orders, here)
+        return _concluded(orders, here, code) if here.first else _waited(here, code)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def whereabouts(environ: Mapping[str, str]) -> Here:
+    """Return the job and the node from SLURM's variables."""
+    array = environ.get("SLURM_ARRAY_JOB_ID")
+    job = f"{array}_{environ.get('SLURM_ARRAY_TASK_ID', '0')}" if array else None
+    return Here(
+        job=job or environ.get("SLURM_JOB_ID", "local"),
+        restart=int(environ.get("SLURM_RESTART_COUNT") or 0),
+        node=int(environ.get("SLURM_NODEID") or 0),
+        nodes=_hostnames(environ.get("SLURM_JOB_NODELIST", "")) or (os.uname().nodename,),
+    )
+
+
+def filled(command: Sequence[str], here: Here) -> list[str]:
+    """Return a command with what only the node knows.
+
+    @job@, @node_rank@, @first_node@, @port@, and @env:NAME@ for a variable (empty when unset).
+    """
+    number = int("".join(c for c in here.job.split("_")[0] if c.isdigit()) or 0)
+    index = int(here.job.partition("_")[2] or 0)
+    known = {
+        "@job@": here.job,
+        "@node_rank@": str(here.node),
+        "@first_node@": here.nodes[0],
+        # All nodes of a job must meet at one port, and jobs that share a node at several.
+        "@port@": str(20000 + (number + 7 * index + here.restart) % 20000),
+    }
+    words = list(command)
+    for name, value in known.items():
+        words = [word.replace(name, value) for word in words]
+    return [_VARIABLE.sub(lambda found: here.environ.get(found[1], ""), word) for word in words]
+
+
+def _hostnames(nodelist: str) -> tuple[str, ...]:
+    """Return the names in `hsd[1-2],x`; the host asks SLURM, which knows its own syntax."""
+    if not set(nodelist) & set("[,"):
+        return (nodelist,) if nodelist else ()
+    said = subprocess.run(
+        ["scontrol", "show", "hostnames", nodelist], capture_output=True, text=True, check=True
+    )
+    return tuple(said.stdout.split())
+
+
+def _make_scratch(environ: Mapping[str, str]) -> None:
+    """Make the job's folders on this node: the script did so on the first one alone."""
+    if scratch := environ.get("HSD_SCRATCH"):
+        for folder in environ.values():
+            if folder.startswith(f"{scratch}/"):
+                Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def _listen(here: Here) -> dict[int, Any]:
+    """Take note of stop signals instead of ending; return the handlers that were there.
+
+    A terminal's Ctrl-C reaches the commands too.
+    """
+
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form of a handler
+        here.asked.append(number)
+
+    return {number: signal.signal(number, note) for number in STOPPING}
+
+
+def _run_all(orders: Orders, here: Here) -> int:
+    for number, command in enumerate(orders.commands, start=1):
+        code = _run(filled(command, here), orders, here)
+        if code:
+            return code
+        if here.asked and number < len(orders.commands):
+            return STOPPED
+    return 0
+
+
+def _run(command: list[str], orders: Orders, here: Here) -> int:
+    """Run one command to its end, passing on a stop; return its exit code."""
+
+    def ignore() -> None:
+        # Inherited by a launcher, which would die of the signal long before its ranks have saved.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+    # Nothing keeps this Popen: a lock in a pickled object would break a requeue.
+    out, error = here.streams
+    try:
+        process = subprocess.Popen(
+            command, cwd=orders.cwd, env=here.environ, stdout=out, stderr=error, preexec_fn=ignore
+        )
+    except OSError as refused:  # a container's program or a folder that this node lacks
+        _say(f"Error: it cannot be started: {refused.strerror}: '{refused.filename}'", here)
+        return _NOT_FOUND
+    told_at: float | None = None
+    while process.poll() is None:  # never wait(): a handler cannot run inside its lock
+        if here.asked and (told_at is None or time.monotonic() - told_at >= TELL_EVERY_S):
+            if told_at is None:
+                _record_signal(orders, here)
+            told_at = time.monotonic()
+            _tell(orders, here)
+        time.sleep(POLL_S)
+    if here.asked and told_at is None:  # it ended of the signal before it was told
+        _record_signal(orders, here)
+    return process.returncode
+
+
+def _tell(orders: Orders, here: Here) -> None:
+    tell(os.getpid(), signal.SIGUSR2)
+    if orders.tell:
+        # A container that is not up yet, or no more: it is told again, or has ended.
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(filled(orders.tell, here), capture_output=True, check=False, timeout=30)
+
+
+def _concluded(orders: Orders, here: Here, code: int) -> int:
+    """Write down how the job ended; requeue it when it was stopped early and may go on."""
+    if code == 0:
+        _mark_done(orders)
+        _record(orders, here, "ended", code=0)
+        return 0
+    if not here.asked:
+        _record(orders, here, "ended", code=code)
+        return _exit_code(code)
+    why = _why_not(orders, here) or _goes_on(orders, here)
+    if why is None:
+        _say(f"requeued {here.job}; it goes on from its newest complete checkpoint", here)
+        return _waited(here, STOPPED)
+    _record(orders, here, "stopped", code=STOPPED, why=why)
+    if orders.requeue:
+        _say(f"stopped and not requeued: {why}", here)
+    return STOPPED
+
+
+def _why_not(orders: Orders, here: Here) -> str | None:
+    """Return why the profile does not let a stopped job go on; None when it does."""
+    if orders.requeue != "scontrol":
+        return f"requeue is '{orders.requeue}'" if orders.requeue else "there is no queue here"
+    if here.restart >= orders.max_requeues:
+        return f"it was requeued {here.restart} times, the most that the profile allows"
+    return None
+
+
+def _goes_on(orders: Orders, here: Here) -> str | None:
+    """Requeue the job, unless SLURM has; return why not, None when it goes on."""
+    stands = standing(here.job, here.restart)
+    if stands == CANCELLED:
+        return "it was cancelled"
+    _record(orders, here, "requeued")  # before: SLURM ends this process right after
+    return None if stands == BACK else requeue(here.job)
+
+
+def _waited(here: Here, code: int) -> int:
+    """Wait for SLURM to end a job that is requeued, or is stopping on its first node."""
+    end = time.monotonic() + (WAIT_FOR_END_S if code and here.asked else 0)
+    while time.monotonic() < end:
+        time.sleep(POLL_S)
+    return _exit_code(code)
+
+
+def _exit_code(code: int) -> int:
+    """Return a shell's exit code for a process that a signal ended."""
+    return code if code >= 0 else 128 - code
+
+
+def is_done(marker: Path, identity: str) -> bool:
+    """Return whether the marker is there, and of this very content."""
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("identity") == identity
+
+
+def _mark_done(orders: Orders) -> None:
+    """Write the marker whole or not at all, on disk before anybody reads it."""
+    path = Path(orders.done)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+        json.dump({"identity": orders.identity, "at": at}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).replace(path)
+
+
+def _record_signal(orders: Orders, here: Here) -> None:
+    if here.first:
+        _record(orders, here, "signalled", signal=signal.Signals(here.asked[0]).name)
+
+
+def _record(orders: Orders, here: Here, event: str, **facts: object) -> None:
+    """Write an event; one that cannot be written must not cost the work that it is about."""
+    try:
+        record(Path(orders.attempts), event, job=here.job, restart=here.restart, **facts)
+    except OSError as error:
+        _say(f"{orders.attempts}: '{event}' was not written ({error.strerror})", here)
+
+
+def _say(sentence: str, here: Here) -> None:
+    """Write a line to the log of the job's errors."""
+    line = f"{sentence}\n" if sentence.startswith("Error: ") else f"hsd: {sentence}\n"
+    if stream := here.streams[1]:
+        stream.write(line.encode())
+        stream.flush()
+    else:
+        print(line, end="", file=sys.stderr, flush=True)

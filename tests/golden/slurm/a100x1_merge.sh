@@ -1,0 +1,38 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --array=0-1%2
+#SBATCH --cpus-per-task=8
+#SBATCH --error=/shared/runs/pair/submissions/001/merge/%A_%a_0_log.err
+#SBATCH --job-name=hsd-pair-merge
+#SBATCH --mem=122880M
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output=/shared/runs/pair/submissions/001/merge/%A_%a_0_log.out
+#SBATCH --requeue
+#SBATCH --signal=USR2@180
+#SBATCH --time=180
+
+# setup
+umask 077
+ulimit -c 0
+trap : TERM USR2
+echo "=== hsd: attempt $((${SLURM_RESTART_COUNT:-0} + 1)) on $(hostname) at $(date -u +%FT%TZ) ==="; echo "=== hsd: attempt $((${SLURM_RESTART_COUNT:-0} + 1)) on $(hostname) at $(date -u +%FT%TZ) ===" >&2
+export HSD_RUN=/shared/runs/pair
+export HSD_JOB=1
+export PYTHONNOUSERSITE=1
+export PYTHONSAFEPATH=1
+export PYTHONPATH=/shared/runs/pair/code/0123456789ab
+export HF_HUB_OFFLINE=1
+export HSD_SCRATCH="/tmp/hsd-$SLURM_JOB_ID"
+mkdir -p "$HSD_SCRATCH/datasets" "$HSD_SCRATCH/triton" "$HSD_SCRATCH/inductor" "$HSD_SCRATCH/tmp" || { echo "Error: $HSD_SCRATCH: cannot be made on $(hostname); set node_local in the profile to a folder that every node has." >&2; exit 3; }
+trap 'rm -rf -- "$HSD_SCRATCH"' EXIT
+export HF_DATASETS_CACHE="$HSD_SCRATCH/datasets"
+export TRITON_CACHE_DIR="$HSD_SCRATCH/triton"
+export TORCHINDUCTOR_CACHE_DIR="$HSD_SCRATCH/inductor"
+export TMPDIR="$HSD_SCRATCH/tmp"
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /shared/runs/pair/submissions/001/merge/%A_%a_%t_log.out --error /shared/runs/pair/submissions/001/merge/%A_%a_%t_log.err --cpus-per-task=8 --kill-on-bad-exit=1 /opt/hsd/bin/python -u -m submitit.core._submit /shared/runs/pair/submissions/001/merge

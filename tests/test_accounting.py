@@ -1,0 +1,99 @@
+"""GPU-hours: every attempt counts, and what is not known is not made up."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hsd.runs import write_json
+from slurm.accounting import Used, costs, from_accounting, from_events
+from slurm.attempts import append_line
+from slurm.client import Slurm
+from slurm.reports import parse_accounting
+from slurm.run_folder import RunFolder
+from slurm.submissions import Submitted, append
+
+SACCT = """\
+7_0|REQUEUED|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:00:00|3600|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1
+7_0|COMPLETED|0:0|BeginTime|2026-11-27T02:00:01|2026-11-27T02:02:00|2026-11-27T02:32:00|1800|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1
+7_1|FAILED|11:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T01:30:00|1800|cpu=8,gres/gpu:a100=8,gres/gpu=8,node=2|gpu[1-2]
+8_0|CANCELLED|0:0|Dependency|2026-11-27T01:00:00|None|2026-11-27T01:31:00|0||None assigned
+"""  # noqa: E501 - as it is printed
+
+
+@dataclass(frozen=True)
+class Told(Slurm):
+    sacct: str | None = None
+
+    def accounting(self, ids: Any) -> str | None:  # noqa: ARG002
+        return self.sacct
+
+
+def event(minute: int, name: str, job: str = "7_0") -> dict[str, Any]:
+    return {"at": f"2026-01-01T00:{minute:02d}:00+00:00", "event": name, "job": job}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "mine")
+    write_json(folder.run_json, {"cells": [{"name": "a"}, {"name": "b"}]})
+    for stage, job, cells in [("train", "7", ("a", "b")), ("evaluate", "8", ("a",))]:
+        append(folder.path, Submitted(1, stage, stage, job, cells, "2026", 4, 60))
+    return folder
+
+
+def test_gpus_of_all_nodes_times_the_time_of_every_attempt() -> None:
+    attempts = parse_accounting(SACCT)
+    assert from_accounting(attempts["7_0"]) == Used(2, 5400, 6.0)
+    assert from_accounting(attempts["7_1"]) == Used(1, 1800, 4.0)
+    assert from_accounting(attempts["8_0"]) == Used()
+
+
+def test_a_run_costs_what_its_cells_and_stages_do(run: RunFolder) -> None:
+    found = costs(run.path, Told(sacct=SACCT))
+    assert found.by_stage["a", "train"].gpu_hours == 6.0
+    assert found.of_cell("b").gpu_hours == 4.0
+    assert found.total.gpu_hours == sum(used.gpu_hours for used in found.by_stage.values()) == 10.0
+    assert found.notes == ()
+
+
+def test_all_submissions_of_a_cell_count(run: RunFolder) -> None:
+    append(run.path, Submitted(2, "train", "train", "9", ("b",), "2026", 4, 60))
+    again = SACCT.replace("7_1|", "9_0|", 1) + SACCT
+    assert costs(run.path, Told(sacct=again)).of_cell("b").gpu_hours == 8.0
+
+
+def test_events_are_paired_from_each_start_to_its_end() -> None:
+    events = [
+        event(0, "started"),
+        event(10, "signalled"),
+        event(12, "requeued"),
+        event(20, "started"),
+        event(32, "ended"),
+        event(40, "started", job="99_0"),
+    ]
+    assert from_events(events, "7_0", gpus=5) == Used(2, 24 * 60, 2.0)
+
+
+def test_an_attempt_without_an_end_is_counted_but_not_timed() -> None:
+    events = [event(0, "started"), event(20, "started"), event(32, "ended")]
+    assert from_events(events, "7_0", gpus=5) == Used(2, 720, 1.0, unended=1)
+
+
+@pytest.mark.parametrize("slurm", [Told(sacct=None), None])
+def test_without_accounting_events_are_used_and_said_to_be(
+    run: RunFolder, slurm: Slurm | None
+) -> None:
+    for one in (event(0, "started"), event(30, "ended"), event(40, "started")):
+        append_line(run.attempts("a", "train"), one)
+    found = costs(run.path, slurm)
+    assert found.of_cell("a") == Used(2, 1800, 2.0, unended=1)
+    assert found.notes == (
+        "Timed by the run's own events, as sacct does not know them: 2 attempts.",
+        "Without an end (running, or killed) and not in the hours: 1 attempt.",
+    )
+
+
+def test_what_was_never_begun_costs_nothing(run: RunFolder) -> None:
+    assert costs(run.path, Told(sacct="")).total == Used()

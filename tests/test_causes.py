@@ -1,0 +1,196 @@
+"""Why something failed or waits: the first cause that fits, and the command that comes next."""
+
+import pytest
+
+from slurm.causes import FAILURES, WAITS, Cause, cause
+from slurm.elements import Element
+
+
+def failed(slurm: str = "FAILED", reason: str = "", code: int | None = None) -> Element:
+    return Element(
+        "train", "a", "7_0", "failed", reason, slurm, code=code, node="gpu1", time_min=90
+    )
+
+
+def found(element: Element, log: str = "") -> Cause:
+    seen = cause(element, log, run="mine", sweep="my_sweep.toml")
+    assert seen is not None
+    return seen
+
+
+AGAIN = "hsd resubmit mine --failed"
+
+
+@pytest.mark.parametrize(
+    ("log", "words", "next_command"),
+    [
+        (
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+            "the GPU's memory was full",
+            f"{AGAIN} --set training.gradient_checkpointing=true",
+        ),
+        (
+            "Error: the GPU's memory is full; set training.batch_size lower",
+            "the GPU's memory was full",
+            f"{AGAIN} --set training.gradient_checkpointing=true",
+        ),
+        (
+            "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0.",
+            "the node's memory was full; give [stages.train] memory_gb more in the profile, then",
+            AGAIN,
+        ),
+        (
+            "OSError: [Errno 122] Disk quota exceeded",
+            "your quota on a disk is used up; remove what you can spare, then",
+            AGAIN,
+        ),
+        (
+            "OSError: [Errno 28] No space left on device: '/shared/x'",
+            "a disk is full; remove what you can spare, then",
+            AGAIN,
+        ),
+        (
+            "huggingface_hub.errors.LocalEntryNotFoundError: Cannot find the requested files",
+            "a file of the hub is missing, and jobs have no internet",
+            "hsd stage my_sweep.toml",
+        ),
+        (
+            "OSError: We couldn't connect to 'https://huggingface.co' to load the files",
+            "a file of the hub is missing, and jobs have no internet",
+            "hsd stage my_sweep.toml",
+        ),
+        (
+            "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).",
+            "the GPU driver of gpu1 is too old for this torch or image",
+            "hsd doctor --smoke",
+        ),
+        (
+            "RuntimeError: No CUDA GPUs are available",
+            "gpu1 showed no GPU to it",
+            "hsd doctor --smoke",
+        ),
+        (
+            "FATAL:   could not open image /shared/hsd.sif: no such file or directory",
+            "the container or its image was not found",
+            "hsd doctor",
+        ),
+        (
+            "sh: 1: apptainer: not found",
+            "the container or its image was not found",
+            "hsd doctor",
+        ),
+        (
+            "[Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=9)",
+            "the GPUs lost one another (NCCL timed out)",
+            AGAIN,
+        ),
+        (
+            "[rank0]: noise\nError: a.jsonl:3: no text.\nsrun: error: gpu1: task 0: Exited",
+            "a.jsonl:3: no text.",
+            "hsd logs mine/a/train",
+        ),
+        (
+            "Traceback (most recent call last):\n  File 'x'\n[rank1]:ValueError: \x1b[31mno\n",
+            "ValueError: [31mno",
+            "hsd logs mine/a/train",
+        ),
+        ("nothing that is known", "exit code 3", "hsd logs mine/a/train"),
+    ],
+)
+def test_the_log_tells_why_it_failed(log: str, words: str, next_command: str) -> None:
+    assert found(failed(reason="exit code 3"), log) == Cause(words, next_command)
+
+
+@pytest.mark.parametrize(
+    ("element", "words", "next_command"),
+    [
+        (failed("TIMEOUT"), "the time limit of 01:30:00 was over", f"{AGAIN} --time 03:00:00"),
+        (failed("NODE_FAIL"), "gpu1 failed under it", AGAIN),
+        (failed("PREEMPTED"), "another job with more priority took its place", AGAIN),
+        (
+            failed("OUT_OF_MEMORY"),
+            "the node's memory was full; give [stages.train] memory_gb more in the profile, then",
+            AGAIN,
+        ),
+        (failed(reason="BadConstraints"), "its request fits no node here", "hsd doctor"),
+        (failed(reason="JobLaunchFailure"), "SLURM could not start it on gpu1", AGAIN),
+        (
+            failed(reason="requeue is 'none'", code=75),
+            "stopped early and not requeued (requeue is 'none'); it goes on from its checkpoint",
+            AGAIN,
+        ),
+    ],
+)
+def test_slurm_tells_why_it_failed(element: Element, words: str, next_command: str) -> None:
+    assert found(element) == Cause(words, next_command)
+
+
+def test_slurms_word_comes_before_what_the_log_may_hold() -> None:
+    assert "time limit" in found(failed("TIMEOUT"), "CUDA out of memory").words
+
+
+def test_a_file_named_timeout_in_the_log_is_no_timeout() -> None:
+    assert found(failed(reason="exit code 1"), "wrote out_of_timeouts.txt").words == "exit code 1"
+
+
+def waiting(reason: str, state: str = "waiting") -> Element:
+    return Element("train", "a", "7_0", state, reason, "PENDING")
+
+
+@pytest.mark.parametrize(
+    ("element", "words", "next_command"),
+    [
+        (
+            waiting("DependencyNeverSatisfied"),
+            "what it waits for failed: it will never start",
+            "hsd cancel mine --stuck",
+        ),
+        (waiting("DependencyNeverSatisfied", "cancelled"), "what it waits for failed", ""),
+        (
+            waiting("QOSMaxGRESPerUser"),
+            "waits until others of your jobs end (QOSMaxGRESPerUser)",
+            "",
+        ),
+        (waiting("AssocGrpGRES"), "waits until others of your jobs end (AssocGrpGRES)", ""),
+        (
+            waiting("AssocMaxWallDurationPerJobLimit"),
+            "asks for more than is allowed here (AssocMaxWallDurationPerJobLimit): "
+            "it will not start",
+            "hsd doctor",
+        ),
+        (
+            waiting("QOSMaxGRESPerJob"),
+            "asks for more than is allowed here (QOSMaxGRESPerJob): it will not start",
+            "hsd doctor",
+        ),
+        (
+            waiting("ReqNodeNotAvail, UnavailableNodes:gpu1"),
+            "its partition or nodes are closed (ReqNodeNotAvail, UnavailableNodes:gpu1)",
+            "sinfo -R",
+        ),
+        (waiting("JobHeldUser", "held"), "held: it was not released", "scontrol release 7"),
+        (waiting("JobHeldAdmin", "held"), "an administrator holds it", ""),
+        (waiting("BeginTime", "requeued"), "starts again in a minute or two", ""),
+        (waiting("A new reason of 2030"), "A new reason of 2030", ""),
+    ],
+)
+def test_slurm_tells_why_it_waits(element: Element, words: str, next_command: str) -> None:
+    assert found(element) == Cause(words, next_command)
+
+
+@pytest.mark.parametrize("state", ["done", "running"])
+def test_what_runs_or_is_done_has_no_cause_whatever_its_log_holds(state: str) -> None:
+    assert cause(Element("train", "a", "7_0", state), "CUDA out of memory") is None
+
+
+def test_the_untouched_base_takes_the_memory_of_evaluations() -> None:
+    element = Element("baseline", "baseline", "7_0", "failed", slurm="OUT_OF_MEMORY")
+    assert "[stages.evaluate] memory_gb" in found(element).words
+
+
+@pytest.mark.parametrize("known", [*FAILURES, *WAITS], ids=lambda known: known.words)
+def test_each_cause_can_be_told_and_has_something_to_be_known_by(known: object) -> None:
+    from slurm.causes import Known
+
+    assert isinstance(known, Known)
+    assert known.slurm or known.reason or known.log or known.code is not None

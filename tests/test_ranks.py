@@ -1,0 +1,122 @@
+"""Processes of one evaluation, as threads with a store of their own: none waits for ever."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hsd.stopping import StopRequest
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture
+def ranks() -> Callable[..., Any]:
+    """Give `ranks(n)`: the lines of n processes that share a store, and their requests."""
+    from torch.distributed import HashStore
+
+    from hsd.inference.ranks import Ranks
+    from hsd.model.placement import Launch
+
+    store = HashStore()
+
+    def make(count: int, name: str = "one") -> list[tuple[Any, StopRequest]]:
+        requests = [StopRequest(launched=True) for _ in range(count)]
+        places = [Launch(rank, rank, count) for rank in range(count)]
+        pairs = zip(places, requests, strict=True)
+        return [(Ranks(place, request, name, store), request) for place, request in pairs]
+
+    return make
+
+
+class Waiting:
+    """A call in a thread, and how it ended: what it raised, or None."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, args=(call,), daemon=True)
+        self._thread.start()
+
+    def _run(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # whatever it is, the test looks at it
+            self.error = error
+
+    def goes_on(self) -> bool:
+        self._thread.join(0.2)
+        return self._thread.is_alive()
+
+    def ended(self) -> str:
+        self._thread.join(10)
+        assert not self._thread.is_alive(), "it waits for ever"
+        return type(self.error).__name__
+
+
+def test_a_rank_waits_until_all_have_come(ranks: Callable[..., Any]) -> None:
+    (one, _), (two, _) = ranks(2)
+    waiting = Waiting(lambda: one.gather("here"))
+    assert waiting.goes_on()
+    two.gather("here")
+    assert waiting.ended() == "NoneType"
+
+
+def test_who_is_asked_to_stop_waits_no_longer_and_the_others_hear_of_it(
+    ranks: Callable[..., Any],
+) -> None:
+    (one, asked), (two, _), (three, _) = ranks(3)
+
+    def leave() -> None:
+        with one:
+            one.gather("here")
+
+    first, second = Waiting(leave), Waiting(lambda: two.gather("here"))
+    assert first.goes_on()
+    assert second.goes_on()
+    asked(12, None)
+    assert first.ended() == second.ended() == "AskedToStop"
+    assert Waiting(three.go_on).ended() == "AskedToStop"
+
+
+def test_any_error_of_one_rank_ends_the_others(ranks: Callable[..., Any]) -> None:
+    (one, _), (two, _) = ranks(2)
+    with pytest.raises(ValueError, match="a bug"), one:
+        raise ValueError("a bug")
+    assert Waiting(two.go_on).ended() == "AskedToStop"
+
+
+def test_who_came_as_the_last_goes_on_although_it_was_asked_to_stop(
+    ranks: Callable[..., Any],
+) -> None:
+    """What follows is the end of the work, which takes less time than to start again."""
+    ((one, asked),) = ranks(1)
+    asked(12, None)
+    one.gather("answered")
+    (two, _), (three, asked) = ranks(2)
+    waiting = Waiting(lambda: two.gather("answered"))
+    asked(12, None)
+    three.gather("answered")
+    assert waiting.ended() == "NoneType"
+
+
+def test_the_others_follow_the_first_rank_or_see_it_go(ranks: Callable[..., Any]) -> None:
+    (one, _), (two, asked) = ranks(2)
+    asked(12, None)
+    waiting = Waiting(lambda: two.follow("finished"))
+    assert waiting.goes_on(), "the first rank is about to end it"
+    one.follow("finished")
+    assert waiting.ended() == "NoneType"
+    waiting = Waiting(lambda: two.follow("and again"))
+    assert waiting.goes_on()
+    with pytest.raises(ValueError), one:
+        raise ValueError
+    assert waiting.ended() == "NoneType"
+
+
+def test_two_evaluations_of_one_launch_do_not_hear_each_other(ranks: Callable[..., Any]) -> None:
+    (one, _), _ = ranks(2, "base")
+    (two, _), _ = ranks(2, "adapter")
+    with pytest.raises(ValueError), one:
+        raise ValueError
+    two.go_on()

@@ -1,0 +1,305 @@
+"""`hsd run`, `resubmit` and `submit` as commands, against a fake SLURM that starts nothing."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+import small_runs
+from fake_cluster import Fake
+
+from hsd.runs import read_json
+from jobs.entry import run as run_program
+from jobs.resubmit import resubmit
+from jobs.run import run
+from jobs.submit import submit
+from slurm import submissions
+
+Hsd = Callable[..., tuple[int, str, str]]
+PROFILE = """
+shared_root = "runs"
+[slurm]
+account = "hsd"
+{more}
+"""
+SWEEP = """
+name = "{name}"
+presets = ["a.json", "b.json"]
+{more}
+[evaluate]
+sets = ["test.jsonl"]
+"""
+
+
+@pytest.fixture
+def hsd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Hsd:
+    """Give `hsd(command, *arguments)`: exit code, stdout and stderr, as of the program."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(command: click.Command, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["program", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run_program(command, "hsd")
+        assert isinstance(ended.value.code, int)
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def _bench(fake: Fake) -> None:
+    """Make a sweep of two presets, its rows, a base that looks whole, and a profile."""
+    fake.fault(slots=0)
+    base = Path("base")
+    base.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (base / name).write_text("{}")
+    small_runs.jsonl(Path("test.jsonl"), small_runs.posts(4))
+    for name, rank in (("a", 4), ("b", 8)):
+        config = small_runs.config(base.absolute(), Path.cwd(), lora={"rank": rank})
+        tree = config.model_dump(mode="json")
+        tree.pop("output_dir")
+        Path(f"{name}.json").write_text(json.dumps(tree))
+    profile()
+    sweep()
+
+
+def profile(more: str = "") -> None:
+    Path("here.toml").write_text(PROFILE.format(more=more))
+
+
+def sweep(more: str = "", name: str = "pair") -> None:
+    Path("pair.toml").write_text(SWEEP.format(name=name, more=more))
+
+
+ON = ("pair.toml", "--cluster", "here.toml")
+RUN = Path("runs/pair")
+
+
+def one_line(err: str) -> str:
+    """Return the one line of an error."""
+    (line,) = [line for line in err.splitlines() if line]
+    assert line.startswith("Error: ")
+    return line
+
+
+def test_what_a_dry_run_prints_is_what_sbatch_gets(hsd: Hsd, fake: Fake) -> None:
+    code, dry, _ = hsd(run, *ON, "--dry-run")
+    assert code == 0
+    assert not RUN.exists()
+    assert not fake.jobs()
+
+    code, out, _ = hsd(run, *ON)
+
+    assert code == 0
+    scripts = [script.decode() for script in fake.scripts()]
+    assert len(scripts) == 4
+    assert all(f"\n{script}" in dry for script in scripts)
+    assert re.findall(r"^\$ sbatch --hold (.*)$", dry, re.M)[1].startswith(
+        "--dependency=aftercorr:<train> --kill-on-invalid-dep=yes"
+    )
+    assert out.rstrip().endswith("Next: hsd status pair --watch")
+    assert "3 to do: a, b, baseline" in out
+    assert "At most 0.0 GPU-hours, without requeues." in out
+
+
+def test_the_same_command_again_leaves_the_queue_alone(hsd: Hsd, fake: Fake) -> None:
+    hsd(run, *ON)
+    code, out, _ = hsd(run, *ON)
+    assert code == 0
+    assert "3 in the queue: a, b, baseline" in out
+    assert "Wait for what is in the queue: hsd status pair" in out
+    assert len(fake.jobs()) == 4
+
+
+def test_a_lost_answer_of_sbatch_is_no_second_job(hsd: Hsd, fake: Fake) -> None:
+    fake.fault(sbatch={"timeout_but_accepted_at": 2})
+    code, _, _ = hsd(run, *ON)
+    assert code == 0
+    assert len(fake.jobs()) == 4
+    found = [one.job_id for one in submissions.read(RUN)]
+    assert found == [str(job["id"]) for job in fake.jobs()]
+
+
+def test_when_the_third_sbatch_fails_nothing_is_left_and_the_same_command_works(
+    hsd: Hsd, fake: Fake
+) -> None:
+    fake.fault(sbatch={"fail_at": 3, "message": "QOSMaxSubmitJobPerUserLimit"})
+    code, _, err = hsd(run, *ON)
+    assert code == 4
+    assert one_line(err) == (
+        "Error: baseline: sbatch: QOSMaxSubmitJobPerUserLimit. The 2 jobs submitted before it "
+        "were taken back."
+    )
+    states = {element["state"] for job in fake.jobs() for element in job["elements"]}
+    assert states == {"CANCELLED"}
+    assert not submissions.read(RUN)
+    cancelled = [words[-1] for words in fake.calls("scancel")]
+    assert cancelled == [str(job["id"]) for job in reversed(fake.jobs())]
+
+    sweep('set = { "training.epochs" = 7 }')  # and it may be another by now
+    code, _, _ = hsd(run, *ON)
+    assert code == 0
+    assert read_json(RUN / "cells/a/config.json")["training"]["epochs"] == 7
+
+
+def test_json_says_what_was_submitted_and_nothing_else(hsd: Hsd) -> None:
+    code, out, _ = hsd(run, *ON, "--json")
+    assert code == 0
+    assert [one["stage"] for one in json.loads(out)] == ["train", "evaluate", "baseline", "compare"]
+    assert json.loads(hsd(run, *ON, "--json")[1]) == []
+
+
+def test_only_some_cells_and_only_so_many_at_once(hsd: Hsd, fake: Fake) -> None:
+    hsd(run, *ON, "--only", "b", "--max-parallel", "1", "--set", "training.epochs=9")
+    assert b"--array=0-0%1" in fake.scripts()[0]
+    assert read_json(RUN / "cells/b/config.json")["training"]["epochs"] == 9
+    assert not (RUN / "cells/a").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("nothing",), 3, "nothing"),
+        (("pair.toml", "--cluster", "nowhere"), 3, "nowhere"),
+        ((*ON, "--only", "c"), 3, "--only c: no such cell"),
+        ((*ON, "--set", "lora.rnak=8"), 3, "rnak"),
+        ((*ON, "--set", "lora.rank"), 3, "lora.rank"),
+        (("pair.toml",), 3, "which cluster?"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_nothing_is_written(
+    hsd: Hsd, fake: Fake, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    before = sorted(Path.cwd().rglob("*"))
+    ended, _, err = hsd(run, *arguments)
+    assert ended == code, err
+    assert said in one_line(err)
+    assert sorted(Path.cwd().rglob("*")) == before
+    assert not fake.jobs()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda: profile("partitoin = 'gpu'"), "Did you mean 'partition'?"),
+        (lambda: sweep('set = { "lora.rnak" = 8 }'), "rnak"),
+        (lambda: _preset("no_such"), "no_such"),
+        (lambda: Path("runs").write_text("a file"), "runs is a file"),
+        (lambda: Path("test.jsonl").unlink(), "test.jsonl"),
+        (lambda: Path("base/config.json").unlink(), "config.json"),
+        (lambda: Path("a.json").write_text("{"), "a.json"),
+    ],
+)
+def test_what_is_wrong_in_files_is_one_line_and_nothing_is_written(
+    hsd: Hsd, fake: Fake, spoil: Callable[[], object], said: str
+) -> None:
+    spoil()
+    before = sorted(Path.cwd().rglob("*"))
+    code, _, err = hsd(run, *ON)
+    assert code == 3, err
+    assert said in one_line(err)
+    assert sorted(Path.cwd().rglob("*")) == before
+    assert not fake.jobs()
+
+
+def _preset(name: str) -> None:
+    file = Path("pair.toml")
+    file.write_text(file.read_text().replace("b.json", name))
+
+
+def test_a_machine_without_slurm_is_told_what_would_work(
+    hsd: Hsd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    code, _, err = hsd(run, *ON)
+    assert code == 3
+    assert "sbatch: not found on this machine (run this on a login node" in one_line(err)
+    assert not RUN.exists()
+    assert hsd(run, *ON, "--dry-run")[0] == 0
+
+
+def test_a_cell_that_changed_after_it_was_submitted_is_refused(hsd: Hsd, fake: Fake) -> None:
+    hsd(run, *ON)
+    code, _, err = hsd(run, *ON, "--set", "training.epochs=9")
+    assert code == 3
+    said = one_line(err)
+    assert "cell 'a' was submitted with other content: config.training.epochs: 3.0 -> 9.0" in said
+    assert "(1 more cell changed too)" in said
+    assert len(fake.jobs()) == 4
+
+
+def test_resubmitting_what_is_in_the_queue_does_nothing(hsd: Hsd, fake: Fake) -> None:
+    hsd(run, *ON)
+    code, out, _ = hsd(resubmit, "pair", "--set", "training.epochs=9")
+    assert code == 0
+    assert "3 in the queue" in out
+    assert len(fake.jobs()) == 4
+    assert read_json(RUN / "cells/a/config.json")["training"]["epochs"] == 3
+
+
+def test_what_was_cancelled_can_be_submitted_again_with_another_time_limit(
+    hsd: Hsd, fake: Fake
+) -> None:
+    from slurm.cancellation import cancel
+    from slurm.client import Slurm
+
+    hsd(run, *ON)
+    cancel(RUN, Slurm())
+    code, out, _ = hsd(resubmit, "last", "--only", "a", "--time", "2:00:00")
+    assert code == 0, out
+    assert "1 to do: a" in out
+    assert b"#SBATCH --time=120\n" in fake.scripts()[4]
+    assert {one.number for one in submissions.read(RUN)} == {1, 2}
+
+
+ONE = ("train", "--cluster", "here.toml", "--name", "one", "--config", "a.json")
+
+
+def test_one_command_is_one_job(hsd: Hsd, fake: Fake) -> None:
+    code, dry, _ = hsd(submit, *ONE, "--output-dir", "out", "--dry-run")
+    assert code == 0
+    assert not Path("runs").exists()
+    code, out, _ = hsd(submit, *ONE, "--output-dir", "out", "--after", "12_3", "--time", "30")
+    assert code == 0
+    assert out.rstrip().endswith("Next: hsd status one --watch")
+    (script,) = fake.scripts()
+    assert script.decode().replace("time=30\n", "time=60\n") in dry
+    assert "--dependency=afterok:12_3" in fake.arguments()[0]
+    assert read_json(Path("runs/one/run.json"))["arguments"] == [
+        "--config", "a.json", "--output-dir", "out"
+    ]  # fmt: skip
+
+
+def test_a_name_is_taken_once_a_job_has_it_and_not_before(hsd: Hsd, fake: Fake) -> None:
+    fake.fault(sbatch={"fail_at": 1, "message": "no"})
+    assert hsd(submit, *ONE)[0] == 4
+    assert hsd(submit, *ONE)[0] == 0
+    code, _, err = hsd(submit, *ONE)
+    assert code == 3
+    assert one_line(err).endswith("a run of this name is there; choose another --name.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("train", "--set", "lora.rnak=8"), 2, "rnak"),
+        (("train", "--no_such_option"), 2, "no_such_option"),
+        (("merge", "--adapter_path", "x"), 2, "--output_dir"),
+        (("train", "--name", "../up"), 3, "--name ../up: expected letters, digits"),
+        (("train", "--time", "2"), 3, "--time: 2 minutes are over before signal_seconds"),
+        (("train", "--time", "soon"), 2, "expected minutes, HH:MM:SS or D-HH:MM:SS"),
+    ],
+)
+def test_a_command_that_cannot_work_is_no_job(
+    hsd: Hsd, fake: Fake, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    ended, _, err = hsd(submit, *arguments, "--cluster", "here.toml")
+    assert ended == code, err
+    assert said in err
+    assert not Path("runs").exists()
+    assert not fake.jobs()

@@ -1,0 +1,89 @@
+"""One command as one job: its plan, its folder, and what a container must see of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sweeps
+
+from hsd.errors import PreflightError
+from hsd.runs import read_json, write_json
+from slurm import submissions
+from slurm.single import Single, paths_in
+from slurm.submissions import Submitted
+
+
+@pytest.fixture
+def single(tmp_path: Path) -> Single:
+    return Single(
+        "train",
+        ("--config", "a.json", "--output-dir", "out"),
+        "one",
+        sweeps.cluster(tmp_path / "runs"),
+        sweeps.code(tmp_path / "source"),
+        Path.cwd(),
+    )
+
+
+def test_it_runs_the_command_where_it_was_submitted(single: Single) -> None:
+    (order,) = single.prepared().orders["train"]
+    command = "/opt/hsd/python -m jobs.train --config a.json --output-dir out"
+    assert " ".join(order.commands[0]) == command
+    assert order.cwd == str(Path.cwd())
+    assert not single.folder.path.exists()
+
+
+@pytest.mark.parametrize("after", ["12", "12_3"])
+def test_it_may_wait_for_a_job_of_any_name(single: Single, after: str) -> None:
+    (stage,) = replace(single, after=after).plan().stages
+    assert [(edge.kind, edge.stage) for edge in stage.after] == [("afterok", after)]
+    assert single.plan().stages[0].after == ()
+
+
+def test_its_time_limit_may_be_another(single: Single) -> None:
+    assert replace(single, time_min=90).plan().stages[0].resources.time_min == 90
+    with pytest.raises(PreflightError, match="--time: 1 minutes are over before"):
+        replace(single, time_min=1).plan()
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "two words"])
+def test_a_name_is_a_folder_s(single: Single, name: str) -> None:
+    with pytest.raises(PreflightError, match=f"--name {name}: expected letters, digits"):
+        replace(single, name=name).prepared()
+
+
+def test_a_name_is_taken_by_jobs_and_not_by_what_was_taken_back(single: Single) -> None:
+    single.prepared()
+    single.write()
+    single.prepared()
+    one = Submitted(1, "train", "train", "7", ("train",), "now", 0, 60)
+    submissions.append(single.folder.path, one)
+    with pytest.raises(PreflightError, match="a run of this name is there; choose another --name"):
+        single.prepared()
+    submissions.append(single.folder.path, {"cancelled": "7", "at": "now"})
+    assert single.prepared().number == 2
+
+
+def test_another_command_or_code_is_other_content(single: Single, tmp_path: Path) -> None:
+    others = [
+        single,
+        replace(single, arguments=("--config", "b.json")),
+        replace(single, code=sweeps.code(tmp_path / "other", "answer = 43\n")),
+    ]
+    assert len({other.prepared().orders["train"][0].identity for other in others}) == 3
+
+
+def test_what_is_known_of_it_reads_like_a_run(single: Single) -> None:
+    single.write()
+    facts = read_json(single.folder.run_json)
+    assert (facts["kind"], facts["name"]) == ("train", "one")
+    assert single.folder.cell_names() == ["train"]
+    assert facts["code"] == single.code.tree[:12]
+
+
+def test_a_container_sees_the_folders_of_all_paths_that_are_named(tmp_path: Path) -> None:
+    for name in ("data/rows.jsonl", "model/config.json"):
+        write_json(tmp_path / name, {})
+    arguments = ("--data_file=data/rows.jsonl", "--model_name", "model", "--set", "a=no/such", "x")
+    found = paths_in(arguments, tmp_path)
+    assert found == (tmp_path / "data", tmp_path / "model")

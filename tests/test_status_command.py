@@ -1,0 +1,359 @@
+"""`hsd status`, `logs`, `cancel` and `cost` on one run, with a stand-in for SLURM on PATH."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from hsd.runs import write_json
+from jobs.cancel import cancel
+from jobs.cost import cost
+from jobs.logs import logs
+from jobs.status import status
+from jobs.status_table import duration
+from slurm.advance import Advance, advance
+from slurm.attempts import attempts, record
+from slurm.elements import Element
+from slurm.log_files import attempt, first_error
+from slurm.run_folder import RunFolder, remember
+from slurm.submissions import Submitted, append
+
+CELLS = ("default", "high_capacity", "memory_efficient", "quick_test-rank=8-seed=1")
+QUEUE = """\
+7|0|7_0|COMPLETED|0:02|4:00:00|2026-11-27T01:25:10|gpu1|(null)|None
+7|1|7_1|FAILED|0:02|4:00:00|2026-11-27T01:25:10|gpu1|(null)|NonZeroExitCode
+7|2|7_2|RUNNING|20:00|4:00:00|2026-11-27T01:25:10|gpu1|(null)|None
+7|3|7_3|PENDING|0:00|4:00:00|N/A||(null)|QOSMaxGRESPerUser
+8|0|8_0|RUNNING|5:00|1:00:00|2026-11-27T01:25:10|gpu2|(null)|None
+8|1|8_1|CANCELLED|0:00|1:00:00|N/A||aftercorr:7_*(failed)|DependencyNeverSatisfied
+8|2|8_2|PENDING|0:00|1:00:00|N/A||aftercorr:7_*(unfulfilled)|Dependency
+8|3|8_3|PENDING|0:00|1:00:00|N/A||aftercorr:7_*(failed)|DependencyNeverSatisfied
+9|0|9_0|TIMEOUT|1:00:10|1:00:00|N/A||(null)|TimeLimit
+10|0|10_0|PENDING|0:00|10:00|N/A||afterany:8_*(unfulfilled)|Dependency
+"""
+SACCT = """\
+7_0|REQUEUED|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T01:30:00|1800|gres/gpu=4|gpu1
+7_0|COMPLETED|0:0|None|2026-11-27T02:00:00|2026-11-27T02:00:00|2026-11-27T03:30:00|5400|gres/gpu=4|gpu1
+7_1|FAILED|12:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:30:00|900|gres/gpu=4|gpu1
+9_0|TIMEOUT|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:30:00|3610|gres/gpu=1|gpu1
+"""
+AT, LATER = "2026-01-01T10:00:00+00:00", "2026-01-01T12:00:00+00:00"
+
+
+def stamp(minutes_ago: float) -> str:
+    """A time as logging writes it, between now and `minutes_ago`."""
+    at = datetime.now() - timedelta(minutes=minutes_ago)  # noqa: DTZ005
+    return f"{at:%Y-%m-%d %H:%M:%S},000"
+
+
+def training_log(run: RunFolder, cell: str, steps: int, total: int) -> None:
+    """A step a minute, the last one now."""
+    lines = [f"{stamp(steps)} INFO 96 rows, {total} steps of 16 rows, 1 process, 3 evaluations"]
+    lines += [f"{stamp(steps - n)} INFO step {n} loss 1.5" for n in range(1, steps + 1)]
+    run.train(cell).mkdir(parents=True, exist_ok=True)
+    (run.train(cell) / "training.log").write_text("".join(f"{line}\n" for line in lines))
+
+
+def evaluation_log(run: RunFolder, cell: str, rows: int, total: int) -> None:
+    """Ten minutes for the rows that two ranks have answered; five were from before."""
+    folder = run.evaluate(cell, "unified") / "run_20260101_100000"
+    folder.mkdir(parents=True)
+    log = folder / "validation_log_20260101_100000.log"
+    log.write_text(f"{stamp(10)} INFO model: x\n{stamp(10)} INFO {total} rows, 5 answered before\n")
+    for rank, count in enumerate((rows // 2, rows - rows // 2)):
+        (folder / f"predictions.rank{rank}.jsonl").write_text("{}\n" * count)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A run of four cells, each at another point, in a SLURM that says QUEUE and SACCT."""
+    monkeypatch.setenv("PATH", str(programs(tmp_path / "bin", squeue=QUEUE, sacct=SACCT)))
+    folder = RunFolder(tmp_path / "runs" / "lora_presets")
+    cells = [{"name": name} for name in CELLS]
+    write_json(folder.run_json, {"cells": cells, "sweep": {"name": "lora_presets"}})
+    remember(folder.path)
+    for stage, job, names in [
+        ("train", "7", CELLS),
+        ("evaluate", "8", CELLS),
+        ("baseline", "9", ("baseline",)),
+        ("compare", "10", ("all",)),
+    ]:
+        append(folder.path, Submitted(1, stage, stage, job, names, AT, 4, 240))
+    write_json(folder.done("default", "train"), {"at": LATER})
+    training_log(folder, "memory_efficient", steps=12, total=42)
+    evaluation_log(folder, "default", rows=105, total=205)
+    log = folder.log(1, "train", "7_1", "err")
+    log.parent.mkdir(parents=True)
+    log.write_text("=== hsd: attempt 1 on gpu1 at 2026 ===\nloading\nError: the loss is [nan].\n")
+    return folder
+
+
+def programs(folder: Path, **printed: str) -> Path:
+    """Write programs that print a text, and note what they were asked."""
+    folder.mkdir()
+    for name in (*printed, "scancel"):
+        (folder / f"{name}.txt").write_text(printed.get(name, ""))
+        script = f'#!/bin/sh\necho "{name} $*" >> {folder}/ran\n/bin/cat {folder}/{name}.txt\n'
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def ran(tmp_path: Path, program: str) -> list[str]:
+    lines = (tmp_path / "bin" / "ran").read_text().splitlines()
+    return [line for line in lines if line.startswith(program)]
+
+
+def invoke(command: click.Command, *arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments, catch_exceptions=False)
+
+
+# hsd status
+
+
+def test_status_is_a_line_a_cell_then_causes_and_what_to_type(
+    run: RunFolder, golden: Callable[[str, str], None]
+) -> None:
+    shown = invoke(status, "lora_presets").output
+    assert max(map(len, shown.splitlines())) <= 80
+    golden("status.txt", "".join(f"{line.rstrip()}\n" for line in shown.splitlines()))
+
+
+def test_status_asks_slurm_once_each(run: RunFolder, tmp_path: Path) -> None:
+    invoke(status)
+    assert len(ran(tmp_path, "squeue")) == len(ran(tmp_path, "sacct")) == 1
+
+
+def test_status_as_json_holds_states_causes_and_slurms_own_words(run: RunFolder) -> None:
+    shown = json.loads(invoke(status, "last", "--json").output)
+    cells = {cell["cell"]: cell for cell in shown["cells"]}
+    assert list(cells) == [*CELLS, "baseline", "all"]
+    assert cells["high_capacity"]["state"] == "failed"
+    train = cells["high_capacity"]["stages"]["train"]
+    assert (train["state"], train["slurm"], train["code"]) == ("failed", "FAILED", 12)
+    assert (train["cause"], train["next"]) == (
+        "the loss is [nan].",
+        "hsd logs lora_presets/high_capacity/train",
+    )
+    progress = cells["memory_efficient"]["stages"]["train"]["progress"]
+    assert (progress["done"], progress["total"]) == (12, 42)
+    assert cells["default"]["stages"]["train"]["attempts"] == 2
+    assert shown["states"] == {"running": 2, "failed": 2, "waiting": 1}
+
+
+def test_status_ends_well_whatever_it_shows(run: RunFolder) -> None:
+    assert invoke(status).exit_code == 0
+
+
+def test_names_from_files_are_no_markup(tmp_path: Path) -> None:
+    folder = RunFolder(Path("runs") / "mine")
+    write_json(folder.run_json, {"cells": [{"name": "[red]a"}]})
+    record(folder.attempts("[red]a", "train"), "started", job="local1-train_0")
+    record(folder.attempts("[red]a", "train"), "ended", job="local1-train_0", code=1)
+    assert "[red]a/train: exit code 1" in invoke(status, "runs/mine").output
+
+
+def test_a_run_that_was_never_submitted_says_so() -> None:
+    write_json(Path("runs/mine/run.json"), {"cells": []})
+    assert "mine: nothing was submitted yet" in invoke(status, "mine").output
+
+
+def test_watching_ends_when_all_is_over(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "squeue.txt").write_text("")
+    shown = invoke(status, "last", "--watch", "--every", "2")
+    assert shown.exit_code == 0
+    assert "high_capacity" in shown.output
+
+
+def test_the_next_command_has_the_path_of_a_run_that_its_name_does_not_find(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    other = RunFolder(tmp_path / "else where" / "lora_presets")
+    write_json(other.run_json, {"cells": []})
+    record(other.attempts("a", "train"), "ended", job="local1-train_0", code=1)
+    shown = invoke(status, str(other.path)).output
+    assert "  hsd logs '../else where/lora_presets'/a/train" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5 s"), (59.9, "60 s"), (90, "2 min"), (3700, "1 h 02")]
+)
+def test_a_time_to_wait_is_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+# How far
+
+
+def test_a_resumed_training_is_judged_by_its_own_pace(run: RunFolder) -> None:
+    training_log(run, "default", steps=2, total=42)
+    file = run.train("default") / "training.log"
+    resumed = f"{stamp(9)} INFO 96 rows, 42 steps of 16 rows, 1 process\n"
+    steps = "".join(f"{stamp(2 * (4 - n))} INFO step {n} loss 1\n" for n in (3, 4))
+    file.write_text(file.read_text() + resumed + steps)
+    found = advance(run, Element("train", "default", "7_0", "running"))
+    assert found is not None
+    assert (found.done, found.total) == (4, 42)
+    assert found.left_s == pytest.approx(38 * 120, abs=30)
+
+
+def test_rows_of_all_ranks_count_and_those_from_before_do_not_make_it_faster(
+    run: RunFolder,
+) -> None:
+    found = advance(run, Element("evaluate", "default", "8_0", "running"))
+    assert found is not None
+    assert (found.done, found.total, found.unit) == (105, 205, "rows")
+    assert found.left_s == pytest.approx(600, abs=30)
+
+
+def test_before_the_first_step_there_is_no_pace(run: RunFolder) -> None:
+    training_log(run, "default", steps=0, total=42)
+    assert advance(run, Element("train", "default", "7_0", "running")) == Advance(0, 42, "steps")
+    assert advance(run, Element("train", "high_capacity", "7_1", "running")) is None
+
+
+def test_hsd_still_logs_the_lines_that_progress_is_read_from() -> None:
+    hsd = Path(__file__).parent.parent / "hsd"
+    assert '"%d rows, %d steps of %d rows' in (hsd / "training" / "run.py").read_text()
+    assert '"%d rows, %d answered before"' in (hsd / "inference" / "evaluate.py").read_text()
+    row = '{"step": state.global_step, **logs}'
+    assert row in (hsd / "training" / "callbacks.py").read_text()
+
+
+# hsd logs
+
+
+def test_logs_of_a_run_are_where_they_are(run: RunFolder) -> None:
+    path = run.log(1, "train", "7_1", "err")
+    assert invoke(logs, "last").output == f"high_capacity/train (failed): {path}\n"
+
+
+@pytest.mark.parametrize("target", ["last/high_capacity", "lora_presets/high_capacity/train"])
+def test_logs_of_a_cell_are_its_newest_stages(run: RunFolder, target: str) -> None:
+    shown = invoke(logs, target).output
+    assert "_log.err <==\n=== hsd: attempt 1" in shown
+    assert shown.endswith("loading\nError: the loss is [nan].\n")
+
+
+def test_the_first_error_is_shown_without_what_was_before(run: RunFolder) -> None:
+    shown = invoke(logs, "last", "--first-error").output
+    assert shown.splitlines()[1:] == ["Error: the loss is [nan]."]
+
+
+def test_an_unknown_stage_is_answered_with_those_there_are(run: RunFolder) -> None:
+    result = CliRunner().invoke(logs, ["last/high_capacity/trian"])
+    assert "no logs of 'trian'. Did you mean 'train'?" in str(result.exception)
+
+
+def test_following_shows_what_is_written_until_the_element_ends(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobs import log_output
+
+    log = run.log(1, "train", "7_2", "out")
+    log.write_text("one\n")
+    written = iter(["two\n", "three\n"])
+
+    def meanwhile(_: float) -> None:
+        line = next(written, None)
+        if line is None:
+            write_json(run.done("memory_efficient", "train"), {"at": LATER})
+        else:
+            log.write_text(log.read_text() + line)
+
+    monkeypatch.setattr(log_output.time, "sleep", meanwhile)
+    shown = invoke(logs, "last/memory_efficient/train", "-f").output
+    assert shown.splitlines()[1:] == ["one", "two", "three"]
+
+
+LOG = """\
+=== hsd: attempt 1 on gpu1 at 2026 ===
+a
+=== hsd: attempt 2 on gpu2 at 2026 ===
+b
+"""
+
+
+@pytest.mark.parametrize(("number", "ends"), [(1, "a\n"), (2, "b\n"), (None, "b\n"), (3, "")])
+def test_an_attempt_is_a_part_of_the_log(number: int | None, ends: str) -> None:
+    part = attempt(LOG, number)
+    assert part.endswith(ends)
+    assert part.count("===") == (2 if ends else 0)
+
+
+def test_a_log_without_attempts_is_the_first_ones() -> None:
+    assert attempt("a\n") == attempt("a\n", 1) == "a\n"
+    assert attempt("a\n", 2) == ""
+
+
+def test_a_warning_is_no_first_error() -> None:
+    log = "UserWarning: an error may follow\nTraceback (most recent call last):\n  x\nKeyError: 1\n"
+    assert first_error(log).startswith("Traceback")
+    assert first_error("all is well\n") == ""
+
+
+# hsd cancel
+
+
+def test_cancelling_goes_from_the_leaves_to_the_training(run: RunFolder, tmp_path: Path) -> None:
+    shown = invoke(cancel, "last").output
+    assert ran(tmp_path, "scancel") == [
+        "scancel 10_0",
+        "scancel 8_0 8_2 8_3",
+        "scancel 7_2 7_3",
+    ]
+    assert "cancelled memory_efficient/train (7_2, was running)" in shown
+    assert shown.endswith("To go on: hsd resubmit lora_presets\n")
+    assert attempts(run.attempts("all", "compare"))[-1]["event"] == "cancelled"
+
+
+def test_cancelling_a_cell_leaves_the_others(run: RunFolder, tmp_path: Path) -> None:
+    invoke(cancel, "last/memory_efficient")
+    assert ran(tmp_path, "scancel") == ["scancel 8_2", "scancel 7_2"]
+
+
+def test_only_what_can_never_start_is_stuck(run: RunFolder, tmp_path: Path) -> None:
+    invoke(cancel, "last", "--stuck")
+    assert ran(tmp_path, "scancel") == ["scancel 8_3"]
+    (tmp_path / "bin" / "squeue.txt").write_text("")
+    assert invoke(cancel, "last", "--stuck").output == "Nothing is stuck.\n"
+
+
+def test_nothing_is_cancelled_when_the_queue_cannot_be_asked(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    result = CliRunner().invoke(cancel, ["last"])
+    assert "SLURM does not answer" in str(result.exception)
+    assert ran(tmp_path, "scancel") == []
+
+
+def test_a_run_in_no_queue_is_not_cancelled() -> None:
+    write_json(Path("runs/mine/run.json"), {"cells": []})
+    result = CliRunner().invoke(cancel, ["mine"])
+    assert "mine is in no queue" in str(result.exception)
+
+
+# hsd cost
+
+
+def test_cost_counts_every_attempt(run: RunFolder, golden: Callable[[str, str], None]) -> None:
+    shown = invoke(cost, "last").output
+    golden("cost.txt", "".join(f"{line.rstrip()}\n" for line in shown.splitlines()))
+
+
+def test_cost_as_json(run: RunFolder) -> None:
+    shown = json.loads(invoke(cost, "last", "--json").output)
+    assert shown["gpu_hours"] == 10.0028
+    assert shown["attempts"] == 4
+    assert shown["cells"][0] == {
+        "cell": "default",
+        "stage": "train",
+        "attempts": 2,
+        "elapsed_s": 7200,
+        "gpu_hours": 8.0,
+    }

@@ -1,0 +1,104 @@
+"""Signals that set a request, or end a block; and what is left of them afterwards."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from hsd.errors import Stopped
+from hsd.stopping import STOPPING, StopRequest, ended_by_signal, stop_request
+
+
+def strike(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_sets_the_request_and_nothing_else(number: int) -> None:
+    with stop_request() as request:
+        assert request.signal is None
+        strike(number)
+        assert request.signal == number
+
+
+def test_a_second_ctrl_c_interrupts_and_other_signals_never_do() -> None:
+    with stop_request():
+        for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGUSR2):
+            strike(number)
+        with pytest.raises(KeyboardInterrupt):
+            strike(signal.SIGINT)
+
+
+def test_under_a_launcher_a_second_ctrl_c_is_the_launchers_echo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with stop_request() as request:
+        strike(signal.SIGINT)
+        strike(signal.SIGINT)
+    assert request.signal == signal.SIGINT
+
+
+def test_a_block_within_a_block_knows_of_the_signal_that_came_before_it() -> None:
+    with stop_request() as outer:
+        strike(signal.SIGTERM)
+        with stop_request() as inner:
+            assert inner is outer
+        assert isinstance(signal.getsignal(signal.SIGTERM), StopRequest)
+
+
+def test_afterwards_the_handlers_are_as_before_but_a_repeated_usr2_kills_nobody() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with stop_request():
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    strike(signal.SIGUSR2)  # its default is to kill
+
+
+def test_outside_the_main_thread_nothing_is_heard_and_nothing_fails() -> None:
+    found = []
+
+    def work() -> None:
+        with stop_request() as request, ended_by_signal("ended"):
+            found.append(request.signal)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [None]
+
+
+def test_a_signal_ends_a_block_at_once_and_later_ones_leave_the_cleaning_up_alone() -> None:
+    done = []
+
+    @ended_by_signal("nothing is left")
+    def work() -> None:
+        try:
+            strike(signal.SIGTERM)
+            done.append("more work")
+        except Exception:  # as libraries do
+            done.append("swallowed")
+        finally:
+            for number in STOPPING:
+                strike(number)
+            done.append("cleaned up")
+
+    with pytest.raises(Stopped, match="nothing is left"):
+        work()
+    assert done == ["cleaned up"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

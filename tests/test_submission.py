@@ -1,0 +1,232 @@
+"""All jobs of a plan or none: in which order they are accepted, and what is taken back when."""
+
+import json
+import os
+import signal
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sweeps
+
+from hsd.errors import HsdError, Stopped, SubmissionError
+from slurm import submissions
+from slurm.client import ClusterError, CommandFailed
+from slurm.pipeline import prepared
+from slurm.submission import Prepared, commands, next_number, submit
+
+STAGES = ("train", "evaluate", "baseline", "compare")
+
+
+@dataclass
+class Scripted:
+    """A stand-in for SLURM's programs: it counts jobs from 1, and fails as it is told."""
+
+    fails_at: str = ""
+    """A stage, or `release`."""
+    error: BaseException = field(default_factory=lambda: CommandFailed("sbatch", 1, "no such qos"))
+    keeps: tuple[str, ...] = ()
+    """Jobs that scancel cannot cancel."""
+    did: list[str] = field(default_factory=list)
+    seen: dict[str, str] = field(default_factory=dict)
+    """Stage -> the script that sbatch got."""
+
+    def submit(self, script: Path, *options: str) -> str:
+        stage = script.parent.name
+        if stage == self.fails_at:
+            raise self.error
+        self.seen[stage] = script.read_text()
+        assert list(script.parent.glob("task*.pkl"))
+        self.did.append(" ".join(["submit", stage, *options]))
+        return str(sum(line.startswith("submit") for line in self.did))
+
+    def release(self, ids: Any) -> None:
+        if self.fails_at == "release":
+            raise self.error
+        self.did.append(f"release {' '.join(ids)}")
+
+    def cancel(self, ids: list[str]) -> None:
+        self.did.append(f"cancel {' '.join(ids)}")
+        if set(ids) & set(self.keeps):
+            raise CommandFailed("scancel", 1, "timed out")
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Prepared:
+    """Return a sweep of two cells with its base, ready to be submitted."""
+    work = sweeps.work(tmp_path)
+    return prepared(work, sweeps.write(work, tmp_path).left.plan)
+
+
+def lines(ready: Prepared) -> list[str]:
+    """Return the words of submissions.jsonl: which job was accepted, taken back, released."""
+    return [
+        f"{line['stage']} {line['job_id']}"
+        if "stage" in line
+        else " ".join(f"{key} {value}" for key, value in line.items() if key != "at")
+        for line in submissions.lines(ready.plan.folder.path)
+    ]
+
+
+def refused(ready: Prepared, slurm: Any) -> str:
+    with pytest.raises(SubmissionError) as caught:
+        submit(ready, slurm)
+    assert caught.value.exit_code == 4
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_every_stage_is_held_until_all_were_accepted(ready: Prepared) -> None:
+    slurm = Scripted()
+    accepted = submit(ready, slurm)
+    assert slurm.did == [
+        "submit train",
+        "submit evaluate --dependency=aftercorr:1 --kill-on-invalid-dep=yes",
+        "submit baseline",
+        "submit compare --dependency=afterany:2,afterany:3 --kill-on-invalid-dep=yes",
+        "release 1 2 3 4",
+    ]
+    assert [(one.stage, one.job_id) for one in accepted] == [*zip(STAGES, "1234", strict=True)]
+    assert lines(ready) == ["train 1", "evaluate 2", "baseline 3", "compare 4", "released 1"]
+    assert accepted[0].cells == ("default", "high_capacity")
+
+
+def test_what_sbatch_gets_is_what_a_dry_run_shows(ready: Prepared) -> None:
+    slurm = Scripted()
+    submit(ready, slurm)
+    assert slurm.seen == dict(ready.scripts)
+    folder = ready.plan.folder.path
+    assert commands(ready)[1] == (
+        "sbatch --hold --dependency=aftercorr:<train> --kill-on-invalid-dep=yes "
+        f"{folder}/submissions/001/evaluate/script.sh"
+    )
+
+
+def test_pickles_are_named_for_the_elements_before_anything_starts(ready: Prepared) -> None:
+    submit(ready, Scripted())
+    names = {p.name for p in ready.folder(ready.plan.stages[0]).iterdir()}
+    assert names == {"script.sh", "1_0_submitted.pkl", "1_1_submitted.pkl"}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_nobody_else_can_read_what_is_submitted(ready: Prepared, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        submit(ready, Scripted())
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    everything = [ready.plan.folder.path, *ready.plan.folder.path.rglob("*")]
+    assert not [p for p in everything if stat.S_IMODE(p.stat().st_mode) & 0o077]
+
+
+def test_when_the_third_is_refused_all_are_taken_back_from_the_leaves(ready: Prepared) -> None:
+    slurm = Scripted(fails_at="baseline")
+    assert refused(ready, slurm) == (
+        "baseline: sbatch: no such qos. The 2 jobs submitted before it were taken back."
+    )
+    assert slurm.did[-2:] == ["cancel 2", "cancel 1"]
+    assert lines(ready) == ["train 1", "evaluate 2", "cancelled 2", "cancelled 1"]
+    assert not submissions.read(ready.plan.folder.path)
+
+
+def test_the_first_that_is_refused_leaves_nothing_to_take_back(ready: Prepared) -> None:
+    slurm = Scripted(fails_at="train")
+    assert refused(ready, slurm).endswith("No job was submitted before it.")
+    assert slurm.did == []
+    assert lines(ready) == []
+
+
+def test_a_release_that_fails_takes_all_back(ready: Prepared) -> None:
+    said = refused(ready, Scripted(fails_at="release"))
+    assert said.startswith("release: ")
+    assert said.endswith("The 4 jobs submitted before it were taken back.")
+    assert lines(ready)[-4:] == [f"cancelled {number}" for number in (4, 3, 2, 1)]
+
+
+def test_jobs_that_cannot_be_taken_back_are_named(ready: Prepared) -> None:
+    slurm = Scripted(fails_at="compare", keeps=("1", "3"))
+    assert refused(ready, slurm).endswith("Held jobs are left; remove them: scancel 3 1")
+    assert slurm.did[-3:] == ["cancel 3", "cancel 2", "cancel 1"]  # one failure stops none
+    assert lines(ready)[-1] == "cancelled 2"
+    left = [one.job_id for one in submissions.read(ready.plan.folder.path)]
+    assert left == ["1", "3"]  # so that `hsd status` and `hsd cancel` know them
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ClusterError("sbatch: not found on this machine."), "not found on this machine. The job"),
+        (OSError(28, "No space left on device", "/runs/x"), "/runs/x: No space left on device."),
+    ],
+)
+def test_every_error_takes_back(ready: Prepared, error: Exception, said: str) -> None:
+    slurm = Scripted(fails_at="evaluate", error=error)
+    assert said in refused(ready, slurm)
+    assert slurm.did[-1] == "cancel 1"
+
+
+def test_a_bug_of_ours_takes_back_and_keeps_its_traceback(ready: Prepared) -> None:
+    slurm = Scripted(fails_at="evaluate", error=ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        submit(ready, slurm)
+    assert slurm.did[-1] == "cancel 1"
+
+
+@dataclass
+class Interrupted(Scripted):
+    """Ctrl-C comes in the second sbatch, and again while the jobs are taken back."""
+
+    def submit(self, script: Path, *options: str) -> str:
+        if script.parent.name == "evaluate":
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().submit(script, *options)
+
+    def cancel(self, ids: list[str]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        super().cancel(ids)
+
+
+def test_ctrl_c_takes_back_and_a_second_one_does_not_interrupt_that(ready: Prepared) -> None:
+    slurm = Interrupted()
+    with pytest.raises(Stopped, match="nothing was submitted. The same command begins again"):
+        submit(ready, slurm)
+    assert slurm.did == ["submit train", "cancel 1"]
+    assert not submissions.read(ready.plan.folder.path)
+
+
+def test_ctrl_c_with_a_job_that_cannot_be_taken_back_names_it(ready: Prepared) -> None:
+    said = refused(ready, Interrupted(keeps=("1",)))
+    assert said == "evaluate: interrupted. Held jobs are left; remove them: scancel 1"
+
+
+def test_after_a_submission_that_was_taken_back_the_same_can_be_submitted(
+    ready: Prepared, tmp_path: Path
+) -> None:
+    with pytest.raises(HsdError):
+        submit(ready, Scripted(fails_at="baseline"))
+    work = sweeps.work(tmp_path)
+    again = prepared(work, sweeps.write(work, tmp_path).left.plan)
+    assert again.number == 2  # the first one's files are kept apart
+    slurm = Scripted()
+    submit(again, slurm)
+    assert {one.number for one in submissions.read(work.folder.path)} == {2}
+
+
+def test_submissions_are_counted_by_what_was_accepted(ready: Prepared) -> None:
+    folder = ready.plan.folder
+    assert next_number(folder) == 1
+    submit(ready, Scripted())
+    assert next_number(folder) == 2
+    line = json.dumps({"cancelled": "1", "at": "now"})
+    with folder.submissions.open("a") as file:
+        file.write(f"{line}\n")
+    assert next_number(folder) == 2
+
+
+def test_each_accepted_job_is_told_as_it_is_accepted(ready: Prepared) -> None:
+    told: list[str] = []
+    submit(ready, Scripted(), lambda one: told.append(one.stage))
+    assert told == list(STAGES)
