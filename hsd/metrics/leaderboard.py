@@ -140,7 +140,7 @@ def _simultaneous(
 
 
 def _share(interval: Interval | None) -> Interval | None:
-    """Return the interval within 0 and 1: every metric here is a share, but max-t's ends are not."""
+    """Return the interval within 0 and 1, as every metric here is; the ends of max-t are not."""
     if interval is None:
         return None
     return Interval(max(interval.low, 0.0), min(interval.high, 1.0))

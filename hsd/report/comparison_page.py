@@ -52,7 +52,8 @@ def comparison_page(
 
 def leaderboard_page(board: Leaderboard, title: str = "Leaderboard") -> str:
     """Return the page of a leaderboard, such as a sweep's."""
-    subtitle = f"{len(board.standings)} runs on the same {board.n:,} posts; {len(board.failures)} without one."
+    ran = f"{len(board.standings)} runs on the same {board.n:,} posts"
+    subtitle = f"{ran}; {len(board.failures)} have no result."
     return render(Page(title, board_sections(board), subtitle))
 
 
