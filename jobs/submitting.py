@@ -14,12 +14,13 @@ from hsd.errors import CellsFailed
 from jobs.tables import plain_table
 from slurm.client import Slurm
 from slurm.local import Ended, run_here
-from slurm.pipeline import Found, Left, Work, write_run
+from slurm.pipeline import Found, Left, Work
 from slurm.plan import Plan, Stage
 from slurm.preflight import Check, doubts, preflight, refuse
 from slurm.submission import Prepared, commands, submit
 from slurm.submissions import Submitted
 from slurm.sweep import Cell
+from slurm.writing import write_run
 
 STAGE_HEADER = ("stage", "cells", "waits for", "each", "GPU-hours")
 

@@ -11,7 +11,7 @@ from slurm.profile import Profile
 from slurm.run_folder import RunFolder
 from slurm.supervisor import Orders
 
-_IGNORING = 'trap "" USR2 TERM; export TORCHELASTIC_SIGNALS_TO_HANDLE=SIGINT; exec "$@"'
+_IGNORING = 'trap "" USR2 TERM; export PET_SIGNALS_TO_HANDLE=SIGINT; exec "$@"'
 """torchrun has no handler for SIGUSR2 and ends its ranks 30 s after a SIGTERM. So it ignores both,
 and the ranks, which inherit that, set handlers of their own."""
 _OF_THE_JOB = ("TMPDIR", "HF_DATASETS_CACHE", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")

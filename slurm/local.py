@@ -17,7 +17,8 @@ from slurm.pickles import log_paths
 from slurm.plan import ALL, Stage
 from slurm.submission import Prepared, for_owner_alone
 from slurm.submissions import Submitted
-from slurm.supervisor import STOPPED, Here, Orders, supervise
+from slurm.supervisor import STOPPED, Orders, supervise
+from slurm.whereabouts import Here
 
 
 @dataclass(frozen=True, slots=True)

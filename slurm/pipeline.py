@@ -1,17 +1,15 @@
 """A sweep, from its file to jobs: what is left to do, what it depends on, everything written."""
 
-import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hsd.config.train import TrainConfig
 from hsd.data.named import STEMS, resolve_path
 from hsd.errors import DataError, PreflightError
-from hsd.runs import now, read_json, sha256_json, write_json
+from hsd.runs import sha256_json
+from slurm.bases import named_bases
 from slurm.environment import exports
 from slurm.identity import (
     Identity,
@@ -22,16 +20,15 @@ from slurm.identity import (
     row_files,
 )
 from slurm.launch import orders
-from slurm.plan import ALL, BASELINE, Plan, Stage, Task, base_kind, bases_of, plan
+from slurm.plan import ALL, BASELINE, Plan, Stage, Task, plan
 from slurm.profile import Profile, default_profile, load_profile
-from slurm.run_folder import RunFolder, remember, whole_stage
-from slurm.snapshot import Code, running_code, write_snapshot
+from slurm.run_folder import RunFolder, whole_stage
+from slurm.snapshot import Code, running_code
 from slurm.state import RunState, slurm_of, states
-from slurm.submission import Prepared, for_owner_alone, next_number, scripts
+from slurm.submission import Prepared, next_number, scripts
 from slurm.supervisor import Orders, is_done
 from slurm.sweep import Cell, Sweep, cells, load_sweep
 
-_IS_BASE = re.compile(rf"{BASELINE}(-\d+)?")
 Active = Callable[[str, str], bool]
 """Called with a stage and a cell: does a job do it, or wait to, right now?"""
 
@@ -161,16 +158,6 @@ def work_on(
     return Work(sweep, profile, folder, placed, bases, identities, folder.code / tree[:12])
 
 
-def named_bases(sweep: Sweep, cells: Sequence[Cell], folder: RunFolder) -> dict[str, Cell]:
-    """Return the untouched bases of cells by the names that the run has for them, or will have."""
-    known = {
-        file.parent.name: base_kind(read_json(file)["config"])
-        for file in sorted(folder.cells.glob(f"{BASELINE}*/identity.json"))
-        if _IS_BASE.fullmatch(file.parent.name)
-    }
-    return bases_of(sweep, cells, known)
-
-
 def left_to_do(
     work: Work,
     active: Active = lambda stage, cell: False,  # noqa: ARG005
@@ -225,58 +212,6 @@ def prepared(work: Work, planned: Plan) -> Prepared:
     )
 
 
-def write_run(found: Found) -> None:
-    """Write everything that jobs read: configs, identities, code, and the run's own facts.
-
-    Nothing of a cell that is in the queue is touched. The folder is for its owner alone.
-    """
-    work = found.work
-    configs = {cell.name: cell.config for cell in work.cells}
-    with private(work.folder.path):
-        if found.code is not None:
-            write_snapshot(found.code, work.folder.code)
-        for name in found.aside:
-            set_aside(work.folder, name)
-        for name in found.left.new:
-            if name in configs:
-                write_json(work.folder.config(name), configs[name].model_dump(mode="json"))
-            write_json(work.folder.identity(name), work.identities[name])
-        write_json(work.folder.run_json, _facts(work))
-    with suppress(OSError):  # a home that is full must not keep a run from starting
-        remember(work.folder.path)
-
-
-@contextmanager
-def private(folder: Path) -> Iterator[None]:
-    """Make a run's folder, and within the block let nobody else read what is made in it.
-
-    Raises PreflightError where it cannot be written.
-    """
-    with for_owner_alone():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not any(folder.iterdir()):
-                folder.chmod(0o700)  # somebody made it before us
-            yield
-        except OSError as error:
-            raise PreflightError(
-                f"{folder}: cannot be written ({error.strerror}); set shared_root in the profile "
-                "to a folder of yours that all nodes see."
-            ) from None
-
-
-def set_aside(folder: RunFolder, cell: str) -> Path:
-    """Move a cell's output away, markers and all, and return where it is now."""
-    home = folder.cell(cell)
-    number = 1 + sum(1 for _ in home.glob("before-*"))
-    aside = home / f"before-{number}"
-    aside.mkdir()
-    for path in sorted(home.iterdir()):
-        if not path.name.startswith("before-"):
-            path.rename(aside / path.name)
-    return aside
-
-
 def pinned(sweep: Sweep) -> Sweep:
     """Return the sweep with the folder of its named rows: jobs run elsewhere."""
     named = [name for name in sweep.evaluate.sets if name in STEMS]
@@ -326,21 +261,3 @@ def _read_by(config: TrainConfig, sweep: Sweep) -> Iterable[Path]:
             yield path.absolute() if path.is_dir() else path.absolute().parent
     if config.model.cache_dir is not None:
         yield config.model.cache_dir.absolute()
-
-
-def _facts(work: Work) -> dict[str, Any]:
-    before = work.folder.facts() if work.folder.run_json.exists() else {}
-    cells = {cell["name"]: cell for cell in before.get("cells", [])} | {
-        cell.name: {"name": cell.name, "preset": cell.preset, "changes": cell.changes}
-        for cell in work.cells
-    }
-    return {
-        "kind": "sweep",
-        "name": work.sweep.name,
-        "source": work.source or before.get("source", work.sweep.name),
-        "sweep": work.sweep.model_dump(mode="json"),
-        "profile": work.profile.model_dump(mode="json"),
-        "code": work.code.name,
-        "cells": list(cells.values()),
-        "created": before.get("created", now()),
-    }

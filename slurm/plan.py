@@ -9,11 +9,11 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from hsd.config.model import ModelConfig
+from slurm.bases import bases_of
 from slurm.profile import Profile, StageConfig
 from slurm.run_folder import RunFolder
 from slurm.sweep import Cell, Sweep
@@ -186,34 +186,6 @@ def _task(of: str, sweep: Sweep, cell: Cell, folder: RunFolder) -> Task:
             for one in sweep.evaluate.sets
         ),
     )
-
-
-def bases_of(
-    sweep: Sweep, cells: Sequence[Cell], known: Mapping[str, str] | None = None
-) -> dict[str, Cell]:
-    """Return a cell for each base and prompt that the cells have: mostly one, `baseline`.
-
-    Others are called `baseline-2` and so on. `known` says which `base_kind` a name has in the run:
-    it keeps that whatever cells are asked for.
-    """
-    if not sweep.baseline:
-        return {}
-    taken = dict(known or {})
-    names = {kind: name for name, kind in taken.items()}
-    found: dict[str, Cell] = {}
-    for cell in cells:
-        kind = base_kind(cell.config.model_dump(mode="json"))
-        if kind not in names:
-            numbered = (f"{BASELINE}-{number}" for number in count(2))
-            names[kind] = next(n for n in chain([BASELINE], numbered) if n not in taken)
-            taken[names[kind]] = kind
-        found.setdefault(names[kind], cell)
-    return found
-
-
-def base_kind(config: Mapping[str, Any]) -> str:
-    """Return what tells the evaluation of one untouched base from that of another."""
-    return json.dumps([config["model"], config["prompt"]], sort_keys=True)
 
 
 def _base_task(sweep: Sweep, name: str, cell: Cell, folder: RunFolder) -> Task:

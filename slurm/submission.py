@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -87,8 +88,12 @@ def submit(
     """
     transaction = _Transaction(prepared, slurm)
     with for_owner_alone():
-        with ended_by_signal(_STOPPED):  # a second Ctrl-C must not interrupt the taking back
-            _submit_all(transaction, accepted)
+        before = signal.getsignal(signal.SIGUSR2)
+        try:
+            with ended_by_signal(_STOPPED):  # a second Ctrl-C must not interrupt the taking back
+                _submit_all(transaction, accepted)
+        finally:
+            signal.signal(signal.SIGUSR2, before)  # what is ignored here a child could not trap
         submissions.append(prepared.plan.folder.path, {"released": prepared.number, "at": now()})
     return transaction.held
 

@@ -10,22 +10,21 @@ since a run's whole state is in its folder.
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 from slurm.attempts import record
 from slurm.descendants import tell
 from slurm.requeue import BACK, CANCELLED, requeue, standing
+from slurm.whereabouts import Here, filled, make_scratch, whereabouts
 
 STOPPED = 75
 """The exit code of hsd's commands for: stopped on request, the same command goes on."""
@@ -34,7 +33,6 @@ STOPPING = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
 POLL_S = 0.5
 TELL_EVERY_S = 5.0
 """A rank that is still loading has no handler yet: it is told again until it has ended."""
-_VARIABLE = re.compile(r"@env:(\w+)@")
 WAIT_FOR_END_S = 120.0
 """After a requeue SLURM ends the job itself; leaving early would make it count as failed."""
 _NOT_FOUND = 127
@@ -61,27 +59,6 @@ class Orders:
     """Command that passes a stop into a container whose processes are not below this one."""
 
 
-@dataclass
-class Here:
-    """Where this is: the job, its attempt, this node."""
-
-    job: str
-    restart: int
-    node: int
-    nodes: tuple[str, ...]
-    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    """What the commands see."""
-    streams: tuple[IO[bytes] | None, IO[bytes] | None] = (None, None)
-    """Where their stdout and stderr go; None is where this process's own go."""
-    asked: list[int] = field(default_factory=list)
-    """Signals that came in."""
-
-    @property
-    def first(self) -> bool:
-        """Return whether this node speaks for the job."""
-        return self.node == 0
-
-
 def supervise(orders: Orders, here: Here | None = None) -> int:
     """Run the commands one after another and return the job's exit code; 0 only when all ended so.
 
@@ -91,7 +68,7 @@ def supervise(orders: Orders, here: Here | None = None) -> int:
     if is_done(Path(orders.done), orders.identity):
         return 0  # a queued follow-up has nothing to do
     before = _listen(here)
-    _make_scratch(here.environ)
+    make_scratch(here.environ)
     try:
         if here.first:
             _record(orders, here, "started", host=here.nodes[0], argv=orders.commands)
@@ -100,56 +77,6 @@ def supervise(orders: Orders, here: Here | None = None) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def whereabouts(environ: Mapping[str, str]) -> Here:
-    """Return the job and the node from SLURM's variables."""
-    array = environ.get("SLURM_ARRAY_JOB_ID")
-    job = f"{array}_{environ.get('SLURM_ARRAY_TASK_ID', '0')}" if array else None
-    return Here(
-        job=job or environ.get("SLURM_JOB_ID", "local"),
-        restart=int(environ.get("SLURM_RESTART_COUNT") or 0),
-        node=int(environ.get("SLURM_NODEID") or 0),
-        nodes=_hostnames(environ.get("SLURM_JOB_NODELIST", "")) or (os.uname().nodename,),
-    )
-
-
-def filled(command: Sequence[str], here: Here) -> list[str]:
-    """Return a command with what only the node knows.
-
-    @job@, @node_rank@, @first_node@, @port@, and @env:NAME@ for a variable (empty when unset).
-    """
-    number = int("".join(c for c in here.job.split("_")[0] if c.isdigit()) or 0)
-    index = int(here.job.partition("_")[2] or 0)
-    known = {
-        "@job@": here.job,
-        "@node_rank@": str(here.node),
-        "@first_node@": here.nodes[0],
-        # All nodes of a job must meet at one port, and jobs that share a node at several.
-        "@port@": str(20000 + (number + 7 * index + here.restart) % 20000),
-    }
-    words = list(command)
-    for name, value in known.items():
-        words = [word.replace(name, value) for word in words]
-    return [_VARIABLE.sub(lambda found: here.environ.get(found[1], ""), word) for word in words]
-
-
-def _hostnames(nodelist: str) -> tuple[str, ...]:
-    """Return the names in `hsd[1-2],x`; the host asks SLURM, which knows its own syntax."""
-    if not set(nodelist) & set("[,"):
-        return (nodelist,) if nodelist else ()
-    said = subprocess.run(
-        ["scontrol", "show", "hostnames", nodelist], capture_output=True, text=True, check=True
-    )
-    return tuple(said.stdout.split())
-
-
-def _make_scratch(environ: Mapping[str, str]) -> None:
-    """Make the job's folders on this node: the script did so on the first one alone."""
-    if scratch := environ.get("HSD_SCRATCH"):
-        for folder in environ.values():
-            if folder.startswith(f"{scratch}/"):
-                Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 def _listen(here: Here) -> dict[int, Any]:

@@ -102,6 +102,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
         (made.bin / program).chmod(0o755)
     monkeypatch.setenv("PATH", f"{made.bin}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(root))
+    # Commands leave it ignored, and no script of a job could trap what was ignored before it.
+    signal.signal(signal.SIGUSR2, signal.SIG_DFL)
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         monkeypatch.delenv(name)
     yield made

@@ -100,6 +100,14 @@ class Bench:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
 
+    def train(self, run: str, profile: str) -> None:
+        """Submit the preset's training alone: what follows one is the sweeps' tests' business."""
+        output = self.folder / f"runs/{run}/cells/tiny/train"
+        self.hsd(
+            "submit", "train", "--name", run, "--cluster", profile,
+            "--config_file", "tiny.json", "--output_dir", str(output),
+        )  # fmt: skip
+
     def states(self, run: str) -> dict[tuple[str, str], str]:
         """Return the state of each (cell, stage) of a run, as `hsd status` sees it."""
         seen = overview(self.folder / "runs" / run, Slurm(), run, run)
@@ -123,10 +131,11 @@ class Bench:
         """Return the first true value of a condition."""
         return until(condition, what, PATIENCE_S, every=0.3)
 
-    def events(self, run: str, cell: str, stage: str) -> list[dict[str, Any]]:
-        """Return what the supervisor wrote of a stage of a cell."""
-        file = self.folder / f"runs/{run}/cells/{cell}/attempts/{stage}.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    def events(self, run: str, stage: str = "train") -> list[dict[str, Any]]:
+        """Return what the supervisor wrote of a stage of the one cell that has it."""
+        for file in (self.folder / "runs" / run).glob(f"cells/*/attempts/{stage}.jsonl"):
+            return [json.loads(line) for line in file.read_text().splitlines()]
+        return []
 
     def job(self, run: str, stage: str) -> str:
         """Return the array job of a stage's newest submission."""
@@ -165,9 +174,14 @@ class Bench:
         """Return what is true once a training has taken so many steps."""
         return lambda: self.steps(run) >= steps
 
-    def words(self, run: str, cell: str = "tiny", stage: str = "train") -> list[str]:
+    def words(self, run: str, stage: str = "train") -> list[str]:
         """Return the supervisor's events by their names."""
-        return [event["event"] for event in self.events(run, cell, stage)]
+        return [event["event"] for event in self.events(run, stage)]
+
+    def starts(self, run: str) -> list[dict[str, Any]]:
+        """Return the starts that a training's manifest tells of."""
+        file = self.folder / f"runs/{run}/cells/tiny/train/manifest.json"
+        return list(json.loads(file.read_text())["starts"])
 
     def undisturbed(self, name: str, ranks: int = 1) -> Path:
         """Train the preset without SLURM and return the run's folder."""

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from slurm.pipeline import Found, Work, left_to_do, work_on, write_run
+from slurm.pipeline import Found, Work, left_to_do, work_on
 from slurm.profile import Profile
 from slurm.snapshot import Code
 from slurm.sweep import Cell, Sweep, cells
+from slurm.writing import write_run
 
 
 def sweep(**parts: Any) -> Sweep:

@@ -37,7 +37,8 @@ MAY_BE_HEAVY = {"hsd.model", "hsd.training", "hsd.inference"}
 NO_TORCH = {"hsd.training.convergence", "hsd.training.history", "hsd.training.curves"}
 ONLY_IN = {"click": "jobs", "rich": "jobs", "submitit": "slurm"}
 ON_THE_HOST = tuple(
-    f"slurm.{name}" for name in ("supervisor", "payload", "attempts", "descendants", "requeue")
+    f"slurm.{name}"
+    for name in ("supervisor", "payload", "attempts", "descendants", "requeue", "whereabouts")
 )
 
 

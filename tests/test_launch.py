@@ -10,7 +10,8 @@ from slurm.launch import orders
 from slurm.plan import Stage, Task
 from slurm.profile import Profile
 from slurm.run_folder import RunFolder
-from slurm.supervisor import Here, Orders, filled
+from slurm.supervisor import Orders
+from slurm.whereabouts import Here, filled
 
 RUN = Path("/shared/runs/pair")
 TRAIN = ("train", "--config_file", "c.json")

@@ -21,11 +21,10 @@ from slurm.pipeline import (
     left_to_do,
     pinned,
     prepared,
-    set_aside,
-    write_run,
 )
 from slurm.run_folder import RunFolder, find_run
 from slurm.submissions import Submitted
+from slurm.writing import set_aside, write_run
 
 TWO_BASES = {
     "presets": ("default",),

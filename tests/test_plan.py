@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from sweeps import cluster, sweep
 
-from slurm.plan import Plan, base_kind, bases_of, cells_of, plan
+from slurm.bases import base_kind, bases_of
+from slurm.plan import Plan, cells_of, plan
 from slurm.profile import Profile
 from slurm.run_folder import RunFolder
 from slurm.sweep import Cell, Sweep, cells

@@ -7,12 +7,14 @@ import sweeps
 
 from hsd.errors import PreflightError
 from hsd.runs import read_json, write_json
-from slurm import pipeline, resubmission, submissions
+from slurm import resubmission, submissions
 from slurm.attempts import record
-from slurm.pipeline import Found, Work, write_run
+from slurm.pipeline import Found, Work
 from slurm.resubmission import resubmission as found_again
 from slurm.resubmission import with_time
+from slurm.run_folder import RunFolder
 from slurm.submissions import Submitted
+from slurm.writing import write_run
 
 CELLS = ("default", "high_capacity", "demo")
 STAGES = ("train", "evaluate")
@@ -212,7 +214,7 @@ def test_a_time_limit_that_is_over_before_the_signal_is_refused() -> None:
 
 
 def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
-    folder = pipeline.RunFolder(tmp_path / "one")
+    folder = RunFolder(tmp_path / "one")
     write_json(folder.run_json, {"kind": "train", "cells": []})
     with pytest.raises(PreflightError, match="not a sweep; submit the job again as it was"):
         found_again(folder)

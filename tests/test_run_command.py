@@ -264,15 +264,27 @@ def test_one_command_is_one_job(hsd: Hsd, fake: Fake) -> None:
     code, dry, _ = hsd(submit, *ONE, "--output-dir", "out", "--dry-run")
     assert code == 0
     assert not Path("runs").exists()
-    code, out, _ = hsd(submit, *ONE, "--output-dir", "out", "--after", "12_3", "--time", "30")
-    assert code == 0
+    code, out, err = hsd(submit, *ONE, "--output-dir", "out", "--time", "30")
+    assert code == 0, err
     assert out.rstrip().endswith("Next: hsd status one --watch")
     (script,) = fake.scripts()
     assert script.decode().replace("time=30\n", "time=60\n") in dry
-    assert "--dependency=afterok:12_3" in fake.arguments()[0]
     assert read_json(Path("runs/one/run.json"))["arguments"] == [
         "--config", "a.json", "--output-dir", "out"
     ]  # fmt: skip
+
+
+def test_a_job_may_wait_for_another_and_not_for_none(hsd: Hsd, fake: Fake) -> None:
+    code, _, err = hsd(submit, *ONE, "--after", "12_3")
+    assert code == 3
+    assert "--after 12_3: SLURM knows no such job" in one_line(err)
+    assert not Path("runs").exists()
+    hsd(submit, *ONE)
+    first = str(fake.jobs()[0]["id"])
+    then = ("merge", "--cluster", "here.toml", "--name", "two", "--after", first)
+    code, _, err = hsd(submit, *then, "--adapter_path", "out", "--output_dir", "merged")
+    assert code == 0, err
+    assert f"--dependency=afterok:{first}" in fake.arguments()[1]
 
 
 def test_a_name_is_taken_once_a_job_has_it_and_not_before(hsd: Hsd, fake: Fake) -> None:

@@ -15,8 +15,8 @@ from slurm.plan import Edge, plan
 from slurm.profile import Profile, load_profile, profile_names
 from slurm.run_folder import RunFolder
 from slurm.script import options, script
-from slurm.supervisor import whereabouts
 from slurm.sweep import cells
+from slurm.whereabouts import whereabouts
 
 FOLDER = RunFolder(Path("/shared/runs/pair"))
 CODE = FOLDER.code / "0123456789ab"

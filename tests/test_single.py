@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sweeps
@@ -9,7 +10,8 @@ import sweeps
 from hsd.errors import PreflightError
 from hsd.runs import read_json, write_json
 from slurm import submissions
-from slurm.single import Single, paths_in
+from slurm.client import CommandFailed
+from slurm.single import Single, paths_in, still_to_wait
 from slurm.submissions import Submitted
 
 
@@ -87,3 +89,46 @@ def test_a_container_sees_the_folders_of_all_paths_that_are_named(tmp_path: Path
     arguments = ("--data_file=data/rows.jsonl", "--model_name", "model", "--set", "a=no/such", "x")
     found = paths_in(arguments, tmp_path)
     assert found == (tmp_path / "data", tmp_path / "model")
+
+
+class Told:
+    """A stand-in for SLURM's programs that knows one job, by the controller or by sacct alone."""
+
+    def __init__(self, shown: str = "", accounted: str | None = None) -> None:
+        self.shown, self.accounted = shown, accounted
+
+    def text(self, *_argv: str) -> str:
+        if not self.shown:
+            raise CommandFailed("scontrol", 1, "Invalid job id specified")
+        return self.shown
+
+    def accounting(self, _ids: list[str]) -> str | None:
+        return self.accounted
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (Told("JobId=7 JobState=PENDING Reason=Priority"), True),
+        (Told("JobId=8 ArrayTaskId=0 JobState=COMPLETED\nJobId=9 JobState=RUNNING"), True),
+        (Told("JobId=7 JobState=COMPLETED"), False),
+        (Told(accounted="7|COMPLETED|0:0\n"), False),
+        (Told(accounted="7|NODE_FAIL|0:0\n7|REQUEUED|0:0\n7|COMPLETED|0:0\n"), False),
+    ],
+)
+def test_a_job_that_has_ended_well_is_not_waited_for(told: Any, expected: bool) -> None:
+    assert still_to_wait("7", told) is expected
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (Told("JobId=7 JobState=FAILED"), "--after 7: it is FAILED, so this would never start"),
+        (Told(accounted="7|CANCELLED by 5|0:0\n"), "it is CANCELLED, so"),
+        (Told(accounted=""), "--after 7: SLURM knows no such job; see `squeue` and `sacct`"),
+        (Told(accounted=None), "knows no such job"),
+    ],
+)
+def test_a_job_that_can_not_end_well_any_more_is_refused(told: Any, said: str) -> None:
+    with pytest.raises(PreflightError, match=said):
+        still_to_wait("7", told)

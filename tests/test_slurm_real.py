@@ -98,10 +98,10 @@ def test_the_time_limit_stops_a_training_which_goes_on_to_the_very_same_adapter(
     bench: Bench,
 ) -> None:
     bench.preset(**LONG)
-    bench.hsd("run", bench.sweep("limited"), "--cluster", bench.profile())
+    bench.train("limited", bench.profile())
     job = f"{bench.job('limited', 'train')}_0"
     with bench.held("limited", bench.learned("limited")):
-        began = bench.events("limited", "tiny", "train")[0]["at"]
+        began = bench.events("limited")[0]["at"]
         minutes = int((datetime.now(UTC) - datetime.fromisoformat(began)).total_seconds() / 60) + 4
         # The limit is near now: SLURM's signal comes within its next minute, 3 before the limit.
         bench.cluster.call("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
@@ -110,7 +110,7 @@ def test_the_time_limit_stops_a_training_which_goes_on_to_the_very_same_adapter(
     bench.cluster.call("scontrol", "update", f"JobId={job}", "TimeLimit=30")
     assert set(bench.wait_over("limited").values()) == {"done"}
     assert bench.words("limited") == ["started", "signalled", "requeued", "started", "ended"]
-    starts = read_json(bench.folder / "runs/limited/cells/tiny/train/manifest.json")["starts"]
+    starts = bench.starts("limited")
     assert starts[1]["resumed_from"]
     whole = bench.undisturbed("limited_whole")
     assert bench.adapter("limited") == (whole / "adapter_model.safetensors").read_bytes()
@@ -119,11 +119,11 @@ def test_the_time_limit_stops_a_training_which_goes_on_to_the_very_same_adapter(
 def test_two_ranks_stopped_and_requeued_give_the_very_same_adapter(bench: Bench) -> None:
     bench.preset(batch_size=1, **LONG)
     profile = bench.profile("two", train="processes = 2")
-    bench.hsd("run", bench.sweep("two"), "--cluster", profile)
+    bench.train("two", profile)
     stopped_by_signal(bench, "two")
     assert set(bench.wait_over("two").values()) == {"done"}
     assert bench.words("two") == ["started", "signalled", "requeued", "started", "ended"]
-    starts = read_json(bench.folder / "runs/two/cells/tiny/train/manifest.json")["starts"]
+    starts = bench.starts("two")
     assert len(starts) == 2
     assert starts[1]["resumed_from"]
     whole = bench.undisturbed("two_whole", ranks=2)
@@ -133,7 +133,7 @@ def test_two_ranks_stopped_and_requeued_give_the_very_same_adapter(bench: Bench)
 def test_a_preempted_training_comes_back_and_goes_on(bench: Bench) -> None:
     bench.preset(**LONG)
     low = bench.profile("low", train='partition = "low"')
-    bench.hsd("run", bench.sweep("preempted"), "--cluster", low)
+    bench.train("preempted", low)
     with bench.held("preempted", bench.learned("preempted")):
         bench.cluster.call(
             "sbatch", "--account=hsd", "--partition=gpu", "--nodes=4", "--exclusive", "--wrap",
@@ -144,13 +144,13 @@ def test_a_preempted_training_comes_back_and_goes_on(bench: Bench) -> None:
     words = bench.words("preempted")
     assert words.count("started") == 2
     assert words[-1] == "ended"
-    starts = read_json(bench.folder / "runs/preempted/cells/tiny/train/manifest.json")["starts"]
+    starts = bench.starts("preempted")
     assert starts[1]["resumed_from"]
 
 
 def test_a_training_on_a_node_that_dies_goes_on_on_another(bench: Bench) -> None:
     bench.preset(**LONG)
-    bench.hsd("run", bench.sweep("died"), "--cluster", bench.profile())
+    bench.train("died", bench.profile())
     job = f"{bench.job('died', 'train')}_0"
     saved = bench.folder / "runs/died/cells/tiny/train/checkpoint-20/complete.json"
     with bench.held("died", saved.exists):
@@ -160,7 +160,7 @@ def test_a_training_on_a_node_that_dies_goes_on_on_another(bench: Bench) -> None
         assert set(bench.wait_over("died").values()) == {"done"}
     finally:
         bench.cluster.node("up", node)
-    starts = read_json(bench.folder / "runs/died/cells/tiny/train/manifest.json")["starts"]
+    starts = bench.starts("died")
     assert starts[0]["ended"] is None
     assert starts[1]["resumed_from"]
 
@@ -179,9 +179,9 @@ def test_an_evaluation_that_is_stopped_goes_on_with_the_rows_that_are_left(bench
     output = bench.folder / "runs/judged/cells/tiny/evaluate"
     with bench.held("judged", lambda: list(output.glob("*/run_*/predictions.rank0.jsonl"))):
         bench.cluster.call("scancel", "--signal=USR2", f"{bench.job('judged', 'evaluate')}_0")
-        bench.until(lambda: "signalled" in bench.words("judged", stage="evaluate"), "the signal")
+        bench.until(lambda: "signalled" in bench.words("judged", "evaluate"), "the signal")
     assert set(bench.wait_over("judged").values()) == {"done"}
-    assert bench.words("judged", stage="evaluate") == [
+    assert bench.words("judged", "evaluate") == [
         "started", "signalled", "requeued", "started", "ended"
     ]  # fmt: skip
     (predictions,) = output.glob("*/run_*/predictions.jsonl")
@@ -191,7 +191,7 @@ def test_an_evaluation_that_is_stopped_goes_on_with_the_rows_that_are_left(bench
 def test_two_nodes_with_two_ranks_each_train_one_adapter(bench: Bench) -> None:
     bench.preset(batch_size=1, accumulation=1)
     profile = bench.profile("nodes", train="processes = 2\nnodes = 2")
-    bench.hsd("run", bench.sweep("nodes"), "--cluster", profile)
+    bench.train("nodes", profile)
     assert set(bench.wait_over("nodes").values()) == {"done"}
     manifest = read_json(bench.folder / "runs/nodes/cells/tiny/train/manifest.json")
     assert manifest["processes"] == 4
@@ -222,7 +222,7 @@ def test_where_jobs_may_not_requeue_the_next_of_a_chain_goes_on(bench: Bench) ->
     [
         ('constraint = "no_such_feature"', "feature"),
         ('reservation = "nobodys"', "reservation"),
-        ("extra = { qos = 'nothing' }", "qos"),
+        ('extra = { nodelist = "nowhere" }', "node name"),
     ],
 )
 def test_what_the_cluster_would_refuse_is_one_line_and_nothing_is_submitted(
@@ -256,11 +256,10 @@ def test_one_command_is_one_job_that_waits_for_another(bench: Bench) -> None:
 
 def test_the_checkout_may_change_while_jobs_wait(bench: Bench) -> None:
     bench.preset(epochs=1)
-    bench.hsd("run", bench.sweep("snapshot"), "--cluster", bench.profile())
+    bench.train("snapshot", bench.profile())
     (code,) = (bench.folder / "runs/snapshot/code").iterdir()
     assert set(bench.wait_over("snapshot").values()) == {"done"}
-    manifest = read_json(bench.folder / "runs/snapshot/cells/tiny/train/manifest.json")
-    assert manifest["starts"][0]["git"]["tree"] == read_json(code / "code.json")["tree"]
+    assert bench.starts("snapshot")[0]["git"]["tree"] == read_json(code / "code.json")["tree"]
     where = subprocess.run(
         [sys.executable, "-c", "import hsd; print(hsd.__file__)"],
         env=os.environ | {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"},

@@ -230,3 +230,10 @@ def test_each_accepted_job_is_told_as_it_is_accepted(ready: Prepared) -> None:
     told: list[str] = []
     submit(ready, Scripted(), lambda one: told.append(one.stage))
     assert told == list(STAGES)
+
+
+def test_a_submission_leaves_signals_as_they_were(ready: Prepared) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in numbers]
+    submit(ready, Scripted())
+    assert [signal.getsignal(number) for number in numbers] == before

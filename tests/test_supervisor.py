@@ -13,7 +13,8 @@ import pytest
 
 from slurm import supervisor
 from slurm.attempts import attempts
-from slurm.supervisor import Here, Orders, filled, is_done, supervise, whereabouts
+from slurm.supervisor import Orders, is_done, supervise
+from slurm.whereabouts import Here, filled, whereabouts
 
 PYTHON = (sys.executable, "-S", "-c")
 STOP_ME = "import os, signal, sys, time; os.kill({supervisor}, signal.{signal});"

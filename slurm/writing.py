@@ -1,0 +1,83 @@
+"""What a run's folder gets before its jobs are submitted, for its owner alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import PreflightError
+from hsd.runs import now, write_json
+from slurm.pipeline import Found, Work
+from slurm.run_folder import RunFolder, remember
+from slurm.snapshot import write_snapshot
+from slurm.submission import for_owner_alone
+
+
+def write_run(found: Found) -> None:
+    """Write everything that jobs read: configs, identities, code, and the run's own facts.
+
+    Nothing of a cell that is in the queue is touched. The folder is for its owner alone.
+    """
+    work = found.work
+    configs = {cell.name: cell.config for cell in work.cells}
+    with private(work.folder.path):
+        if found.code is not None:
+            write_snapshot(found.code, work.folder.code)
+        for name in found.aside:
+            set_aside(work.folder, name)
+        for name in found.left.new:
+            if name in configs:
+                write_json(work.folder.config(name), configs[name].model_dump(mode="json"))
+            write_json(work.folder.identity(name), work.identities[name])
+        write_json(work.folder.run_json, _facts(work))
+    with suppress(OSError):  # a home that is full must not keep a run from starting
+        remember(work.folder.path)
+
+
+@contextmanager
+def private(folder: Path) -> Iterator[None]:
+    """Make a run's folder, and within the block let nobody else read what is made in it.
+
+    Raises PreflightError where it cannot be written.
+    """
+    with for_owner_alone():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not any(folder.iterdir()):
+                folder.chmod(0o700)  # somebody made it before us
+            yield
+        except OSError as error:
+            raise PreflightError(
+                f"{folder}: cannot be written ({error.strerror}); set shared_root in the profile "
+                "to a folder of yours that all nodes see."
+            ) from None
+
+
+def set_aside(folder: RunFolder, cell: str) -> Path:
+    """Move a cell's output away, markers and all, and return where it is now."""
+    home = folder.cell(cell)
+    number = 1 + sum(1 for _ in home.glob("before-*"))
+    aside = home / f"before-{number}"
+    aside.mkdir()
+    for path in sorted(home.iterdir()):
+        if not path.name.startswith("before-"):
+            path.rename(aside / path.name)
+    return aside
+
+
+def _facts(work: Work) -> dict[str, Any]:
+    before = work.folder.facts() if work.folder.run_json.exists() else {}
+    cells = {cell["name"]: cell for cell in before.get("cells", [])} | {
+        cell.name: {"name": cell.name, "preset": cell.preset, "changes": cell.changes}
+        for cell in work.cells
+    }
+    return {
+        "kind": "sweep",
+        "name": work.sweep.name,
+        "source": work.source or before.get("source", work.sweep.name),
+        "sweep": work.sweep.model_dump(mode="json"),
+        "profile": work.profile.model_dump(mode="json"),
+        "code": work.code.name,
+        "cells": list(cells.values()),
+        "created": before.get("created", now()),
+    }
