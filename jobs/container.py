@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +17,7 @@ from hsd.config.settings import flatten
 from hsd.errors import PreflightError
 from jobs.entry import run as run_command
 from jobs.options import CONTEXT, Command
+from slurm.environment import looks_secret
 
 GPU = Path("/dev/nvidiactl")
 """Is there where an NVIDIA driver is loaded."""
@@ -62,6 +63,13 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Whether docker and podman let the command reach other machines.",
         ),
+        click.option(
+            "--env",
+            "variables",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Set a variable inside; never a secret. May be given often.",
+        ),
         click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="-- HSD_ARGUMENTS"),
     ]
     for option in reversed(options):
@@ -79,12 +87,12 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_image_options
 @_run_options
-def run(gpus: bool | None, network: bool, arguments: tuple[str, ...], **options: Any) -> None:
+def run(arguments: tuple[str, ...], **options: Any) -> None:
     """Run `hsd HSD_ARGUMENTS` inside the image, here, as you.
 
     This folder and HF_HOME are seen inside at the same path; the manifest gets the image's digest.
     """
-    config, inside = _config(**options), _inside(gpus, network, arguments)
+    inside, config = _inside(arguments, options), _config(**options)
     _hf_home().mkdir(parents=True, exist_ok=True)
     check_container(config, inside.binds)
     if config.digest is None:
@@ -102,9 +110,10 @@ def run(gpus: bool | None, network: bool, arguments: tuple[str, ...], **options:
 )
 @_image_options
 @_run_options
-def command(gpus: bool | None, network: bool, arguments: tuple[str, ...], **options: Any) -> None:
+def command(arguments: tuple[str, ...], **options: Any) -> None:
     """Print the command that `run` would start, quoted for a shell; nothing is looked at."""
-    click.echo(shlex.join(wrap(_config(**options), _inside(gpus, network, arguments))))
+    inside = _inside(arguments, options)
+    click.echo(shlex.join(wrap(_config(**options), inside)))
 
 
 @container.command(
@@ -152,17 +161,35 @@ def _absolute(bind: str) -> str:
     return f"{absolute}{colon}{rest}"
 
 
-def _inside(gpus: bool | None, network: bool, arguments: tuple[str, ...]) -> Inside:
+def _inside(arguments: tuple[str, ...], options: dict[str, Any]) -> Inside:
+    """Take what is not about the image out of the options, and return it with this folder."""
+    gpus: bool | None = options.pop("gpus")
     here, hf_home = str(Path.cwd()), str(_hf_home())
     return Inside(
         argv=(IMAGE_HSD, *arguments),
         cwd=here,
         binds=(here, hf_home),
-        env={"HF_HOME": hf_home},
+        env={"HF_HOME": hf_home, **_variables(options.pop("variables"))},
         gpus=GPU.exists() if gpus is None else gpus,
         user=f"{os.getuid()}:{os.getgid()}",
-        network=network,
+        network=options.pop("network"),
     )
+
+
+def _variables(texts: Iterable[str]) -> dict[str, str]:
+    """Return NAME -> value. Raises PreflightError for a secret, which everybody here could read."""
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise PreflightError(f"--env {text}: expected NAME=VALUE, such as NCCL_DEBUG=INFO.")
+        if looks_secret(name):
+            raise PreflightError(
+                f"--env {name}: looks like a secret, and every process list shows it; "
+                "write it to a file below HF_HOME and give HF_TOKEN_PATH=FILE."
+            )
+        pairs[name] = value
+    return pairs
 
 
 def _hf_home() -> Path:

@@ -351,6 +351,17 @@ def test_a_command_by_hand_sees_this_folder_and_the_hubs_as_the_caller() -> None
     assert argv[argv.index("--user") + 1] == f"{os.getuid()}:{os.getgid()}"
 
 
+def test_variables_are_set_inside_and_secrets_are_not() -> None:
+    image = ("--runtime", "docker", "--image", "hsd:cuda")
+    argv = shlex.split(invoked("command", *image, "--env", "NCCL_DEBUG=INFO", "--", "x").output)
+    assert argv[argv.index("NCCL_DEBUG=INFO") - 1] == "-e"
+    for text, problem in (("HF_TOKEN=hf_x", "looks like a secret"), ("A", "expected NAME=VALUE")):
+        refused = invoked("command", *image, "--env", text, "--", "x").exception
+        assert isinstance(refused, PreflightError)
+        assert problem in str(refused)
+        assert "hf_x" not in str(refused)
+
+
 def test_a_bind_by_hand_may_be_relative() -> None:
     result = invoked("command", "--runtime", "podman", "--image", "hsd:cpu", "--bind", "d:/data:ro")
     assert f"type=bind,source={Path.cwd()}/d,target=/data,readonly" in result.output
