@@ -26,7 +26,7 @@ def test_every_command_shown_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     shown = set(re.findall(r"^\s*(?:\$ )?hsd (\w+)", text, flags=re.MULTILINE))
     assert shown <= COMMANDS.keys()
-    targets = set(re.findall(r"^make (\w+)", text, flags=re.MULTILINE))
+    targets = set(re.findall(r"^make ([\w-]+)", text, flags=re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
 
