@@ -43,8 +43,11 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Torch runs on one thread in tests, so two processes use two cores; more would need more memory.
+JOBS ?= 2
+
 test: check
-	$(BIN)/pytest -m "not (gpu or container)" --durations=20
+	$(BIN)/pytest -m "not (gpu or container)" -n $(JOBS) --dist loadgroup --durations=20
 
 fast: install
 	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu)"
