@@ -20,6 +20,7 @@ pytest_plugins = ["slurm_cluster", "slurm_runs", "fake_cluster"]
 GOLDEN = Path(__file__).parent / "golden"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process, and all that share the one SLURM, in this order."""
     for item in items:
