@@ -20,7 +20,7 @@ done
 [ -n "$engine" ] || refuse "neither docker nor podman has an image '$image'; build it with make image"
 [ ! -e "$target" ] || refuse "$target exists; remove it or choose another name"
 
-case "${TMPDIR:-/tmp}" in /dev/*) export TMPDIR=/var/tmp ;; esac  # syft sees nothing below /dev
+case "${TMPDIR:-/tmp}" in /dev/* | /run/*) export TMPDIR=/var/tmp ;; esac  # syft looks at neither
 work=$(mktemp -d)
 container=
 finish() {

@@ -16,7 +16,7 @@ cache=${HSD_PROVE_CACHE:-/var/cache/hsd-prove}
 memory_gb=$(awk '/MemAvailable/ {print int($2 / 1e6)}' /proc/meminfo)
 store=${HSD_PROVE_STORE:-$([ "$memory_gb" -ge 16 ] && echo /dev/shm || echo /var/tmp)/hsd-prove}
 hsd=${HSD:-$root/.venv/bin/hsd}
-seen=/run/hsd-prove
+seen=/var/tmp/hsd-prove-seen
 image=localhost/hsd:prove
 user=prover
 export PATH=$root/.venv-tools/bin:$PATH
@@ -285,7 +285,7 @@ no_build_files() {
 certificates=/etc/ssl/certs/ca-certificates.crt
 check "no file of the build in the image" no_build_files
 if command -v syft >/dev/null; then
-  # By another name: syft sees nothing below /dev. A mount would not do for the whole scratch, as
+  # By another name: syft sees nothing below /dev and /run. A mount would not do for the whole scratch, as
   # nodes of a SLURM that runs already would not see it.
   mkdir -p "$seen"
   mount --bind "$store/tmp" "$seen"
