@@ -176,17 +176,17 @@ install -d -o 4242 -g 4242 "$data"
 stranger=("${run[@]}" -e OMP_NUM_THREADS=1 --user 4242:4242 --read-only --tmpfs "/tmp:exec,mode=1777" --cap-drop ALL
   --security-opt no-new-privileges -v "$data:/data" -w /data)
 check "an unknown user finds a home" has quick_test "${stranger[@]}" "$image" config list
-check "doctor" has /dev/shm "${stranger[@]}" "$image" doctor
 tiny=("${stranger[@]}" -v "$root/tests:/tests:ro" -e PYTHONPATH=/tests --entrypoint /opt/hsd/bin/python
   "$image" -c 'import pathlib, tiny; tiny.llama(pathlib.Path("/data/tiny"))')
 quick=(--set training.max_steps=3 --set training.warmup_steps=0)
 if [ "$torch" = 1 ]; then
+  check "doctor" has /dev/shm "${stranger[@]}" "$image" doctor
   check "a tiny model is made inside" "${tiny[@]}"
   check "demo: an unknown user, read-only root, no capability" "${stranger[@]}" "$image" demo \
     --set model.name=/data/tiny "${quick[@]}"
   outputs=$data/runs/demo
 else
-  skip "demo: without torch"
+  skip "doctor, demo: without torch"
   check "an unknown user writes into a bound folder" "${stranger[@]}" --entrypoint sh "$image" \
     -c 'hsd config show default --format json >/data/config.json'
   outputs=$data
