@@ -44,10 +44,12 @@ check: install
 	$(BIN)/mypy
 
 # Torch runs on one thread in tests, so two processes use two cores; more would need more memory.
+# Those on a real SLURM share one, and wait more than they compute.
 JOBS ?= 2
 
 test: check
-	$(BIN)/pytest -m "not (gpu or container)" -n $(JOBS) --dist loadgroup --durations=20
+	$(BIN)/pytest -m "not (gpu or container or slurm)" -n $(JOBS) --dist loadfile --durations=10
+	$(BIN)/pytest -m "slurm and not container" --durations=10
 
 fast: install
 	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu)"
