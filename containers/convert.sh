@@ -53,7 +53,8 @@ case "$form" in
     environment >"$work/root/etc/environment"
     printf 'cd /workspace && unset OLDPWD\n[ $# -gt 0 ] || set -- /usr/local/bin/hsd --help\nexec "$@"\n' \
       >"$work/root/etc/rc"
-    mksquashfs "$work/root" "$target" -all-root -noappend -no-progress -comp zstd
+    mksquashfs "$work/root" "$target" -all-root -noappend -no-progress -comp zstd \
+      -Xcompression-level 3  # the default, 15, takes many minutes
     ;;
   folder)
     unpacked "$target"

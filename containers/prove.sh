@@ -4,8 +4,8 @@
 # HSD_PROVE_TORCH=0      leaves torch out, and with it every check that loads a model
 # HSD_PROVE_APPTAINER=0  skips Apptainer, whose package is not in Debian's releases
 # HSD_PROVE_CACHE        root file systems that are kept for a week; default /var/cache/hsd-prove
-# HSD_PROVE_STORE        scratch of 10 GB, removed at the end; default /var/tmp/hsd-prove, or in
-#                        /dev/shm where 16 GB of memory are free, which halves the build's time
+# HSD_PROVE_STORE        scratch of 8 GB, removed at the end; default /var/tmp/hsd-prove, or in
+#                        /dev/shm where 12 GB of memory are free, which halves the build's time
 # HSD_PROVE_LOG          file to keep the build's output in, with seconds
 # HSD                    hsd on the host; default .venv/bin/hsd
 set -Eeuo pipefail
@@ -14,7 +14,7 @@ root=$(readlink -f "$(dirname "$0")/..")
 torch=${HSD_PROVE_TORCH:-1}
 cache=${HSD_PROVE_CACHE:-/var/cache/hsd-prove}
 memory_gb=$(awk '/MemAvailable/ {print int($2 / 1e6)}' /proc/meminfo)
-store=${HSD_PROVE_STORE:-$([ "$memory_gb" -ge 16 ] && echo /dev/shm || echo /var/tmp)/hsd-prove}
+store=${HSD_PROVE_STORE:-$([ "$memory_gb" -ge 12 ] && echo /dev/shm || echo /var/tmp)/hsd-prove}
 hsd=${HSD:-$root/.venv/bin/hsd}
 seen=/var/tmp/hsd-prove-seen
 image=localhost/hsd:prove
@@ -69,7 +69,7 @@ closing() { echo "$passed passed, $failed failed, $skipped skipped"; }
 cleanup() {
   podman rm -af >/dev/null 2>&1 || :
   podman rmi -af >/dev/null 2>&1 || :
-  umount -l "$seen" 2>/dev/null || :
+  umount -l "$seen" "$store/root/overlay" 2>/dev/null || :
   rm -rf "$store" "$seen"
 }
 trap cleanup EXIT
@@ -298,6 +298,8 @@ else
 fi
 if [ "$torch" = 1 ]; then skip "squashfs: only without torch, where it is small"
 else check "the image becomes a squashfs" "$root/containers/convert.sh" sqsh "$image" "$store/hsd.sqsh"; fi
+
+rm -rf "$folder"
 
 # ---- Apptainer -----------------------------------------------------------------------------------
 if [ "${HSD_PROVE_APPTAINER:-1}" = 1 ]; then
