@@ -60,10 +60,13 @@ stamped() { while IFS= read -r line; do printf '%4d %s\n' "$SECONDS" "$line"; do
 tested() {  # NAME TEST: of tests/test_image.py; one that skips itself has shown nothing
   local name=$1
   if (cd "$root" && HSD_PROVE_IMAGE=$image HSD_PROVE_DIGEST=$digest TMPDIR=/tmp \
-    "${hsd%/*}/pytest" -p no:cacheprovider -q -rs "tests/test_image.py" -k "$2") >"$store/tested" 2>&1 &&
+    "${hsd%/*}/pytest" -p no:cacheprovider -q -rsP "tests/test_image.py" -k "$2") >"$store/tested" 2>&1 &&
     grep -q skipped "$store/tested"
   then skip "$name: $(grep -m1 SKIPPED "$store/tested" | cut -d: -f3-)"
-  else check "$name" awk '/passed/ {ok = !/failed|error/} {print} END {exit !ok}' "$store/tested"; fi
+  else
+    check "$name" awk '/passed/ {ok = !/failed|error/} {print} END {exit !ok}' "$store/tested"
+    awk '/^-+ Captured stdout call/ {on = 1; next} /^===/ {on = 0} on {print "        " $0}' "$store/tested"
+  fi
 }
 closing() { echo "$passed passed, $failed failed, $skipped skipped"; }
 cleanup() {
@@ -152,7 +155,8 @@ check "image builds" build
 rm -rf "$context"
 [ "$failed" = 0 ] || { trap - ERR; closing; exit 1; }
 say "image: $(podman image inspect "$image" --format '{{.Size}}' | awk '{printf "%.2f GB", $1 / 1e9}')"
-podman history --format '{{.Size}} {{.CreatedBy}}' "$image" | grep -v '^0B' | cut -c1-100 | sed 's/^/        /'
+podman history --no-trunc --format '{{.Size}}  {{.CreatedBy}}' "$image" |
+  sed -e '/^0 B /d' -e 's/ |[0-9].* -c / /; s/ [^ ]*sh -c / /; s/--mount=[^ ]* *//g' -e 's/^/        /' | cut -c1-120
 
 # ---- podman ----------------------------------------------------------------------------------
 run=(podman run --rm --network none)

@@ -1,6 +1,8 @@
 """What only a built image can show. `make test-containers` builds one and runs this."""
 
+import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -108,3 +110,7 @@ def test_a_job_of_two_ranks_in_a_container_is_stopped_requeued_and_goes_on(
     assert starts[1]["slurm_job"]["SLURM_RESTART_COUNT"] == "1"
     assert bench.steps(name) == 80
     assert {path.stat().st_uid for path in trained.rglob("*")} == {os.getuid()}
+
+    # The transcript that the proof shows.
+    print(shlex.join(events[0]["argv"][0]), bench.hsd("status", name), sep="\n\n")
+    print(*(json.dumps({**event, "argv": "as above"}) for event in events), sep="\n")
