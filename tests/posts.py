@@ -7,7 +7,7 @@ LABELS = {"h": "hate", "n": "normal"}
 
 def predictions(table: str) -> list[Prediction]:
     """Read rows such as `lgbtq+mexican h n .7`; `-` is no group, an outcome's name no label."""
-    lines = [line.split() for line in table.strip().splitlines()]
+    lines = [line.split() for line in table.splitlines() if line.strip()]
     return [_row(f"p{number:03}", *cells) for number, cells in enumerate(lines)]
 
 

@@ -66,14 +66,51 @@ def test_a_hand_computed_pair_of_runs() -> None:
 
 
 def test_error_rates_change_by_group() -> None:
-    found = compare(predictions(BASE), predictions(OTHER))
+    found = compare(predictions(BASE * 5), predictions(OTHER * 5))
     lgbtq = rate(found, "lgbtq", "false_positive_rate")
-    assert (lgbtq.n, lgbtq.reference, lgbtq.other, lgbtq.difference) == (2, 0.5, 1.0, 0.5)
+    assert (lgbtq.n, lgbtq.reference, lgbtq.other, lgbtq.difference) == (10, 0.5, 1.0, 0.5)
     mexican = rate(found, "mexican", "false_positive_rate")
-    assert (mexican.n, mexican.reference, mexican.other, mexican.difference) == (1, 1.0, 0.0, -1.0)
+    assert (mexican.n, mexican.reference, mexican.other, mexican.difference) == (5, 1.0, 0.0, -1.0)
     both = rate(found, "mexican", "false_negative_rate")
-    assert (both.n, both.reference, both.other) == (2, 0.5, 0.0)
+    assert (both.n, both.reference, both.other) == (10, 0.5, 0.0)
     assert rate(found, "all posts", "false_negative_rate").difference == pytest.approx(-2 / 3)
+
+
+def test_a_rate_of_few_posts_is_not_estimable_and_in_no_family() -> None:
+    before = ["lgbtq n n"] * 40 + ["mexican n n"] * 4
+    after = ["lgbtq n h"] * 9 + ["lgbtq n n"] * 31 + ["mexican n h"] * 4
+    found = compare(predictions("\n".join(before)), predictions("\n".join(after)))
+    few = rate(found, "mexican", "false_positive_rate")
+    assert (few.n, few.broken, few.reference, few.interval, few.holm_p) == (4, 4, None, None, None)
+    known = rate(found, "lgbtq", "false_positive_rate")
+    assert known.holm_p == known.p_value == pytest.approx(2 / 2**9)  # a family of one
+
+
+def test_what_one_of_many_rates_would_do_by_chance_is_no_worse_but_may_be() -> None:
+    names = [f"g{number}" for number in range(12)]
+    before = [f"{name} n n" for name in names for _ in range(100)]
+    after = [f"{name} n {'h' if name == 'g0' and k < 7 else 'n'}" for name in names
+             for k in range(100)]  # fmt: skip
+    found = compare(predictions("\n".join(before)), predictions("\n".join(after)))
+    alone = rate(found, "g0", "false_positive_rate")
+    assert alone.p_value < 0.05 < alone.holm_p
+    assert (alone.worse, alone.may_be_worse) == (False, True)
+    assert [c.group for c in found.may_be_worse] == ["g0"]
+
+
+def test_posts_that_share_a_template_turn_together_and_are_little_evidence() -> None:
+    before = predictions("\n".join(["- n n"] * 300))
+    clustered = [replace(p, cluster=f"t{k // 20}") for k, p in enumerate(before)]
+    turned = {"t0", "t1", "t2"}
+    called = [replace(p, label="hate" if p.cluster in turned else "normal") for p in clustered]
+    apart = compare(before, [replace(p, cluster="") for p in called])
+    together = compare(clustered, called)
+    change, alone = (rate(c, "all posts", "false_positive_rate") for c in (together, apart))
+    assert change.difference == alone.difference == pytest.approx(0.2)
+    assert alone.worse
+    assert not change.worse
+    assert change.p_value == together.p_value == pytest.approx(2 / 2**3)  # three templates
+    assert change.interval.low < 0.05 < alone.interval.low
 
 
 def test_a_rise_of_one_group_is_told_though_the_headline_rose() -> None:
@@ -104,8 +141,10 @@ def test_other_ids_are_refused_with_how_many_and_which() -> None:
     assert refused.value.exit_code == 13
 
 
-@pytest.mark.parametrize("change", [{"text": "another text"}, {"true_label": "hate"}])
-def test_the_same_id_with_another_text_or_label_is_refused(change: dict) -> None:
+@pytest.mark.parametrize(
+    "change", [{"text": "another text"}, {"true_label": "hate"}, {"groups": ("zebra",)}]
+)
+def test_the_same_id_with_another_text_label_or_group_is_refused(change: dict) -> None:
     before = predictions(BASE)
     after = [replace(before[0], **change), *before[1:]]
     with pytest.raises(EvaluationError, match=r"1 of 6 ids have another text.*first: p000"):
@@ -135,7 +174,7 @@ def test_auroc_is_compared_only_where_both_runs_have_scores() -> None:
 
 
 def test_a_rates_interval_is_the_same_as_a_gain_and_as_a_loss() -> None:
-    found = compare(predictions(BASE), predictions(OTHER))
+    found = compare(predictions(BASE * 5), predictions(OTHER * 5))
     recall = next(c for c in found.metrics if c.name == "recall").interval
     missed = rate(found, "all posts", "false_negative_rate").interval
     assert (recall.low, recall.high) == pytest.approx((-missed.high, -missed.low))

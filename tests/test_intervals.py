@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.metrics.intervals import mcnemar, paired_rate, wilson
+from hsd.metrics.intervals import mcnemar, paired_rate, sign_flips, wilson
 
 
 def test_wilsons_interval_is_the_textbook_one() -> None:
@@ -23,6 +23,18 @@ def test_mcnemars_exact_p_is_the_binomial_one() -> None:
     assert mcnemar(0, 3) == pytest.approx(0.25)  # 2 * (1/2)**3
     assert mcnemar(1, 9) == pytest.approx(2 * (1 + 10) / 2**10)
     assert mcnemar(5, 5) == 1.0
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_flipping_single_rows_is_mcnemars_test(risen: int, fallen: int) -> None:
+    flips = sign_flips([1] * risen + [0, 0] + [-1] * fallen)
+    assert flips == pytest.approx(mcnemar(risen, fallen), abs=1e-12)
+
+
+def test_units_are_flipped_whole() -> None:
+    # 5 + 3 - 1 = 7 of sums +-9, +-7, +-3, +-1, each of 1 in 8: 9 and 7 are as far out.
+    assert sign_flips([5, 3, -1]) == pytest.approx(4 / 8)
+    assert sign_flips([20, 20]) == pytest.approx(2 / 4)
 
 
 def test_runs_that_disagree_nowhere_give_no_evidence() -> None:

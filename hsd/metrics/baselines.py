@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hsd.data.example import LABELS, Label
-from hsd.metrics.bootstrap import metric_intervals
 from hsd.metrics.classification import Metrics, classify
 from hsd.metrics.groups import Group, by_group
+from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
 
@@ -77,4 +77,4 @@ def _called(prediction: Prediction, label: Label) -> Prediction:
 
 
 def _baseline(name: str, rows: list[Prediction]) -> Baseline:
-    return Baseline(name, classify(rows), metric_intervals(rows), by_group(rows))
+    return Baseline(name, classify(rows), headline_intervals(rows), by_group(rows))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hsd.metrics.areas import Bools, Floats, Ranking
 from hsd.metrics.classification import METRIC_NAMES, calls
+from hsd.metrics.clusters import units
 from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.prediction import Prediction
 
@@ -40,7 +41,7 @@ class Design:
     @classmethod
     def of(cls, predictions: Sequence[Prediction]) -> "Design":
         """Return strata of groups and true label, over clusters where rows name one."""
-        names = [f"cluster {p.cluster}" if p.cluster else f"row {p.id}" for p in predictions]
+        names = units(predictions)
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         unit = np.array([numbers[name] for name in names], dtype=np.intp)
         members: list[set[tuple[str, ...]]] = [set() for _ in numbers]

@@ -13,9 +13,10 @@ from hsd.errors import EvaluationError
 from hsd.metrics.areas import Floats
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, bca, bootstrap
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
+from hsd.metrics.clusters import design_effect, is_clustered, sums, units
 from hsd.metrics.gaps import GAPS, GapName, gap_statistic
-from hsd.metrics.groups import NONE, RATES, Rate, by_group
-from hsd.metrics.intervals import Interval, holm, mcnemar, paired_rate
+from hsd.metrics.groups import MINIMUM_N, NONE, RATES, Rate, by_group
+from hsd.metrics.intervals import LEVEL, Interval, holm, mcnemar, paired_rate, sign_flips
 from hsd.metrics.prediction import Prediction
 
 ALL = "all posts"
@@ -27,7 +28,7 @@ class MetricChange:
     """One headline metric of both runs, with the interval of the difference.
 
     For accuracy and recall, which are rates of the same posts in both runs, it is that of
-    `paired_rate`; for the others a paired bootstrap's.
+    `paired_rate`, unless posts share units; for the others a paired bootstrap's.
     """
 
     name: str
@@ -47,8 +48,10 @@ class MetricChange:
 class RateChange:
     """One error rate of one group in both runs, over the same `n` posts.
 
-    `broken` posts were right and are wrong, `fixed` ones the other way round. `holm_p` is the
-    p-value when all groups and both rates were looked at; None for all posts.
+    `broken` posts were right and are wrong, `fixed` ones the other way round. Rates, interval and
+    p-values are None, never 0, with fewer than MINIMUM_N posts. `p_value` is the exact McNemar
+    test's, with posts that share a unit turned together; `holm_p` is that when all groups and both
+    rates were looked at, None for all posts. `effect` is how many posts tell as much as one.
     """
 
     group: str
@@ -57,37 +60,48 @@ class RateChange:
     wrong_before: int
     broken: int
     fixed: int
+    p_value: float | None = None
     holm_p: float | None = None
+    effect: float = 1.0
+
+    @property
+    def is_estimable(self) -> bool:
+        """Whether there are posts enough for a rate."""
+        return self.n >= MINIMUM_N
 
     @property
     def reference(self) -> float | None:
-        """The rate in the reference run; None without a post."""
-        return self.wrong_before / self.n if self.n else None
+        """The rate in the reference run."""
+        return self.wrong_before / self.n if self.is_estimable else None
 
     @property
     def other(self) -> float | None:
-        """The rate in the other run; None without a post."""
-        return (self.wrong_before + self.broken - self.fixed) / self.n if self.n else None
+        """The rate in the other run."""
+        wrong = self.wrong_before + self.broken - self.fixed
+        return wrong / self.n if self.is_estimable else None
 
     @property
     def difference(self) -> float | None:
-        """Other minus reference; None without a post. Above 0 is worse."""
-        return (self.broken - self.fixed) / self.n if self.n else None
+        """Other minus reference. Above 0 is worse."""
+        return (self.broken - self.fixed) / self.n if self.is_estimable else None
 
     @property
     def interval(self) -> Interval | None:
-        """95 % interval of the difference; None without a post."""
-        return paired_rate(self.broken, self.fixed, self.n)
-
-    @property
-    def p_value(self) -> float | None:
-        """Exact McNemar p; None without a post."""
-        return mcnemar(self.broken, self.fixed) if self.n else None
+        """95 % interval of the difference."""
+        if not self.is_estimable:
+            return None
+        return paired_rate(*(k / self.effect for k in (self.broken, self.fixed, self.n)))
 
     @property
     def worse(self) -> bool:
-        """Whether the rate rose by more than its interval leaves to chance."""
-        return self.interval is not None and self.interval.low > 0
+        """Whether the rate rose, also when all the rates that were looked at are thought of."""
+        p = self.p_value if self.holm_p is None else self.holm_p
+        return p is not None and p < 1 - LEVEL and self.broken > self.fixed
+
+    @property
+    def may_be_worse(self) -> bool:
+        """Whether the rate rose by more than chance leaves to one rate looked at by itself."""
+        return not self.worse and self.interval is not None and self.interval.low > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +137,8 @@ class Comparison:
     metrics: tuple[MetricChange, ...]
     rates: tuple[RateChange, ...]
     gaps: tuple[GapChange, ...]
+    p_value: float
+    """Of the difference in accuracy: exact McNemar, posts that share a unit turned together."""
     broken: tuple[str, ...]
     fixed: tuple[str, ...]
 
@@ -132,14 +148,14 @@ class Comparison:
         return self.reference_metrics.counts.n
 
     @property
-    def p_value(self) -> float:
-        """Exact McNemar p of the difference in accuracy."""
-        return mcnemar(len(self.broken), len(self.fixed))
-
-    @property
     def worse(self) -> tuple[RateChange, ...]:
         """Rates of groups that rose, whatever the headline did."""
         return tuple(change for change in self.rates if change.worse)
+
+    @property
+    def may_be_worse(self) -> tuple[RateChange, ...]:
+        """Rates that rose, but no more than one of so many would by chance."""
+        return tuple(change for change in self.rates if change.may_be_worse)
 
 
 def compare(
@@ -159,7 +175,9 @@ def compare(
     before, after = [a for a, _ in pairs], [b for _, b in pairs]
     first, second = classify(before), classify(after)
     rates = _rate_changes(pairs)
-    intervals = _difference_intervals(before, after, draws, seed) | _gains(rates)
+    intervals = _difference_intervals(before, after, draws, seed)
+    if not is_clustered(before):
+        intervals |= _gains(rates)
     return Comparison(
         *names,
         first,
@@ -170,6 +188,7 @@ def compare(
         ),
         rates,
         _gap_changes(before, after, draws, seed),
+        _p_value(pairs),
         tuple(a.id for a, b in pairs if _right(a) and not _right(b)),
         tuple(a.id for a, b in pairs if _right(b) and not _right(a)),
     )
@@ -198,11 +217,12 @@ def paired(
             "Evaluate both on the same data_file, max_samples and seed."
         )
     pairs = [(before[id_], after[id_]) for id_ in sorted(before)]
-    changed = [a.id for a, b in pairs if (a.true_label, a.text) != (b.true_label, b.text)]
+    changed = [a.id for a, b in pairs if _facts(a) != _facts(b)]
     if changed:
         raise EvaluationError(
-            f"{len(changed)} of {len(pairs)} ids have another text or true label in {names[1]} "
-            f"than in {names[0]} (first: {_first(changed)}). Evaluate both on the same data_file."
+            f"{len(changed)} of {len(pairs)} ids have another text, true label or group in "
+            f"{names[1]} than in {names[0]} (first: {_first(changed)}). Evaluate both on the "
+            "same data_file."
         )
     if not pairs:
         raise EvaluationError(f"{names[0]} and {names[1]} hold no predictions.")
@@ -254,7 +274,7 @@ def _gain(changes: Sequence[RateChange]) -> Interval | None:
 
 
 def _rate_changes(pairs: list[Pair]) -> tuple[RateChange, ...]:
-    """Return both rates overall and per group; groups are those of the reference run."""
+    """Return both rates overall and per group; Holm's family is the estimable ones of groups."""
     groups = by_group([a for a, _ in pairs])
     overall = [_rate_change(pairs, ALL, rate) for rate in RATES]
     each = [_rate_change(pairs, group, rate) for group in groups for rate in RATES]
@@ -265,19 +285,36 @@ def _rate_changes(pairs: list[Pair]) -> tuple[RateChange, ...]:
 
 def _rate_change(pairs: list[Pair], group: str, rate: Rate) -> RateChange:
     label = "normal" if rate == "false_positive_rate" else "hate"
-    rows = [
-        (_right(a), _right(b))
+    about = [
+        (a, b)
         for a, b in pairs
         if a.true_label == label and (group == ALL or group in (a.groups or (NONE,)))
     ]
+    turns = [_right(a) - _right(b) for a, b in about]
     return RateChange(
         group=group,
         rate=rate,
-        n=len(rows),
-        wrong_before=sum(not a for a, _ in rows),
-        broken=sum(a and not b for a, b in rows),
-        fixed=sum(b and not a for a, b in rows),
+        n=len(about),
+        wrong_before=sum(not _right(a) for a, _ in about),
+        broken=turns.count(1),
+        fixed=turns.count(-1),
+        p_value=_p_value(about) if len(about) >= MINIMUM_N else None,
+        effect=design_effect(turns, units([a for a, _ in about])) if about else 1.0,
     )
+
+
+def _p_value(pairs: list[Pair]) -> float:
+    """Return the exact p of as many posts turning wrong as right."""
+    turns = [_right(a) - _right(b) for a, b in pairs]
+    before = [a for a, _ in pairs]
+    if not is_clustered(before):
+        return mcnemar(turns.count(1), turns.count(-1))
+    return sign_flips(int(one) for one in sums(turns, units(before)).values())
+
+
+def _facts(prediction: Prediction) -> tuple[object, ...]:
+    """Return what two runs must agree on: the data's, not the model's."""
+    return prediction.true_label, prediction.text, sorted(prediction.groups)
 
 
 def _right(prediction: Prediction) -> bool:

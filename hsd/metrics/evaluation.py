@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from hsd.errors import EvaluationError
 from hsd.metrics.baselines import Baseline, Training, baselines
 from hsd.metrics.bias import Bias, bias_areas
-from hsd.metrics.bootstrap import metric_intervals
 from hsd.metrics.calibration import Calibration, calibration, calibration_by_group
 from hsd.metrics.classification import POLICIES, Metrics, Policy, classify
 from hsd.metrics.comparison import Comparison, compare
@@ -20,7 +19,8 @@ from hsd.metrics.contrast import (
 )
 from hsd.metrics.gaps import Gaps, gaps
 from hsd.metrics.groups import NONE, Group, by_group, by_persona
-from hsd.metrics.intervals import Interval, wilson
+from hsd.metrics.headline import headline_intervals
+from hsd.metrics.intervals import Interval
 from hsd.metrics.operating import Operated, OperatingPoint, operate
 from hsd.metrics.outcomes import Outcomes, outcomes, unreadable_p
 from hsd.metrics.prediction import Prediction
@@ -115,17 +115,6 @@ def summarize(
         truncated_posts=sum(p.truncated_post for p in rows),
         mean_response_time=sum(p.response_time for p in rows) / len(rows),
     )
-
-
-def headline_intervals(predictions: Sequence[Prediction]) -> dict[str, Interval | None]:
-    """Return Wilson's interval for each metric that is a rate, the bootstrap's for the others."""
-    counts = classify(predictions).counts
-    rates = {
-        "accuracy": wilson(counts.tp + counts.tn, counts.n),
-        "precision": wilson(counts.tp, counts.tp + counts.fp),
-        "recall": wilson(counts.tp, counts.hates),
-    }
-    return {**metric_intervals(predictions), **rates}
 
 
 def confident_errors(predictions: Sequence[Prediction]) -> dict[str, tuple[Prediction, ...]]:

@@ -5,12 +5,13 @@ A post about nobody counts under `none`, which is shown but is not a group: no d
 taken against it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hsd.data.example import GROUPS
-from hsd.metrics.classification import Counts, count
+from hsd.metrics.classification import Counts, calls, count
+from hsd.metrics.clusters import design_effect, is_clustered, units
 from hsd.metrics.intervals import Interval, wilson
 from hsd.metrics.outcomes import Outcomes, outcomes
 from hsd.metrics.prediction import Prediction
@@ -21,16 +22,22 @@ MINIMUM_N = 5
 
 Rate = Literal["false_positive_rate", "false_negative_rate"]
 RATES: tuple[Rate, ...] = ("false_positive_rate", "false_negative_rate")
-Share = Literal["false_positive_rate", "false_negative_rate", "precision", "selection_rate"]
+Share = Literal[
+    "false_positive_rate", "false_negative_rate", "precision", "selection_rate", "accuracy"
+]
 SHARES: tuple[Share, ...] = (*RATES, "precision", "selection_rate")
 
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """`hits` of `n` posts. Not estimable (None, never 0) with fewer than MINIMUM_N."""
+    """`hits` of `n` posts. Not estimable (None, never 0) with fewer than MINIMUM_N.
+
+    `effect` is how many of them tell as much as one post by itself: above 1 where they share units.
+    """
 
     hits: int
     n: int
+    effect: float = 1.0
 
     @property
     def value(self) -> float | None:
@@ -39,31 +46,37 @@ class Proportion:
 
     @property
     def interval(self) -> Interval | None:
-        """Wilson's interval."""
-        return wilson(self.hits, self.n) if self.n >= MINIMUM_N else None
+        """Wilson's interval, of as many posts as these are worth."""
+        if self.n < MINIMUM_N:
+            return None
+        return wilson(self.hits / self.effect, self.n / self.effect)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """The posts about one group: headline counts (unreadable = wrong) and reply outcomes.
 
-    `selected` posts were called hate by a reply that could be read.
+    `selected` posts were called hate by a reply that could be read. `effects` are those of shares
+    whose posts share units.
     """
 
     name: str
     counts: Counts
     outcomes: Outcomes
     selected: int
+    effects: Mapping[Share, float] = field(default_factory=dict)
 
     def share(self, name: Share) -> Proportion:
-        """Return an error rate, the precision, or the share of posts called hate."""
+        """Return an error rate, the precision, the accuracy, or the share of posts called hate."""
         counts = self.counts
-        return {
-            "false_positive_rate": Proportion(counts.fp, counts.normals),
-            "false_negative_rate": Proportion(counts.fn, counts.hates),
-            "precision": Proportion(counts.tp, counts.tp + counts.fp),
-            "selection_rate": Proportion(self.selected, counts.n),
+        hits, n = {
+            "false_positive_rate": (counts.fp, counts.normals),
+            "false_negative_rate": (counts.fn, counts.hates),
+            "precision": (counts.tp, counts.tp + counts.fp),
+            "selection_rate": (self.selected, counts.n),
+            "accuracy": (counts.tp + counts.tn, counts.n),
         }[name]
+        return Proportion(hits, n, self.effects.get(name, 1.0))
 
     def rate(self, name: Rate) -> float | None:
         """Return one of the two error rates; None where it is not estimable."""
@@ -98,7 +111,26 @@ def grouped(
 
 def _group(name: str, rows: list[Prediction]) -> Group:
     selected = sum(row.label == "hate" for row in rows)
-    return Group(name, count(rows), outcomes(rows), selected)
+    return Group(name, count(rows), outcomes(rows), selected, _effects(rows))
+
+
+def _effects(rows: list[Prediction]) -> dict[Share, float]:
+    """Return the design effect of each share; {} where no two posts share a unit."""
+    if not is_clustered(rows):
+        return {}
+    read = list(zip(rows, calls(rows), strict=True))
+    values: dict[Share, list[tuple[Prediction, bool]]] = {
+        "false_positive_rate": [(p, c == "hate") for p, c in read if p.true_label == "normal"],
+        "false_negative_rate": [(p, c != "hate") for p, c in read if p.true_label == "hate"],
+        "precision": [(p, p.true_label == "hate") for p, c in read if c == "hate"],
+        "selection_rate": [(p, p.label == "hate") for p in rows],
+        "accuracy": [(p, p.true_label == c) for p, c in read],
+    }
+    return {
+        name: design_effect([hit for _, hit in found], units([p for p, _ in found]))
+        for name, found in values.items()
+        if found
+    }
 
 
 def _place(name: str) -> tuple[int, str]:

@@ -1,8 +1,10 @@
 """95 % intervals of rates and of paired rate differences, and the exact McNemar test."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 LEVEL = 0.95
 
@@ -15,14 +17,17 @@ class Interval:
     high: float
 
 
-def wilson(hits: int, n: int) -> Interval | None:
-    """Return Wilson's interval of the rate hits / n; None without a row."""
+def wilson(hits: float, n: float) -> Interval | None:
+    """Return Wilson's interval of the rate hits / n; None without a row.
+
+    Clustered rows count as fewer (`hsd.metrics.clusters`), so both may be no whole numbers.
+    """
     if n == 0:
         return None
-    from scipy.stats import binomtest
+    from statsmodels.stats.proportion import proportion_confint
 
-    interval = binomtest(hits, n).proportion_ci(confidence_level=LEVEL, method="wilson")
-    return Interval(float(interval.low), float(interval.high))
+    low, high = proportion_confint(hits, n, alpha=1 - LEVEL, method="wilson")
+    return Interval(max(0.0, float(low)), min(1.0, float(high)))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -38,6 +43,25 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, discordant).pvalue)
 
 
+def sign_flips(changes: Iterable[int]) -> float:
+    """Return the exact two-sided p of a sum of changes if each were as likely the other way round.
+
+    With changes of 1 and -1 this is McNemar's test; a unit of several rows is flipped as a whole.
+    """
+    known = [change for change in changes if change]
+    if not known:
+        return 1.0
+    sizes = [abs(change) for change in known]
+    ways = np.ones(1)  # the chance of each sum, from the lowest to the highest in steps of 1
+    for size in sizes:
+        flipped = np.zeros(len(ways) + 2 * size)
+        flipped[: len(ways)] += ways / 2
+        flipped[2 * size :] += ways / 2
+        ways = flipped
+    distance = np.abs(np.arange(len(ways)) - sum(sizes))
+    return min(1.0, float(ways[distance >= abs(sum(known))].sum()))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's adjusted p-values: each as it is when all of them were looked at."""
     if not p_values:
@@ -47,7 +71,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
 
 
-def paired_rate(risen: int, fallen: int, n: int) -> Interval | None:
+def paired_rate(risen: float, fallen: float, n: float) -> Interval | None:
     """Return the interval of a rate's change on the same `n` rows; None without a row.
 
     `risen` rows became errors and `fallen` ones ceased to be. Adjusted Wald interval of Bonett

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hsd.errors import EvaluationError
-from hsd.metrics.bootstrap import metric_intervals
 from hsd.metrics.calibration import Calibration, at_temperature, calibration, fit_temperature
 from hsd.metrics.classification import Metrics, classify
 from hsd.metrics.gaps import Gaps, gaps
 from hsd.metrics.groups import Group, by_group
+from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import (
@@ -80,7 +80,7 @@ def operate(predictions: Sequence[Prediction], point: OperatingPoint) -> Operate
     return Operated(
         point,
         classify(rows),
-        metric_intervals(rows),
+        headline_intervals(rows),
         by_group(rows),
         gaps(rows),
         calibration(at_temperature(predictions, point.temperature)),

@@ -28,7 +28,7 @@ from hsd.report.wording import (
 from hsd.runs import write_atomic, write_json
 
 METRIC_HEADER = ("metric", "ref.", "other", "change", "95 %")
-RATE_HEADER = ("group", "rate", "of", "ref.", "other", "change", "95 %", "p (Holm)")
+RATE_HEADER = ("group", "rate", "of", "ref.", "other", "change", "95 %", "p", "Holm p")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,8 @@ def rate_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             number(change.other),
             signed(change.difference),
             change_between(change.interval),
-            p_value(change.p_value if change.holm_p is None else change.holm_p),
+            p_value(change.p_value),
+            p_value(change.holm_p),
         )
         for change in comparison.rates
     ]
@@ -143,7 +144,12 @@ def sentences(comparison: Comparison) -> list[str]:
         f"{comparison.n} posts, the same in both runs: {fixed} newly right, {broken} newly wrong "
         f"(exact McNemar p {_equals(comparison.p_value)}). {UNREADABLE_IS_WRONG}",
         *(_gap(change) for change in comparison.gaps if change.grew),
-        *(_worse(change) for change in comparison.worse),
+        *(f"Worse for {_rise(change)}." for change in comparison.worse),
+        *(
+            f"May be worse for {_rise(change)}; by itself more than chance leaves, but not where "
+            f"so many rates are looked at (Holm p {_equals(change.holm_p or 1.0)})."
+            for change in comparison.may_be_worse
+        ),
     ]
 
 
@@ -170,11 +176,11 @@ def _gap(change: GapChange) -> str:
     )
 
 
-def _worse(change: RateChange) -> str:
+def _rise(change: RateChange) -> str:
     whom = "all posts" if change.group == ALL else f"posts about {change.group}"
     return (
-        f"Worse for {whom}: {DIFFERENCE_WORDS[change.rate]} {signed(change.difference)} "
-        f"{change_between(change.interval)} over {change.n} posts."
+        f"{whom}: {DIFFERENCE_WORDS[change.rate]} {signed(change.difference)} "
+        f"{change_between(change.interval)} over {change.n} posts"
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from hsd.metrics.comparison import Comparison
+from hsd.metrics.comparison import Comparison, RateChange
 from hsd.metrics.leaderboard import Leaderboard, Standing
 from hsd.report import figures
 from hsd.report.gate_words import verdict_lines, verdict_numbers
@@ -130,7 +130,7 @@ def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
     ]
     rates = [
         [text(f"{c.group}: {RATE_WORDS[c.rate]}"), count(c.n), value(c.reference), value(c.other),
-         estimated_change(c.difference, plain(c.interval), "bad" if c.worse else ""),
+         estimated_change(c.difference, plain(c.interval), _look(c)),
          p(c.p_value), p(c.holm_p), count(c.broken), count(c.fixed)]
         for c in found.rates
     ]  # fmt: skip
@@ -156,6 +156,10 @@ def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
         Section(f"{found.other} against {found.reference}", parts),
         Section("Newly broken and newly fixed", _moved(found)),
     ]
+
+
+def _look(change: RateChange) -> Look:
+    return "bad" if change.worse else "warn" if change.may_be_worse else ""
 
 
 def _moved(found: Comparison) -> list[Part]:
