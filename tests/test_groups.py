@@ -1,10 +1,11 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from posts import predictions
 
 from hsd.metrics.classification import Counts, count
 from hsd.metrics.groups import by_group, by_persona
-from hsd.metrics.outcomes import outcomes
+from hsd.metrics.outcomes import outcomes, unreadable_p
 
 NAMES = ["lgbtq", "mexican", "middle_east", "other"]
 ROWS = st.lists(
@@ -73,6 +74,19 @@ def test_precision_and_selection_rate_are_hand_computed() -> None:
     group = by_group(predictions("\n".join(rows)))["lgbtq"]
     assert group.share("selection_rate").value == 6 / 10  # a refusal calls nothing hate
     assert group.share("precision").value == 4 / 7  # but it is a false alarm in the headline
+
+
+def test_unread_replies_that_go_with_a_group_are_a_finding_and_one_of_few_is_none() -> None:
+    def p(*rows: tuple[str, int]) -> float | None:
+        return unreadable_p(predictions("\n".join(row for row, n in rows for _ in range(n))))
+
+    often = p(("lgbtq n refusal", 15), ("lgbtq n n", 85), ("mexican n n", 100))
+    assert often is not None
+    assert often < 0.001
+    once = p(("lgbtq n refusal", 1), ("lgbtq n n", 4), ("mexican n n", 500))
+    assert once == pytest.approx(5 / 505, abs=0.005)  # Fisher's exact p
+    assert p(("lgbtq n n", 9), ("mexican n n", 9)) is None
+    assert p(("lgbtq n refusal", 9), ("lgbtq n n", 9)) is None
 
 
 def test_outcomes_name_every_kind_also_those_that_never_came() -> None:

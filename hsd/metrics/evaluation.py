@@ -97,7 +97,7 @@ def summarize(
         baselines=tuple(baselines(rows, training)),
         base=_base(*base, rows) if base else None,
         outcomes=outcomes(rows),
-        unreadable_by_group_p=unreadable_p(g.outcomes for g in groups.values()),
+        unreadable_by_group_p=unreadable_p(rows),
         groups=groups,
         personas=by_persona(rows),
         gaps=gaps(rows),

@@ -1,11 +1,16 @@
 """How many replies could be read, and how the others failed."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hsd.metrics.prediction import OUTCOMES, Outcome, Prediction
 
+SEED = 42
+PERMUTATIONS = 4999
 READABLE: frozenset[Outcome] = frozenset({"valid", "repaired"})
 
 
@@ -41,15 +46,25 @@ def outcomes(predictions: Iterable[Prediction]) -> Outcomes:
     return Outcomes({outcome: seen[outcome] for outcome in OUTCOMES})
 
 
-def unreadable_p(groups: Iterable[Outcomes]) -> float | None:
-    """Return the p of a chi-squared test of unreadable replies against groups.
+def unreadable_p(predictions: Sequence[Prediction]) -> float | None:
+    """Return how often unreadable replies would lie as unevenly among groups by chance.
 
-    A parse failure that goes with a group is a finding. None where no or every reply is unreadable,
-    or fewer than two groups have replies.
+    A parse failure that goes with a group is a finding. A permutation test, seeded: replies change
+    places, posts keep their groups, so that small groups and posts about several do no harm. None
+    where no or every reply is unreadable, or the posts are about fewer than two groups.
     """
-    from scipy.stats import chi2_contingency
-
-    rows = [(found.unreadable, found.n - found.unreadable) for found in groups if found.n]
-    if len(rows) < 2 or not all(map(sum, zip(*rows, strict=True))):
+    unread = np.array([p.outcome not in READABLE for p in predictions], dtype=np.float64)
+    names = sorted({name for p in predictions for name in p.groups or ("none",)})
+    if len(names) < 2 or unread.all() or not unread.any():
         return None
-    return float(chi2_contingency(rows, correction=False).pvalue)
+    inside = np.array([[name in (p.groups or ("none",)) for p in predictions] for name in names])
+    inside = inside.astype(np.float64)
+    expected = inside.sum(axis=1) * unread.mean()
+    rng = np.random.default_rng(SEED)
+
+    def unevenness(flags: NDArray[np.float64]) -> float:
+        return float(((inside @ flags - expected) ** 2 / expected).sum())
+
+    found = unevenness(unread) - 1e-9
+    as_uneven = sum(unevenness(rng.permutation(unread)) >= found for _ in range(PERMUTATIONS))
+    return (as_uneven + 1) / (PERMUTATIONS + 1)

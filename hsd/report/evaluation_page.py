@@ -102,7 +102,7 @@ def _replies(numbers: Numbers) -> Section:
     parts: list[Part] = [Table("Replies", ["posts", "n", *OUTCOMES], rows)]
     chance = numbers["unreadable_by_group_p"]
     if chance is not None and chance < 0.05:
-        said = f"Unreadable replies go with the group (chi-squared p {chance:.2g})."
+        said = f"Unreadable replies go with the group (permutation p {chance:.2g})."
         parts.append(Words(said, "warning"))
     header = ["unreadable is", "posts", *(METRIC_WORDS[name] for name in METRIC_NAMES)]
     policies = [
