@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from posts import predictions
 
-from hsd.metrics.gaps import Gaps, gaps
+from hsd.metrics.gaps import Gaps, gaps, largest_gap
 from hsd.metrics.groups import MINIMUM_N
+from hsd.metrics.intervals import Interval, wilson
 
 GROUPS = ["lgbtq", "mexican", "middle_east"]
 ROWS = st.lists(
@@ -104,6 +105,57 @@ def test_one_source_alone_changes_nothing() -> None:
     result = found(rows)
     for name, gap in result.raw.gaps.items():
         assert result.standardised.gaps[name].value == pytest.approx(gap.value, abs=1e-12)
+
+
+def test_equalised_odds_need_both_rates_of_two_groups() -> None:
+    rows = made([(g, "n", c) for g in ("lgbtq", "mexican") for c in "hnnnn"])
+    assert set(gaps(rows, draws=20).raw.gaps) == {"false_positive_rate"}
+    assert largest_gap(rows) is None
+
+
+def test_the_interval_of_groups_with_one_rate_mostly_holds_0() -> None:
+    rng = np.random.default_rng(0)
+    held, chances = [], []
+    for _ in range(40):
+        rows = made([(g, "n", "h" if rng.random() < 0.25 else "n") for g in GROUPS * 30])
+        gap = gaps(rows, draws=200).raw.gaps["false_positive_rate"]
+        held.append(gap.interval.low == 0.0)
+        chances.append(gap.p_value)
+        assert gap.interval.low <= gap.value <= gap.interval.high
+    assert sum(held) >= 34  # 38 of 40 are 95 %
+    assert 0.35 < np.mean(chances) < 0.65
+
+
+def test_a_difference_beyond_chance_has_an_interval_above_0() -> None:
+    rows = made([(g, "n", c) for g, c in (("lgbtq", "h"), ("mexican", "n")) for _ in range(60)]
+                + [("lgbtq", "n", "n")] * 60 + [("mexican", "n", "h")] * 6)  # fmt: skip
+    gap = gaps(rows, draws=500).raw.gaps["false_positive_rate"]
+    assert gap.interval.low > 0.2
+    assert gap.p_value < 0.01
+
+
+def test_a_gap_that_no_draw_changes_has_an_interval_by_its_posts() -> None:
+    def interval(n: int) -> Interval:
+        rows = made([(g, "n", "n") for g in GROUPS for _ in range(n)])
+        return gaps(rows, draws=50).raw.gaps["false_positive_rate"].interval
+
+    few, many = interval(5), interval(500)
+    # Newcombe's for 0 of 5 and 0 of 5: Wilson's upper end of 0 of 5.
+    assert (few.low, few.high) == (0.0, pytest.approx(wilson(0, 5).high))
+    assert (many.low, many.high) == (0.0, pytest.approx(wilson(0, 500).high))
+
+
+def test_a_mix_of_few_posts_of_shared_sources_is_no_warning() -> None:
+    rows = [("lgbtq", "n", c, "own") for c in "hhhhhhhnnn" * 8]
+    rows += [("mexican", "n", c, "other") for c in "hhhnnnnnnn" * 8]
+    rows += [("lgbtq", "n", c, "both") for c in "hhnnn"]
+    rows += [("mexican", "n", c, "both") for c in "hhnnn"]
+    result = found(rows, draws=500)
+    name = "false_positive_rate"
+    assert result.raw.gaps[name].value > 0.3
+    assert result.standardised.gaps[name].value == pytest.approx(0.0)
+    assert result.standardised.coverage[name] == pytest.approx(10 / 170)
+    assert result.disagreeing == ()
 
 
 @given(ROWS)

@@ -5,7 +5,11 @@ too (Hardt, Price, Srebro, 2016). A group's posts may come from another mix of s
 another's; the standardised view gives every group the same mix (direct standardisation), over the
 sources that all groups have.
 
-A largest difference is never below 0, so its draws lie above it where groups hardly differ.
+A largest difference is never below 0, so that its draws lie above it where groups hardly differ,
+and their percentiles would never hold 0. So the draws are also taken as they would be if all groups
+had one rate (each group's draws around its own rate): where a difference as large as the one found
+comes up in more than 5 % of these, the interval begins at 0. In simulations with 2 to 10 groups of
+30 to 400 posts, equal rates and unequal ones, that interval held the truth in 93 to 98 %.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +19,13 @@ from typing import Literal
 import numpy as np
 
 from hsd.metrics.areas import Bools, Floats
-from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap, drawn, percentiles
 from hsd.metrics.classification import calls
+from hsd.metrics.clusters import units
 from hsd.metrics.groups import MINIMUM_N, NONE, RATES, Rate, by_group
-from hsd.metrics.intervals import Interval
+from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.prediction import Prediction
+from hsd.metrics.still import Hits, f1, largest_difference
 
 GapName = Literal["false_positive_rate", "equal_opportunity", "equalised_odds"]
 GAPS: tuple[GapName, ...] = ("false_positive_rate", "equal_opportunity", "equalised_odds")
@@ -29,12 +35,16 @@ DISAGREEMENT = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The largest difference of a rate between two groups."""
+    """The largest difference of a rate between two groups.
+
+    `p_value` is how often one as large would come up if all groups had the same rate.
+    """
 
     value: float
     interval: Interval | None
     highest: str
     lowest: str
+    p_value: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +67,29 @@ class Worst:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """Gaps as they are and by equal sources; `by_group` holds each group's F1."""
+    """Gaps as they are and by equal sources, and the intervals of raw minus standardised.
+
+    `f1` holds each group's F1.
+    """
 
     raw: View
     standardised: View
+    mix: Mapping[GapName, Interval | None]
     worst: Worst | None
     f1: Mapping[str, float]
 
     @property
     def disagreeing(self) -> tuple[GapName, ...]:
-        """Gaps that the mix of sources makes or hides."""
-        both = self.raw.gaps.keys() & self.standardised.gaps.keys()
-        return tuple(name for name in GAPS if name in both and self._apart(name) > DISAGREEMENT)
+        """Gaps that the mix of sources makes or hides, by more than chance leaves."""
+        return tuple(name for name in GAPS if self._apart(name))
 
-    def _apart(self, name: GapName) -> float:
-        return abs(self.raw.gaps[name].value - self.standardised.gaps[name].value)
+    def _apart(self, name: GapName) -> bool:
+        raw, standardised = self.raw.gaps.get(name), self.standardised.gaps.get(name)
+        between = self.mix.get(name)
+        if raw is None or standardised is None or between is None:
+            return False
+        far = abs(raw.value - standardised.value) > DISAGREEMENT
+        return far and not between.low <= 0 <= between.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +108,45 @@ def gaps(predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = S
     """Return the gaps between all groups but `none`."""
     rows = _Rows.of(predictions)
     design = Design.of(predictions)
-
-    def intervals(statistic: Callable[[Floats], Floats]) -> list[Interval | None]:
-        return bootstrap(statistic, design, draws=draws, seed=seed)
-
-    worst, f1 = _worst(rows, intervals)
+    worst, f1 = _worst(rows, lambda of: bootstrap(of, design, draws=draws, seed=seed))
+    # One seed, so that both views are drawn together and their difference can be.
     raw, standardised = (
-        _view(rows, {rate: parts(rate) for rate in RATES}, intervals)
+        _Drawn.of({rate: parts(rate) for rate in RATES}, design, draws, seed)
         for parts in (rows.whole, rows.by_source)
     )
-    return Gaps(raw, standardised, worst, f1)
+    mix = [percentiles(column) for column in (raw.spans() - standardised.spans()).T]
+    return Gaps(
+        _view(rows, raw),
+        _view(rows, standardised),
+        dict(zip(GAPS, mix, strict=True)),
+        worst,
+        f1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A view's parts, and each group's rate in every draw: (draws, groups) for each rate."""
+
+    parts: Mapping[Rate, _Parts]
+    rates: Mapping[Rate, Floats]
+
+    @classmethod
+    def of(cls, parts: Mapping[Rate, _Parts], design: Design, draws: int, seed: int) -> "_Drawn":
+        def statistic(weights: Floats) -> Floats:
+            return np.concatenate([_rates(parts[rate], weights) for rate in RATES], axis=1)
+
+        found = drawn(statistic, design, draws, seed)
+        first = len(parts[RATES[0]])
+        return cls(parts, dict(zip(RATES, (found[:, :first], found[:, first:]), strict=True)))
+
+    def spans(self) -> Floats:
+        """Return GAPS of each draw (draws, 3)."""
+        return _spans(self.rates)
+
+    def equal_spans(self, point: Mapping[Rate, Mapping[str, float]]) -> Floats:
+        """Return GAPS of each draw as if all groups had one rate: only their chance is left."""
+        return _spans({r: self.rates[r] - np.array(list(point[r].values())) for r in RATES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +157,7 @@ class _Rows:
     sources: Mapping[str, Bools]
     hate: Bools
     wrong: Bools
+    units: Sequence[str]
 
     @classmethod
     def of(cls, predictions: Sequence[Prediction]) -> "_Rows":
@@ -122,6 +170,7 @@ class _Rows:
             {name: np.array([p.source_dataset == name for p in predictions]) for name in sources},
             np.array([p.true_label == "hate" for p in predictions], dtype=bool),
             np.array([p.true_label != call for p, call in pairs], dtype=bool),
+            units(predictions),
         )
 
     def whole(self, rate: Rate) -> _Parts:
@@ -159,12 +208,8 @@ class _Rows:
         return _Part(share, rows, rows & self.wrong)
 
 
-def _view(
-    rows: _Rows,
-    parts: Mapping[Rate, _Parts],
-    intervals: Callable[[Callable[[Floats], Floats]], list[Interval | None]],
-) -> View:
-    rates = {rate: rates_by_group(parts[rate]) for rate in RATES}
+def _view(rows: _Rows, seen: _Drawn) -> View:
+    rates = {rate: rates_by_group(seen.parts[rate]) for rate in RATES}
     spread: dict[GapName, tuple[float, str, str]] = {}
     for name, rate in zip(GAPS, RATES, strict=False):
         found = rates[rate]
@@ -174,19 +219,52 @@ def _view(
             spread[name] = (found[high] - found[low], high, low)
     if len(spread) == len(RATES):
         spread["equalised_odds"] = max(spread.values())
-    ends = dict(zip(GAPS, intervals(_spans(parts)), strict=True)) if spread else {}
-    coverage = {rate: _coverage(parts[rate], rows, rate) for rate in RATES}
-    return View(rates, {n: Gap(v, ends[n], h, low) for n, (v, h, low) in spread.items()}, coverage)
+    draws, equal = seen.spans().T, seen.equal_spans(rates).T
+    chances = dict(zip(GAPS, zip(draws, equal, strict=True), strict=True))
+    still = _still(rows, seen.parts)
+    gaps = {
+        name: _gap(*found, *chances[name]) or Gap(found[0], still.get(name), *found[1:], None)
+        for name, found in spread.items()
+    }
+    coverage = {rate: _coverage(seen.parts[rate], rows, rate) for rate in RATES}
+    return View(rates, gaps, coverage)
+
+
+def _gap(value: float, highest: str, lowest: str, draws: Floats, equal: Floats) -> Gap | None:
+    """Return a gap with the interval that the module tells of; None where no draw differs."""
+    interval = percentiles(draws)
+    if interval is None:
+        return None
+    known = equal[np.isfinite(equal)]
+    p_value = float((known >= value - 1e-12).mean())
+    low = 0.0 if p_value > 1 - LEVEL else interval.low
+    # Of few posts the draws may lie above what was found.
+    return Gap(
+        value, Interval(min(low, value), max(interval.high, value)), highest, lowest, p_value
+    )
+
+
+def _still(rows: _Rows, parts: Mapping[Rate, _Parts]) -> dict[GapName, Interval | None]:
+    """Return the intervals of gaps that no draw changes; {} where rates are sums over sources."""
+    if any(len(several) != 1 for found in parts.values() for several in found.values()):
+        return {}
+    fpr, fnr = (
+        largest_difference([Hits.of(one.rows, one.wrong, rows.units) for (one,) in found.values()])
+        for found in (parts[rate] for rate in RATES)
+    )
+    both = fpr and fnr and Interval(max(fpr.low, fnr.low), max(fpr.high, fnr.high))
+    return dict(zip(GAPS, (fpr, fnr, both), strict=True))
 
 
 def gap_statistic(predictions: Sequence[Prediction]) -> Callable[[Floats], Floats]:
     """Return what gives the raw GAPS of each draw: weights (draws, rows) to (draws, 3)."""
     rows = _Rows.of(predictions)
-    return _spans({rate: rows.whole(rate) for rate in RATES})
+    parts = {rate: rows.whole(rate) for rate in RATES}
+    return lambda weights: _spans({rate: _rates(parts[rate], weights) for rate in RATES})
 
 
 def largest_gap(predictions: Sequence[Prediction]) -> float | None:
-    """Return the equalised-odds difference; None where no rate has two groups."""
+    """Return the equalised-odds difference; None unless both rates have two groups."""
     found = float(gap_statistic(predictions)(np.ones((1, len(predictions))))[0, -1])
     return None if np.isnan(found) else found
 
@@ -197,12 +275,10 @@ def worst_group_f1(predictions: Sequence[Prediction]) -> float | None:
     return worst.f1 if worst else None
 
 
-def _spans(parts: Mapping[Rate, _Parts]) -> Callable[[Floats], Floats]:
-    def statistic(weights: Floats) -> Floats:
-        spans = [_span(parts[rate], weights) for rate in RATES]
-        return np.stack([*spans, np.fmax(*spans)], axis=1)
-
-    return statistic
+def _spans(rates: Mapping[Rate, Floats]) -> Floats:
+    """Return GAPS (draws, 3) from rates (draws, groups); equalised odds needs both others."""
+    spans = [_span(rates[rate]) for rate in RATES]
+    return np.stack([*spans, np.maximum(*spans)], axis=1)
 
 
 def rates_by_group(parts: _Parts) -> dict[str, float]:
@@ -222,13 +298,19 @@ def rates_by_group(parts: _Parts) -> dict[str, float]:
     return totals
 
 
-def _span(parts: _Parts, weights: Floats) -> Floats:
+def _span(rates: Floats) -> Floats:
     """Return highest minus lowest rate in each draw; NaN without two groups."""
-    if len(parts) < 2:
-        return np.full(len(weights), np.nan)
-    rates = np.stack([_rate(several, weights) for several in parts.values()], axis=1)
-    span: Floats = rates.max(axis=1) - rates.min(axis=1)
+    if rates.shape[1] < 2:
+        return np.full(len(rates), np.nan)
+    span: Floats = np.ptp(rates, axis=1)
     return span
+
+
+def _rates(parts: _Parts, weights: Floats) -> Floats:
+    """Return each group's rate in each draw (draws, groups)."""
+    if not parts:
+        return np.empty((len(weights), 0))
+    return np.stack([_rate(several, weights) for several in parts.values()], axis=1)
 
 
 def _rate(parts: Sequence[_Part], weights: Floats) -> Floats:
@@ -258,7 +340,7 @@ def _worst(
         if min((mask & hate).sum(), (mask & ~hate).sum()) >= MINIMUM_N
     }
 
-    def f1(weights: Floats) -> Floats:
+    def f1_of(weights: Floats) -> Floats:
         found = []
         for mask in known.values():
             right = 2 * (weights @ (mask & hate & ~wrong))
@@ -268,7 +350,17 @@ def _worst(
 
     if not known:
         return None, {}
-    values = dict(zip(known, map(float, f1(np.ones((1, len(hate))))[0]), strict=True))
-    (interval,) = intervals(lambda weights: f1(weights).min(axis=1, keepdims=True))
+    values = dict(zip(known, map(float, f1_of(np.ones((1, len(hate))))[0]), strict=True))
+    (interval,) = intervals(lambda weights: f1_of(weights).min(axis=1, keepdims=True))
     lowest = min(values, key=values.__getitem__)
-    return Worst(lowest, values[lowest], interval), values
+    return Worst(lowest, values[lowest], interval or _still_f1(rows, known)), values
+
+
+def _still_f1(rows: _Rows, groups: Mapping[str, Bools]) -> Interval | None:
+    """Return the interval of the lowest F1 where no draw changes any group's."""
+    found = [
+        f1(*(Hits.of(mask & label, rows.wrong, rows.units) for label in (rows.hate, ~rows.hate)))
+        for mask in groups.values()
+    ]
+    known = [one for one in found if one]
+    return Interval(min(i.low for i in known), min(i.high for i in known)) if known else None
