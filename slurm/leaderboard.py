@@ -121,9 +121,12 @@ def _set_board(
         else Entry(cell, failure=_reason(seen, cell))
         for cell in cells
     ]
-    reference = next((cell for cell in done if _is_base(cell)), None)
-    board = rank(entries, metric, reference=reference, rules=rules if reference else None)
-    order = dict.fromkeys([*([reference] if reference else []), *(s.name for s in board.standings)])
+    bases = [cell for cell in cells if _is_base(cell)]
+    # A base that failed still judges: as UNDERPOWERED, since a rise cannot be seen without it.
+    reference = next((cell for cell in bases if cell in done), next(iter(bases), None))
+    board = rank(entries, metric, reference=reference, rules=rules)
+    first = [reference] if reference in done else []
+    order = dict.fromkeys([*first, *(one.name for one in board.standings)])
     compared = compare_named({cell: done[cell] for cell in order}) if len(done) > 1 else None
     return SetBoard(data_file, board, compared)
 

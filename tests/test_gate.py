@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 from posts import predictions
 
 from hsd.config.gate import GateRules, Margins
+from hsd.errors import ConfigError
 from hsd.metrics.gate import Check, Status, Verdict, gate
 
 
@@ -47,8 +50,10 @@ def test_few_rows_without_a_change_are_underpowered_and_say_how_many_would_do() 
     open_ = check(verdict, FPR, "lgbtq")
     assert open_.status == "UNDERPOWERED"
     assert 25 < open_.needed < 200
-    grown = rows(("lgbtq n n", open_.needed), ("lgbtq h h", open_.needed))
-    assert check(judged(grown, grown), FPR, "lgbtq").value == 0
+    for more, status in ((0, "PASS"), (-1, "UNDERPOWERED")):
+        n = open_.needed + more
+        grown = rows(("lgbtq n n", n - n // 5), ("lgbtq n h", n // 5), ("lgbtq h h", n))
+        assert check(judged(grown, grown), FPR, "lgbtq").status == status
 
 
 def test_a_rise_within_chance_is_undecided_and_no_failure() -> None:
@@ -57,11 +62,57 @@ def test_a_rise_within_chance_is_undecided_and_no_failure() -> None:
     assert check(judged(before, after), FPR, "lgbtq").status == "UNDERPOWERED"
 
 
-def test_a_group_with_few_posts_is_named_and_not_judged() -> None:
-    same = rows(("lgbtq n n", 300), ("lgbtq h h", 300), ("mexican n n", 7))
+def test_a_group_with_few_posts_can_fail_but_not_pass() -> None:
+    many = (("lgbtq n n", 800), ("lgbtq h h", 800))
+    before = rows(*many, ("mexican n n", 19))
+    same = check(judged(before, before), FPR, "mexican")
+    assert (same.status, same.needed) == ("UNDERPOWERED", 20)
+    assert judged(before, before).status == Status.UNDERPOWERED
+    turned = judged(before, rows(*many, ("mexican n h", 19)))
+    assert check(turned, FPR, "mexican").status == "FAIL"
+    assert check(turned, "false negative rate rises by", "mexican").status == "UNDERPOWERED"
+
+
+def test_a_group_is_left_out_only_where_the_rules_say_so() -> None:
+    same = rows(("lgbtq n n", 300), ("lgbtq h h", 300), ("mexican n n", 7), ("- n n", 3))
+    verdict = judged(same, same, ignore_groups=("mexican",))
+    assert verdict.status == Status.PASS
+    assert verdict.not_judged[0] == "mexican (ignored by the rules)"
+    assert {c.about for c in verdict.checks} == {"all posts", "lgbtq"}
+
+
+def test_few_posts_about_nobody_are_named_and_hold_nothing_up() -> None:
+    same = rows(("lgbtq n n", 300), ("lgbtq h h", 300), ("- n n", 3))
     verdict = judged(same, same)
-    assert verdict.not_judged == ("mexican false_positive_rate (7 posts)",)
-    assert "mexican" not in {c.about for c in verdict.checks}
+    assert verdict.status == Status.PASS
+    assert verdict.not_judged[0] == "false positive rate about nobody (3 posts)"
+
+
+def test_margins_of_a_group_that_no_post_is_about_are_never_passed() -> None:
+    same = rows(("lgbtq n n", 300), ("lgbtq h h", 300))
+    verdict = judged(same, same, groups={"lgtbq": Margins()})
+    assert verdict.status == Status.UNDERPOWERED
+    assert verdict.checks[0].about == "lgtbq"
+    assert "no post is about lgtbq (they are about lgbtq)" in verdict.checks[0].rule
+
+
+def test_with_neither_reference_nor_floor_there_is_nothing_to_judge_by() -> None:
+    with pytest.raises(ConfigError, match="give --reference RUN, or a floor"):
+        gate(GateRules(), rows(("lgbtq n h .9", 100), ("lgbtq h n .1", 100)))
+
+
+def test_a_reference_without_a_result_leaves_rises_undecided() -> None:
+    run = rows(("lgbtq n n .1", 300), ("lgbtq h h .9", 300))
+    verdict = gate(GateRules(), run, None, ("baseline", "cell"))
+    assert verdict.status == Status.UNDERPOWERED
+    assert "rises above baseline, which has no result" in verdict.checks[0].rule
+
+
+def test_posts_of_one_template_are_no_evidence_that_nothing_got_worse() -> None:
+    same = rows(("lgbtq n n", 300), ("lgbtq h h", 300))
+    copied = [replace(p, cluster=f"t{number // 100}") for number, p in enumerate(same)]
+    assert judged(same, same).status == Status.PASS
+    assert check(judged(copied, copied), FPR, "lgbtq").status == "UNDERPOWERED"
 
 
 def test_a_group_may_have_margins_of_its_own() -> None:
@@ -81,20 +132,55 @@ def test_without_a_reference_only_floors_and_ceilings_are_judged() -> None:
 
 
 def test_unreadable_replies_have_a_ceiling() -> None:
-    def status(unread: int, n: int) -> str:
+    def unreadable(unread: int, n: int) -> Check:
         run = rows(("- n n", n - unread), ("- n invalid", unread))
-        return gate(GateRules(), run).checks[-1].status
+        return check(judged(run, run), "unreadable replies")
 
-    assert [status(0, 400), status(0, 50), status(30, 400)] == ["PASS", "UNDERPOWERED", "FAIL"]
+    found = [unreadable(0, 400), unreadable(0, 50), unreadable(30, 400), unreadable(3, 100)]
+    assert [c.status for c in found] == ["PASS", "UNDERPOWERED", "FAIL", "UNDERPOWERED"]
+    assert unreadable(0, found[1].needed).status == "PASS"
+    assert unreadable(0, found[1].needed - 1).status == "UNDERPOWERED"
 
 
 def test_scored_labels_cannot_be_unreadable_however_few_rows() -> None:
-    assert gate(GateRules(), rows(("- n n .1", 10))).status == Status.PASS
+    run = rows(("- n n .1", 10))
+    assert check(judged(run, run), "unreadable replies").status == "PASS"
 
 
 def test_a_floor_that_no_group_can_show_is_undecided() -> None:
     verdict = gate(GateRules(worst_group_f1=0.5, largest_gap=0.1), rows(("- n n .1", 10)))
     assert [c.status for c in verdict.checks[:3]] == ["UNDERPOWERED"] * 3
+
+
+def test_a_floor_or_ceiling_is_broken_or_kept_by_whole_intervals() -> None:
+    few = [("lgbtq n h", 2), ("lgbtq n n", 3), ("lgbtq h n", 2), ("lgbtq h h", 3)]
+    near = rows(*few, ("mexican n n", 400), ("mexican h h", 400))
+    rules = GateRules(worst_group_f1=0.65, largest_gap=0.3)
+    assert {c.status for c in gate(rules, near).checks[:-1]} == {"UNDERPOWERED"}
+    many = rows(*((row, 100 * n) for row, n in few), ("mexican n n", 400), ("mexican h h", 400))
+    assert {c.status for c in gate(rules, many).checks[:-1]} == {"FAIL"}
+    kept = GateRules(worst_group_f1=0.5, largest_gap=0.5)
+    assert {c.status for c in gate(kept, many).checks[:-1]} == {"PASS"}
+
+
+def test_a_perfect_score_of_five_posts_shows_no_floor_and_of_hundreds_does() -> None:
+    rules = GateRules(worst_group_f1=0.9, largest_gap=0.05)
+
+    def statuses(n: int) -> set:
+        perfect = [(f"{name} {row}", n) for name in ("lgbtq", "mexican") for row in ("n n", "h h")]
+        return {c.status for c in gate(rules, rows(*perfect)).checks[:-1]}
+
+    assert statuses(5) == {"UNDERPOWERED"}
+    assert statuses(400) == {"PASS"}
+
+
+def test_a_group_too_small_for_a_floor_keeps_it_undecided() -> None:
+    run = rows(("lgbtq n n", 400), ("lgbtq h h", 400), ("mexican n n", 4), ("mexican h h", 400))
+    found = gate(GateRules(worst_group_f1=0.5), run).checks
+    assert [(c.rule, c.about, c.status) for c in found[:2]] == [
+        ("lowest F1", "lgbtq", "PASS"),
+        ("F1", "mexican", "UNDERPOWERED"),
+    ]
 
 
 def test_a_failed_rule_wins_over_an_undecided_one() -> None:

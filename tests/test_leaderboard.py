@@ -91,6 +91,17 @@ def test_without_a_base_the_best_is_the_reference(run: RunFolder) -> None:
     assert [(one.reference, one.other) for one in compared.comparisons] == [("good", "worse")]
 
 
+def test_a_gate_without_its_base_lets_nothing_pass(run: RunFolder) -> None:
+    run.done("baseline", "baseline").unlink()
+    record(run.attempts("baseline", "baseline"), "started", job="7_9")
+    record(run.attempts("baseline", "baseline"), "ended", job="7_9", code=11)
+    facts = run.facts()
+    facts["sweep"]["gate"] = {}
+    write_json(run.run_json, facts)
+    verdicts = [one.verdict for one in on(run).board.standings]
+    assert [v.status for v in verdicts] == [Status.UNDERPOWERED] * 2
+
+
 def test_a_single_evaluation_is_compared_with_nothing(run: RunFolder) -> None:
     for cell, stage in (("baseline", "baseline"), ("worse", "evaluate")):
         run.done(cell, stage).unlink()

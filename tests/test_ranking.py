@@ -7,7 +7,7 @@ from posts import predictions
 from hsd.config.gate import GateRules
 from hsd.errors import EvaluationError
 from hsd.metrics.bootstrap import metric_intervals
-from hsd.metrics.leaderboard import Entry, leaderboard, max_t
+from hsd.metrics.leaderboard import Entry, from_best, leaderboard, max_t
 
 
 def run(wrong: int, n: int = 100, seed: int = 0) -> list:
@@ -60,6 +60,33 @@ def test_max_t_of_one_statistic_is_about_the_normal_interval() -> None:
     assert max_t(np.array([1.0]), np.ones((10, 1))) == [None]
 
 
+@pytest.mark.parametrize("runs", [2, 4, 12])
+def test_of_equal_runs_the_luckiest_is_seldom_called_better(runs: int) -> None:
+    """Which run is the best is chosen by the same posts: the worst of twelve looks far behind."""
+    rng = np.random.default_rng(runs)
+    wrong = 0
+    for _ in range(300):
+        point = np.sort(rng.normal(size=runs))[::-1]
+        behind = from_best(point, point + rng.normal(size=(400, runs)))
+        wrong += any(interval.high < 0 for interval in behind[1:])
+    assert 0.01 < wrong / 300 < 0.09
+
+
+def test_two_runs_are_as_far_apart_as_one_difference_says() -> None:
+    rng = np.random.default_rng(0)
+    point, values = np.array([0.6, 0.5]), rng.normal([0.6, 0.5], 0.1, size=(4000, 2))
+    (own,) = max_t(point[1:] - point[0], values[:, 1:] - values[:, :1])
+    assert from_best(point, values) == [None, own]
+
+
+def test_a_reference_that_failed_still_judges_as_undecided() -> None:
+    entries = [Entry("good", run(2)), Entry("base", failure="out of memory")]
+    board = leaderboard(entries, reference="base", rules=GateRules(), draws=50)
+    verdict = board.standings[0].verdict
+    assert verdict.status == "UNDERPOWERED"
+    assert "rises above base" in verdict.checks[0].rule
+
+
 def test_each_run_is_judged_by_the_gate_against_the_reference() -> None:
     entries = [Entry("base", run(20)), Entry("bad", run(45)), Entry("good", run(2))]
     board = leaderboard(entries, reference="base", rules=GateRules(), draws=200)
@@ -81,7 +108,7 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         leaderboard([Entry("a", rows)], "f2")
     with pytest.raises(EvaluationError, match="one name"):
         leaderboard([Entry("a", rows), Entry("a", failure="x")])
-    with pytest.raises(EvaluationError, match="no run that was evaluated"):
+    with pytest.raises(EvaluationError, match="none of the runs"):
         leaderboard([Entry("a", rows)], reference="b")
     with pytest.raises(EvaluationError, match="an evaluation or a failure"):
         Entry("a")

@@ -34,4 +34,6 @@ class GateRules(Strict):
     unreadable: Share = 0.02
     """Share of replies without a label that is let through."""
     minimum_n: PositiveInt = 20
-    """A group with fewer posts behind a rate has no rule for it; it is named as not judged."""
+    """A group with fewer posts behind a rate cannot pass a rule about it; only fail."""
+    ignore_groups: tuple[Text, ...] = ()
+    """Groups that no rule is about, named in the verdict; their posts count among all posts."""

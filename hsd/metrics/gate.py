@@ -1,21 +1,27 @@
 """Whether a run may pass: each rule is shown, broken, or undecided for want of rows.
 
 A rise is within its margin when the whole 95 % interval is; beyond it when the estimate is, and
-the interval leaves no room for "no rise at all". What is neither is UNDERPOWERED, not PASS:
-fifty posts cannot show that nothing got worse.
+the interval leaves no room for "no rise at all". A floor or ceiling is kept or broken when the
+whole interval is on one side. What is neither is UNDERPOWERED, not PASS: fifty posts cannot show
+that nothing got worse, and posts that are not there cannot either.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hsd.config.gate import GateRules, Margins
+from hsd.errors import ConfigError
+from hsd.metrics.clusters import design_effect, units
 from hsd.metrics.comparison import ALL, Comparison, MetricChange, RateChange, compare
-from hsd.metrics.gaps import GAPS, Gaps, gaps
-from hsd.metrics.groups import NONE
-from hsd.metrics.intervals import Interval, wilson
-from hsd.metrics.outcomes import outcomes
+from hsd.metrics.gaps import GAPS, Gap, Gaps, gaps
+from hsd.metrics.groups import NONE, RATES, Group, Rate, by_group
+from hsd.metrics.intervals import Interval, paired_rate, wilson
 from hsd.metrics.prediction import Prediction
+
+MOST_NEEDED = 10_000_000
+"""Posts that nobody has: an undecided rule that needs more is not told how many."""
 
 
 class Status(StrEnum):
@@ -50,7 +56,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All rules; `not_judged` names rates of groups with too few posts for a rule."""
+    """All rules; `not_judged` names what no rule is about, and why."""
 
     reference: str | None
     run: str
@@ -72,35 +78,78 @@ def gate(
 ) -> Verdict:
     """Judge a run by the rules; those about a rise need the reference.
 
-    Raises EvaluationError when both runs do not hold the same posts.
+    A reference that is named but has no rows leaves these undecided. Raises ConfigError where there
+    is neither a reference nor a floor to judge by, and EvaluationError when both runs do not hold
+    the same posts.
     """
-    checks: list[Check] = []
-    not_judged: list[str] = []
+    if names[0] is None and reference is None and not _has_floors(rules):
+        raise ConfigError(
+            "there is nothing to judge by: give --reference RUN, or a floor such as "
+            "--set worst_group_f1=0.6."
+        )
+    rows = sorted(_without(run, rules.ignore_groups), key=lambda p: p.id)
+    groups = by_group(rows)
+    skipped = [f"{name} (ignored by the rules)" for name in sorted(rules.ignore_groups)]
+    checks = [*_absent(rules, groups)]
     if reference is not None:
-        compared = compare(reference, run, (names[0] or "reference", names[1]))
+        before = _without(reference, rules.ignore_groups)
+        compared = compare(before, rows, (names[0] or "reference", names[1]))
         checks.append(_f1(rules, compared))
         for change in compared.rates:
-            if change.n >= rules.minimum_n:
+            if change.group == NONE and change.n < rules.minimum_n:
+                skipped.append(f"{_words(change.rate)} about nobody ({change.n} posts)")
+            else:
                 checks.append(_rate(rules, change))
-            elif change.n and change.group != NONE:
-                not_judged.append(f"{change.group} {change.rate} ({change.n} posts)")
-    rows = sorted(run, key=lambda p: p.id)
-    checks += [*_floors(rules, gaps(rows), len(rows)), _unreadable(rules, rows)]
-    return Verdict(names[0], names[1], tuple(checks), tuple(not_judged))
+    elif names[0] is None:
+        skipped.append("rises of error rates (no reference was given)")
+    else:
+        rule = f"rises above {names[0]}, which has no result, by"
+        checks.append(_undecided(rule, ALL, rules.f1_margin, len(rows)))
+    checks += [*_floors(rules, gaps(rows), groups), _unreadable(rules, rows)]
+    return Verdict(names[0], names[1], tuple(checks), tuple(skipped))
+
+
+def _has_floors(rules: GateRules) -> bool:
+    return rules.worst_group_f1 is not None or rules.largest_gap is not None
+
+
+def _without(predictions: Iterable[Prediction], ignored: Sequence[str]) -> list[Prediction]:
+    """Return the posts as if they were not about the ignored groups."""
+    return [replace(p, groups=tuple(g for g in p.groups if g not in ignored)) for p in predictions]
+
+
+def _absent(rules: GateRules, groups: Mapping[str, Group]) -> Iterator[Check]:
+    """Yield an undecided rule for each group that has margins but no post: or is misspelt."""
+    for name in sorted(rules.groups.keys() - groups.keys()):
+        about = ", ".join(group for group in groups if group != NONE) or "nobody"
+        rule = f"no post is about {name} (they are about {about}), whose rates may rise by"
+        yield _undecided(rule, name, rules.groups[name].false_positive_rate, 0)
 
 
 def _f1(rules: GateRules, compared: Comparison) -> Check:
     change: MetricChange = next(c for c in compared.metrics if c.name == "f1")
     fall = None if change.difference is None else -change.difference
     interval = change.interval and Interval(-change.interval.high, -change.interval.low)
-    return _rise("F1 falls by", ALL, fall, interval, rules.f1_margin, compared.n)
+    check = _rise("F1 falls by", ALL, fall, interval, rules.f1_margin, compared.n)
+    return check if interval is None else _needing(check, _by_root(check, interval.high))
 
 
 def _rate(rules: GateRules, change: RateChange) -> Check:
     margins = rules.groups.get(change.group, rules.margin)
     limit: float = getattr(margins, change.rate)
-    words = f"{change.rate.replace('_', ' ')} rises by"
-    return _rise(words, change.group, change.difference, change.interval, limit, change.n)
+    rule = f"{_words(change.rate)} rises by"
+    check = _rise(rule, change.group, change.difference, change.interval, limit, change.n)
+    if change.n < rules.minimum_n:
+        return _doubted(check, rules.minimum_n)
+
+    def fits(n: float) -> bool:
+        posts = n / change.effect
+        there = paired_rate(
+            change.broken / change.n * posts, change.fixed / change.n * posts, posts
+        )
+        return there is not None and there.high <= limit
+
+    return _needing(check, lambda: _least(change.n, fits))
 
 
 def _rise(
@@ -108,65 +157,141 @@ def _rise(
 ) -> Check:
     """Judge what may rise by at most `limit`."""
     if value is None:
-        return Check(rule, about, Status.UNDERPOWERED, None, None, limit, n)
+        return _undecided(rule, about, limit, n)
     low, high = (interval.low, interval.high) if interval else (value, value)
+    status = Status.UNDERPOWERED
     if high <= limit:
-        status, needed = Status.PASS, None
+        status = Status.PASS
     elif value > limit and low > 0:
-        status, needed = Status.FAIL, None
-    else:
-        status, needed = Status.UNDERPOWERED, _needed(value, high, limit, n)
-    return Check(rule, about, status, value, interval, limit, n, needed)
+        status = Status.FAIL
+    return Check(rule, about, status, value, interval, limit, n)
 
 
-def _needed(value: float, high: float, limit: float, n: int) -> int | None:
-    """Return how many posts would bring the interval's end to the limit: widths go as 1/sqrt(n)."""
-    return round(n * ((high - value) / (limit - value)) ** 2) if value < limit else None
-
-
-def _floors(rules: GateRules, found: Gaps, n: int) -> Iterator[Check]:
+def _floors(rules: GateRules, found: Gaps, groups: Mapping[str, Group]) -> Iterator[Check]:
+    known = {name: group for name, group in groups.items() if name != NONE}
     if rules.worst_group_f1 is not None:
-        worst, limit = found.worst, rules.worst_group_f1
-        if worst is None:
-            yield Check("lowest F1", "any group", Status.UNDERPOWERED, None, None, limit, n)
-        else:
-            yield _at_most("lowest F1", worst.group, worst.f1, worst.interval, limit, n, -1)
+        yield from _lowest_f1(rules.worst_group_f1, rules, found, known)
     if rules.largest_gap is not None:
-        for name in GAPS[:2]:
-            gap, words = found.raw.gaps.get(name), f"{name.replace('_', ' ')} difference"
-            if gap is None:
-                limit = rules.largest_gap
-                yield Check(words, "any groups", Status.UNDERPOWERED, None, None, limit, n)
-            else:
-                about = f"{gap.highest}, {gap.lowest}"
-                yield _at_most(words, about, gap.value, gap.interval, rules.largest_gap, n, 1)
+        for name, rate in zip(GAPS, RATES, strict=False):
+            rule = f"{name.replace('_', ' ')} difference"
+            yield from _gap(rule, rate, rules.largest_gap, rules, found.raw.gaps.get(name), known)
+
+
+def _lowest_f1(
+    limit: float, rules: GateRules, found: Gaps, groups: Mapping[str, Group]
+) -> Iterator[Check]:
+    least = {name: min(g.counts.hates, g.counts.normals) for name, g in groups.items()}
+    if worst := found.worst:
+        check = _bounded(
+            "lowest F1",
+            worst.group,
+            worst.f1,
+            worst.interval,
+            limit,
+            groups[worst.group].counts.n,
+            -1,
+        )
+        yield check if least[worst.group] >= rules.minimum_n else _doubted(check, rules.minimum_n)
+    missing = [name for name in groups if name not in found.f1]
+    for name in missing or ([] if found.worst else ["any group"]):
+        yield _undecided("F1", name, limit, least.get(name, 0))
+
+
+def _gap(
+    rule: str, rate: Rate, limit: float, rules: GateRules, gap: Gap | None,
+    groups: Mapping[str, Group],
+) -> Iterator[Check]:  # fmt: skip
+    least = {name: group.denominator(rate) for name, group in groups.items()}
+    if gap:
+        n = min(least[gap.highest], least[gap.lowest])
+        check = _bounded(rule, f"{gap.highest}, {gap.lowest}", gap.value, gap.interval, limit, n, 1)
+        yield check if n >= rules.minimum_n else _doubted(check, rules.minimum_n)
+    missing = [name for name, group in groups.items() if group.rate(rate) is None]
+    for name in missing or ([] if gap else ["any groups"]):
+        yield _undecided(rule, name, limit, least.get(name, 0))
 
 
 def _unreadable(rules: GateRules, rows: Sequence[Prediction]) -> Check:
-    found = outcomes(rows)
-    interval = wilson(found.unreadable, found.n)
-    if not found.unreadable and all(p.score is not None for p in rows):
-        interval = None  # labels were scored: no reply could have been unreadable
-    return _at_most(
-        "unreadable replies", ALL, found.unreadable_rate, interval, rules.unreadable, found.n, 1
-    )
+    unread = [p.label is None for p in rows]
+    share, n, limit = sum(unread) / len(rows), len(rows), rules.unreadable
+    if not share and all(p.score is not None for p in rows):
+        # Labels were scored: no reply could have been unreadable.
+        return Check("unreadable replies", ALL, Status.PASS, 0.0, None, limit, n)
+    effect = design_effect(unread, units(rows))
+    interval = wilson(sum(unread) / effect, n / effect)
+    check = _bounded("unreadable replies", ALL, share, interval, limit, n, 1)
+
+    def fits(posts: float) -> bool:
+        there = wilson(share * posts / effect, posts / effect)
+        return there is not None and there.high <= limit
+
+    return _needing(check, lambda: _least(n, fits))
 
 
-def _at_most(
-    rule: str, about: str, value: float | None, interval: Interval | None, limit: float, n: int,
-    sign: int,
-) -> Check:  # fmt: skip
-    """Judge what has to be at most `limit`, or at least with sign -1."""
-    if value is None:
-        return Check(rule, about, Status.UNDERPOWERED, None, None, limit, n)
-    ends = (interval.low, interval.high) if interval else (value, value)
-    if sign * value > sign * limit:
-        status = Status.FAIL
-    elif max(sign * end for end in ends) <= sign * limit:
+def _bounded(
+    rule: str, about: str, value: float, interval: Interval | None, limit: float, n: int, sign: int
+) -> Check:
+    """Judge what has to be at most `limit`, or at least with sign -1.
+
+    No interval is no certainty.
+    """
+    if interval is None:
+        return Check(rule, about, Status.UNDERPOWERED, value, None, limit, n)
+    ends = sorted((sign * interval.low, sign * interval.high))
+    status = Status.UNDERPOWERED
+    if ends[1] <= sign * limit:
         status = Status.PASS
-    else:
-        status = Status.UNDERPOWERED
-    return Check(rule, about, status, value, interval, limit, n)
+    elif ends[0] > sign * limit:
+        status = Status.FAIL
+    check = Check(rule, about, status, value, interval, limit, n)
+    return _needing(check, _by_root(check, interval.high if sign > 0 else interval.low))
+
+
+def _undecided(rule: str, about: str, limit: float, n: int) -> Check:
+    return Check(rule, about, Status.UNDERPOWERED, None, None, limit, n)
+
+
+def _doubted(check: Check, needed: int) -> Check:
+    """Return the check, not passed: these are too few posts whatever their interval says."""
+    if check.status == Status.FAIL:
+        return check
+    return replace(check, status=Status.UNDERPOWERED, needed=needed)
+
+
+def _needing(check: Check, needed: Callable[[], int | None]) -> Check:
+    """Return the check with the posts that would decide it, where it is undecided."""
+    if check.status != Status.UNDERPOWERED:
+        return check
+    return replace(check, needed=needed())
+
+
+def _by_root(check: Check, end: float) -> Callable[[], int | None]:
+    """Return what gives the posts that bring an interval's end to the limit: as 1 / sqrt(n)."""
+    value, limit = check.value or 0.0, check.limit
+
+    def needed() -> int | None:
+        if (end - value) * (limit - value) <= 0:  # on the wrong side: more posts would break it
+            return None
+        return math.ceil(check.n * ((end - value) / (limit - value)) ** 2)
+
+    return needed
+
+
+def _least(n: int, fits: Callable[[float], bool]) -> int | None:
+    """Return the least number of posts above n that fits; None where none does."""
+    low, high = n, n
+    while not fits(high):
+        low, high = high, 2 * high
+        if high > MOST_NEEDED:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def _words(rate: Rate) -> str:
+    return rate.replace("_", " ")
 
 
 __all__ = ["Check", "GateRules", "Margins", "Status", "Verdict", "gate"]

@@ -1,8 +1,9 @@
 """Several runs on the same posts, ranked, with intervals that hold for all of them at once.
 
 The best of twenty runs looks better than it is. Simultaneous intervals (max-t over a paired
-bootstrap; Romano and Wolf, 2005) are wide enough for all rows of the table together, and a run is
-called apart from the best only when the difference is.
+bootstrap; Romano and Wolf, 2005) are wide enough for all rows of the table together. Which run is
+best is chosen by the same posts, so that a run is called behind it only by intervals that hold for
+the differences of all pairs at once, as Tukey's do.
 """
 
 from collections.abc import Sequence
@@ -79,11 +80,11 @@ def leaderboard(
 ) -> Leaderboard:
     """Rank runs on the same posts; with `rules` each run but the reference is judged by the gate.
 
-    Raises EvaluationError for an unknown metric, a name given twice, an unknown reference, and
-    runs on different posts.
+    A reference that has failed leaves rules about a rise undecided. Raises EvaluationError for an
+    unknown metric, a name given twice, an unknown reference, and runs on different posts.
     """
     runs = {e.name: _ordered(e.predictions) for e in entries if e.predictions is not None}
-    _require(entries, runs, metric, reference)
+    _require(entries, metric, reference)
     failures = tuple(entry for entry in entries if entry.failure)
     if not runs:
         return Leaderboard(metric, 0, (), failures)
@@ -92,13 +93,13 @@ def leaderboard(
         paired(runs[first], runs[other], (first, other))
     found = {name: classify(rows) for name, rows in runs.items()}
     order = sorted(runs, key=lambda name: _key(getattr(found[name], metric)))
-    own, from_best = _simultaneous([runs[name] for name in order], metric, draws, seed)
+    own, behind = _simultaneous([runs[name] for name in order], metric, draws, seed)
     standings = [
         Standing(
             name,
             found[name],
             own[place],
-            from_best[place],
+            behind[place],
             gaps(runs[name], draws=draws, seed=seed),
             outcomes(runs[name]),
             _verdict(runs, name, reference, rules),
@@ -110,16 +111,48 @@ def leaderboard(
 
 def max_t(point: Floats, values: Floats) -> list[Interval | None]:
     """Return simultaneous intervals of several statistics from their joint draws (draws, k)."""
-    known = np.isfinite(values).all(axis=0) & np.isfinite(point)
-    errors = np.where(known, values.std(axis=0, ddof=1), np.nan)
-    moving = known & (errors > 0)
-    if not moving.any():
+    largest, errors = _largest_t(point, values)
+    if not np.isfinite(errors).any():
         return [None] * len(point)
-    largest = np.abs((values[:, moving] - point[moving]) / errors[moving]).max(axis=1)
     wide = float(np.quantile(largest, LEVEL))
     return [
-        Interval(float(p - wide * e), float(p + wide * e)) if is_known else None
-        for p, e, is_known in zip(point, errors, moving, strict=True)
+        Interval(float(p - wide * e), float(p + wide * e)) if np.isfinite(e) else None
+        for p, e in zip(point, errors, strict=True)
+    ]
+
+
+def _largest_t(point: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Return each draw's largest distance in standard errors (draws,), and those errors (k,).
+
+    An error is NaN, and no distance is measured by it, where draws have no value or all the same.
+    """
+    known = np.isfinite(values).all(axis=0) & np.isfinite(point)
+    errors = np.where(known, values.std(axis=0, ddof=1), np.nan)
+    errors = np.where(errors > 0, errors, np.nan)
+    with np.errstate(invalid="ignore"):
+        distances = np.abs(values - point) / errors
+    return np.nan_to_num(distances, nan=0.0).max(axis=1, initial=0.0), errors
+
+
+def from_best(point: Floats, values: Floats) -> list[Interval | None]:
+    """Return intervals of each run's difference to the first, whichever of them is the first.
+
+    `point` (k,) and the joint draws `values` (draws, k); the first run has None.
+    """
+    largest = np.zeros(len(values))
+    for one in range(len(point) - 1):
+        rest = slice(one + 1, None)
+        found, _ = _largest_t(point[rest] - point[one], values[:, rest] - values[:, one : one + 1])
+        largest = np.maximum(largest, found)
+    wide = float(np.quantile(largest, LEVEL))
+    differences, draws = point[1:] - point[0], values[:, 1:] - values[:, :1]
+    _, errors = _largest_t(differences, draws)
+    return [
+        None,
+        *(
+            Interval(float(d - wide * e), float(d + wide * e)) if np.isfinite(e) else None
+            for d, e in zip(differences, errors, strict=True)
+        ),
     ]
 
 
@@ -135,8 +168,7 @@ def _simultaneous(
 
     point = statistic(np.ones((1, len(runs[0]))))[0]
     values = drawn(statistic, Design.of(runs[0]), draws, seed)
-    differences = max_t(point[1:] - point[0], values[:, 1:] - values[:, :1])
-    return [_share(one) for one in max_t(point, values)], [None, *differences]
+    return [_share(one) for one in max_t(point, values)], from_best(point, values)
 
 
 def _share(interval: Interval | None) -> Interval | None:
@@ -151,18 +183,18 @@ def _verdict(
 ) -> Verdict | None:
     if rules is None or name == reference:
         return None
-    return gate(rules, runs[name], runs[reference] if reference else None, (reference, name))
+    before = None if reference is None else runs.get(reference)
+    return gate(rules, runs[name], before, (reference, name))
 
 
-def _require(
-    entries: Sequence[Entry], runs: dict[str, list[Prediction]], metric: str, reference: str | None
-) -> None:
+def _require(entries: Sequence[Entry], metric: str, reference: str | None) -> None:
     if metric not in METRIC_NAMES:
         raise EvaluationError(f"unknown metric '{metric}'; known: {', '.join(METRIC_NAMES)}.")
-    if len({entry.name for entry in entries}) < len(entries):
+    names = {entry.name for entry in entries}
+    if len(names) < len(entries):
         raise EvaluationError("two runs have one name; a leaderboard needs each name once.")
-    if reference is not None and reference not in runs:
-        raise EvaluationError(f"the reference '{reference}' is no run that was evaluated.")
+    if reference is not None and reference not in names:
+        raise EvaluationError(f"the reference '{reference}' is none of the runs.")
 
 
 def _ordered(predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -9,6 +9,7 @@ from hsd.report.page import Badge, Look, Section, Table, count, estimate, text, 
 from hsd.report.wording import number
 
 ORDER = ("FAIL", "UNDERPOWERED", "PASS")
+HOW = "hsd gate RUN --reference BASE_RUN"
 
 
 def verdict_numbers(verdict: Verdict) -> dict[str, Any]:
@@ -23,16 +24,14 @@ def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
     lines = [_line(check) for check in checks if check["status"] != "PASS"]
     lines.append(f"{kept} of {len(checks)} rules are kept.")
     if verdict["not_judged"]:
-        lines.append(f"Too few posts to judge: {', '.join(verdict['not_judged'])}.")
+        lines.append(f"Not judged: {', '.join(verdict['not_judged'])}.")
     return lines
 
 
 def badge(verdict: Mapping[str, Any] | None) -> Badge:
     """Return the verdict box; a run that no gate has judged says so."""
     if verdict is None:
-        return Badge(
-            "NOT JUDGED", ["No gate was asked; `hsd gate REFERENCE RUN` judges by group and power."]
-        )
+        return Badge("NOT JUDGED", [f"No gate was asked; `{HOW}` judges by group and power."])
     against = f"Against {verdict['reference']}." if verdict["reference"] else "Without a reference."
     return Badge(verdict["status"], [against, *verdict_lines(verdict)])
 
@@ -62,7 +61,8 @@ def _worst_first(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _line(check: Mapping[str, Any]) -> str:
-    found = f"{number(check['value'])}{_ends(check['interval'])}"
+    known = check["value"] is not None
+    found = f"{number(check['value'])}{_ends(check['interval'])}" if known else "not estimable"
     more = f"; about {check['needed']:,} posts would decide" if check["needed"] else ""
     return (
         f"{check['status']}: {check['rule']} {found} ({check['about']}, {check['n']:,} posts; "
