@@ -31,8 +31,12 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         number_table("", RATE_HEADER, rate_rows(comparison)),
         RATE_LEGEND,
         escape(first),
-        *(f"[bold red]{escape(sentence)}[/]" for sentence in others),
+        *(f"[{_colour(sentence)}]{escape(sentence)}[/]" for sentence in others),
     )
+
+
+def _colour(sentence: str) -> str:
+    return "yellow" if sentence.startswith("May be") else "bold red"
 
 
 def metrics_table(evaluation: Evaluation, title: str = "") -> RenderableType:

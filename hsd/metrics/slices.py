@@ -1,11 +1,13 @@
 """The same numbers for parts of the posts: by source, length, and without what is disputed."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from hsd.metrics.classification import Metrics, classify
-from hsd.metrics.groups import Group, grouped
-from hsd.metrics.intervals import Interval, wilson
+from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
+from hsd.metrics.groups import MINIMUM_N, Group, grouped
+from hsd.metrics.headline import headline_intervals
+from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
 
 LENGTHS = (50, 100, 200)
@@ -14,18 +16,16 @@ LENGTHS = (50, 100, 200)
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some of the posts: what they share, their counts and headline metrics."""
+    """Some of the posts: what they share, their counts and headline metrics with intervals.
+
+    A metric is None with fewer than MINIMUM_N posts, and F1 with fewer than that of either label.
+    """
 
     kind: str
     name: str
     group: Group
     metrics: Metrics
-
-    @property
-    def accuracy_interval(self) -> Interval | None:
-        """Wilson's interval."""
-        counts = self.metrics.counts
-        return wilson(counts.tp + counts.tn, counts.n)
+    intervals: Mapping[str, Interval | None]
 
 
 def slices(predictions: Sequence[Prediction]) -> list[Slice]:
@@ -55,7 +55,18 @@ def _by(
     if len(groups) < 2:
         return []
     rows = {n: [p for p in predictions if name(p) == n] for n in groups}
-    return [Slice(kind, n, groups[n], classify(rows[n])) for n in sorted(groups, key=_numbers)]
+    return [_slice(kind, n, groups[n], rows[n]) for n in sorted(groups, key=_numbers)]
+
+
+def _slice(kind: str, name: str, group: Group, rows: Sequence[Prediction]) -> Slice:
+    metrics = classify(rows)
+    known = {"accuracy"} if len(rows) >= MINIMUM_N else set()
+    if min(metrics.counts.hates, metrics.counts.normals) >= MINIMUM_N:
+        known = set(METRIC_NAMES)
+    hidden: dict[str, Any] = {metric: None for metric in METRIC_NAMES if metric not in known}
+    found = headline_intervals(rows) if known else {}
+    shown = {metric: found.get(metric) if metric in known else None for metric in METRIC_NAMES}
+    return Slice(kind, name, group, replace(metrics, **hidden), shown)
 
 
 def _without_offensive(predictions: Sequence[Prediction]) -> list[Slice]:
@@ -65,7 +76,7 @@ def _without_offensive(predictions: Sequence[Prediction]) -> list[Slice]:
         return []
     name = "without offensive"
     (group,) = grouped(rows, lambda _: (name,)).values()
-    return [Slice("view", name, group, classify(rows))]
+    return [_slice("view", name, group, rows)]
 
 
 def _numbers(name: str) -> tuple[bool, list[int], str]:

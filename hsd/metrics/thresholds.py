@@ -13,6 +13,7 @@ import numpy as np
 from hsd.errors import ConfigError, EvaluationError
 from hsd.metrics.areas import Bools, Floats
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
+from hsd.metrics.classification import calls
 from hsd.metrics.groups import MINIMUM_N, NONE, by_group
 from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
@@ -122,7 +123,7 @@ def choose(predictions: Sequence[Prediction], rule: Rule) -> Choice:
     if rule.name == "max_f1_within_gap":
         if gap is None:
             raise EvaluationError(
-                f"rule {rule}: no two groups have {MINIMUM_N} posts of a label; choose max_f1."
+                f"rule {rule}: no two groups have {MINIMUM_N} posts of each label; choose max_f1."
             )
         allowed = gap <= (rule.limit or 0.0) + 1e-12
     elif rule.name == "recall_at_precision":
@@ -155,10 +156,11 @@ def at_prevalence(
 ) -> AtPrevalence | None:
     """Return precision and load at a prevalence; None unless both labels have MINIMUM_N rows.
 
-    A reply that cannot be read flags nothing.
+    A reply that cannot be read is wrong for its post, as in the headline: it flags a normal post
+    and misses a hateful one, so that failing to answer never looks like precision.
     """
     hate = np.array([p.true_label == "hate" for p in predictions], dtype=bool)
-    called = np.array([p.label == "hate" for p in predictions], dtype=bool)
+    called = np.array([call == "hate" for call in calls(predictions)], dtype=bool)
     if min(hate.sum(), (~hate).sum()) < MINIMUM_N:
         return None
 
@@ -186,7 +188,9 @@ def rates_at(scores: Floats, hate: Bools, cuts: Floats) -> tuple[Floats, Floats]
 def _gap_at(
     predictions: Sequence[Prediction], scores: Floats, hate: Bools, cuts: Floats
 ) -> Floats | None:
-    """Return the larger of both rates' largest differences at each cut; None without two groups."""
+    """Return the larger of both rates' largest differences at each cut; None unless both have two
+    groups.
+    """
     found: Mapping[bool, list[Floats]] = {True: [], False: []}
     for name in by_group(predictions):
         inside = np.array([name in p.groups for p in predictions])
@@ -194,8 +198,10 @@ def _gap_at(
         for label, rate in ((False, fpr), (True, fnr)):
             if name != NONE and (inside & (hate == label)).sum() >= MINIMUM_N:
                 found[label].append(rate)
-    spans = [np.ptp(np.stack(rates), axis=0) for rates in found.values() if len(rates) > 1]
-    return np.max(spans, axis=0) if spans else None
+    if any(len(rates) < 2 for rates in found.values()):
+        return None
+    spans = [np.ptp(np.stack(rates), axis=0) for rates in found.values()]
+    return np.asarray(np.maximum(*spans), dtype=np.float64)
 
 
 def _curve(rows: Sequence[Prediction]) -> Curve:

@@ -335,8 +335,8 @@ def _operated(numbers: Numbers, operated: Numbers) -> list[Part]:
 def _slices(numbers: Numbers) -> Section:
     rows = [
         [text(f"{s['kind']}: {s['name']}"), count(s["metrics"]["n"]),
-         estimate(s["metrics"]["accuracy"], s["accuracy_interval"]), value(s["metrics"]["f1"]),
-         value(s["metrics"]["auroc"]), *(value(s[rate]["value"]) for rate in RATES)]
+         *(estimate(s["metrics"][m], s["intervals"][m]) for m in ("accuracy", "f1", "auroc")),
+         *(estimate(s[r]["value"], s[r]["interval"]) for r in RATES)]
         for s in numbers["slices"]
     ]  # fmt: skip
     header = ["slice", "posts", "accuracy", "F1", "AUROC", *map(_words, RATES)]

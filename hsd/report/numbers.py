@@ -17,7 +17,7 @@ from hsd.metrics.prediction import Prediction
 from hsd.metrics.slices import Slice
 from hsd.report.beside import Beside, not_measured
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def evaluation_numbers(
@@ -137,6 +137,7 @@ def _gaps(gaps: Gaps) -> dict[str, Any]:
     return {
         "raw": plain(gaps.raw),
         "standardised": plain(gaps.standardised),
+        "mix": plain(gaps.mix),
         "worst": plain(gaps.worst),
         "f1": plain(gaps.f1),
         "disagreeing": list(gaps.disagreeing),
@@ -148,7 +149,7 @@ def _slice(one: Slice) -> dict[str, Any]:
         "kind": one.kind,
         "name": one.name,
         "metrics": _metrics(one.metrics),
-        "accuracy_interval": plain(one.accuracy_interval),
+        "intervals": plain(one.intervals),
         **{name: _share(one.group.share(name)) for name in SHARES},
     }
 
