@@ -52,6 +52,26 @@ def test_a_post_in_two_splits_is_an_error_however_its_words_are_dressed() -> Non
     assert (leak.count, leak.places) == (1, ("train1 ~ test3 (train ~ test)",))
 
 
+def test_a_leak_hides_no_other_double_across_splits() -> None:
+    train = [row(1, "train"), row(2, "train")]
+    test = [row(3, "test", text=train[0]["text"])]
+    pool = [row(4, "pool", text=train[1]["text"]), row(5, "pool", text=train[0]["text"])]
+    files = [written(f"{n}.jsonl", rows) for n, rows in enumerate((train, test, pool))]
+    places = {f.what: f.places for f in check(files).findings}
+    assert places["posts with a double in a held-out split"] == ("train1 ~ test3 (train ~ test)",)
+    assert places["pairs of doubles across other splits"] == (
+        "train1 ~ pool5 (train ~ pool)",
+        "train2 ~ pool4 (train ~ pool)",
+    )
+
+
+def test_what_is_a_leak_is_told_once() -> None:
+    text = row(1, "train")["text"]
+    train, test = [row(1, "train"), row(2, "train", text=text)], [row(3, "test", text=text)]
+    files = [written("train.jsonl", train), written("test.jsonl", test)]
+    assert "pairs of doubles across other splits" not in found(*files)
+
+
 def test_doubles_and_contradictions_are_warned_about() -> None:
     rows = [row(1, "train"), row(2, "train", text=row(1, "train")["text"], label="hate")]
     assert found(written("train.jsonl", rows)) == {

@@ -183,12 +183,12 @@ def _names_group(row: Row) -> bool:
 def _doubles(examples: Sequence[Example]) -> list[Finding]:
     pairs = find_pairs([example.text for example in examples])
     across = leaks(examples, pairs)
-    crossing = [p for p in pairs if examples[p.first].split != examples[p.second].split]
+    crossing = _beside(examples, pairs, across)
     within = [p for p in pairs if examples[p.first].split == examples[p.second].split]
     return [
         _finding("error", "posts with a double in a held-out split", _pairs(examples, across)),
         _finding("warning", "pairs of doubles across other splits",
-                 _pairs(examples, crossing) if not across else []),
+                 _pairs(examples, crossing)),
         _finding("warning", "pairs of exact doubles within a split",
                  _pairs(examples, [p for p in within if p.exact])),
         _finding("warning", "pairs of near doubles within a split",
@@ -196,6 +196,20 @@ def _doubles(examples: Sequence[Example]) -> list[Finding]:
         _finding("warning", "pairs of doubles with contradicting labels",
                  _pairs(examples, conflicts(examples, pairs))),
     ]  # fmt: skip
+
+
+def _beside(
+    examples: Sequence[Example], pairs: Sequence[Pair], across: Sequence[Pair]
+) -> list[Pair]:
+    """Return the pairs across splits that no leak tells: a leak names one double a later split."""
+    told = {(leak.first, examples[leak.second].split) for leak in across}
+    return [
+        p
+        for p in pairs
+        if examples[p.first].split != examples[p.second].split
+        and (p.first, examples[p.second].split) not in told
+        and (p.second, examples[p.first].split) not in told
+    ]
 
 
 def _weak(examples: Sequence[Example]) -> list[Finding]:
