@@ -42,6 +42,12 @@ def test_case_and_form_are_kept_and_parts_of_words_are_left_alone(
     assert swapped(text, group) == becomes
 
 
+@pytest.mark.parametrize("text", ["MUSLİM", "muslım", "mu\u017flim"])
+def test_a_term_in_letters_that_only_look_alike_is_no_term(text: str) -> None:
+    assert named(text) == []
+    assert swapped(text, "mexican") == text
+
+
 def test_posts_about_nobody_or_about_two_groups_do_not_qualify() -> None:
     assert list(swaps([post("soup for lunch"), post("gay and muslim people")])) == []
 

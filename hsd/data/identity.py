@@ -103,7 +103,8 @@ def _by_word() -> dict[str, Term]:
 @cache
 def _pattern() -> re.Pattern[str]:
     words = "|".join(re.escape(term.word) for term in terms())
-    return re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
+    # `(?ai:`: else `İ` and the long s match too, and what they spell stands in no list.
+    return re.compile(rf"\b(?ai:{words})\b")
 
 
 @cache
