@@ -42,6 +42,18 @@ def test_case_and_form_are_kept_and_parts_of_words_are_left_alone(
     assert swapped(text, group) == becomes
 
 
+@pytest.mark.parametrize(
+    ("text", "group", "becomes"),
+    [
+        ("an Arab, An arab, AN ARAB", "mexican", "a Mexican, A mexican, A MEXICAN"),
+        ("a Mexican and a very  gay\nman", "middle_east", "a Muslim and a very  muslim\nman"),
+        ("Ana Arab has an arab\thorse", "lgbtq", "Ana Gay has a gay\thorse"),
+    ],
+)
+def test_an_article_follows_the_new_word(text: str, group: str, becomes: str) -> None:
+    assert swapped(text, group) == becomes
+
+
 @pytest.mark.parametrize("text", ["MUSLİM", "muslım", "mu\u017flim"])
 def test_a_term_in_letters_that_only_look_alike_is_no_term(text: str) -> None:
     assert named(text) == []
