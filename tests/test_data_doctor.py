@@ -159,5 +159,5 @@ def test_swaps_are_an_ordinary_data_file() -> None:
 
     rows = [row(1, "test", text="My gay friend sings."), row(2, "test", text="No group here.")]
     said = run("swap", str(written("t.jsonl", rows)), "swapped.jsonl").output
-    assert re.match(r"1 of 2 posts name one group \(term list version 1\); 3 rows", said)
-    assert [e.reference_id for e in resolve("swapped.jsonl")] == ["", "test1", "test1"]
+    assert re.match(r"1 of 2 posts name one group \(term list version 2\); 4 rows", said)
+    assert [e.reference_id for e in resolve("swapped.jsonl")] == ["", "test1", "test1", "test1"]
