@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hsd.data.doctor import check, half_width, histogram
+from hsd.data.doctor import check, half_width
+from hsd.data.lengths import PostLength, histogram
 from hsd.report.doctor_page import doctor_lines, doctor_page
 from jobs.data import data
 
@@ -122,8 +123,10 @@ def test_power_is_that_of_the_specification() -> None:
 
 def test_lengths_and_overflow_are_by_group_in_the_unit_that_was_asked_for() -> None:
     rows = [row(1, "train", text="one two three"), row(2, "train", text="four", group="mexican")]
-    checked = check([written("a.jsonl", rows)], lambda text: len(text.split()), "words", 2)
+    words = PostLength(lambda text: len(text.split()), "words")
+    checked = check([written("a.jsonl", rows)], words, 2)
     assert checked.overflow == {"lgbtq": (1, 1), "mexican": (0, 1)}
+    assert found(written("a.jsonl", rows), measure=words, max_length=2)["rows over 2 words"] == 1
     assert histogram([16, 17, 5000])["up to 16"] == histogram([16, 17, 5000])["over 1024"] == 1
 
 
