@@ -24,7 +24,10 @@ def data() -> None:
     """,
 )
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option("--model_name", help="Count lengths in this model's tokens, not in characters.")
+@click.option(
+    "--model_name",
+    help="Count whole prompts in this model's tokens, not posts in characters.",
+)
 @click.option("--max_length", type=click.IntRange(min=1), help="Longer rows count as cut.")
 @click.option("--output", type=PATH, help="Also write FILE.html.")
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
@@ -42,7 +45,7 @@ def check(
     beside them did not ask. 0 with warnings alone, unless --strict.
     """
     from hsd.data.doctor import check as look
-    from hsd.data.lengths import PostLength
+    from hsd.data.lengths import Measure, PostLength, PromptLength
     from hsd.errors import DataError
     from hsd.report.doctor_page import doctor_lines, doctor_page
     from hsd.runs import write_atomic
@@ -50,13 +53,12 @@ def check(
     for file in files:
         if not file.is_file():
             raise DataError(f"{file}: no such file.")
-    measure = PostLength()
+    measure: Measure = PostLength()
     if model_name:
         from hsd.config import ModelConfig
         from hsd.model.load import find
 
-        tokenizer = find(ModelConfig(name=model_name)).tokenizer
-        measure = PostLength(lambda text: len(tokenizer.encode(text)), "tokens of the post")
+        measure = PromptLength(find(ModelConfig(name=model_name)).tokenizer, files)
     checked = look(files, measure, max_length)
     if output:
         write_atomic(output, doctor_page(checked, [file.name for file in files]))

@@ -1,19 +1,24 @@
-"""Chats are looked at as the posts inside them."""
+"""Chats are looked at as the posts inside them, and measured as the prompts that they are."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import tiny
+from click.testing import CliRunner
 
 from hsd.data.chat_words import shared_words
 from hsd.data.doctor import Checked, check
 from hsd.data.example import Example, Label
+from hsd.data.lengths import PromptLength
 from hsd.data.outputs import chat_rows
 from hsd.data.posts import read_posts
 from hsd.prompts.contract import Contract, make_contract, save_contract
 from hsd.prompts.template import load_template
 from hsd.report.doctor_page import doctor_lines
 from hsd.runs import write_jsonl
+from jobs.data import data
 
 SOUP = "The bakery by the river sells very good soup on Mondays"
 SONG = "We sang an old song about ships, and nobody knew the end"
@@ -150,6 +155,45 @@ def test_one_chat_of_an_unknown_prompt_is_taken_whole_and_said_to_be() -> None:
     found = read_posts([strange("a.jsonl", (f"Hate? {SOUP}", "hate"))])
     assert found.examples[0].text == f"Hate? {SOUP}"
     assert "their whole user turn counts as the post" in found.notes[0]
+
+
+def test_lengths_in_tokens_are_what_training_and_evaluation_limit() -> None:
+    """Chats and posts to learn with their answer, posts to judge without; the template always."""
+    from hsd.prompts.chat import make_chat
+    from hsd.prompts.render import Renderer
+
+    words, contract = tiny.tokenizer(), prompt()
+    save_contract(Path(), contract)
+    files = [chats("train.jsonl", [post("1", SOUP)]), posts_file("val.jsonl", SONG),
+             posts_file("test.jsonl", WALK)]  # fmt: skip
+    measure, renderer = PromptLength(words, files), Renderer(words, contract)
+    lengths = [measure.length(row) for row in read_posts(files).posts]
+    rows = [(SOUP, "normal"), (SONG, "normal"), (WALK, None)]
+    for n, (text, label) in zip(lengths, rows, strict=True):
+        encoded = renderer.encode(make_chat(contract.strategy, "", text, label))
+        assert n == len(encoded.prompt) + len(encoded.answer) > 2 * len(words.encode(text))
+        assert renderer.encode(make_chat(contract.strategy, "", text, label), n).shortened is False
+        assert renderer.encode(make_chat(contract.strategy, "", text, label), n - 1).shortened
+    assert "Posts are asked with strategy 'standard' of 'baseline'." in measure.note
+    assert check(files, measure, lengths[0] - 1).overflow["none"][0] >= 1
+
+
+def test_what_is_measured_is_said_with_and_without_a_model() -> None:
+    file = chats("train.jsonl", [post("1", SOUP)])
+    assert "of the post alone" in check([file]).measured
+    said = check([file], PromptLength(tiny.tokenizer(), [file])).measured
+    assert "whole prompt, chat template included" in said
+    assert "Posts are asked" not in said
+
+
+def test_the_command_measures_whole_prompts_where_a_model_is_named(tmp_path: Path) -> None:
+    model = tiny.llama(tmp_path / "base")
+    file = chats("train.jsonl", [post("1", SOUP), post("2", SONG)])
+    arguments = ["check", str(file), "--model_name", str(model), "--max_length", "60"]
+    said = CliRunner().invoke(data, arguments, catch_exceptions=False).output
+    assert re.search(r"WARNING: 2 rows over 60 tokens of the whole prompt \(1; 2\)", said)
+    short = CliRunner().invoke(data, ["check", str(file), "--max_length", "60"]).output
+    assert "rows over 60" not in short
 
 
 def test_lines_tell_how_chats_were_read() -> None:

@@ -1,11 +1,19 @@
-"""How long rows are, and how many are longer than a limit."""
+"""How long rows are: posts in characters, or whole prompts in the tokens that max_length limits."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
 
+from hsd.config.train import PromptConfig
+from hsd.data.chat import holds_chats
 from hsd.data.posts import Post
+from hsd.prompts.chat import Chat, chat_of_messages, make_chat
+from hsd.prompts.contract import Contract, load_contract, make_contract
+from hsd.prompts.render import Renderer
+from hsd.prompts.template import load_template
 
 HISTOGRAM = (16, 32, 64, 128, 256, 512, 1024)
 """Upper ends of the length histogram; what is longer is one more bar."""
@@ -32,11 +40,49 @@ class PostLength:
 
     count: Callable[[str], int] = len
     unit: str = "characters of the post"
-    note: str = "Lengths are of the post alone, without the prompt around it."
+    note: str = (
+        "Lengths are of the post alone. max_length limits the tokens of the whole prompt: name the "
+        "model (--model_name) to count those."
+    )
 
     def length(self, post: Post) -> int:
         """Return the length of the post."""
         return self.count(post.example.text)
+
+
+class PromptLength:
+    """All that max_length limits: chat template, prompt and post; the answer where one is learned.
+
+    A chat is rendered as it stands. A post is asked as the prompt.json beside its file says, or
+    beside another of the files, or as `hsd train` and `hsd evaluate` ask by default; outside a
+    test split its answer counts, as in training.
+    """
+
+    unit = "tokens of the whole prompt"
+
+    def __init__(self, tokenizer: Any, files: Sequence[Path]) -> None:
+        self._tokenizer = tokenizer
+        beside = {file: load_contract(file.parent) for file in files}
+        default = next(filter(None, beside.values()), None) or _default()
+        self._contracts = {file: contract or default for file, contract in beside.items()}
+        self._renderer = cache(self._make_renderer)
+        self.note = _note([c for file, c in self._contracts.items() if not holds_chats(file)])
+
+    def length(self, post: Post) -> int:
+        """Return the tokens of a row's prompt and answer."""
+        encoded = self._renderer(post.file).encode(self._chat(post))
+        return len(encoded.prompt) + len(encoded.answer)
+
+    def _chat(self, post: Post) -> Chat:
+        e = post.example
+        if post.messages:
+            return chat_of_messages(e.id, post.messages)
+        label = None if e.split == "test" else e.label
+        strategy = self._contracts[post.file].strategy
+        return make_chat(strategy, e.id, e.text, label, e.rationale)
+
+    def _make_renderer(self, file: Path) -> Renderer:
+        return Renderer(self._tokenizer, self._contracts[file])
 
 
 def histogram(lengths: Iterable[int]) -> dict[str, int]:
@@ -59,3 +105,18 @@ def overflow(
             over, of = counted.get(group, (0, 0))
             counted[group] = (over + (n > max_length), of + 1)
     return dict(sorted(counted.items()))
+
+
+def _note(asking: Sequence[Contract]) -> str:
+    """Say what is counted; `asking` are the prompts of files of posts."""
+    note = (
+        "Lengths are of the whole prompt, chat template included, and of the answer where one is "
+        "learned (chats, and posts outside a test split): what max_length limits."
+    )
+    names = dict.fromkeys(f"'{c.strategy_name}' of '{c.template}'" for c in asking)
+    return f"{note} Posts are asked with strategy {', '.join(names)}." if names else note
+
+
+def _default() -> Contract:
+    asked = PromptConfig()
+    return make_contract(load_template(asked.template), asked.strategy)
