@@ -49,6 +49,8 @@ def check(
     from hsd.errors import DataError
     from hsd.report.doctor_page import doctor_lines, doctor_page
     from hsd.runs import write_atomic
+    from jobs.check_tables import check_tables
+    from jobs.data_tables import stdout
 
     for file in files:
         if not file.is_file():
@@ -63,6 +65,7 @@ def check(
     if output:
         write_atomic(output, doctor_page(checked, [file.name for file in files]))
     click.echo("\n".join(doctor_lines(checked)))
+    stdout().print(check_tables(checked))
     fails = checked.findings if strict else checked.errors
     return DataError.exit_code if fails else 0
 

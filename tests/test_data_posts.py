@@ -16,7 +16,7 @@ from hsd.data.outputs import chat_rows
 from hsd.data.posts import read_posts
 from hsd.prompts.contract import Contract, make_contract, save_contract
 from hsd.prompts.template import load_template
-from hsd.report.doctor_page import doctor_lines
+from hsd.report.doctor_page import doctor_lines, doctor_page
 from hsd.runs import write_jsonl
 from jobs.data import data
 
@@ -196,6 +196,10 @@ def test_the_command_measures_whole_prompts_where_a_model_is_named(tmp_path: Pat
     assert "rows over 60" not in short
 
 
-def test_lines_tell_how_chats_were_read() -> None:
-    lines = doctor_lines(check([strange("a.jsonl", (SOUP, "hate"))]))
-    assert lines[2].startswith("Note: a.jsonl: 1 of 1 chats")
+def test_lines_and_page_tell_how_chats_were_read_and_measured() -> None:
+    checked = check([strange("a.jsonl", (SOUP, "hate"))])
+    assert doctor_lines(checked)[2].startswith("Note: a.jsonl: 1 of 1 chats")
+    page = doctor_page(checked, ["a.jsonl"])
+    assert "a.jsonl: 1 of 1 chats were written" in page
+    assert "Lengths are of the post alone" in page
+    assert SOUP not in page
