@@ -19,13 +19,16 @@ def data() -> None:
     cls=Command,
     examples="""
     hsd data check data/unified/train.jsonl data/unified/val.jsonl data/unified/test.jsonl
-    hsd data check data/prepared/train.jsonl --output check.html
+    hsd data check data/prepared/train.jsonl data/prepared/unified/test.jsonl --output check.html
     hsd data check posts.csv --model_name openai/gpt-oss-20b --max_length 512
     """,
 )
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option("--model_name", help="Count lengths in this model's tokens, not in characters.")
-@click.option("--max_length", type=click.IntRange(min=1), help="Longer posts count as cut.")
+@click.option(
+    "--model_name",
+    help="Count whole prompts in this model's tokens, not posts in characters.",
+)
+@click.option("--max_length", type=click.IntRange(min=1), help="Longer rows count as cut.")
 @click.option("--output", type=PATH, help="Also write FILE.html.")
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 def check(
@@ -37,28 +40,32 @@ def check(
 ) -> int:
     """Look for what spoils a result in FILES of posts or chats; together, to find leaks.
 
-    Exit code 10 when there are errors: unreadable rows or answers, posts in two splits, prompts
-    that name the group. 0 with warnings alone, unless --strict.
+    Chats are looked at as the posts in them. Exit code 10 when there are errors: unreadable rows
+    or answers, posts in two splits, prompts that name the group, chats that the prompt.json
+    beside them did not ask. 0 with warnings alone, unless --strict.
     """
     from hsd.data.doctor import check as look
+    from hsd.data.lengths import Measure, PostLength, PromptLength
     from hsd.errors import DataError
     from hsd.report.doctor_page import doctor_lines, doctor_page
     from hsd.runs import write_atomic
+    from jobs.check_tables import check_tables
+    from jobs.data_tables import stdout
 
     for file in files:
         if not file.is_file():
             raise DataError(f"{file}: no such file.")
+    measure: Measure = PostLength()
     if model_name:
         from hsd.config import ModelConfig
         from hsd.model.load import find
 
-        tokenizer = find(ModelConfig(name=model_name)).tokenizer
-        checked = look(files, lambda text: len(tokenizer.encode(text)), "tokens", max_length)
-    else:
-        checked = look(files, max_length=max_length)
+        measure = PromptLength(find(ModelConfig(name=model_name)).tokenizer, files)
+    checked = look(files, measure, max_length)
     if output:
         write_atomic(output, doctor_page(checked, [file.name for file in files]))
     click.echo("\n".join(doctor_lines(checked)))
+    stdout().print(check_tables(checked))
     fails = checked.findings if strict else checked.errors
     return DataError.exit_code if fails else 0
 

@@ -34,6 +34,15 @@ def stderr_steps(steps: Sequence[str]) -> Iterator[Callable[[str], None]]:
         yield lambda step: progress.update(task, description=step, completed=steps.index(step))
 
 
+def table(first: str, *numbers: str) -> Table:
+    """Return an empty table: a column of names, and right-aligned ones of numbers."""
+    made = Table(box=SIMPLE_HEAD, header_style="bold", caption_justify="left")
+    made.add_column(escape(first), overflow="fold")
+    for name in numbers:
+        made.add_column(escape(name), justify="right", no_wrap=True)
+    return made
+
+
 def prepared_table(folder: Path, prepared: Prepared) -> RenderableType:
     """Return what was made, what was left out and why, bad rows and leaks."""
     return Group(
@@ -48,17 +57,17 @@ def prepared_table(folder: Path, prepared: Prepared) -> RenderableType:
 def _split_table(splits: dict[str, Any]) -> Table:
     counted = {name: _by_group(split["by_group_label"]) for name, split in splits.items()}
     present = {group for counts in counted.values() for group, _ in counts}
-    table = _table("", *splits)
-    table.add_row("rows", *(str(split["rows"]) for split in splits.values()))
+    made = table("", *splits)
+    made.add_row("rows", *(str(split["rows"]) for split in splits.values()))
     for label in LABELS:
-        table.add_row(label, *(str(s["by_label"].get(label, 0)) for s in splits.values()))
+        made.add_row(label, *(str(s["by_label"].get(label, 0)) for s in splits.values()))
     for group in (*GROUPS, "none"):
         if group in present:
             pairs = (" + ".join(str(c[group, label]) for label in LABELS) for c in counted.values())
-            table.add_row(f"{group}: hate + normal", *pairs)
+            made.add_row(f"{group}: hate + normal", *pairs)
     if any("|" in cell for split in splits.values() for cell in split["by_group_label"]):
-        table.caption = "A post about two groups counts in both."
-    return table
+        made.caption = "A post about two groups counts in both."
+    return made
 
 
 def _by_group(cells: Mapping[str, int]) -> Counter[tuple[str, str]]:
@@ -71,10 +80,10 @@ def _by_group(cells: Mapping[str, int]) -> Counter[tuple[str, str]]:
 
 
 def _file_table(folder: Path, files: dict[str, Any]) -> Table:
-    table = _table("file", "rows")
+    made = table("file", "rows")
     for name, file in files.items():
-        table.add_row(escape(str(folder / name)), str(file["rows"]))
-    return table
+        made.add_row(escape(str(folder / name)), str(file["rows"]))
+    return made
 
 
 def _left_out(prepared: Prepared) -> list[str]:
@@ -110,11 +119,3 @@ def _leak_line(leak: dict[str, Any]) -> str:
         for split, id_, place in zip(leak["splits"], leak["ids"], leak["places"], strict=True)
     )
     return f"  {leak['similarity']:.2f}  {escape(one)} ~ {escape(other)}"
-
-
-def _table(first: str, *numbers: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", caption_justify="left")
-    table.add_column(first)
-    for name in numbers:
-        table.add_column(escape(name), justify="right", no_wrap=True)
-    return table

@@ -41,13 +41,27 @@ def test_a_contrast_pair_is_consistent_when_both_sides_are_right() -> None:
         ("- n n", "negate_nh", "c4", "not here"),
     )  # fmt: skip
     (found,) = contrasts(rows)
-    assert (found.functionality, found.n) == ("negate_nh", 3)
+    assert (found.functionality, found.keeps_label, found.n) == ("negate_nh", False, 3)
     assert (found.both, found.only_reference, found.only_contrast) == (1, 1, 1)
 
 
-def test_pairs_with_one_label_are_no_contrast() -> None:
-    rows = cases(("- h h", "derog_h", "r", ""), ("- h h", "spell_h", "c", "r"))
-    assert contrasts(rows) == []
+def test_pairs_with_one_label_are_invariances_and_none_is_dropped() -> None:
+    rows = []
+    for n, called in enumerate(["h h"] * 4 + ["n n"] * 2 + ["h n", "n h", "h refusal"]):
+        before, after = called.split()
+        rows += [(f"- h {before}", "derog_h", f"r{n}", "")]
+        rows += [(f"- h {after}", "spell_h", f"c{n}", f"r{n}")]
+    (found,) = contrasts(cases(*rows))
+    assert (found.functionality, found.keeps_label, found.n) == ("spell_h", True, 9)
+    assert (found.both, found.only_reference, found.only_contrast) == (4, 2, 1)
+    assert (found.same_call.hits, found.same_call.n, found.unread) == (6, 8, 1)
+
+
+def test_contrasts_come_before_invariances_of_the_same_functionality() -> None:
+    rows = cases(
+        ("- h h", "derog_h", "r", ""), ("- h h", "edit", "c1", "r"), ("- n n", "edit", "c2", "r")
+    )  # fmt: skip
+    assert [(c.keeps_label, c.n) for c in contrasts(rows)] == [(False, 1), (True, 1)]
 
 
 def test_a_swap_counts_flips_and_the_shift_of_the_score() -> None:
@@ -61,3 +75,13 @@ def test_a_swap_counts_flips_and_the_shift_of_the_score() -> None:
     assert found.mean_shift == pytest.approx(0.4 * 0.4 + 0.6 * 0.1)
     assert found.shift_interval.low < found.mean_shift < found.shift_interval.high
     assert swaps(predictions("- h h")) == []
+
+
+def test_an_unread_reply_is_no_flip_but_a_number_of_its_own() -> None:
+    calls = [("n", "n")] * 5 + [("n", "h"), ("n", "invalid"), ("refusal", "n"), ("refusal",) * 2]
+    rows = []
+    for n, (before, after) in enumerate(calls):
+        rows += [(f"lgbtq n {before}", "", f"o{n}", ""),
+                 (f"mexican n {after}", SWAP, f"s{n}", f"o{n}")]  # fmt: skip
+    (found,) = swaps(cases(*rows))
+    assert (found.flips.hits, found.flips.n, found.to_hate, found.unread) == (1, 6, 1, 3)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hsd.data.doctor import check, half_width, histogram
+from hsd.data.doctor import check, half_width
+from hsd.data.lengths import PostLength, histogram
 from hsd.report.doctor_page import doctor_lines, doctor_page
 from jobs.data import data
 
@@ -50,6 +51,26 @@ def test_a_post_in_two_splits_is_an_error_however_its_words_are_dressed() -> Non
     checked = check([written("train.jsonl", train), written("test.jsonl", test)])
     (leak,) = [f for f in checked.errors if "held-out" in f.what]
     assert (leak.count, leak.places) == (1, ("train1 ~ test3 (train ~ test)",))
+
+
+def test_a_leak_hides_no_other_double_across_splits() -> None:
+    train = [row(1, "train"), row(2, "train")]
+    test = [row(3, "test", text=train[0]["text"])]
+    pool = [row(4, "pool", text=train[1]["text"]), row(5, "pool", text=train[0]["text"])]
+    files = [written(f"{n}.jsonl", rows) for n, rows in enumerate((train, test, pool))]
+    places = {f.what: f.places for f in check(files).findings}
+    assert places["posts with a double in a held-out split"] == ("train1 ~ test3 (train ~ test)",)
+    assert places["pairs of doubles across other splits"] == (
+        "train1 ~ pool5 (train ~ pool)",
+        "train2 ~ pool4 (train ~ pool)",
+    )
+
+
+def test_what_is_a_leak_is_told_once() -> None:
+    text = row(1, "train")["text"]
+    train, test = [row(1, "train"), row(2, "train", text=text)], [row(3, "test", text=text)]
+    files = [written("train.jsonl", train), written("test.jsonl", test)]
+    assert "pairs of doubles across other splits" not in found(*files)
 
 
 def test_doubles_and_contradictions_are_warned_about() -> None:
@@ -102,8 +123,10 @@ def test_power_is_that_of_the_specification() -> None:
 
 def test_lengths_and_overflow_are_by_group_in_the_unit_that_was_asked_for() -> None:
     rows = [row(1, "train", text="one two three"), row(2, "train", text="four", group="mexican")]
-    checked = check([written("a.jsonl", rows)], lambda text: len(text.split()), "words", 2)
+    words = PostLength(lambda text: len(text.split()), "words")
+    checked = check([written("a.jsonl", rows)], words, 2)
     assert checked.overflow == {"lgbtq": (1, 1), "mexican": (0, 1)}
+    assert found(written("a.jsonl", rows), measure=words, max_length=2)["rows over 2 words"] == 1
     assert histogram([16, 17, 5000])["up to 16"] == histogram([16, 17, 5000])["over 1024"] == 1
 
 
@@ -139,5 +162,5 @@ def test_swaps_are_an_ordinary_data_file() -> None:
 
     rows = [row(1, "test", text="My gay friend sings."), row(2, "test", text="No group here.")]
     said = run("swap", str(written("t.jsonl", rows)), "swapped.jsonl").output
-    assert re.match(r"1 of 2 posts name one group \(term list version 1\); 3 rows", said)
-    assert [e.reference_id for e in resolve("swapped.jsonl")] == ["", "test1", "test1"]
+    assert re.match(r"1 of 2 posts name one group \(term list version 2\); 4 rows", said)
+    assert [e.reference_id for e in resolve("swapped.jsonl")] == ["", "test1", "test1", "test1"]

@@ -44,3 +44,11 @@ def test_an_unknown_label_is_a_bad_row_with_its_place(file: Path) -> None:
     file.write_text(file.read_text().replace(",non-hateful,Muslims", ",maybe,Muslims"))
     with pytest.raises(DataError, match=r"cases\.csv:5: unknown label 'maybe' in 'label_gold'"):
         resolve(str(file))
+
+
+def test_a_misspelt_target_is_a_bad_row_with_its_place(file: Path) -> None:
+    file.write_text(file.read_text().replace(",Muslims,", ",mexicanos,"))
+    with pytest.raises(
+        DataError, match=r"cases\.csv:5: unknown group 'mexicanos'\. Did you mean 'mexicans'\?"
+    ):
+        resolve(str(file))

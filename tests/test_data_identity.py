@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +14,10 @@ def post(text: str, id: str = "a") -> Example:
 
 
 def test_every_term_is_of_a_group_that_hsd_knows_and_reads_as_that_group() -> None:
-    assert version() == 1
-    assert {term.group for term in terms()} == set(GROUPS[:3])
+    assert version() == 2
+    assert {(term.form, term.group) for term in terms()} == set(
+        product(("adjective", "plural"), GROUPS)
+    )
     for term in terms():
         assert parse_groups(term.word) == (term.group,)
 
@@ -24,6 +28,7 @@ def test_a_post_is_followed_by_itself_with_every_other_group() -> None:
     assert [(e.id, e.text) for e in others] == [
         ("a~lgbtq", "My Gay neighbour waved."),
         ("a~mexican", "My Mexican neighbour waved."),
+        ("a~other", "My Asian neighbour waved."),
     ]
     assert {(e.functionality, e.reference_id, e.label) for e in others} == {(SWAP, "a", "normal")}
 
@@ -42,6 +47,25 @@ def test_case_and_form_are_kept_and_parts_of_words_are_left_alone(
     assert swapped(text, group) == becomes
 
 
+@pytest.mark.parametrize(
+    ("text", "group", "becomes"),
+    [
+        ("an Arab, An arab, AN ARAB", "mexican", "a Mexican, A mexican, A MEXICAN"),
+        ("a Mexican and a very  gay\nman", "middle_east", "a Muslim and a very  muslim\nman"),
+        ("A Muslim, a muslim; A MUSLIM", "other", "An Asian, an asian; AN ASIAN"),
+        ("Ana Arab has an arab\thorse", "lgbtq", "Ana Gay has a gay\thorse"),
+    ],
+)
+def test_an_article_follows_the_new_word(text: str, group: str, becomes: str) -> None:
+    assert swapped(text, group) == becomes
+
+
+@pytest.mark.parametrize("text", ["MUSLİM", "muslım", "mu\u017flim"])
+def test_a_term_in_letters_that_only_look_alike_is_no_term(text: str) -> None:
+    assert named(text) == []
+    assert swapped(text, "mexican") == text
+
+
 def test_posts_about_nobody_or_about_two_groups_do_not_qualify() -> None:
     assert list(swaps([post("soup for lunch"), post("gay and muslim people")])) == []
 
@@ -49,5 +73,5 @@ def test_posts_about_nobody_or_about_two_groups_do_not_qualify() -> None:
 @given(st.text(max_size=60), st.sampled_from([t.word for t in terms()]))
 def test_a_swapped_post_names_the_new_group_only(text: str, word: str) -> None:
     whole = f"{text} {word} {text}"
-    for group in GROUPS[:3]:
+    for group in GROUPS:
         assert {term.group for term in named(swapped(whole, group))} == {group}

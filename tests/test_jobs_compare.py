@@ -52,7 +52,7 @@ def test_json_on_the_terminal_is_the_json_file() -> None:
     said = json.loads(invoke(compare, "base", "adapter", "--json", "--output", "page.json"))
     assert said == json.loads(Path("page.json").read_text())
     (pair,) = said["comparisons"]
-    assert (said["schema"], pair["n"]) == (2, 24)
+    assert (said["schema"], pair["n"]) == (3, 24)
     assert (len(pair["newly_broken"]), len(pair["newly_fixed"])) == (9, 12)
     assert pair["metrics"]["accuracy"]["difference"] == pytest.approx(3 / 24)
     assert said["prompts"]["base"].startswith("base")

@@ -13,6 +13,7 @@ import pytest
 from posts import predictions
 
 from hsd.config.gate import GateRules
+from hsd.data.identity import SWAP
 from hsd.metrics.baselines import Training
 from hsd.metrics.evaluation import summarize
 from hsd.metrics.gate import gate
@@ -58,6 +59,11 @@ SCORED = rows("""
 WRITTEN = [
     replace(p, score=None) for p in rows("lgbtq n n\nlgbtq h refusal\nmexican n invalid\n- h h")
 ]
+FLIPPED = predictions("lgbtq n n\nmexican n h\n" * 6 + "lgbtq n n\nmexican n invalid")
+SWAPPED = [
+    replace(p, functionality=SWAP, reference_id=FLIPPED[n - 1].id) if n % 2 else p
+    for n, p in enumerate(FLIPPED)
+]
 VALIDATION = [replace(p, id=f"v{p.id}", text=f"validation {p.id}") for p in SCORED]
 TRAINING = Training(["soup today", "they are rotten"] * 9, ["normal", "hate"] * 9, "train.jsonl")
 
@@ -76,6 +82,7 @@ def everything(run: list[Prediction]) -> Beside:
         (SCORED, everything(SCORED)),
         (WRITTEN, Beside()),
         (WRITTEN, everything(WRITTEN)),
+        (SWAPPED, Beside()),
         (predictions("- n refusal"), Beside()),
         (predictions("lgbtq h h .5\nlgbtq h h .5"), Beside()),
     ],
@@ -124,6 +131,22 @@ def test_the_page_shows_the_numbers_of_report_json() -> None:
         "rules are kept", "What another training seed would give",
     ):  # fmt: skip
         assert part in said, part
+
+
+def test_pairs_whose_label_stays_are_shown_with_how_often_the_call_did() -> None:
+    said = words(full_page())
+    assert "Invariance pairs: the label stays" in said
+    assert "change pairs both right same call pairs read pairs unread case 0 4 - - 4 0" in said
+    assert "Invariance pairs" not in words(page(WRITTEN))
+
+
+def test_unread_pairs_of_a_swap_stand_beside_its_flips() -> None:
+    said = words(page(SWAPPED))
+    assert (
+        "pairs read flip rate flips to hate pairs unread mean shift lgbtq to mexican 6 1.000"
+        in said
+    )
+    assert "Flips are of the pairs whose two replies could be read." in said
 
 
 def test_a_run_without_scores_has_no_empty_sections() -> None:

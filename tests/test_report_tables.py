@@ -142,7 +142,7 @@ def test_report_json_is_what_was_returned_and_holds_the_numbers_of_the_csv(tmp_p
     returned = write_evaluation(tmp_path, ROWS, PROVENANCE, STAMP)
     written = json.loads((tmp_path / "report.json").read_text())
     assert written == returned
-    assert written["schema"] == 2
+    assert written["schema"] == 3
     unknown = "the evaluation does not know what the model was trained on"
     assert written["provenance"] == {**PROVENANCE, "training_rows": unknown}
     (row,) = table(tmp_path, "performance_metrics")

@@ -24,7 +24,9 @@ def test_slices_of_a_kind_add_up_to_the_whole() -> None:
 def test_few_posts_of_a_slice_or_of_one_of_its_labels_have_no_metrics() -> None:
     rows = predictions("\n".join(["- h h"] * 4 + ["- n n"] * 9 + ["- h h", "- n n"] * 5))
     sources = ["few"] * 4 + ["normal"] * 9 + ["both"] * 10
-    found = named("source", [replace(p, source_dataset=s) for p, s in zip(rows, sources, strict=True)])
+    found = named(
+        "source", [replace(p, source_dataset=s) for p, s in zip(rows, sources, strict=True)]
+    )
     shown = {name: (s.metrics.accuracy, s.metrics.f1) for name, s in found.items()}
     assert shown == {"few": (None, None), "normal": (1.0, None), "both": (1.0, 1.0)}
     assert found["normal"].metrics.counts.n == 9

@@ -24,6 +24,8 @@ class ChatRow:
     place: str
     target_group: str = ""
     """As `hsd prepare` notes it beside the messages; never part of them."""
+    source_dataset: str = ""
+    split: str = ""
 
     @property
     def label(self) -> Label:
@@ -53,7 +55,7 @@ def stream_chats(path: Path) -> Iterator[ChatRow]:
     bad = []
     position = -1
     for position, row in enumerate(stream_rows(path)):
-        chat = _chat(row, position) if isinstance(row, Row) else row
+        chat = chat_row(row, position) if isinstance(row, Row) else row
         if isinstance(chat, ChatRow) and chat.id in places:
             chat = BadRow(row.place, f"id '{chat.id}' is also at {places[chat.id]}")
         if isinstance(chat, ChatRow):
@@ -64,6 +66,18 @@ def stream_chats(path: Path) -> Iterator[ChatRow]:
     if bad:
         listed = "; ".join(f"{row.place}: {row.reason}" for row in bad[:5])
         raise DataError(f"{len(bad)} of {position + 1} chats cannot be used: {listed}.")
+
+
+def chat_row(row: Row, position: int) -> ChatRow | BadRow:
+    """Return a row as a chat, or what is wrong with it; without an id it gets a derived one."""
+    if (reason := problem(row.values)) is not None:
+        return BadRow(row.place, reason)
+    turns = tuple(
+        {"role": turn["role"], "content": turn["content"]} for turn in row.values["messages"]
+    )
+    name = str(row.values.get("id") or derived_id(json.dumps(turns), position))
+    noted = (str(row.values.get(key) or "") for key in ("target_group", "source_dataset", "split"))
+    return ChatRow(name, turns, row.place, *noted)
 
 
 def problem(values: Mapping[str, Any]) -> str | None:
@@ -91,13 +105,3 @@ def _answer_problem(answer: str) -> str | None:
     if label not in LABELS:
         return f"the answer's classification is {str(label)[:40]!r}; expected hate or normal"
     return None
-
-
-def _chat(row: Row, position: int) -> ChatRow | BadRow:
-    if (reason := problem(row.values)) is not None:
-        return BadRow(row.place, reason)
-    turns = tuple(
-        {"role": turn["role"], "content": turn["content"]} for turn in row.values["messages"]
-    )
-    name = str(row.values.get("id") or derived_id(json.dumps(turns), position))
-    return ChatRow(name, turns, row.place, str(row.values.get("target_group") or ""))

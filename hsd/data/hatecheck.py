@@ -25,12 +25,16 @@ def convert(row: Row) -> Converted:
     if label is None:
         return Bad(unknown_label(values.get("label_gold"), "label_gold"))
     target = values.get("target_ident")
+    try:
+        groups = parse_groups(target)
+    except ValueError as error:
+        return Bad(str(error))
     template = _number(row, "templ_id")
     return Example(
         id=_id(_number(row, "case_id")),
         text=text,
         label=label,
-        groups=parse_groups(target),
+        groups=groups,
         persona_tag=persona(split_names(target)),
         source_dataset="hatecheck",
         label_multiclass=cells.string(values, "label_gold"),

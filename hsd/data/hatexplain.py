@@ -62,11 +62,15 @@ def converter(
         if majority not in binary:
             return LeftOut(DROPPED_OFFENSIVE)
         targets = majority_targets(post.targets)
+        try:
+            groups = parse_groups(targets)
+        except ValueError as error:
+            return Bad(str(error))
         return Example(
             id=post.id,
             text=" ".join(post.tokens),
             label=binary[majority],
-            groups=parse_groups(targets),
+            groups=groups,
             persona_tag=persona(targets),
             source_dataset="hatexplain",
             label_multiclass=majority,

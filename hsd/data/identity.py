@@ -72,15 +72,20 @@ def swaps(examples: Iterable[Example]) -> Iterator[Example]:
 
 def named(text: str) -> list[Term]:
     """Return the terms in a text, in its order."""
-    return [_by_word()[match[0].lower()] for match in _pattern().finditer(text)]
+    return [_by_word()[match["word"].lower()] for match in _pattern().finditer(text)]
 
 
 def swapped(text: str, group: str) -> str:
-    """Return the text with every term replaced by the first one of its form for `group`."""
+    """Return the text with every term replaced by the first one of its form for `group`.
+
+    `a` or `an` right before a term follows the new word.
+    """
 
     def other(match: re.Match[str]) -> str:
-        form = _by_word()[match[0].lower()].form
-        return _cased(_first(form, group), match[0])
+        word = match["word"]
+        new = _first(_by_word()[word.lower()].form, group)
+        before = _article(match["article"], word, new) + match["space"] if match["article"] else ""
+        return before + _cased(new, word)
 
     return _pattern().sub(other, text)
 
@@ -95,6 +100,13 @@ def _cased(word: str, like: str) -> str:
     return word.capitalize() if like[0].isupper() else word
 
 
+def _article(article: str, word: str, new: str) -> str:
+    fitting = "an" if new[0] in "aeiou" else "a"  # by letter: no term of the list sounds otherwise
+    if article[0].islower():
+        return fitting
+    return fitting.upper() if word.isupper() else fitting.capitalize()
+
+
 @cache
 def _by_word() -> dict[str, Term]:
     return {term.word: term for term in terms()}
@@ -103,7 +115,9 @@ def _by_word() -> dict[str, Term]:
 @cache
 def _pattern() -> re.Pattern[str]:
     words = "|".join(re.escape(term.word) for term in terms())
-    return re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
+    # `(?ai:`: else `İ` and the long s match too, and what they spell stands in no list.
+    article = r"(?:(?P<article>[Aa][Nn]?)(?P<space>\s+))?"
+    return re.compile(rf"\b{article}\b(?P<word>(?ai:{words}))\b")
 
 
 @cache

@@ -14,6 +14,9 @@ from hsd.metrics.prediction import Prediction
 
 ALL = "all"
 
+Pair = tuple[Prediction, Prediction]
+"""A row that is referred to, and the one that refers to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Functionality:
@@ -26,16 +29,21 @@ class Functionality:
 
 @dataclass(frozen=True, slots=True)
 class Contrasts:
-    """Pairs of one functionality: a case and the one it refers to, with other labels.
+    """Pairs of one functionality: a case and the one it refers to, with other labels or the same.
 
-    `both` counts pairs right on both sides; a model that sees a word, not a meaning, gets one.
+    `both` counts pairs right on both sides; a model that sees a word, not a meaning, gets one of
+    two labels right. Where the change `keeps_label`, `same_call` says how often the call stays
+    too, right or wrong, of the pairs whose two replies could be read; `unread` counts the others.
     """
 
     functionality: str
+    keeps_label: bool
     n: int
     both: int
     only_reference: int
     only_contrast: int
+    same_call: Proportion
+    unread: int
 
     @property
     def consistency(self) -> Proportion:
@@ -45,12 +53,16 @@ class Contrasts:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """What swapping one group for another does to answers: flips, and the mean shift of P(hate)."""
+    """What swapping one group for another does to answers: flips, and the mean shift of P(hate).
+
+    Flips are of the pairs whose two replies could be read; `unread` counts the others.
+    """
 
     before: str
     after: str
     flips: Proportion
     to_hate: int
+    unread: int
     mean_shift: float | None
     shift_interval: Interval | None
 
@@ -63,20 +75,20 @@ def functionalities(predictions: Sequence[Prediction]) -> list[Functionality]:
 
 
 def contrasts(predictions: Sequence[Prediction]) -> list[Contrasts]:
-    """Return how consistent answers are over pairs whose labels differ, by functionality."""
-    pairs = _pairs(predictions, lambda p: p.functionality != SWAP)
-    apart = [(a, b) for a, b in pairs if a.true_label != b.true_label]
-    names = sorted({b.functionality for _, b in apart})
-    return [
-        _contrasts(n or NONE, [(_right(a), _right(b)) for a, b in apart if b.functionality == n])
-        for n in names
-    ]
+    """Return how consistent answers are over pairs, by functionality and whether the label stays.
+
+    Those whose labels differ come first.
+    """
+    cells: dict[tuple[bool, str], list[Pair]] = {}
+    for a, b in _pairs(predictions, lambda p: p.functionality != SWAP):
+        cells.setdefault((a.true_label == b.true_label, b.functionality), []).append((a, b))
+    return [_contrasts(name or NONE, keeps, cells[keeps, name]) for keeps, name in sorted(cells)]
 
 
 def swaps(predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED) -> list[Swap]:
     """Return what changed for each pair of groups where one was swapped for the other."""
     pairs = _pairs(predictions, lambda p: p.functionality == SWAP)
-    cells: dict[tuple[str, str], list[tuple[Prediction, Prediction]]] = {}
+    cells: dict[tuple[str, str], list[Pair]] = {}
     for a, b in pairs:
         if len(a.groups) == len(b.groups) == 1:
             cells.setdefault((a.groups[0], b.groups[0]), []).append((a, b))
@@ -102,27 +114,37 @@ def _share_right(rows: Sequence[Prediction]) -> Proportion:
     return Proportion(sum(map(_right, rows)), len(rows))
 
 
-def _contrasts(name: str, pairs: list[tuple[bool, bool]]) -> Contrasts:
+def _contrasts(name: str, keeps_label: bool, pairs: list[Pair]) -> Contrasts:
+    right = [(_right(a), _right(b)) for a, b in pairs]
+    read = _read(pairs)
     return Contrasts(
         name,
+        keeps_label,
         len(pairs),
-        both=sum(a and b for a, b in pairs),
-        only_reference=sum(a and not b for a, b in pairs),
-        only_contrast=sum(b and not a for a, b in pairs),
+        both=sum(a and b for a, b in right),
+        only_reference=sum(a and not b for a, b in right),
+        only_contrast=sum(b and not a for a, b in right),
+        same_call=Proportion(sum(a.label == b.label for a, b in read), len(read)),
+        unread=len(pairs) - len(read),
     )
 
 
-def _swap(
-    before: str, after: str, pairs: list[tuple[Prediction, Prediction]], draws: int, seed: int
-) -> Swap:
-    flips = [(a.label, b.label) for a, b in pairs if a.label != b.label]
+def _read(pairs: list[Pair]) -> list[Pair]:
+    """Return the pairs with two readable replies: no label is no call, so no change of one."""
+    return [(a, b) for a, b in pairs if a.label is not None and b.label is not None]
+
+
+def _swap(before: str, after: str, pairs: list[Pair], draws: int, seed: int) -> Swap:
+    read = _read(pairs)
+    flips = [(a.label, b.label) for a, b in read if a.label != b.label]
     shifts = [b.score - a.score for a, b in pairs if a.score is not None and b.score is not None]
     whole = len(shifts) == len(pairs)
     return Swap(
         before,
         after,
-        Proportion(len(flips), len(pairs)),
+        Proportion(len(flips), len(read)),
         sum(b == "hate" for _, b in flips),
+        len(pairs) - len(read),
         float(np.mean(shifts)) if whole else None,
         _mean_interval(np.array(shifts), [b for _, b in pairs], draws, seed) if whole else None,
     )
@@ -138,9 +160,7 @@ def _mean_interval(
     return bootstrap(mean, Design.of(rows), draws=draws, seed=seed)[0]
 
 
-def _pairs(
-    predictions: Sequence[Prediction], wanted: Callable[[Prediction], bool]
-) -> list[tuple[Prediction, Prediction]]:
+def _pairs(predictions: Sequence[Prediction], wanted: Callable[[Prediction], bool]) -> list[Pair]:
     """Return each wanted row that refers to another one here, behind that one."""
     rows = {p.id: p for p in predictions}
     return [

@@ -85,6 +85,26 @@ def chat_of_messages(
     )
 
 
+def written_with(
+    id: str, messages: Sequence[Mapping[str, str]], strategies: Mapping[str, Strategy]
+) -> tuple[str, Chat] | None:
+    """Return the key of the strategy that a training row was written with, and its chat.
+
+    None when it was none of them. One strategy's words may begin with another's: then the one
+    that says more has asked.
+    """
+    chats = [(key, chat_of_messages(id, messages, s), s) for key, s in strategies.items()]
+    fitting = [
+        (key, chat, chat.post)
+        for key, chat, strategy in chats
+        if chat.post is not None and chat.system == strategy.system_prompt
+    ]
+    if not fitting:
+        return None
+    key, chat, _ = min(fitting, key=lambda found: len(found[2]))
+    return key, chat
+
+
 def _around_post(user: str, strategy: Strategy | None) -> tuple[str, str | None, str]:
     if strategy is not None:
         before, after = strategy.around_post

@@ -12,6 +12,7 @@ from hsd.report.page import (
     Part,
     Section,
     Table,
+    Words,
     count,
     render,
     text,
@@ -23,18 +24,14 @@ SHOWN = 3
 
 
 def doctor_lines(checked: Checked) -> list[str]:
-    """Return the findings as lines, errors first, then what the posts can show."""
+    """Return the findings as lines, errors first, and how the rows were read."""
     lines = [f"{checked.rows} rows."]
     for finding in sorted(checked.findings, key=lambda f: f.severity != "error"):
         places = "; ".join(finding.places[:SHOWN])
         lines.append(f"{finding.severity.upper()}: {finding.count} {finding.what} ({places})")
     if not checked.findings:
         lines.append("Nothing was found.")
-    lines.append(f"Half-widths of 95 % intervals at an error rate of {PLANNED_RATE}:")
-    for p in checked.power:
-        gap = "-" if p.gap is None else f"{p.gap:.3f}"
-        lines.append(f"  {p.split} {p.group} {p.label}: {p.n} posts, rate {p.rate:.3f}, gap {gap}")
-    return lines
+    return [*lines, *(f"Note: {note}" for note in checked.notes)]
 
 
 def doctor_page(checked: Checked, files: Sequence[str]) -> str:
@@ -54,7 +51,8 @@ def _findings(checked: Checked) -> Section:
         for f in checked.findings
     ]  # fmt: skip
     header = ["what", "kind", "how many", "first ones"]
-    return Section("Findings", [Table("Found", header, rows)] if rows else [])
+    parts: list[Part] = [Table("Found", header, rows)] if rows else []
+    return Section("Findings", [*parts, *map(Words, checked.notes)])
 
 
 def _counts(checked: Checked) -> Section:
@@ -85,11 +83,11 @@ def _lengths(checked: Checked) -> Section:
     if not sum(checked.lengths.values()):
         return Section("Length", [])
     drawing = figures.histogram(checked.lengths, f"length in {checked.unit}")
-    parts: list[Part] = [Figure(drawing, f"Length of posts in {checked.unit}.")]
+    parts: list[Part] = [Figure(drawing, f"Length in {checked.unit}. {checked.measured}")]
     if checked.overflow:
         rows = [
             [text(group), count(over), count(of), Cell(percent(over / of), over / of)]
             for group, (over, of) in checked.overflow.items()
         ]
-        parts.append(Table("Posts that are cut, by group", ["group", "cut", "of", "share"], rows))
+        parts.append(Table("Rows that are cut, by group", ["group", "cut", "of", "share"], rows))
     return Section("Length", parts)

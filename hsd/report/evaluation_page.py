@@ -362,29 +362,52 @@ def _tests(numbers: Numbers) -> Section:
         header = ["functionality", "label", "cases", *targets]
         parts.append(Table("Accuracy by functionality", header, rows))
     if pairs := numbers["contrasts"]:
-        rows = [
-            [
-                text(c["functionality"]),
-                count(c["n"]),
-                estimate(c["consistency"]["value"], c["consistency"]["interval"]),
-                count(c["only_reference"]),
-                count(c["only_contrast"]),
-            ]
-            for c in pairs
-        ]
-        header = ["contrast", "pairs", "both right", "only the reference", "only this one"]
-        parts.append(Table("Contrast pairs: labels differ, words hardly", header, rows))
+        parts.append(_contrasts(pairs))
+    if pairs := numbers["invariances"]:
+        parts.append(_invariances(pairs))
     if found := numbers["swaps"]:
-        rows = [
-            [text(f"{s['before']} to {s['after']}"), count(s["flips"]["of"]),
-             estimate(s["flips"]["value"], s["flips"]["interval"]), count(s["to_hate"]),
-             estimated_change(s["mean_shift"], s["shift_interval"])]
-            for s in found
-        ]  # fmt: skip
-        header = ["swap", "posts", "flip rate", "flips to hate", "mean shift"]
-        note = f"Term list version {numbers['swap_terms_version']}. The label is the same post's."
-        parts.append(Table("The group swapped for another", header, rows, note))
+        parts.append(_swaps(found, numbers["swap_terms_version"]))
     return Section("Functional tests", parts)
+
+
+def _contrasts(pairs: Sequence[Numbers]) -> Table:
+    rows = [
+        [text(c["functionality"]), count(c["n"]), _spread(c["consistency"]),
+         count(c["only_reference"]), count(c["only_contrast"])]
+        for c in pairs
+    ]  # fmt: skip
+    header = ["contrast", "pairs", "both right", "only the reference", "only this one"]
+    return Table("Contrast pairs: labels differ, words hardly", header, rows)
+
+
+def _invariances(pairs: Sequence[Numbers]) -> Table:
+    rows = [
+        [text(c["functionality"]), count(c["n"]), _spread(c["consistency"]),
+         _spread(c["same_call"]), count(c["same_call"]["of"]), count(c["unread"])]
+        for c in pairs
+    ]  # fmt: skip
+    header = ["change", "pairs", "both right", "same call", "pairs read", "pairs unread"]
+    note = "Same call, right or wrong: of the pairs whose two replies could be read."
+    return Table("Invariance pairs: the label stays, words hardly", header, rows, note)
+
+
+def _swaps(found: Sequence[Numbers], terms: int) -> Table:
+    rows = [
+        [text(f"{s['before']} to {s['after']}"), count(s["flips"]["of"]), _spread(s["flips"]),
+         count(s["to_hate"]), count(s["unread"]),
+         estimated_change(s["mean_shift"], s["shift_interval"])]
+        for s in found
+    ]  # fmt: skip
+    header = ["swap", "pairs read", "flip rate", "flips to hate", "pairs unread", "mean shift"]
+    note = (
+        f"Term list version {terms}. The label is the same post's. Flips are of the pairs whose "
+        "two replies could be read."
+    )
+    return Table("The group swapped for another", header, rows, note)
+
+
+def _spread(share: Numbers) -> Cell:
+    return estimate(share["value"], share["interval"])
 
 
 def _errors(numbers: Numbers, texts: Mapping[str, str]) -> Section:

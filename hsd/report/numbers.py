@@ -48,7 +48,8 @@ def evaluation_numbers(
         "at_prevalence": plain(evaluation.prevalences),
         "slices": plain(evaluation.slices),
         "functionalities": plain(evaluation.functionalities),
-        "contrasts": plain(evaluation.contrasts),
+        "contrasts": [plain(c) for c in evaluation.contrasts if not c.keeps_label],
+        "invariances": [plain(c) for c in evaluation.contrasts if c.keeps_label],
         "swaps": plain(evaluation.swaps),
         "swap_terms_version": version() if evaluation.swaps else None,
         "confident_errors": plain(evaluation.confident_errors),
@@ -155,8 +156,9 @@ def _slice(one: Slice) -> dict[str, Any]:
 
 
 def _contrasts(one: Contrasts) -> dict[str, Any]:
-    counts = ("functionality", "n", "both", "only_reference", "only_contrast")
-    return {**{name: getattr(one, name) for name in counts}, "consistency": plain(one.consistency)}
+    counts = ("functionality", "n", "both", "only_reference", "only_contrast", "unread")
+    shares = ("consistency", "same_call")
+    return {name: plain(getattr(one, name)) for name in (*counts, *shares)}
 
 
 def _post(prediction: Prediction) -> dict[str, Any]:

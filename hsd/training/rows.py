@@ -16,7 +16,7 @@ from hsd.data.groups import parse_groups
 from hsd.data.named import STEMS, resolve
 from hsd.data.sampling import label_balanced
 from hsd.errors import DataError
-from hsd.prompts.chat import Chat, chat_of_messages, make_chat
+from hsd.prompts.chat import Chat, make_chat, written_with
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.render import Encoded, Renderer, fork
 from hsd.prompts.template import Strategy, load_template
@@ -164,8 +164,8 @@ def _drawn(rows: Iterable[ChatRow], limit: int, seed: int) -> set[str]:
 
 def _as_asked(row: ChatRow, contract: Contract) -> Chat:
     """Refuse a row asked otherwise: evaluation would then ask what training never saw."""
-    fitting = list(_fitting(row, contract))
-    if not fitting:
+    written = written_with(row.id, row.messages, contract.strategies)
+    if written is None:
         known = "' or '".join(contract.strategies)
         raise DataError(
             f"{row.place}: this row was not written with strategy '{known}' of "
@@ -179,15 +179,7 @@ def _as_asked(row: ChatRow, contract: Contract) -> Chat:
             f"{row.place}: the answer is written in another form; expected it to start with "
             f"{' or '.join(forms)}, as `hsd prepare` writes it."
         )
-    # One strategy's words may begin with another's: then the one that says more has asked.
-    return min(fitting, key=lambda chat: len(chat.post or ""))
-
-
-def _fitting(row: ChatRow, contract: Contract) -> Iterator[Chat]:
-    for strategy in contract.strategies.values():
-        chat = chat_of_messages(row.id, row.messages, strategy)
-        if chat.post is not None and chat.system == strategy.system_prompt:
-            yield chat
+    return written[1]
 
 
 def _encode(chats: Iterable[Chat], renderer: Renderer, data: DataConfig) -> list[Encoded]:

@@ -1,0 +1,154 @@
+"""The rows of files of posts and of chats in one form: a post, and the chat that it was in."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hsd.data import cells
+from hsd.data.chat import ChatRow, chat_row, holds_chats
+from hsd.data.chat_words import Located, locate, user_words
+from hsd.data.example import Example
+from hsd.data.groups import NAMES, parse_groups
+from hsd.data.rows import BadRow, Row, stream_rows
+from hsd.data.sources import Reading, load_any
+from hsd.prompts.contract import load_contract
+
+_NAMED = re.compile(
+    r"(?:target|persona|group|community)(?:[ _](?:group|tag|norm))*\s*[:=]\s*[\"']?"
+    rf"({'|'.join(sorted((re.escape(n.replace('_', ' ')) for n in NAMES), key=len, reverse=True))}"
+    r"|middle_east)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One row: what it says and of whom, its file, and the turns of the chat that it was in."""
+
+    example: Example
+    file: Path
+    messages: tuple[Mapping[str, str], ...] = ()
+    """() for a row that is a post alone."""
+    is_asked_again: bool = False
+    """Another row of the file asks about this very post, with another strategy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posts:
+    """The rows that can be used, and the places of what is wrong with others."""
+
+    posts: list[Post] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+    bad_chats: list[BadRow] = field(default_factory=list)
+    left_out: list[BadRow] = field(default_factory=list)
+    naming: list[str] = field(default_factory=list)
+    """Prompts that name the group."""
+    astray: list[str] = field(default_factory=list)
+    """Chats that the prompt.json beside them did not ask."""
+    notes: list[str] = field(default_factory=list)
+    """How the rows were read, where that is not plain."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read, of every kind."""
+        return len(self.posts) + len(self.bad) + len(self.bad_chats) + len(self.left_out)
+
+    @property
+    def examples(self) -> list[Example]:
+        """Each post once, in however many ways it is asked about."""
+        return [post.example for post in self.posts if not post.is_asked_again]
+
+
+def read_posts(files: Sequence[Path]) -> Posts:
+    """Return the rows of files of posts or of chats; a file's name tells the split of its rows."""
+    found = Posts()
+    for file in files:
+        if holds_chats(file):
+            _add_chats(found, file)
+            continue
+        part = load_any(file, Reading())
+        found.posts.extend(Post(_in_split(example, file), file) for example in part.examples)
+        found.bad.extend(part.bad)
+        found.left_out.extend(part.left_out)
+    return found
+
+
+def _in_split(example: Example, file: Path) -> Example:
+    """Return an example with a split; a row that names none is in its file's."""
+    return example if example.split else replace(example, split=cells.split(file.stem))
+
+
+def _add_chats(found: Posts, file: Path) -> None:
+    rows = [
+        chat_row(row, position) if isinstance(row, Row) else row
+        for position, row in enumerate(stream_rows(file))
+    ]
+    chats = [row for row in rows if isinstance(row, ChatRow)]
+    contract = load_contract(file.parent)
+    located = locate(chats, contract)
+    pairs = list(zip(chats, located, strict=True))
+    examples = [_example(chat, where) for chat, where in pairs]
+    posts = _posts(file, pairs, examples)
+    found.posts.extend(posts)
+    found.bad_chats.extend(row for row in (*rows, *examples) if isinstance(row, BadRow))
+    found.naming.extend(chat.place for chat in chats if _names_group(chat))
+    found.astray.extend(c.place for c, where in pairs if contract and not where.is_own)
+    found.notes.extend(_notes(file, chats, located))
+    if again := sum(post.is_asked_again for post in posts):
+        found.notes.append(f"{file.name}: {again} chats ask again about a post, which counts once.")
+
+
+def _posts(
+    file: Path, pairs: Sequence[tuple[ChatRow, Located]], examples: Sequence[Example | BadRow]
+) -> list[Post]:
+    posts = []
+    asked: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for (chat, where), example in zip(pairs, examples, strict=True):
+        if isinstance(example, BadRow):
+            continue
+        ways = asked[example.id, example.text, example.label]
+        is_again = bool(ways) and where.strategy not in ways
+        ways.add(where.strategy)
+        posts.append(Post(_in_split(example, file), file, chat.messages, is_again))
+    return posts
+
+
+def _example(chat: ChatRow, where: Located) -> Example | BadRow:
+    try:
+        groups = parse_groups(chat.target_group)
+    except ValueError as error:
+        return BadRow(chat.place, str(error))
+    return Example(
+        # As Contract.asks names the rows of one post that several strategies ask about.
+        id=chat.id.removesuffix(f":{where.strategy}") if where.strategy else chat.id,
+        text=where.text,
+        label=chat.label,
+        groups=groups,
+        source_dataset=chat.source_dataset,
+        split=cells.split(chat.split),
+        place=chat.place,
+    )
+
+
+def _names_group(chat: ChatRow) -> bool:
+    turns = [turn["content"] for turn in chat.messages if turn["role"] != "assistant"]
+    return any(_NAMED.search(turn.replace("_", " ")) or _NAMED.search(turn) for turn in turns)
+
+
+def _notes(file: Path, chats: Sequence[ChatRow], located: Sequence[Located]) -> list[str]:
+    unknown = [
+        where.text == user_words(chat)
+        for chat, where in zip(chats, located, strict=True)
+        if not where.strategy
+    ]
+    if not unknown:
+        return []
+    how = "what their user turns share counts as the words around the post"
+    if all(unknown):
+        how = "their whole user turn counts as the post"
+    return [
+        f"{file.name}: {len(unknown)} of {len(chats)} chats were written with no strategy that "
+        f"hsd knows; {how}. A prompt.json beside the file would tell."
+    ]
