@@ -163,4 +163,4 @@ def _asked(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["failed without a word"])[-1].rstrip(".")
+    return (text.strip().splitlines() or ["failed without a word"])[-1].rstrip(".?!")

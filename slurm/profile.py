@@ -72,7 +72,11 @@ def load_profile(name_or_file: str) -> Profile:
     with refused_before_work():
         settings = _resolved(flatten(read_config_file(source.file, source.place), source.place))
         profile = _typed(settings, source)
-        if problems := [*_leaks(settings), *_too_short(profile, source)]:
+        if problems := [
+            *_leaks(settings),
+            *_too_short(profile, source),
+            *_too_wide(profile, source),
+        ]:
             raise refusal(problems)
     # Not resolve(): a node may know the folder by its link's name only.
     places = {"shared_root": profile.shared_root.absolute(), "python": _program(profile.python)}
@@ -168,4 +172,14 @@ def _too_short(profile: Profile, source: Source) -> list[str]:
         "signal"
         for name, stage in stages.items()
         if stage.time_min * 60 <= profile.slurm.signal_seconds
+    ]
+
+
+def _too_wide(profile: Profile, source: Source) -> list[str]:
+    """Return the stages that would do the same work on each of several nodes."""
+    return [
+        f"{source.place}: stages.{name}.nodes: {name} works on one node; only train and evaluate "
+        "take more"
+        for name in ("merge", "compare")
+        if getattr(profile.stages, name).nodes > 1
     ]

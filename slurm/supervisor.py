@@ -10,6 +10,7 @@ since a run's whole state is in its folder.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,11 +69,13 @@ def supervise(orders: Orders, here: Here | None = None) -> int:
     if is_done(Path(orders.done), orders.identity):
         return 0  # a queued follow-up has nothing to do
     before = _listen(here)
-    make_scratch(here.environ)
+    made = make_scratch(here.environ)
     try:
         if here.first:
             _record(orders, here, "started", host=here.nodes[0], argv=orders.commands)
         code = _run_all(orders, here)
+        if made:  # before a requeue, which ends this process where it stands
+            shutil.rmtree(made, ignore_errors=True)
         return _concluded(orders, here, code) if here.first else _waited(here, code)
     finally:
         for number, handler in before.items():

@@ -74,9 +74,16 @@ def _hostnames(nodelist: str) -> tuple[str, ...]:
     return tuple(said.stdout.split())
 
 
-def make_scratch(environ: Mapping[str, str]) -> None:
-    """Make the job's folders on this node: the script did so on the first one alone."""
-    if scratch := environ.get("HSD_SCRATCH"):
-        for folder in environ.values():
-            if folder.startswith(f"{scratch}/"):
-                Path(folder).mkdir(parents=True, exist_ok=True)
+def make_scratch(environ: Mapping[str, str]) -> Path | None:
+    """Make the job's folders on this node, and return the folder of them all if it is new here.
+
+    On the first node the script has made it, and removes it; so it has where nodes share it.
+    """
+    if not (name := environ.get("HSD_SCRATCH")):
+        return None
+    scratch = Path(name)
+    is_new = not scratch.exists()
+    for folder in environ.values():
+        if folder.startswith(f"{scratch}/"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+    return scratch if is_new else None

@@ -188,6 +188,10 @@ def test_an_unknown_key_in_a_section_is_answered_with_the_nearest(text: str, mes
             "[slurm]\n[stages.train]\ntime_min = 3",
             "stages.train.time_min: 3 minutes are over before slurm.signal_seconds (180) is;",
         ),
+        (
+            "[stages.merge]\nnodes = 2",
+            "stages.merge.nodes: merge works on one node; only train and evaluate take more",
+        ),
         ("[container]\nruntime = 'docker'", "container: runtime = 'docker' without an image; "),
         ("[slurm\n", "1: not TOML"),
     ],

@@ -329,11 +329,17 @@ def test_output_goes_where_it_is_sent(tmp_path: Path) -> None:
     assert (tmp_path / "err").read_text() == "two\n"
 
 
-def test_the_job_s_own_caches_are_made_on_every_node(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_there", [False, True])
+def test_the_job_s_own_caches_are_made_on_every_node_and_removed_where_they_were(
+    is_there: bool, tmp_path: Path
+) -> None:
     scratch = tmp_path / "scratch"
+    if is_there:  # the script's, on the first node, or one that nodes share
+        scratch.mkdir()
     there = {"HSD_SCRATCH": str(scratch), "TMPDIR": f"{scratch}/tmp", "PATH": os.environ["PATH"]}
     made = Here("7_0", 0, 1, ("n1", "n2"), there)
     assert supervise(orders(tmp_path, 'test -d "$TMPDIR"'), made) == 0
+    assert scratch.exists() == is_there
 
 
 def test_where_this_is_stands_in_slurm_s_variables() -> None:
