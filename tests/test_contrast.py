@@ -45,6 +45,16 @@ def test_a_contrast_pair_is_consistent_when_both_sides_are_right() -> None:
     assert (found.both, found.only_reference, found.only_contrast) == (1, 1, 1)
 
 
+def test_cases_of_one_template_have_the_interval_of_few() -> None:
+    made = cases(*[("lgbtq h h" if n < 20 else "lgbtq h n", "slur_h", f"a{n}", "")
+                   for n in range(60)])  # fmt: skip
+    (apart,) = functionalities(made)
+    (shared,) = functionalities([replace(p, cluster=f"t{n // 10}") for n, p in enumerate(made)])
+    wide, narrow = shared.right["all"].interval, apart.right["all"].interval
+    assert shared.right["all"].value == apart.right["all"].value
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
 def test_pairs_with_one_label_are_invariances_and_none_is_dropped() -> None:
     rows = []
     for n, called in enumerate(["h h"] * 4 + ["n n"] * 2 + ["h n", "n h", "h refusal"]):

@@ -8,6 +8,7 @@ import numpy as np
 from hsd.data.identity import SWAP
 from hsd.metrics.areas import Floats
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
+from hsd.metrics.clusters import units
 from hsd.metrics.groups import NONE, Proportion
 from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
@@ -31,24 +32,25 @@ class Functionality:
 class Contrasts:
     """Pairs of one functionality: a case and the one it refers to, with other labels or the same.
 
-    `both` counts pairs right on both sides; a model that sees a word, not a meaning, gets one of
-    two labels right. Where the change `keeps_label`, `same_call` says how often the call stays
-    too, right or wrong, of the pairs whose two replies could be read; `unread` counts the others.
+    `consistency` is the share right on both sides; a model that sees a word, not a meaning, gets
+    one of two labels right. Where the change `keeps_label`, `same_call` says how often the call
+    stays too, right or wrong, of the pairs whose two replies could be read; `unread` counts the
+    others.
     """
 
     functionality: str
     keeps_label: bool
     n: int
-    both: int
+    consistency: Proportion
     only_reference: int
     only_contrast: int
     same_call: Proportion
     unread: int
 
     @property
-    def consistency(self) -> Proportion:
+    def both(self) -> int:
         """Pairs right on both sides."""
-        return Proportion(self.both, self.n)
+        return self.consistency.hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,12 @@ def _target(prediction: Prediction) -> str:
 
 
 def _share_right(rows: Sequence[Prediction]) -> Proportion:
-    return Proportion(sum(map(_right, rows)), len(rows))
+    return Proportion.of([_right(row) for row in rows], units(rows))
+
+
+def _share_of(pairs: list[Pair], holds: Callable[[Prediction, Prediction], bool]) -> Proportion:
+    """Return the share of pairs; those of one template are no evidence each of its own."""
+    return Proportion.of([holds(a, b) for a, b in pairs], units([b for _, b in pairs]))
 
 
 def _contrasts(name: str, keeps_label: bool, pairs: list[Pair]) -> Contrasts:
@@ -121,10 +128,10 @@ def _contrasts(name: str, keeps_label: bool, pairs: list[Pair]) -> Contrasts:
         name,
         keeps_label,
         len(pairs),
-        both=sum(a and b for a, b in right),
+        consistency=_share_of(pairs, lambda a, b: _right(a) and _right(b)),
         only_reference=sum(a and not b for a, b in right),
         only_contrast=sum(b and not a for a, b in right),
-        same_call=Proportion(sum(a.label == b.label for a, b in read), len(read)),
+        same_call=_share_of(read, lambda a, b: a.label == b.label),
         unread=len(pairs) - len(read),
     )
 
@@ -142,7 +149,7 @@ def _swap(before: str, after: str, pairs: list[Pair], draws: int, seed: int) -> 
     return Swap(
         before,
         after,
-        Proportion(len(flips), len(read)),
+        _share_of(read, lambda a, b: a.label != b.label),
         sum(b == "hate" for _, b in flips),
         len(pairs) - len(read),
         float(np.mean(shifts)) if whole else None,

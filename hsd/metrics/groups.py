@@ -39,6 +39,11 @@ class Proportion:
     n: int
     effect: float = 1.0
 
+    @classmethod
+    def of(cls, hits: Sequence[bool], names: Sequence[str]) -> "Proportion":
+        """Return the share of hits among posts with these units."""
+        return cls(sum(hits), len(hits), design_effect(hits, names))
+
     @property
     def value(self) -> float | None:
         """hits / n."""
