@@ -8,8 +8,8 @@ from sklearn.metrics import f1_score, roc_curve
 from hsd.errors import ConfigError, EvaluationError
 from hsd.metrics.classification import classify
 from hsd.metrics.gaps import gaps
+from hsd.metrics.groups import ALL
 from hsd.metrics.thresholds import (
-    ALL,
     Rule,
     apply_threshold,
     at_prevalence,

@@ -15,11 +15,10 @@ from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, bca, bootstrap
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.clusters import design_effect, is_clustered, sums, units
 from hsd.metrics.gaps import GAPS, GapName, gap_statistic
-from hsd.metrics.groups import MINIMUM_N, NONE, RATES, Rate, by_group
+from hsd.metrics.groups import ALL, MINIMUM_N, NONE, RATES, Rate, by_group
 from hsd.metrics.intervals import LEVEL, Interval, holm, mcnemar, paired_rate, sign_flips
 from hsd.metrics.prediction import Prediction
 
-ALL = "all posts"
 Pair = tuple[Prediction, Prediction]
 
 
@@ -189,8 +188,8 @@ def compare(
         rates,
         _gap_changes(before, after, draws, seed),
         _p_value(pairs),
-        tuple(a.id for a, b in pairs if _right(a) and not _right(b)),
-        tuple(a.id for a, b in pairs if _right(b) and not _right(a)),
+        tuple(a.id for a, b in pairs if a.is_right and not b.is_right),
+        tuple(a.id for a, b in pairs if b.is_right and not a.is_right),
     )
 
 
@@ -290,12 +289,12 @@ def _rate_change(pairs: list[Pair], group: str, rate: Rate) -> RateChange:
         for a, b in pairs
         if a.true_label == label and (group == ALL or group in (a.groups or (NONE,)))
     ]
-    turns = [_right(a) - _right(b) for a, b in about]
+    turns = [a.is_right - b.is_right for a, b in about]
     return RateChange(
         group=group,
         rate=rate,
         n=len(about),
-        wrong_before=sum(not _right(a) for a, _ in about),
+        wrong_before=sum(not a.is_right for a, _ in about),
         broken=turns.count(1),
         fixed=turns.count(-1),
         p_value=_p_value(about) if len(about) >= MINIMUM_N else None,
@@ -305,7 +304,7 @@ def _rate_change(pairs: list[Pair], group: str, rate: Rate) -> RateChange:
 
 def _p_value(pairs: list[Pair]) -> float:
     """Return the exact p of as many posts turning wrong as right."""
-    turns = [_right(a) - _right(b) for a, b in pairs]
+    turns = [a.is_right - b.is_right for a, b in pairs]
     before = [a for a, _ in pairs]
     if not is_clustered(before):
         return mcnemar(turns.count(1), turns.count(-1))
@@ -315,10 +314,6 @@ def _p_value(pairs: list[Pair]) -> float:
 def _facts(prediction: Prediction) -> tuple[object, ...]:
     """Return what two runs must agree on: the data's, not the model's."""
     return prediction.true_label, prediction.text, sorted(prediction.groups)
-
-
-def _right(prediction: Prediction) -> bool:
-    return prediction.label == prediction.true_label
 
 
 def _by_id(predictions: Sequence[Prediction], name: str) -> dict[str, Prediction]:

@@ -13,7 +13,8 @@ from hsd.metrics.groups import NONE, Proportion
 from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
 
-ALL = "all"
+EVERYBODY = "all"
+"""The column of all targets together."""
 
 Pair = tuple[Prediction, Prediction]
 """A row that is referred to, and the one that refers to it."""
@@ -103,7 +104,7 @@ def _functionality(name: str, cases: list[Prediction]) -> Functionality:
     return Functionality(
         name,
         "/".join(sorted({p.true_label for p in cases})),
-        {n: _share_right(rows) for n, rows in {ALL: cases, **by_target}.items()},
+        {n: _share_right(rows) for n, rows in {EVERYBODY: cases, **by_target}.items()},
     )
 
 
@@ -113,7 +114,7 @@ def _target(prediction: Prediction) -> str:
 
 
 def _share_right(rows: Sequence[Prediction]) -> Proportion:
-    return Proportion.of([_right(row) for row in rows], units(rows))
+    return Proportion.of([row.is_right for row in rows], units(rows))
 
 
 def _share_of(pairs: list[Pair], holds: Callable[[Prediction, Prediction], bool]) -> Proportion:
@@ -122,13 +123,13 @@ def _share_of(pairs: list[Pair], holds: Callable[[Prediction, Prediction], bool]
 
 
 def _contrasts(name: str, keeps_label: bool, pairs: list[Pair]) -> Contrasts:
-    right = [(_right(a), _right(b)) for a, b in pairs]
+    right = [(a.is_right, b.is_right) for a, b in pairs]
     read = _read(pairs)
     return Contrasts(
         name,
         keeps_label,
         len(pairs),
-        consistency=_share_of(pairs, lambda a, b: _right(a) and _right(b)),
+        consistency=_share_of(pairs, lambda a, b: a.is_right and b.is_right),
         only_reference=sum(a and not b for a, b in right),
         only_contrast=sum(b and not a for a, b in right),
         same_call=_share_of(read, lambda a, b: a.label == b.label),
@@ -175,7 +176,3 @@ def _pairs(predictions: Sequence[Prediction], wanted: Callable[[Prediction], boo
         for p in predictions
         if wanted(p) and p.reference_id in rows and p.reference_id != p.id
     ]
-
-
-def _right(prediction: Prediction) -> bool:
-    return prediction.label == prediction.true_label

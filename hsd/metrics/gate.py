@@ -14,9 +14,9 @@ from enum import StrEnum
 from hsd.config.gate import GateRules, Margins
 from hsd.errors import ConfigError
 from hsd.metrics.clusters import design_effect, units
-from hsd.metrics.comparison import ALL, Comparison, MetricChange, RateChange, compare
+from hsd.metrics.comparison import Comparison, MetricChange, RateChange, compare
 from hsd.metrics.gaps import GAPS, Gap, Gaps, gaps
-from hsd.metrics.groups import NONE, RATES, Group, Rate, by_group
+from hsd.metrics.groups import ALL, NONE, RATES, Group, Rate, by_group
 from hsd.metrics.intervals import Interval, paired_rate, wilson
 from hsd.metrics.prediction import Prediction
 

@@ -16,6 +16,7 @@ from hsd.metrics.intervals import Interval, wilson
 from hsd.metrics.outcomes import Outcomes, outcomes
 from hsd.metrics.prediction import Prediction
 
+ALL = "all posts"
 NONE = "none"
 MINIMUM_N = 5
 """A rate over fewer posts than this is not estimable: its interval would be 80 points wide."""

@@ -38,3 +38,8 @@ class Prediction:
     functionality: str = ""
     reference_id: str = ""
     cluster: str = ""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the label is the true one; no label never is."""
+        return self.label == self.true_label

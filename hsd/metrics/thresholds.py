@@ -14,11 +14,10 @@ from hsd.errors import ConfigError, EvaluationError
 from hsd.metrics.areas import Bools, Floats
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
 from hsd.metrics.classification import calls
-from hsd.metrics.groups import MINIMUM_N, NONE, by_group
+from hsd.metrics.groups import ALL, MINIMUM_N, NONE, by_group
 from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
 
-ALL = "all posts"
 GRID = 51  # thresholds of the curves in the report, from 0 to 1
 POINTS = 120  # of a drawn curve
 PREVALENCES = (0.01, 0.02, 0.05)

@@ -7,7 +7,8 @@ from typing import Any
 
 from hsd.config.gate import GateRules
 from hsd.errors import EvaluationError
-from hsd.metrics.comparison import ALL, Comparison, GapChange, RateChange, compare_all
+from hsd.metrics.comparison import Comparison, GapChange, RateChange, compare_all
+from hsd.metrics.groups import ALL
 from hsd.metrics.leaderboard import Entry, Leaderboard, leaderboard
 from hsd.report.comparison_page import comparison_page
 from hsd.report.markdown import markdown_cell, markdown_table

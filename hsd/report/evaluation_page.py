@@ -5,9 +5,8 @@ from typing import Any
 
 from hsd.metrics.classification import METRIC_NAMES, POLICIES
 from hsd.metrics.gaps import GAPS
-from hsd.metrics.groups import MINIMUM_N, RATES, SHARES
+from hsd.metrics.groups import ALL, MINIMUM_N, RATES, SHARES
 from hsd.metrics.prediction import OUTCOMES, Prediction
-from hsd.metrics.thresholds import ALL
 from hsd.report import figures
 from hsd.report.gate_words import badge, gate_section
 from hsd.report.page import (
