@@ -1,10 +1,14 @@
 import csv
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from posts import predictions
 
 from hsd.errors import EvaluationError
@@ -136,6 +140,26 @@ def test_an_attackers_post_is_one_guarded_cell_in_every_csv(tmp_path: Path) -> N
 
 def test_csv_text_writes_absent_values_as_empty_cells() -> None:
     assert csv_text([{"a": None, "b": 0.0}]) == "a,b\n,0.0\n"
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from("=-@'\", \t\r\nab;\0\x0b\u2028"), min_size=1),
+        min_size=1,
+        max_size=4,
+    )
+)
+@example(["hello\r=HYPERLINK(1)"])
+@example(["a\n=b", "\r\n=c", "\r"])
+def test_a_post_is_one_whole_cell_for_csv_and_pandas_whatever_ends_its_lines(
+    posts: list[str],
+) -> None:
+    written = csv_text([{"post": post, "id": str(n)} for n, post in enumerate(posts)])
+    cells = [str(guarded(post)) for post in posts]
+    assert [row["post"] for row in csv.DictReader(io.StringIO(written, newline=""))] == cells
+    table = pd.read_csv(io.BytesIO(written.encode()), dtype=str, keep_default_na=False)
+    assert table["post"].tolist() == cells
+    assert table["id"].tolist() == [str(n) for n in range(len(posts))]
 
 
 def test_report_json_is_what_was_returned_and_holds_the_numbers_of_the_csv(tmp_path: Path) -> None:

@@ -147,11 +147,15 @@ def sample_row(prediction: Prediction) -> Row:
 def csv_text(rows: Iterable[Row]) -> str:
     """Return rows as CSV with a header; all rows have the first one's columns."""
     table = list(rows)
+    return "".join(_csv_line(row) for row in (table[0], *(row.values() for row in table)))
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([guarded(column) for column in table[0]])
-    writer.writerows([guarded(value) for value in row.values()] for row in table)
-    return out.getvalue()
+    # Python quotes the characters of its line end. With "\n" alone a bare "\r" stays unquoted, and
+    # readers begin a row there, whose first cell no guard has seen.
+    csv.writer(out, lineterminator="\r\n").writerow([guarded(cell) for cell in cells])
+    return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def guarded(value: Any) -> Any:
