@@ -32,8 +32,9 @@ PATH = click.Path(path_type=Path)
 def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> None:
     """Choose threshold and temperature on the VALIDATION run, and freeze them in RUN.
 
-    Both are evaluations of one model with one prompt, on different posts. RUN's report then shows
-    its posts at the frozen threshold beside the likelier label.
+    Both are evaluations of one model with one prompt, on different posts; posts that the model was
+    trained on are refused. RUN's report then shows its posts at the frozen threshold beside the
+    likelier label; nothing is written into VALIDATION.
     """
     from hsd.inference.learned import learned_by_run
     from hsd.metrics.thresholds import Rule
@@ -41,8 +42,10 @@ def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> No
     from hsd.report.rewriting import freeze, rewrite
 
     judged = load_run(run)
-    point = freeze(load_run(validation), judged, Rule(rule, limit))  # type: ignore[arg-type]
-    page = rewrite(judged, *learned_by_run(judged.manifest))
+    training, note = learned_by_run(judged.manifest)
+    chosen_by = Rule(rule, limit)  # type: ignore[arg-type]
+    point = freeze(load_run(validation), judged, chosen_by, training)
+    page = rewrite(judged, training, note)
     click.echo(
         f"Threshold {point.threshold:.4f}, temperature {point.temperature:.3f} ({point.rule})."
     )

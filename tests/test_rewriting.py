@@ -1,6 +1,7 @@
 """`hsd report`, `gate` and `threshold`: decisions live in the run's folder and reach its report."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from click.testing import CliRunner, Result
 from posts import predictions
 
 from hsd.errors import ConfigError, EvaluationError
-from hsd.report.predictions import append_predictions
+from hsd.metrics.baselines import Training
+from hsd.metrics.thresholds import Rule
+from hsd.report.predictions import append_predictions, load_run
+from hsd.report.rewriting import freeze
 from hsd.runs import write_json
 from jobs.compare import compare
 from jobs.gate import gate
@@ -77,13 +81,30 @@ def test_rules_come_from_a_file_and_single_ones_from_the_command() -> None:
         run(gate, "run", "--set", "margins.false_positive_rate=0.1")
 
 
-def test_a_threshold_is_frozen_in_both_runs_and_reported() -> None:
+def test_a_threshold_is_frozen_in_the_judged_run_and_reported() -> None:
     said = run(threshold, "validation", "run").output
     assert said.startswith("Threshold 0.7500, temperature ")
     at = numbers()["operating_point"]
     assert (at["metrics"]["f1"], at["point"]["rows"]) == (1.0, 200)
     assert "Frozen threshold 0.7500" in page()
-    assert Path("validation/run_20260102_030405/operating_point.json").exists()
+
+
+def test_the_run_that_a_threshold_was_chosen_on_claims_none() -> None:
+    saved("third", [replace(p, id=f"t{p.id}", text=f"a third set {p.id}") for p in WORSE])
+    run(threshold, "validation", "run")
+    run(threshold, "validation", "third", "--rule", "recall_at_precision", "--limit", "0.6")
+    run(report, "validation")
+    assert not Path("validation/run_20260102_030405/operating_point.json").exists()
+    assert numbers("validation")["operating_point"] is None
+    assert numbers("third")["operating_point"]["point"]["rule"] == "recall_at_precision 0.6"
+
+
+def test_a_point_that_lies_with_the_posts_it_was_chosen_on_is_not_reported() -> None:
+    run(threshold, "validation", "run")
+    folder = Path("validation/run_20260102_030405")
+    shutil.copy("run/run_20260102_030405/operating_point.json", folder)
+    with pytest.raises(EvaluationError, match="chosen on this run's own posts"):
+        run(report, "validation")
 
 
 def test_a_frozen_threshold_is_not_chosen_again() -> None:
@@ -97,9 +118,22 @@ def test_a_threshold_chosen_on_judged_posts_or_of_another_model_is_refused() -> 
     saved("same", [replace(p, id=f"s{p.id}") for p in WORSE])
     with pytest.raises(EvaluationError, match="200 posts are in both runs"):
         run(threshold, "same", "run")
+    saved("louder", [replace(p, id=f"s{p.id}", text=f"{p.text.upper()} !!") for p in WORSE])
+    with pytest.raises(EvaluationError, match="200 posts are in both runs"):
+        run(threshold, "louder", "run")
     saved("other", [replace(p, text=f"x{p.id}") for p in WORSE], {**MODEL, "prompt_hash": "d"})
     with pytest.raises(EvaluationError, match='different models: prompt_hash: "d" -> "abc"'):
         run(threshold, "other", "run")
+
+
+def test_a_threshold_is_not_chosen_on_posts_that_the_adapter_learned() -> None:
+    validation, judged = (load_run(Path(name)) for name in ("validation", "run"))
+    learned = Training([validation.predictions[3].text.upper()], ["hate"], "train.jsonl, 1 posts")
+    says = r"200 of 200 validation posts are training posts .* \(train.jsonl, 1 posts; first: vp000"
+    with pytest.raises(EvaluationError, match=says):
+        freeze(validation, judged, Rule("max_f1"), learned)
+    other = replace(learned, texts=["nothing alike"])
+    assert freeze(validation, judged, Rule("max_f1"), other).threshold == 0.75
 
 
 def test_the_base_is_kept_in_the_run_once_named() -> None:

@@ -12,7 +12,13 @@ from typing import Any
 from hsd.errors import EvaluationError
 from hsd.metrics.baselines import Training
 from hsd.metrics.gate import Verdict
-from hsd.metrics.operating import OperatingPoint, operating_point, require_apart
+from hsd.metrics.operating import (
+    OperatingPoint,
+    operating_point,
+    require_apart,
+    require_unlearned,
+    rows_digest,
+)
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import Choice, Rule
 from hsd.report.beside import Beside
@@ -32,9 +38,10 @@ def rewrite(
 ) -> Path:
     """Write every report of a run again and return the page; `quote` writes a local copy too.
 
-    Raises EvaluationError when the base was not judged on the same posts.
+    Raises EvaluationError when the base was not judged on the same posts, and when the run's
+    threshold was chosen on its own posts.
     """
-    beside = Beside(training, note, _base(run, base), read_point(run.folder), _verdict(run.folder))
+    beside = Beside(training, note, _base(run, base), _point(run), _verdict(run.folder))
     known = ("model", "data", "prompt")
     shown: dict[str, Any] = {k: run.manifest[k] for k in known if k in run.manifest}
     stamp = run.folder.name.removeprefix("run_")
@@ -47,14 +54,21 @@ def rewrite(
     return run.folder / (QUOTING if quote else "report.html")
 
 
-def freeze(validation: Run, run: Run, rule: Rule) -> OperatingPoint:
-    """Choose a threshold on the validation run, and write it into both runs' folders.
+def freeze(
+    validation: Run, run: Run, rule: Rule, training: Training | None = None
+) -> OperatingPoint:
+    """Choose a threshold on the validation run, and write it into the folder of `run`.
+
+    `training` is what the judged adapter learned from, where that is known.
 
     Raises EvaluationError when the runs are of different models or prompts, when they share a
-    post, and when the run has another threshold already: a frozen one is not chosen again.
+    post, when a validation post was learned, and when the run has another threshold already: a
+    frozen one is not chosen again.
     """
     _require_same_model(validation, run)
     require_apart(validation.predictions, run.predictions)
+    if training:
+        require_unlearned(validation.predictions, training)
     point = operating_point(validation.predictions, rule, str(validation.folder))
     before = read_point(run.folder)
     if before is not None and before != point:
@@ -62,8 +76,7 @@ def freeze(validation: Run, run: Run, rule: Rule) -> OperatingPoint:
             f"{run.folder / POINT}: a threshold of {before.threshold:.4f} by {before.rule} is "
             "frozen in this run; it is not chosen again after its posts were judged."
         )
-    for folder in (validation.folder, run.folder):
-        write_json(folder / POINT, asdict(point))
+    write_json(run.folder / POINT, asdict(point))
     return point
 
 
@@ -74,6 +87,17 @@ def read_point(folder: Path) -> OperatingPoint | None:
         return None
     content: dict[str, Any] = read_json(file)
     return OperatingPoint(**{**content, "choice": Choice(**content["choice"])})
+
+
+def _point(run: Run) -> OperatingPoint | None:
+    """Return the run's point, once it is certain that it was not chosen on the run's own posts."""
+    point = read_point(run.folder)
+    if point is not None and point.rows_sha256 == rows_digest(run.predictions):
+        raise EvaluationError(
+            f"{run.folder / POINT}: this threshold was chosen on this run's own posts and cannot "
+            "be judged on them; remove the file."
+        )
+    return point
 
 
 def write_verdict(run: Run, verdict: Verdict) -> Path:
