@@ -126,6 +126,24 @@ def test_the_page_shows_the_numbers_of_report_json() -> None:
         assert part in said, part
 
 
+def test_posts_that_were_trained_on_are_counted_and_said() -> None:
+    learned = Training([SCORED[0].text.upper(), "soup"], ["hate", "normal"], "train.jsonl")
+    seen = summarize(SCORED, learned).seen_in_training
+    assert seen == len(SCORED)  # their texts differ by a number only
+    said = words(page(SCORED, Beside(learned, "")))
+    assert "48 of these 48 posts are among those that the model was trained on" in said
+    assert "posts trained on 48 of 48" in said
+    assert "Whether the model was trained on any" not in said
+
+
+def test_unknown_training_posts_are_not_none_seen() -> None:
+    assert summarize(WRITTEN).seen_in_training is None
+    said = words(page(WRITTEN))
+    assert "posts trained on unknown" in said
+    assert "Whether the model was trained on any of these posts" in said
+    assert "posts trained on 0 of 48" in words(full_page())
+
+
 def test_a_run_without_scores_has_no_empty_sections() -> None:
     said = words(page(WRITTEN))
     assert "NOT JUDGED" in said

@@ -23,6 +23,7 @@ from hsd.metrics.groups import NONE, Group, by_group, by_persona
 from hsd.metrics.intervals import Interval, wilson
 from hsd.metrics.operating import Operated, OperatingPoint, operate
 from hsd.metrics.outcomes import Outcomes, outcomes, unreadable_p
+from hsd.metrics.overlap import among
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.slices import Slice, slices
 from hsd.metrics.thresholds import PREVALENCES, AtPrevalence, Curve, at_prevalence, curves
@@ -43,7 +44,10 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The numbers of one evaluation; `headline` is `policies["error"]`."""
+    """The numbers of one evaluation; `headline` is `policies["error"]`.
+
+    `seen_in_training` counts the posts that the model was trained on; None where those are unknown.
+    """
 
     strategy: str
     policies: Mapping[Policy, Metrics]
@@ -67,6 +71,7 @@ class Evaluation:
     confident_errors: dict[str, tuple[Prediction, ...]]
     operated: Operated | None
     truncated_posts: int
+    seen_in_training: int | None
     mean_response_time: float
 
     @property
@@ -83,9 +88,9 @@ def summarize(
 ) -> Evaluation:
     """Return the numbers of one evaluation. Raises EvaluationError when there is no one strategy.
 
-    `training` is what the judged model was trained on, for the baselines, where it is known;
-    `point` a threshold that was chosen on other rows; `base` the name and rows of the base's own
-    evaluation. The order of the rows changes nothing.
+    `training` is what the judged model was trained on, for the baselines and to count posts it has
+    seen, where it is known; `point` a threshold that was chosen on other rows; `base` the name and
+    rows of the base's own evaluation. The order of the rows changes nothing.
     """
     rows = sorted(predictions, key=lambda p: p.id)
     strategy, groups = _strategy(rows), by_group(rows)
@@ -113,6 +118,7 @@ def summarize(
         confident_errors=confident_errors(rows),
         operated=operate(rows, point) if point else None,
         truncated_posts=sum(p.truncated_post for p in rows),
+        seen_in_training=len(among(rows, training.texts)) if training else None,
         mean_response_time=sum(p.response_time for p in rows) / len(rows),
     )
 

@@ -25,6 +25,9 @@ def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:
     """Return what the reader must not read into the report, one sentence each."""
     gaps = {
         f"TF-IDF baseline: {beside.training_note}.": beside.training is None,
+        "Whether the model was trained on any of these posts: its training posts are not known.": (
+            evaluation.seen_in_training is None
+        ),
         "The untouched base on the same posts: name it with --base.": beside.base is None,
         "AUROC, calibration and thresholds: the replies carry no P(hate); use --mode score.": (
             evaluation.calibration is None

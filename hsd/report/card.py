@@ -16,13 +16,20 @@ CARD = "README.md"
 def write_card(adapter: Path, evaluation: Path) -> Path:
     """Write the card of an adapter from its manifest and one evaluation; return its path.
 
-    Raises EvaluationError when the evaluation is of another adapter.
+    Raises EvaluationError when the evaluation is of another adapter, or of posts that this one
+    learned from.
     """
     manifest = read_json(adapter / MANIFEST)
     report = read_json(find_run(evaluation) / "report.json")
     judged = (report["provenance"].get("model") or {}).get("adapter")
     if judged is None or Path(judged).resolve() != adapter.resolve():
         raise EvaluationError(f"{evaluation} judged {judged or 'no adapter'}, not {adapter}.")
+    if seen := report.get("seen_in_training"):
+        raise EvaluationError(
+            f"{evaluation}: {seen} of its {report['headline']['n']} posts are among those that "
+            f"{adapter} was trained on; evaluate it on held-out posts, such as the test split of "
+            "`hsd prepare`."
+        )
     write_atomic(adapter / CARD, card(manifest, report, adapter.name))
     return adapter / CARD
 
@@ -74,10 +81,18 @@ def _headline(report: Mapping[str, Any]) -> str:
         (METRIC_WORDS[name], *(_estimate(m[name], i[name]) for m, i in columns.values()))
         for name in METRIC_NAMES
     ]
-    said = (
-        f"{report['headline']['n']:,} held-out posts; 95 % intervals. An unreadable reply is wrong."
-    )
+    said = f"{_posts(report)}; 95 % intervals. An unreadable reply is wrong."
     return f"{said}\n\n{_table(('metric', *columns), rows)}"
+
+
+def _posts(report: Mapping[str, Any]) -> str:
+    """Return how many posts were judged; `held-out` only where that was looked at and is so."""
+    n, seen = report["headline"]["n"], report.get("seen_in_training")
+    if seen == 0:
+        return f"{n:,} held-out posts"
+    if seen is None:
+        return f"{n:,} posts (whether the adapter was trained on any of them is not known)"
+    return f"{n:,} posts, {seen:,} of which the adapter was trained on"
 
 
 def _groups(report: Mapping[str, Any]) -> str:

@@ -35,6 +35,7 @@ from hsd.report.wording import (
     RATE_LEGEND,
     UNREADABLE_IS_WRONG,
     percent,
+    seen_words,
 )
 
 Numbers = Mapping[str, Any]
@@ -79,7 +80,16 @@ def _name(provenance: Numbers) -> str:
 
 def _provenance(numbers: Numbers) -> Section:
     rows = [[text(name), text(said, "words")] for name, said in flat(numbers["provenance"])]
-    return Section("Provenance", [Table("What was evaluated", ["what", "value"], rows)])
+    seen, n = numbers["seen_in_training"], numbers["headline"]["n"]
+    rows.append([text("posts trained on"), text(seen_words(seen, n), "words")])
+    parts: list[Part] = [Table("What was evaluated", ["what", "value"], rows)]
+    if seen:
+        said = (
+            f"{seen:,} of these {n:,} posts are among those that the model was trained on. They "
+            "are not held out: what is measured here is better than new posts would give."
+        )
+        parts.insert(0, Words(said, "warning"))
+    return Section("Provenance", parts)
 
 
 def flat(values: Numbers, path: str = "") -> list[tuple[str, str]]:

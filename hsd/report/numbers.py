@@ -57,6 +57,7 @@ def evaluation_numbers(
         "gate": beside.verdict,
         "not_measured": not_measured(evaluation, beside),
         "truncated_posts": evaluation.truncated_posts,
+        "seen_in_training": evaluation.seen_in_training,
         "mean_response_time_s": evaluation.mean_response_time,
     }
 

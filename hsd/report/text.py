@@ -19,6 +19,7 @@ from hsd.report.wording import (
     between,
     number,
     percent,
+    seen_words,
 )
 
 
@@ -75,6 +76,7 @@ def _facts(evaluation: Evaluation, provenance: Mapping[str, Any]) -> Iterator[tu
     counts = evaluation.headline.counts
     yield "strategy", evaluation.strategy
     yield "posts", f"{counts.n} ({counts.hates} hate, {counts.normals} normal)"
+    yield "posts trained on", seen_words(evaluation.seen_in_training, counts.n)
     yield "posts cut to fit", str(evaluation.truncated_posts)
     yield "seconds per post", number(evaluation.mean_response_time)
     yield from _flat(provenance)

@@ -43,6 +43,11 @@ def number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3f}"
 
 
+def seen_words(seen: int | None, n: int) -> str:
+    """Return how many of `n` judged posts the model was trained on."""
+    return "unknown" if seen is None else f"{seen:,} of {n:,}"
+
+
 def signed(value: float | None) -> str:
     """Return a difference with its sign; no difference is `0.000`."""
     if value is None:
