@@ -23,6 +23,7 @@ from hsd.errors import PreflightError, did_you_mean
 
 MANIFEST = "manifest.json"
 IDENTITY = "identity.json"
+ADAPTER = "adapter_model.safetensors"
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy")
 
 

@@ -6,32 +6,43 @@ from typing import Any
 
 from hsd.errors import EvaluationError
 from hsd.metrics.classification import METRIC_NAMES
+from hsd.report.card_file import write_card_file
+from hsd.report.gate_words import verdict_lines
 from hsd.report.predictions import find_run
 from hsd.report.wording import METRIC_WORDS, UNKNOWN, number
-from hsd.runs import MANIFEST, read_json, write_atomic
-
-CARD = "README.md"
+from hsd.runs import ADAPTER, IDENTITY, MANIFEST, read_json, sha256_file
 
 
 def write_card(adapter: Path, evaluation: Path) -> Path:
     """Write the card of an adapter from its manifest and one evaluation; return its path.
 
-    Raises EvaluationError when the evaluation is of another adapter, or of posts that this one
-    learned from.
+    Raises EvaluationError when the evaluation is of other weights, or of posts that they were
+    trained on, and when the README.md there is somebody's own.
     """
-    manifest = read_json(adapter / MANIFEST)
-    report = read_json(find_run(evaluation) / "report.json")
-    judged = (report["provenance"].get("model") or {}).get("adapter")
-    if judged is None or Path(judged).resolve() != adapter.resolve():
-        raise EvaluationError(f"{evaluation} judged {judged or 'no adapter'}, not {adapter}.")
+    manifest, run = read_json(adapter / MANIFEST), find_run(evaluation)
+    report = read_json(run / "report.json")
+    _require_judged(adapter, run)
     if seen := report.get("seen_in_training"):
         raise EvaluationError(
             f"{evaluation}: {seen} of its {report['headline']['n']} posts are among those that "
             f"{adapter} was trained on; evaluate it on held-out posts, such as the test split of "
             "`hsd prepare`."
         )
-    write_atomic(adapter / CARD, card(manifest, report, adapter.name))
-    return adapter / CARD
+    return write_card_file(adapter, card(manifest, report, adapter.name))
+
+
+def _require_judged(adapter: Path, run: Path) -> None:
+    """Compare weights, not paths: a folder may be trained anew under its name, or moved."""
+    judged = read_json(run / IDENTITY).get("model") or {}
+    if not judged.get("adapter"):
+        raise EvaluationError(f"{run} judged no adapter; name an evaluation of {adapter}.")
+    if not (adapter / ADAPTER).is_file():
+        raise EvaluationError(f"{adapter}: no {ADAPTER} here; name the folder of an adapter.")
+    if judged["adapter"] != sha256_file(adapter / ADAPTER):
+        raise EvaluationError(
+            f"{run} judged other weights than {adapter} holds now; evaluate this adapter, then "
+            "write its card from that."
+        )
 
 
 def card(manifest: Mapping[str, Any], report: Mapping[str, Any], name: str) -> str:
@@ -67,6 +78,9 @@ def _made_from(manifest: Mapping[str, Any], report: Mapping[str, Any], base_name
         "learned from": Path(str((manifest.get("learned_from") or {}).get("file", UNKNOWN))).name,
         "prompt hash": str((manifest.get("data") or {}).get("prompt_hash", UNKNOWN))[:12],
         "exported step": (manifest.get("result") or {}).get("exported_step", UNKNOWN),
+        "judged with prompt": str((report["provenance"].get("prompt") or {}).get("hash", UNKNOWN))[
+            :12
+        ],
         "judged on": (report["provenance"].get("data") or {}).get("data_file", UNKNOWN),
     }
     return _table(("what", "value"), [(key, str(said)) for key, said in facts.items()])
@@ -112,7 +126,11 @@ def _groups(report: Mapping[str, Any]) -> str:
 
 def _verdict(report: Mapping[str, Any]) -> str:
     gate = report["gate"]
-    return f"Gate: {gate['status']}." if gate else "No gate has judged this adapter."
+    if not gate:
+        return "No gate has judged this adapter."
+    against = f"against {gate['reference']}" if gate["reference"] else "without a reference"
+    lines = [f"Gate: {gate['status']}, {against}.", *(f"- {one}" for one in verdict_lines(gate))]
+    return "\n".join([_line(lines[0]), "", *map(_line, lines[1:])])
 
 
 def _loading(base_name: str) -> str:
