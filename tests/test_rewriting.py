@@ -14,7 +14,7 @@ from hsd.metrics.baselines import Training
 from hsd.metrics.thresholds import Rule
 from hsd.report.predictions import append_predictions, load_run
 from hsd.report.rewriting import freeze
-from hsd.runs import write_json
+from hsd.runs import update_manifest, write_json
 from jobs.compare import compare
 from jobs.gate import gate
 from jobs.report import report
@@ -141,6 +141,52 @@ def test_the_base_is_kept_in_the_run_once_named() -> None:
     assert numbers()["base"]["metrics"]["recall"] == 0.4
     run(report, "run")
     assert numbers()["base"] is not None
+
+
+def test_runs_read_differently_are_not_compared_unless_told_to() -> None:
+    saved("written", BASE, {**MODEL, "mode": "generate", "max_length": 512, "temperature": 0.7})
+    identity = {**MODEL, "max_length": 1024, "temperature": 0.0}
+    write_json(Path("run/run_20260102_030405/identity.json"), identity)
+    says = (
+        "written and .*run.* were read differently: mode generate and score; max_length 512 and "
+        r"1024; temperature 0.7 and 0. Evaluate both with the same --mode, --max_length, "
+        r"--temperature, or add --ignore_mode_mismatch\."
+    )
+    over = "--ignore_mode_mismatch"
+    asked = {
+        compare: ["written", "run"],
+        gate: ["run", "--reference", "written"],
+        report: ["run", "--base", "written"],
+    }
+    for command, arguments in asked.items():
+        with pytest.raises(EvaluationError, match=says):
+            run(command, *arguments)
+    assert "read differently: mode generate and score" in " ".join(
+        run(compare, "written", "run", over, "--output", "page.html").output.split()
+    )
+    assert "Not read alike" in Path("page.html").read_text(encoding="utf-8")
+    run(gate, "run", "--reference", "written", over)
+    assert "written (read differently: mode generate and score" in numbers()["gate"]["reference"]
+    run(report, "run", "--base", "written", over)
+    assert "Base and model were read differently: mode generate and score" in page()
+
+
+def test_the_page_says_which_run_stands_as_the_base_and_how_all_was_read() -> None:
+    started = {"at": "2026-01-02T03:04:05+00:00", "git": {"commit": "c0ffee", "dirty": False},
+               "packages": {"hsd": "1.0"}}  # fmt: skip
+    update_manifest(Path("run/run_20260102_030405"), starts=[started])
+    saved("other", BASE, {**MODEL, "max_length": 9})
+    update_manifest(Path("other/run_20260102_030405"), prompt={"hash": "another"})
+    run(report, "run", "--base", "other")
+    assert "The base is other: prompt another; mode score, max_length 9." in page()
+    assert "asked with different prompts" in page()
+    known = numbers()["provenance"]
+    assert (known["mode"], known["date"], known["code"]["commit"], known["packages"]["hsd"]) == (
+        "score", "2026-01-02T03:04:05+00:00", "c0ffee", "1.0",
+    )  # fmt: skip
+    assert numbers()["base"]["asked"] == {
+        "prompt": "another", "mode": "score", "max_length": 9, "temperature": None,
+    }  # fmt: skip
 
 
 def test_posts_are_quoted_in_a_copy_of_its_own_only() -> None:

@@ -9,6 +9,7 @@ from hsd.metrics.groups import MINIMUM_N, RATES, SHARES
 from hsd.metrics.prediction import OUTCOMES, Prediction
 from hsd.metrics.thresholds import ALL
 from hsd.report import figures
+from hsd.report.asked import Asked, asked_in, mismatches
 from hsd.report.gate_words import badge, gate_section
 from hsd.report.page import (
     Cell,
@@ -143,7 +144,7 @@ def _headline(numbers: Numbers) -> Section:
     ]
     parts: list[Part] = [Table("Headline", ["metric", *columns], rows)]
     if base:
-        parts.append(_against_base(base["comparison"]))
+        parts += [*_which_base(numbers), _against_base(base["comparison"])]
     counts = numbers["headline"]
     confusion = [
         [text("truly hate"), count(counts["tp"]), count(counts["fn"])],
@@ -151,6 +152,18 @@ def _headline(numbers: Numbers) -> Section:
     ]
     parts.append(Table("Confusion matrix", ["", "called hate", "called normal"], confusion))
     return Section("Headline, beside what is easily had", parts)
+
+
+def _which_base(numbers: Numbers) -> list[Part]:
+    """Say which run stands as the base, and what of its reading is not this model's."""
+    base, own = Asked(**numbers["base"]["asked"]), asked_in(numbers["provenance"])
+    parts: list[Part] = [Words(f"The base is {numbers['base']['name']}: prompt {base.words()}.")]
+    if unlike := mismatches(base, own):
+        said = f"Base and model were read differently: {'; '.join(unlike)}."
+        parts.append(Words(said, "warning"))
+    if None not in (base.prompt, own.prompt) and base.prompt != own.prompt:
+        parts.append(Words("Base and model were asked with different prompts.", "warning"))
+    return parts
 
 
 def _against_base(comparison: Numbers) -> Table:

@@ -53,7 +53,7 @@ def evaluation_numbers(
         "swap_terms_version": version() if evaluation.swaps else None,
         "confident_errors": plain(evaluation.confident_errors),
         "operating_point": plain(evaluation.operated),
-        "base": plain(evaluation.base),
+        "base": evaluation.base and {**plain(evaluation.base), "asked": asdict(beside.base_asked)},
         "gate": beside.verdict,
         "not_measured": not_measured(evaluation, beside),
         "truncated_posts": evaluation.truncated_posts,
