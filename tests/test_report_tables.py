@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,6 +14,9 @@ from posts import predictions
 
 from hsd.errors import EvaluationError
 from hsd.metrics.evaluation import summarize
+from hsd.metrics.prediction import Prediction
+from hsd.report.beside import Beside
+from hsd.report.numbers import evaluation_numbers
 from hsd.report.tables import csv_text, guarded, write_evaluation
 from hsd.report.text import text_report
 
@@ -50,6 +54,10 @@ PROMISED = {
 def folder(tmp_path: Path) -> Path:
     write_evaluation(tmp_path / "run", ROWS, PROVENANCE, STAMP)
     return tmp_path / "run"
+
+
+def report_of(rows: list[Prediction], provenance: dict[str, Any] | None = None) -> str:
+    return text_report(evaluation_numbers(summarize(rows), provenance or {}, Beside()))
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:
@@ -178,11 +186,11 @@ def test_report_json_is_what_was_returned_and_holds_the_numbers_of_the_csv(tmp_p
 
 
 def test_golden_text_report(golden: Callable[[str, str], None]) -> None:
-    golden("evaluation_report.txt", text_report(summarize(ROWS), PROVENANCE))
+    golden("evaluation_report.txt", report_of(ROWS, PROVENANCE))
 
 
 def test_the_text_report_quotes_no_post_and_keeps_provenance_on_its_line() -> None:
-    report = text_report(summarize(ROWS), {"model": {"name": "two\nlines"}})
+    report = report_of(ROWS, {"model": {"name": "two\nlines"}})
     assert "model.name        two lines\n" in report
     for post in ROWS:
         assert post.text not in report
@@ -190,7 +198,7 @@ def test_the_text_report_quotes_no_post_and_keeps_provenance_on_its_line() -> No
 
 def test_the_order_of_rows_changes_no_report() -> None:
     backwards = list(reversed(ROWS))
-    assert text_report(summarize(backwards), {}) == text_report(summarize(ROWS), {})
+    assert report_of(backwards) == report_of(ROWS)
 
 
 def test_an_evaluation_of_no_rows_or_two_strategies_is_refused() -> None:

@@ -35,6 +35,7 @@ from hsd.report.wording import (
     POLICY_WORDS,
     RATE_LEGEND,
     UNREADABLE_IS_WRONG,
+    flat,
     percent,
     seen_words,
 )
@@ -91,17 +92,6 @@ def _provenance(numbers: Numbers) -> Section:
         )
         parts.insert(0, Words(said, "warning"))
     return Section("Provenance", parts)
-
-
-def flat(values: Numbers, path: str = "") -> list[tuple[str, str]]:
-    """Return nested values as (`model.name`, text), each on one line."""
-    found: list[tuple[str, str]] = []
-    for key, item in values.items():
-        if isinstance(item, Mapping):
-            found += flat(item, f"{path}{key}.")
-        else:
-            found.append((f"{path}{key}", " ".join(str(item).split())))
-    return found
 
 
 def _replies(numbers: Numbers) -> Section:

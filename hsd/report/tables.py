@@ -52,9 +52,8 @@ def write_evaluation(
     }
     for name, rows in tables.items():
         write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows))
-    report = folder / f"evaluation_report_{stamp}.txt"
-    write_atomic(report, text_report(evaluation, provenance))
     numbers = evaluation_numbers(evaluation, provenance, beside)
+    write_atomic(folder / f"evaluation_report_{stamp}.txt", text_report(numbers))
     write_json(folder / REPORT, numbers)
     write_atomic(folder / PAGE, evaluation_page(numbers))
     return numbers

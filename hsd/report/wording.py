@@ -1,5 +1,8 @@
 """How numbers and rates read in every report: the same words and digits everywhere."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from hsd.metrics.bias import Kind
 from hsd.metrics.classification import Policy
 from hsd.metrics.gaps import GapName
@@ -41,6 +44,17 @@ UNREADABLE_IS_WRONG = "An unreadable reply counts as wrong for its post."
 def number(value: float | None) -> str:
     """Return three digits, `-` for a value that does not exist."""
     return UNKNOWN if value is None else f"{value:.3f}"
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
+    """Return nested values as (`model.name`, text); a value stays on one line whatever it holds."""
+    found: list[tuple[str, str]] = []
+    for key, item in values.items():
+        if isinstance(item, Mapping):
+            found += flat(item, f"{path}{key}.")
+        else:
+            found.append((f"{path}{key}", " ".join(str(item).split())))
+    return found
 
 
 def seen_words(seen: int | None, n: int) -> str:
