@@ -64,9 +64,11 @@ def compare(
     from rich.console import Console
 
     from hsd.report.comparison import compare_runs, write_comparison
+    from jobs.progress import spinner
     from jobs.tables import board_table, comparison_table
 
-    compared = compare_runs(runs, rank, rules, ignore_mode_mismatch=ignore_mode_mismatch)
+    with spinner("computing intervals"):
+        compared = compare_runs(runs, rank, rules, ignore_mode_mismatch=ignore_mode_mismatch)
     if output:
         write_comparison(output, compared)
     if as_json:

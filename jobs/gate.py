@@ -47,14 +47,16 @@ def gate(
     from hsd.report.gate_words import verdict_numbers
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import named_reference, rewrite, write_verdict
+    from jobs.progress import spinner
     from jobs.tables import gate_table
 
     judged = load_run(run)
     name, before = named_reference(judged, reference, ignore_mode_mismatch)
     found = load_gate_rules(rules, overrides)
-    verdict = judge(found, judged.predictions, before, (name, str(run)))
-    write_verdict(judged, verdict)
-    rewrite(judged, *learned_by_run(judged.manifest))
+    with spinner("computing intervals"):
+        verdict = judge(found, judged.predictions, before, (name, str(run)))
+        write_verdict(judged, verdict)
+        rewrite(judged, *learned_by_run(judged.manifest))
     if as_json:
         click.echo(json.dumps(verdict_numbers(verdict), indent=2))
     else:

@@ -43,6 +43,7 @@ def report(
     from hsd.metrics.baselines import Training
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import rewrite
+    from jobs.progress import spinner
 
     judged = load_run(run)
     training, note = learned_by_run(judged.manifest)
@@ -51,9 +52,10 @@ def report(
         training = Training(
             [row.text for row in rows], [row.label for row in rows], f"{train_file} (as named)"
         )
-    page = rewrite(
-        judged, training, note, base, quote=with_text, ignore_mode_mismatch=ignore_mode_mismatch
-    )
+    with spinner("computing intervals"):
+        page = rewrite(
+            judged, training, note, base, quote=with_text, ignore_mode_mismatch=ignore_mode_mismatch
+        )
     click.echo(f"Report: {page}")
 
 

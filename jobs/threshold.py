@@ -40,12 +40,14 @@ def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> No
     from hsd.metrics.thresholds import Rule
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import freeze, rewrite
+    from jobs.progress import spinner
 
     judged = load_run(run)
     training, note = learned_by_run(judged.manifest)
     chosen_by = Rule(rule, limit)  # type: ignore[arg-type]
     point = freeze(load_run(validation), judged, chosen_by, training)
-    page = rewrite(judged, training, note)
+    with spinner("computing intervals"):
+        page = rewrite(judged, training, note)
     click.echo(
         f"Threshold {point.threshold:.4f}, temperature {point.temperature:.3f} ({point.rule})."
     )

@@ -51,6 +51,8 @@ from hsd.stopping import StopRequest, stop_request
 log = logging.getLogger(__name__)
 
 Facts = dict[str, Any]
+STATISTICS = "computing intervals"
+"""What takes seconds once all rows are answered, for whoever watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +170,10 @@ def _go_on(
         ranks.gather("answered")
         if here.is_main:
             record_halvings(folder)
+            progress(0, 1, STATISTICS)
             beside = _beside(prepared, folder, base)
             finish(folder, [example.id for example in prepared.examples], beside)
+            progress(1, 1, STATISTICS)
     ranks.follow("finished")
     if not (folder / DONE).exists():
         raise AskedToStop
