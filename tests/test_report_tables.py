@@ -11,10 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from posts import predictions
+from test_report_page import SCORED, everything
 
 from hsd.errors import EvaluationError
 from hsd.metrics.evaluation import summarize
 from hsd.metrics.prediction import Prediction
+from hsd.report.asked import Asked
 from hsd.report.beside import Beside
 from hsd.report.numbers import evaluation_numbers
 from hsd.report.tables import csv_text, guarded, write_evaluation
@@ -187,6 +189,13 @@ def test_report_json_is_what_was_returned_and_holds_the_numbers_of_the_csv(tmp_p
 
 def test_golden_text_report(golden: Callable[[str, str], None]) -> None:
     golden("evaluation_report.txt", report_of(ROWS, PROVENANCE))
+
+
+def test_golden_text_report_with_everything(golden: Callable[[str, str], None]) -> None:
+    beside = everything(SCORED)
+    beside = replace(beside, base_asked=Asked("0123456789abcdef", "score", 1024, 0.0))
+    found = summarize(SCORED, beside.training, beside.point, beside.base)
+    golden("evaluation_report_whole.txt", text_report(evaluation_numbers(found, {}, beside)))
 
 
 def test_the_text_report_quotes_no_post_and_keeps_provenance_on_its_line() -> None:

@@ -34,12 +34,16 @@ SHOWN_ERRORS = 5
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The untouched base on the same posts, and what changed from it to the judged model."""
+    """The untouched base on the same posts, and what changed from it to the judged model.
+
+    `turned` are the judged model's rows that became right or wrong, ordered by id.
+    """
 
     name: str
     metrics: Metrics
     intervals: Mapping[str, Interval | None]
     comparison: Comparison
+    turned: tuple[Prediction, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,9 @@ def confident_errors(predictions: Sequence[Prediction]) -> dict[str, tuple[Predi
 
 def _base(name: str, base: Sequence[Prediction], rows: Sequence[Prediction]) -> Base:
     compared = compare(base, rows, (name, "this model"))
-    return Base(name, classify(base), headline_intervals(base), compared)
+    moved = {*compared.broken, *compared.fixed}
+    turned = tuple(p for p in rows if p.id in moved)
+    return Base(name, classify(base), headline_intervals(base), compared, turned)
 
 
 def _strategy(predictions: Sequence[Prediction]) -> str:

@@ -9,7 +9,7 @@ from hsd.metrics.groups import MINIMUM_N, RATES, SHARES
 from hsd.metrics.prediction import OUTCOMES, Prediction
 from hsd.metrics.thresholds import ALL
 from hsd.report import figures
-from hsd.report.asked import Asked, asked_in, mismatches
+from hsd.report.base_section import base_parts, turned_section
 from hsd.report.gate_words import badge, gate_section
 from hsd.report.page import (
     Cell,
@@ -23,17 +23,18 @@ from hsd.report.page import (
     count,
     estimate,
     estimated_change,
-    p,
     render,
     text,
     value,
 )
 from hsd.report.wording import (
+    CONTENT_WARNING,
     GAP_WORDS,
     KIND_WORDS,
     METRIC_WORDS,
     POLICY_WORDS,
     RATE_LEGEND,
+    REDACTED,
     UNREADABLE_IS_WRONG,
     flat,
     percent,
@@ -41,11 +42,6 @@ from hsd.report.wording import (
 )
 
 Numbers = Mapping[str, Any]
-REDACTED = "(redacted)"
-CONTENT_WARNING = (
-    "Content warning: this copy quotes posts, many of them hateful. It is for those who work on "
-    "the model; share the one without --with-text."
-)
 
 
 def evaluation_page(
@@ -64,6 +60,7 @@ def evaluation_page(
         _slices(numbers),
         _tests(numbers),
         _errors(numbers, texts),
+        turned_section(numbers, texts),
         Section("Not measured", [Lines(numbers["not_measured"])]),
     ]
     n, headline = numbers["headline"]["n"], numbers["headline"]
@@ -134,7 +131,7 @@ def _headline(numbers: Numbers) -> Section:
     ]
     parts: list[Part] = [Table("Headline", ["metric", *columns], rows)]
     if base:
-        parts += [*_which_base(numbers), _against_base(base["comparison"])]
+        parts += base_parts(numbers)
     counts = numbers["headline"]
     confusion = [
         [text("truly hate"), count(counts["tp"]), count(counts["fn"])],
@@ -142,35 +139,6 @@ def _headline(numbers: Numbers) -> Section:
     ]
     parts.append(Table("Confusion matrix", ["", "called hate", "called normal"], confusion))
     return Section("Headline, beside what is easily had", parts)
-
-
-def _which_base(numbers: Numbers) -> list[Part]:
-    """Say which run stands as the base, and what of its reading is not this model's."""
-    base, own = Asked(**numbers["base"]["asked"]), asked_in(numbers["provenance"])
-    parts: list[Part] = [Words(f"The base is {numbers['base']['name']}: prompt {base.words()}.")]
-    if unlike := mismatches(base, own):
-        said = f"Base and model were read differently: {'; '.join(unlike)}."
-        parts.append(Words(said, "warning"))
-    if None not in (base.prompt, own.prompt) and base.prompt != own.prompt:
-        parts.append(Words("Base and model were asked with different prompts.", "warning"))
-    return parts
-
-
-def _against_base(comparison: Numbers) -> Table:
-    rows = [
-        [
-            text(f"{r['group']}: {r['rate'].replace('_', ' ')}"),
-            count(r["n"]),
-            value(r["reference"]),
-            value(r["other"]),
-            estimated_change(r["difference"], r["interval"]),
-            p(r["holm_p"] if r["holm_p"] is not None else r["mcnemar_p"]),
-        ]
-        for r in comparison["rates"]
-        if r["n"]
-    ]
-    header = ["error rate", "posts", "base", "this model", "change", "p (Holm by group)"]
-    return Table("Against the base, on the same posts", header, rows)
 
 
 def _groups(numbers: Numbers) -> Section:

@@ -10,18 +10,24 @@ from hsd.metrics.groups import MINIMUM_N, RATES
 from hsd.metrics.intervals import Interval
 from hsd.metrics.outcomes import READABLE
 from hsd.metrics.prediction import OUTCOMES
+from hsd.report.asked import Asked
+from hsd.report.gate_words import badge
 from hsd.report.wording import (
     GAP_WORDS,
     KIND_WORDS,
     METRIC_WORDS,
     POLICY_WORDS,
     RATE_LEGEND,
+    RATE_WORDS,
     UNREADABLE_IS_WRONG,
     between,
+    change_between,
     flat,
     number,
+    p_value,
     percent,
     seen_words,
+    signed,
 )
 
 Numbers = Mapping[str, Any]
@@ -34,6 +40,7 @@ def text_report(numbers: Numbers) -> str:
     sections = [
         f"{title}\n{'=' * len(title)}",
         _columns(_facts(numbers)),
+        _section("Verdict", _verdict(numbers)),
         _section(f"Headline (95 % intervals). {UNREADABLE_IS_WRONG}", _headline(numbers)),
         _section("Beside it", _baselines(numbers)),
         _section("Confusion matrix (headline)", _confusion(numbers["headline"])),
@@ -43,6 +50,13 @@ def text_report(numbers: Numbers) -> str:
         _section("Precision and share called hate by group", _selection(numbers["groups"])),
         *([_section("AUC by group (95 %)", _areas(found))] if (found := _auc(numbers)) else []),
         _section("Largest differences between groups (95 %)", "\n".join(gap_lines(numbers))),
+        *(
+            [_section("Calibration (95 %)", _calibration(numbers))]
+            if numbers["calibration"]
+            else []
+        ),
+        *([_section("Against the base, paired (95 %)", _base(numbers))] if numbers["base"] else []),
+        _section("Not measured", "\n".join(f"- {one}" for one in numbers["not_measured"])),
         *_notes(),
     ]
     return "\n\n".join(sections) + "\n"
@@ -100,6 +114,57 @@ def _facts(numbers: Numbers) -> Iterator[tuple[str, str]]:
     yield "posts cut to fit", str(numbers["truncated_posts"])
     yield "seconds per post", number(numbers["mean_response_time_s"])
     yield from flat(numbers["provenance"])
+
+
+def _verdict(numbers: Numbers) -> str:
+    found = badge(numbers["gate"])
+    return "\n".join([found.status, *found.reasons])
+
+
+def _calibration(numbers: Numbers) -> str:
+    named = {"all posts": numbers["calibration"], **numbers["calibration_by_group"]}
+    rows = [
+        (
+            name,
+            str(found["n"]),
+            number(found["ece"]),
+            _ends(found["ece_interval"]),
+            number(found["brier"]),
+            _ends(found["brier_interval"]),
+        )
+        for name, found in named.items()
+    ]
+    return _columns([("posts", "n", "ECE", "95 %", "Brier", "95 %"), *rows])
+
+
+def _base(numbers: Numbers) -> str:
+    """Return which run the base is, and what changed from it for whom."""
+    base, compared = numbers["base"], numbers["base"]["comparison"]
+    changes = {METRIC_WORDS[name]: compared["metrics"][name] for name in METRIC_NAMES}
+    changes |= {GAP_WORDS[name]: compared["gaps"][name] for name in GAPS}
+    changes |= {
+        f"{r['group']}: {RATE_WORDS[r['rate']]} of {r['n']}": r for r in compared["rates"] if r["n"]
+    }
+    rows = [(name, *_change(change)) for name, change in changes.items()]
+    chance = p_value(compared["mcnemar_p"])
+    broken, fixed = len(compared["newly_broken"]), len(compared["newly_fixed"])
+    return "\n".join(
+        [
+            f"{base['name']}: prompt {Asked(**base['asked']).words()}",
+            f"{broken} newly wrong, {fixed} newly right (exact McNemar p {chance})",
+            _columns([("", "base", "here", "change", "95 %"), *rows]),
+        ]
+    )
+
+
+def _change(change: Numbers) -> tuple[str, str, str, str]:
+    ends = change["interval"]
+    return (
+        number(change["reference"]),
+        number(change["other"]),
+        signed(change["difference"]),
+        change_between(Interval(*ends) if ends else None),
+    )
 
 
 def _gap_line(words: str, gap: Numbers | None) -> str:

@@ -38,6 +38,11 @@ POLICY_WORDS: dict[Policy, str] = {
     "drop": "left out",
     "majority": "majority class",
 }
+REDACTED = "(redacted)"
+CONTENT_WARNING = (
+    "Content warning: this copy quotes posts, many of them hateful. It is for those who work on "
+    "the model; share the one without --with-text."
+)
 UNREADABLE_IS_WRONG = "An unreadable reply counts as wrong for its post."
 
 
