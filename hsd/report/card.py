@@ -99,7 +99,7 @@ def _headline(report: Mapping[str, Any]) -> str:
     ]
     said = f"{_posts(report)}; 95 % intervals. An unreadable reply is wrong."
     if base := report["base"]:
-        asked = Asked(**base["asked"]).words()
+        asked = Asked(**base.get("asked", {})).words()  # a report from before has none
         said += f" The base is {markdown_cell(base['name'])}: prompt {asked}."
     return f"{said}\n\n{markdown_table(('metric', *columns), rows)}"
 
