@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsd.metrics.classification import METRIC_NAMES, POLICIES
-from hsd.metrics.gaps import GAPS
-from hsd.metrics.groups import MINIMUM_N, RATES, SHARES
+from hsd.metrics.groups import RATES
 from hsd.metrics.prediction import OUTCOMES, Prediction
-from hsd.metrics.thresholds import ALL
 from hsd.report import figures
 from hsd.report.base_section import base_parts, turned_section
 from hsd.report.gate_words import badge, gate_section
+from hsd.report.groups_section import groups_section
 from hsd.report.page import (
     Cell,
     Figure,
@@ -27,18 +26,17 @@ from hsd.report.page import (
     text,
     value,
 )
+from hsd.report.threshold_sections import calibration_section, thresholds_section
 from hsd.report.wording import (
     CONTENT_WARNING,
-    GAP_WORDS,
-    KIND_WORDS,
     METRIC_WORDS,
     POLICY_WORDS,
-    RATE_LEGEND,
     REDACTED,
     UNREADABLE_IS_WRONG,
     flat,
     percent,
     seen_words,
+    spelled,
 )
 
 Numbers = Mapping[str, Any]
@@ -54,9 +52,9 @@ def evaluation_page(
         _provenance(numbers),
         _replies(numbers),
         _headline(numbers),
-        _groups(numbers),
-        _calibration(numbers),
-        _thresholds(numbers),
+        groups_section(numbers),
+        calibration_section(numbers),
+        thresholds_section(numbers),
         _slices(numbers),
         _tests(numbers),
         _errors(numbers, texts),
@@ -141,178 +139,6 @@ def _headline(numbers: Numbers) -> Section:
     return Section("Headline, beside what is easily had", parts)
 
 
-def _groups(numbers: Numbers) -> Section:
-    groups = numbers["groups"]
-    header = ["group", "hate", "normal", *map(_words, SHARES)]
-    rows = [
-        [
-            text(name),
-            count(g["hates"]),
-            count(g["normals"]),
-            *(estimate(g[n]["value"], g[n]["interval"]) for n in SHARES),
-        ]
-        for name, g in groups.items()
-    ]
-    note = (
-        f"{RATE_LEGEND} A post about several groups counts in each. Fewer than {MINIMUM_N} posts: "
-        "not estimable (-)."
-    )
-    parts: list[Part] = [Table("Rates by group", header, rows, note)]
-    if any(name != "none" for name in groups):
-        parts.append(Figure(figures.group_rates(groups), "Error rates with 95 % Wilson intervals."))
-    parts += [_gap_table(numbers["gaps"]), *_gap_words(numbers["gaps"])]
-    if numbers["auc_by_group"]:
-        parts.append(_auc_table(numbers["auc_by_group"]))
-    beside = [
-        [text(b["name"]), text(name), *(value(g[rate]["value"]) for rate in RATES)]
-        for b in numbers["baselines"]
-        for name, g in b["groups"].items()
-    ]
-    parts.append(Table("Baselines by group", ["baseline", "group", *map(_words, RATES)], beside))
-    return Section("Groups", parts)
-
-
-def _words(name: str) -> str:
-    return name.replace("false_", "false-").replace("_", " ")
-
-
-def _gap_table(gaps: Numbers) -> Table:
-    rows = []
-    for view, words in (("raw", "as they are"), ("standardised", "sources held equal")):
-        for name in GAPS:
-            gap = gaps[view]["gaps"].get(name)
-            cells = (
-                [
-                    estimate(gap["value"], gap["interval"]),
-                    text(gap["highest"]),
-                    text(gap["lowest"]),
-                ]
-                if gap
-                else [estimate(None, None), text("-"), text("-")]
-            )
-            rows.append([text(f"{GAP_WORDS[name]}, {words}"), *cells])
-    note = "A largest difference is never below 0; with few posts it is large by chance."
-    header = ["largest difference", "value", "highest error", "lowest error"]
-    return Table("How far apart groups lie", header, rows, note)
-
-
-def _gap_words(gaps: Numbers) -> list[Part]:
-    parts: list[Part] = []
-    if worst := gaps["worst"]:
-        parts.append(Words(f"Worst group by F1: {worst['group']}, {worst['f1']:.3f}."))
-    if gaps["disagreeing"]:
-        names = ", ".join(GAP_WORDS[name] for name in gaps["disagreeing"])
-        parts.append(
-            Words(
-                f"The mix of sources makes or hides part of this: {names} changes by more than .05 "
-                "when every group is given the same sources.",
-                "warning",
-            )
-        )
-    return parts
-
-
-def _auc_table(found: Numbers) -> Table:
-    rows = [
-        [
-            text(name),
-            *(estimate(a[k]["value"], a[k]["interval"]) for k in KIND_WORDS),
-        ]
-        for name, a in [*found["groups"].items(), ("generalised mean (p = -5)", found["means"])]
-    ]
-    note = (
-        "Subgroup: within the group. BPSN: its normal posts against the others' hateful ones. "
-        "BNSP: its hateful posts against the others' normal ones (Borkan et al., 2019)."
-    )
-    header = ["group", *(f"{kind} AUC" for kind in KIND_WORDS.values())]
-    return Table("AUC by group", header, rows, note)
-
-
-def _calibration(numbers: Numbers) -> Section:
-    overall, groups = numbers["calibration"], numbers["calibration_by_group"]
-    if not overall:
-        return Section("Calibration", [])
-    named = {"all posts": overall, **groups}
-    operated = numbers["operating_point"]
-    if operated and operated["calibration"]:
-        scaled = f"all posts, at temperature {operated['point']['temperature']:.2f}"
-        named[scaled] = operated["calibration"]
-    rows = [
-        [
-            text(name),
-            count(c["n"]),
-            estimate(c["ece"], c["ece_interval"]),
-            estimate(c["brier"], c["brier_interval"]),
-        ]
-        for name, c in named.items()
-    ]
-    table = Table("Calibration", ["posts", "n", "ECE", "Brier"], rows)
-    drawing = figures.reliability(overall, groups)
-    return Section(
-        "Calibration", [table, Figure(drawing, "On the line a score means what it says.")]
-    )
-
-
-def _thresholds(numbers: Numbers) -> Section:
-    if not numbers["curves"] or not numbers["curves"][ALL]["roc"]:
-        return Section("Thresholds", [])
-    operated = numbers["operating_point"]
-    point = operated["point"] if operated else None
-    parts: list[Part] = [
-        Figure(figures.roc_and_pr(numbers["curves"]), "ROC and precision-recall curves."),
-        Figure(
-            figures.threshold_rates(numbers["curves"], point and point["threshold"]),
-            "Error rates over the threshold. Dotted: .5. Solid: the frozen threshold, if any.",
-        ),
-    ]
-    if operated:
-        parts += _operated(numbers, operated)
-    loads = [("likelier label", row) for row in numbers["at_prevalence"]]
-    loads += [("frozen threshold", row) for row in (operated["prevalences"] if operated else [])]
-    rows = [
-        [
-            text(f"{how}, {percent(r['prevalence'])} hate"),
-            estimate(r["precision"], r["interval"]),
-            Cell(f"{r['flagged']:.1f}", r["flagged"]),
-            Cell(f"{r['missed']:.1f}", r["missed"]),
-        ]
-        for how, r in loads
-    ]
-    header = ["decision", "precision", "flagged in 1,000", "hate missed in 1,000"]
-    note = (
-        "Tests hold about half hate; platforms a few per cent. Same error rates, other prevalence."
-    )
-    parts.append(Table("What it would mean on a platform", header, rows, note))
-    return Section("Thresholds", parts)
-
-
-def _operated(numbers: Numbers, operated: Numbers) -> list[Part]:
-    point = operated["point"]
-    words = (
-        f"Frozen threshold {point['threshold']:.4f} by the rule {point['rule']}, chosen on "
-        f"{point['rows']:,} rows of {point['chosen_on']}; never on the posts judged here."
-    )
-    rows = [
-        [
-            text(METRIC_WORDS[name]),
-            estimate(numbers["headline"][name], numbers["intervals"][name]),
-            estimate(operated["metrics"][name], operated["intervals"][name]),
-        ]
-        for name in METRIC_NAMES
-    ]
-    header = ["metric", "likelier label", "frozen threshold"]
-    groups = [
-        [text(name), *(estimate(g[rate]["value"], g[rate]["interval"]) for rate in RATES)]
-        for name, g in operated["groups"].items()
-    ]  # fmt: skip
-    by_group = ["group", *map(_words, RATES)]
-    return [
-        Words(words),
-        Table("At the frozen threshold", header, rows),
-        Table("By group at the frozen threshold", by_group, groups),
-    ]
-
-
 def _slices(numbers: Numbers) -> Section:
     rows = [
         [text(f"{s['kind']}: {s['name']}"), count(s["metrics"]["n"]),
@@ -320,7 +146,7 @@ def _slices(numbers: Numbers) -> Section:
          value(s["metrics"]["auroc"]), *(value(s[rate]["value"]) for rate in RATES)]
         for s in numbers["slices"]
     ]  # fmt: skip
-    header = ["slice", "posts", "accuracy", "F1", "AUROC", *map(_words, RATES)]
+    header = ["slice", "posts", "accuracy", "F1", "AUROC", *map(spelled, RATES)]
     return Section("Slices", [Table("Parts of the posts", header, rows)] if rows else [])
 
 

@@ -62,6 +62,11 @@ def flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
     return found
 
 
+def spelled(name: str) -> str:
+    """Return `false-positive rate` for `false_positive_rate`."""
+    return name.replace("false_", "false-").replace("_", " ")
+
+
 def seen_words(seen: int | None, n: int) -> str:
     """Return how many of `n` judged posts the model was trained on."""
     return "unknown" if seen is None else f"{seen:,} of {n:,}"
