@@ -23,6 +23,7 @@ from hsd.errors import PreflightError, did_you_mean
 
 MANIFEST = "manifest.json"
 IDENTITY = "identity.json"
+ADAPTER = "adapter_model.safetensors"
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy")
 
 
@@ -54,8 +55,12 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON that a person can read, whole or not at all."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    """Write JSON that a person can read, whole or not at all.
+
+    Raises ValueError for a value that is not a number: JSON knows none, and other readers stop.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    write_atomic(path, text + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

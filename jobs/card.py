@@ -16,7 +16,8 @@ PATH = click.Path(path_type=Path)
 def card(adapter: Path, evaluation: Path) -> None:
     """Write README.md into ADAPTER: base, data, prompt, metrics by group with intervals, limits.
 
-    The numbers are those of EVALUATION, which has to be of this adapter.
+    The numbers are those of EVALUATION, which has to be of these very weights, on posts that they
+    were not trained on. A README.md that somebody wrote or edited is left as it is.
     """
     from hsd.report.card import write_card
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from jobs.entry import run
-from jobs.options import Command
+from jobs.options import Command, ignore_mode_option
 
 
 @click.command(
@@ -36,12 +36,14 @@ from jobs.options import Command
     type=click.Path(path_type=Path),
     help="Rank, and judge each run against the first by the rules of FILE.toml.",
 )
+@ignore_mode_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def compare(
     runs: tuple[Path, ...],
     output: Path | None,
     rank: str | None,
     rules_file: Path | None,
+    ignore_mode_mismatch: bool,
     as_json: bool,
 ) -> None:
     """Compare evaluations of the same posts; the first RUN is the reference.
@@ -62,9 +64,11 @@ def compare(
     from rich.console import Console
 
     from hsd.report.comparison import compare_runs, write_comparison
+    from jobs.progress import spinner
     from jobs.tables import board_table, comparison_table
 
-    compared = compare_runs(runs, rank, rules)
+    with spinner("computing intervals"):
+        compared = compare_runs(runs, rank, rules, ignore_mode_mismatch=ignore_mode_mismatch)
     if output:
         write_comparison(output, compared)
     if as_json:

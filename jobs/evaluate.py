@@ -120,15 +120,16 @@ def evaluate(
 
 
 def _show(runs: "Sequence[Evaluated]") -> None:
-    """Print the table of one evaluation, or the comparison of two."""
+    """Print the table of one evaluation from its report, or the comparison of two."""
     from rich.console import Console
 
-    from hsd.metrics.evaluation import summarize
     from hsd.report.comparison import compare_runs
+    from hsd.report.tables import REPORT
+    from hsd.runs import read_json
     from jobs.tables import comparison_table, metrics_table
 
     if len(runs) == 1:
-        Console().print(metrics_table(summarize(runs[0].predictions)))
+        Console().print(metrics_table(read_json(runs[0].folder / REPORT)))
     else:
         for comparison in compare_runs([one.folder for one in runs]).comparisons:
             Console().print(comparison_table(comparison))

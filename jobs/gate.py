@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from jobs.entry import run as run_command
-from jobs.options import Command
+from jobs.options import Command, ignore_mode_option
 
 PATH = click.Path(path_type=Path)
 
@@ -21,11 +21,17 @@ PATH = click.Path(path_type=Path)
 )
 @click.argument("run", type=PATH)
 @click.option("--reference", type=PATH, help="Run that no group may do worse than, such as a base.")
+@ignore_mode_option
 @click.option("--rules", type=PATH, help="TOML, JSON or YAML with margins, floors and ceilings.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change one rule.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
 def gate(
-    run: Path, reference: Path | None, rules: Path | None, overrides: tuple[str, ...], as_json: bool
+    run: Path,
+    reference: Path | None,
+    ignore_mode_mismatch: bool,
+    rules: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Judge the evaluation RUN: may it replace the reference?
 
@@ -40,15 +46,17 @@ def gate(
     from hsd.metrics.gate import gate as judge
     from hsd.report.gate_words import verdict_numbers
     from hsd.report.predictions import load_run
-    from hsd.report.rewriting import rewrite, write_verdict
+    from hsd.report.rewriting import named_reference, rewrite, write_verdict
+    from jobs.progress import spinner
     from jobs.tables import gate_table
 
     judged = load_run(run)
-    before = load_run(reference).predictions if reference else None
-    names = (str(reference) if reference else None, str(run))
-    verdict = judge(load_gate_rules(rules, overrides), judged.predictions, before, names)
-    write_verdict(judged, verdict)
-    rewrite(judged, *learned_by_run(judged.manifest))
+    name, before = named_reference(judged, reference, ignore_mode_mismatch)
+    found = load_gate_rules(rules, overrides)
+    with spinner("computing intervals"):
+        verdict = judge(found, judged.predictions, before, (name, str(run)))
+        write_verdict(judged, verdict)
+        rewrite(judged, *learned_by_run(judged.manifest))
     if as_json:
         click.echo(json.dumps(verdict_numbers(verdict), indent=2))
     else:

@@ -54,6 +54,11 @@ set_option = click.option(
     metavar="NAME=VALUE",
     help="Change one field, such as lora.rank=8. Wins over the config; may be given often.",
 )
+ignore_mode_option = click.option(
+    "--ignore_mode_mismatch",
+    is_flag=True,
+    help="Go on where runs differ in mode, max_length or temperature; what differs is stated.",
+)
 cluster_option = click.option(
     "--cluster",
     metavar="NAME|FILE",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import click
 from rich.console import Console
@@ -34,6 +34,14 @@ def progress_bars() -> Iterator[Progress]:
             yield _OnTerminal(bars)
     else:
         yield _Lines(console)
+
+
+@contextmanager
+def spinner(what: str) -> Iterator[None]:
+    """Show on a terminal that a command of a few seconds is at work."""
+    console = Console(stderr=True)
+    with console.status(f"{what} ...") if console.is_terminal else nullcontext():
+        yield
 
 
 def say(sentence: str) -> None:

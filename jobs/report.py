@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from jobs.entry import run as run_command
-from jobs.options import Command
+from jobs.options import Command, ignore_mode_option
 
 PATH = click.Path(path_type=Path)
 
@@ -21,12 +21,19 @@ PATH = click.Path(path_type=Path)
 @click.argument("run", type=PATH)
 @click.option("--base", type=PATH, help="Evaluation of the untouched base on the same posts.")
 @click.option("--train_file", help="Posts that the model was trained on, where its folder is gone.")
+@ignore_mode_option
 @click.option(
     "--with_text",
     is_flag=True,
     help="Also write report_with_text.html, which quotes posts; not for sharing.",
 )
-def report(run: Path, base: Path | None, train_file: str | None, with_text: bool) -> None:
+def report(
+    run: Path,
+    base: Path | None,
+    train_file: str | None,
+    ignore_mode_mismatch: bool,
+    with_text: bool,
+) -> None:
     """Write the reports of the evaluation RUN again: report.html, report.json, text and CSVs.
 
     What was decided since is in them: the gate's verdict, a frozen threshold, the base.
@@ -36,6 +43,7 @@ def report(run: Path, base: Path | None, train_file: str | None, with_text: bool
     from hsd.metrics.baselines import Training
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import rewrite
+    from jobs.progress import spinner
 
     judged = load_run(run)
     training, note = learned_by_run(judged.manifest)
@@ -44,7 +52,11 @@ def report(run: Path, base: Path | None, train_file: str | None, with_text: bool
         training = Training(
             [row.text for row in rows], [row.label for row in rows], f"{train_file} (as named)"
         )
-    click.echo(f"Report: {rewrite(judged, training, note, base, quote=with_text)}")
+    with spinner("computing intervals"):
+        page = rewrite(
+            judged, training, note, base, quote=with_text, ignore_mode_mismatch=ignore_mode_mismatch
+        )
+    click.echo(f"Report: {page}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What hsd's numbers look like on a terminal."""
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -9,10 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from hsd.metrics.comparison import Comparison
-from hsd.metrics.evaluation import Evaluation
 from hsd.metrics.gate import Verdict
 from hsd.metrics.leaderboard import Leaderboard
-from hsd.metrics.outcomes import Outcomes
 from hsd.metrics.prediction import OUTCOMES
 from hsd.report.comparison import METRIC_HEADER, RATE_HEADER, metric_rows, rate_rows, sentences
 from hsd.report.gate_words import verdict_lines, verdict_numbers
@@ -39,16 +37,14 @@ def _colour(sentence: str) -> str:
     return "yellow" if sentence.startswith("May be") else "bold red"
 
 
-def metrics_table(evaluation: Evaluation, title: str = "") -> RenderableType:
-    """Return one evaluation: headline, error rates by group, replies, largest differences."""
+def metrics_table(numbers: Mapping[str, Any]) -> RenderableType:
+    """Return one evaluation, from its report.json: headline, groups, replies, differences."""
     return Group(
-        number_table(
-            title or evaluation.strategy, ("metric", "value", "95 %"), headline_rows(evaluation)
-        ),
-        number_table("", GROUP_HEADER, group_rows(evaluation.groups)),
+        number_table(numbers["strategy"], ("metric", "value", "95 %"), headline_rows(numbers)),
+        number_table("", GROUP_HEADER, group_rows(numbers["groups"])),
         RATE_LEGEND,
-        _replies(evaluation.outcomes),
-        *map(escape, gap_lines(evaluation.gaps)),
+        _replies(numbers["outcomes"]),
+        *map(escape, gap_lines(numbers)),
     )
 
 
@@ -103,8 +99,9 @@ def _loss_rows(verdict: Convergence) -> list[tuple[str, str, str]]:
     return [(name, str(p.step), f"{p.value:.4g}") for name, p in points if p]
 
 
-def _replies(outcomes: Outcomes) -> str:
-    parts = (f"{o} {percent(outcomes.rate(o))}" for o in OUTCOMES if outcomes.counts[o])
+def _replies(outcomes: Mapping[str, int]) -> str:
+    n = sum(outcomes.values())
+    parts = (f"{o} {percent(outcomes[o] / n)}" for o in OUTCOMES if outcomes[o])
     return f"Replies: {', '.join(parts)}."
 
 

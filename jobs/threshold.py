@@ -32,17 +32,22 @@ PATH = click.Path(path_type=Path)
 def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> None:
     """Choose threshold and temperature on the VALIDATION run, and freeze them in RUN.
 
-    Both are evaluations of one model with one prompt, on different posts. RUN's report then shows
-    its posts at the frozen threshold beside the likelier label.
+    Both are evaluations of one model with one prompt, on different posts; posts that the model was
+    trained on are refused. RUN's report then shows its posts at the frozen threshold beside the
+    likelier label; nothing is written into VALIDATION.
     """
     from hsd.inference.learned import learned_by_run
     from hsd.metrics.thresholds import Rule
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import freeze, rewrite
+    from jobs.progress import spinner
 
     judged = load_run(run)
-    point = freeze(load_run(validation), judged, Rule(rule, limit))  # type: ignore[arg-type]
-    page = rewrite(judged, *learned_by_run(judged.manifest))
+    training, note = learned_by_run(judged.manifest)
+    chosen_by = Rule(rule, limit)  # type: ignore[arg-type]
+    point = freeze(load_run(validation), judged, chosen_by, training)
+    with spinner("computing intervals"):
+        page = rewrite(judged, training, note)
     click.echo(
         f"Threshold {point.threshold:.4f}, temperature {point.temperature:.3f} ({point.rule})."
     )

@@ -154,4 +154,4 @@ def _page(name: str, one: SetBoard) -> str:
     if one.compared is None:
         return leaderboard_page(one.board, f"Cells of {name}")
     said = [sentences(comparison) for comparison in one.compared.comparisons]
-    return comparison_page(one.compared.comparisons, one.compared.prompts, said, one.board)
+    return comparison_page(one.compared.comparisons, one.compared.asked, said, one.board)

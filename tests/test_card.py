@@ -1,12 +1,15 @@
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from huggingface_hub import ModelCard, ModelCardData
 from test_report_page import SCORED, everything
 
 from hsd.errors import EvaluationError
+from hsd.report.card import card as as_markdown
 from hsd.report.predictions import append_predictions
 from hsd.report.tables import write_evaluation
 from hsd.runs import write_json
@@ -21,10 +24,22 @@ MANIFEST = {
 }
 
 
+def adapter(name: str, weights: bytes) -> Path:
+    write_json(Path(name) / "manifest.json", MANIFEST)
+    (Path(name) / "adapter_model.safetensors").write_bytes(weights)
+    return Path(name)
+
+
+def write(name: str = "adapter") -> str:
+    CliRunner().invoke(card, [name, "adapter/eval"], catch_exceptions=False)
+    return (Path(name) / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def run() -> Path:
     folder = Path("adapter/eval/run_20260102_030405")
-    write_json(Path("adapter/manifest.json"), MANIFEST)
+    adapter("adapter", b"weights")
+    write_json(folder / "identity.json", {"model": {"adapter": sha256(b"weights").hexdigest()}})
     append_predictions(folder / "predictions.jsonl", SCORED)
     provenance = {"model": {"adapter": "adapter"}, "data": {"data_file": "unified"}}
     write_evaluation(folder, SCORED, provenance, "20260102_030405", everything(SCORED))
@@ -33,14 +48,91 @@ def run() -> Path:
 
 @pytest.mark.usefixtures("run")
 def test_golden_model_card(golden: Callable[[str, str], None]) -> None:
-    CliRunner().invoke(card, ["adapter", "adapter/eval"], catch_exceptions=False)
-    golden("model_card.md", Path("adapter/README.md").read_text(encoding="utf-8"))
+    golden("model_card.md", write())
 
 
-def test_the_card_of_another_adapter_is_refused(run: Path) -> None:
-    write_json(Path("other/manifest.json"), MANIFEST)
-    with pytest.raises(EvaluationError, match="judged adapter, not other"):
-        CliRunner().invoke(card, ["other", str(run)], catch_exceptions=False)
+@pytest.mark.usefixtures("run")
+def test_the_card_of_an_adapter_that_was_trained_anew_is_refused() -> None:
+    adapter("adapter", b"other weights")
+    with pytest.raises(EvaluationError, match="judged other weights than adapter holds now"):
+        write()
+
+
+@pytest.mark.usefixtures("run")
+def test_an_adapter_that_was_moved_or_copied_is_the_same_adapter() -> None:
+    adapter("moved", b"weights")
+    here, there = (write(name).partition("<!--")[0] for name in ("adapter", "moved"))
+    assert there == here.replace("# adapter", "# moved")
+
+
+def test_an_evaluation_of_no_adapter_or_a_folder_without_one_is_refused(run: Path) -> None:
+    Path("adapter/adapter_model.safetensors").unlink()
+    with pytest.raises(EvaluationError, match="no adapter_model.safetensors here"):
+        write()
+    write_json(run / "identity.json", {"model": {"adapter": None}})
+    with pytest.raises(EvaluationError, match="judged no adapter"):
+        write()
+
+
+@pytest.mark.usefixtures("run")
+def test_a_card_of_ours_is_written_again() -> None:
+    first = write()
+    Path("adapter/README.md").write_bytes(first.replace("\n", "\r\n").encode())
+    assert write() == first
+
+
+@pytest.mark.parametrize("own", ["# My adapter\n", "", "EDITED"])
+@pytest.mark.usefixtures("run")
+def test_a_readme_that_a_person_wrote_or_edited_stays(own: str) -> None:
+    text = write().replace("It decides", "It never decides").replace("# adapter", "# our adapter")
+    file = Path("adapter/README.md")
+    file.write_text(text if own == "EDITED" else own)
+    was = "was edited since" if own == "EDITED" else "was not written by"
+    with pytest.raises(EvaluationError, match=f"README.md {was} .*; move it away"):
+        write()
+    assert file.read_text() == (text if own == "EDITED" else own)
+
+
+@pytest.mark.usefixtures("run")
+def test_the_empty_form_that_peft_leaves_is_replaced_but_not_a_filled_one() -> None:
+    form = ModelCard.from_template(ModelCardData(library_name="peft", tags=["lora"]))
+    stock = f"{form}\n### Framework versions\n\n- PEFT 0.21.2"
+    Path("adapter/README.md").write_text(
+        stock.replace("License:** [More Information Needed]", "License:** MIT", 1)
+    )
+    with pytest.raises(EvaluationError, match="was not written by"):
+        write()
+    Path("adapter/README.md").write_text(stock)
+    assert write().startswith("---\nlibrary_name: peft")
+
+
+def test_a_verdict_names_its_reference_and_the_groups_that_were_not_judged(run: Path) -> None:
+    report = json.loads((run / "report.json").read_text())
+    gate = {**report["gate"], "status": "PASS", "checks": [], "reference": "runs/base"}
+    said = as_markdown({}, {**report, "gate": {**gate, "not_judged": ["mexican"]}}, "a")
+    assert "Gate: PASS, against runs/base." in said
+    assert "Not judged: mexican." in said
+    assert "Gate: PASS, without a reference." in as_markdown(
+        {}, {**report, "gate": {**gate, "reference": None}}, "a"
+    )
+
+
+def test_posts_are_called_held_out_only_where_that_is_known(run: Path) -> None:
+    report = json.loads((run / "report.json").read_text())
+    said = {seen: as_markdown({}, {**report, "seen_in_training": seen}, "a") for seen in (0, None)}
+    assert "48 held-out posts;" in said[0]
+    assert "held-out" not in said[None]
+    assert "48 posts (whether the adapter was trained on any of them is not known);" in said[None]
+    some = as_markdown({}, {**report, "seen_in_training": 3}, "a")
+    assert "48 posts, 3 of which the adapter was trained on;" in some
+
+
+def test_no_card_is_written_from_posts_that_the_adapter_learned(run: Path) -> None:
+    report = json.loads((run / "report.json").read_text())
+    write_json(run / "report.json", {**report, "seen_in_training": 3})
+    with pytest.raises(EvaluationError, match="3 of its 48 posts are among those that adapter was"):
+        CliRunner().invoke(card, ["adapter", "adapter/eval"], catch_exceptions=False)
+    assert not Path("adapter/README.md").exists()
 
 
 def test_group_names_cannot_end_a_cell(run: Path) -> None:

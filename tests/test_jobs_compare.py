@@ -9,6 +9,8 @@ from rich.console import Console
 
 from hsd.errors import EvaluationError
 from hsd.metrics.evaluation import summarize
+from hsd.report.beside import Beside
+from hsd.report.numbers import evaluation_numbers
 from hsd.report.predictions import append_predictions
 from hsd.runs import write_json, write_jsonl
 from jobs.compare import compare
@@ -72,7 +74,8 @@ def test_a_comparison_needs_two_runs_and_an_ending_it_knows() -> None:
 def test_group_names_cannot_speak_as_markup() -> None:
     console = Console(width=100)
     with console.capture() as seen:
-        console.print(metrics_table(summarize(predictions("[red]x[/red] n h\na|b h h"))))
+        found = summarize(predictions("[red]x[/red] n h\na|b h h"))
+        console.print(metrics_table(evaluation_numbers(found, {}, Beside())))
     assert "[red]x[/red]" in seen.get()
 
 

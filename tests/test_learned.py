@@ -88,4 +88,6 @@ def test_an_evaluation_reports_beside_tfidf_and_the_base(
     ]
     assert adapter["base"]["metrics"] == base["headline"]
     assert len(base["baselines"]) == 2
+    # Their numbers aside, these posts are those of the training file.
+    assert (adapter["seen_in_training"], base["seen_in_training"]) == (12, None)
     assert "no adapter with a training run" in base["provenance"]["training_rows"]

@@ -126,7 +126,8 @@ def test_the_page_shows_the_numbers_of_report_json() -> None:
     said = words(full_page())
     for part in (
         "accuracy 0.750 [", "always hate", "TF-IDF + logistic regression (18 training rows)",
-        "Against the base", "equalised-odds difference, sources held equal", "BPSN AUC",
+        "Against the base", "Change of each metric", "Change of the differences between groups",
+        "Posts whose call turned", "equalised-odds difference, sources held equal", "BPSN AUC",
         "Frozen threshold", "flagged in 1,000", "view: without offensive", "both right",
         "rules are kept", "What another training seed would give",
     ):  # fmt: skip
@@ -149,12 +150,48 @@ def test_unread_pairs_of_a_swap_stand_beside_its_flips() -> None:
     assert "Flips are of the pairs whose two replies could be read." in said
 
 
+def test_posts_that_were_trained_on_are_counted_and_said() -> None:
+    learned = Training([SCORED[0].text.upper(), "soup"], ["hate", "normal"], "train.jsonl")
+    seen = summarize(SCORED, learned).seen_in_training
+    assert seen == len(SCORED)  # their texts differ by a number only
+    said = words(page(SCORED, Beside(learned, "")))
+    assert "48 of these 48 posts are among those that the model was trained on" in said
+    assert "posts trained on 48 of 48" in said
+    assert "Whether the model was trained on any" not in said
+
+
+def test_unknown_training_posts_are_not_none_seen() -> None:
+    assert summarize(WRITTEN).seen_in_training is None
+    said = words(page(WRITTEN))
+    assert "posts trained on unknown" in said
+    assert "Whether the model was trained on any of these posts" in said
+    assert "posts trained on 0 of 48" in words(full_page())
+
+
 def test_a_run_without_scores_has_no_empty_sections() -> None:
     said = words(page(WRITTEN))
     assert "NOT JUDGED" in said
     assert "Calibration ECE" not in said
     assert "the replies carry no P(hate)" in said
     assert "Unreadable replies go with the group" in said
+
+
+def test_turned_posts_have_label_and_groups_and_a_text_only_when_asked() -> None:
+    beside = everything(SCORED)
+    base = {p.id: p for p in beside.base[1]}
+    found = summarize(SCORED, base=beside.base)
+    turned = evaluation_numbers(found, {}, beside)["base"]["turned"]
+    assert {post["id"]: post["now"] for post in turned} == {
+        p.id: "newly right" if p.label == p.true_label else "newly wrong"
+        for p in SCORED
+        if (p.label == p.true_label) != (base[p.id].label == p.true_label)
+    }
+    both = next(p for p in SCORED if len(p.groups) == 2)
+    assert {"id": both.id, "true_label": "hate", "groups": ["lgbtq", "mexican"],
+            "now": "newly wrong"} in turned  # fmt: skip
+    row = f"{both.id} newly wrong hate lgbtq, mexican "
+    assert row + REDACTED in words(full_page())
+    assert row + both.text in words(page(SCORED, beside, with_text=True))
 
 
 def test_no_post_is_quoted_unless_asked_for() -> None:

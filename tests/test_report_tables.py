@@ -1,14 +1,24 @@
 import csv
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from posts import predictions
+from test_report_page import SCORED, everything
 
 from hsd.errors import EvaluationError
 from hsd.metrics.evaluation import summarize
+from hsd.metrics.prediction import Prediction
+from hsd.report.asked import Asked
+from hsd.report.beside import Beside
+from hsd.report.numbers import evaluation_numbers
 from hsd.report.tables import csv_text, guarded, write_evaluation
 from hsd.report.text import text_report
 
@@ -46,6 +56,10 @@ PROMISED = {
 def folder(tmp_path: Path) -> Path:
     write_evaluation(tmp_path / "run", ROWS, PROVENANCE, STAMP)
     return tmp_path / "run"
+
+
+def report_of(rows: list[Prediction], provenance: dict[str, Any] | None = None) -> str:
+    return text_report(evaluation_numbers(summarize(rows), provenance or {}, Beside()))
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:
@@ -138,6 +152,26 @@ def test_csv_text_writes_absent_values_as_empty_cells() -> None:
     assert csv_text([{"a": None, "b": 0.0}]) == "a,b\n,0.0\n"
 
 
+@given(
+    st.lists(
+        st.text(st.sampled_from("=-@'\", \t\r\nab;\0\x0b\u2028"), min_size=1),
+        min_size=1,
+        max_size=4,
+    )
+)
+@example(["hello\r=HYPERLINK(1)"])
+@example(["a\n=b", "\r\n=c", "\r"])
+def test_a_post_is_one_whole_cell_for_csv_and_pandas_whatever_ends_its_lines(
+    posts: list[str],
+) -> None:
+    written = csv_text([{"post": post, "id": str(n)} for n, post in enumerate(posts)])
+    cells = [str(guarded(post)) for post in posts]
+    assert [row["post"] for row in csv.DictReader(io.StringIO(written, newline=""))] == cells
+    table = pd.read_csv(io.BytesIO(written.encode()), dtype=str, keep_default_na=False)
+    assert table["post"].tolist() == cells
+    assert table["id"].tolist() == [str(n) for n in range(len(posts))]
+
+
 def test_report_json_is_what_was_returned_and_holds_the_numbers_of_the_csv(tmp_path: Path) -> None:
     returned = write_evaluation(tmp_path, ROWS, PROVENANCE, STAMP)
     written = json.loads((tmp_path / "report.json").read_text())
@@ -154,11 +188,18 @@ def test_report_json_is_what_was_returned_and_holds_the_numbers_of_the_csv(tmp_p
 
 
 def test_golden_text_report(golden: Callable[[str, str], None]) -> None:
-    golden("evaluation_report.txt", text_report(summarize(ROWS), PROVENANCE))
+    golden("evaluation_report.txt", report_of(ROWS, PROVENANCE))
+
+
+def test_golden_text_report_with_everything(golden: Callable[[str, str], None]) -> None:
+    beside = everything(SCORED)
+    beside = replace(beside, base_asked=Asked("0123456789abcdef", "score", 1024, 0.0))
+    found = summarize(SCORED, beside.training, beside.point, beside.base)
+    golden("evaluation_report_whole.txt", text_report(evaluation_numbers(found, {}, beside)))
 
 
 def test_the_text_report_quotes_no_post_and_keeps_provenance_on_its_line() -> None:
-    report = text_report(summarize(ROWS), {"model": {"name": "two\nlines"}})
+    report = report_of(ROWS, {"model": {"name": "two\nlines"}})
     assert "model.name        two lines\n" in report
     for post in ROWS:
         assert post.text not in report
@@ -166,7 +207,7 @@ def test_the_text_report_quotes_no_post_and_keeps_provenance_on_its_line() -> No
 
 def test_the_order_of_rows_changes_no_report() -> None:
     backwards = list(reversed(ROWS))
-    assert text_report(summarize(backwards), {}) == text_report(summarize(ROWS), {})
+    assert report_of(backwards) == report_of(ROWS)
 
 
 def test_an_evaluation_of_no_rows_or_two_strategies_is_refused() -> None:

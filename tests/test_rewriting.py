@@ -1,6 +1,7 @@
 """`hsd report`, `gate` and `threshold`: decisions live in the run's folder and reach its report."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from click.testing import CliRunner, Result
 from posts import predictions
 
 from hsd.errors import ConfigError, EvaluationError
-from hsd.report.predictions import append_predictions
-from hsd.runs import write_json
+from hsd.metrics.baselines import Training
+from hsd.metrics.thresholds import Rule
+from hsd.report.predictions import append_predictions, load_run
+from hsd.report.rewriting import freeze
+from hsd.runs import update_manifest, write_json
 from jobs.compare import compare
 from jobs.gate import gate
 from jobs.report import report
@@ -77,13 +81,30 @@ def test_rules_come_from_a_file_and_single_ones_from_the_command() -> None:
         run(gate, "run", "--set", "margins.false_positive_rate=0.1")
 
 
-def test_a_threshold_is_frozen_in_both_runs_and_reported() -> None:
+def test_a_threshold_is_frozen_in_the_judged_run_and_reported() -> None:
     said = run(threshold, "validation", "run").output
     assert said.startswith("Threshold 0.7500, temperature ")
     at = numbers()["operating_point"]
     assert (at["metrics"]["f1"], at["point"]["rows"]) == (1.0, 200)
     assert "Frozen threshold 0.7500" in page()
-    assert Path("validation/run_20260102_030405/operating_point.json").exists()
+
+
+def test_the_run_that_a_threshold_was_chosen_on_claims_none() -> None:
+    saved("third", [replace(p, id=f"t{p.id}", text=f"a third set {p.id}") for p in WORSE])
+    run(threshold, "validation", "run")
+    run(threshold, "validation", "third", "--rule", "recall_at_precision", "--limit", "0.6")
+    run(report, "validation")
+    assert not Path("validation/run_20260102_030405/operating_point.json").exists()
+    assert numbers("validation")["operating_point"] is None
+    assert numbers("third")["operating_point"]["point"]["rule"] == "recall_at_precision 0.6"
+
+
+def test_a_point_that_lies_with_the_posts_it_was_chosen_on_is_not_reported() -> None:
+    run(threshold, "validation", "run")
+    folder = Path("validation/run_20260102_030405")
+    shutil.copy("run/run_20260102_030405/operating_point.json", folder)
+    with pytest.raises(EvaluationError, match="chosen on this run's own posts"):
+        run(report, "validation")
 
 
 def test_a_frozen_threshold_is_not_chosen_again() -> None:
@@ -97,9 +118,22 @@ def test_a_threshold_chosen_on_judged_posts_or_of_another_model_is_refused() -> 
     saved("same", [replace(p, id=f"s{p.id}") for p in WORSE])
     with pytest.raises(EvaluationError, match="200 posts are in both runs"):
         run(threshold, "same", "run")
+    saved("louder", [replace(p, id=f"s{p.id}", text=f"{p.text.upper()} !!") for p in WORSE])
+    with pytest.raises(EvaluationError, match="200 posts are in both runs"):
+        run(threshold, "louder", "run")
     saved("other", [replace(p, text=f"x{p.id}") for p in WORSE], {**MODEL, "prompt_hash": "d"})
     with pytest.raises(EvaluationError, match='different models: prompt_hash: "d" -> "abc"'):
         run(threshold, "other", "run")
+
+
+def test_a_threshold_is_not_chosen_on_posts_that_the_adapter_learned() -> None:
+    validation, judged = (load_run(Path(name)) for name in ("validation", "run"))
+    learned = Training([validation.predictions[3].text.upper()], ["hate"], "train.jsonl, 1 posts")
+    says = r"200 of 200 validation posts are training posts .* \(train.jsonl, 1 posts; first: vp000"
+    with pytest.raises(EvaluationError, match=says):
+        freeze(validation, judged, Rule("max_f1"), learned)
+    other = replace(learned, texts=["nothing alike"])
+    assert freeze(validation, judged, Rule("max_f1"), other).threshold == 0.75
 
 
 def test_the_base_is_kept_in_the_run_once_named() -> None:
@@ -107,6 +141,52 @@ def test_the_base_is_kept_in_the_run_once_named() -> None:
     assert numbers()["base"]["metrics"]["recall"] == 0.4
     run(report, "run")
     assert numbers()["base"] is not None
+
+
+def test_runs_read_differently_are_not_compared_unless_told_to() -> None:
+    saved("written", BASE, {**MODEL, "mode": "generate", "max_length": 512, "temperature": 0.7})
+    identity = {**MODEL, "max_length": 1024, "temperature": 0.0}
+    write_json(Path("run/run_20260102_030405/identity.json"), identity)
+    says = (
+        "written and .*run.* were read differently: mode generate and score; max_length 512 and "
+        r"1024; temperature 0.7 and 0. Evaluate both with the same --mode, --max_length, "
+        r"--temperature, or add --ignore_mode_mismatch\."
+    )
+    over = "--ignore_mode_mismatch"
+    asked = {
+        compare: ["written", "run"],
+        gate: ["run", "--reference", "written"],
+        report: ["run", "--base", "written"],
+    }
+    for command, arguments in asked.items():
+        with pytest.raises(EvaluationError, match=says):
+            run(command, *arguments)
+    assert "read differently: mode generate and score" in " ".join(
+        run(compare, "written", "run", over, "--output", "page.html").output.split()
+    )
+    assert "Not read alike" in Path("page.html").read_text(encoding="utf-8")
+    run(gate, "run", "--reference", "written", over)
+    assert "written (read differently: mode generate and score" in numbers()["gate"]["reference"]
+    run(report, "run", "--base", "written", over)
+    assert "Base and model were read differently: mode generate and score" in page()
+
+
+def test_the_page_says_which_run_stands_as_the_base_and_how_all_was_read() -> None:
+    started = {"at": "2026-01-02T03:04:05+00:00", "git": {"commit": "c0ffee", "dirty": False},
+               "packages": {"hsd": "1.0"}}  # fmt: skip
+    update_manifest(Path("run/run_20260102_030405"), starts=[started])
+    saved("other", BASE, {**MODEL, "max_length": 9})
+    update_manifest(Path("other/run_20260102_030405"), prompt={"hash": "another"})
+    run(report, "run", "--base", "other")
+    assert "The base is other: prompt another; mode score, max_length 9." in page()
+    assert "asked with different prompts" in page()
+    known = numbers()["provenance"]
+    assert (known["mode"], known["date"], known["code"]["commit"], known["packages"]["hsd"]) == (
+        "score", "2026-01-02T03:04:05+00:00", "c0ffee", "1.0",
+    )  # fmt: skip
+    assert numbers()["base"]["asked"] == {
+        "prompt": "another", "mode": "score", "max_length": 9, "temperature": None,
+    }  # fmt: skip
 
 
 def test_posts_are_quoted_in_a_copy_of_its_own_only() -> None:

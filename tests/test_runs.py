@@ -40,6 +40,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_behind(tmp_path: Pat
     assert file.read_text() == "old"
 
 
+def test_json_holds_no_value_that_is_not_a_number(tmp_path: Path) -> None:
+    for value in (float("nan"), [float("inf")]):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            runs.write_json(tmp_path / "a.json", {"x": value})
+    assert not list(tmp_path.glob("*.json"))
+
+
 def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

@@ -1,10 +1,13 @@
 """Scoring labels: P(hate) is what the model says of the whole label, whatever is beside it."""
 
-from math import exp
+from math import exp, inf, nan
 from pathlib import Path
 
 import pytest
+import small_runs
 from asked import Asked
+
+from hsd.errors import EvaluationError
 
 pytestmark = pytest.mark.model
 
@@ -46,6 +49,27 @@ def test_with_a_rationale_the_answer_goes_on_behind_the_label(tiny_llama: Path) 
     spelled = Asked(tiny_llama, rationale=True).spelled
     decode = Asked(tiny_llama).tokenizer.decode
     assert decode([*spelled.opening, *spelled.tails[0]]).startswith('{"classification": "hate"')
+
+
+@pytest.mark.parametrize("both", [(nan, -1.0), (-1.0, nan), (-inf, -inf)])
+def test_probabilities_that_are_no_numbers_are_no_label(
+    tiny_llama: Path, both: tuple[float, float]
+) -> None:
+    from hsd.inference.score import scored
+
+    rows = Asked(tiny_llama, POSTS[:2]).rows
+    with pytest.raises(
+        EvaluationError, match=r"row row1: the model gives its labels no prob.*dtype"
+    ):
+        scored(rows, [(-1.0, -2.0), both], 0.1)
+    (sure,) = scored(rows[:1], [(-inf, -2.0)], 0.1)
+    assert (sure.score, sure.text) == (pytest.approx(0.0), '{"classification": "normal"}')
+
+
+def test_a_broken_weight_ends_an_evaluation_in_one_line(tiny_llama: Path, tmp_path: Path) -> None:
+    broken = Asked(small_runs.with_nan_word(tiny_llama, tmp_path / "broken", "§"), ["soup", "a §"])
+    with pytest.raises(EvaluationError, match="row row1: "):
+        broken.scores(batch_size=2)
 
 
 def test_a_score_is_the_models_probability_of_hate(asked: Asked) -> None:

@@ -60,10 +60,10 @@ class PromptConfig(Strict):
 
 
 class EarlyStoppingConfig(Strict):
-    """Stop when validation no longer improves."""
+    """Stop when what `selection.metric` asks of the validation rows no longer improves."""
 
     patience: PositiveInt = 2
-    """How many units may pass without a better validation loss."""
+    """How many units may pass without a better value of `selection.metric`."""
     unit: Literal["epochs", "steps"] = "epochs"
     """What patience counts: passes over the data, or optimiser steps."""
     min_delta: NonNegativeFloat = 0.0
@@ -120,7 +120,7 @@ class TrainingConfig(Strict):
     gradient_checkpointing: Literal["auto"] | bool = "auto"
     """Recompute activations to save memory; `auto` is on where there is a GPU."""
     evaluate_every_steps: PositiveInt | None = None
-    """Validation loss every this many steps; None is once an epoch."""
+    """Validate every this many steps; None is once an epoch."""
     save_every_steps: PositiveInt | None = None
     """Checkpoint every this many steps; None is at every validation, or once an epoch."""
     keep_checkpoints: PositiveInt = 2

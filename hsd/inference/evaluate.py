@@ -42,6 +42,7 @@ from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import save_contract
 from hsd.prompts.render import Encoded
 from hsd.record import recorded
+from hsd.report.asked import asked_of
 from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS, read_predictions
 from hsd.runs import claim, sha256_json, update_manifest
@@ -50,6 +51,8 @@ from hsd.stopping import StopRequest, stop_request
 log = logging.getLogger(__name__)
 
 Facts = dict[str, Any]
+STATISTICS = "computing intervals"
+"""What takes seconds once all rows are answered, for whoever watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +170,10 @@ def _go_on(
         ranks.gather("answered")
         if here.is_main:
             record_halvings(folder)
+            progress(0, 1, STATISTICS)
             beside = _beside(prepared, folder, base)
             finish(folder, [example.id for example in prepared.examples], beside)
+            progress(1, 1, STATISTICS)
     ranks.follow("finished")
     if not (folder / DONE).exists():
         raise AskedToStop
@@ -207,7 +212,8 @@ def _beside(prepared: Prepared, folder: Path, base: Evaluated | None) -> Beside:
     if base is None:
         return Beside(training, note)
     update_manifest(folder, base_run=str(base.folder.absolute()))
-    return Beside(training, note, (str(base.folder), base.predictions))
+    named = (str(base.folder), base.predictions)
+    return Beside(training, note, named, base_asked=asked_of(base.folder))
 
 
 def _answer(

@@ -8,12 +8,12 @@ from typing import Any
 
 from hsd.inference.halving import Halving
 from hsd.inference.shards import merged
+from hsd.report.asked import provenance_of
 from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
     IDENTITY,
-    MANIFEST,
     claim,
     differences,
     read_json,
@@ -57,10 +57,8 @@ def stamp(folder: Path) -> str:
 def finish(folder: Path, ids: Sequence[str], beside: Beside) -> None:
     """Merge all ranks' predictions, in the order of `ids`, and write the reports."""
     predictions = merged(folder, ids)
-    manifest = read_json(folder / MANIFEST)
-    shown: dict[str, Any] = {k: manifest[k] for k in ("model", "data", "prompt") if k in manifest}
     write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
-    numbers = write_evaluation(folder, predictions, shown, stamp(folder), beside)
+    numbers = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
     write_json(folder / DONE, {"rows": len(predictions), "headline": numbers.get("headline")})
 
 

@@ -9,12 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import exp
+from math import exp, isnan
 from typing import Any
 
 import torch
 
 from hsd.data.example import LABELS
+from hsd.errors import EvaluationError
 from hsd.inference.replies import Reply, Way
 from hsd.model.padding import left_padded, positions
 from hsd.prompts.chat import Chat, answer_json
@@ -68,7 +69,10 @@ def score_batch(
 def scored(
     batch: Sequence[Encoded], found: Sequence[Sequence[float]], seconds: float
 ) -> list[Reply]:
-    """Return replies from the labels' log-probabilities, hate first, and the batch's time."""
+    """Return replies from the labels' log-probabilities, hate first, and the batch's time.
+
+    Raises EvaluationError for a row whose probabilities are not numbers: it has no likelier label.
+    """
     share = seconds / len(batch)
     pairs = zip(batch, found, strict=True)
     return [_reply(row.id, hate, normal, share) for row, (hate, normal) in pairs]
@@ -122,6 +126,12 @@ def _closed(tokenizer: Any, tail: Sequence[int], label: str) -> list[int]:
 
 
 def _reply(id: str, hate: float, normal: float, seconds: float) -> Reply:
+    if isnan(normal - hate):
+        raise EvaluationError(
+            f"row {id}: the model gives its labels no probability (log-probabilities: hate {hate}, "
+            f"normal {normal}). A weight that is not a number does this, and so does a number "
+            "format that overflows: look at the adapter, or set model.dtype=float32."
+        )
     probability = 1 / (1 + exp(min(normal - hate, 700.0)))
     label = LABELS[0] if hate > normal else LABELS[1]
     return Reply(id, answer_json(label), cut_off=False, seconds=seconds, score=probability)

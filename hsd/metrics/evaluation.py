@@ -23,6 +23,7 @@ from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import Interval
 from hsd.metrics.operating import Operated, OperatingPoint, operate
 from hsd.metrics.outcomes import Outcomes, outcomes, unreadable_p
+from hsd.metrics.overlap import among
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.slices import Slice, slices
 from hsd.metrics.thresholds import PREVALENCES, AtPrevalence, Curve, at_prevalence, curves
@@ -33,17 +34,24 @@ SHOWN_ERRORS = 5
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The untouched base on the same posts, and what changed from it to the judged model."""
+    """The untouched base on the same posts, and what changed from it to the judged model.
+
+    `turned` are the judged model's rows that became right or wrong, ordered by id.
+    """
 
     name: str
     metrics: Metrics
     intervals: Mapping[str, Interval | None]
     comparison: Comparison
+    turned: tuple[Prediction, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The numbers of one evaluation; `headline` is `policies["error"]`."""
+    """The numbers of one evaluation; `headline` is `policies["error"]`.
+
+    `seen_in_training` counts the posts that the model was trained on; None where those are unknown.
+    """
 
     strategy: str
     policies: Mapping[Policy, Metrics]
@@ -67,6 +75,7 @@ class Evaluation:
     confident_errors: dict[str, tuple[Prediction, ...]]
     operated: Operated | None
     truncated_posts: int
+    seen_in_training: int | None
     mean_response_time: float
 
     @property
@@ -83,9 +92,9 @@ def summarize(
 ) -> Evaluation:
     """Return the numbers of one evaluation. Raises EvaluationError when there is no one strategy.
 
-    `training` is what the judged model was trained on, for the baselines, where it is known;
-    `point` a threshold that was chosen on other rows; `base` the name and rows of the base's own
-    evaluation. The order of the rows changes nothing.
+    `training` is what the judged model was trained on, for the baselines and to count posts it has
+    seen, where it is known; `point` a threshold that was chosen on other rows; `base` the name and
+    rows of the base's own evaluation. The order of the rows changes nothing.
     """
     rows = sorted(predictions, key=lambda p: p.id)
     strategy, groups = _strategy(rows), by_group(rows)
@@ -113,6 +122,7 @@ def summarize(
         confident_errors=confident_errors(rows),
         operated=operate(rows, point) if point else None,
         truncated_posts=sum(p.truncated_post for p in rows),
+        seen_in_training=len(among(rows, training.texts)) if training else None,
         mean_response_time=sum(p.response_time for p in rows) / len(rows),
     )
 
@@ -128,7 +138,9 @@ def confident_errors(predictions: Sequence[Prediction]) -> dict[str, tuple[Predi
 
 def _base(name: str, base: Sequence[Prediction], rows: Sequence[Prediction]) -> Base:
     compared = compare(base, rows, (name, "this model"))
-    return Base(name, classify(base), headline_intervals(base), compared)
+    moved = {*compared.broken, *compared.fixed}
+    turned = tuple(p for p in rows if p.id in moved)
+    return Base(name, classify(base), headline_intervals(base), compared, turned)
 
 
 def _strategy(predictions: Sequence[Prediction]) -> str:

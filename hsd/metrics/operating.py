@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hsd.errors import EvaluationError
+from hsd.metrics.baselines import Training
 from hsd.metrics.calibration import Calibration, at_temperature, calibration, fit_temperature
 from hsd.metrics.classification import Metrics, classify
 from hsd.metrics.gaps import Gaps, gaps
 from hsd.metrics.groups import Group, by_group
 from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import Interval
+from hsd.metrics.overlap import among
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import (
     PREVALENCES,
@@ -55,21 +57,36 @@ class Operated:
 def operating_point(validation: Sequence[Prediction], rule: Rule, chosen_on: str) -> OperatingPoint:
     """Return what `rule` picks on validation rows. Raises EvaluationError as `choose`."""
     choice = choose(validation, rule)
-    digest = sha256_json(sorted([p.id, p.text] for p in validation))
+    digest = rows_digest(validation)
     temperature = fit_temperature(validation)
     return OperatingPoint(
         choice.threshold, temperature, str(rule), chosen_on, len(validation), digest, choice
     )
 
 
+def rows_digest(predictions: Sequence[Prediction]) -> str:
+    """Return what tells one set of posts from another, whatever was said of them."""
+    return sha256_json(sorted([p.id, p.text] for p in predictions))
+
+
 def require_apart(validation: Sequence[Prediction], judged: Sequence[Prediction]) -> None:
     """Raise EvaluationError when a post was both chosen on and judged."""
-    texts = {p.text.strip() for p in validation}
-    shared = [p.id for p in judged if p.text.strip() in texts]
+    shared = among(judged, (p.text for p in validation))
     if shared:
         raise EvaluationError(
             f"{len(shared)} posts are in both runs (first: {', '.join(shared[:3])}); a threshold "
             "is chosen on validation rows and judged on others."
+        )
+
+
+def require_unlearned(validation: Sequence[Prediction], training: Training) -> None:
+    """Raise EvaluationError when a post to choose on was learned: its score is not a new post's."""
+    shared = among(validation, training.texts)
+    if shared:
+        raise EvaluationError(
+            f"{len(shared)} of {len(validation)} validation posts are training posts of the judged "
+            f"adapter ({training.origin}; first: {', '.join(shared[:3])}); choose the threshold on "
+            "an evaluation of rows it did not learn from."
         )
 
 

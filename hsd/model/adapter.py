@@ -26,12 +26,12 @@ from hsd.config.train import LoraConfig as LoraSettings
 from hsd.errors import ModelError, did_you_mean
 from hsd.model.describe import weights_fingerprint
 from hsd.model.load import Base
-from hsd.runs import MANIFEST, atomic_file, read_json, require_folder, sha256_file
+from hsd.runs import ADAPTER, MANIFEST, atomic_file, read_json, require_folder, sha256_file
 
 log = logging.getLogger(__name__)
 
 CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
+WEIGHTS = ADAPTER
 
 
 def is_adapter(folder: Path) -> bool:

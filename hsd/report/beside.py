@@ -8,23 +8,31 @@ from hsd.metrics.baselines import Training
 from hsd.metrics.evaluation import Evaluation
 from hsd.metrics.operating import OperatingPoint
 from hsd.metrics.prediction import Prediction
+from hsd.report.asked import Asked
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Training rows (or why they are unknown), the base's run, a frozen threshold, the gate."""
+    """Training rows (or why they are unknown), the base's run, a frozen threshold, the gate.
+
+    `base_asked` is how the base was asked and read.
+    """
 
     training: Training | None = None
     training_note: str = "the evaluation does not know what the model was trained on"
     base: tuple[str, Sequence[Prediction]] | None = None
     point: OperatingPoint | None = None
     verdict: Mapping[str, Any] | None = None
+    base_asked: Asked = Asked()
 
 
 def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:
     """Return what the reader must not read into the report, one sentence each."""
     gaps = {
         f"TF-IDF baseline: {beside.training_note}.": beside.training is None,
+        "Whether the model was trained on any of these posts: its training posts are not known.": (
+            evaluation.seen_in_training is None
+        ),
         "The untouched base on the same posts: name it with --base.": beside.base is None,
         "AUROC, calibration and thresholds: the replies carry no P(hate); use --mode score.": (
             evaluation.calibration is None

@@ -6,43 +6,64 @@ from typing import Any
 
 from hsd.errors import EvaluationError
 from hsd.metrics.classification import METRIC_NAMES
+from hsd.report.asked import Asked, asked_in
+from hsd.report.card_file import write_card_file
+from hsd.report.gate_words import verdict_lines
+from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.predictions import find_run
 from hsd.report.wording import METRIC_WORDS, UNKNOWN, number
-from hsd.runs import MANIFEST, read_json, write_atomic
-
-CARD = "README.md"
+from hsd.runs import ADAPTER, IDENTITY, MANIFEST, read_json, sha256_file
 
 
 def write_card(adapter: Path, evaluation: Path) -> Path:
     """Write the card of an adapter from its manifest and one evaluation; return its path.
 
-    Raises EvaluationError when the evaluation is of another adapter.
+    Raises EvaluationError when the evaluation is of other weights, or of posts that they were
+    trained on, and when the README.md there is somebody's own.
     """
-    manifest = read_json(adapter / MANIFEST)
-    report = read_json(find_run(evaluation) / "report.json")
-    judged = (report["provenance"].get("model") or {}).get("adapter")
-    if judged is None or Path(judged).resolve() != adapter.resolve():
-        raise EvaluationError(f"{evaluation} judged {judged or 'no adapter'}, not {adapter}.")
-    write_atomic(adapter / CARD, card(manifest, report, adapter.name))
-    return adapter / CARD
+    manifest, run = read_json(adapter / MANIFEST), find_run(evaluation)
+    report = read_json(run / "report.json")
+    _require_judged(adapter, run)
+    if seen := report.get("seen_in_training"):
+        raise EvaluationError(
+            f"{evaluation}: {seen} of its {report['headline']['n']} posts are among those that "
+            f"{adapter} was trained on; evaluate it on held-out posts, such as the test split of "
+            "`hsd prepare`."
+        )
+    return write_card_file(adapter, card(manifest, report, adapter.name))
+
+
+def _require_judged(adapter: Path, run: Path) -> None:
+    """Compare weights, not paths: a folder may be trained anew under its name, or moved."""
+    judged = read_json(run / IDENTITY).get("model") or {}
+    if not judged.get("adapter"):
+        raise EvaluationError(f"{run} judged no adapter; name an evaluation of {adapter}.")
+    if not (adapter / ADAPTER).is_file():
+        raise EvaluationError(f"{adapter}: no {ADAPTER} here; name the folder of an adapter.")
+    if judged["adapter"] != sha256_file(adapter / ADAPTER):
+        raise EvaluationError(
+            f"{run} judged other weights than {adapter} holds now; evaluate this adapter, then "
+            "write its card from that."
+        )
 
 
 def card(manifest: Mapping[str, Any], report: Mapping[str, Any], name: str) -> str:
     """Return the model card as Markdown with the front matter that hubs read."""
     config, base = manifest.get("config", {}), manifest.get("base", {})
     base_name = base.get("name") or config.get("model", {}).get("name", "unknown")
+    shown = markdown_cell(base_name)
     parts = [
-        f"---\nlibrary_name: peft\nbase_model: {_line(base_name)}\npipeline_tag: text-generation\n"
+        f"---\nlibrary_name: peft\nbase_model: {shown}\npipeline_tag: text-generation\n"
         "tags: [lora, hate-speech-detection]\n---",
-        f"# {_line(name)}",
-        f"A LoRA adapter that makes {_line(base_name)} say whether a post is hateful, as JSON: "
+        f"# {markdown_cell(name)}",
+        f"A LoRA adapter that makes {shown} say whether a post is hateful, as JSON: "
         '`{"classification": "hate"}` or `"normal"`. It assists people who decide; it decides '
         "nothing alone.",
         _section("Made from", _made_from(manifest, report, base_name)),
         _section("How it does", _headline(report)),
         _section("By group", _groups(report)),
         _section("Verdict", _verdict(report)),
-        _section("Limits", "\n".join(f"- {_line(one)}" for one in report["not_measured"])),
+        _section("Limits", "\n".join(f"- {markdown_cell(one)}" for one in report["not_measured"])),
         _section("How to load", _loading(base_name)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -60,9 +81,11 @@ def _made_from(manifest: Mapping[str, Any], report: Mapping[str, Any], base_name
         "learned from": Path(str((manifest.get("learned_from") or {}).get("file", UNKNOWN))).name,
         "prompt hash": str((manifest.get("data") or {}).get("prompt_hash", UNKNOWN))[:12],
         "exported step": (manifest.get("result") or {}).get("exported_step", UNKNOWN),
+        "judged with": asked_in(report["provenance"]).words(),
         "judged on": (report["provenance"].get("data") or {}).get("data_file", UNKNOWN),
     }
-    return _table(("what", "value"), [(key, str(said)) for key, said in facts.items()])
+    rows = [(key, str(said)) for key, said in facts.items()]
+    return markdown_table(("what", "value"), rows, numbers=False)
 
 
 def _headline(report: Mapping[str, Any]) -> str:
@@ -74,10 +97,21 @@ def _headline(report: Mapping[str, Any]) -> str:
         (METRIC_WORDS[name], *(_estimate(m[name], i[name]) for m, i in columns.values()))
         for name in METRIC_NAMES
     ]
-    said = (
-        f"{report['headline']['n']:,} held-out posts; 95 % intervals. An unreadable reply is wrong."
-    )
-    return f"{said}\n\n{_table(('metric', *columns), rows)}"
+    said = f"{_posts(report)}; 95 % intervals. An unreadable reply is wrong."
+    if base := report["base"]:
+        asked = Asked(**base.get("asked", {})).words()  # a report from before has none
+        said += f" The base is {markdown_cell(base['name'])}: prompt {asked}."
+    return f"{said}\n\n{markdown_table(('metric', *columns), rows)}"
+
+
+def _posts(report: Mapping[str, Any]) -> str:
+    """Return how many posts were judged; `held-out` only where that was looked at and is so."""
+    n, seen = report["headline"]["n"], report.get("seen_in_training")
+    if seen == 0:
+        return f"{n:,} held-out posts"
+    if seen is None:
+        return f"{n:,} posts (whether the adapter was trained on any of them is not known)"
+    return f"{n:,} posts, {seen:,} of which the adapter was trained on"
 
 
 def _groups(report: Mapping[str, Any]) -> str:
@@ -91,13 +125,17 @@ def _groups(report: Mapping[str, Any]) -> str:
         f"{_estimate(gap['value'], gap['interval'])} ({gap['highest']}, {gap['lowest']})"
         for name, gap in report["gaps"]["raw"]["gaps"].items()
     ]
-    table = _table(("group", *(r.replace("_", " ") for r in rates)), rows)
-    return "\n\n".join([table, "\n".join(map(_line, gaps))]) if gaps else table
+    table = markdown_table(("group", *(r.replace("_", " ") for r in rates)), rows)
+    return "\n\n".join([table, "\n".join(map(markdown_cell, gaps))]) if gaps else table
 
 
 def _verdict(report: Mapping[str, Any]) -> str:
     gate = report["gate"]
-    return f"Gate: {gate['status']}." if gate else "No gate has judged this adapter."
+    if not gate:
+        return "No gate has judged this adapter."
+    against = f"against {gate['reference']}" if gate["reference"] else "without a reference"
+    lines = [f"Gate: {gate['status']}, {against}.", *(f"- {one}" for one in verdict_lines(gate))]
+    return "\n".join([markdown_cell(lines[0]), "", *map(markdown_cell, lines[1:])])
 
 
 def _loading(base_name: str) -> str:
@@ -105,7 +143,7 @@ def _loading(base_name: str) -> str:
         "```\nhsd evaluate --model_name THIS_FOLDER --data_file posts.csv\n```\n\n"
         "or, with the words of `prompt.json` as the prompt:\n\n```python\n"
         "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-        f'base = AutoModelForCausalLM.from_pretrained("{_line(base_name)}")\n'
+        f'base = AutoModelForCausalLM.from_pretrained("{markdown_cell(base_name)}")\n'
         'model = PeftModel.from_pretrained(base, "THIS_FOLDER")\n```\n\n'
         "Another prompt than `prompt.json` is another model: none of these numbers hold for it."
     )
@@ -119,14 +157,3 @@ def _estimate(value: float | None, interval: list[float] | None) -> str:
 
 def _section(title: str, body: str) -> str:
     return f"## {title}\n\n{body}"
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join(f"| {' | '.join(_line(cell) for cell in line)} |" for line in lines)
-
-
-def _line(text: str) -> str:
-    """Return text that stays in its cell and is no markup; names come from data."""
-    plain = " ".join(str(text).split())
-    return plain.replace("|", "\\|").replace("<", "&lt;").replace("`", "'")

@@ -1,7 +1,7 @@
 """A comparison of runs in words: rows for tables, sentences, and a Markdown page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from hsd.errors import EvaluationError
 from hsd.metrics.comparison import Comparison, GapChange, RateChange, compare_all
 from hsd.metrics.groups import ALL
 from hsd.metrics.leaderboard import Entry, Leaderboard, leaderboard
+from hsd.report.asked import Asked, asked_of, mismatch_lines, require_alike
 from hsd.report.comparison_page import comparison_page
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.numbers import SCHEMA, board_numbers, comparison_numbers
@@ -34,24 +35,28 @@ RATE_HEADER = ("group", "rate", "of", "ref.", "other", "change", "95 %", "p", "H
 
 @dataclass(frozen=True, slots=True)
 class RunsComparison:
-    """Several runs against the first; `prompts` holds each run's prompt hash, None if unknown.
+    """Several runs against the first; `asked` says how each was asked and read.
 
     `board` ranks them all, where it was asked for.
     """
 
     comparisons: list[Comparison]
-    prompts: Mapping[str, str | None]
+    asked: Mapping[str, Asked]
     board: Leaderboard | None = None
 
     def prompt_lines(self) -> list[str]:
-        """Return one line a run: the prompt that it was asked with."""
-        return [f"prompt of {n}: {h[:12] if h else 'unknown'}" for n, h in self.prompts.items()]
+        """Return one line a run: its prompt and how it was read; then what is not alike."""
+        return [
+            *(f"prompt of {name}: {asked.words()}" for name, asked in self.asked.items()),
+            *mismatch_lines(self.asked),
+        ]
 
     def numbers(self) -> dict[str, Any]:
         """Return the comparison as JSON."""
         return {
             "schema": SCHEMA,
-            "prompts": dict(self.prompts),
+            "prompts": {name: asked.prompt for name, asked in self.asked.items()},
+            "asked": {name: asdict(asked) for name, asked in self.asked.items()},
             "comparisons": [comparison_numbers(c) for c in self.comparisons],
             **({"leaderboard": board_numbers(self.board)} if self.board else {}),
         }
@@ -59,37 +64,50 @@ class RunsComparison:
     def page(self) -> str:
         """Return the comparison as one self-contained HTML page."""
         said = [sentences(comparison) for comparison in self.comparisons]
-        return comparison_page(self.comparisons, self.prompts, said, self.board)
+        return comparison_page(self.comparisons, self.asked, said, self.board)
 
 
 def compare_runs(
-    folders: Sequence[Path], metric: str | None = None, rules: GateRules | None = None
+    folders: Sequence[Path],
+    metric: str | None = None,
+    rules: GateRules | None = None,
+    *,
+    ignore_mode_mismatch: bool = False,
 ) -> RunsComparison:
     """Return each later run against the first; a folder may hold the run in its one run_*.
 
     With `metric` or `rules` all runs are ranked too, and judged by the gate against the first.
 
-    Raises EvaluationError for fewer than two runs, and where the runs hold different posts.
+    Raises EvaluationError for fewer than two runs, where the runs hold different posts, and,
+    unless `ignore_mode_mismatch`, where they were read in different ways.
     """
     if len(set(folders)) < len(folders):
         raise EvaluationError("a run was named twice; a run compared with itself says nothing.")
-    return compare_named({str(folder): folder for folder in folders}, metric, rules)
+    named = {str(folder): folder for folder in folders}
+    return compare_named(named, metric, rules, ignore_mode_mismatch=ignore_mode_mismatch)
 
 
 def compare_named(
-    folders: Mapping[str, Path], metric: str | None = None, rules: GateRules | None = None
+    folders: Mapping[str, Path],
+    metric: str | None = None,
+    rules: GateRules | None = None,
+    *,
+    ignore_mode_mismatch: bool = False,
 ) -> RunsComparison:
     """Return the same for runs that go by other names than their folders'."""
     if len(folders) < 2:
         raise EvaluationError("a comparison needs two runs or more; the first is the reference.")
     runs = {name: load_run(folder) for name, folder in folders.items()}
+    asked = {name: asked_of(run.folder) for name, run in runs.items()}
+    if not ignore_mode_mismatch:
+        require_alike(asked)
     board = None
     if metric or rules:
         entries = [Entry(name, run.predictions) for name, run in runs.items()]
         board = leaderboard(entries, metric or "f1", reference=next(iter(runs)), rules=rules)
     return RunsComparison(
         compare_all({name: run.predictions for name, run in runs.items()}),
-        {name: run.manifest.get("prompt", {}).get("hash") for name, run in runs.items()},
+        asked,
         board,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from hsd.metrics.comparison import Comparison, RateChange
 from hsd.metrics.leaderboard import Leaderboard, Standing
 from hsd.report import figures
+from hsd.report.asked import COMPARED, Asked, mismatch_lines
 from hsd.report.gate_words import verdict_lines, verdict_numbers
 from hsd.report.numbers import plain
 from hsd.report.page import (
@@ -33,21 +34,36 @@ SHOWN_ROWS = 50
 
 def comparison_page(
     comparisons: Sequence[Comparison],
-    prompts: Mapping[str, str | None],
+    asked: Mapping[str, Asked],
     sentences: Sequence[Sequence[str]],
     board: Leaderboard | None = None,
 ) -> str:
     """Return the page of several runs against the first; with a leaderboard of them all."""
     first = comparisons[0].reference if comparisons else "no reference"
     sections = [*board_sections(board)] if board else []
+    if unlike := mismatch_lines(asked):
+        sections.insert(0, Section("Not read alike", [Lines(unlike, "danger")]))
     for found, said in zip(comparisons, sentences, strict=True):
         sections += _comparison(found, said)
-    rows = [[text(name), text((hash_ or "unknown")[:12])] for name, hash_ in prompts.items()]
-    sections.append(Section("Prompts", [Table("How each run was asked", ["run", "prompt"], rows)]))
+    sections.append(_prompts(asked))
     subtitle = (
         f"Against {first}. Differences are the other run minus the reference; 95 % intervals."
     )
     return render(Page("Comparison of evaluations", sections, subtitle))
+
+
+def _prompts(asked: Mapping[str, Asked]) -> Section:
+    rows = [
+        [
+            text(name),
+            text((one.prompt or "unknown")[:12]),
+            *(text(str(getattr(one, k) if getattr(one, k) is not None else "unknown"))
+              for k in COMPARED),
+        ]
+        for name, one in asked.items()
+    ]  # fmt: skip
+    table = Table("How each run was asked", ["run", "prompt", *COMPARED], rows)
+    return Section("Prompts", [table])
 
 
 def leaderboard_page(board: Leaderboard, title: str = "Leaderboard") -> str:

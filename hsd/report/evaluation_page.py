@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsd.metrics.classification import METRIC_NAMES, POLICIES
-from hsd.metrics.gaps import GAPS
-from hsd.metrics.groups import ALL, MINIMUM_N, RATES, SHARES
+from hsd.metrics.groups import RATES
 from hsd.metrics.prediction import OUTCOMES, Prediction
 from hsd.report import figures
+from hsd.report.base_section import base_parts, turned_section
 from hsd.report.gate_words import badge, gate_section
+from hsd.report.groups_section import groups_section
 from hsd.report.page import (
     Cell,
     Figure,
@@ -21,27 +22,24 @@ from hsd.report.page import (
     count,
     estimate,
     estimated_change,
-    p,
     render,
     text,
     value,
 )
+from hsd.report.threshold_sections import calibration_section, thresholds_section
 from hsd.report.wording import (
-    GAP_WORDS,
-    KIND_WORDS,
+    CONTENT_WARNING,
     METRIC_WORDS,
     POLICY_WORDS,
-    RATE_LEGEND,
+    REDACTED,
     UNREADABLE_IS_WRONG,
+    flat,
     percent,
+    seen_words,
+    spelled,
 )
 
 Numbers = Mapping[str, Any]
-REDACTED = "(redacted)"
-CONTENT_WARNING = (
-    "Content warning: this copy quotes posts, many of them hateful. It is for those who work on "
-    "the model; share the one without --with-text."
-)
 
 
 def evaluation_page(
@@ -54,12 +52,13 @@ def evaluation_page(
         _provenance(numbers),
         _replies(numbers),
         _headline(numbers),
-        _groups(numbers),
-        _calibration(numbers),
-        _thresholds(numbers),
+        groups_section(numbers),
+        calibration_section(numbers),
+        thresholds_section(numbers),
         _slices(numbers),
         _tests(numbers),
         _errors(numbers, texts),
+        turned_section(numbers, texts),
         Section("Not measured", [Lines(numbers["not_measured"])]),
     ]
     n, headline = numbers["headline"]["n"], numbers["headline"]
@@ -78,18 +77,16 @@ def _name(provenance: Numbers) -> str:
 
 def _provenance(numbers: Numbers) -> Section:
     rows = [[text(name), text(said, "words")] for name, said in flat(numbers["provenance"])]
-    return Section("Provenance", [Table("What was evaluated", ["what", "value"], rows)])
-
-
-def flat(values: Numbers, path: str = "") -> list[tuple[str, str]]:
-    """Return nested values as (`model.name`, text), each on one line."""
-    found: list[tuple[str, str]] = []
-    for key, item in values.items():
-        if isinstance(item, Mapping):
-            found += flat(item, f"{path}{key}.")
-        else:
-            found.append((f"{path}{key}", " ".join(str(item).split())))
-    return found
+    seen, n = numbers["seen_in_training"], numbers["headline"]["n"]
+    rows.append([text("posts trained on"), text(seen_words(seen, n), "words")])
+    parts: list[Part] = [Table("What was evaluated", ["what", "value"], rows)]
+    if seen:
+        said = (
+            f"{seen:,} of these {n:,} posts are among those that the model was trained on. They "
+            "are not held out: what is measured here is better than new posts would give."
+        )
+        parts.insert(0, Words(said, "warning"))
+    return Section("Provenance", parts)
 
 
 def _replies(numbers: Numbers) -> Section:
@@ -132,7 +129,7 @@ def _headline(numbers: Numbers) -> Section:
     ]
     parts: list[Part] = [Table("Headline", ["metric", *columns], rows)]
     if base:
-        parts.append(_against_base(base["comparison"]))
+        parts += base_parts(numbers)
     counts = numbers["headline"]
     confusion = [
         [text("truly hate"), count(counts["tp"]), count(counts["fn"])],
@@ -142,195 +139,6 @@ def _headline(numbers: Numbers) -> Section:
     return Section("Headline, beside what is easily had", parts)
 
 
-def _against_base(comparison: Numbers) -> Table:
-    rows = [
-        [
-            text(f"{r['group']}: {r['rate'].replace('_', ' ')}"),
-            count(r["n"]),
-            value(r["reference"]),
-            value(r["other"]),
-            estimated_change(r["difference"], r["interval"]),
-            p(r["holm_p"] if r["holm_p"] is not None else r["mcnemar_p"]),
-        ]
-        for r in comparison["rates"]
-        if r["n"]
-    ]
-    header = ["error rate", "posts", "base", "this model", "change", "p (Holm by group)"]
-    return Table("Against the base, on the same posts", header, rows)
-
-
-def _groups(numbers: Numbers) -> Section:
-    groups = numbers["groups"]
-    header = ["group", "hate", "normal", *map(_words, SHARES)]
-    rows = [
-        [
-            text(name),
-            count(g["hates"]),
-            count(g["normals"]),
-            *(estimate(g[n]["value"], g[n]["interval"]) for n in SHARES),
-        ]
-        for name, g in groups.items()
-    ]
-    note = (
-        f"{RATE_LEGEND} A post about several groups counts in each. Fewer than {MINIMUM_N} posts: "
-        "not estimable (-)."
-    )
-    parts: list[Part] = [Table("Rates by group", header, rows, note)]
-    if any(name != "none" for name in groups):
-        parts.append(Figure(figures.group_rates(groups), "Error rates with 95 % Wilson intervals."))
-    parts += [_gap_table(numbers["gaps"]), *_gap_words(numbers["gaps"])]
-    if numbers["auc_by_group"]:
-        parts.append(_auc_table(numbers["auc_by_group"]))
-    beside = [
-        [text(b["name"]), text(name), *(value(g[rate]["value"]) for rate in RATES)]
-        for b in numbers["baselines"]
-        for name, g in b["groups"].items()
-    ]
-    parts.append(Table("Baselines by group", ["baseline", "group", *map(_words, RATES)], beside))
-    return Section("Groups", parts)
-
-
-def _words(name: str) -> str:
-    return name.replace("false_", "false-").replace("_", " ")
-
-
-def _gap_table(gaps: Numbers) -> Table:
-    rows = []
-    for view, words in (("raw", "as they are"), ("standardised", "sources held equal")):
-        for name in GAPS:
-            gap = gaps[view]["gaps"].get(name)
-            cells = (
-                [
-                    estimate(gap["value"], gap["interval"]),
-                    text(gap["highest"]),
-                    text(gap["lowest"]),
-                ]
-                if gap
-                else [estimate(None, None), text("-"), text("-")]
-            )
-            rows.append([text(f"{GAP_WORDS[name]}, {words}"), *cells])
-    note = "A largest difference is never below 0; with few posts it is large by chance."
-    header = ["largest difference", "value", "highest error", "lowest error"]
-    return Table("How far apart groups lie", header, rows, note)
-
-
-def _gap_words(gaps: Numbers) -> list[Part]:
-    parts: list[Part] = []
-    if worst := gaps["worst"]:
-        parts.append(Words(f"Worst group by F1: {worst['group']}, {worst['f1']:.3f}."))
-    if gaps["disagreeing"]:
-        names = ", ".join(GAP_WORDS[name] for name in gaps["disagreeing"])
-        parts.append(
-            Words(
-                f"The mix of sources makes or hides part of this: {names} changes by more than .05 "
-                "when every group is given the same sources.",
-                "warning",
-            )
-        )
-    return parts
-
-
-def _auc_table(found: Numbers) -> Table:
-    rows = [
-        [
-            text(name),
-            *(estimate(a[k]["value"], a[k]["interval"]) for k in KIND_WORDS),
-        ]
-        for name, a in [*found["groups"].items(), ("generalised mean (p = -5)", found["means"])]
-    ]
-    note = (
-        "Subgroup: within the group. BPSN: its normal posts against the others' hateful ones. "
-        "BNSP: its hateful posts against the others' normal ones (Borkan et al., 2019)."
-    )
-    header = ["group", *(f"{kind} AUC" for kind in KIND_WORDS.values())]
-    return Table("AUC by group", header, rows, note)
-
-
-def _calibration(numbers: Numbers) -> Section:
-    overall, groups = numbers["calibration"], numbers["calibration_by_group"]
-    if not overall:
-        return Section("Calibration", [])
-    named = {"all posts": overall, **groups}
-    operated = numbers["operating_point"]
-    if operated and operated["calibration"]:
-        scaled = f"all posts, at temperature {operated['point']['temperature']:.2f}"
-        named[scaled] = operated["calibration"]
-    rows = [
-        [
-            text(name),
-            count(c["n"]),
-            estimate(c["ece"], c["ece_interval"]),
-            estimate(c["brier"], c["brier_interval"]),
-        ]
-        for name, c in named.items()
-    ]
-    table = Table("Calibration", ["posts", "n", "ECE", "Brier"], rows)
-    drawing = figures.reliability(overall, groups)
-    return Section(
-        "Calibration", [table, Figure(drawing, "On the line a score means what it says.")]
-    )
-
-
-def _thresholds(numbers: Numbers) -> Section:
-    if not numbers["curves"] or not numbers["curves"][ALL]["roc"]:
-        return Section("Thresholds", [])
-    operated = numbers["operating_point"]
-    point = operated["point"] if operated else None
-    parts: list[Part] = [
-        Figure(figures.roc_and_pr(numbers["curves"]), "ROC and precision-recall curves."),
-        Figure(
-            figures.threshold_rates(numbers["curves"], point and point["threshold"]),
-            "Error rates over the threshold. Dotted: .5. Solid: the frozen threshold, if any.",
-        ),
-    ]
-    if operated:
-        parts += _operated(numbers, operated)
-    loads = [("likelier label", row) for row in numbers["at_prevalence"]]
-    loads += [("frozen threshold", row) for row in (operated["prevalences"] if operated else [])]
-    rows = [
-        [
-            text(f"{how}, {percent(r['prevalence'])} hate"),
-            estimate(r["precision"], r["interval"]),
-            Cell(f"{r['flagged']:.1f}", r["flagged"]),
-            Cell(f"{r['missed']:.1f}", r["missed"]),
-        ]
-        for how, r in loads
-    ]
-    header = ["decision", "precision", "flagged in 1,000", "hate missed in 1,000"]
-    note = (
-        "Tests hold about half hate; platforms a few per cent. Same error rates, other prevalence."
-    )
-    parts.append(Table("What it would mean on a platform", header, rows, note))
-    return Section("Thresholds", parts)
-
-
-def _operated(numbers: Numbers, operated: Numbers) -> list[Part]:
-    point = operated["point"]
-    words = (
-        f"Frozen threshold {point['threshold']:.4f} by the rule {point['rule']}, chosen on "
-        f"{point['rows']:,} rows of {point['chosen_on']}; never on the posts judged here."
-    )
-    rows = [
-        [
-            text(METRIC_WORDS[name]),
-            estimate(numbers["headline"][name], numbers["intervals"][name]),
-            estimate(operated["metrics"][name], operated["intervals"][name]),
-        ]
-        for name in METRIC_NAMES
-    ]
-    header = ["metric", "likelier label", "frozen threshold"]
-    groups = [
-        [text(name), *(estimate(g[rate]["value"], g[rate]["interval"]) for rate in RATES)]
-        for name, g in operated["groups"].items()
-    ]  # fmt: skip
-    by_group = ["group", *map(_words, RATES)]
-    return [
-        Words(words),
-        Table("At the frozen threshold", header, rows),
-        Table("By group at the frozen threshold", by_group, groups),
-    ]
-
-
 def _slices(numbers: Numbers) -> Section:
     rows = [
         [text(f"{s['kind']}: {s['name']}"), count(s["metrics"]["n"]),
@@ -338,7 +146,7 @@ def _slices(numbers: Numbers) -> Section:
          *(estimate(s[r]["value"], s[r]["interval"]) for r in RATES)]
         for s in numbers["slices"]
     ]  # fmt: skip
-    header = ["slice", "posts", "accuracy", "F1", "AUROC", *map(_words, RATES)]
+    header = ["slice", "posts", "accuracy", "F1", "AUROC", *map(spelled, RATES)]
     return Section("Slices", [Table("Parts of the posts", header, rows)] if rows else [])
 
 

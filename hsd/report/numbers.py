@@ -8,7 +8,7 @@ from hsd.data.identity import version
 from hsd.metrics.classification import METRIC_NAMES, Metrics
 from hsd.metrics.comparison import Comparison, GapChange, MetricChange, RateChange
 from hsd.metrics.contrast import Contrasts
-from hsd.metrics.evaluation import Evaluation
+from hsd.metrics.evaluation import Base, Evaluation
 from hsd.metrics.gaps import Gaps
 from hsd.metrics.groups import SHARES, Group, Proportion
 from hsd.metrics.intervals import Interval
@@ -54,12 +54,27 @@ def evaluation_numbers(
         "swap_terms_version": version() if evaluation.swaps else None,
         "confident_errors": plain(evaluation.confident_errors),
         "operating_point": plain(evaluation.operated),
-        "base": plain(evaluation.base),
+        "base": evaluation.base and _base(evaluation.base, beside),
         "gate": beside.verdict,
         "not_measured": not_measured(evaluation, beside),
         "truncated_posts": evaluation.truncated_posts,
+        "seen_in_training": evaluation.seen_in_training,
         "mean_response_time_s": evaluation.mean_response_time,
     }
+
+
+def _base(base: Base, beside: Beside) -> dict[str, Any]:
+    broken = set(base.comparison.broken)
+    turned = [
+        {
+            "id": row.id,
+            "true_label": row.true_label,
+            "groups": list(row.groups),
+            "now": "newly wrong" if row.id in broken else "newly right",
+        }
+        for row in base.turned
+    ]
+    return {**plain(base), "asked": asdict(beside.base_asked), "turned": turned}
 
 
 def comparison_numbers(comparison: Comparison) -> dict[str, Any]:

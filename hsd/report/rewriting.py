@@ -4,7 +4,6 @@ The run's folder holds it all: predictions.jsonl, operating_point.json (a frozen
 gate.json (a verdict), and in the manifest the base that it stands beside.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,20 @@ from typing import Any
 from hsd.errors import EvaluationError
 from hsd.metrics.baselines import Training
 from hsd.metrics.gate import Verdict
-from hsd.metrics.operating import OperatingPoint, operating_point, require_apart
+from hsd.metrics.operating import (
+    OperatingPoint,
+    operating_point,
+    require_apart,
+    require_unlearned,
+    rows_digest,
+)
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import Choice, Rule
+from hsd.report.asked import asked_of, mismatches, provenance_of, require_alike
 from hsd.report.beside import Beside
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.gate_words import verdict_numbers
-from hsd.report.predictions import Run, load_run
+from hsd.report.predictions import Run, find_run, load_run
 from hsd.report.tables import write_evaluation
 from hsd.runs import IDENTITY, differences, read_json, update_manifest, write_atomic, write_json
 
@@ -28,16 +34,32 @@ QUOTING = "report_with_text.html"
 
 
 def rewrite(
-    run: Run, training: Training | None, note: str, base: Path | None = None, *, quote: bool = False
+    run: Run,
+    training: Training | None,
+    note: str,
+    base: Path | None = None,
+    *,
+    quote: bool = False,
+    ignore_mode_mismatch: bool = False,
 ) -> Path:
     """Write every report of a run again and return the page; `quote` writes a local copy too.
 
-    Raises EvaluationError when the base was not judged on the same posts.
+    `base` names the base's run, which is kept; without it the one that was kept before stands.
+
+    Raises EvaluationError when the base was not judged on the same posts or, unless
+    `ignore_mode_mismatch`, was read in another way than the run, and when the run's
+    threshold was chosen on its own posts.
     """
-    beside = Beside(training, note, _base(run, base), read_point(run.folder), _verdict(run.folder))
-    known = ("model", "data", "prompt")
-    shown: dict[str, Any] = {k: run.manifest[k] for k in known if k in run.manifest}
-    stamp = run.folder.name.removeprefix("run_")
+    if base and not ignore_mode_mismatch:
+        require_alike({str(base): asked_of(find_run(base)), str(run.folder): asked_of(run.folder)})
+    beside = Beside(
+        training,
+        note,
+        point=_point(run),
+        verdict=_verdict(run.folder),
+        **_base(run, base),
+    )
+    shown, stamp = provenance_of(run.folder), run.folder.name.removeprefix("run_")
     numbers = write_evaluation(run.folder, run.predictions, shown, stamp, beside)
     if base:
         update_manifest(run.folder, base_run=str(base.absolute()))
@@ -47,14 +69,21 @@ def rewrite(
     return run.folder / (QUOTING if quote else "report.html")
 
 
-def freeze(validation: Run, run: Run, rule: Rule) -> OperatingPoint:
-    """Choose a threshold on the validation run, and write it into both runs' folders.
+def freeze(
+    validation: Run, run: Run, rule: Rule, training: Training | None = None
+) -> OperatingPoint:
+    """Choose a threshold on the validation run, and write it into the folder of `run`.
+
+    `training` is what the judged adapter learned from, where that is known.
 
     Raises EvaluationError when the runs are of different models or prompts, when they share a
-    post, and when the run has another threshold already: a frozen one is not chosen again.
+    post, when a validation post was learned, and when the run has another threshold already: a
+    frozen one is not chosen again.
     """
     _require_same_model(validation, run)
     require_apart(validation.predictions, run.predictions)
+    if training:
+        require_unlearned(validation.predictions, training)
     point = operating_point(validation.predictions, rule, str(validation.folder))
     before = read_point(run.folder)
     if before is not None and before != point:
@@ -62,8 +91,7 @@ def freeze(validation: Run, run: Run, rule: Rule) -> OperatingPoint:
             f"{run.folder / POINT}: a threshold of {before.threshold:.4f} by {before.rule} is "
             "frozen in this run; it is not chosen again after its posts were judged."
         )
-    for folder in (validation.folder, run.folder):
-        write_json(folder / POINT, asdict(point))
+    write_json(run.folder / POINT, asdict(point))
     return point
 
 
@@ -74,6 +102,35 @@ def read_point(folder: Path) -> OperatingPoint | None:
         return None
     content: dict[str, Any] = read_json(file)
     return OperatingPoint(**{**content, "choice": Choice(**content["choice"])})
+
+
+def named_reference(
+    run: Run, reference: Path | None, ignore_mode_mismatch: bool
+) -> tuple[str | None, list[Prediction] | None]:
+    """Return a gate's reference: its name, with what was read otherwise in it, and its rows.
+
+    Raises EvaluationError when it was read otherwise, unless `ignore_mode_mismatch`.
+    """
+    if reference is None:
+        return None, None
+    found = load_run(reference)
+    asked = {str(reference): asked_of(found.folder), str(run.folder): asked_of(run.folder)}
+    if not ignore_mode_mismatch:
+        require_alike(asked)
+    unlike = "; ".join(mismatches(*asked.values()))
+    name = f"{reference} (read differently: {unlike})" if unlike else str(reference)
+    return name, found.predictions
+
+
+def _point(run: Run) -> OperatingPoint | None:
+    """Return the run's point, once it is certain that it was not chosen on the run's own posts."""
+    point = read_point(run.folder)
+    if point is not None and point.rows_sha256 == rows_digest(run.predictions):
+        raise EvaluationError(
+            f"{run.folder / POINT}: this threshold was chosen on this run's own posts and cannot "
+            "be judged on them; remove the file."
+        )
+    return point
 
 
 def write_verdict(run: Run, verdict: Verdict) -> Path:
@@ -87,10 +144,13 @@ def _verdict(folder: Path) -> dict[str, Any] | None:
     return read_json(file) if file.exists() else None
 
 
-def _base(run: Run, base: Path | None) -> tuple[str, Sequence[Prediction]] | None:
+def _base(run: Run, base: Path | None) -> dict[str, Any]:
     known = run.manifest.get("base_run")
     path = base or (Path(known) if known and Path(known).exists() else None)
-    return (str(path), load_run(path).predictions) if path else None
+    if path is None:
+        return {}
+    found = load_run(path)
+    return {"base": (str(path), found.predictions), "base_asked": asked_of(found.folder)}
 
 
 def _require_same_model(validation: Run, run: Run) -> None:

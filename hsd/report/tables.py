@@ -52,9 +52,8 @@ def write_evaluation(
     }
     for name, rows in tables.items():
         write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows))
-    report = folder / f"evaluation_report_{stamp}.txt"
-    write_atomic(report, text_report(evaluation, provenance))
     numbers = evaluation_numbers(evaluation, provenance, beside)
+    write_atomic(folder / f"evaluation_report_{stamp}.txt", text_report(numbers))
     write_json(folder / REPORT, numbers)
     write_atomic(folder / PAGE, evaluation_page(numbers))
     return numbers
@@ -147,11 +146,15 @@ def sample_row(prediction: Prediction) -> Row:
 def csv_text(rows: Iterable[Row]) -> str:
     """Return rows as CSV with a header; all rows have the first one's columns."""
     table = list(rows)
+    return "".join(_csv_line(row) for row in (table[0], *(row.values() for row in table)))
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([guarded(column) for column in table[0]])
-    writer.writerows([guarded(value) for value in row.values()] for row in table)
-    return out.getvalue()
+    # Python quotes the characters of its line end. With "\n" alone a bare "\r" stays unquoted, and
+    # readers begin a row there, whose first cell no guard has seen.
+    csv.writer(out, lineterminator="\r\n").writerow([guarded(cell) for cell in cells])
+    return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def guarded(value: Any) -> Any:

@@ -1,118 +1,103 @@
-"""The plain-text report of one evaluation. It quotes no post."""
+"""The plain-text report of one evaluation, from the numbers of report.json. It quotes no post."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hsd.metrics.bias import KINDS, Area, Bias
-from hsd.metrics.classification import METRIC_NAMES, Counts, Metrics, Policy
-from hsd.metrics.evaluation import Evaluation
-from hsd.metrics.gaps import GAPS, Gap, Gaps
-from hsd.metrics.groups import MINIMUM_N, RATES, Group, Share
+from hsd.metrics.bias import KINDS
+from hsd.metrics.classification import METRIC_NAMES, POLICIES
+from hsd.metrics.gaps import GAPS
+from hsd.metrics.groups import MINIMUM_N, RATES
+from hsd.metrics.intervals import Interval
+from hsd.metrics.outcomes import READABLE
 from hsd.metrics.prediction import OUTCOMES
+from hsd.report.asked import Asked
+from hsd.report.gate_words import badge
 from hsd.report.wording import (
     GAP_WORDS,
     KIND_WORDS,
     METRIC_WORDS,
     POLICY_WORDS,
     RATE_LEGEND,
+    RATE_WORDS,
     UNREADABLE_IS_WRONG,
     between,
+    change_between,
+    flat,
     number,
+    p_value,
     percent,
+    seen_words,
+    signed,
 )
 
+Numbers = Mapping[str, Any]
+UNREADABLE = [outcome for outcome in OUTCOMES if outcome not in READABLE]
 
-def text_report(evaluation: Evaluation, provenance: Mapping[str, Any]) -> str:
+
+def text_report(numbers: Numbers) -> str:
     """Return evaluation_report_*.txt."""
     title = "hsd evaluation report"
     sections = [
         f"{title}\n{'=' * len(title)}",
-        _columns(_facts(evaluation, provenance)),
-        _section(f"Headline (95 % intervals). {UNREADABLE_IS_WRONG}", _headline(evaluation)),
-        _section("Beside it", _baselines(evaluation)),
-        _section("Confusion matrix (headline)", _confusion(evaluation.headline.counts)),
-        _section("Unreadable replies read in other ways", _policies(evaluation)),
-        _section("Replies", _outcomes(evaluation)),
-        _section("Error rates by group (95 % Wilson intervals)", _groups(evaluation.groups)),
-        _section("Precision and share called hate by group", _selection(evaluation.groups)),
-        *([_section("AUC by group (95 %)", _bias(evaluation.bias))] if evaluation.bias else []),
-        _section(
-            "Largest differences between groups (95 %)", "\n".join(gap_lines(evaluation.gaps))
+        _columns(_facts(numbers)),
+        _section("Verdict", _verdict(numbers)),
+        _section(f"Headline (95 % intervals). {UNREADABLE_IS_WRONG}", _headline(numbers)),
+        _section("Beside it", _baselines(numbers)),
+        _section("Confusion matrix (headline)", _confusion(numbers["headline"])),
+        _section("Unreadable replies read in other ways", _policies(numbers)),
+        _section("Replies", _outcomes(numbers)),
+        _section("Error rates by group (95 % Wilson intervals)", _groups(numbers["groups"])),
+        _section("Precision and share called hate by group", _selection(numbers["groups"])),
+        *([_section("AUC by group (95 %)", _areas(found))] if (found := _auc(numbers)) else []),
+        _section("Largest differences between groups (95 %)", "\n".join(gap_lines(numbers))),
+        *(
+            [_section("Calibration (95 %)", _calibration(numbers))]
+            if numbers["calibration"]
+            else []
         ),
+        *([_section("Against the base, paired (95 %)", _base(numbers))] if numbers["base"] else []),
+        _section("Not measured", "\n".join(f"- {one}" for one in numbers["not_measured"])),
         *_notes(),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def headline_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+def headline_rows(numbers: Numbers) -> list[tuple[str, str, str]]:
     """Return metric, value and interval as text, for every report and table."""
     return [
-        (
-            METRIC_WORDS[name],
-            number(getattr(evaluation.headline, name)),
-            between(evaluation.intervals[name]),
-        )
+        (METRIC_WORDS[name], number(numbers["headline"][name]), _ends(numbers["intervals"][name]))
         for name in METRIC_NAMES
     ]
 
 
-def group_rows(groups: Mapping[str, Group]) -> list[tuple[str, ...]]:
+def group_rows(groups: Numbers) -> list[tuple[str, ...]]:
     """Return one row a group: name, both rates with interval and n, unreadable replies."""
     return [
         (
-            group.name,
-            *(text for rate in RATES for text in _share(group, rate)),
-            str(group.outcomes.unreadable),
+            name,
+            *(text for rate in RATES for text in _share(group[rate])),
+            str(sum(group["outcomes"][outcome] for outcome in UNREADABLE)),
         )
-        for group in groups.values()
+        for name, group in groups.items()
     ]
 
 
 GROUP_HEADER = ("group", "FPR", "95 %", "of", "FNR", "95 %", "of", "unread")
 
 
-def _facts(evaluation: Evaluation, provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    counts = evaluation.headline.counts
-    yield "strategy", evaluation.strategy
-    yield "posts", f"{counts.n} ({counts.hates} hate, {counts.normals} normal)"
-    yield "posts cut to fit", str(evaluation.truncated_posts)
-    yield "seconds per post", number(evaluation.mean_response_time)
-    yield from _flat(provenance)
-
-
-def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield `model.name`, `...`; a value stays on one line whatever it holds."""
-    for key, item in value.items():
-        name = f"{path}{key}"
-        if isinstance(item, Mapping):
-            yield from _flat(item, f"{name}.")
-        else:
-            yield name, " ".join(str(item).split())
-
-
-def baseline_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    """Return one row a baseline: name, and the headline metrics that need no interval to differ."""
-    return [
-        (
-            baseline.name,
-            *(number(getattr(baseline.metrics, name)) for name in ("accuracy", "f1", "auroc")),
-        )
-        for baseline in evaluation.baselines
-    ]
-
-
-def gap_lines(gaps: Gaps) -> list[str]:
+def gap_lines(numbers: Numbers) -> list[str]:
     """Return one line a gap, raw and with sources held equal, the worst group, and the warning."""
-    lines = [_gap_line(GAP_WORDS[name], gaps.raw.gaps.get(name)) for name in GAPS]
+    gaps = numbers["gaps"]
+    lines = [_gap_line(GAP_WORDS[name], gaps["raw"]["gaps"].get(name)) for name in GAPS]
     lines += [
         _gap_line(f"{GAP_WORDS[name]}, sources held equal", gap)
-        for name, gap in gaps.standardised.gaps.items()
+        for name, gap in gaps["standardised"]["gaps"].items()
     ]
-    if gaps.worst:
-        interval = between(gaps.worst.interval)
-        lines.append(f"Worst group: {gaps.worst.group}, F1 {number(gaps.worst.f1)} {interval}.")
-    if gaps.disagreeing:
-        names = ", ".join(GAP_WORDS[name] for name in gaps.disagreeing)
+    if worst := gaps["worst"]:
+        ends = _ends(worst["interval"])
+        lines.append(f"Worst group: {worst['group']}, F1 {number(worst['f1'])} {ends}.")
+    if gaps["disagreeing"]:
+        names = ", ".join(GAP_WORDS[name] for name in gaps["disagreeing"])
         lines.append(
             f"WARNING: the mix of sources makes or hides a difference between groups ({names}); "
             "the raw difference is not the groups' alone."
@@ -120,76 +105,155 @@ def gap_lines(gaps: Gaps) -> list[str]:
     return lines
 
 
-def _gaps(gaps: Gaps) -> str:
-    return "\n".join(gap_lines(gaps))
+def _facts(numbers: Numbers) -> Iterator[tuple[str, str]]:
+    found = numbers["headline"]
+    n, hates, normals = found["n"], found["tp"] + found["fn"], found["fp"] + found["tn"]
+    yield "strategy", numbers["strategy"]
+    yield "posts", f"{n} ({hates} hate, {normals} normal)"
+    yield "posts trained on", seen_words(numbers["seen_in_training"], n)
+    yield "posts cut to fit", str(numbers["truncated_posts"])
+    yield "seconds per post", number(numbers["mean_response_time_s"])
+    yield from flat(numbers["provenance"])
 
 
-def _gap_line(words: str, gap: Gap | None) -> str:
-    if gap is None:
-        return f"{words}: not estimable."
-    return f"{words}: {number(gap.value)} {between(gap.interval)} ({gap.highest}, {gap.lowest})."
+def _verdict(numbers: Numbers) -> str:
+    found = badge(numbers["gate"])
+    return "\n".join([found.status, *found.reasons])
 
 
-def _headline(evaluation: Evaluation) -> str:
-    return _columns(headline_rows(evaluation))
-
-
-def _baselines(evaluation: Evaluation) -> str:
-    return _columns([("baseline", "accuracy", "F1", "AUROC"), *baseline_rows(evaluation)])
-
-
-def _selection(groups: Mapping[str, Group]) -> str:
-    shares: tuple[Share, ...] = ("precision", "selection_rate")
-    rows = [(g.name, *(t for share in shares for t in _share(g, share))) for g in groups.values()]
-    return _columns([("group", "precision", "95 %", "of", "called", "95 %", "of"), *rows])
-
-
-def _bias(bias: Bias) -> str:
-    header = ("group", *(text for kind in KINDS for text in (KIND_WORDS[kind], "95 %")))
+def _calibration(numbers: Numbers) -> str:
+    named = {"all posts": numbers["calibration"], **numbers["calibration_by_group"]}
     rows = [
-        (name, *(text for kind in KINDS for text in _area(areas[kind])))
-        for name, areas in [*bias.groups.items(), ("generalised mean", bias.means)]
+        (
+            name,
+            str(found["n"]),
+            number(found["ece"]),
+            _ends(found["ece_interval"]),
+            number(found["brier"]),
+            _ends(found["brier_interval"]),
+        )
+        for name, found in named.items()
     ]
-    return _columns([header, *rows])
+    return _columns([("posts", "n", "ECE", "95 %", "Brier", "95 %"), *rows])
 
 
-def _area(area: Area) -> tuple[str, str]:
-    return number(area.value), between(area.interval)
-
-
-def _confusion(counts: Counts) -> str:
-    return _columns(
+def _base(numbers: Numbers) -> str:
+    """Return which run the base is, and what changed from it for whom."""
+    base, compared = numbers["base"], numbers["base"]["comparison"]
+    changes = {METRIC_WORDS[name]: compared["metrics"][name] for name in METRIC_NAMES}
+    changes |= {GAP_WORDS[name]: compared["gaps"][name] for name in GAPS}
+    changes |= {
+        f"{r['group']}: {RATE_WORDS[r['rate']]} of {r['n']}": r for r in compared["rates"] if r["n"]
+    }
+    rows = [(name, *_change(change)) for name, change in changes.items()]
+    chance = p_value(compared["mcnemar_p"])
+    broken, fixed = len(compared["newly_broken"]), len(compared["newly_fixed"])
+    return "\n".join(
         [
-            ("", "called hate", "called normal"),
-            ("truly hate", str(counts.tp), str(counts.fn)),
-            ("truly normal", str(counts.fp), str(counts.tn)),
+            f"{base['name']}: prompt {Asked(**base['asked']).words()}",
+            f"{broken} newly wrong, {fixed} newly right (exact McNemar p {chance})",
+            _columns([("", "base", "here", "change", "95 %"), *rows]),
         ]
     )
 
 
-def _policies(evaluation: Evaluation) -> str:
-    header = ("unreadable is", "posts", *(METRIC_WORDS[name] for name in METRIC_NAMES[:5]))
-    rows = [_policy(policy, metrics) for policy, metrics in evaluation.policies.items()]
+def _change(change: Numbers) -> tuple[str, str, str, str]:
+    ends = change["interval"]
+    return (
+        number(change["reference"]),
+        number(change["other"]),
+        signed(change["difference"]),
+        change_between(Interval(*ends) if ends else None),
+    )
+
+
+def _gap_line(words: str, gap: Numbers | None) -> str:
+    if gap is None:
+        return f"{words}: not estimable."
+    where = f"{gap['highest']}, {gap['lowest']}"
+    return f"{words}: {number(gap['value'])} {_ends(gap['interval'])} ({where})."
+
+
+def _headline(numbers: Numbers) -> str:
+    return _columns(headline_rows(numbers))
+
+
+def _baselines(numbers: Numbers) -> str:
+    """Return the headline metrics that need no interval to differ, a row a baseline."""
+    names = ("accuracy", "f1", "auroc")
+    rows = [
+        (baseline["name"], *(number(baseline["metrics"][name]) for name in names))
+        for baseline in numbers["baselines"]
+    ]
+    return _columns([("baseline", *(METRIC_WORDS[name] for name in names)), *rows])
+
+
+def _selection(groups: Numbers) -> str:
+    shares = ("precision", "selection_rate")
+    rows = [
+        (name, *(text for share in shares for text in _share(group[share])))
+        for name, group in groups.items()
+    ]
+    return _columns([("group", "precision", "95 %", "of", "called", "95 %", "of"), *rows])
+
+
+def _auc(numbers: Numbers) -> list[tuple[str, Numbers]]:
+    found = numbers["auc_by_group"]
+    return [*found["groups"].items(), ("generalised mean", found["means"])] if found else []
+
+
+def _areas(named: Iterable[tuple[str, Numbers]]) -> str:
+    header = ("group", *(text for kind in KINDS for text in (KIND_WORDS[kind], "95 %")))
+    rows = [
+        (
+            name,
+            *(
+                text
+                for kind in KINDS
+                for text in (number(areas[kind]["value"]), _ends(areas[kind]["interval"]))
+            ),
+        )
+        for name, areas in named
+    ]
     return _columns([header, *rows])
 
 
-def _policy(policy: Policy, metrics: Metrics) -> tuple[str, ...]:
-    values = (number(getattr(metrics, name)) for name in METRIC_NAMES[:5])
-    return (POLICY_WORDS[policy], str(metrics.counts.n), *values)
+def _confusion(counts: Numbers) -> str:
+    return _columns(
+        [
+            ("", "called hate", "called normal"),
+            ("truly hate", str(counts["tp"]), str(counts["fn"])),
+            ("truly normal", str(counts["fp"]), str(counts["tn"])),
+        ]
+    )
 
 
-def _outcomes(evaluation: Evaluation) -> str:
-    found = evaluation.outcomes
-    return _columns((o, str(found.counts[o]), percent(found.rate(o))) for o in OUTCOMES)
+def _policies(numbers: Numbers) -> str:
+    names = METRIC_NAMES[:5]
+    rows = []
+    for policy in POLICIES:
+        metrics = numbers["policies"][policy]
+        values = (number(metrics[name]) for name in names)
+        rows.append((POLICY_WORDS[policy], str(metrics["n"]), *values))
+    return _columns([("unreadable is", "posts", *(METRIC_WORDS[name] for name in names)), *rows])
 
 
-def _groups(groups: Mapping[str, Group]) -> str:
+def _outcomes(numbers: Numbers) -> str:
+    found = numbers["outcomes"]
+    n = sum(found.values())
+    return _columns((o, str(found[o]), percent(found[o] / n if n else None)) for o in OUTCOMES)
+
+
+def _groups(groups: Numbers) -> str:
     return _columns([GROUP_HEADER, *group_rows(groups)])
 
 
-def _share(group: Group, name: Share) -> tuple[str, str, str]:
-    share = group.share(name)
-    return number(share.value), between(share.interval), str(share.n)
+def _share(share: Numbers) -> tuple[str, str, str]:
+    return number(share["value"]), _ends(share["interval"]), str(share["of"])
+
+
+def _ends(pair: Sequence[float] | None) -> str:
+    return between(Interval(*pair) if pair else None)
 
 
 def _notes() -> list[str]:

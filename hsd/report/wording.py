@@ -1,5 +1,8 @@
 """How numbers and rates read in every report: the same words and digits everywhere."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from hsd.metrics.bias import Kind
 from hsd.metrics.classification import Policy
 from hsd.metrics.gaps import GapName
@@ -35,12 +38,38 @@ POLICY_WORDS: dict[Policy, str] = {
     "drop": "left out",
     "majority": "majority class",
 }
+REDACTED = "(redacted)"
+CONTENT_WARNING = (
+    "Content warning: this copy quotes posts, many of them hateful. It is for those who work on "
+    "the model; share the one without --with-text."
+)
 UNREADABLE_IS_WRONG = "An unreadable reply counts as wrong for its post."
 
 
 def number(value: float | None) -> str:
     """Return three digits, `-` for a value that does not exist."""
     return UNKNOWN if value is None else f"{value:.3f}"
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
+    """Return nested values as (`model.name`, text); a value stays on one line whatever it holds."""
+    found: list[tuple[str, str]] = []
+    for key, item in values.items():
+        if isinstance(item, Mapping):
+            found += flat(item, f"{path}{key}.")
+        else:
+            found.append((f"{path}{key}", " ".join(str(item).split())))
+    return found
+
+
+def spelled(name: str) -> str:
+    """Return `false-positive rate` for `false_positive_rate`."""
+    return name.replace("false_", "false-").replace("_", " ")
+
+
+def seen_words(seen: int | None, n: int) -> str:
+    """Return how many of `n` judged posts the model was trained on."""
+    return "unknown" if seen is None else f"{seen:,} of {n:,}"
 
 
 def signed(value: float | None) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 Evaluations = Sequence[tuple[int, float]]
-"""Step and validation loss of each evaluation, in order."""
+"""Step and badness of each evaluation, in order: its loss, or what `badness` makes of a metric."""
 
 
 def best_step(evaluations: Evaluations, min_delta: float = 0.0) -> int | None:
-    """Return the step of the best validation loss; None before the first evaluation.
+    """Return the step of the best evaluation; None before the first one.
 
-    A loss counts as better only when it is lower by more than `min_delta`.
+    One counts as better only when its badness is lower by more than `min_delta`.
     """
     best: tuple[int, float] | None = None
     for step, loss in evaluations:
@@ -19,6 +19,6 @@ def best_step(evaluations: Evaluations, min_delta: float = 0.0) -> int | None:
 
 
 def should_stop(evaluations: Evaluations, patience: int, min_delta: float = 0.0) -> bool:
-    """Return whether `patience` steps have passed without a better validation loss."""
+    """Return whether `patience` steps have passed without a better evaluation."""
     best = best_step(evaluations, min_delta)
     return best is not None and evaluations[-1][0] - best >= patience

@@ -31,14 +31,19 @@ class Scorer:
     batch_size: int
 
     def scores(self, model: Any, rank: int = 0, ranks: int = 1) -> list[Score]:
-        """Return the id and P(hate) of this rank's share. The model is held still by the caller."""
+        """Return the id and P(hate) of this rank's share. The model is held still by the caller.
+
+        Raises EvaluationError for a row whose score is not a number.
+        """
         own = sorted(self.rows, key=lambda row: (len(row.prompt), row.id))[rank::ranks]
         found: list[Score] = []
         for start in range(0, len(own), self.batch_size):
             batch = own[start : start + self.batch_size]
             prompts = [row.prompt for row in batch]
             both = log_probabilities(model, prompts, self.spelled, self.pad_id).tolist()
-            found += [(reply.id, float(reply.score or 0.0)) for reply in scored(batch, both, 0.0)]
+            for reply in scored(batch, both, 0.0):
+                assert reply.score is not None, reply.id
+                found.append((reply.id, reply.score))
         return found
 
     def metrics(self, scores: Sequence[Score]) -> dict[str, float]:

@@ -1,0 +1,102 @@
+"""The parts of report.html that hold a model against its base, post by post."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hsd.metrics.classification import METRIC_NAMES
+from hsd.metrics.gaps import GAPS
+from hsd.report.asked import Asked, asked_in, mismatches
+from hsd.report.page import (
+    Look,
+    Part,
+    Section,
+    Table,
+    Words,
+    count,
+    estimated_change,
+    p,
+    text,
+    value,
+)
+from hsd.report.wording import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED
+
+Numbers = Mapping[str, Any]
+SHOWN_ROWS = 50
+"""Rows listed as newly broken or newly fixed; report.json has them all."""
+
+
+def base_parts(numbers: Numbers) -> list[Part]:
+    """Return which run the base is, and what changed from it: metrics, error rates, gaps."""
+    compared = numbers["base"]["comparison"]
+    header = ["", "base", "this model", "change"]
+    metrics = [_change(METRIC_WORDS[name], compared["metrics"][name]) for name in METRIC_NAMES]
+    gaps = [_change(GAP_WORDS[name], compared["gaps"][name]) for name in GAPS]
+    note = "Above 0 groups lie further apart than with the base."
+    return [
+        *_which_base(numbers),
+        Table("Change of each metric, on the same posts", header, metrics),
+        _rates(compared),
+        Table("Change of the differences between groups", header, gaps, note),
+    ]
+
+
+def turned_section(numbers: Numbers, texts: Mapping[str, str]) -> Section:
+    """Return the posts that were right and are wrong, then the other way; quoted if `texts`."""
+    turned = numbers["base"]["turned"] if numbers["base"] else []
+    looks: dict[str, Look] = {"newly wrong": "bad", "newly right": "good"}
+    rows = [
+        [
+            text(post["id"]),
+            text(now, look),
+            text(post["true_label"]),
+            text(", ".join(post["groups"]) or "none"),
+            text(texts.get(post["id"], REDACTED), "words"),
+        ]
+        for now, look in looks.items()
+        for post in [post for post in turned if post["now"] == now][:SHOWN_ROWS]
+    ]
+    if not rows:
+        return Section("Newly broken and newly fixed", [])
+    header = ["id", "now", "label", "groups", "post"]
+    note = f"At most {SHOWN_ROWS} of each; report.json lists all."
+    parts: list[Part] = [Table("Posts whose call turned, base to this model", header, rows, note)]
+    warning = [Words(CONTENT_WARNING, "danger")] if texts else []
+    return Section("Newly broken and newly fixed", [*warning, *parts])
+
+
+def _which_base(numbers: Numbers) -> list[Part]:
+    """Say which run stands as the base, and what of its reading is not this model's."""
+    base, own = Asked(**numbers["base"]["asked"]), asked_in(numbers["provenance"])
+    parts: list[Part] = [Words(f"The base is {numbers['base']['name']}: prompt {base.words()}.")]
+    if unlike := mismatches(base, own):
+        said = f"Base and model were read differently: {'; '.join(unlike)}."
+        parts.append(Words(said, "warning"))
+    if None not in (base.prompt, own.prompt) and base.prompt != own.prompt:
+        parts.append(Words("Base and model were asked with different prompts.", "warning"))
+    return parts
+
+
+def _change(words: str, change: Numbers) -> list[Any]:
+    return [
+        text(words),
+        value(change["reference"]),
+        value(change["other"]),
+        estimated_change(change["difference"], change["interval"]),
+    ]
+
+
+def _rates(comparison: Numbers) -> Table:
+    rows = [
+        [
+            text(f"{r['group']}: {r['rate'].replace('_', ' ')}"),
+            count(r["n"]),
+            value(r["reference"]),
+            value(r["other"]),
+            estimated_change(r["difference"], r["interval"]),
+            p(r["holm_p"] if r["holm_p"] is not None else r["mcnemar_p"]),
+        ]
+        for r in comparison["rates"]
+        if r["n"]
+    ]
+    header = ["error rate", "posts", "base", "this model", "change", "p (Holm by group)"]
+    return Table("Against the base, on the same posts", header, rows)

@@ -1,0 +1,113 @@
+"""The parts of report.html about scores: calibration, curves and the frozen threshold."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hsd.metrics.classification import METRIC_NAMES
+from hsd.metrics.groups import ALL, RATES
+from hsd.report import figures
+from hsd.report.page import (
+    Cell,
+    Figure,
+    Part,
+    Section,
+    Table,
+    Words,
+    count,
+    estimate,
+    text,
+)
+from hsd.report.wording import (
+    METRIC_WORDS,
+    percent,
+    spelled,
+)
+
+Numbers = Mapping[str, Any]
+
+
+def calibration_section(numbers: Numbers) -> Section:
+    """Return whether a score means what it says; empty without scores."""
+    overall, groups = numbers["calibration"], numbers["calibration_by_group"]
+    if not overall:
+        return Section("Calibration", [])
+    named = {"all posts": overall, **groups}
+    operated = numbers["operating_point"]
+    if operated and operated["calibration"]:
+        scaled = f"all posts, at temperature {operated['point']['temperature']:.2f}"
+        named[scaled] = operated["calibration"]
+    rows = [
+        [
+            text(name),
+            count(c["n"]),
+            estimate(c["ece"], c["ece_interval"]),
+            estimate(c["brier"], c["brier_interval"]),
+        ]
+        for name, c in named.items()
+    ]
+    table = Table("Calibration", ["posts", "n", "ECE", "Brier"], rows)
+    drawing = figures.reliability(overall, groups)
+    return Section(
+        "Calibration", [table, Figure(drawing, "On the line a score means what it says.")]
+    )
+
+
+def thresholds_section(numbers: Numbers) -> Section:
+    """Return the curves, the frozen threshold, and what decisions mean on a platform."""
+    if not numbers["curves"] or not numbers["curves"][ALL]["roc"]:
+        return Section("Thresholds", [])
+    operated = numbers["operating_point"]
+    point = operated["point"] if operated else None
+    parts: list[Part] = [
+        Figure(figures.roc_and_pr(numbers["curves"]), "ROC and precision-recall curves."),
+        Figure(
+            figures.threshold_rates(numbers["curves"], point and point["threshold"]),
+            "Error rates over the threshold. Dotted: .5. Solid: the frozen threshold, if any.",
+        ),
+    ]
+    if operated:
+        parts += _operated(numbers, operated)
+    loads = [("likelier label", row) for row in numbers["at_prevalence"]]
+    loads += [("frozen threshold", row) for row in (operated["prevalences"] if operated else [])]
+    rows = [
+        [
+            text(f"{how}, {percent(r['prevalence'])} hate"),
+            estimate(r["precision"], r["interval"]),
+            Cell(f"{r['flagged']:.1f}", r["flagged"]),
+            Cell(f"{r['missed']:.1f}", r["missed"]),
+        ]
+        for how, r in loads
+    ]
+    header = ["decision", "precision", "flagged in 1,000", "hate missed in 1,000"]
+    note = (
+        "Tests hold about half hate; platforms a few per cent. Same error rates, other prevalence."
+    )
+    parts.append(Table("What it would mean on a platform", header, rows, note))
+    return Section("Thresholds", parts)
+
+
+def _operated(numbers: Numbers, operated: Numbers) -> list[Part]:
+    point = operated["point"]
+    words = (
+        f"Frozen threshold {point['threshold']:.4f} by the rule {point['rule']}, chosen on "
+        f"{point['rows']:,} rows of {point['chosen_on']}; never on the posts judged here."
+    )
+    rows = [
+        [
+            text(METRIC_WORDS[name]),
+            estimate(numbers["headline"][name], numbers["intervals"][name]),
+            estimate(operated["metrics"][name], operated["intervals"][name]),
+        ]
+        for name in METRIC_NAMES
+    ]
+    header = ["metric", "likelier label", "frozen threshold"]
+    groups = [
+        [text(name), *(estimate(g[rate]["value"], g[rate]["interval"]) for rate in RATES)]
+        for name, g in operated["groups"].items()
+    ]  # fmt: skip
+    by_group = ["group", *map(spelled, RATES)]
+    return [
+        Words(words),
+        Table("At the frozen threshold", header, rows),
+        Table("By group at the frozen threshold", by_group, groups),
+    ]
