@@ -16,6 +16,7 @@ PATH = click.Path(path_type=Path)
     examples="""
     hsd gate runs/adapter/eval --reference runs/base/eval
     hsd gate runs/adapter/eval --reference runs/base/eval --rules gate.toml
+    hsd gate runs/adapter/eval --reference runs/base/eval --at_threshold
     hsd gate runs/adapter/eval --set worst_group_f1=0.6 --set unreadable=0.01
     """,
 )
@@ -24,6 +25,11 @@ PATH = click.Path(path_type=Path)
 @ignore_mode_option
 @click.option("--rules", type=PATH, help="TOML, JSON or YAML with margins, floors and ceilings.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change one rule.")
+@click.option(
+    "--at_threshold",
+    is_flag=True,
+    help="Judge the calls at the threshold frozen in RUN (and in the reference, if it has one).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
 def gate(
     run: Path,
@@ -31,6 +37,7 @@ def gate(
     ignore_mode_mismatch: bool,
     rules: Path | None,
     overrides: tuple[str, ...],
+    at_threshold: bool,
     as_json: bool,
 ) -> int:
     """Judge the evaluation RUN: may it replace the reference?
@@ -46,15 +53,17 @@ def gate(
     from hsd.metrics.gate import gate as judge
     from hsd.report.gate_words import verdict_numbers
     from hsd.report.predictions import load_run
+    from hsd.report.rewriting import at_threshold as called_at_threshold
     from hsd.report.rewriting import named_reference, rewrite, write_verdict
     from jobs.progress import spinner
     from jobs.tables import gate_table
 
     judged = load_run(run)
-    name, before = named_reference(judged, reference, ignore_mode_mismatch)
+    name, before = named_reference(judged, reference, ignore_mode_mismatch, at_threshold)
+    named, rows = called_at_threshold(judged) if at_threshold else (str(run), judged.predictions)
     found = load_gate_rules(rules, overrides)
     with spinner("computing intervals"):
-        verdict = judge(found, judged.predictions, before, (name, str(run)))
+        verdict = judge(found, rows, before, (name, named))
         write_verdict(judged, verdict)
         rewrite(judged, *learned_by_run(judged.manifest))
     if as_json:

@@ -15,12 +15,21 @@ PATH = click.Path(path_type=Path)
     examples="""
     hsd report runs/adapter/eval
     hsd report runs/adapter/eval --base runs/base/eval
+    hsd report runs/adapter/eval --prevalence 0.03
     hsd report runs/adapter/eval --with_text
     """,
 )
 @click.argument("run", type=PATH)
 @click.option("--base", type=PATH, help="Evaluation of the untouched base on the same posts.")
 @click.option("--train_file", help="Posts that the model was trained on, where its folder is gone.")
+@click.option(
+    "--prevalence",
+    "prevalences",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    multiple=True,
+    help="Share of hate on your platform, to say precision and review load at; may be given more "
+    "than once. Kept; without it 0.01, 0.02 and 0.05.",
+)
 @ignore_mode_option
 @click.option(
     "--with_text",
@@ -31,6 +40,7 @@ def report(
     run: Path,
     base: Path | None,
     train_file: str | None,
+    prevalences: tuple[float, ...],
     ignore_mode_mismatch: bool,
     with_text: bool,
 ) -> None:
@@ -54,7 +64,13 @@ def report(
         )
     with spinner("computing intervals"):
         page = rewrite(
-            judged, training, note, base, quote=with_text, ignore_mode_mismatch=ignore_mode_mismatch
+            judged,
+            training,
+            note,
+            base,
+            quote=with_text,
+            ignore_mode_mismatch=ignore_mode_mismatch,
+            prevalences=prevalences,
         )
     click.echo(f"Report: {page}")
 

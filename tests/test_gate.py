@@ -93,7 +93,7 @@ def test_margins_of_a_group_that_no_post_is_about_are_never_passed() -> None:
     verdict = judged(same, same, groups={"lgtbq": Margins()})
     assert verdict.status == Status.UNDERPOWERED
     assert verdict.checks[0].about == "lgtbq"
-    assert "no post is about lgtbq (they are about lgbtq)" in verdict.checks[0].rule
+    assert verdict.checks[0].why == "no post is about this group; they are about lgbtq"
 
 
 def test_with_neither_reference_nor_floor_there_is_nothing_to_judge_by() -> None:
@@ -105,7 +105,7 @@ def test_a_reference_without_a_result_leaves_rises_undecided() -> None:
     run = rows(("lgbtq n n .1", 300), ("lgbtq h h .9", 300))
     verdict = gate(GateRules(), run, None, ("baseline", "cell"))
     assert verdict.status == Status.UNDERPOWERED
-    assert "rises above baseline, which has no result" in verdict.checks[0].rule
+    assert verdict.checks[0].why == "the reference baseline has no result"
 
 
 def test_posts_of_one_template_are_no_evidence_that_nothing_got_worse() -> None:

@@ -51,6 +51,8 @@ def test_a_training_file_that_changed_or_went_is_not_taken(
 def test_a_model_without_a_training_run_says_so(tmp_path: Path) -> None:
     assert learned(None)[1] == "the model is no adapter with a training run of its own"
     assert learned(tmp_path)[1] == f"{tmp_path} does not say what it was trained on"
+    gone = tmp_path / "gone"
+    assert learned(gone)[1] == f"{gone} is no folder here; run this where the evaluation ran"
     assert learned_by_run({"model": {"name": "tiny"}})[0] is None
 
 

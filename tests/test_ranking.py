@@ -84,7 +84,7 @@ def test_a_reference_that_failed_still_judges_as_undecided() -> None:
     board = leaderboard(entries, reference="base", rules=GateRules(), draws=50)
     verdict = board.standings[0].verdict
     assert verdict.status == "UNDERPOWERED"
-    assert "rises above base" in verdict.checks[0].rule
+    assert verdict.checks[0].why == "the reference base has no result"
 
 
 def test_each_run_is_judged_by_the_gate_against_the_reference() -> None:

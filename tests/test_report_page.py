@@ -174,6 +174,38 @@ def test_a_run_without_scores_has_no_empty_sections() -> None:
     assert "Calibration ECE" not in said
     assert "the replies carry no P(hate)" in said
     assert "Unreadable replies go with the group" in said
+    assert "What it would mean on a platform" in said  # without curves too
+    assert "an unreadable reply flags a normal post" in said
+
+
+def test_written_replies_have_an_error_table_too() -> None:
+    said = words(page([replace(p, score=None) for p in SCORED]))
+    assert "Errors of each group, the first by id" in said
+    assert "surest" not in said
+
+
+def test_error_rates_by_group_stand_under_three_policies_where_replies_are_unread() -> None:
+    said = words(page(WRITTEN))
+    assert "Error rates by group, unreadable replies read in three ways" in said
+    # lgbtq: 6 normals read as normal, 6 hates refused; mexican: 6 normals unread.
+    # The more frequent label is normal on a tie.
+    assert "lgbtq 0.000 0.000 0.000 1.000 - 1.000" in said
+    assert "mexican 1.000 - 0.000 - - -" in said
+    assert "read in three ways group" not in words(page(SCORED))
+
+
+def test_gaps_say_what_chance_would_do_and_what_equal_sources_rest_on() -> None:
+    said = words(page(SCORED))
+    assert "largest difference value chance highest error lowest error" in said
+    assert "Sources are held equal over those that all groups have: of the posts" in said
+    assert "Worst group by F1: " in said
+    other = [replace(p, source_dataset=p.id) for p in SCORED]
+    assert "Sources cannot be held equal" in words(page(other))
+
+
+def test_personas_are_shown_where_there_are_several() -> None:
+    assert "Rates by persona" in words(page(SCORED))
+    assert "Rates by persona" not in words(page([replace(p, persona_tag="") for p in SCORED]))
 
 
 def test_turned_posts_have_label_and_groups_and_a_text_only_when_asked() -> None:

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from posts import predictions
@@ -141,6 +142,26 @@ def test_the_base_is_kept_in_the_run_once_named() -> None:
     assert numbers()["base"]["metrics"]["recall"] == 0.4
     run(report, "run")
     assert numbers()["base"] is not None
+
+
+def test_a_gate_may_judge_the_calls_at_the_frozen_threshold() -> None:
+    with pytest.raises(EvaluationError, match="no threshold is frozen here"):
+        run(gate, "run", "--reference", "base", "--at_threshold")
+    run(threshold, "validation", "run")  # .75 parts all posts rightly
+    before = run(gate, "run", "--reference", "base").return_value
+    after = run(gate, "run", "--reference", "base", "--at_threshold").return_value
+    assert (before, after) == (20, 0)
+    assert numbers()["gate"]["run"].endswith("at its threshold 0.7500")
+
+
+def test_the_share_of_hate_on_a_platform_is_kept_once_stated() -> None:
+    run(report, "run")
+    assert [at["prevalence"] for at in numbers()["at_prevalence"]] == [0.01, 0.02, 0.05]
+    run(report, "run", "--prevalence", "0.03", "--prevalence", "0.2")
+    run(report, "run")
+    assert [at["prevalence"] for at in numbers()["at_prevalence"]] == [0.03, 0.2]
+    with pytest.raises(click.BadParameter, match="not in the range"):
+        run(report, "run", "--prevalence", "3")
 
 
 def test_runs_read_differently_are_not_compared_unless_told_to() -> None:

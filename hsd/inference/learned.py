@@ -21,6 +21,8 @@ def learned(adapter: Path | None) -> tuple[Training | None, str]:
     """Return an adapter's training posts, or None and why they are not known."""
     if adapter is None:
         return None, "the model is no adapter with a training run of its own"
+    if not adapter.is_dir():
+        return None, f"{adapter} is no folder here; run this where the evaluation ran"
     manifest = adapter / MANIFEST
     source = read_json(manifest).get("learned_from") if manifest.is_file() else None
     if not source:

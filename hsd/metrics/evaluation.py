@@ -1,13 +1,21 @@
 """Everything one set of predictions says, as numbers; the reports only lay them out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hsd.errors import EvaluationError
 from hsd.metrics.baselines import Baseline, Training, baselines
 from hsd.metrics.bias import Bias, bias_areas
 from hsd.metrics.calibration import Calibration, calibration, calibration_by_group
-from hsd.metrics.classification import POLICIES, Metrics, Policy, classify
+from hsd.metrics.classification import (
+    POLICIES,
+    Counts,
+    Metrics,
+    Policy,
+    calls,
+    classify,
+    counted,
+)
 from hsd.metrics.comparison import Comparison, compare
 from hsd.metrics.contrast import (
     Contrasts,
@@ -61,6 +69,7 @@ class Evaluation:
     outcomes: Outcomes
     unreadable_by_group_p: float | None
     groups: dict[str, Group]
+    group_policies: Mapping[Policy, Mapping[str, Counts]]
     personas: dict[str, Group]
     gaps: Gaps
     bias: Bias | None
@@ -89,16 +98,18 @@ def summarize(
     training: Training | None = None,
     point: OperatingPoint | None = None,
     base: tuple[str, Sequence[Prediction]] | None = None,
+    prevalences: Sequence[float] = PREVALENCES,
 ) -> Evaluation:
     """Return the numbers of one evaluation. Raises EvaluationError when there is no one strategy.
 
     `training` is what the judged model was trained on, for the baselines and to count posts it has
     seen, where it is known; `point` a threshold that was chosen on other rows; `base` the name and
-    rows of the base's own evaluation. The order of the rows changes nothing.
+    rows of the base's own evaluation; `prevalences` the shares of hate to say precision at. The
+    order of the rows changes nothing.
     """
     rows = sorted(predictions, key=lambda p: p.id)
     strategy, groups = _strategy(rows), by_group(rows)
-    loads = (at_prevalence(rows, prevalence) for prevalence in PREVALENCES)
+    loads = (at_prevalence(rows, prevalence) for prevalence in prevalences)
     return Evaluation(
         strategy=strategy,
         policies={policy: classify(rows, policy) for policy in POLICIES},
@@ -108,6 +119,7 @@ def summarize(
         outcomes=outcomes(rows),
         unreadable_by_group_p=unreadable_p(rows),
         groups=groups,
+        group_policies={policy: _by_policy(rows, groups, policy) for policy in POLICIES},
         personas=by_persona(rows),
         gaps=gaps(rows),
         bias=bias_areas(rows),
@@ -120,17 +132,29 @@ def summarize(
         contrasts=tuple(contrasts(rows)),
         swaps=tuple(swaps(rows)),
         confident_errors=confident_errors(rows),
-        operated=operate(rows, point) if point else None,
+        operated=operate(rows, point, prevalences) if point else None,
         truncated_posts=sum(p.truncated_post for p in rows),
         seen_in_training=len(among(rows, training.texts)) if training else None,
         mean_response_time=sum(p.response_time for p in rows) / len(rows),
     )
 
 
+def _by_policy(
+    rows: Sequence[Prediction], groups: Collection[str], policy: Policy
+) -> dict[str, Counts]:
+    """Return each group's confusion matrix when unreadable replies are read by a policy."""
+    read = list(zip(rows, calls(rows, policy), strict=True))
+    found = {}
+    for name in groups:
+        kept = [(p, c) for p, c in read if c is not None and name in (p.groups or (NONE,))]
+        found[name] = counted([p.true_label for p, _ in kept], [c for _, c in kept])
+    return found
+
+
 def confident_errors(predictions: Sequence[Prediction]) -> dict[str, tuple[Prediction, ...]]:
-    """Return each group's errors with the surest scores first; {} where no row has a score."""
-    wrong = [p for p in predictions if p.label not in (None, p.true_label) and p.score is not None]
-    wrong.sort(key=lambda p: (-abs((p.score or 0.0) - 0.5), p.id))
+    """Return each group's wrong calls with the surest scores first, those without one by id."""
+    wrong = [p for p in predictions if p.label not in (None, p.true_label)]
+    wrong.sort(key=lambda p: (0.0 if p.score is None else -abs(p.score - 0.5), p.id))
     names = by_group(wrong)
     members = {name: [p for p in wrong if name in (p.groups or (NONE,))] for name in names}
     return {name: tuple(rows[:SHOWN_ERRORS]) for name, rows in members.items()}

@@ -41,7 +41,8 @@ class Status(StrEnum):
 class Check:
     """One rule: what it is about, what was found over `n` posts, and the limit it has to keep.
 
-    `needed` posts would decide an undecided rule if the estimate stayed where it is.
+    `needed` posts would decide an undecided rule if the estimate stayed where it is; `why` is said
+    of one that is undecided for another reason.
     """
 
     rule: str
@@ -52,6 +53,7 @@ class Check:
     limit: float
     n: int
     needed: int | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,8 @@ def gate(
     elif names[0] is None:
         skipped.append("rises of error rates (no reference was given)")
     else:
-        rule = f"rises above {names[0]}, which has no result, by"
-        checks.append(_undecided(rule, ALL, rules.f1_margin, len(rows)))
+        why = f"the reference {names[0]} has no result"
+        checks.append(_undecided("F1 falls by", ALL, rules.f1_margin, len(rows), why))
     checks += [*_floors(rules, gaps(rows), groups), _unreadable(rules, rows)]
     return Verdict(names[0], names[1], tuple(checks), tuple(skipped))
 
@@ -121,9 +123,10 @@ def _without(predictions: Iterable[Prediction], ignored: Sequence[str]) -> list[
 def _absent(rules: GateRules, groups: Mapping[str, Group]) -> Iterator[Check]:
     """Yield an undecided rule for each group that has margins but no post: or is misspelt."""
     for name in sorted(rules.groups.keys() - groups.keys()):
-        about = ", ".join(group for group in groups if group != NONE) or "nobody"
-        rule = f"no post is about {name} (they are about {about}), whose rates may rise by"
-        yield _undecided(rule, name, rules.groups[name].false_positive_rate, 0)
+        others = ", ".join(group for group in groups if group != NONE) or "nobody"
+        why = f"no post is about this group; they are about {others}"
+        limit = rules.groups[name].false_positive_rate
+        yield _undecided(f"{_words(RATES[0])} rises by", name, limit, 0, why)
 
 
 def _f1(rules: GateRules, compared: Comparison) -> Check:
@@ -182,16 +185,9 @@ def _lowest_f1(
 ) -> Iterator[Check]:
     least = {name: min(g.counts.hates, g.counts.normals) for name, g in groups.items()}
     if worst := found.worst:
-        check = _bounded(
-            "lowest F1",
-            worst.group,
-            worst.f1,
-            worst.interval,
-            limit,
-            groups[worst.group].counts.n,
-            -1,
-        )
-        yield check if least[worst.group] >= rules.minimum_n else _doubted(check, rules.minimum_n)
+        n = least[worst.group]
+        check = _bounded("lowest F1", worst.group, worst.f1, worst.interval, limit, n, -1)
+        yield check if n >= rules.minimum_n else _doubted(check, rules.minimum_n)
     missing = [name for name in groups if name not in found.f1]
     for name in missing or ([] if found.worst else ["any group"]):
         yield _undecided("F1", name, limit, least.get(name, 0))
@@ -247,15 +243,18 @@ def _bounded(
     return _needing(check, _by_root(check, interval.high if sign > 0 else interval.low))
 
 
-def _undecided(rule: str, about: str, limit: float, n: int) -> Check:
-    return Check(rule, about, Status.UNDERPOWERED, None, None, limit, n)
+def _undecided(
+    rule: str, about: str, limit: float, n: int, why: str = "too few posts for an estimate"
+) -> Check:
+    return Check(rule, about, Status.UNDERPOWERED, None, None, limit, n, None, why)
 
 
 def _doubted(check: Check, needed: int) -> Check:
     """Return the check, not passed: these are too few posts whatever their interval says."""
     if check.status == Status.FAIL:
         return check
-    return replace(check, status=Status.UNDERPOWERED, needed=needed)
+    why = f"fewer than {needed} posts pass nothing"
+    return replace(check, status=Status.UNDERPOWERED, needed=needed, why=why)
 
 
 def _needing(check: Check, needed: Callable[[], int | None]) -> Check:

@@ -90,10 +90,14 @@ def require_unlearned(validation: Sequence[Prediction], training: Training) -> N
         )
 
 
-def operate(predictions: Sequence[Prediction], point: OperatingPoint) -> Operated:
+def operate(
+    predictions: Sequence[Prediction],
+    point: OperatingPoint,
+    prevalences: Sequence[float] = PREVALENCES,
+) -> Operated:
     """Return the numbers at an operating point."""
     rows = apply_threshold(predictions, point.threshold)
-    found = (at_prevalence(rows, prevalence) for prevalence in PREVALENCES)
+    found = (at_prevalence(rows, prevalence) for prevalence in prevalences)
     return Operated(
         point,
         classify(rows),

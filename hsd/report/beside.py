@@ -8,6 +8,7 @@ from hsd.metrics.baselines import Training
 from hsd.metrics.evaluation import Evaluation
 from hsd.metrics.operating import OperatingPoint
 from hsd.metrics.prediction import Prediction
+from hsd.metrics.thresholds import PREVALENCES
 from hsd.report.asked import Asked
 
 
@@ -15,7 +16,8 @@ from hsd.report.asked import Asked
 class Beside:
     """Training rows (or why they are unknown), the base's run, a frozen threshold, the gate.
 
-    `base_asked` is how the base was asked and read.
+    `base_asked` is how the base was asked and read; `prevalences` are the shares of hate that
+    precision is said at.
     """
 
     training: Training | None = None
@@ -24,6 +26,7 @@ class Beside:
     point: OperatingPoint | None = None
     verdict: Mapping[str, Any] | None = None
     base_asked: Asked = Asked()
+    prevalences: tuple[float, ...] = PREVALENCES
 
 
 def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:

@@ -225,10 +225,12 @@ def _errors(numbers: Numbers, texts: Mapping[str, str]) -> Section:
         for group, posts in numbers["confident_errors"].items()
         for post in posts
     ]  # fmt: skip
+    scored = any(post["score"] is not None for posts in numbers["confident_errors"].values()
+                 for post in posts)  # fmt: skip
+    title = "Confident errors" if scored else "Errors"
     if not rows:
-        return Section("Confident errors", [])
+        return Section(title, [])
     header = ["group", "id", "label", "called", "P(hate)", "source", "post"]
-    parts: list[Part] = [Table("The surest errors of each group", header, rows)]
-    return Section(
-        "Confident errors", [Words(CONTENT_WARNING, "danger"), *parts] if texts else parts
-    )
+    said = "The surest errors of each group" if scored else "Errors of each group, the first by id"
+    parts: list[Part] = [Table(said, header, rows)]
+    return Section(title, [Words(CONTENT_WARNING, "danger"), *parts] if texts else parts)

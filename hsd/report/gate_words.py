@@ -14,7 +14,7 @@ HOW = "hsd gate RUN --reference BASE_RUN"
 
 def verdict_numbers(verdict: Verdict) -> dict[str, Any]:
     """Return gate.json."""
-    return {"schema": 1, "status": verdict.status.value, **plain(verdict)}
+    return {"schema": 2, "status": verdict.status.value, **plain(verdict)}
 
 
 def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
@@ -33,6 +33,7 @@ def badge(verdict: Mapping[str, Any] | None) -> Badge:
     if verdict is None:
         return Badge("NOT JUDGED", [f"No gate was asked; `{HOW}` judges by group and power."])
     against = f"Against {verdict['reference']}." if verdict["reference"] else "Without a reference."
+    against = f"{verdict['run']}. {against}"
     return Badge(verdict["status"], [against, *verdict_lines(verdict)])
 
 
@@ -64,6 +65,7 @@ def _line(check: Mapping[str, Any]) -> str:
     known = check["value"] is not None
     found = f"{number(check['value'])}{_ends(check['interval'])}" if known else "not estimable"
     more = f"; about {check['needed']:,} posts would decide" if check["needed"] else ""
+    more = f"; {check['why']}" if check.get("why") else more
     return (
         f"{check['status']}: {check['rule']} {found} ({check['about']}, {check['n']:,} posts; "
         f"limit {check['limit']:g}{more})"

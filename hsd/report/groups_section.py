@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hsd.metrics.classification import POLICIES
 from hsd.metrics.gaps import GAPS
 from hsd.metrics.groups import MINIMUM_N, RATES, SHARES
 from hsd.report import figures
@@ -14,14 +15,19 @@ from hsd.report.page import (
     Words,
     count,
     estimate,
+    p,
     text,
     value,
 )
 from hsd.report.wording import (
     GAP_WORDS,
     KIND_WORDS,
+    POLICY_WORDS,
     RATE_LEGEND,
+    held_equal,
+    mix_words,
     spelled,
+    worst_words,
 )
 
 Numbers = Mapping[str, Any]
@@ -47,7 +53,12 @@ def groups_section(numbers: Numbers) -> Section:
     parts: list[Part] = [Table("Rates by group", header, rows, note)]
     if any(name != "none" for name in groups):
         parts.append(Figure(figures.group_rates(groups), "Error rates with 95 % Wilson intervals."))
-    parts += [_gap_table(numbers["gaps"]), *_gap_words(numbers["gaps"])]
+    parts += [
+        *_policy_table(numbers),
+        _gap_table(numbers["gaps"]),
+        *_gap_words(numbers["gaps"]),
+        *_persona_table(numbers["personas"]),
+    ]
     if numbers["auc_by_group"]:
         parts.append(_auc_table(numbers["auc_by_group"]))
     beside = [
@@ -64,34 +75,52 @@ def _gap_table(gaps: Numbers) -> Table:
     for view, words in (("raw", "as they are"), ("standardised", "sources held equal")):
         for name in GAPS:
             gap = gaps[view]["gaps"].get(name)
-            cells = (
-                [
-                    estimate(gap["value"], gap["interval"]),
-                    text(gap["highest"]),
-                    text(gap["lowest"]),
-                ]
-                if gap
-                else [estimate(None, None), text("-"), text("-")]
-            )
+            cells = [estimate(None, None), *[text("-", "absent")] * 3]
+            if gap:
+                cells = [estimate(gap["value"], gap["interval"]), p(gap["p_value"]),
+                         text(gap["highest"]), text(gap["lowest"])]  # fmt: skip
             rows.append([text(f"{GAP_WORDS[name]}, {words}"), *cells])
-    note = "A largest difference is never below 0; with few posts it is large by chance."
-    header = ["largest difference", "value", "highest error", "lowest error"]
+    note = (
+        "A largest difference is never below 0, and large by chance with few posts. Chance: how "
+        f"often one as large would come up among groups with one rate. {held_equal(gaps)}"
+    )
+    header = ["largest difference", "value", "chance", "highest error", "lowest error"]
     return Table("How far apart groups lie", header, rows, note)
+
+
+def _policy_table(numbers: Numbers) -> list[Part]:
+    """Return error rates under each policy; nothing where every reply was read."""
+    if not numbers["unreadable_rate"]:
+        return []
+    found = numbers["policies_by_group"]
+    rows = [
+        [text(name), *(value(found[policy][name][rate]["value"]) for rate in RATES
+                       for policy in POLICIES)]
+        for name in numbers["groups"]
+    ]  # fmt: skip
+    header = ["group", *(f"{spelled(rate)}, unread {POLICY_WORDS[policy]}" for rate in RATES
+                         for policy in POLICIES)]  # fmt: skip
+    return [Table("Error rates by group, unreadable replies read in three ways", header, rows)]
+
+
+def _persona_table(personas: Numbers) -> list[Part]:
+    """Return error rates by persona, which are finer than groups; nothing where all have one."""
+    if len(personas) < 2:
+        return []
+    rows = [
+        [text(name), count(g["hates"]), count(g["normals"]),
+         *(estimate(g[rate]["value"], g[rate]["interval"]) for rate in RATES)]
+        for name, g in personas.items()
+    ]  # fmt: skip
+    return [Table("Rates by persona", ["persona", "hate", "normal", *map(spelled, RATES)], rows)]
 
 
 def _gap_words(gaps: Numbers) -> list[Part]:
     parts: list[Part] = []
     if worst := gaps["worst"]:
-        parts.append(Words(f"Worst group by F1: {worst['group']}, {worst['f1']:.3f}."))
+        parts.append(Words(worst_words(worst)))
     if gaps["disagreeing"]:
-        names = ", ".join(GAP_WORDS[name] for name in gaps["disagreeing"])
-        parts.append(
-            Words(
-                f"The mix of sources makes or hides part of this: {names} changes by more than .05 "
-                "when every group is given the same sources.",
-                "warning",
-            )
-        )
+        parts.append(Words(mix_words(gaps), "warning"))
     return parts
 
 

@@ -5,12 +5,12 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from hsd.data.identity import version
-from hsd.metrics.classification import METRIC_NAMES, Metrics
+from hsd.metrics.classification import METRIC_NAMES, Counts, Metrics
 from hsd.metrics.comparison import Comparison, GapChange, MetricChange, RateChange
 from hsd.metrics.contrast import Contrasts
 from hsd.metrics.evaluation import Base, Evaluation
 from hsd.metrics.gaps import Gaps
-from hsd.metrics.groups import SHARES, Group, Proportion
+from hsd.metrics.groups import RATES, SHARES, Group, Proportion
 from hsd.metrics.intervals import Interval
 from hsd.metrics.leaderboard import Leaderboard
 from hsd.metrics.prediction import Prediction
@@ -39,6 +39,10 @@ def evaluation_numbers(
         "unreadable_rate": evaluation.outcomes.unreadable_rate,
         "unreadable_by_group_p": evaluation.unreadable_by_group_p,
         "groups": plain(evaluation.groups),
+        "policies_by_group": {
+            policy: {name: _rates(counts) for name, counts in found.items()}
+            for policy, found in evaluation.group_policies.items()
+        },
         "personas": plain(evaluation.personas),
         "gaps": plain(evaluation.gaps),
         "auc_by_group": plain(evaluation.bias),
@@ -143,6 +147,12 @@ def _group(group: Group) -> dict[str, Any]:
         **{name: _share(group.share(name)) for name in SHARES},
         "outcomes": dict(group.outcomes.counts),
     }
+
+
+def _rates(counts: Counts) -> dict[str, Any]:
+    """Return both error rates with the posts behind them."""
+    hits = (Proportion(counts.fp, counts.normals), Proportion(counts.fn, counts.hates))
+    return {rate: {"value": p.value, "of": p.n} for rate, p in zip(RATES, hits, strict=True)}
 
 
 def _share(share: Proportion) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from hsd.metrics.operating import (
     rows_digest,
 )
 from hsd.metrics.prediction import Prediction
-from hsd.metrics.thresholds import Choice, Rule
+from hsd.metrics.thresholds import PREVALENCES, Choice, Rule, apply_threshold
 from hsd.report.asked import asked_of, mismatches, provenance_of, require_alike
 from hsd.report.beside import Beside
 from hsd.report.evaluation_page import evaluation_page
@@ -41,10 +41,12 @@ def rewrite(
     *,
     quote: bool = False,
     ignore_mode_mismatch: bool = False,
+    prevalences: tuple[float, ...] = (),
 ) -> Path:
     """Write every report of a run again and return the page; `quote` writes a local copy too.
 
-    `base` names the base's run, which is kept; without it the one that was kept before stands.
+    `base` names the base's run, which is kept, as are `prevalences` (shares of hate to say
+    precision at); without them those that were kept before stand.
 
     Raises EvaluationError when the base was not judged on the same posts or, unless
     `ignore_mode_mismatch`, was read in another way than the run, and when the run's
@@ -57,12 +59,15 @@ def rewrite(
         note,
         point=_point(run),
         verdict=_verdict(run.folder),
+        prevalences=prevalences or tuple(run.manifest.get("prevalences", PREVALENCES)),
         **_base(run, base),
     )
     shown, stamp = provenance_of(run.folder), run.folder.name.removeprefix("run_")
     numbers = write_evaluation(run.folder, run.predictions, shown, stamp, beside)
     if base:
         update_manifest(run.folder, base_run=str(base.absolute()))
+    if prevalences:
+        update_manifest(run.folder, prevalences=list(prevalences))
     if quote:
         page = evaluation_page(numbers, run.predictions, with_text=True)
         write_atomic(run.folder / QUOTING, page)
@@ -104,12 +109,28 @@ def read_point(folder: Path) -> OperatingPoint | None:
     return OperatingPoint(**{**content, "choice": Choice(**content["choice"])})
 
 
+def at_threshold(run: Run) -> tuple[str, list[Prediction]]:
+    """Return a run's name and its posts as its frozen threshold calls them.
+
+    Raises EvaluationError where none was frozen.
+    """
+    point = _point(run)
+    if point is None:
+        raise EvaluationError(
+            f"{run.folder}: no threshold is frozen here; `hsd threshold VALIDATION_RUN RUN` "
+            "chooses one."
+        )
+    rows = apply_threshold(run.predictions, point.threshold)
+    return f"{run.folder} at its threshold {point.threshold:.4f}", rows
+
+
 def named_reference(
-    run: Run, reference: Path | None, ignore_mode_mismatch: bool
+    run: Run, reference: Path | None, ignore_mode_mismatch: bool, frozen: bool = False
 ) -> tuple[str | None, list[Prediction] | None]:
     """Return a gate's reference: its name, with what was read otherwise in it, and its rows.
 
-    Raises EvaluationError when it was read otherwise, unless `ignore_mode_mismatch`.
+    With `frozen` they are called by the reference's own frozen threshold, where it has one. Raises
+    EvaluationError when it was read otherwise, unless `ignore_mode_mismatch`.
     """
     if reference is None:
         return None, None
@@ -118,8 +139,10 @@ def named_reference(
     if not ignore_mode_mismatch:
         require_alike(asked)
     unlike = "; ".join(mismatches(*asked.values()))
-    name = f"{reference} (read differently: {unlike})" if unlike else str(reference)
-    return name, found.predictions
+    name, rows = str(reference), found.predictions
+    if frozen and read_point(found.folder):
+        name, rows = at_threshold(found)
+    return f"{name} (read differently: {unlike})" if unlike else name, rows
 
 
 def _point(run: Run) -> OperatingPoint | None:

@@ -43,7 +43,9 @@ def write_evaluation(
     `stamp` is the run's YYYYMMDD_HHMMSS.
     """
     beside = beside or Beside()
-    evaluation = summarize(predictions, beside.training, beside.point, beside.base)
+    evaluation = summarize(
+        predictions, beside.training, beside.point, beside.base, beside.prevalences
+    )
     tables = {
         "validation_results": [result_row(p) for p in predictions],
         "performance_metrics": [performance_row(evaluation)],

@@ -23,11 +23,14 @@ from hsd.report.wording import (
     between,
     change_between,
     flat,
+    held_equal,
+    mix_words,
     number,
     p_value,
     percent,
     seen_words,
     signed,
+    worst_words,
 )
 
 Numbers = Mapping[str, Any]
@@ -93,15 +96,11 @@ def gap_lines(numbers: Numbers) -> list[str]:
         _gap_line(f"{GAP_WORDS[name]}, sources held equal", gap)
         for name, gap in gaps["standardised"]["gaps"].items()
     ]
+    lines.append(held_equal(gaps))
     if worst := gaps["worst"]:
-        ends = _ends(worst["interval"])
-        lines.append(f"Worst group: {worst['group']}, F1 {number(worst['f1'])} {ends}.")
+        lines.append(worst_words(worst))
     if gaps["disagreeing"]:
-        names = ", ".join(GAP_WORDS[name] for name in gaps["disagreeing"])
-        lines.append(
-            f"WARNING: the mix of sources makes or hides a difference between groups ({names}); "
-            "the raw difference is not the groups' alone."
-        )
+        lines.append(f"WARNING: {mix_words(gaps)}")
     return lines
 
 
@@ -171,7 +170,8 @@ def _gap_line(words: str, gap: Numbers | None) -> str:
     if gap is None:
         return f"{words}: not estimable."
     where = f"{gap['highest']}, {gap['lowest']}"
-    return f"{words}: {number(gap['value'])} {_ends(gap['interval'])} ({where})."
+    chance = "" if gap["p_value"] is None else f"; chance {p_value(gap['p_value'])}"
+    return f"{words}: {number(gap['value'])} {_ends(gap['interval'])} ({where}{chance})."
 
 
 def _headline(numbers: Numbers) -> str:

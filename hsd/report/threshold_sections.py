@@ -15,6 +15,7 @@ from hsd.report.page import (
     Words,
     count,
     estimate,
+    p,
     text,
 )
 from hsd.report.wording import (
@@ -41,11 +42,13 @@ def calibration_section(numbers: Numbers) -> Section:
             text(name),
             count(c["n"]),
             estimate(c["ece"], c["ece_interval"]),
+            p(c["ece_p"]),
             estimate(c["brier"], c["brier_interval"]),
         ]
         for name, c in named.items()
     ]
-    table = Table("Calibration", ["posts", "n", "ECE", "Brier"], rows)
+    note = "Chance: how often scores that mean what they say would have so large an ECE."
+    table = Table("Calibration", ["posts", "n", "ECE", "chance", "Brier"], rows, note)
     drawing = figures.reliability(overall, groups)
     return Section(
         "Calibration", [table, Figure(drawing, "On the line a score means what it says.")]
@@ -53,20 +56,25 @@ def calibration_section(numbers: Numbers) -> Section:
 
 
 def thresholds_section(numbers: Numbers) -> Section:
-    """Return the curves, the frozen threshold, and what decisions mean on a platform."""
-    if not numbers["curves"] or not numbers["curves"][ALL]["roc"]:
-        return Section("Thresholds", [])
+    """Return the curves and the frozen threshold, where there are scores, and the platform."""
     operated = numbers["operating_point"]
     point = operated["point"] if operated else None
-    parts: list[Part] = [
-        Figure(figures.roc_and_pr(numbers["curves"]), "ROC and precision-recall curves."),
-        Figure(
-            figures.threshold_rates(numbers["curves"], point and point["threshold"]),
-            "Error rates over the threshold. Dotted: .5. Solid: the frozen threshold, if any.",
-        ),
-    ]
+    parts: list[Part] = []
+    if numbers["curves"] and numbers["curves"][ALL]["roc"]:
+        parts = [
+            Figure(figures.roc_and_pr(numbers["curves"]), "ROC and precision-recall curves."),
+            Figure(
+                figures.threshold_rates(numbers["curves"], point and point["threshold"]),
+                "Error rates over the threshold. Dotted: .5. Solid: the frozen threshold, if any.",
+            ),
+        ]
     if operated:
         parts += _operated(numbers, operated)
+    parts += _platform(numbers, operated)
+    return Section("Thresholds", parts)
+
+
+def _platform(numbers: Numbers, operated: Numbers | None) -> list[Part]:
     loads = [("likelier label", row) for row in numbers["at_prevalence"]]
     loads += [("frozen threshold", row) for row in (operated["prevalences"] if operated else [])]
     rows = [
@@ -80,10 +88,10 @@ def thresholds_section(numbers: Numbers) -> Section:
     ]
     header = ["decision", "precision", "flagged in 1,000", "hate missed in 1,000"]
     note = (
-        "Tests hold about half hate; platforms a few per cent. Same error rates, other prevalence."
+        "Tests hold about half hate; platforms a few per cent. Same error rates, other prevalence; "
+        "an unreadable reply flags a normal post and misses a hateful one."
     )
-    parts.append(Table("What it would mean on a platform", header, rows, note))
-    return Section("Thresholds", parts)
+    return [Table("What it would mean on a platform", header, rows, note)] if rows else []
 
 
 def _operated(numbers: Numbers, operated: Numbers) -> list[Part]:

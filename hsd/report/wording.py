@@ -100,3 +100,27 @@ def p_value(value: float | None) -> str:
 def percent(value: float | None) -> str:
     """Return `12.5 %`."""
     return UNKNOWN if value is None else f"{100 * value:.1f} %"
+
+
+def worst_words(worst: Mapping[str, Any]) -> str:
+    """Return which group has the lowest F1; the interval is that of the lowest of all groups."""
+    ends = between(Interval(*worst["interval"]) if worst["interval"] else None)
+    return f"Worst group by F1: {worst['group']}, {number(worst['f1'])} {ends}."
+
+
+def held_equal(gaps: Mapping[str, Any]) -> str:
+    """Return what the view with equal sources rests on."""
+    found = gaps["standardised"]["coverage"]
+    if not any(found.values()):
+        return "Sources cannot be held equal: all groups have enough posts of none of them."
+    shares = ", ".join(f"{percent(found[rate])} for {RATE_WORDS[rate]}" for rate in found)
+    return f"Sources are held equal over those that all groups have: of the posts {shares}."
+
+
+def mix_words(gaps: Mapping[str, Any]) -> str:
+    """Return the warning that a difference between groups is one between their sources."""
+    names = ", ".join(GAP_WORDS[name] for name in gaps["disagreeing"])
+    return (
+        f"the mix of sources makes or hides a difference between groups ({names}); the raw one is "
+        "not the groups' alone."
+    )
