@@ -120,6 +120,8 @@ def test_a_rank_that_waits_for_one_that_was_killed_ends_too(start: Start) -> Non
     blow = Blow([signal.SIGKILL], at=2, what="rows", rank=0)
     ended = start(2, blow, rows=3, launcher=False)  # the second rank has but one row
     assert [one.code for one in ended] == [-signal.SIGKILL, 75], ended
-    assert ended[1].said.endswith(f"answered 3 of 3 {GO_ON}\n")
+    # Whether it has answered its own row by then is a matter of speed.
+    ends = tuple(f"answered {answered} of 3 {GO_ON}\n" for answered in (2, 3))
+    assert ended[1].said.endswith(ends)
     ended = start(2, rows=3)
     assert [one.code for one in ended] == [0, 0], ended
