@@ -178,6 +178,17 @@ def test_a_run_without_scores_has_no_empty_sections() -> None:
     assert "an unreadable reply flags a normal post" in said
 
 
+def test_what_only_repeaters_need_is_folded_away_and_not_left_out() -> None:
+    facts = {"model": {"name": "tiny", "weights_sha256": "0123"}, "packages": {"torch": "2.13"}}
+    html = evaluation_page(evaluation_numbers(summarize(SCORED), facts, Beside()))
+    assert "<details><summary>Further facts (2): weights, device, packages</summary>" in html
+    first, rest = html.split("<details>")
+    assert "model.name" in first
+    assert "0123" not in first
+    assert "0123" in rest
+    assert "<details>" not in page(SCORED)
+
+
 def test_written_replies_have_an_error_table_too() -> None:
     said = words(page([replace(p, score=None) for p in SCORED]))
     assert "Errors of each group, the first by id" in said

@@ -1,6 +1,7 @@
 """report.html: the numbers of report.json for people, in the order they should be read."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hsd.metrics.classification import METRIC_NAMES, POLICIES
@@ -40,6 +41,12 @@ from hsd.report.wording import (
 )
 
 Numbers = Mapping[str, Any]
+FIRST_FACTS = frozenset(
+    ("model.name", "model.revision", "model.adapter", "model.quantization", "data.data_file",
+     "data.rows", "prompt.template", "prompt.strategy", "prompt.hash", "mode", "max_length",
+     "temperature", "date", "code.commit", "training_rows")
+)  # fmt: skip
+"""What tells one evaluation from another; the rest is for who repeats it."""
 
 
 def evaluation_page(
@@ -76,10 +83,15 @@ def _name(provenance: Numbers) -> str:
 
 
 def _provenance(numbers: Numbers) -> Section:
-    rows = [[text(name), text(said, "words")] for name, said in flat(numbers["provenance"])]
+    facts = flat(numbers["provenance"])
     seen, n = numbers["seen_in_training"], numbers["headline"]["n"]
-    rows.append([text("posts trained on"), text(seen_words(seen, n), "words")])
-    parts: list[Part] = [Table("What was evaluated", ["what", "value"], rows)]
+    first = [(name, said) for name, said in facts if name in FIRST_FACTS]
+    first.append(("posts trained on", seen_words(seen, n)))
+    rest = [(name, said) for name, said in facts if name not in FIRST_FACTS]
+    parts: list[Part] = [_facts("What was evaluated", first)]
+    if rest:
+        title = f"Further facts ({len(rest)}): weights, device, packages"
+        parts.append(replace(_facts(title, rest), folded=True))
     if seen:
         said = (
             f"{seen:,} of these {n:,} posts are among those that the model was trained on. They "
@@ -87,6 +99,11 @@ def _provenance(numbers: Numbers) -> Section:
         )
         parts.insert(0, Words(said, "warning"))
     return Section("Provenance", parts)
+
+
+def _facts(title: str, facts: Sequence[tuple[str, str]]) -> Table:
+    rows = [[text(name), text(said, "words")] for name, said in facts]
+    return Table(title, ["what", "value"], rows)
 
 
 def _replies(numbers: Numbers) -> Section:

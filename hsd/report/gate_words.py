@@ -5,7 +5,7 @@ from typing import Any
 
 from hsd.metrics.gate import Verdict
 from hsd.report.numbers import plain
-from hsd.report.page import Badge, Look, Section, Table, count, estimate, text, value
+from hsd.report.page import Badge, Cell, Look, Section, Table, count, estimate, text, value
 from hsd.report.wording import number
 
 ORDER = ("FAIL", "UNDERPOWERED", "PASS")
@@ -49,12 +49,18 @@ def gate_section(verdict: Mapping[str, Any] | None) -> Section:
             estimate(check["value"], check["interval"]),
             value(check["limit"]),
             count(check["n"]),
-            count(check["needed"]) if check["needed"] else text("-", "absent"),
+            _decided_by(check),
         ]
         for check in _worst_first(verdict)
     ]
-    header = ["rule", "verdict", "found", "limit", "posts", "posts that would decide"]
+    header = ["rule", "verdict", "found", "limit", "posts", "what would decide"]
     return Section("Gate", [Table("Every rule, worst first", header, rows)])
+
+
+def _decided_by(check: Mapping[str, Any]) -> Cell:
+    if check.get("why"):
+        return text(check["why"], "words")
+    return text(f"{check['needed']:,} posts") if check["needed"] else text("-", "absent")
 
 
 def _worst_first(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -30,12 +30,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under a header; the first cell of a row names it."""
+    """Rows under a header; the first cell of a row names it. A folded one opens on a click."""
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     note: str = ""
+    folded: bool = False
     kind: str = field(default="table", init=False)
 
 
