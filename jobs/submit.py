@@ -1,4 +1,4 @@
-"""`hsd submit`: one training, merge or evaluation as one job."""
+"""`hsd submit`: one training, merge, evaluation or gate as one job."""
 
 from datetime import datetime
 from importlib import import_module
@@ -16,10 +16,12 @@ from jobs.options import CONTEXT, Command, cluster_option, time_option
     examples="""
     hsd submit train --cluster a100x4 --config default --output_dir runs/default
     hsd submit evaluate --after 123456 --model_name runs/default --data_file unified
+    hsd submit gate --after 123457 runs/default/eval --reference runs/base/eval
+    hsd submit merge --after 123458 --adapter_path runs/default --output_dir merged
     hsd submit merge --adapter_path runs/default --output_dir merged --dry_run
     """,
 )
-@click.argument("kind", type=click.Choice(["train", "merge", "evaluate"]))
+@click.argument("kind", type=click.Choice(["train", "merge", "evaluate", "gate"]))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF THE COMMAND]")
 @cluster_option
 @click.option("--after", metavar="JOBID", help="Start when this job has ended well.")
@@ -30,9 +32,10 @@ def submit(
     kind: str, arguments: tuple[str, ...], cluster: str | None, after: str | None,
     name: str | None, time_min: int | None, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Submit one `hsd train`, `hsd merge` or `hsd evaluate` with the same options as there.
+    """Submit one `hsd train`, `merge`, `evaluate` or `gate` with the same options as there.
 
-    It runs in this folder, with a copy of the code as it is now.
+    It runs in this folder, with a copy of the code as it is now. What waits for a gate starts only
+    if it says PASS.
     """
     from jobs.submitting import show_script, submit_prepared
     from slurm.client import Slurm

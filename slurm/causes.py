@@ -125,6 +125,16 @@ FAILURES = (
         reason=r"JobLaunchFailure|launch failed",
     ),
     Known(
+        "the gate says FAIL: a rule is broken; what waits for it is not begun",
+        "hsd logs {run}/{cell}",
+        code=20,
+    ),
+    Known(
+        "the gate says UNDERPOWERED: too few posts to tell; what waits for it is not begun",
+        "hsd logs {run}/{cell}",
+        code=21,
+    ),
+    Known(
         "stopped early and not requeued ({reason}); it goes on from its checkpoint",
         RESUBMIT,
         code=Stopped.exit_code,
@@ -227,7 +237,7 @@ def clock(minutes: int) -> str:
 def _kind(element: Element) -> str:
     """Return the [stages.KIND] of the profile: the untouched base is evaluated like the others."""
     stage = whole_stage(element.stage)
-    return "evaluate" if stage == "baseline" else stage
+    return {"baseline": "evaluate", "gate": "compare"}.get(stage, stage)
 
 
 def _said(log: str) -> str:

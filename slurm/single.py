@@ -22,7 +22,8 @@ from slurm.submission import Prepared, next_number, scripts
 from slurm.sweep_config import NAME
 from slurm.writing import private
 
-KINDS = ("train", "merge", "evaluate")
+ASKS_FOR = {"gate": "compare"}
+"""The [stages.KIND] of the profile that a command takes its resources from, if not its own."""
 _WELL = {
     "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "COMPLETED",
 }  # fmt: skip
@@ -50,8 +51,9 @@ class Single:
 
     def plan(self) -> Plan:
         """Return the plan of a single stage with a single task."""
-        profile = with_time(self.profile, self.time_min, [self.kind])
-        resources = getattr(profile.stages, self.kind)
+        asks_for = ASKS_FOR.get(self.kind, self.kind)
+        profile = with_time(self.profile, self.time_min, [asks_for])
+        resources = getattr(profile.stages, asks_for)
         after = (Edge("afterok", self.after),) if self.after else ()
         task = Task(self.kind, ((self.kind, *self.arguments),))
         stage = Stage(self.kind, self.kind, (task,), resources, after)

@@ -119,6 +119,16 @@ def test_the_log_tells_why_it_failed(log: str, words: str, next_command: str) ->
             "stopped early and not requeued (requeue is 'none'); it goes on from its checkpoint",
             AGAIN,
         ),
+        (
+            failed(reason="exit code 20", code=20),
+            "the gate says FAIL: a rule is broken; what waits for it is not begun",
+            "hsd logs mine/a",
+        ),
+        (
+            failed(reason="exit code 21", code=21),
+            "the gate says UNDERPOWERED: too few posts to tell; what waits for it is not begun",
+            "hsd logs mine/a",
+        ),
     ],
 )
 def test_slurm_tells_why_it_failed(element: Element, words: str, next_command: str) -> None:

@@ -48,6 +48,15 @@ def test_its_time_limit_may_be_another(single: Single) -> None:
         replace(single, time_min=1).plan()
 
 
+def test_a_gate_asks_for_what_a_comparison_does(single: Single) -> None:
+    gate = replace(single, kind="gate", arguments=("runs/eval", "--reference", "runs/base"))
+    (stage,) = gate.plan().stages
+    assert (stage.name, stage.resources) == ("gate", single.profile.stages.compare)
+    (order,) = gate.prepared().orders["gate"]
+    assert order.commands[0][2:4] == ("jobs.gate", "runs/eval")
+    assert replace(gate, time_min=90).plan().stages[0].resources.time_min == 90
+
+
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "two words"])
 def test_a_name_is_a_folder_s(single: Single, name: str) -> None:
     with pytest.raises(PreflightError, match=f"--name {name}: expected letters, digits"):

@@ -252,6 +252,12 @@ def test_one_command_is_one_job_that_waits_for_another(bench: Bench) -> None:
     )  # fmt: skip
     assert set(bench.wait_over("then").values()) == {"done"}
     assert list((bench.folder / "one_judged").glob("run_*/predictions.jsonl"))
+    bench.hsd(
+        "submit", "gate", "--cluster", profile, "--name", "gated", "--after",
+        bench.job("then", "evaluate"), "one_judged", "--set", "worst_group_f1=1",
+    )  # fmt: skip
+    assert set(bench.wait_over("gated").values()) == {"failed"}
+    assert "the gate says" in bench.hsd("status", "gated", code=5)
 
 
 def test_the_checkout_may_change_while_jobs_wait(bench: Bench) -> None:
