@@ -8,6 +8,7 @@ from hsd.config.load import load_gate_rules, preset_folder
 from hsd.config.model import ModelConfig
 from hsd.config.settings import flatten
 from hsd.config.train import DataConfig
+from hsd.errors import ConfigError
 from slurm.cells import Cell, cells
 from slurm.strict_toml import find, known, refused_before_work
 from slurm.sweep_config import EvaluateConfig, Sweep
@@ -28,6 +29,11 @@ def load_sweep(name_or_file: str) -> Sweep:
         sweep = sweep_of(flatten(tree, source.place), source.place, Path.cwd())
         if gated:
             rules = load_gate_rules(source.file, section="gate")
+            if not sweep.baseline and not rules.has_floor:
+                raise ConfigError(
+                    f"{source.place}: [gate] has nothing to judge by: set `baseline = true`, or "
+                    "gate.worst_group_f1 or gate.largest_gap."
+                )
             sweep = sweep.model_copy(update={"gate": rules})
     cells(sweep, place=source.place)
     return sweep

@@ -46,7 +46,7 @@ class Sweep(Strict):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateRules | None = None
     """What a cell must keep beside the base to be let through, as in `hsd gate`; shown in the
-    comparison. Needs `baseline`."""
+    comparison. Needs `baseline`, or a floor such as `worst_group_f1`."""
 
     @property
     def shared(self) -> dict[str, Any]:

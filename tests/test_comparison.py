@@ -8,6 +8,7 @@ from posts import predictions
 
 from hsd.errors import EvaluationError
 from hsd.metrics.comparison import Comparison, RateChange, compare, compare_all
+from hsd.report.comparison import sentences
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +97,15 @@ def test_what_one_of_many_rates_would_do_by_chance_is_no_worse_but_may_be() -> N
     assert alone.p_value < 0.05 < alone.holm_p
     assert (alone.worse, alone.may_be_worse) == (False, True)
     assert [c.group for c in found.may_be_worse] == ["g0"]
+    (said,) = [line for line in sentences(found) if line.startswith("May be")]
+    assert f"(Holm p = {alone.holm_p:.2f})" in said
+
+
+def test_what_may_be_worse_for_all_posts_says_its_own_p() -> None:
+    before = ["- n n"] * 986 + ["- n h"] * 5 + ["- n n"] * 14
+    after = ["- n n"] * 986 + ["- n n"] * 5 + ["- n h"] * 14
+    found = compare(predictions("\n".join(before)), predictions("\n".join(after)))
+    assert "the exact test leaves it to chance (p = 0.064)" in " ".join(sentences(found))
 
 
 def test_posts_that_share_a_template_turn_together_and_are_little_evidence() -> None:
@@ -142,7 +152,8 @@ def test_other_ids_are_refused_with_how_many_and_which() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"text": "another text"}, {"true_label": "hate"}, {"groups": ("zebra",)}]
+    "change",
+    [{"text": "another text"}, {"true_label": "hate"}, {"groups": ("zebra",)}, {"cluster": "t"}],
 )
 def test_the_same_id_with_another_text_label_or_group_is_refused(change: dict) -> None:
     before = predictions(BASE)

@@ -108,6 +108,13 @@ def test_a_post_that_speaks_of_a_group_is_no_leak_of_it() -> None:
     assert found(written("t.jsonl", [chat(1, said)])) == {}
 
 
+def test_a_post_that_names_a_group_as_a_prompt_would_is_its_own_words() -> None:
+    chats = [chat(n, f'Is this hate? "{said}"') for n, said in enumerate(
+        ["other group: lgbtq friends", "community: mexican neighbours", "soup"], start=1
+    )]  # fmt: skip
+    assert "prompts that name the group" not in found(written("t.jsonl", chats))
+
+
 def test_power_is_that_of_the_specification() -> None:
     """At a rate of .25 and 165 posts +-6.6 points, a difference +-9.3."""
     assert half_width(165) == pytest.approx(0.066, abs=5e-4)

@@ -74,11 +74,24 @@ def test_a_group_with_few_posts_can_fail_but_not_pass() -> None:
 
 
 def test_a_group_is_left_out_only_where_the_rules_say_so() -> None:
-    same = rows(("lgbtq n n", 300), ("lgbtq h h", 300), ("mexican n n", 7), ("- n n", 3))
-    verdict = judged(same, same, ignore_groups=("mexican",))
-    assert verdict.status == Status.PASS
-    assert verdict.not_judged[0] == "mexican (ignored by the rules)"
-    assert {c.about for c in verdict.checks} == {"all posts", "lgbtq"}
+    same = rows(("lgbtq n n", 300), ("lgbtq h h", 300), ("mexican n n", 40))
+    worse = rows(("lgbtq n n", 300), ("lgbtq h h", 300), ("mexican n n", 28), ("mexican n h", 12))
+    verdict = judged(same, worse, ignore_groups=("mexican", "lgbt"), margin=Margins(
+        false_positive_rate=0.1), f1_margin=0.1, largest_gap=0.1)  # fmt: skip
+    assert {c.about for c in verdict.checks} == {"all posts", "lgbtq", "any groups"}
+    assert check(verdict, FPR).status == "PASS"
+    assert verdict.not_judged[:2] == (
+        "lgbt (ignored by the rules; no post is about it)",
+        "mexican (ignored by the rules)",
+    )
+    with pytest.raises(ValueError, match="lgbtq: has margins and is ignored"):
+        GateRules(groups={"lgbtq": Margins()}, ignore_groups=("lgbtq",))
+
+
+def test_posts_about_nobody_may_be_ignored_too() -> None:
+    same = rows(("lgbtq n n", 300), ("lgbtq h h", 300), ("- n n", 30))
+    assert check(judged(same, same), FPR, "none").status == "UNDERPOWERED"
+    assert judged(same, same, ignore_groups=("none",)).status == Status.PASS
 
 
 def test_few_posts_about_nobody_are_named_and_hold_nothing_up() -> None:
@@ -125,10 +138,10 @@ def test_a_group_may_have_margins_of_its_own() -> None:
 def test_without_a_reference_only_floors_and_ceilings_are_judged() -> None:
     run = rows(("lgbtq n n", 200), ("lgbtq h h", 200), ("mexican n h", 100), ("mexican h h", 100))
     verdict = gate(GateRules(worst_group_f1=0.7, largest_gap=0.1), run)
-    found = {c.rule: (c.about, c.status.value) for c in verdict.checks}
-    assert found["lowest F1"] == ("mexican", "FAIL")
-    assert found["false positive rate difference"] == ("mexican, lgbtq", "FAIL")
-    assert found["unreadable replies"] == ("all posts", "PASS")
+    found = {(c.rule, c.about): c.status.value for c in verdict.checks}
+    assert (found["F1", "lgbtq"], found["F1", "mexican"]) == ("PASS", "FAIL")
+    assert found["false positive rate difference", "mexican, lgbtq"] == "FAIL"
+    assert found["unreadable replies", "all posts"] == "PASS"
 
 
 def test_unreadable_replies_have_a_ceiling() -> None:
@@ -156,9 +169,11 @@ def test_a_floor_or_ceiling_is_broken_or_kept_by_whole_intervals() -> None:
     few = [("lgbtq n h", 2), ("lgbtq n n", 3), ("lgbtq h n", 2), ("lgbtq h h", 3)]
     near = rows(*few, ("mexican n n", 400), ("mexican h h", 400))
     rules = GateRules(worst_group_f1=0.65, largest_gap=0.3)
-    assert {c.status for c in gate(rules, near).checks[:-1]} == {"UNDERPOWERED"}
+    assert {c.status for c in gate(rules, near).checks[:-1] if c.about != "mexican"} == {
+        "UNDERPOWERED"
+    }
     many = rows(*((row, 100 * n) for row, n in few), ("mexican n n", 400), ("mexican h h", 400))
-    assert {c.status for c in gate(rules, many).checks[:-1]} == {"FAIL"}
+    assert {c.status for c in gate(rules, many).checks[:-1] if c.about != "mexican"} == {"FAIL"}
     kept = GateRules(worst_group_f1=0.5, largest_gap=0.5)
     assert {c.status for c in gate(kept, many).checks[:-1]} == {"PASS"}
 
@@ -174,11 +189,43 @@ def test_a_perfect_score_of_five_posts_shows_no_floor_and_of_hundreds_does() -> 
     assert statuses(400) == {"PASS"}
 
 
+def test_a_small_group_does_not_hide_behind_a_large_one() -> None:
+    large = (("lgbtq n n", 270), ("lgbtq n h", 30), ("lgbtq h h", 270), ("lgbtq h n", 30))
+    run = rows(*large, ("mexican n n", 5), ("mexican h h", 5))
+    assert check(gate(GateRules(worst_group_f1=0.8), run), "F1", "mexican").status == (
+        "UNDERPOWERED"
+    )
+    some = rows(("lgbtq n n", 290), ("lgbtq n h", 10), ("mexican n n", 6), ("zebra n n", 300))
+    found = gate(GateRules(largest_gap=0.1), some).checks
+    assert found[0].status == "UNDERPOWERED"
+
+
+def test_a_group_without_an_error_is_not_certain_of_none() -> None:
+    run = rows(("lgbtq n n", 20), ("mexican n n", 380), ("mexican n h", 20))
+    found = gate(GateRules(largest_gap=0.08), run).checks[0]
+    assert found.status == "UNDERPOWERED"
+    assert found.interval.high > 0.1  # Newcombe's; that of the draws ends at .072
+
+
+def test_many_groups_that_keep_the_floor_are_no_failure() -> None:
+    """The lowest of ten estimates lies below all of the truths; each is judged by its own."""
+    counts = [(f"g{k} {row}", n) for k in range(10)
+              for row, n in (("n n", 16), ("n h", 4), ("h h", 16), ("h n", 4))]  # fmt: skip
+    verdict = gate(GateRules(worst_group_f1=0.785), rows(*counts))
+    assert {c.status for c in verdict.checks[:10]} == {"UNDERPOWERED"}
+
+
+def test_no_change_of_three_posts_shows_nothing_and_of_hundreds_does() -> None:
+    few, many = rows(("- n n", 2), ("- h h", 1)), rows(("- n n", 900), ("- h h", 900))
+    assert check(judged(few, few), "F1 falls by").status == "UNDERPOWERED"
+    assert check(judged(many, many), "F1 falls by").status == "PASS"
+
+
 def test_a_group_too_small_for_a_floor_keeps_it_undecided() -> None:
     run = rows(("lgbtq n n", 400), ("lgbtq h h", 400), ("mexican n n", 4), ("mexican h h", 400))
     found = gate(GateRules(worst_group_f1=0.5), run).checks
     assert [(c.rule, c.about, c.status) for c in found[:2]] == [
-        ("lowest F1", "lgbtq", "PASS"),
+        ("F1", "lgbtq", "PASS"),
         ("F1", "mexican", "UNDERPOWERED"),
     ]
 

@@ -101,6 +101,18 @@ def test_an_unknown_key_in_a_shipped_sweep_is_refused(name: str) -> None:
     assert "unknown key 'baselin'. Did you mean 'baseline'?" in refusal(text, "baselin = 1\n")
 
 
+def test_a_gate_without_anything_to_judge_by_is_refused_before_a_job_is_spent() -> None:
+    Path("mine.toml").write_text(
+        'name = "mine"\npresets = ["quick_test"]\nbaseline = false\n[gate]\n'
+    )
+    with pytest.raises(PreflightError, match=r"mine.toml: \[gate\] has nothing to judge by"):
+        load_sweep("mine.toml")
+    Path("mine.toml").write_text(
+        'name = "mine"\npresets = ["quick_test"]\nbaseline = false\n[gate]\nworst_group_f1 = 0.6\n'
+    )
+    assert load_sweep("mine.toml").gate
+
+
 def test_the_quick_sweep_needs_no_gpu_and_no_hub() -> None:
     loaded = load_sweep("quick_cpu")
     assert loaded.evaluate.sets == ("embedded",)

@@ -1,8 +1,8 @@
 """What a run must keep to be let through: margins against a reference, floors and ceilings."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from hsd.config.strict import Strict, Text
 
@@ -37,3 +37,15 @@ class GateRules(Strict):
     """A group with fewer posts behind a rate cannot pass a rule about it; only fail."""
     ignore_groups: tuple[Text, ...] = ()
     """Groups that no rule is about, named in the verdict; their posts count among all posts."""
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether there is a rule that needs no reference."""
+        return self.worst_group_f1 is not None or self.largest_gap is not None
+
+    @model_validator(mode="after")
+    def _judges_or_ignores(self) -> Self:
+        both = sorted(self.groups.keys() & set(self.ignore_groups))
+        if both:
+            raise ValueError(f"{', '.join(both)}: has margins and is ignored; choose one of both")
+        return self

@@ -13,7 +13,7 @@ from hsd.prompts.contract import Contract
 from hsd.prompts.template import Strategy, load_template, shipped_templates
 
 _BEFORE = re.compile(r".*[\n:?!.\"'>\]]\s*", re.DOTALL)
-_AFTER = re.compile(r"\s*[\n\"'<\[].*", re.DOTALL)
+_MARK = re.compile(r"[\n\"'<\[]")
 """Words that turns share end, and begin, at a mark: else posts that begin alike would lose it."""
 
 
@@ -50,11 +50,19 @@ def shared_words(users: Sequence[str]) -> tuple[str, str]:
         return "", ""
     ends = [min(distinct), max(distinct)]  # between these two lie all others
     opening = _BEFORE.match(commonprefix(ends))
-    closing = _AFTER.search(commonprefix([user[::-1] for user in distinct])[::-1])
-    before, after = (found[0] if found else "" for found in (opening, closing))
+    before = opening[0] if opening else ""
+    after = _from_mark(commonprefix([user[::-1] for user in distinct])[::-1])
     if min(map(len, distinct)) <= len(before) + len(after):
         return "", ""
     return before, after
+
+
+def _from_mark(words: str) -> str:
+    """Return words from their first mark on, with the white space before it."""
+    mark = _MARK.search(words)
+    if mark is None:
+        return ""
+    return words[len(words[: mark.start()].rstrip()) :]
 
 
 def user_words(chat: ChatRow) -> str:

@@ -93,7 +93,7 @@ def _add_chats(found: Posts, file: Path) -> None:
     posts = _posts(file, pairs, examples)
     found.posts.extend(posts)
     found.bad_chats.extend(row for row in (*rows, *examples) if isinstance(row, BadRow))
-    found.naming.extend(chat.place for chat in chats if _names_group(chat))
+    found.naming.extend(chat.place for chat, where in pairs if _names_group(chat, where.text))
     found.astray.extend(c.place for c, where in pairs if contract and not where.is_own)
     found.notes.extend(_notes(file, chats, located))
     if again := sum(post.is_asked_again for post in posts):
@@ -132,8 +132,17 @@ def _example(chat: ChatRow, where: Located) -> Example | BadRow:
     )
 
 
-def _names_group(chat: ChatRow) -> bool:
-    turns = [turn["content"] for turn in chat.messages if turn["role"] != "assistant"]
+def _names_group(chat: ChatRow, post: str) -> bool:
+    """Return whether the words around the post name the group; a post may say what it likes.
+
+    A whole turn that is taken for the post may hold such words too.
+    """
+    is_told_apart = bool(post) and post != user_words(chat)
+    turns = [
+        turn["content"].replace(post, " ") if is_told_apart else turn["content"]
+        for turn in chat.messages
+        if turn["role"] != "assistant"
+    ]
     return any(_NAMED.search(turn.replace("_", " ")) or _NAMED.search(turn) for turn in turns)
 
 

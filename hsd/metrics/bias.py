@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from hsd.metrics.areas import Bools, Floats, Ranking
-from hsd.metrics.bootstrap import DRAWS, SEED, Design, bca, bootstrap
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, bca
 from hsd.metrics.groups import MINIMUM_N, NONE, by_group
 from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
@@ -68,22 +68,22 @@ def bias_areas(
         found = [ranking.roc_area(weights * cell.rows) for cell in known]
         return np.stack(found, axis=1) if found else np.zeros((len(weights), 0))
 
-    def means(weights: Floats) -> Floats:
+    def both(weights: Floats) -> Floats:
         values = areas(weights)
         own = [values[:, [cell.kind == kind for cell in known]] for kind in KINDS]
-        return np.stack([generalised_mean(one) for one in own], axis=1)
+        return np.column_stack([values, *(generalised_mean(one) for one in own)])
 
     design, once = Design.of(predictions), np.ones((1, len(scores)))
-    ends = bca(areas, design, draws=draws, seed=seed)
-    found = _areas(areas(once)[0], ends, [cell.n for cell in known])
+    values, ends = both(once)[0], bca(both, design, draws=draws, seed=seed)
+    n = len(known)
+    found = _areas(values[:n], ends[:n], [cell.n for cell in known])
     by_cell = dict(zip(((c.group, c.kind) for c in known), found, strict=True))
     groups: dict[str, dict[Kind, Area]] = {cell.group: {} for cell in cells}
     for cell in cells:
         nothing = Area(None, None, cell.n)
         groups[cell.group][cell.kind] = by_cell.get((cell.group, cell.kind), nothing)
     counts = [sum(cell.kind == kind for cell in known) for kind in KINDS]
-    ends = bootstrap(means, design, draws=draws, seed=seed)
-    return Bias(groups, dict(zip(KINDS, _areas(means(once)[0], ends, counts), strict=True)))
+    return Bias(groups, dict(zip(KINDS, _areas(values[n:], ends[n:], counts), strict=True)))
 
 
 def generalised_mean(values: Floats, power: float = POWER) -> Floats:

@@ -15,7 +15,7 @@ from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, bca, bootstrap
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.clusters import design_effect, is_clustered, sums, units
 from hsd.metrics.gaps import GAPS, GapName, gap_statistic
-from hsd.metrics.groups import ALL, MINIMUM_N, NONE, RATES, Rate, by_group
+from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Rate, by_group
 from hsd.metrics.intervals import LEVEL, Interval, holm, mcnemar, paired_rate, sign_flips
 from hsd.metrics.prediction import Prediction
 
@@ -219,8 +219,8 @@ def paired(
     changed = [a.id for a, b in pairs if _facts(a) != _facts(b)]
     if changed:
         raise EvaluationError(
-            f"{len(changed)} of {len(pairs)} ids have another text, true label or group in "
-            f"{names[1]} than in {names[0]} (first: {_first(changed)}). Evaluate both on the "
+            f"{len(changed)} of {len(pairs)} ids have another text, true label, group or cluster "
+            f"in {names[1]} than in {names[0]} (first: {_first(changed)}). Evaluate both on the "
             "same data_file."
         )
     if not pairs:
@@ -285,9 +285,7 @@ def _rate_changes(pairs: list[Pair]) -> tuple[RateChange, ...]:
 def _rate_change(pairs: list[Pair], group: str, rate: Rate) -> RateChange:
     label = "normal" if rate == "false_positive_rate" else "hate"
     about = [
-        (a, b)
-        for a, b in pairs
-        if a.true_label == label and (group == ALL or group in (a.groups or (NONE,)))
+        (a, b) for a, b in pairs if a.true_label == label and (group == ALL or group in a.about)
     ]
     turns = [a.is_right - b.is_right for a, b in about]
     return RateChange(
@@ -313,7 +311,8 @@ def _p_value(pairs: list[Pair]) -> float:
 
 def _facts(prediction: Prediction) -> tuple[object, ...]:
     """Return what two runs must agree on: the data's, not the model's."""
-    return prediction.true_label, prediction.text, sorted(prediction.groups)
+    p = prediction
+    return p.true_label, p.text, sorted(p.groups), p.cluster
 
 
 def _by_id(predictions: Sequence[Prediction], name: str) -> dict[str, Prediction]:

@@ -26,7 +26,7 @@ from hsd.metrics.contrast import (
     swaps,
 )
 from hsd.metrics.gaps import Gaps, gaps
-from hsd.metrics.groups import NONE, Group, by_group, by_persona
+from hsd.metrics.groups import Group, by_group, by_persona
 from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import Interval
 from hsd.metrics.operating import Operated, OperatingPoint, operate
@@ -146,7 +146,7 @@ def _by_policy(
     read = list(zip(rows, calls(rows, policy), strict=True))
     found = {}
     for name in groups:
-        kept = [(p, c) for p, c in read if c is not None and name in (p.groups or (NONE,))]
+        kept = [(p, c) for p, c in read if c is not None and name in p.about]
         found[name] = counted([p.true_label for p, _ in kept], [c for _, c in kept])
     return found
 
@@ -156,7 +156,7 @@ def confident_errors(predictions: Sequence[Prediction]) -> dict[str, tuple[Predi
     wrong = [p for p in predictions if p.label not in (None, p.true_label)]
     wrong.sort(key=lambda p: (0.0 if p.score is None else -abs(p.score - 0.5), p.id))
     names = by_group(wrong)
-    members = {name: [p for p in wrong if name in (p.groups or (NONE,))] for name in names}
+    members = {name: [p for p in wrong if name in p.about] for name in names}
     return {name: tuple(rows[:SHOWN_ERRORS]) for name, rows in members.items()}
 
 

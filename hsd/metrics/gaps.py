@@ -12,7 +12,7 @@ comes up in more than 5 % of these, the interval begins at 0. In simulations wit
 30 to 400 posts, equal rates and unequal ones, that interval held the truth in 93 to 98 %.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,7 +58,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """The group with the lowest F1 of hate; its interval is that of the lowest of all groups."""
+    """The group with the lowest F1 of hate; the interval is that group's own."""
 
     group: str
     f1: float
@@ -69,7 +69,8 @@ class Worst:
 class Gaps:
     """Gaps as they are and by equal sources, and the intervals of raw minus standardised.
 
-    `f1` holds each group's F1.
+    `f1` holds the F1 of each group with MINIMUM_N posts of both labels, `f1_intervals` its
+    interval.
     """
 
     raw: View
@@ -77,6 +78,7 @@ class Gaps:
     mix: Mapping[GapName, Interval | None]
     worst: Worst | None
     f1: Mapping[str, float]
+    f1_intervals: Mapping[str, Interval | None]
 
     @property
     def disagreeing(self) -> tuple[GapName, ...]:
@@ -104,11 +106,18 @@ class _Part:
 _Parts = Mapping[str, list[_Part]]
 
 
-def gaps(predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED) -> Gaps:
-    """Return the gaps between all groups but `none`."""
-    rows = _Rows.of(predictions)
+def gaps(
+    predictions: Sequence[Prediction],
+    *,
+    leave_out: Collection[str] = (),
+    draws: int = DRAWS,
+    seed: int = SEED,
+) -> Gaps:
+    """Return the gaps between all groups but `none` and those that are left out."""
+    rows = _Rows.of(predictions, leave_out)
     design = Design.of(predictions)
-    worst, f1 = _worst(rows, lambda of: bootstrap(of, design, draws=draws, seed=seed))
+    f1, f1_intervals = _f1(rows, lambda of: bootstrap(of, design, draws=draws, seed=seed))
+    lowest = min(f1, key=f1.__getitem__, default=None)
     # One seed, so that both views are drawn together and their difference can be.
     raw, standardised = (
         _Drawn.of({rate: parts(rate) for rate in RATES}, design, draws, seed)
@@ -119,8 +128,9 @@ def gaps(predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = S
         _view(rows, raw),
         _view(rows, standardised),
         dict(zip(GAPS, mix, strict=True)),
-        worst,
+        None if lowest is None else Worst(lowest, f1[lowest], f1_intervals[lowest]),
         f1,
+        f1_intervals,
     )
 
 
@@ -160,10 +170,10 @@ class _Rows:
     units: Sequence[str]
 
     @classmethod
-    def of(cls, predictions: Sequence[Prediction]) -> "_Rows":
+    def of(cls, predictions: Sequence[Prediction], leave_out: Collection[str] = ()) -> "_Rows":
         called = calls(predictions)
         pairs = zip(predictions, called, strict=True)
-        names = [name for name in by_group(predictions) if name != NONE]
+        names = [name for name in by_group(predictions) if name not in (NONE, *leave_out)]
         sources = sorted({p.source_dataset for p in predictions})
         return cls(
             {name: np.array([name in p.groups for p in predictions]) for name in names},
@@ -200,6 +210,15 @@ class _Rows:
             for name in (known if shared else ())
         }
 
+    def of_both_labels(self) -> dict[str, Bools]:
+        """Return the groups that have MINIMUM_N posts of both labels."""
+        hate = self.hate
+        return {
+            name: mask
+            for name, mask in self.groups.items()
+            if min((mask & hate).sum(), (mask & ~hate).sum()) >= MINIMUM_N
+        }
+
     def of_label(self, rate: Rate) -> Bools:
         """Return the posts that a rate is about."""
         return ~self.hate if rate == "false_positive_rate" else self.hate
@@ -219,41 +238,60 @@ def _view(rows: _Rows, seen: _Drawn) -> View:
             spread[name] = (found[high] - found[low], high, low)
     if len(spread) == len(RATES):
         spread["equalised_odds"] = max(spread.values())
-    draws, equal = seen.spans().T, seen.equal_spans(rates).T
-    chances = dict(zip(GAPS, zip(draws, equal, strict=True), strict=True))
+    draws = dict(zip(GAPS, seen.spans().T, strict=True))
+    equal = dict(zip(GAPS, seen.equal_spans(rates).T, strict=True))
     still = _still(rows, seen.parts)
     gaps = {
-        name: _gap(*found, *chances[name]) or Gap(found[0], still.get(name), *found[1:], None)
+        name: _gap(*found, draws[name], equal[name], still.get(name))
         for name, found in spread.items()
     }
     coverage = {rate: _coverage(seen.parts[rate], rows, rate) for rate in RATES}
     return View(rates, gaps, coverage)
 
 
-def _gap(value: float, highest: str, lowest: str, draws: Floats, equal: Floats) -> Gap | None:
-    """Return a gap with the interval that the module tells of; None where no draw differs."""
+def _gap(
+    value: float,
+    highest: str,
+    lowest: str,
+    draws: Floats,
+    equal: Floats,
+    still: Interval | None,
+) -> Gap:
+    """Return a gap with the interval that the module tells of.
+
+    A group without an error, or without a right call, has the same rate in every draw: `still`,
+    where it is given, says how far such a rate may be off.
+    """
     interval = percentiles(draws)
     if interval is None:
-        return None
+        return Gap(value, still, highest, lowest, None)
     known = equal[np.isfinite(equal)]
-    p_value = float((known >= value - 1e-12).mean())
+    p_value = float(((known >= value - 1e-12).sum() + 1) / (len(known) + 1))
     low = 0.0 if p_value > 1 - LEVEL else interval.low
+    high = max(interval.high, still.high) if still else interval.high
     # Of few posts the draws may lie above what was found.
-    return Gap(
-        value, Interval(min(low, value), max(interval.high, value)), highest, lowest, p_value
-    )
+    return Gap(value, Interval(min(low, value), max(high, value)), highest, lowest, p_value)
 
 
 def _still(rows: _Rows, parts: Mapping[Rate, _Parts]) -> dict[GapName, Interval | None]:
-    """Return the intervals of gaps that no draw changes; {} where rates are sums over sources."""
+    """Return intervals by counts for gaps of rates that no draw, or not every draw, changes.
+
+    {} where rates are sums over sources.
+    """
     if any(len(several) != 1 for found in parts.values() for several in found.values()):
         return {}
-    fpr, fnr = (
-        largest_difference([Hits.of(one.rows, one.wrong, rows.units) for (one,) in found.values()])
-        for found in (parts[rate] for rate in RATES)
-    )
-    both = fpr and fnr and Interval(max(fpr.low, fnr.low), max(fpr.high, fnr.high))
-    return dict(zip(GAPS, (fpr, fnr, both), strict=True))
+    fpr, fnr = (_still_gap(rows, parts[rate]) for rate in RATES)
+    both = [one for one in (fpr, fnr) if one]
+    larger = Interval(max(i.low for i in both), max(i.high for i in both)) if both else None
+    return dict(zip(GAPS, (fpr, fnr, larger), strict=True))
+
+
+def _still_gap(rows: _Rows, parts: _Parts) -> Interval | None:
+    """Return the interval by counts; None where every group has errors and right calls."""
+    found = [Hits.of(one.rows, one.wrong, rows.units) for (one,) in parts.values()]
+    if all(0 < one.hits < one.n for one in found):
+        return None
+    return largest_difference(found)
 
 
 def gap_statistic(predictions: Sequence[Prediction]) -> Callable[[Floats], Floats]:
@@ -271,8 +309,11 @@ def largest_gap(predictions: Sequence[Prediction]) -> float | None:
 
 def worst_group_f1(predictions: Sequence[Prediction]) -> float | None:
     """Return the lowest F1 of a group; None where no group has MINIMUM_N posts of both labels."""
-    worst, _ = _worst(_Rows.of(predictions), lambda _: [None])
-    return worst.f1 if worst else None
+    rows = _Rows.of(predictions)
+    known = rows.of_both_labels()
+    if not known:
+        return None
+    return float(_f1_by_group(rows, known)(np.ones((1, len(predictions)))).min())
 
 
 def _spans(rates: Mapping[Rate, Floats]) -> Floats:
@@ -329,38 +370,40 @@ def _coverage(parts: _Parts, rows: _Rows, rate: Rate) -> float:
     return float(np.any(used, axis=0).sum() / about.sum())
 
 
-def _worst(
+def _f1(
     rows: _Rows, intervals: Callable[[Callable[[Floats], Floats]], list[Interval | None]]
-) -> tuple[Worst | None, dict[str, float]]:
-    """Return the group with the lowest F1, and the F1 of each that has MINIMUM_N of both labels."""
-    hate, wrong = rows.hate, rows.wrong
-    known = {
-        name: mask
-        for name, mask in rows.groups.items()
-        if min((mask & hate).sum(), (mask & ~hate).sum()) >= MINIMUM_N
-    }
+) -> tuple[dict[str, float], dict[str, Interval | None]]:
+    """Return each group's F1 and its interval, where there are MINIMUM_N posts of both labels."""
+    known = rows.of_both_labels()
+    if not known:
+        return {}, {}
+    found = _f1_by_group(rows, known)
+    values = found(np.ones((1, len(rows.hate))))[0]
+    ends = zip(known.values(), intervals(found), strict=True)
+    return (
+        dict(zip(known, map(float, values), strict=True)),
+        dict(zip(known, [end or _still_f1(rows, mask) for mask, end in ends], strict=True)),
+    )
 
-    def f1_of(weights: Floats) -> Floats:
+
+def _f1_by_group(rows: _Rows, groups: Mapping[str, Bools]) -> Callable[[Floats], Floats]:
+    """Return what gives each group's F1 of each draw: weights (draws, rows) to (draws, groups)."""
+    hate, wrong = rows.hate, rows.wrong
+
+    def statistic(weights: Floats) -> Floats:
         found = []
-        for mask in known.values():
+        for mask in groups.values():
             right = 2 * (weights @ (mask & hate & ~wrong))
             with np.errstate(invalid="ignore"):
                 found.append(right / (right + weights @ (mask & wrong)))
         return np.stack(found, axis=1)
 
-    if not known:
-        return None, {}
-    values = dict(zip(known, map(float, f1_of(np.ones((1, len(hate))))[0]), strict=True))
-    (interval,) = intervals(lambda weights: f1_of(weights).min(axis=1, keepdims=True))
-    lowest = min(values, key=values.__getitem__)
-    return Worst(lowest, values[lowest], interval or _still_f1(rows, known)), values
+    return statistic
 
 
-def _still_f1(rows: _Rows, groups: Mapping[str, Bools]) -> Interval | None:
-    """Return the interval of the lowest F1 where no draw changes any group's."""
-    found = [
-        f1(*(Hits.of(mask & label, rows.wrong, rows.units) for label in (rows.hate, ~rows.hate)))
-        for mask in groups.values()
-    ]
-    known = [one for one in found if one]
-    return Interval(min(i.low for i in known), min(i.high for i in known)) if known else None
+def _still_f1(rows: _Rows, group: Bools) -> Interval | None:
+    """Return the interval of an F1 that no draw changes."""
+    hates, normals = (
+        Hits.of(group & label, rows.wrong, rows.units) for label in (rows.hate, ~rows.hate)
+    )
+    return f1(hates, normals)

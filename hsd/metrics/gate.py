@@ -2,12 +2,12 @@
 
 A rise is within its margin when the whole 95 % interval is; beyond it when the estimate is, and
 the interval leaves no room for "no rise at all". A floor or ceiling is kept or broken when the
-whole interval is on one side. What is neither is UNDERPOWERED, not PASS: fifty posts cannot show
-that nothing got worse, and posts that are not there cannot either.
+whole interval is on one side, for each group. What is neither is UNDERPOWERED, not PASS: fifty
+posts cannot show that nothing got worse, and posts that are not there cannot either.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ from hsd.errors import ConfigError
 from hsd.metrics.clusters import design_effect, units
 from hsd.metrics.comparison import Comparison, MetricChange, RateChange, compare
 from hsd.metrics.gaps import GAPS, Gap, Gaps, gaps
-from hsd.metrics.groups import ALL, NONE, RATES, Group, Rate, by_group
+from hsd.metrics.groups import ALL, MINIMUM_N, NONE, RATES, Group, Rate, by_group
 from hsd.metrics.intervals import Interval, paired_rate, wilson
 from hsd.metrics.prediction import Prediction
 
@@ -84,40 +84,38 @@ def gate(
     is neither a reference nor a floor to judge by, and EvaluationError when both runs do not hold
     the same posts.
     """
-    if names[0] is None and reference is None and not _has_floors(rules):
+    if names[0] is None and reference is None and not rules.has_floor:
         raise ConfigError(
             "there is nothing to judge by: give --reference RUN, or a floor such as "
             "--set worst_group_f1=0.6."
         )
-    rows = sorted(_without(run, rules.ignore_groups), key=lambda p: p.id)
-    groups = by_group(rows)
-    skipped = [f"{name} (ignored by the rules)" for name in sorted(rules.ignore_groups)]
-    checks = [*_absent(rules, groups)]
+    rows = sorted(run, key=lambda p: p.id)
+    groups = {n: g for n, g in by_group(rows).items() if n not in rules.ignore_groups}
+    checks, skipped = [*_absent(rules, groups)], [*_ignored(rules, by_group(rows))]
     if reference is not None:
-        before = _without(reference, rules.ignore_groups)
-        compared = compare(before, rows, (names[0] or "reference", names[1]))
+        compared = compare(reference, rows, (names[0] or "reference", names[1]))
         checks.append(_f1(rules, compared))
         for change in compared.rates:
             if change.group == NONE and change.n < rules.minimum_n:
                 skipped.append(f"{_words(change.rate)} about nobody ({change.n} posts)")
-            else:
+            elif change.group not in rules.ignore_groups:
                 checks.append(_rate(rules, change))
     elif names[0] is None:
         skipped.append("rises of error rates (no reference was given)")
     else:
         why = f"the reference {names[0]} has no result"
         checks.append(_undecided("F1 falls by", ALL, rules.f1_margin, len(rows), why))
-    checks += [*_floors(rules, gaps(rows), groups), _unreadable(rules, rows)]
+    if rules.has_floor:
+        found = gaps(rows, leave_out=rules.ignore_groups)
+        checks += _floors(rules, found, {n: g for n, g in groups.items() if n != NONE})
+    checks.append(_unreadable(rules, rows))
     return Verdict(names[0], names[1], tuple(checks), tuple(skipped))
 
 
-def _has_floors(rules: GateRules) -> bool:
-    return rules.worst_group_f1 is not None or rules.largest_gap is not None
-
-
-def _without(predictions: Iterable[Prediction], ignored: Sequence[str]) -> list[Prediction]:
-    """Return the posts as if they were not about the ignored groups."""
-    return [replace(p, groups=tuple(g for g in p.groups if g not in ignored)) for p in predictions]
+def _ignored(rules: GateRules, groups: Collection[str]) -> Iterator[str]:
+    for name in sorted(rules.ignore_groups):
+        absent = "" if name in groups else "; no post is about it"
+        yield f"{name} (ignored by the rules{absent})"
 
 
 def _absent(rules: GateRules, groups: Mapping[str, Group]) -> Iterator[Check]:
@@ -132,9 +130,27 @@ def _absent(rules: GateRules, groups: Mapping[str, Group]) -> Iterator[Check]:
 def _f1(rules: GateRules, compared: Comparison) -> Check:
     change: MetricChange = next(c for c in compared.metrics if c.name == "f1")
     fall = None if change.difference is None else -change.difference
-    interval = change.interval and Interval(-change.interval.high, -change.interval.low)
+    ends = change.interval or _f1_by_rates(compared)
+    interval = ends and Interval(-ends.high, -ends.low)
     check = _rise("F1 falls by", ALL, fall, interval, rules.f1_margin, compared.n)
     return check if interval is None else _needing(check, _by_root(check, interval.high))
+
+
+def _f1_by_rates(compared: Comparison) -> Interval | None:
+    """Return F1's change where no draw changes it, from the intervals of both error rates."""
+    alarms, misses = (change for change in compared.rates if change.group == ALL)
+    if alarms.interval is None or misses.interval is None:
+        return None
+
+    def f1(more_alarms: float, more_misses: float) -> float:
+        alarm = min(1.0, max(0.0, (alarms.reference or 0.0) + more_alarms))
+        miss = min(1.0, max(0.0, (misses.reference or 0.0) + more_misses))
+        right = 2 * misses.n * (1 - miss)
+        return right / (right + misses.n * miss + alarms.n * alarm) if right else 0.0
+
+    now = f1(0.0, 0.0)
+    low = f1(alarms.interval.high, misses.interval.high)
+    return Interval(low - now, f1(alarms.interval.low, misses.interval.low) - now)
 
 
 def _rate(rules: GateRules, change: RateChange) -> Check:
@@ -161,48 +177,52 @@ def _rise(
     """Judge what may rise by at most `limit`."""
     if value is None:
         return _undecided(rule, about, limit, n)
-    low, high = (interval.low, interval.high) if interval else (value, value)
     status = Status.UNDERPOWERED
-    if high <= limit:
+    if interval and interval.high <= limit:
         status = Status.PASS
-    elif value > limit and low > 0:
+    elif interval and value > limit and interval.low > 0:
         status = Status.FAIL
     return Check(rule, about, status, value, interval, limit, n)
 
 
 def _floors(rules: GateRules, found: Gaps, groups: Mapping[str, Group]) -> Iterator[Check]:
-    known = {name: group for name, group in groups.items() if name != NONE}
     if rules.worst_group_f1 is not None:
-        yield from _lowest_f1(rules.worst_group_f1, rules, found, known)
+        yield from _each_f1(rules.worst_group_f1, rules.minimum_n, found, groups)
     if rules.largest_gap is not None:
         for name, rate in zip(GAPS, RATES, strict=False):
             rule = f"{name.replace('_', ' ')} difference"
-            yield from _gap(rule, rate, rules.largest_gap, rules, found.raw.gaps.get(name), known)
+            least = {group: counts.denominator(rate) for group, counts in groups.items()}
+            gap = found.raw.gaps.get(name)
+            yield from _gap(rule, rules.largest_gap, rules.minimum_n, gap, least)
 
 
-def _lowest_f1(
-    limit: float, rules: GateRules, found: Gaps, groups: Mapping[str, Group]
+def _each_f1(
+    limit: float, minimum_n: int, found: Gaps, groups: Mapping[str, Group]
 ) -> Iterator[Check]:
-    least = {name: min(g.counts.hates, g.counts.normals) for name, g in groups.items()}
-    if worst := found.worst:
-        n = least[worst.group]
-        check = _bounded("lowest F1", worst.group, worst.f1, worst.interval, limit, n, -1)
-        yield check if n >= rules.minimum_n else _doubted(check, rules.minimum_n)
-    missing = [name for name in groups if name not in found.f1]
-    for name in missing or ([] if found.worst else ["any group"]):
-        yield _undecided("F1", name, limit, least.get(name, 0))
+    """Yield whether each group keeps the floor: a large one must not hide a small one."""
+    for name, group in groups.items():
+        n = min(group.counts.hates, group.counts.normals)
+        if name in found.f1:
+            ends = found.f1_intervals[name]
+            check = _bounded("F1", name, found.f1[name], ends, limit, n, -1)
+            yield check if n >= minimum_n else _doubted(check, minimum_n)
+        else:
+            yield _undecided("F1", name, limit, n)
+    if not groups:
+        yield _undecided("F1", "any group", limit, 0)
 
 
 def _gap(
-    rule: str, rate: Rate, limit: float, rules: GateRules, gap: Gap | None,
-    groups: Mapping[str, Group],
-) -> Iterator[Check]:  # fmt: skip
-    least = {name: group.denominator(rate) for name, group in groups.items()}
+    rule: str, limit: float, minimum_n: int, gap: Gap | None, least: Mapping[str, int]
+) -> Iterator[Check]:
+    """Yield whether the largest difference keeps the ceiling; `least` are each group's posts."""
+    known = {name: n for name, n in least.items() if n >= MINIMUM_N}
     if gap:
-        n = min(least[gap.highest], least[gap.lowest])
-        check = _bounded(rule, f"{gap.highest}, {gap.lowest}", gap.value, gap.interval, limit, n, 1)
-        yield check if n >= rules.minimum_n else _doubted(check, rules.minimum_n)
-    missing = [name for name, group in groups.items() if group.rate(rate) is None]
+        n = min(known.values())
+        about = f"{gap.highest}, {gap.lowest}"
+        check = _bounded(rule, about, gap.value, gap.interval, limit, n, 1)
+        yield check if n >= minimum_n else _doubted(check, minimum_n)
+    missing = [name for name in least if name not in known]
     for name in missing or ([] if gap else ["any groups"]):
         yield _undecided(rule, name, limit, least.get(name, 0))
 
@@ -271,7 +291,8 @@ def _by_root(check: Check, end: float) -> Callable[[], int | None]:
     def needed() -> int | None:
         if (end - value) * (limit - value) <= 0:  # on the wrong side: more posts would break it
             return None
-        return math.ceil(check.n * ((end - value) / (limit - value)) ** 2)
+        found = math.ceil(check.n * ((end - value) / (limit - value)) ** 2)
+        return found if found <= MOST_NEEDED else None
 
     return needed
 

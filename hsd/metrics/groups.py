@@ -14,10 +14,10 @@ from hsd.metrics.classification import Counts, calls, count
 from hsd.metrics.clusters import design_effect, is_clustered, units
 from hsd.metrics.intervals import Interval, wilson
 from hsd.metrics.outcomes import Outcomes, outcomes
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.prediction import NOBODY, Prediction
 
 ALL = "all posts"
-NONE = "none"
+NONE = NOBODY
 MINIMUM_N = 5
 """A rate over fewer posts than this is not estimable: its interval would be 80 points wide."""
 
@@ -95,7 +95,7 @@ class Group:
 
 def by_group(predictions: Sequence[Prediction]) -> dict[str, Group]:
     """Return the groups that occur: hsd's own first, others by name, `none` last."""
-    return grouped(predictions, lambda p: p.groups or (NONE,))
+    return grouped(predictions, lambda p: p.about)
 
 
 def by_persona(predictions: Sequence[Prediction]) -> dict[str, Group]:

@@ -3,23 +3,24 @@
 from collections.abc import Sequence
 
 from hsd.metrics.bootstrap import metric_intervals
-from hsd.metrics.classification import classify
-from hsd.metrics.clusters import is_clustered
+from hsd.metrics.classification import calls
+from hsd.metrics.clusters import design_effect, units
 from hsd.metrics.intervals import Interval, wilson
 from hsd.metrics.prediction import Prediction
 
 
 def headline_intervals(predictions: Sequence[Prediction]) -> dict[str, Interval | None]:
-    """Return Wilson's interval for each metric that is a rate, the bootstrap's for the others.
-
-    Where posts share units it is the bootstrap's for all: it draws units.
-    """
-    found = metric_intervals(predictions)
-    if is_clustered(predictions):
-        return found
-    counts = classify(predictions).counts
-    return found | {
-        "accuracy": wilson(counts.tp + counts.tn, counts.n),
-        "precision": wilson(counts.tp, counts.tp + counts.fp),
-        "recall": wilson(counts.tp, counts.hates),
+    """Return Wilson's interval for each metric that is a rate, the bootstrap's for the others."""
+    read = list(zip(predictions, calls(predictions), strict=True))
+    rates = {
+        "accuracy": [(p, p.is_right) for p in predictions],
+        "precision": [(p, p.true_label == "hate") for p, call in read if call == "hate"],
+        "recall": [(p, call == "hate") for p, call in read if p.true_label == "hate"],
     }
+    return metric_intervals(predictions) | {name: _rate(found) for name, found in rates.items()}
+
+
+def _rate(hits: Sequence[tuple[Prediction, bool]]) -> Interval | None:
+    flags = [hit for _, hit in hits]
+    effect = design_effect(flags, units([p for p, _ in hits])) if hits else 1.0
+    return wilson(sum(flags) / effect, len(flags) / effect)

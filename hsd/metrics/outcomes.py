@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hsd.metrics.areas import Floats
+from hsd.metrics.clusters import units
 from hsd.metrics.prediction import OUTCOMES, Outcome, Prediction
 
 SEED = 42
-PERMUTATIONS = 4999
+PERMUTATIONS = 1999
+CHUNK_CELLS = 4_000_000  # units x permutations held at once: 32 MB
 READABLE: frozenset[Outcome] = frozenset({"valid", "repaired"})
 
 
@@ -49,22 +51,34 @@ def outcomes(predictions: Iterable[Prediction]) -> Outcomes:
 def unreadable_p(predictions: Sequence[Prediction]) -> float | None:
     """Return how often unreadable replies would lie as unevenly among groups by chance.
 
-    A parse failure that goes with a group is a finding. A permutation test, seeded: replies change
-    places, posts keep their groups, so that small groups and posts about several do no harm. None
-    where no or every reply is unreadable, or the posts are about fewer than two groups.
+    A parse failure that goes with a group is a finding. A permutation test, seeded: the replies of
+    whole units change places, posts keep their groups, so that small groups, templates and posts
+    about several groups do no harm. None where no or every reply is unreadable, or the posts are
+    about fewer than two groups.
     """
     unread = np.array([p.outcome not in READABLE for p in predictions], dtype=np.float64)
-    names = sorted({name for p in predictions for name in p.groups or ("none",)})
+    names = sorted({name for p in predictions for name in p.about})
     if len(names) < 2 or unread.all() or not unread.any():
         return None
-    inside = np.array([[name in (p.groups or ("none",)) for p in predictions] for name in names])
-    inside = inside.astype(np.float64)
-    expected = inside.sum(axis=1) * unread.mean()
+    _, unit = np.unique(units(predictions), return_inverse=True)
+    sizes = np.bincount(unit)
+    share = np.bincount(unit, unread) / sizes  # of a unit's replies
+    members = np.array([[name in p.about for p in predictions] for name in names], np.float64)
+    posts = [np.bincount(unit, rows) for rows in members]  # of each unit
+    inside = np.array(posts, dtype=np.float64)
+    expected = inside.sum(axis=1, keepdims=True) * unread.mean()
     rng = np.random.default_rng(SEED)
-
-    def unevenness(flags: NDArray[np.float64]) -> float:
-        return float(((inside @ flags - expected) ** 2 / expected).sum())
-
-    found = unevenness(unread) - 1e-9
-    as_uneven = sum(unevenness(rng.permutation(unread)) >= found for _ in range(PERMUTATIONS))
+    found = _unevenness(inside, share[:, None], expected)[0] - 1e-9
+    step = max(1, CHUNK_CELLS // len(share))
+    as_uneven = 0
+    for start in range(0, PERMUTATIONS, step):
+        copies = np.repeat(share[:, None], min(step, PERMUTATIONS - start), axis=1)
+        shuffled = rng.permuted(copies, axis=0)
+        as_uneven += int((_unevenness(inside, shuffled, expected) >= found).sum())
     return (as_uneven + 1) / (PERMUTATIONS + 1)
+
+
+def _unevenness(inside: Floats, share: Floats, expected: Floats) -> Floats:
+    """Return Pearson's statistic of each column of shares (units, columns)."""
+    found: Floats = ((inside @ share - expected) ** 2 / expected).sum(axis=0)
+    return found

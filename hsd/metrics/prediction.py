@@ -9,6 +9,10 @@ Outcome = Literal["valid", "repaired", "refusal", "truncated", "invalid"]
 OUTCOMES: tuple[Outcome, ...] = ("valid", "repaired", "refusal", "truncated", "invalid")
 
 
+NOBODY = "none"
+"""What posts about no group count under."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """One row of `predictions.jsonl`.
@@ -38,6 +42,11 @@ class Prediction:
     functionality: str = ""
     reference_id: str = ""
     cluster: str = ""
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The groups that the post counts in; NOBODY where it is about none."""
+        return self.groups or (NOBODY,)
 
     @property
     def is_right(self) -> bool:

@@ -37,7 +37,7 @@ def slices(predictions: Sequence[Prediction]) -> list[Slice]:
         *_by("source", predictions, lambda p: p.source_dataset or "unnamed"),
         *_by("source label", predictions, lambda p: p.label_multiclass or "unnamed"),
         *_without_offensive(predictions),
-        *_by("length", predictions, length_of),
+        *_by("length", predictions, length_of, _numbers),
     ]
 
 
@@ -49,13 +49,16 @@ def length_of(prediction: Prediction) -> str:
 
 
 def _by(
-    kind: str, predictions: Sequence[Prediction], name: Callable[[Prediction], str]
+    kind: str,
+    predictions: Sequence[Prediction],
+    name: Callable[[Prediction], str],
+    order: Callable[[str], Any] = str,
 ) -> list[Slice]:
     groups = grouped(predictions, lambda p: (name(p),))
     if len(groups) < 2:
         return []
     rows = {n: [p for p in predictions if name(p) == n] for n in groups}
-    return [_slice(kind, n, groups[n], rows[n]) for n in sorted(groups, key=_numbers)]
+    return [_slice(kind, n, groups[n], rows[n]) for n in sorted(groups, key=order)]
 
 
 def _slice(kind: str, name: str, group: Group, rows: Sequence[Prediction]) -> Slice:
@@ -79,6 +82,6 @@ def _without_offensive(predictions: Sequence[Prediction]) -> list[Slice]:
     return [_slice("view", name, group, rows)]
 
 
-def _numbers(name: str) -> tuple[bool, list[int], str]:
-    """Order lengths by their numbers, names by letters."""
-    return name.startswith("over"), [int(word) for word in name.split() if word.isdigit()], name
+def _numbers(name: str) -> tuple[bool, list[int]]:
+    """Order lengths by their numbers."""
+    return name.startswith("over"), [int(word) for word in name.split() if word.isdigit()]

@@ -165,8 +165,7 @@ def sentences(comparison: Comparison) -> list[str]:
         *(_gap(change) for change in comparison.gaps if change.grew),
         *(f"Worse for {_rise(change)}." for change in comparison.worse),
         *(
-            f"May be worse for {_rise(change)}; by itself more than chance leaves, but not where "
-            f"so many rates are looked at (Holm p {_equals(change.holm_p or 1.0)})."
+            f"May be worse for {_rise(change)}; {_doubt(change)}"
             for change in comparison.may_be_worse
         ),
     ]
@@ -192,6 +191,15 @@ def _gap(change: GapChange) -> str:
     return (
         f"Groups lie further apart: {GAP_WORDS[change.name]} {number(change.reference)} to "
         f"{number(change.other)}, {signed(change.difference)} {change_between(change.interval)}."
+    )
+
+
+def _doubt(change: RateChange) -> str:
+    if change.holm_p is None:
+        return f"but the exact test leaves it to chance (p {_equals(change.p_value or 0.0)})."
+    return (
+        "by itself more than chance leaves, but not where so many rates are looked at "
+        f"(Holm p {_equals(change.holm_p)})."
     )
 
 

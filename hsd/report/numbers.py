@@ -166,6 +166,7 @@ def _gaps(gaps: Gaps) -> dict[str, Any]:
         "mix": plain(gaps.mix),
         "worst": plain(gaps.worst),
         "f1": plain(gaps.f1),
+        "f1_intervals": plain(gaps.f1_intervals),
         "disagreeing": list(gaps.disagreeing),
     }
 

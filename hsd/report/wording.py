@@ -103,7 +103,7 @@ def percent(value: float | None) -> str:
 
 
 def worst_words(worst: Mapping[str, Any]) -> str:
-    """Return which group has the lowest F1; the interval is that of the lowest of all groups."""
+    """Return which group has the lowest F1, with its own interval."""
     ends = between(Interval(*worst["interval"]) if worst["interval"] else None)
     return f"Worst group by F1: {worst['group']}, {number(worst['f1'])} {ends}."
 
