@@ -87,6 +87,13 @@ def test_a_reference_that_failed_still_judges_as_undecided() -> None:
     assert verdict.checks[0].why == "the reference base has no result"
 
 
+def test_a_run_that_no_draw_changes_has_no_interval_and_is_no_certainty() -> None:
+    always = predictions("\n".join(["lgbtq h h"] * 455 + ["lgbtq n h"] * 554))
+    board = leaderboard([Entry("always", always), Entry("same", always)], draws=200)
+    assert [one.interval for one in board.standings] == [None, None]
+    assert not any(one.is_apart for one in board.standings)
+
+
 def test_each_run_is_judged_by_the_gate_against_the_reference() -> None:
     entries = [Entry("base", run(20)), Entry("bad", run(45)), Entry("good", run(2))]
     board = leaderboard(entries, reference="base", rules=GateRules(), draws=200)

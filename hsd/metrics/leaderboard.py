@@ -23,6 +23,9 @@ from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.outcomes import Outcomes, outcomes
 from hsd.metrics.prediction import Prediction
 
+STILL = 1e-9
+"""A standard error below this is rounding: every draw gave the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -128,7 +131,7 @@ def _largest_t(point: Floats, values: Floats) -> tuple[Floats, Floats]:
     """
     known = np.isfinite(values).all(axis=0) & np.isfinite(point)
     errors = np.where(known, values.std(axis=0, ddof=1), np.nan)
-    errors = np.where(errors > 0, errors, np.nan)
+    errors = np.where(errors > STILL, errors, np.nan)
     with np.errstate(invalid="ignore"):
         distances = np.abs(values - point) / errors
     return np.nan_to_num(distances, nan=0.0).max(axis=1, initial=0.0), errors

@@ -82,7 +82,8 @@ def board_sections(board: Leaderboard) -> list[Section]:
              for e in board.failures]  # fmt: skip
     note = (
         "Intervals hold for all runs at once (max-t bootstrap), so they are wider than a single "
-        "run's. A run is behind the best only where its whole interval is below 0."
+        "run's. A run is behind the best only by an interval that holds for all pairs of runs, "
+        "since the same posts chose the best."
     )
     parts: list[Part] = [Table(f"Ranked by {METRIC_WORDS[board.metric]}", header, rows, note)]
     dots = [
@@ -108,7 +109,7 @@ def _standing(one: Standing, metric: str) -> list[Cell]:
         text(one.name),
         _verdict(one),
         estimate(getattr(one.metrics, metric), plain(one.interval)),
-        text("yes", "bad") if one.is_apart else text("no"),
+        text("yes", "bad") if one.is_apart else text("no", "absent"),
         value(one.metrics.accuracy),
         value(one.metrics.auroc),
         value(one.gaps.worst.f1 if one.gaps.worst else None),
