@@ -101,6 +101,23 @@ def test_what_one_of_many_rates_would_do_by_chance_is_no_worse_but_may_be() -> N
     assert f"(Holm p = {alone.holm_p:.2f})" in said
 
 
+def test_groups_that_chance_moves_apart_are_not_said_to_be_further_apart() -> None:
+    """The base errs on all normals, so its gap is 0 in every draw, and any other gap is above."""
+    names = ["lgbtq", "mexican", "zebra"]
+    errors = {"lgbtq": 2, "mexican": 1, "zebra": 3}
+    base = [f"{name} n h" for name in names for _ in range(25)]
+    other = [f"{name} n {'h' if k < errors[name] else 'n'}" for name in names for k in range(25)]
+    found = compare(predictions("\n".join(base)), predictions("\n".join(other)))
+    change = found.gaps[0]
+    assert change.difference == pytest.approx(0.08)
+    assert change.interval.low == 0.0
+    assert not change.grew
+    apart = {"lgbtq": 20, "mexican": 2, "zebra": 2}
+    other = [f"{name} n {'h' if k < apart[name] else 'n'}" for name in names for k in range(25)]
+    found = compare(predictions("\n".join(base)), predictions("\n".join(other)))
+    assert found.gaps[0].grew
+
+
 def test_what_may_be_worse_for_all_posts_says_its_own_p() -> None:
     before = ["- n n"] * 986 + ["- n h"] * 5 + ["- n n"] * 14
     after = ["- n n"] * 986 + ["- n n"] * 5 + ["- n h"] * 14

@@ -11,10 +11,10 @@ import numpy as np
 
 from hsd.errors import EvaluationError
 from hsd.metrics.areas import Floats
-from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, bca, bootstrap
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, bca
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.clusters import design_effect, is_clustered, sums, units
-from hsd.metrics.gaps import GAPS, GapName, gap_statistic
+from hsd.metrics.gaps import GapName, gap_changes
 from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Rate, by_group
 from hsd.metrics.intervals import LEVEL, Interval, holm, mcnemar, paired_rate, sign_flips
 from hsd.metrics.prediction import Prediction
@@ -27,7 +27,7 @@ class MetricChange:
     """One headline metric of both runs, with the interval of the difference.
 
     For accuracy and recall, which are rates of the same posts in both runs, it is that of
-    `paired_rate`, unless posts share units; for the others a paired bootstrap's.
+    `paired_rate`; for the others a paired bootstrap's.
     """
 
     name: str
@@ -174,9 +174,7 @@ def compare(
     before, after = [a for a, _ in pairs], [b for _, b in pairs]
     first, second = classify(before), classify(after)
     rates = _rate_changes(pairs)
-    intervals = _difference_intervals(before, after, draws, seed)
-    if not is_clustered(before):
-        intervals |= _gains(rates)
+    intervals = _difference_intervals(before, after, draws, seed) | _gains(pairs)
     return Comparison(
         *names,
         first,
@@ -243,33 +241,25 @@ def _difference_intervals(
 def _gap_changes(
     before: list[Prediction], after: list[Prediction], draws: int, seed: int
 ) -> tuple[GapChange, ...]:
-    first, second = gap_statistic(before), gap_statistic(after)
-
-    def difference(weights: Floats) -> Floats:
-        return second(weights) - first(weights)
-
-    once = np.ones((1, len(before)))
-    found = bootstrap(difference, Design.of(before), draws=draws, seed=seed)
-    return tuple(
-        GapChange(name, _known(a), _known(b), interval)
-        for name, a, b, interval in zip(GAPS, first(once)[0], second(once)[0], found, strict=True)
-    )
+    found = gap_changes(before, after, draws=draws, seed=seed)
+    return tuple(GapChange(name, _known(a), _known(b), i) for name, (a, b, i) in found.items())
 
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _gains(rates: Sequence[RateChange]) -> dict[str, Interval | None]:
+def _gains(pairs: list[Pair]) -> dict[str, Interval | None]:
     """Return the intervals of accuracy and recall; gains, so fixed posts raise them."""
-    overall = [change for change in rates if change.group == ALL]
-    hates = [change for change in overall if change.rate == "false_negative_rate"]
-    return {"accuracy": _gain(overall), "recall": _gain(hates)}
+    hates = [(a, b) for a, b in pairs if a.true_label == "hate"]
+    return {"accuracy": _gain(pairs), "recall": _gain(hates)}
 
 
-def _gain(changes: Sequence[RateChange]) -> Interval | None:
-    fixed, broken = sum(c.fixed for c in changes), sum(c.broken for c in changes)
-    return paired_rate(fixed, broken, sum(c.n for c in changes))
+def _gain(pairs: list[Pair]) -> Interval | None:
+    turns = [b.is_right - a.is_right for a, b in pairs]
+    effect = design_effect(turns, units([a for a, _ in pairs])) if pairs else 1.0
+    counts = (turns.count(1), turns.count(-1), len(turns))
+    return paired_rate(*(count / effect for count in counts))
 
 
 def _rate_changes(pairs: list[Pair]) -> tuple[RateChange, ...]:

@@ -294,16 +294,47 @@ def _still_gap(rows: _Rows, parts: _Parts) -> Interval | None:
     return largest_difference(found)
 
 
-def gap_statistic(predictions: Sequence[Prediction]) -> Callable[[Floats], Floats]:
-    """Return what gives the raw GAPS of each draw: weights (draws, rows) to (draws, 3)."""
-    rows = _Rows.of(predictions)
-    parts = {rate: rows.whole(rate) for rate in RATES}
-    return lambda weights: _spans({rate: _rates(parts[rate], weights) for rate in RATES})
+def gap_changes(
+    before: Sequence[Prediction],
+    after: Sequence[Prediction],
+    *,
+    draws: int = DRAWS,
+    seed: int = SEED,
+) -> dict[GapName, tuple[float, float, Interval | None]]:
+    """Return each raw gap in two runs on the same rows, and the interval of its change.
+
+    NaN where not estimable. As for a gap, the interval holds 0 where as large a change comes up in
+    more than 5 % of draws in which all groups of a run have one rate.
+    """
+    design = Design.of(before)
+    views = [{rate: _Rows.of(rows).whole(rate) for rate in RATES} for rows in (before, after)]
+    rates = [{rate: rates_by_group(view[rate]) for rate in RATES} for view in views]
+    seen = [_Drawn.of(view, design, draws, seed) for view in views]
+    first, second = (
+        _spans({rate: np.array([list(one[rate].values())]) for rate in RATES})[0] for one in rates
+    )
+    changes = (seen[1].spans() - seen[0].spans()).T
+    equal = (seen[1].equal_spans(rates[1]) - seen[0].equal_spans(rates[0])).T
+    return {
+        name: (float(a), float(b), _held(float(b - a), change, by_chance))
+        for name, a, b, change, by_chance in zip(GAPS, first, second, changes, equal, strict=True)
+    }
+
+
+def _held(change: float, draws: Floats, by_chance: Floats) -> Interval | None:
+    found = percentiles(draws)
+    if found is None:
+        return None
+    known = np.abs(by_chance[np.isfinite(by_chance)])
+    if (known >= abs(change) - 1e-12).mean() <= 1 - LEVEL:
+        return found
+    return Interval(min(found.low, 0.0), max(found.high, 0.0))
 
 
 def largest_gap(predictions: Sequence[Prediction]) -> float | None:
     """Return the equalised-odds difference; None unless both rates have two groups."""
-    found = float(gap_statistic(predictions)(np.ones((1, len(predictions))))[0, -1])
+    rows, once = _Rows.of(predictions), np.ones((1, len(predictions)))
+    found = float(_spans({rate: _rates(rows.whole(rate), once) for rate in RATES})[0, -1])
     return None if np.isnan(found) else found
 
 

@@ -30,7 +30,7 @@ from hsd.report.wording import (
 from hsd.runs import write_atomic, write_json
 
 METRIC_HEADER = ("metric", "ref.", "other", "change", "95 %")
-RATE_HEADER = ("group", "rate", "of", "ref.", "other", "change", "95 %", "p", "Holm p")
+RATE_HEADER = ("group", "rate", "of", "ref.", "other", "change", "95 %", "Holm p")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,6 @@ def rate_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             number(change.other),
             signed(change.difference),
             change_between(change.interval),
-            p_value(change.p_value),
             p_value(change.holm_p),
         )
         for change in comparison.rates
