@@ -173,7 +173,13 @@ def _base(run: Run, base: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     found = load_run(path)
-    return {"base": (str(path), found.predictions), "base_asked": asked_of(found.folder)}
+    return {"base": (_shown(path), found.predictions), "base_asked": asked_of(found.folder)}
+
+
+def _shown(path: Path) -> str:
+    """Return a run's name for reports that may be published: without this machine's folders."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _require_same_model(validation: Run, run: Run) -> None:
