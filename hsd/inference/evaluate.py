@@ -42,7 +42,7 @@ from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import save_contract
 from hsd.prompts.render import Encoded
 from hsd.record import recorded
-from hsd.report.asked import asked_of
+from hsd.report.asked import asked_of, shown
 from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS, read_predictions
 from hsd.runs import claim, sha256_json, update_manifest
@@ -212,7 +212,7 @@ def _beside(prepared: Prepared, folder: Path, base: Evaluated | None) -> Beside:
     if base is None:
         return Beside(training, note)
     update_manifest(folder, base_run=str(base.folder.absolute()))
-    named = (str(base.folder), base.predictions)
+    named = (shown(base.folder), base.predictions)
     return Beside(training, note, named, base_asked=asked_of(base.folder))
 
 

@@ -44,6 +44,12 @@ def provenance_of(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
+def shown(folder: Path) -> str:
+    """Return a run's name for reports that may be published: without this machine's folders."""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+
 def asked_in(provenance: Mapping[str, Any]) -> Asked:
     """Return the same from what `provenance_of` gave."""
     prompt = (provenance.get("prompt") or {}).get("hash")

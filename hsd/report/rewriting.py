@@ -20,7 +20,7 @@ from hsd.metrics.operating import (
 )
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import PREVALENCES, Choice, Rule, apply_threshold
-from hsd.report.asked import asked_of, mismatches, provenance_of, require_alike
+from hsd.report.asked import asked_of, mismatches, provenance_of, require_alike, shown
 from hsd.report.beside import Beside
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.gate_words import verdict_numbers
@@ -173,13 +173,7 @@ def _base(run: Run, base: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     found = load_run(path)
-    return {"base": (_shown(path), found.predictions), "base_asked": asked_of(found.folder)}
-
-
-def _shown(path: Path) -> str:
-    """Return a run's name for reports that may be published: without this machine's folders."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return {"base": (shown(path), found.predictions), "base_asked": asked_of(found.folder)}
 
 
 def _require_same_model(validation: Run, run: Run) -> None:
