@@ -7,6 +7,10 @@ Anything that is not an `HsdError` is a bug of ours and keeps its traceback.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+GATE_FAILED, GATE_UNDECIDED = 20, 21
+"""What `hsd gate` ends with unless it says PASS. A verdict is no error, but a job that waits for it
+must not start."""
+
 
 class HsdError(Exception):
     """Base of every error that a user can mend; commands print it as one line."""

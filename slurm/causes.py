@@ -3,9 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from hsd.errors import Stopped
+from hsd.errors import GATE_FAILED, GATE_UNDECIDED, Stopped
 from slurm.elements import NEVER, Element
 from slurm.run_folder import whole_stage
+from slurm.stage_config import ASKS_FOR
 
 RESUBMIT = "hsd resubmit {run} --failed"
 
@@ -127,12 +128,12 @@ FAILURES = (
     Known(
         "the gate says FAIL: a rule is broken; what waits for it is not begun",
         "hsd logs {run}/{cell}",
-        code=20,
+        code=GATE_FAILED,
     ),
     Known(
         "the gate says UNDERPOWERED: too few posts to tell; what waits for it is not begun",
         "hsd logs {run}/{cell}",
-        code=21,
+        code=GATE_UNDECIDED,
     ),
     Known(
         "stopped early and not requeued ({reason}); it goes on from its checkpoint",
@@ -237,7 +238,7 @@ def clock(minutes: int) -> str:
 def _kind(element: Element) -> str:
     """Return the [stages.KIND] of the profile: the untouched base is evaluated like the others."""
     stage = whole_stage(element.stage)
-    return {"baseline": "evaluate", "gate": "compare"}.get(stage, stage)
+    return ASKS_FOR.get(stage, stage)
 
 
 def _said(log: str) -> str:

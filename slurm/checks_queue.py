@@ -11,9 +11,10 @@ from pathlib import Path
 from hsd.checks import Check, Look
 from slurm.client import CommandFailed, Slurm
 from slurm.cluster_facts import minutes
-from slurm.plan import BASELINE, Plan, Stage
+from slurm.plan import Plan, Stage
 from slurm.profile import SlurmConfig
 from slurm.run_folder import whole_stage
+from slurm.stage_config import ASKS_FOR
 from slurm.submission import Prepared
 
 PARTITION_FORMAT = "%P|%a|%l"
@@ -157,7 +158,7 @@ def _time_problems(
 
 def _section(stage: Stage) -> str:
     """Return the section of the profile that a stage's resources are from."""
-    return "evaluate" if stage.of == BASELINE else stage.of
+    return ASKS_FOR.get(stage.of, stage.of)
 
 
 def _sinfo(slurm: Slurm) -> str:

@@ -18,12 +18,11 @@ from slurm.profile import Profile
 from slurm.resubmission import with_time
 from slurm.run_folder import RunFolder, remember
 from slurm.snapshot import Code, write_snapshot
+from slurm.stage_config import ASKS_FOR
 from slurm.submission import Prepared, next_number, scripts
 from slurm.sweep_config import NAME
 from slurm.writing import private
 
-ASKS_FOR = {"gate": "compare"}
-"""The [stages.KIND] of the profile that a command takes its resources from, if not its own."""
 _WELL = {
     "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "COMPLETED",
 }  # fmt: skip

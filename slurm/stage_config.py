@@ -71,6 +71,10 @@ class StageConfig(Strict):
         return self.processes or max(self.gpus, 1)
 
 
+ASKS_FOR = {"baseline": "evaluate", "gate": "compare"}
+"""The [stages.KIND] of the profile that a kind of work takes its resources from, if not its own."""
+
+
 class StagesConfig(Strict):
     """Resources of each kind of stage."""
 

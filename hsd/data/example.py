@@ -9,6 +9,9 @@ LABELS: tuple[Label, Label] = ("hate", "normal")
 GROUPS = ("lgbtq", "middle_east", "mexican", "other")
 """Who a post can be about. A post about nobody has no group; a post may have several."""
 
+NONE = "none"
+"""What posts about nobody count under."""
+
 SPLITS = ("train", "validation", "test")
 """What is learned from, what is watched meanwhile, what is judged by; later ones are held out."""
 

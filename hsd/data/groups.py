@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
+from hsd.data.example import NONE
+
 _OURS = {
     "lgbtq": "lgbtq lgbt lgbtqia lgbtqi lgbtq+ lgbtqia+ lgbt+ queer homosexual homosexuals gay "
     "gays lesbian lesbians bisexual bisexuals trans transgender transgenders transsexual asexual "
@@ -61,7 +63,7 @@ def split_names(value: Any) -> list[str]:
 
 def joined(groups: Sequence[str]) -> str:
     """Return groups as one cell: `lgbtq|mexican`, or `none`."""
-    return "|".join(groups) or "none"
+    return "|".join(groups) or NONE
 
 
 def _plain(name: str) -> str:

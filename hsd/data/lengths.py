@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from hsd.config.train import PromptConfig
 from hsd.data.chat import holds_chats
+from hsd.data.example import NONE
 from hsd.data.posts import Post
 from hsd.prompts.chat import Chat, chat_of_messages, make_chat
 from hsd.prompts.contract import Contract, load_contract, make_contract
@@ -101,7 +102,7 @@ def overflow(
         return {}
     counted: dict[str, tuple[int, int]] = {}
     for post, n in zip(posts, lengths, strict=True):
-        for group in post.example.groups or ("none",):
+        for group in post.example.groups or (NONE,):
             over, of = counted.get(group, (0, 0))
             counted[group] = (over + (n > max_length), of + 1)
     return dict(sorted(counted.items()))

@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from hsd.data.example import NONE
 from hsd.metrics.areas import Bools, Floats, Ranking
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bca
-from hsd.metrics.groups import MINIMUM_N, NONE, by_group
+from hsd.metrics.groups import MINIMUM_N, by_group
 from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hsd.metrics.areas import Bools, Floats, Ranking
 from hsd.metrics.classification import METRIC_NAMES, calls
-from hsd.metrics.clusters import units
+from hsd.metrics.clusters import unit_numbers
 from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.prediction import Prediction
 
@@ -41,10 +41,8 @@ class Design:
     @classmethod
     def of(cls, predictions: Sequence[Prediction]) -> "Design":
         """Return strata of groups and true label, over clusters where rows name one."""
-        names = units(predictions)
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        unit = np.array([numbers[name] for name in names], dtype=np.intp)
-        members: list[set[tuple[str, ...]]] = [set() for _ in numbers]
+        unit = unit_numbers(predictions)
+        members: list[set[tuple[str, ...]]] = [set() for _ in set(unit.tolist())]
         for row, number in zip(predictions, unit, strict=True):
             members[number].add((row.true_label, *sorted(row.groups)))
         return cls(unit, _strata(["; ".join(map(" ".join, sorted(m))) for m in members], members))

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hsd.data.example import NONE
 from hsd.metrics.areas import Floats
 from hsd.metrics.bootstrap import CHUNK_CELLS, DRAWS, SEED, Design, drawn, percentiles
-from hsd.metrics.clusters import units
-from hsd.metrics.groups import NONE, by_group
+from hsd.metrics.groups import by_group
 from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.prediction import Prediction
 
@@ -67,9 +67,10 @@ def calibration(
         apart = np.abs(weights @ (inside * (scores - hate)[:, None])).sum(axis=1)
         return np.stack([apart / total, weights @ (scores - hate) ** 2 / total], axis=1)
 
-    found = drawn(statistics, Design.of(predictions), draws, seed)
+    design = Design.of(predictions)
+    found = drawn(statistics, design, draws, seed)
     value = float(statistics(np.ones((1, len(scores))))[0, 0])
-    chance = _chance(value, scores, inside, units(predictions), draws, seed)
+    chance = _chance(value, scores, inside, design, draws, seed)
     return Calibration(
         len(predictions), value, _reflected(value, found[:, 0], chance), chance,
         float(brier_score_loss(hate, scores)), percentiles(found[:, 1]),
@@ -78,19 +79,19 @@ def calibration(
 
 
 def _chance(
-    value: float, scores: Floats, inside: Floats, names: Sequence[str], draws: int, seed: int
+    value: float, scores: Floats, inside: Floats, design: Design, draws: int, seed: int
 ) -> float:
     """Return how often perfectly calibrated scores would give so large an ECE.
 
     Labels are drawn as the scores say: consistency resampling (Bröcker and Smith, 2007). Rows of
     one unit share their luck.
     """
-    _, unit = np.unique(names, return_inverse=True)
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK_CELLS // len(scores))
     as_large = 0
     for start in range(0, draws, step):
-        labels = rng.random((min(step, draws - start), unit.max() + 1))[:, unit] < scores
+        luck = rng.random((min(step, draws - start), len(design.stratum)))
+        labels = design.expanded(luck) < scores
         eces = np.abs((scores - labels) @ inside).sum(axis=1) / len(scores)
         as_large += int((eces >= value - 1e-12).sum())
     return (as_large + 1) / (draws + 1)

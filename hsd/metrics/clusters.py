@@ -3,6 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hsd.metrics.intervals import LEVEL
 from hsd.metrics.prediction import Prediction
 
@@ -10,14 +13,16 @@ TRUSTED_UNITS = 20
 """With so many units that differ from the others their variance is taken as it is estimated."""
 
 
-def unit(prediction: Prediction) -> str:
-    """Return what a row is drawn with: its cluster, or itself."""
-    return f"cluster {prediction.cluster}" if prediction.cluster else f"row {prediction.id}"
-
-
 def units(predictions: Sequence[Prediction]) -> list[str]:
-    """Return each row's unit."""
-    return [unit(prediction) for prediction in predictions]
+    """Return what each row is drawn with: its cluster, or itself."""
+    return [f"cluster {p.cluster}" if p.cluster else f"row {p.id}" for p in predictions]
+
+
+def unit_numbers(predictions: Sequence[Prediction]) -> NDArray[np.intp]:
+    """Return each row's unit (rows,) as a number, from 0 on in the order of the rows."""
+    names = units(predictions)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], dtype=np.intp)
 
 
 def is_clustered(predictions: Sequence[Prediction]) -> bool:

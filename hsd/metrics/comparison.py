@@ -256,10 +256,19 @@ def _gains(pairs: list[Pair]) -> dict[str, Interval | None]:
 
 
 def _gain(pairs: list[Pair]) -> Interval | None:
-    turns = [b.is_right - a.is_right for a, b in pairs]
-    effect = design_effect(turns, units([a for a, _ in pairs])) if pairs else 1.0
-    counts = (turns.count(1), turns.count(-1), len(turns))
+    turns, effect = _turns(pairs), _effect(pairs)
+    counts = (turns.count(-1), turns.count(1), len(turns))
     return paired_rate(*(count / effect for count in counts))
+
+
+def _turns(pairs: list[Pair]) -> list[int]:
+    """Return 1 for each post that was right and is wrong, -1 the other way round, 0 as it was."""
+    return [a.is_right - b.is_right for a, b in pairs]
+
+
+def _effect(pairs: list[Pair]) -> float:
+    """Return how many posts' turns tell as much as one post's by itself."""
+    return design_effect(_turns(pairs), units([a for a, _ in pairs])) if pairs else 1.0
 
 
 def _rate_changes(pairs: list[Pair]) -> tuple[RateChange, ...]:
@@ -277,7 +286,7 @@ def _rate_change(pairs: list[Pair], group: str, rate: Rate) -> RateChange:
     about = [
         (a, b) for a, b in pairs if a.true_label == label and (group == ALL or group in a.about)
     ]
-    turns = [a.is_right - b.is_right for a, b in about]
+    turns = _turns(about)
     return RateChange(
         group=group,
         rate=rate,
@@ -286,13 +295,13 @@ def _rate_change(pairs: list[Pair], group: str, rate: Rate) -> RateChange:
         broken=turns.count(1),
         fixed=turns.count(-1),
         p_value=_p_value(about) if len(about) >= MINIMUM_N else None,
-        effect=design_effect(turns, units([a for a, _ in about])) if about else 1.0,
+        effect=_effect(about),
     )
 
 
 def _p_value(pairs: list[Pair]) -> float:
     """Return the exact p of as many posts turning wrong as right."""
-    turns = [a.is_right - b.is_right for a, b in pairs]
+    turns = _turns(pairs)
     before = [a for a, _ in pairs]
     if not is_clustered(before):
         return mcnemar(turns.count(1), turns.count(-1))

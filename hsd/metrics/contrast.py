@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hsd.data.example import NONE
 from hsd.data.identity import SWAP
 from hsd.metrics.areas import Floats
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
 from hsd.metrics.clusters import units
-from hsd.metrics.groups import NONE, Proportion
+from hsd.metrics.groups import Proportion
 from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
 

@@ -18,11 +18,12 @@ from typing import Literal
 
 import numpy as np
 
+from hsd.data.example import NONE
 from hsd.metrics.areas import Bools, Floats
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap, drawn, percentiles
 from hsd.metrics.classification import calls
 from hsd.metrics.clusters import units
-from hsd.metrics.groups import MINIMUM_N, NONE, RATES, Rate, by_group
+from hsd.metrics.groups import MINIMUM_N, RATES, Rate, by_group
 from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.still import Hits, f1, largest_difference

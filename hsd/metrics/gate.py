@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hsd.config.gate import GateRules, Margins
-from hsd.errors import ConfigError
-from hsd.metrics.clusters import design_effect, units
+from hsd.data.example import NONE
+from hsd.errors import GATE_FAILED, GATE_UNDECIDED, ConfigError
+from hsd.metrics.clusters import units
 from hsd.metrics.comparison import Comparison, MetricChange, RateChange, compare
 from hsd.metrics.gaps import GAPS, Gap, Gaps, gaps
-from hsd.metrics.groups import ALL, MINIMUM_N, NONE, RATES, Group, Rate, by_group
+from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Group, Proportion, Rate, by_group
 from hsd.metrics.intervals import Interval, paired_rate, wilson
 from hsd.metrics.prediction import Prediction
 
@@ -34,7 +35,7 @@ class Status(StrEnum):
     @property
     def exit_code(self) -> int:
         """What `hsd gate` ends with; anything but 0 stops a SLURM `afterok` chain."""
-        return {"PASS": 0, "FAIL": 20, "UNDERPOWERED": 21}[self.value]
+        return {"PASS": 0, "FAIL": GATE_FAILED, "UNDERPOWERED": GATE_UNDECIDED}[self.value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ def _each_f1(
         if name in found.f1:
             ends = found.f1_intervals[name]
             check = _bounded("F1", name, found.f1[name], ends, limit, n, -1)
-            yield check if n >= minimum_n else _doubted(check, minimum_n)
+            yield _doubted(check, minimum_n)
         else:
             yield _undecided("F1", name, limit, n)
     if not groups:
@@ -221,7 +222,7 @@ def _gap(
         n = min(known.values())
         about = f"{gap.highest}, {gap.lowest}"
         check = _bounded(rule, about, gap.value, gap.interval, limit, n, 1)
-        yield check if n >= minimum_n else _doubted(check, minimum_n)
+        yield _doubted(check, minimum_n)
     missing = [name for name in least if name not in known]
     for name in missing or ([] if gap else ["any groups"]):
         yield _undecided(rule, name, limit, least.get(name, 0))
@@ -233,12 +234,11 @@ def _unreadable(rules: GateRules, rows: Sequence[Prediction]) -> Check:
     if not share and all(p.score is not None for p in rows):
         # Labels were scored: no reply could have been unreadable.
         return Check("unreadable replies", ALL, Status.PASS, 0.0, None, limit, n)
-    effect = design_effect(unread, units(rows))
-    interval = wilson(sum(unread) / effect, n / effect)
-    check = _bounded("unreadable replies", ALL, share, interval, limit, n, 1)
+    found = Proportion.of(unread, units(rows))
+    check = _bounded("unreadable replies", ALL, share, found.ends, limit, n, 1)
 
     def fits(posts: float) -> bool:
-        there = wilson(share * posts / effect, posts / effect)
+        there = wilson(share * posts / found.effect, posts / found.effect)
         return there is not None and there.high <= limit
 
     return _needing(check, lambda: _least(n, fits))
@@ -270,8 +270,8 @@ def _undecided(
 
 
 def _doubted(check: Check, needed: int) -> Check:
-    """Return the check, not passed: these are too few posts whatever their interval says."""
-    if check.status == Status.FAIL:
+    """Return the check, not passed where it has fewer posts, whatever their interval says."""
+    if check.n >= needed or check.status == Status.FAIL:
         return check
     why = f"fewer than {needed} posts pass nothing"
     return replace(check, status=Status.UNDERPOWERED, needed=needed, why=why)

@@ -9,23 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hsd.data.example import GROUPS
+from hsd.data.example import GROUPS, NONE
 from hsd.metrics.classification import Counts, calls, count
 from hsd.metrics.clusters import design_effect, is_clustered, units
 from hsd.metrics.intervals import Interval, wilson
 from hsd.metrics.outcomes import Outcomes, outcomes
-from hsd.metrics.prediction import NOBODY, Prediction
+from hsd.metrics.prediction import Prediction
 
 ALL = "all posts"
-NONE = NOBODY
 MINIMUM_N = 5
 """A rate over fewer posts than this is not estimable: its interval would be 80 points wide."""
 
 Rate = Literal["false_positive_rate", "false_negative_rate"]
 RATES: tuple[Rate, ...] = ("false_positive_rate", "false_negative_rate")
-Share = Literal[
-    "false_positive_rate", "false_negative_rate", "precision", "selection_rate", "accuracy"
-]
+Share = Literal["false_positive_rate", "false_negative_rate", "precision", "selection_rate"]
 SHARES: tuple[Share, ...] = (*RATES, "precision", "selection_rate")
 
 
@@ -53,8 +50,11 @@ class Proportion:
     @property
     def interval(self) -> Interval | None:
         """Wilson's interval, of as many posts as these are worth."""
-        if self.n < MINIMUM_N:
-            return None
+        return self.ends if self.n >= MINIMUM_N else None
+
+    @property
+    def ends(self) -> Interval | None:
+        """The same, also of few posts; None without one."""
         return wilson(self.hits / self.effect, self.n / self.effect)
 
 
@@ -73,14 +73,13 @@ class Group:
     effects: Mapping[Share, float] = field(default_factory=dict)
 
     def share(self, name: Share) -> Proportion:
-        """Return an error rate, the precision, the accuracy, or the share of posts called hate."""
+        """Return an error rate, the precision, or the share of posts called hate."""
         counts = self.counts
         hits, n = {
             "false_positive_rate": (counts.fp, counts.normals),
             "false_negative_rate": (counts.fn, counts.hates),
             "precision": (counts.tp, counts.tp + counts.fp),
             "selection_rate": (self.selected, counts.n),
-            "accuracy": (counts.tp + counts.tn, counts.n),
         }[name]
         return Proportion(hits, n, self.effects.get(name, 1.0))
 
@@ -130,7 +129,6 @@ def _effects(rows: list[Prediction]) -> dict[Share, float]:
         "false_negative_rate": [(p, c != "hate") for p, c in read if p.true_label == "hate"],
         "precision": [(p, p.true_label == "hate") for p, c in read if c == "hate"],
         "selection_rate": [(p, p.label == "hate") for p in rows],
-        "accuracy": [(p, p.true_label == c) for p, c in read],
     }
     return {
         name: design_effect([hit for _, hit in found], units([p for p, _ in found]))

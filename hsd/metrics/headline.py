@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from hsd.metrics.bootstrap import metric_intervals
 from hsd.metrics.classification import calls
-from hsd.metrics.clusters import design_effect, units
-from hsd.metrics.intervals import Interval, wilson
+from hsd.metrics.clusters import units
+from hsd.metrics.groups import Proportion
+from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
 
 
@@ -21,6 +22,4 @@ def headline_intervals(predictions: Sequence[Prediction]) -> dict[str, Interval 
 
 
 def _rate(hits: Sequence[tuple[Prediction, bool]]) -> Interval | None:
-    flags = [hit for _, hit in hits]
-    effect = design_effect(flags, units([p for p, _ in hits])) if hits else 1.0
-    return wilson(sum(flags) / effect, len(flags) / effect)
+    return Proportion.of([hit for _, hit in hits], units([p for p, _ in hits])).ends

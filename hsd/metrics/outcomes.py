@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsd.metrics.areas import Floats
-from hsd.metrics.clusters import units
+from hsd.metrics.bootstrap import CHUNK_CELLS, SEED
+from hsd.metrics.clusters import unit_numbers
 from hsd.metrics.prediction import OUTCOMES, Outcome, Prediction
 
-SEED = 42
 PERMUTATIONS = 1999
-CHUNK_CELLS = 4_000_000  # units x permutations held at once: 32 MB
 READABLE: frozenset[Outcome] = frozenset({"valid", "repaired"})
 
 
@@ -60,7 +59,7 @@ def unreadable_p(predictions: Sequence[Prediction]) -> float | None:
     names = sorted({name for p in predictions for name in p.about})
     if len(names) < 2 or unread.all() or not unread.any():
         return None
-    _, unit = np.unique(units(predictions), return_inverse=True)
+    unit = unit_numbers(predictions)
     sizes = np.bincount(unit)
     share = np.bincount(unit, unread) / sizes  # of a unit's replies
     members = np.array([[name in p.about for p in predictions] for name in names], np.float64)

@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from hsd.data.example import Label
+from hsd.data.example import NONE, Label
 
 Outcome = Literal["valid", "repaired", "refusal", "truncated", "invalid"]
 OUTCOMES: tuple[Outcome, ...] = ("valid", "repaired", "refusal", "truncated", "invalid")
-
-
-NOBODY = "none"
-"""What posts about no group count under."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +41,8 @@ class Prediction:
 
     @property
     def about(self) -> tuple[str, ...]:
-        """The groups that the post counts in; NOBODY where it is about none."""
-        return self.groups or (NOBODY,)
+        """The groups that the post counts in; NONE where it is about none."""
+        return self.groups or (NONE,)
 
     @property
     def is_right(self) -> bool:

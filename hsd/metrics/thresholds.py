@@ -10,11 +10,12 @@ from typing import Literal
 
 import numpy as np
 
+from hsd.data.example import NONE
 from hsd.errors import ConfigError, EvaluationError
 from hsd.metrics.areas import Bools, Floats
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
 from hsd.metrics.classification import calls
-from hsd.metrics.groups import ALL, MINIMUM_N, NONE, by_group
+from hsd.metrics.groups import ALL, MINIMUM_N, by_group
 from hsd.metrics.intervals import Interval
 from hsd.metrics.prediction import Prediction
 

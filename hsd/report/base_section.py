@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hsd.data.example import NONE
 from hsd.metrics.classification import METRIC_NAMES
 from hsd.metrics.gaps import GAPS
 from hsd.report.asked import Asked, asked_in, mismatches
@@ -18,9 +19,8 @@ from hsd.report.page import (
     text,
     value,
 )
-from hsd.report.wording import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED
+from hsd.report.wording import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED, Numbers
 
-Numbers = Mapping[str, Any]
 SHOWN_ROWS = 50
 """Rows listed as newly broken or newly fixed; report.json has them all."""
 
@@ -49,7 +49,7 @@ def turned_section(numbers: Numbers, texts: Mapping[str, str]) -> Section:
             text(post["id"]),
             text(now, look),
             text(post["true_label"]),
-            text(", ".join(post["groups"]) or "none"),
+            text(", ".join(post["groups"]) or NONE),
             text(texts.get(post["id"], REDACTED), "words"),
         ]
         for now, look in looks.items()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from hsd.metrics.classification import METRIC_NAMES, POLICIES
 from hsd.metrics.groups import RATES
@@ -34,13 +33,13 @@ from hsd.report.wording import (
     POLICY_WORDS,
     REDACTED,
     UNREADABLE_IS_WRONG,
+    Numbers,
     flat,
     percent,
     seen_words,
     spelled,
 )
 
-Numbers = Mapping[str, Any]
 FIRST_FACTS = frozenset(
     ("model.name", "model.revision", "model.adapter", "model.quantization", "data.data_file",
      "data.rows", "prompt.template", "prompt.strategy", "prompt.hash", "mode", "max_length",

@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hsd.data.example import NONE
+from hsd.report.wording import Numbers
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -18,12 +21,10 @@ FAINT = "#8a93a0"
 LINES = ("-", "--", "-.", ":")
 LONGEST = 28  # characters of a name in a drawing; names come from data
 
-Numbers = Mapping[str, Any]
-
 
 def group_rates(groups: Numbers) -> str:
     """Draw each group's error rates with their intervals."""
-    known = {n: g for n, g in groups.items() if n != "none"}
+    known = {n: g for n, g in groups.items() if n != NONE}
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots(1, 2, sharey=True)

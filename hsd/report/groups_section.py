@@ -1,8 +1,6 @@
 """The part of report.html that says who errs for whom: rates, gaps and AUCs by group."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from hsd.data.example import NONE
 from hsd.metrics.classification import POLICIES
 from hsd.metrics.gaps import GAPS
 from hsd.metrics.groups import MINIMUM_N, RATES, SHARES
@@ -24,13 +22,12 @@ from hsd.report.wording import (
     KIND_WORDS,
     POLICY_WORDS,
     RATE_LEGEND,
+    Numbers,
     held_equal,
     mix_words,
     spelled,
     worst_words,
 )
-
-Numbers = Mapping[str, Any]
 
 
 def groups_section(numbers: Numbers) -> Section:
@@ -51,7 +48,7 @@ def groups_section(numbers: Numbers) -> Section:
         "not estimable (-)."
     )
     parts: list[Part] = [Table("Rates by group", header, rows, note)]
-    if any(name != "none" for name in groups):
+    if any(name != NONE for name in groups):
         parts.append(Figure(figures.group_rates(groups), "Error rates with 95 % Wilson intervals."))
     parts += [
         *_policy_table(numbers),

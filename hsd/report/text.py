@@ -1,7 +1,6 @@
 """The plain-text report of one evaluation, from the numbers of report.json. It quotes no post."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from hsd.metrics.bias import KINDS
 from hsd.metrics.classification import METRIC_NAMES, POLICIES
@@ -20,6 +19,7 @@ from hsd.report.wording import (
     RATE_LEGEND,
     RATE_WORDS,
     UNREADABLE_IS_WRONG,
+    Numbers,
     between,
     change_between,
     flat,
@@ -33,7 +33,6 @@ from hsd.report.wording import (
     worst_words,
 )
 
-Numbers = Mapping[str, Any]
 UNREADABLE = [outcome for outcome in OUTCOMES if outcome not in READABLE]
 
 

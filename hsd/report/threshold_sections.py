@@ -1,8 +1,5 @@
 """The parts of report.html about scores: calibration, curves and the frozen threshold."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from hsd.metrics.classification import METRIC_NAMES
 from hsd.metrics.groups import ALL, RATES
 from hsd.report import figures
@@ -20,11 +17,10 @@ from hsd.report.page import (
 )
 from hsd.report.wording import (
     METRIC_WORDS,
+    Numbers,
     percent,
     spelled,
 )
-
-Numbers = Mapping[str, Any]
 
 
 def calibration_section(numbers: Numbers) -> Section:

@@ -9,6 +9,8 @@ from hsd.metrics.gaps import GapName
 from hsd.metrics.groups import Rate
 from hsd.metrics.intervals import Interval
 
+Numbers = Mapping[str, Any]
+"""report.json, or a part of it."""
 UNKNOWN = "-"
 RATE_WORDS: dict[Rate, str] = {"false_positive_rate": "FPR", "false_negative_rate": "FNR"}
 RATE_LEGEND = (
