@@ -54,6 +54,6 @@ def prepare(config: TrainConfig) -> Prepared:
     rows = load_training_rows(config, source.tokenizer)
     schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})
-    judge_rows = scorer(config, rows, source.tokenizer)
+    judge_rows = scorer(config, rows)
     parameters = adapter_parameters(config, source)
     return Prepared(config, source, rows, schedule, parameters, here, judge_rows)

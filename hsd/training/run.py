@@ -29,6 +29,7 @@ from hsd.training.arguments import arguments
 from hsd.training.callbacks import BEST, Flow, MetricsLog
 from hsd.training.checkpoints import newest_complete, remove_incomplete
 from hsd.training.early_stopping import best_step
+from hsd.training.objective import objective_of
 from hsd.training.prepared import Prepared, prepare
 from hsd.training.processes import any_asked
 from hsd.training.rows import learned_from
@@ -208,7 +209,7 @@ def _run(
         schedule=schedule,
         work=computing.work,
         pad_id=base.tokenizer.pad_token_id or 0,
-        label_position=prepared.rows.label_position,
+        objective=objective_of(config.training),
         judge_rows=prepared.judge_rows,
         on_validation=lambda done, total: progress(done, total, "validation rows"),
     )
