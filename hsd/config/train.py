@@ -118,6 +118,9 @@ class TrainingConfig(Strict):
     balance: Literal["none", "label", "group"] = "none"
     """With objective `label`: weigh rows so that both labels count alike, or both labels of every
     group; for data where a group stands mostly under one label."""
+    init_from: Folder | None = None
+    """Go on from this finished adapter, with other data or another schedule. It must have the same
+    base, LoRA settings and prompt; the posts that it learned are still kept out of validation."""
     learning_rate: PositiveFloat = 2e-4
     """Peak learning rate of AdamW."""
     weight_decay: NonNegativeFloat = 0.01

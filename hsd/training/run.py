@@ -16,7 +16,7 @@ from transformers.integrations import TensorBoardCallback
 from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError, Stopped, TrainingError
 from hsd.logs import logging_to
-from hsd.model.adapter import export_adapter, move_adapter, new_adapter
+from hsd.model.adapter import export_adapter, move_adapter, new_adapter, take_weights
 from hsd.model.describe import describe, trainable
 from hsd.model.load import Base, load_base
 from hsd.model.placement import place
@@ -97,6 +97,8 @@ def _trained(config: TrainConfig, progress: Progress, say: Say, request: StopReq
     _require_not_stopped(request, state)
     base = load_base(config.model, prepared.source)
     model = new_adapter(base, config.lora, config.seed)
+    if prepared.ancestor:
+        take_weights(model, base, prepared.ancestor.folder)
     with _memory_in_a_line():
         computing = choose(model, prepared.config, prepared.rows)
     _require_not_stopped(request, state)
@@ -184,6 +186,7 @@ def _recorded(
         resumed_from=checkpoint.name if checkpoint else None,
         data=facts,
         learned_from=learned_from(config.data),
+        init_from=prepared.ancestor.facts() if prepared.ancestor else None,
         base=describe(base),
         adapter=trainable(model),
         prefix_sharing=computing.facts(),
