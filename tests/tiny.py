@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    BertConfig,
+    BertModel,
     GptOssConfig,
     GptOssForCausalLM,
     LlamaConfig,
@@ -99,5 +101,23 @@ def gpt_oss(folder: Path, seed: int = 0) -> Path:
     )
     model = GptOssForCausalLM(config)
     model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def encoder(folder: Path, seed: int = 0) -> Path:
+    """Write a tiny sentence encoder with its tokenizer into `folder` and return it."""
+    words = tokenizer()
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=128,
+        pad_token_id=words.pad_token_id,
+    )
+    BertModel(config).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder

@@ -99,13 +99,14 @@ def summarize(
     point: OperatingPoint | None = None,
     base: tuple[str, Sequence[Prediction]] | None = None,
     prevalences: Sequence[float] = PREVALENCES,
+    made: Mapping[str, Sequence[Prediction]] | None = None,
 ) -> Evaluation:
     """Return the numbers of one evaluation. Raises EvaluationError when there is no one strategy.
 
     `training` is what the judged model was trained on, for the baselines and to count posts it has
     seen, where it is known; `point` a threshold that was chosen on other rows; `base` the name and
-    rows of the base's own evaluation; `prevalences` the shares of hate to say precision at. The
-    order of the rows changes nothing.
+    rows of the base's own evaluation; `prevalences` the shares of hate to say precision at; `made`
+    baselines that were had before, by name. The order of the rows changes nothing.
     """
     rows = sorted(predictions, key=lambda p: p.id)
     strategy, groups = _strategy(rows), by_group(rows)
@@ -114,7 +115,7 @@ def summarize(
         strategy=strategy,
         policies={policy: classify(rows, policy) for policy in POLICIES},
         intervals=headline_intervals(rows),
-        baselines=tuple(baselines(rows, training)),
+        baselines=tuple(baselines(rows, training, made)),
         base=_base(*base, rows) if base else None,
         outcomes=outcomes(rows),
         unreadable_by_group_p=unreadable_p(rows),

@@ -1,7 +1,7 @@
 """What an evaluation is reported beside, where it is known, and what was therefore not measured."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hsd.metrics.baselines import Training
@@ -17,7 +17,7 @@ class Beside:
     """Training rows (or why they are unknown), the base's run, a frozen threshold, the gate.
 
     `base_asked` is how the base was asked and read; `prevalences` are the shares of hate that
-    precision is said at.
+    precision is said at, and `baselines` those that answered before, by name.
     """
 
     training: Training | None = None
@@ -27,6 +27,7 @@ class Beside:
     verdict: Mapping[str, Any] | None = None
     base_asked: Asked = Asked()
     prevalences: tuple[float, ...] = PREVALENCES
+    baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
 
 
 def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:

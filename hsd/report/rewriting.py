@@ -21,6 +21,7 @@ from hsd.metrics.operating import (
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import PREVALENCES, Choice, Rule, apply_threshold
 from hsd.report.asked import asked_of, mismatches, provenance_of, require_alike, shown
+from hsd.report.baseline_runs import baselines_of
 from hsd.report.beside import Beside
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.gate_words import verdict_numbers
@@ -60,6 +61,7 @@ def rewrite(
         point=_point(run),
         verdict=_verdict(run.folder),
         prevalences=prevalences or tuple(run.manifest.get("prevalences", PREVALENCES)),
+        baselines=baselines_of(run.folder),
         **_base(run, base),
     )
     shown, stamp = provenance_of(run.folder), run.folder.name.removeprefix("run_")
