@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 SIXTEEN_BIT = (torch.bfloat16, torch.float16)
 
@@ -60,7 +59,6 @@ class _Product(torch.autograd.Function):
             return torch.cat([whole @ part.float().T for part in weight.split(ROWS)], dim=1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         rows, weight = ctx.saved_tensors
         rounded = gradient.to(weight.dtype)
