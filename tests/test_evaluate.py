@@ -469,6 +469,46 @@ def test_the_number_of_ranks_changes_no_bit_of_a_16_bit_score(
     assert facts(merged(folder, [row["id"] for row in ROWS])) == facts(whole.predictions)
 
 
+def test_the_manifest_says_how_far_scores_move_beside_other_posts(
+    tiny_llama: Path, data: Path
+) -> None:
+    settings = in_16_bit(tiny_llama, data, "coarse", batch_size=3)
+    run = evaluated(tiny_llama, data, **settings)
+    answering = read_json(run.folder / "manifest.json")["answering"]
+    alone, found = answering["scored_alone"], answering["noise"]
+    together = {p.id: p.score for p in run.predictions}
+    moved = [abs(score - together[id]) for id, score in alone.items()]
+    assert len(alone) == 6, "the seventh row is a batch by itself"
+    assert (found["dtype"], found["posts"]) == ("bfloat16", 6)
+    assert found["largest"] == pytest.approx(max(moved))
+    assert found["mean"] == pytest.approx(sum(moved) / 6)
+    assert read_json(run.folder / "report.json")["score_noise"]["near"][0]["threshold"] == 0.5
+    fine = evaluated(tiny_llama, data, mode="score", output_dir=str(data.parent / "fine"))
+    found = read_json(fine.folder / "manifest.json")["answering"]["noise"]
+    assert (found["dtype"], found["largest_log_odds"] < 1e-4) == ("float32", True)
+    written = evaluated(tiny_llama, data)
+    assert "noise" not in read_json(written.folder / "manifest.json")["answering"]
+
+
+def test_noise_is_kept_when_a_restart_has_nothing_left(tiny_llama: Path, data: Path) -> None:
+    settings = in_16_bit(tiny_llama, data, "again", batch_size=3)
+    folder = interrupted(tiny_llama, data, 7, **settings)
+    assert "noise" not in read_json(folder / "manifest.json")["answering"]
+    assert evaluated(tiny_llama, data, **settings).folder == folder
+    assert read_json(folder / "manifest.json")["answering"]["noise"]["posts"] == 6
+
+
+def test_a_few_posts_of_all_lengths_are_scored_alone() -> None:
+    from hsd.inference.noise import chosen_rows
+    from hsd.prompts.render import Encoded
+
+    rows = [Encoded(f"row{n}", [], []) for n in range(101)]
+    batches = [rows[:1], *(rows[at : at + 10] for at in range(1, 101, 10))]
+    chosen = [row.id for row in chosen_rows(batches)]
+    assert chosen == [f"row{1 + 100 * at // 8}" for at in range(8)]
+    assert chosen_rows([rows[:1], rows[1:2]]) == []
+
+
 class FakeRanks:
     """Nobody else is there."""
 

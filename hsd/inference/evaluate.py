@@ -26,6 +26,7 @@ from hsd.inference.folders import (
 )
 from hsd.inference.generate import plain_writing
 from hsd.inference.learned import learned
+from hsd.inference.noise import scored_alone
 from hsd.inference.prepared import Prepared, prepare
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.ranks import AskedToStop, Ranks
@@ -230,7 +231,8 @@ def _answer(
         batches = chosen.way.batches(prepared.encoded)
         log.info("answering: %s", json.dumps(chosen.facts()))
         if here.is_main:
-            update_manifest(folder, answering=chosen.facts())
+            alone = scored_alone(chosen.way, batches, ranks.go_on)
+            update_manifest(folder, answering={**chosen.facts(), "scored_alone": alone})
         answer_rows(
             prepared,
             chosen.way,
