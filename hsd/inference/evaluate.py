@@ -231,7 +231,8 @@ def _answer(
         batches = chosen.way.batches(prepared.encoded)
         log.info("answering: %s", json.dumps(chosen.facts()))
         if here.is_main:
-            alone = scored_alone(chosen.way, batches, ranks.go_on)
+            is_scored = prepared.config.mode == "score"
+            alone = scored_alone(chosen.way, batches, ranks.go_on) if is_scored else {}
             update_manifest(folder, answering={**chosen.facts(), "scored_alone": alone})
         answer_rows(
             prepared,
