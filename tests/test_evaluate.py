@@ -890,11 +890,14 @@ def start(tmp_path: Path) -> Start:
 
 @pytest.mark.e2e
 def test_two_ranks_give_the_predictions_of_one(start: Start, tiny_llama: Path, data: Path) -> None:
-    alone = evaluated(tiny_llama, data, output_dir=str(data.parent / "alone"))
+    """Bit for bit, in a number format in which another batch would show."""
+    alone = evaluated(
+        tiny_llama, data, **in_16_bit(tiny_llama, data, "alone", prefix_sharing="on", batch_size=2)
+    )
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d"]
     program = ["--rdzv-endpoint=localhost:0", "-m", "jobs.evaluate"]
     asked = [*flags(tiny_llama, data), "--use_accelerate", "--set", "model.device=cpu"]
-    asked.append("--prefix_sharing=on")
+    asked += ["--prefix_sharing=on", "--mode=score", "--set", "model.dtype=bfloat16"]
     done = start(*launcher, *program, *asked)
     assert done.returncode == 0, done.stderr
     (folder,) = (data.parent / "eval").iterdir()
