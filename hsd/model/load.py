@@ -22,6 +22,7 @@ from hsd.config.model import ModelConfig
 from hsd.errors import ModelError, did_you_mean
 from hsd.model import gguf, quantization
 from hsd.model.families import attention_for
+from hsd.model.head import give_float32_logits
 from hsd.model.placement import Placement, place
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ def load_base(config: ModelConfig, source: Source | None = None) -> Base:
         quantization.require_quantized(model, config.name)
     if hasattr(model.config, "output_router_logits"):
         model.config.output_router_logits = False
+    give_float32_logits(model)
     model.requires_grad_(False)
     return Base(model.eval(), source, placement, how)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from hsd.metrics.baselines import Training
 from hsd.metrics.evaluation import Evaluation
+from hsd.metrics.noise import Noise
 from hsd.metrics.operating import OperatingPoint
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import PREVALENCES
@@ -17,7 +18,8 @@ class Beside:
     """Training rows (or why they are unknown), the base's run, a frozen threshold, the gate.
 
     `base_asked` is how the base was asked and read; `prevalences` are the shares of hate that
-    precision is said at, and `baselines` those that answered before, by name.
+    precision is said at; `baselines` answered before and go by their names; `noise` is how far the
+    scores move.
     """
 
     training: Training | None = None
@@ -28,6 +30,7 @@ class Beside:
     base_asked: Asked = Asked()
     prevalences: tuple[float, ...] = PREVALENCES
     baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+    noise: Noise | None = None
 
 
 def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:

@@ -26,6 +26,7 @@ from hsd.report.beside import Beside
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.gate_words import verdict_numbers
 from hsd.report.predictions import Run, find_run, load_run
+from hsd.report.score_noise import noise_of
 from hsd.report.tables import write_evaluation
 from hsd.runs import IDENTITY, differences, read_json, update_manifest, write_atomic, write_json
 
@@ -60,6 +61,7 @@ def rewrite(
         note,
         point=_point(run),
         verdict=_verdict(run.folder),
+        noise=noise_of(run.manifest),
         prevalences=prevalences or tuple(run.manifest.get("prevalences", PREVALENCES)),
         baselines=baselines_of(run.folder),
         **_base(run, base),

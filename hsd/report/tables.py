@@ -50,6 +50,7 @@ def write_evaluation(
         beside.base,
         beside.prevalences,
         beside.baselines,
+        beside.noise,
     )
     tables = {
         "validation_results": [result_row(p) for p in predictions],
