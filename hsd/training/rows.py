@@ -37,6 +37,8 @@ class TrainingRows:
     validation: list[Encoded]
     label_position: int
     """Place in an answer of the token that tells hate from normal."""
+    prompt_note: str | None = None
+    """In what the base is asked otherwise than its makers ask it, if it is."""
 
     @property
     def asked(self) -> PromptConfig:
@@ -72,7 +74,8 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
         )
         validation = _encode(chats, renderer, data)
     _require_apart(train, validation)
-    return TrainingRows(contract, train, validation, _label_position(contract, renderer))
+    note = renderer.note(has_system=bool(contract.strategy.system_prompt))
+    return TrainingRows(contract, train, validation, _label_position(contract, renderer), note)
 
 
 def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str, Label]]:
