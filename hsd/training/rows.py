@@ -38,6 +38,8 @@ class TrainingRows:
     """With targets where the objective looks at the label."""
     validation: list[Encoded]
     """With targets: their labels are always scored."""
+    prompt_note: str | None = None
+    """In what the base is asked otherwise than its makers ask it, if it is."""
 
     @property
     def asked(self) -> PromptConfig:
@@ -79,7 +81,8 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
         encoded = _encode(watched, renderer, data)
         validation = [targets.add(*each) for each in zip(encoded, watched, strict=True)]
     _require_apart(train, validation)
-    return TrainingRows(contract, train, validation)
+    note = renderer.note(has_system=bool(contract.strategy.system_prompt))
+    return TrainingRows(contract, train, validation, note)
 
 
 def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str, Label]]:

@@ -169,6 +169,8 @@ def _recorded(
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
     log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
     log.info("%s", computing.reason)
+    if prepared.rows.prompt_note:
+        log.info("prompt: %s", prepared.rows.prompt_note)
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
         schedule.rows, schedule.total_steps, schedule.rows_per_step,
