@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.train import TrainConfig
+from hsd.data.files import digest
 from hsd.data.named import resolve_path
 from hsd.errors import DataError, PreflightError
-from hsd.runs import differences, read_json, sha256_file, sha256_json
+from hsd.runs import differences, read_json, sha256_json
 from slurm import submissions
 from slurm.profile import Profile
 from slurm.run_folder import RunFolder
@@ -32,7 +33,7 @@ def identity(cell: Cell, sweep: Sweep, profile: Profile, code: str) -> Identity:
         "evaluate": sweep.evaluate.model_dump(mode="json"),
         "merge": sweep.merge,
         "code": code,
-        "data": {file: sha256_file(path) for file, path in row_files(cell.config, sweep).items()},
+        "data": {file: digest(path) for file, path in row_files(cell.config, sweep).items()},
         "image": profile.container.digest or profile.container.image,
     }
 

@@ -10,6 +10,7 @@ from hsd.data import cells
 from hsd.data.chat import ChatRow, chat_row, holds_chats
 from hsd.data.chat_words import Located, locate, user_words
 from hsd.data.example import Example
+from hsd.data.files import stem
 from hsd.data.groups import NAMES, parse_groups
 from hsd.data.rows import BadRow, Row, stream_rows
 from hsd.data.sources import Reading, load_any
@@ -77,7 +78,7 @@ def read_posts(files: Sequence[Path]) -> Posts:
 
 def _in_split(example: Example, file: Path) -> Example:
     """Return an example with a split; a row that names none is in its file's."""
-    return example if example.split else replace(example, split=cells.split(file.stem))
+    return example if example.split else replace(example, split=cells.split(stem(file)))
 
 
 def _add_chats(found: Posts, file: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from hsd.data import hatecheck, hatexplain, toxigen, unified
 from hsd.data.chat import is_chat
+from hsd.data.files import is_data
 from hsd.data.hatexplain import Offensive
 from hsd.data.loaded import Convert, Loaded, convert_rows, load
 from hsd.data.rows import Row, read_rows
@@ -59,11 +60,11 @@ class Source:
 
     @property
     def files(self) -> list[Path]:
-        """Return the files it is read from; [] for the hub."""
+        """Return the files, or the saved folder, it is read from; [] for the hub."""
         if self.kind == "hub":
             return []
         path = Path(self.location)
-        if self.kind == "unified" and not path.is_file():
+        if self.kind == "unified" and not is_data(path):
             return list(unified.find_splits(path).values())
         beside = path.parent / hatexplain.DIVISIONS
         return [path, beside] if self.kind == "hatexplain" and beside.exists() else [path]
@@ -76,7 +77,7 @@ def load_source(source: Source, reading: Reading) -> Loaded:
         return load_table(path, reading.columns)
     if source.kind == "hatexplain":
         return hatexplain.load_hatexplain(path, reading.offensive)
-    if source.kind == "unified" and not path.is_file():
+    if source.kind == "unified" and not is_data(path):
         return unified.load_folder(path)
     return load(path, _convert(source.kind, reading))
 

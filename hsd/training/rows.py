@@ -12,6 +12,7 @@ from typing import Any
 from hsd.config.train import DataConfig, PromptConfig, TrainConfig
 from hsd.data.chat import ChatRow, holds_chats, stream_chats
 from hsd.data.example import Example, Label
+from hsd.data.files import digest, is_one_table
 from hsd.data.groups import parse_groups
 from hsd.data.named import STEMS, resolve
 from hsd.data.sampling import label_balanced
@@ -20,7 +21,7 @@ from hsd.prompts.chat import Chat, make_chat, written_with
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.render import Encoded, Renderer, fork
 from hsd.prompts.template import Strategy, load_template
-from hsd.runs import sha256_file, sha256_text
+from hsd.runs import sha256_text
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str
 def groups_of(source: str, contract: Contract) -> dict[str, tuple[str, ...]]:
     """Return whom each row of a source is about, by the row's id; chats say it in a key."""
     path = Path(source)
-    if path.is_file() and holds_chats(path):
+    if is_one_table(path) and holds_chats(path):
         rows = (row for row in stream_chats(path))
         return {row.id: parse_groups(row.target_group) for row in rows}
     examples = resolve("embedded:validation" if source == "embedded" else source)
@@ -97,9 +98,9 @@ def groups_of(source: str, contract: Contract) -> dict[str, tuple[str, ...]]:
 def learned_from(data: DataConfig) -> dict[str, Any]:
     """Return for the manifest which file is learned from, so that a baseline can learn from it."""
     file = Path(data.train_file)
-    if not file.is_file():
+    if not is_one_table(file):
         return {"file": data.train_file, "sha256": None}
-    return {"file": str(file.absolute()), "sha256": sha256_file(file)}
+    return {"file": str(file.absolute()), "sha256": digest(file)}
 
 
 def sealed(contract: Contract, renderer: Renderer, tokenizer: Any) -> Contract:
@@ -113,7 +114,7 @@ def sealed(contract: Contract, renderer: Renderer, tokenizer: Any) -> Contract:
 def _contract(config: TrainConfig) -> Contract:
     """The prompt.json beside prepared rows, else what the config names."""
     beside = Path(config.data.train_file).parent
-    found = load_contract(beside) if Path(config.data.train_file).is_file() else None
+    found = load_contract(beside) if is_one_table(Path(config.data.train_file)) else None
     if found is not None:
         return found
     return make_contract(load_template(config.prompt.template), config.prompt.strategy)
@@ -125,7 +126,7 @@ def _chats(
     if source in HELD_OUT:
         raise DataError(f"data: '{source}' is held out for evaluation; learn from other rows.")
     path = Path(source)
-    if path.is_file() and holds_chats(path):
+    if is_one_table(path) and holds_chats(path):
         return _written_chats(path, contract, limit, seed)
     return _posts(f"embedded:{split}" if source == "embedded" else source, contract, limit, seed)
 
