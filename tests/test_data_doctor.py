@@ -86,6 +86,25 @@ def test_a_row_without_a_known_label_is_an_error_with_its_place() -> None:
     assert checked.errors[0].places == ("a.jsonl:2",)
 
 
+def test_reasons_stand_beside_the_places_of_rows_that_cannot_be_read() -> None:
+    labels = ["offensive", "offensive", "", "offensive", "offensive"]
+    rows = [row(n, "train", label) for n, label in enumerate(labels)]
+    checked = check([written("a.jsonl", [*rows, row(9, "train")])])
+    error, most, least = doctor_lines(checked)[1:4]
+    assert error == "ERROR: 5 rows that cannot be read"
+    assert most.startswith("  4 rows (a.jsonl:1, a.jsonl:2, a.jsonl:4, ...): unknown label 'off")
+    assert least == "  a.jsonl:3: no label in 'label'"
+    assert "unknown label" in doctor_page(checked, ["a.jsonl"])
+
+
+def test_reasons_stand_beside_the_places_of_chats_that_are_wrong() -> None:
+    checked = check([written("train.jsonl", [chat(1), chat(2, answer="hate")])])
+    assert doctor_lines(checked)[1:3] == [
+        "ERROR: 1 chats whose answer or turns are wrong",
+        "  train.jsonl:2: the assistant turn is not JSON",
+    ]
+
+
 @pytest.mark.parametrize(
     "answer", ['{{"classification": "hate"}}', "hate", '{"classification": "offensive"}']
 )

@@ -12,7 +12,9 @@ from hsd.errors import DataError
 from hsd.runs import write_jsonl
 
 SHOWN = 5
-"""Bad rows that a message lists; `bad_rows.jsonl` has them all."""
+"""Reasons that a message lists; `bad_rows.jsonl` has every bad row."""
+PLACES = 3
+"""Places that it lists of one reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +93,39 @@ def merge(parts: Iterable[Loaded]) -> Loaded:
 def require_clean(loaded: Loaded, tolerate: int = 0) -> list[Example]:
     """Return the examples; raise DataError when more than `tolerate` rows are bad, or none is good.
 
-    The message lists the first five bad rows and the count.
+    The message lists the reasons, each with its first places and its count.
     """
     if len(loaded.bad) > tolerate:
-        listed = "; ".join(f"{row.place}: {row.reason}" for row in loaded.bad[:SHOWN])
-        more = f"; and {len(loaded.bad) - SHOWN} more" if len(loaded.bad) > SHOWN else ""
-        raise DataError(f"{len(loaded.bad)} of {loaded.rows} rows cannot be used: {listed}{more}.")
+        said = listed(loaded.bad)
+        raise DataError(f"{len(loaded.bad)} of {loaded.rows} rows cannot be used: {said}.")
     if not loaded.examples:
         why = ", ".join(f"{count} {reason}" for reason, count in loaded.reasons().items())
         raise DataError(f"no row is left of {loaded.rows}{f': {why}' if why else ''}.")
     return loaded.examples
+
+
+def by_reason(bad: Iterable[BadRow]) -> list[str]:
+    """Return each reason once, behind its count and first places, the most frequent first."""
+    places: dict[str, list[str]] = {}
+    for row in bad:
+        places.setdefault(row.reason, []).append(row.place)
+    ordered = sorted(places.items(), key=lambda reason: -len(reason[1]))
+    return [f"{_counted(found)}: {reason}" for reason, found in ordered]
+
+
+def listed(bad: Iterable[BadRow]) -> str:
+    """Return the first reasons in one line."""
+    reasons = by_reason(bad)
+    more = len(reasons) - SHOWN
+    rest = f"; and {more} other reason{'' if more == 1 else 's'}" if more > 0 else ""
+    return "; ".join(reasons[:SHOWN]) + rest
+
+
+def _counted(places: Sequence[str]) -> str:
+    if len(places) == 1:
+        return places[0]
+    more = ", ..." if len(places) > PLACES else ""
+    return f"{len(places)} rows ({', '.join(places[:PLACES])}{more})"
 
 
 def require_unique_ids(examples: Sequence[Example]) -> None:
