@@ -24,7 +24,9 @@ def convert(row: Row) -> Converted:
     label = parse_label(values.get("label_gold"))
     if label is None:
         return Bad(unknown_label(values.get("label_gold"), "label_gold"))
-    target = values.get("target_ident")
+    target = cells.names(values, "target_ident")
+    if isinstance(target, Bad):
+        return target
     try:
         groups = parse_groups(target)
     except ValueError as error:
