@@ -336,3 +336,23 @@ def test_the_command_takes_both_spellings_and_says_what_it_made(folder: Path) ->
     assert "needles" not in result.output
     learned = {row["id"].partition(":")[2] for row in lines(folder / "out/train.jsonl")}
     assert learned == {"first", "second"}
+
+
+def test_a_saved_data_set_is_prepared_with_its_splits_and_the_names_of_its_classes(
+    folder: Path,
+) -> None:
+    from datasets import ClassLabel, Dataset, DatasetDict
+
+    rows = [row | {"label": int(row["label"] == "normal")} for row in posts(22)]
+    whole = Dataset.from_list(rows).cast_column("label", ClassLabel(names=["hate", "normal"]))
+    parts = {"train": whole.select(range(18)), "test": whole.select(range(18, 22))}
+    DatasetDict(parts).save_to_disk(folder / "saved")
+    template = str(folder / "template.json")
+    prepare(preparation(folder / "saved", [], folder / "out", template=template))
+    written = [
+        *lines(folder / "out/unified/train.jsonl"),
+        *lines(folder / "out/unified/test.jsonl"),
+    ]
+    known = {row["id"]: row["label"] for row in posts(22)}
+    assert {row["id"]: row["label"] for row in written} == known
+    assert {row["split"] for row in written} == {"train", "test"}
