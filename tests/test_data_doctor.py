@@ -171,3 +171,21 @@ def test_swaps_are_an_ordinary_data_file() -> None:
     said = run("swap", str(written("t.jsonl", rows)), "swapped.jsonl").output
     assert re.match(r"1 of 2 posts name one group \(term list version 2\); 4 rows", said)
     assert [e.reference_id for e in resolve("swapped.jsonl")] == ["", "test1", "test1", "test1"]
+
+
+def test_group_names_that_hsd_does_not_know_are_listed_with_their_counts() -> None:
+    groups = ["Sikh", "sikh, left-handers", "Non-Muslim", "gay", "none", "Jewish"]
+    rows = [
+        row(n, "train", ("hate", "normal")[n % 2], group=group) for n, group in enumerate(groups)
+    ]
+    (note,) = check([written("train.jsonl", rows)]).notes
+    assert note == (
+        "3 posts name groups that hsd does not know and counts as other: 'Non-Muslim' 1, 'Sikh' 1, "
+        "'left-handers' 1, 'sikh' 1."
+    )
+
+
+def test_chats_list_group_names_that_hsd_does_not_know_too() -> None:
+    chats = [chat(1) | {"target_group": "Sikh"}, chat(2, "Is this hate? bread")]
+    notes = check([written("chats.jsonl", chats)]).notes
+    assert [note for note in notes if "'Sikh' 1" in note]

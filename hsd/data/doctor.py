@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hsd.data.duplicates import Pair, conflicts, describe, find_pairs, leaks
 from hsd.data.example import Example, Label
-from hsd.data.groups import joined
+from hsd.data.groups import joined, unknown_said
 from hsd.data.lengths import Measure, PostLength, histogram, overflow
 from hsd.data.posts import Post, read_posts
 
@@ -104,7 +104,7 @@ def check(
         overflow(read.posts, lengths, max_length),
         measure.unit,
         measure.note,
-        tuple(read.notes),
+        (*read.notes, *unknown_said(example.unknown_groups for example in examples)),
     )
 
 

@@ -10,7 +10,7 @@ from hsd.data import cells
 from hsd.data.chat import ChatRow, chat_row, holds_chats
 from hsd.data.chat_words import Located, locate, user_words
 from hsd.data.example import Example
-from hsd.data.groups import NAMES, parse_groups
+from hsd.data.groups import NAMES, parse_groups, unknown_names
 from hsd.data.rows import BadRow, Row, stream_rows
 from hsd.data.sources import Reading, load_any
 from hsd.prompts.contract import load_contract
@@ -18,7 +18,7 @@ from hsd.prompts.contract import load_contract
 _NAMED = re.compile(
     r"(?:target|persona|group|community)(?:[ _](?:group|tag|norm))*\s*[:=]\s*[\"']?"
     rf"({'|'.join(sorted((re.escape(n.replace('_', ' ')) for n in NAMES), key=len, reverse=True))}"
-    r"|middle_east)\b",
+    r"|middle_east)s?\b",
     re.IGNORECASE,
 )
 
@@ -126,6 +126,7 @@ def _example(chat: ChatRow, where: Located) -> Example | BadRow:
         text=where.text,
         label=chat.label,
         groups=groups,
+        unknown_groups=unknown_names(chat.target_group),
         source_dataset=chat.source_dataset,
         split=cells.split(chat.split),
         place=chat.place,

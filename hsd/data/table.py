@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hsd.data import cells
 from hsd.data.example import LABELS, Example, Label
-from hsd.data.groups import parse_groups, persona, split_names
+from hsd.data.groups import parse_groups, persona, split_names, unknown_names
 from hsd.data.labels import parse_label, unknown_label
 from hsd.data.loaded import Bad, Convert, Converted, Loaded, convert_rows
 from hsd.data.rows import Row, read_rows
@@ -71,6 +71,7 @@ def converter(columns: Columns, source: str) -> Convert:
             text=text,
             label=label,
             groups=parsed,
+            unknown_groups=unknown_names(groups),
             persona_tag=persona(split_names(groups)),
             source_dataset=source,
             label_multiclass=cells.string(values, columns.label),

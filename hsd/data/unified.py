@@ -5,7 +5,7 @@ from typing import Any
 
 from hsd.data import cells
 from hsd.data.example import Example
-from hsd.data.groups import joined, parse_groups, persona, split_names
+from hsd.data.groups import joined, parse_groups, persona, split_names, unknown_names
 from hsd.data.labels import parse_label, unknown_label
 from hsd.data.loaded import Bad, Converted, Loaded, load, merge
 from hsd.data.rows import Row
@@ -37,6 +37,7 @@ def convert(row: Row) -> Converted:
         text=text,
         label=label,
         groups=parsed,
+        unknown_groups=unknown_names(groups),
         persona_tag=persona(split_names(values.get("persona_tag"))),
         source_dataset=cells.string(values, "source_dataset"),
         label_multiclass=cells.string(values, "label_multiclass"),
