@@ -120,7 +120,7 @@ def _stats(
         "sources": [_source(read) for read in prepared.sources],
         "bad_rows": len(prepared.bad),
         "left_out": _sorted(Counter(row.reason for row in prepared.left_out)),
-        "notes": unknown_said(e.unknown_groups for e in prepared.examples),
+        "notes": _notes(prepared),
         "duplicates": {
             "threshold": NEAR,
             "exact_pairs": sum(pair.exact for pair in pairs),
@@ -140,6 +140,16 @@ def _stats(
             "hash": contract.hash,
         },
     }
+
+
+def _notes(prepared: Prepared) -> list[str]:
+    """Return how rows were read where that is not plain."""
+    unread = [
+        f"{read.source}: a column is not read: {said}."
+        for read in prepared.sources
+        for said in read.loaded.unread
+    ]
+    return [*unread, *unknown_said(example.unknown_groups for example in prepared.examples)]
 
 
 def _source(read: SourceRead) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hsd.data import cells
-from hsd.data.chat import ChatRow, chat_row, holds_chats
+from hsd.data.chat import ChatRow, chat_row, holds_chats, unread_in_chats
 from hsd.data.chat_words import Located, locate, user_words
-from hsd.data.example import Example
+from hsd.data.example import SPLITS, Example
 from hsd.data.groups import NAMES, parse_groups, unknown_names
 from hsd.data.rows import BadRow, Row, stream_rows
 from hsd.data.sources import Reading, load_any
@@ -47,6 +47,10 @@ class Posts:
     """Prompts that name the group."""
     astray: list[str] = field(default_factory=list)
     """Chats that the prompt.json beside them did not ask."""
+    unread: list[str] = field(default_factory=list)
+    """Columns that a person may believe to be read."""
+    misplaced: list[str] = field(default_factory=list)
+    """Rows whose own split is not the one in their file's name."""
     notes: list[str] = field(default_factory=list)
     """How the rows were read, where that is not plain."""
 
@@ -65,14 +69,31 @@ def read_posts(files: Sequence[Path]) -> Posts:
     """Return the rows of files of posts or of chats; a file's name tells the split of its rows."""
     found = Posts()
     for file in files:
+        before = len(found.posts)
         if holds_chats(file):
             _add_chats(found, file)
-            continue
-        part = load_any(file, Reading())
-        found.posts.extend(Post(_in_split(example, file), file) for example in part.examples)
-        found.bad.extend(part.bad)
-        found.left_out.extend(part.left_out)
+            columns = unread_in_chats(file)
+        else:
+            part = load_any(file, Reading())
+            found.posts.extend(Post(_in_split(example, file), file) for example in part.examples)
+            found.bad.extend(part.bad)
+            found.left_out.extend(part.left_out)
+            columns = part.unread
+        found.unread.extend(f"{file.name}: {column}" for column in columns)
+        found.misplaced.extend(_misplaced(found.posts[before:], file))
     return found
+
+
+def _misplaced(posts: Sequence[Post], file: Path) -> list[str]:
+    """Return the rows of another split than the one that their file is named after."""
+    split = cells.split(file.stem)
+    if split not in SPLITS:
+        return []
+    return [
+        f"{post.example.place} is of {post.example.split}"
+        for post in posts
+        if post.example.split != split
+    ]
 
 
 def _in_split(example: Example, file: Path) -> Example:

@@ -1,7 +1,7 @@
 """Any table of posts, whose columns the user names."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hsd.data import cells
@@ -22,6 +22,12 @@ class Columns:
     group: str | None = None
     id: str | None = None
     labels: Mapping[str, Label] = field(default_factory=dict)
+
+    @property
+    def read(self) -> set[str]:
+        """The columns that are read."""
+        named = {self.text, self.label, self.group, self.id, "split"}
+        return {name for name in named if name is not None}
 
 
 def parse_labels(texts: Iterable[str]) -> dict[str, Label]:
@@ -46,8 +52,8 @@ def load_table(path: Path, columns: Columns) -> Loaded:
     for name in (columns.text, columns.label, columns.group, columns.id):
         if name is not None and name not in known:
             raise DataError(f"{path}:1: no column '{name}'.{did_you_mean(name, known)}")
-    loaded = convert_rows(rows, converter(columns, path.stem))
-    return Loaded(loaded.examples, bad + loaded.bad, loaded.left_out)
+    loaded = convert_rows(rows, converter(columns, path.stem), columns.read)
+    return replace(loaded, bad=bad + loaded.bad)
 
 
 def converter(columns: Columns, source: str) -> Convert:

@@ -13,6 +13,12 @@ from hsd.errors import DataError, did_you_mean
 
 LABEL_COLUMNS = ("label_binary", "label")
 GROUP_COLUMNS = ("target_group_norm", "target_group", "persona_tag")
+READS = frozenset(
+    {*LABEL_COLUMNS, *GROUP_COLUMNS, "id", "text", "source_dataset", "label_multiclass"}
+    | {"is_synthetic", "rationale_text", "rationale", "original_id", "split", "functionality"}
+    | {"case_id", "reference_id", "cluster"}
+)
+"""The columns that `convert` reads."""
 SUFFIXES = (".jsonl", ".json", ".csv")
 FILES = {"train": ("train",), "validation": ("val", "validation", "dev"), "test": ("test",)}
 
@@ -113,4 +119,4 @@ def load_split(path: Path, split: str) -> Loaded:
         own = cells.string(row.values, "split")
         return convert(row if own else Row({**row.values, "split": split}, row.place))
 
-    return load(path, with_split)
+    return load(path, with_split, READS)
