@@ -52,6 +52,7 @@ def prepared_table(folder: Path, prepared: Prepared) -> RenderableType:
         *_left_out(prepared),
         *_bad_rows(prepared.bad),
         *_doubles(prepared),
+        *(f"Note: {escape(note)}" for note in prepared.stats["notes"]),
     )
 
 

@@ -10,8 +10,11 @@ from hsd.data import cells
 from hsd.data.example import LABELS, Label
 from hsd.data.loaded import Bad, derived_id, listed
 from hsd.data.rows import BadRow, Row, stream_rows
+from hsd.data.unread import unread
 from hsd.errors import DataError
 
+READS = frozenset({"id", "messages", "label", "target_group", "source_dataset", "split"})
+"""The columns of a chat; `label` is noted beside the answer, which tells it."""
 ROLES = ("system", "user", "assistant")
 ORDERS = (["system", "user", "assistant"], ["user", "assistant"])
 
@@ -42,9 +45,17 @@ def is_chat(values: Mapping[str, Any]) -> bool:
 
 def holds_chats(path: Path) -> bool:
     """Return whether a file's first row is a chat."""
+    return is_chat(_first(path))
+
+
+def unread_in_chats(path: Path) -> list[str]:
+    """Return what a file's first chat holds that a person may believe to be read."""
+    return unread(_first(path), READS)
+
+
+def _first(path: Path) -> Mapping[str, Any]:
     rows = (row for row in stream_rows(path) if isinstance(row, Row))
-    first = next(rows, None)
-    return first is not None and is_chat(first.values)
+    return next((row.values for row in rows), {})
 
 
 def stream_chats(path: Path) -> Iterator[ChatRow]:
@@ -78,8 +89,8 @@ def chat_row(row: Row, position: int) -> ChatRow | BadRow:
     groups = cells.names(row.values, "target_group")
     if isinstance(groups, Bad):
         return BadRow(row.place, groups.reason)
-    named = "|".join(map(str, groups)) if isinstance(groups, list) else str(groups or "")
-    noted = (str(row.values.get(key) or "") for key in ("source_dataset", "split"))
+    named = "|".join(groups) if isinstance(groups, list) else str(groups or "")
+    noted = (cells.string(row.values, key) for key in ("source_dataset", "split"))
     return ChatRow(name, turns, row.place, named, *noted)
 
 

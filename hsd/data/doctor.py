@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hsd.data.duplicates import Pair, conflicts, describe, find_pairs, leaks
 from hsd.data.example import Example, Label
-from hsd.data.groups import joined
+from hsd.data.groups import joined, unknown_said
 from hsd.data.lengths import Measure, PostLength, histogram, overflow
 from hsd.data.loaded import SHOWN, by_reason
 from hsd.data.posts import Post, read_posts
@@ -96,6 +96,9 @@ def check(
         _finding("error", "ids that repeat", _repeated(examples)),
         *_doubles(examples),
         *_weak(examples),
+        _finding("warning", "columns that are not read", read.unread),
+        _finding("warning", "rows of another split than their file's name says", read.misplaced),
+        _finding("warning", "splits with posts of one label", _one_label(examples)),
         _cut(read.posts, lengths, max_length, measure.unit),
     ]  # fmt: skip
     return Checked(
@@ -107,7 +110,7 @@ def check(
         overflow(read.posts, lengths, max_length),
         measure.unit,
         measure.note,
-        tuple(read.notes),
+        (*read.notes, *unknown_said(example.unknown_groups for example in examples)),
     )
 
 
@@ -169,6 +172,19 @@ def _weak(examples: Sequence[Example]) -> list[Finding]:
     weak = [p for p in power(examples) if p.split == "test" and (p.rate or 1.0) > WANTED]
     places = [f"{p.group} {p.label}: {p.n} posts, +-{p.rate:.2f}" for p in weak]
     return [_finding("warning", "test groups with too few posts of a label", places)]
+
+
+def _one_label(examples: Sequence[Example]) -> list[str]:
+    """Return the splits that teach, or judge, one answer whatever a post says."""
+    counts: dict[str, Counter[Label]] = defaultdict(Counter)
+    for example in examples:
+        counts[example.split][example.label] += 1
+    return [
+        f"{split}: {n} posts, all {label}"
+        for split, labels in counts.items()
+        for label, n in labels.items()
+        if len(labels) == 1
+    ]
 
 
 def _cut(

@@ -7,7 +7,7 @@ change that turns the label, or keeps it.
 
 from hsd.data import cells
 from hsd.data.example import Example
-from hsd.data.groups import parse_groups, persona, split_names
+from hsd.data.groups import parse_groups, persona, split_names, unknown_names
 from hsd.data.labels import parse_label, unknown_label
 from hsd.data.loaded import Bad, Converted
 from hsd.data.rows import Row
@@ -37,6 +37,7 @@ def convert(row: Row) -> Converted:
         text=text,
         label=label,
         groups=groups,
+        unknown_groups=unknown_names(target),
         persona_tag=persona(split_names(target)),
         source_dataset="hatecheck",
         label_multiclass=cells.string(values, "label_gold"),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from hsd.data import cells
 from hsd.data.cells import split as split_name
 from hsd.data.example import Example, Label
-from hsd.data.groups import parse_groups, persona
+from hsd.data.groups import parse_groups, persona, unknown_names
 from hsd.data.labels import spelled
 from hsd.data.loaded import Bad, Convert, Converted, LeftOut, Loaded, load
 from hsd.data.rows import Row
@@ -72,6 +72,7 @@ def converter(
             text=" ".join(post.tokens),
             label=binary[majority],
             groups=groups,
+            unknown_groups=unknown_names(targets),
             persona_tag=persona(targets),
             source_dataset="hatexplain",
             label_multiclass=majority,

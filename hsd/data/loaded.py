@@ -1,13 +1,14 @@
 """What came of a file: examples, bad rows, rows left out on purpose; none is lost silently."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
 from hsd.data.example import Example
 from hsd.data.rows import BadRow, Row, read_rows
+from hsd.data.unread import unread
 from hsd.errors import DataError
 from hsd.runs import write_jsonl
 
@@ -42,6 +43,8 @@ class Loaded:
     examples: list[Example] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     left_out: list[BadRow] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    """Columns that a person may believe to be read, a sentence each."""
 
     @property
     def rows(self) -> int:
@@ -53,17 +56,22 @@ class Loaded:
         return dict(Counter(row.reason for row in self.left_out).most_common())
 
 
-def load(path: Path, convert: Convert) -> Loaded:
-    """Return what `convert` makes of each row of a file."""
+def load(path: Path, convert: Convert, reads: Collection[str] = ()) -> Loaded:
+    """Return what `convert` makes of each row of a file; `reads` as in `convert_rows`."""
     rows, bad = read_rows(path)
-    loaded = convert_rows(rows, convert)
+    loaded = convert_rows(rows, convert, reads)
     return replace(loaded, bad=bad + loaded.bad)
 
 
-def convert_rows(rows: Iterable[Row], convert: Convert) -> Loaded:
-    """Return what `convert` makes of rows; an example without an id gets one from its content."""
+def convert_rows(rows: Iterable[Row], convert: Convert, reads: Collection[str] = ()) -> Loaded:
+    """Return what `convert` makes of rows; an example without an id gets one from its content.
+
+    `reads` are the columns that `convert` reads, to tell which others look as if they were read.
+    """
     loaded = Loaded()
+    columns: dict[str, None] = {}
     for position, row in enumerate(rows):
+        columns |= dict.fromkeys(row.values)
         made = convert(row)
         if isinstance(made, Bad):
             loaded.bad.append(BadRow(row.place, made.reason))
@@ -72,6 +80,8 @@ def convert_rows(rows: Iterable[Row], convert: Convert) -> Loaded:
         else:
             name = made.id or derived_id(made.text, position)
             loaded.examples.append(replace(made, id=name, place=row.place))
+    if reads:
+        loaded.unread.extend(unread(columns, reads))
     return loaded
 
 
@@ -87,6 +97,7 @@ def merge(parts: Iterable[Loaded]) -> Loaded:
         whole.examples.extend(part.examples)
         whole.bad.extend(part.bad)
         whole.left_out.extend(part.left_out)
+        whole.unread.extend(part.unread)
     return whole
 
 

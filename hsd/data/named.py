@@ -27,9 +27,14 @@ def resolve(data_file: str, unified_dir: Path | None = None, tolerate: int = 0) 
     `unified` is the test split of the unified data. Raises DataError when the name is unknown
     (saying where was looked), when more than `tolerate` rows are bad, or when an id repeats.
     """
-    examples = require_clean(_load(data_file, unified_dir), tolerate)
-    require_unique_ids(examples)
-    return examples
+    return load_named(data_file, unified_dir, tolerate).examples
+
+
+def load_named(data_file: str, unified_dir: Path | None = None, tolerate: int = 0) -> Loaded:
+    """Return the same with what was not read. Raises what `resolve` raises."""
+    loaded = _load(data_file, unified_dir)
+    require_unique_ids(require_clean(loaded, tolerate))
+    return loaded
 
 
 def resolve_path(data_file: str, unified_dir: Path | None = None) -> Path:

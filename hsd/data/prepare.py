@@ -121,7 +121,9 @@ def _read(source: Source, reading: Reading) -> SourceRead:
     if reading.columns == Columns():
         loaded = convert_detected(rows, str(source), reading)
     else:
-        loaded = convert_rows(rows, converter(reading.columns, source.location))
+        loaded = convert_rows(
+            rows, converter(reading.columns, source.location), reading.columns.read
+        )
     return SourceRead(source, replace(loaded, bad=bad + loaded.bad), {"commit": commit})
 
 

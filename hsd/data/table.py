@@ -1,13 +1,13 @@
 """Any table of posts, whose columns the user names."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hsd.data import cells
 from hsd.data.example import LABELS, Example, Label
 from hsd.data.files import stem
-from hsd.data.groups import parse_groups, persona, split_names
+from hsd.data.groups import parse_groups, persona, split_names, unknown_names
 from hsd.data.labels import parse_label, spelled, unknown_label
 from hsd.data.loaded import Bad, Convert, Converted, Loaded, convert_rows
 from hsd.data.rows import Row, read_rows
@@ -24,6 +24,12 @@ class Columns:
     group: str | None = None
     id: str | None = None
     labels: Mapping[str, Label] = field(default_factory=dict)
+
+    @property
+    def read(self) -> set[str]:
+        """The columns that are read."""
+        named = {self.text, self.label, self.group, self.id, "split"}
+        return {name for name in named if name is not None}
 
 
 def parse_labels(texts: Iterable[str]) -> dict[str, Label]:
@@ -54,8 +60,8 @@ def load_table(path: Path, columns: Columns) -> Loaded:
     for name in (columns.text, columns.label, columns.group, columns.id):
         if name is not None and name not in known:
             raise DataError(f"{path}:1: no column '{name}'.{did_you_mean(name, known)}")
-    loaded = convert_rows(rows, converter(columns, stem(path)))
-    return Loaded(loaded.examples, bad + loaded.bad, loaded.left_out)
+    loaded = convert_rows(rows, converter(columns, stem(path)), columns.read)
+    return replace(loaded, bad=bad + loaded.bad)
 
 
 def converter(columns: Columns, source: str) -> Convert:
@@ -81,6 +87,7 @@ def converter(columns: Columns, source: str) -> Convert:
             text=text,
             label=label,
             groups=parsed,
+            unknown_groups=unknown_names(groups),
             persona_tag=persona(split_names(groups)),
             source_dataset=source,
             label_multiclass=cells.string(values, columns.label),

@@ -6,7 +6,7 @@ from typing import Any
 
 from hsd.data import cells
 from hsd.data.example import Example, Label
-from hsd.data.groups import parse_groups, persona, split_names
+from hsd.data.groups import parse_groups, persona, split_names, unknown_names
 from hsd.data.labels import parse_label
 from hsd.data.loaded import Bad, Convert, Converted
 from hsd.data.rows import Row
@@ -89,6 +89,7 @@ def _example(
         text=undo_bytes(text),
         label=label,
         groups=parsed,
+        unknown_groups=unknown_names(groups),
         persona_tag=persona(split_names(groups)),
         source_dataset="toxigen",
         label_multiclass=multiclass,

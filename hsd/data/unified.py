@@ -5,7 +5,7 @@ from typing import Any
 
 from hsd.data import cells, files
 from hsd.data.example import Example
-from hsd.data.groups import joined, parse_groups, persona, split_names
+from hsd.data.groups import joined, parse_groups, persona, split_names, unknown_names
 from hsd.data.labels import parse_label, unknown_label
 from hsd.data.loaded import Bad, Converted, Loaded, load, merge
 from hsd.data.rows import Row
@@ -13,6 +13,12 @@ from hsd.errors import DataError, did_you_mean
 
 LABEL_COLUMNS = ("label_binary", "label")
 GROUP_COLUMNS = ("target_group_norm", "target_group", "persona_tag")
+READS = frozenset(
+    {*LABEL_COLUMNS, *GROUP_COLUMNS, "id", "text", "source_dataset", "label_multiclass"}
+    | {"is_synthetic", "rationale_text", "rationale", "original_id", "split", "functionality"}
+    | {"case_id", "reference_id", "cluster"}
+)
+"""The columns that `convert` reads."""
 FILES = {"train": ("train",), "validation": ("val", "validation", "dev"), "test": ("test",)}
 
 
@@ -43,6 +49,7 @@ def convert(row: Row) -> Converted:
         text=text,
         label=label,
         groups=parsed,
+        unknown_groups=unknown_names(groups),
         persona_tag=persona(split_names(tags)),
         source_dataset=cells.string(values, "source_dataset"),
         label_multiclass=cells.string(values, "label_multiclass"),
@@ -115,4 +122,4 @@ def load_split(path: Path, split: str) -> Loaded:
         own = cells.string(row.values, "split")
         return convert(row if own else Row({**row.values, "split": split}, row.place))
 
-    return load(path, with_split)
+    return load(path, with_split, READS)

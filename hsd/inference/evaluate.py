@@ -164,6 +164,8 @@ def _go_on(
     ):
         log.info("model: %s", json.dumps(facts, default=str))
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
+        for note in prepared.notes:
+            log.warning("%s", note)
         if left:
             with held(model):
                 _answer(prepared, model, left, folder, progress, ranks)
@@ -270,7 +272,9 @@ def _recorded(
         prepared.config,
         gpus=0 if place(prepared.config.model).device == "cpu" else here.world_size,
         since=started,
-        data={name: identity[name] for name in ("data_file", "data_sha256", "rows")},
+        data={name: identity[name] for name in ("data_file", "data_sha256", "rows")}
+        | ({"splits": prepared.splits} if prepared.splits else {}),
+        notes=prepared.notes,
         prompt={
             "template": contract.template,
             "strategy": contract.strategy_name,

@@ -3,30 +3,27 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from hsd.config.train import DataConfig, PromptConfig, TrainConfig
-from hsd.data.chat import ChatRow, holds_chats, stream_chats
-from hsd.data.example import Example, Label
+from hsd.data.chat import holds_chats, stream_chats
+from hsd.data.example import Label
 from hsd.data.files import digest, is_one_table
 from hsd.data.groups import parse_groups
-from hsd.data.named import STEMS, resolve
-from hsd.data.sampling import label_balanced
+from hsd.data.named import resolve
 from hsd.errors import DataError
-from hsd.prompts.chat import Chat, make_chat, written_with
+from hsd.prompts.chat import Chat
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.render import Encoded, Renderer, fork
-from hsd.prompts.template import Strategy, load_template
+from hsd.prompts.template import load_template
 from hsd.runs import sha256_text
+from hsd.training.sources import RowSource
 
 log = logging.getLogger(__name__)
-
-HELD_OUT = frozenset({*STEMS, "embedded:test"})
-"""Names that evaluation uses; a model must not learn from them."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,8 @@ class TrainingRows:
     validation: list[Encoded]
     label_position: int
     """Place in an answer of the token that tells hate from normal."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the files, a sentence each."""
 
     @property
     def asked(self) -> PromptConfig:
@@ -62,24 +61,22 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
     contract = _contract(config)
     renderer = Renderer(tokenizer, contract)
     contract = sealed(contract, renderer, tokenizer)
-    data = config.data
-    train = _encode(
-        _chats(data.train_file, contract, data.max_train_rows, config.seed), renderer, data
-    )
-    validation: list[Encoded] = []
-    if data.validation_file:
-        chats = _chats(
-            data.validation_file, contract, data.max_validation_rows, config.seed, "validation"
-        )
-        validation = _encode(chats, renderer, data)
-    _require_apart(train, validation)
-    return TrainingRows(contract, train, validation, _label_position(contract, renderer))
+    train = RowSource.of(config, "train")
+    rows = _encode(train.chats(contract), renderer, config.data)
+    notes, validation = train.notes, []
+    if config.data.validation_file:
+        watched = RowSource.of(config, "validation")
+        validation = _encode(watched.chats(contract), renderer, config.data)
+        notes = [*notes, *watched.notes]
+    _require_apart(rows, validation)
+    position = _label_position(contract, renderer)
+    return TrainingRows(contract, rows, validation, position, tuple(dict.fromkeys(notes)))
 
 
 def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str, Label]]:
     """Yield each post that a run of this config learns from, once, with its label."""
-    data, seen = config.data, set()
-    for chat in _chats(data.train_file, contract, data.max_train_rows, config.seed):
+    seen = set()
+    for chat in RowSource.of(config, "train", takes_all=True).chats(contract):
         if chat.post and chat.answer and chat.post not in seen:
             seen.add(chat.post)
             yield chat.post, json.loads(chat.answer)["classification"]
@@ -118,69 +115,6 @@ def _contract(config: TrainConfig) -> Contract:
     if found is not None:
         return found
     return make_contract(load_template(config.prompt.template), config.prompt.strategy)
-
-
-def _chats(
-    source: str, contract: Contract, limit: int | None, seed: int, split: str = "train"
-) -> Iterator[Chat]:
-    if source in HELD_OUT:
-        raise DataError(f"data: '{source}' is held out for evaluation; learn from other rows.")
-    path = Path(source)
-    if is_one_table(path) and holds_chats(path):
-        return _written_chats(path, contract, limit, seed)
-    return _posts(f"embedded:{split}" if source == "embedded" else source, contract, limit, seed)
-
-
-def _posts(source: str, contract: Contract, limit: int | None, seed: int) -> Iterator[Chat]:
-    strategy_of: dict[str, Strategy] = {}
-    examples = []
-    for example in resolve(source):
-        for id, strategy in contract.asks(example.id):
-            strategy_of[id] = strategy
-            examples.append(replace(example, id=id))
-    if limit is not None:
-        examples = label_balanced(examples, limit, seed)
-    reasoned = [e for e in examples if strategy_of[e.id].parameters.rationale]
-    bare = sum(not e.rationale.strip() for e in reasoned)
-    if bare:
-        log.warning(
-            "%s: %d of %d rows have no rationale, though their strategy asks for one; they teach "
-            "an answer without it", source, bare, len(reasoned)
-        )  # fmt: skip
-    for e in examples:
-        yield make_chat(strategy_of[e.id], e.id, e.text, e.label, e.rationale)
-
-
-def _written_chats(path: Path, contract: Contract, limit: int | None, seed: int) -> Iterator[Chat]:
-    drawn = None if limit is None else _drawn(stream_chats(path), limit, seed)
-    for row in stream_chats(path):
-        if drawn is None or row.id in drawn:
-            yield _as_asked(row, contract)
-
-
-def _drawn(rows: Iterable[ChatRow], limit: int, seed: int) -> set[str]:
-    labels = [Example(id=row.id, text="", label=row.label) for row in rows]
-    return {example.id for example in label_balanced(labels, limit, seed)}
-
-
-def _as_asked(row: ChatRow, contract: Contract) -> Chat:
-    """Refuse a row asked otherwise: evaluation would then ask what training never saw."""
-    written = written_with(row.id, row.messages, contract.strategies)
-    if written is None:
-        known = "' or '".join(contract.strategies)
-        raise DataError(
-            f"{row.place}: this row was not written with strategy '{known}' of "
-            f"template '{contract.template}'; set prompt.template and prompt.strategy to the "
-            "ones it was written with, or keep the prompt.json of `hsd prepare` beside it."
-        )
-    forms = [answer.removesuffix("}") for answer in contract.answers]
-    if not (row.messages[-1]["content"]).startswith(tuple(forms)):
-        # The label is looked for at one place of all answers, in validation and in score mode.
-        raise DataError(
-            f"{row.place}: the answer is written in another form; expected it to start with "
-            f"{' or '.join(forms)}, as `hsd prepare` writes it."
-        )
-    return written[1]
 
 
 def _encode(chats: Iterable[Chat], renderer: Renderer, data: DataConfig) -> list[Encoded]:
