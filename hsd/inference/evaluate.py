@@ -165,6 +165,8 @@ def _go_on(
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
         if note := prompt_note(prepared.contract, prepared.renderer):
             log.info("prompt: %s", note)
+        for note in prepared.notes:
+            log.warning("%s", note)
         if left:
             with held(model):
                 _answer(prepared, model, known, folder, progress, ranks)
@@ -274,7 +276,9 @@ def _recorded(
         prepared.config,
         gpus=0 if place(prepared.config.model).device == "cpu" else here.world_size,
         since=started,
-        data={name: identity[name] for name in ("data_file", "data_sha256", "rows")},
+        data={name: identity[name] for name in ("data_file", "data_sha256", "rows")}
+        | ({"splits": prepared.splits} if prepared.splits else {}),
+        notes=prepared.notes,
         prompt=prompt_facts(contract, prepared.renderer),
         processes=here.world_size,
         **loaded,
