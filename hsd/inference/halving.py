@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from hsd.model.memory import is_memory_error
+
 log = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
@@ -35,8 +37,8 @@ def in_batches(
     """Yield what `answer` gives for each batch of rows, in order.
 
     A batch has at most `batch_size` rows, and at most `room` tokens where it has several. Where
-    memory runs out, batches have half as many rows from there on. Raises
-    torch.OutOfMemoryError when one row is too much.
+    memory runs out, batches have half as many rows from there on. Raises what says so (see
+    hsd.model.memory) when one row is too much.
     """
     done = 0
     while done < len(rows):
@@ -63,8 +65,8 @@ def _answer(
     """Return the answer, None when memory ran out on several rows, with all of it given back."""
     try:
         return (answer(batch),)
-    except torch.OutOfMemoryError:
-        if len(batch) == 1:
+    except (RuntimeError, MemoryError) as error:
+        if len(batch) == 1 or not is_memory_error(error):
             raise
     # Only here, where the error no longer holds the frames that hold the tensors.
     gc.collect()
