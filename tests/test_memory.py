@@ -148,6 +148,15 @@ def test_on_a_cpu_only_weights_that_are_converted_are_held_against_memory() -> N
     assert free_gb(here, Quantization("dequantized", ""), torch.float32) is not None
 
 
+def test_swap_counts_where_there_is_some(tmp_path: Path) -> None:
+    from hsd.model.machine import swap_gb
+
+    meminfo = tmp_path / "meminfo"
+    assert swap_gb(meminfo) == 0.0
+    meminfo.write_text("MemTotal:  16000000 kB\nSwapTotal:  1000000 kB\n")
+    assert swap_gb(meminfo) == 1.024
+
+
 def test_what_torch_keeps_of_models_that_are_gone_is_free_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from hsd.errors import HsdError, PreflightError
-from hsd.model.machine import memory_gb
+from hsd.model.machine import memory_gb, swap_gb
 from hsd.model.placement import Placement
 from hsd.model.quantization import Quantization, held_bytes
 
@@ -105,11 +105,13 @@ def free_gb(placement: Placement, how: Quantization, stored: torch.dtype | None)
     """Return the memory that a base may take where it goes; None where it is not asked.
 
     On a CPU weights that keep their format stay in their file and are only mapped, so only those
-    that are converted are held against what this process may use at all.
+    that are converted are held against what this process may use at all, swap included: a base that
+    would run, however slowly, is not refused.
     """
     if placement.device == "cpu":
         mapped = how.method == "none" and stored == placement.dtype
-        return None if mapped else memory_gb()
+        own = memory_gb()
+        return None if mapped or own is None else own + swap_gb()
     free, _ = torch.cuda.mem_get_info(placement.device)
     # What torch keeps of models that are gone is free for the next one, but not for the driver.
     kept = torch.cuda.memory_reserved(placement.device)
