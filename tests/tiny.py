@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    BertConfig,
+    BertModel,
     Gemma2Config,
     Gemma2ForCausalLM,
     Gemma3Config,
@@ -160,3 +162,21 @@ def _gemma(words: PreTrainedTokenizerFast) -> dict[str, Any]:
         "pad_token_id": words.pad_token_id,
         "bos_token_id": None,
     }
+
+
+def encoder(folder: Path, seed: int = 0) -> Path:
+    """Write a tiny sentence encoder with its tokenizer into `folder` and return it."""
+    words = tokenizer()
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=128,
+        pad_token_id=words.pad_token_id,
+    )
+    BertModel(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -26,11 +26,12 @@ from hsd.inference.folders import (
 )
 from hsd.inference.generate import plain_writing
 from hsd.inference.learned import learned
+from hsd.inference.noise import scored_alone
 from hsd.inference.prepared import Prepared, prepare
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.ranks import AskedToStop, Ranks
-from hsd.inference.replies import Asking, longest_first
-from hsd.inference.shards import done_before, own_rows, part
+from hsd.inference.replies import Asking
+from hsd.inference.shards import done_before, own_batches, part
 from hsd.inference.subject import subject
 from hsd.inference.ways import choose
 from hsd.logs import logging_to
@@ -41,7 +42,6 @@ from hsd.model.placement import Launch, launch, place
 from hsd.progress import Progress, silent
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import save_contract
-from hsd.prompts.render import Encoded
 from hsd.record import recorded
 from hsd.report.asked import asked_of, shown
 from hsd.report.beside import Beside
@@ -154,7 +154,7 @@ def _go_on(
     """Answer the rows that are left, with the other ranks; return the finished folder."""
     started, here = time.monotonic(), launch()
     known = done_before(before) if before else {}
-    left = longest_first(row for row in prepared.encoded if row.id not in known)
+    left = any(row.id not in known for row in prepared.encoded)
     model, facts = _loaded(prepared, load, ranks) if left else (None, {})
     folder = _begin(prepared.config.output_dir, identity, before, ranks)
     with (
@@ -167,7 +167,7 @@ def _go_on(
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
         if left:
             with held(model):
-                _answer(prepared, model, left, folder, progress, ranks)
+                _answer(prepared, model, known, folder, progress, ranks)
         ranks.gather("answered")
         if here.is_main:
             record_halvings(folder)
@@ -221,26 +221,29 @@ def _beside(prepared: Prepared, folder: Path, base: Evaluated | None) -> Beside:
 def _answer(
     prepared: Prepared,
     model: Any,
-    left: list[Encoded],
+    known: Collection[str],
     folder: Path,
     progress: Progress,
     ranks: Ranks,
 ) -> None:
-    """Answer this rank's share of the rows that are left."""
+    """Answer this rank's share of the rows that are not known."""
     here = launch()
     try:
         with memory_error_as(_full(model.device.type)):
-            own = own_rows(left, here.rank, here.world_size)
-            chosen = choose(prepared, model, own)
+            chosen = choose(prepared, model)
+            batches = chosen.way.batches(prepared.encoded)
             log.info("answering: %s", json.dumps(chosen.facts()))
             if here.is_main:
-                update_manifest(folder, answering=chosen.facts())
+                is_scored = prepared.config.mode == "score"
+                alone = scored_alone(chosen.way, batches, ranks.go_on) if is_scored else {}
+                update_manifest(folder, answering={**chosen.facts(), "scored_alone": alone})
             answer_rows(
                 prepared,
                 chosen.way,
-                own,
+                own_batches(batches, known, here.rank, here.world_size),
                 part(folder, here.rank),
                 progress,
+                known,
                 lambda halving: note_halving(folder, here.rank, halving),
                 ranks.go_on,
             )

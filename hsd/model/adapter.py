@@ -92,6 +92,15 @@ def load_adapter(base: Base, folder: Path) -> PeftModel:
     return model.requires_grad_(False).eval()  # switching it off and on made it learn
 
 
+def take_weights(model: PeftModel, base: Base, folder: Path) -> None:
+    """Put another adapter's weights into a fresh one, to learn on from them.
+
+    Raises ModelError when it was trained on another base, or has other weights than the fresh one.
+    """
+    _require_same_base(base, folder)
+    fill_adapter(model, folder)
+
+
 def base_of(folder: Path) -> dict[str, Any]:
     """Return what an adapter's own files say of its base: name, revision, how it was held."""
     require_folder(folder, "adapter folder")

@@ -24,6 +24,7 @@ from hsd.config.model import ModelConfig
 from hsd.errors import ModelError, PreflightError, did_you_mean
 from hsd.model import gguf, quantization
 from hsd.model.families import attention_for
+from hsd.model.head import give_float32_logits
 from hsd.model.memory import Need, free_gb, memory_error_as, need_of, require_room
 from hsd.model.placement import Placement, four_bit_compute, place
 from hsd.model.tasks import SENTENCE_ENCODER, require_no_encoder, require_writer
@@ -117,6 +118,7 @@ def load_base(config: ModelConfig, source: Source | None = None) -> Base:
     _require_as_expected(model, found, config, source, placement, how)
     if hasattr(model.config, "output_router_logits"):
         model.config.output_router_logits = False
+    give_float32_logits(model)
     model.requires_grad_(False)
     return Base(model.eval(), source, placement, how)
 

@@ -22,6 +22,22 @@ from hsd.prompts.contract import Contract
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What the label of a row is scored by: both ways its answer can go on, and the right one."""
+
+    hate: float
+    """The share of annotators who said hate: 1 or 0 where the label is all that is known."""
+    opening: int
+    """How many of the answer's tokens both labels have in common."""
+    tails: tuple[list[int], list[int]]
+    """Each label whole, up to the token that closes it, hate first."""
+    rivals: tuple[list[int], ...]
+    """Those of them that the answer itself does not begin with after its opening."""
+    weight: float = 1.0
+    """How much the row counts among the others."""
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """One row as token ids: what the model reads, and what it is to say, stop token included."""
 
@@ -34,6 +50,8 @@ class Encoded:
     Without the latter where it is not known which part of the user turn is the post."""
     post: str | None = None
     """The post as the model reads it, without an end that was cut; None where it is not known."""
+    target: Target | None = None
+    """None where no label is scored."""
 
 
 @dataclass(frozen=True, slots=True)
