@@ -66,6 +66,15 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_thinker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny Llama that answers after an empty thought, within a token."""
+    import tiny
+
+    words = tiny.thinking_tokenizer()
+    return tiny.llama(tmp_path_factory.mktemp("tiny") / "thinker", words=words)
+
+
+@pytest.fixture(scope="session")
 def tiny_gpt_oss(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a tiny gpt-oss with a harmony-like template; nobody writes into it."""
     import tiny

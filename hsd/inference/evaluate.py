@@ -28,7 +28,7 @@ from hsd.inference.generate import plain_writing
 from hsd.inference.learned import learned
 from hsd.inference.noise import scored_alone
 from hsd.inference.prepared import Prepared, prepare
-from hsd.inference.prompting import contract_for, renderer_for
+from hsd.inference.prompting import contract_for, prompt_facts, prompt_note, renderer_for
 from hsd.inference.ranks import AskedToStop, Ranks
 from hsd.inference.replies import Asking
 from hsd.inference.shards import done_before, own_batches, part
@@ -111,8 +111,7 @@ def probe(config: EvalConfig) -> tuple[Facts, str]:
     asking = Asking(config.max_new_tokens, 1)
     plain = plain_writing(model, chosen.source.tokenizer, renderer.stop_ids(), asking)
     (reply,) = plain.answer([row])
-    prompt = {"template": contract.template, "strategy": contract.strategy_name}
-    return {**facts, "prompt": {**prompt, "hash": contract.hash}}, reply.text
+    return {**facts, "prompt": prompt_facts(contract, renderer)}, reply.text
 
 
 def _evaluated(
@@ -165,6 +164,10 @@ def _go_on(
     ):
         log.info("model: %s", json.dumps(facts, default=str))
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
+        if note := prompt_note(prepared.contract, prepared.renderer):
+            log.info("prompt: %s", note)
+        for note in prepared.notes:
+            log.warning("%s", note)
         if left:
             with held(model):
                 _answer(prepared, model, known, folder, progress, ranks)
@@ -279,12 +282,10 @@ def _recorded(
         prepared.config,
         gpus=0 if place(prepared.config.model).device == "cpu" else here.world_size,
         since=started,
-        data={name: identity[name] for name in ("data_file", "data_sha256", "rows")},
-        prompt={
-            "template": contract.template,
-            "strategy": contract.strategy_name,
-            "hash": contract.hash,
-        },
+        data={name: identity[name] for name in ("data_file", "data_sha256", "rows")}
+        | ({"splits": prepared.splits} if prepared.splits else {}),
+        notes=prepared.notes,
+        prompt=prompt_facts(contract, prepared.renderer),
         processes=here.world_size,
         **loaded,
     )

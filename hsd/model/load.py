@@ -25,6 +25,7 @@ from hsd.errors import ModelError, PreflightError, did_you_mean
 from hsd.model import gguf, quantization
 from hsd.model.families import attention_for
 from hsd.model.head import give_float32_logits
+from hsd.model.instructed import instead_of
 from hsd.model.memory import Need, free_gb, memory_error_as, need_of, require_room
 from hsd.model.placement import Placement, four_bit_compute, place
 from hsd.model.tasks import SENTENCE_ENCODER, require_no_encoder, require_writer
@@ -74,11 +75,10 @@ def find(config: ModelConfig) -> Source:
         require_no_encoder(parts, config.name)
     with _readable(config.name):
         tokenizer = AutoTokenizer.from_pretrained(location, **_hub(config))
-    if tokenizer.chat_template is None:
-        raise ModelError(
-            f"model '{config.name}': its tokenizer has no chat template; take the "
-            "instruction-tuned version of the model."
-        )
+    if not tokenizer.chat_template:
+        named = Path(config.name).expanduser()
+        advice = instead_of(named.absolute().name, _siblings(named) if named.is_dir() else [])
+        raise ModelError(f"model '{config.name}': its tokenizer has no chat template; {advice}.")
     require_embeddings(tokenizer, base, config.name)
     revision = getattr(base, "_commit_hash", None) or config.revision
     return Source(config.name, location, revision, base, tokenizer)
@@ -169,10 +169,9 @@ def _location(config: ModelConfig) -> str:
         return str(gguf.converted(file, config.cache_dir) if file else folder)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return name
-    siblings = [p.name for p in folder.absolute().parent.glob("*") if p.is_dir()]
     raise ModelError(
         f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
-        + did_you_mean(folder.name, siblings)
+        + did_you_mean(folder.name, _siblings(folder))
     )
 
 
@@ -228,6 +227,10 @@ def _elsewhere(name: str) -> str:
 def _near(name: str) -> str:
     """Return the folder that `runs/defualt`, which looks like a hub name, may have meant."""
     path = Path(name).expanduser()
-    siblings = [p.name for p in path.absolute().parent.glob("*") if p.is_dir()]
-    close = [] if path.is_dir() else get_close_matches(path.name, siblings, n=1)
+    close = [] if path.is_dir() else get_close_matches(path.name, _siblings(path), n=1)
     return f" Did you mean the folder '{path.parent / close[0]}'?" if close else ""
+
+
+def _siblings(folder: Path) -> list[str]:
+    """Return the names of the folders beside a model's, its own among them."""
+    return [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]

@@ -104,6 +104,8 @@ def _trained(config: TrainConfig, progress: Progress, say: Say, request: StopReq
         computing = choose(model, prepared.config, prepared.rows)
     _require_not_stopped(request, state)
     _claim(prepared, state)
+    for note in prepared.rows.notes:
+        say(f"Warning: {note}")
     say(computing.reason)
     checkpoint = newest_complete(folder)
     with (
@@ -170,6 +172,10 @@ def _recorded(
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
     log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
     log.info("%s", computing.reason)
+    if prepared.rows.prompt_note:
+        log.info("prompt: %s", prepared.rows.prompt_note)
+    for note in prepared.rows.notes:
+        log.warning("%s", note)
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
         schedule.rows, schedule.total_steps, schedule.rows_per_step,
