@@ -10,6 +10,7 @@ from hsd.errors import ModelError
 from hsd.model.adapter import CONFIG, adapter_digest, base_of, is_adapter, load_adapter
 from hsd.model.describe import describe
 from hsd.model.load import Source, find, load_base
+from hsd.model.quantization import again
 from hsd.runs import MANIFEST, read_json, sha256_file, sha256_json
 
 
@@ -97,5 +98,5 @@ def _with_base(model: ModelConfig, adapter: Path, base_given: bool) -> ModelConf
         changes["revision"] = model.revision or trained_on.get("revision")
     held = trained_on.get("quantization")
     if model.quantization == "auto" and held is not None:
-        changes["quantization"] = "nf4" if held == "nf4" else "none"
+        changes["quantization"] = again(held)
     return model.model_copy(update=changes)
