@@ -37,7 +37,7 @@ from hsd.logs import logging_to
 from hsd.metrics.prediction import Prediction
 from hsd.model.adapter import without_adapter
 from hsd.model.placement import Launch, launch, place
-from hsd.progress import Progress, silent
+from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import save_contract
 from hsd.prompts.render import Encoded
@@ -65,9 +65,12 @@ class Evaluated:
 
 
 def evaluate(
-    config: EvalConfig, progress: Progress = silent, data_dir: Path | None = None
+    config: EvalConfig,
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
 ) -> Evaluated:
-    """Evaluate, or go on evaluating, one model on one set of rows.
+    """Evaluate, or go on evaluating, one model on one set of rows; `say` gets what was decided.
 
     The run's folder is `run_YYYYMMDD_HHMMSS` in `config.output_dir`; the same evaluation finds its
     own folder there again, skips the rows that are answered, and is skipped when it is done.
@@ -75,11 +78,14 @@ def evaluate(
     """
     with stop_request() as request:
         prepared = prepare(config, data_dir)
-        return _evaluated(prepared, prepared.subject.load, progress, request)
+        return _evaluated(prepared, prepared.subject.load, progress, request, say=say)
 
 
 def evaluate_with_base(
-    config: EvalConfig, progress: Progress = silent, data_dir: Path | None = None
+    config: EvalConfig,
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
 ) -> tuple[Evaluated, Evaluated]:
     """Evaluate an adapter's base and the adapter on the same rows, from one load.
 
@@ -96,8 +102,8 @@ def evaluate_with_base(
             model, facts = loaded()
             return model, {name: fact for name, fact in facts.items() if name != "adapter"}
 
-        base = _evaluated(on_base, load_base, progress, request, without_adapter)
-        return base, _evaluated(prepared, loaded, progress, request, base=base)
+        base = _evaluated(on_base, load_base, progress, request, without_adapter, say=say)
+        return base, _evaluated(prepared, loaded, progress, request, base=base, say=say)
 
 
 def probe(config: EvalConfig) -> tuple[Facts, str]:
@@ -121,6 +127,7 @@ def _evaluated(
     request: StopRequest,
     held: Callable[[Any], AbstractContextManager[None]] = nullcontext,
     base: Evaluated | None = None,
+    say: Say = unsaid,
 ) -> Evaluated:
     """Run one evaluation; `held` is how the model is held while it answers."""
     output_dir, identity = prepared.config.output_dir, prepared.identity()
@@ -129,7 +136,7 @@ def _evaluated(
         return Evaluated(before, read_predictions(before / PREDICTIONS), skipped=True)
     try:
         with Ranks(launch(), request, sha256_json(identity)) as ranks:
-            folder = _go_on(prepared, identity, before, load, progress, ranks, held, base)
+            folder = _go_on(prepared, identity, before, load, progress, ranks, held, base, say)
     except AskedToStop:
         left_in = begun(output_dir, identity)
         answered = len(done_before(left_in)) if left_in else 0
@@ -149,6 +156,7 @@ def _go_on(
     ranks: Ranks,
     held: Callable[[Any], AbstractContextManager[None]],
     base: Evaluated | None,
+    say: Say,
 ) -> Path:
     """Answer the rows that are left, with the other ranks; return the finished folder."""
     started, here = time.monotonic(), launch()
@@ -166,7 +174,7 @@ def _go_on(
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
         if left:
             with held(model):
-                _answer(prepared, model, left, folder, progress, ranks)
+                _answer(prepared, model, left, folder, progress, ranks, say)
         ranks.gather("answered")
         if here.is_main:
             record_halvings(folder)
@@ -223,6 +231,7 @@ def _answer(
     folder: Path,
     progress: Progress,
     ranks: Ranks,
+    say: Say,
 ) -> None:
     """Answer this rank's share of the rows that are left."""
     here = launch()
@@ -230,6 +239,8 @@ def _answer(
         own = own_rows(left, here.rank, here.world_size)
         chosen = choose(prepared, model, own)
         log.info("answering: %s", json.dumps(chosen.facts()))
+        if chosen.fallback:
+            say(chosen.fallback)
         if here.is_main:
             update_manifest(folder, answering=chosen.facts())
         answer_rows(
