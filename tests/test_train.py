@@ -539,7 +539,7 @@ def test_a_folder_of_another_run_is_refused_saying_what_differs(
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_the_same_file_with_other_rows_is_another_run(config: Config) -> None:
     settings = config(validation=0)
-    training.claim(settings.output_dir, training.prepare(settings).identity())
+    training.claim_folder(training.prepare(settings))
     jsonl(Path(settings.data.train_file), posts(11, first=3))
     with pytest.raises(PreflightError, match=r"differs in train\.sha256"):
         train(settings)

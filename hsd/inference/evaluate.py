@@ -18,6 +18,7 @@ from hsd.inference.answering import answer_rows
 from hsd.inference.folders import (
     DONE,
     begun,
+    begun_otherwise,
     finish,
     new_folder,
     note_halving,
@@ -36,6 +37,7 @@ from hsd.inference.ways import choose
 from hsd.logs import logging_to
 from hsd.metrics.prediction import Prediction
 from hsd.model.adapter import without_adapter
+from hsd.model.number_format import require_alike
 from hsd.model.placement import Launch, launch, place
 from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.chat import make_chat
@@ -130,15 +132,21 @@ def _evaluated(
     say: Say = unsaid,
 ) -> Evaluated:
     """Run one evaluation; `held` is how the model is held while it answers."""
-    output_dir, identity = prepared.config.output_dir, prepared.identity()
-    before = begun(output_dir, identity)
+    identity, before = prepared.identity(), begun(prepared)
     if before and (before / DONE).exists():
         return Evaluated(before, read_predictions(before / PREDICTIONS), skipped=True)
+    if before is None and (left_alone := begun_otherwise(prepared)):
+        say(left_alone)
+    # A process with other numbers has to find the others, to be told so.
+    name = sha256_json({part: identity[part] for part in identity if part != "number_format"})
     try:
-        with Ranks(launch(), request, sha256_json(identity)) as ranks:
+        with Ranks(launch(), request, name) as ranks:
+            require_alike(
+                [json.loads(n) for n in ranks.exchange("numbers", json.dumps(prepared.numbers))]
+            )
             folder = _go_on(prepared, identity, before, load, progress, ranks, held, base, say)
     except AskedToStop:
-        left_in = begun(output_dir, identity)
+        left_in = begun(prepared)
         answered = len(done_before(left_in)) if left_in else 0
         raise Stopped(
             f"answered {answered} of {len(prepared.encoded)} rows; run the same command again to "
@@ -163,7 +171,7 @@ def _go_on(
     known = done_before(before) if before else {}
     left = longest_first(row for row in prepared.encoded if row.id not in known)
     model, facts = _loaded(prepared, load, ranks) if left else (None, {})
-    folder = _begin(prepared.config.output_dir, identity, before, ranks)
+    folder = _begin(prepared, identity, before, ranks)
     with (
         logging_to(folder / f"validation_log_{stamp(folder)}.log", enabled=here.is_main),
         _recorded(folder, prepared, identity, facts, here, started)
@@ -201,14 +209,14 @@ def _loaded(
 
 
 def _begin(
-    output_dir: Path, identity: Mapping[str, Any], before: Path | None, ranks: Ranks
+    prepared: Prepared, identity: Mapping[str, Any], before: Path | None, ranks: Ranks
 ) -> Path:
     """Return the evaluation's folder, which the first rank makes once all know what is left."""
     ranks.gather("ready")  # nobody writes before
-    if launch().is_main:
-        claim(before or new_folder(output_dir), identity)
+    if launch().is_main and before is None:
+        claim(new_folder(prepared.config.output_dir), identity)
     ranks.follow("claimed")
-    folder = begun(output_dir, identity)
+    folder = begun(prepared)
     if folder is None:
         raise AskedToStop
     return folder

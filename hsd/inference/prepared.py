@@ -11,6 +11,7 @@ from hsd.data.sampling import stratified
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.subject import Subject, subject
+from hsd.model.number_format import NumberFormat, number_format
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer
@@ -26,6 +27,7 @@ class Prepared:
 
     config: EvalConfig
     subject: Subject
+    numbers: NumberFormat
     contract: Contract
     renderer: Renderer
     examples: list[Example]
@@ -63,6 +65,7 @@ class Prepared:
         return {
             "kind": "evaluate",
             "model": self.subject.identity(),
+            "number_format": self.numbers,
             "prompt_hash": self.contract.hash,
             "rows": len(self.examples),
             "data_sha256": sha256_json([[e.id, e.text, e.label] for e in self.examples]),
@@ -83,7 +86,7 @@ class Prepared:
 def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
     """Read and check everything that can be without weights.
 
-    Raises ConfigError, DataError, ModelError or EvaluationError.
+    Raises ConfigError, DataError, ModelError, PreflightError or EvaluationError.
     """
     if config.mode == "score" and config.temperature > 0:
         raise ConfigError(
@@ -94,12 +97,13 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
     if config.max_samples is not None and config.max_samples < len(examples):
         examples = stratified(examples, config.max_samples, config.seed)
     chosen = subject(config)
+    numbers = number_format(chosen.config, chosen.source)
     contract = contract_for(config, chosen.carries_prompt)
     renderer = renderer_for(config, contract, chosen.source.tokenizer)
     room = _room(config, chosen, reply_length(config, contract))
     encoded = [renderer.encode(make_chat(contract.strategy, e.id, e.text), room) for e in examples]
     what = f"{config.data_file} rows"
-    return Prepared(config, chosen, contract, renderer, examples, encoded, what)
+    return Prepared(config, chosen, numbers, contract, renderer, examples, encoded, what)
 
 
 def reply_length(config: EvalConfig, contract: Contract) -> int:

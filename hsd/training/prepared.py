@@ -6,6 +6,7 @@ from typing import Any
 from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
 from hsd.model.load import Source, find
+from hsd.model.number_format import FIELDS, NumberFormat, number_format
 from hsd.model.placement import Launch, launch
 from hsd.training.rows import TrainingRows, load_training_rows
 from hsd.training.schedule import Schedule, plan
@@ -23,16 +24,23 @@ class Prepared:
     schedule: Schedule
     adapter_parameters: int
     here: Launch
+    numbers: NumberFormat
     judge_rows: Scorer | None
     """Scores validation rows where more than their loss selects the adapter."""
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes two runs the same one: everything that decides the adapter."""
+        """Return what makes two runs the same one: everything that decides the adapter.
+
+        Of the base's number format what was resolved here, not what was asked for: `auto` is
+        another one on another machine.
+        """
         shown = self.config.model_dump(mode="json", exclude={"output_dir", "description"})
-        shown["model"].pop("cache_dir")
+        for name in ("cache_dir", *FIELDS):
+            del shown["model"][name]
         return {
             "kind": "train",
             "config": shown,
+            "number_format": self.numbers,
             "processes": self.here.world_size,
             "base_revision": self.source.revision,
             **self.rows.facts(),
@@ -51,9 +59,10 @@ def prepare(config: TrainConfig) -> Prepared:
             "bfloat16, float32 or auto."
         )
     source = find(config.model)
+    numbers = number_format(config.model, source)
     rows = load_training_rows(config, source.tokenizer)
     schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})
     judge_rows = scorer(config, rows, source.tokenizer)
     parameters = adapter_parameters(config, source)
-    return Prepared(config, source, rows, schedule, parameters, here, judge_rows)
+    return Prepared(config, source, rows, schedule, parameters, here, numbers, judge_rows)

@@ -1,12 +1,42 @@
 """Several processes that learn together, each with a whole copy of the base."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from accelerate.utils import DistributedType
+from accelerate import PartialState
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
 
 from hsd.errors import PreflightError
+from hsd.model.number_format import NumberFormat, require_alike
+from hsd.model.placement import Launch
 from hsd.stopping import StopRequest
+
+
+def linked(here: Launch, numbers: NumberFormat) -> PartialState:
+    """Return the link between the processes, once it has as many as the launcher started.
+
+    Raises PreflightError when it has not, and when they would compute in different numbers.
+    """
+    state = PartialState(cpu=numbers["device"] == "cpu")
+    if state.num_processes != here.world_size:
+        raise PreflightError(
+            f"the launcher started {here.world_size} processes, but "
+            f"{state.num_processes} found each other; use accelerate launch or torchrun."
+        )
+    require_alike(gather_object([numbers]))
+    return state
+
+
+def as_the_first_sees(found: Any) -> Any:
+    """Return what the first process found in the folder, to all of them.
+
+    A shared file system may show another machine an older listing. Processes that went on from
+    different steps, or in different forms, would wait for each other for ever.
+    """
+    told = [found]
+    broadcast_object_list(told)
+    return told[0]
 
 
 def sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
