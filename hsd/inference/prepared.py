@@ -12,6 +12,7 @@ from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.subject import Subject, subject
 from hsd.model.number_format import NumberFormat, number_format
+from hsd.model.placement import launch
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer
@@ -88,6 +89,7 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
 
     Raises ConfigError, DataError, ModelError, PreflightError or EvaluationError.
     """
+    launch()  # refuses a launcher that splits the base, before a file is read or converted
     if config.mode == "score" and config.temperature > 0:
         raise ConfigError(
             "temperature: nothing is sampled where labels are scored; add --mode generate, or "

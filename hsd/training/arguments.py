@@ -1,6 +1,5 @@
 """A run's settings in the words of transformers' Trainer."""
 
-import torch
 from transformers import TrainingArguments
 
 from hsd.config.train import TrainingConfig
@@ -22,7 +21,7 @@ def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
         lr_scheduler_type=training.scheduler,
         warmup_steps=prepared.schedule.warmup_steps,
         max_grad_norm=training.max_grad_norm,
-        bf16=on_gpu and base.placement.dtype == torch.bfloat16,
+        bf16=prepared.mixed_precision == "bf16",
         activation_checkpointing=recomputes(training, base.placement.device),
         activation_checkpointing_kwargs={"use_reentrant": False},
         seed=prepared.config.seed,
@@ -38,6 +37,8 @@ def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
         dataloader_pin_memory=on_gpu,
         ddp_find_unused_parameters=False,
     )
+    # Where it is not asked for bf16, the library takes ACCELERATE_MIXED_PRECISION's word for it.
+    args.mixed_precision = prepared.mixed_precision
     # Without a launcher the Trainer would spread batches over all visible GPUs (DataParallel),
     # which changes the step; several GPUs are for `accelerate launch`.
     args._n_gpu = min(args.n_gpu, 1)

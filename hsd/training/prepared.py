@@ -1,10 +1,12 @@
 """A run worked out and checked before any weight is loaded."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
+from hsd.model.launcher import not_followed, not_followed_sentence
 from hsd.model.load import Source, find
 from hsd.model.number_format import FIELDS, NumberFormat, number_format
 from hsd.model.placement import Launch, launch
@@ -25,6 +27,8 @@ class Prepared:
     adapter_parameters: int
     here: Launch
     numbers: NumberFormat
+    not_followed: dict[str, str]
+    """What the launcher's environment asks for and the config decides."""
     judge_rows: Scorer | None
     """Scores validation rows where more than their loss selects the adapter."""
 
@@ -46,6 +50,15 @@ class Prepared:
             **self.rows.facts(),
         }
 
+    @property
+    def mixed_precision(self) -> str:
+        """What accelerate casts a forward to: `bf16` for a bfloat16 base on a GPU, else `no`."""
+        return _mixed_precision(self.numbers)
+
+    def notes(self) -> list[str]:
+        """Return what differs from what was asked for, in sentences."""
+        return [not_followed_sentence(self.not_followed)] if self.not_followed else []
+
 
 def prepare(config: TrainConfig) -> Prepared:
     """Read and check everything that can be without weights.
@@ -65,4 +78,9 @@ def prepare(config: TrainConfig) -> Prepared:
     config = config.model_copy(update={"prompt": rows.asked})
     judge_rows = scorer(config, rows, source.tokenizer)
     parameters = adapter_parameters(config, source)
-    return Prepared(config, source, rows, schedule, parameters, here, numbers, judge_rows)
+    ignored = not_followed(os.environ, _mixed_precision(numbers))
+    return Prepared(config, source, rows, schedule, parameters, here, numbers, ignored, judge_rows)
+
+
+def _mixed_precision(numbers: NumberFormat) -> str:
+    return "bf16" if numbers["device"] == "cuda" and numbers["dtype"] == "bfloat16" else "no"

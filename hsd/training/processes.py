@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import DistributedType, broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 
 from hsd.errors import PreflightError
 from hsd.model.number_format import NumberFormat, require_alike
@@ -61,12 +61,3 @@ def any_asked(request: StopRequest, device: torch.device) -> bool:
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(flag)
     return bool(flag > 0)
-
-
-def require_whole_copies(how: DistributedType) -> None:
-    """Refuse launchers that split the base over processes: pieces run on whole copies."""
-    if how not in (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
-        raise PreflightError(
-            f"the launcher splits the model over processes ({how.value}); hsd trains with a whole "
-            "copy in each. Start it with `accelerate launch --multi_gpu` or torchrun."
-        )

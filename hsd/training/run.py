@@ -18,6 +18,7 @@ from hsd.errors import Stopped, TrainingError
 from hsd.logs import logging_to
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter
 from hsd.model.describe import describe, trainable
+from hsd.model.launcher import unseen
 from hsd.model.load import Base, load_base
 from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.contract import save_contract
@@ -87,7 +88,9 @@ def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -
     """
     started = time.monotonic()
     with stop_request() as request:
-        return _trained(prepare(config), progress, say, request, started)
+        prepared = prepare(config)
+        with unseen():
+            return _trained(prepared, progress, say, request, started)
 
 
 def _trained(
@@ -100,6 +103,8 @@ def _trained(
         return _finished(folder)
     require_same_run(prepared)
     require_space_for_checkpoints(config, prepared.adapter_parameters)
+    for note in prepared.notes():
+        say(note)
     state = linked(here, prepared.numbers)
     _require_not_stopped(request, state)
     base = load_base(config.model, prepared.source)
@@ -181,7 +186,8 @@ def _recorded(
     processes = prepared.here.world_size
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
     log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
-    log.info("%s", computing.reason)
+    for sentence in (*prepared.notes(), computing.reason):
+        log.info("%s", sentence)
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
         schedule.rows, schedule.total_steps, schedule.rows_per_step,
@@ -201,6 +207,8 @@ def _recorded(
         learned_from=learned_from(config.data),
         base=describe(base),
         adapter=trainable(model),
+        mixed_precision=prepared.mixed_precision,
+        launcher_not_followed=prepared.not_followed,
         prefix_sharing=computing.facts(),
         processes=processes,
     )
