@@ -11,6 +11,7 @@ from hsd.data.sampling import stratified
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.subject import Subject, subject
+from hsd.model.context import positions_of
 from hsd.model.number_format import NumberFormat, number_format
 from hsd.model.placement import launch
 from hsd.prompts.chat import make_chat
@@ -123,7 +124,7 @@ def reply_length(config: EvalConfig, contract: Contract) -> int:
 
 def _room(config: EvalConfig, chosen: Subject, reply: int) -> int:
     """Return how many tokens a prompt may have: what is asked, if the model's context holds it."""
-    context = getattr(chosen.source.config, "max_position_embeddings", None)
+    context = positions_of(chosen.source.config)
     if context is not None and reply >= context:
         raise DataError(f"max_new_tokens {reply} does not fit the model's {context} positions.")
     return min(config.max_length, context - reply) if context else config.max_length

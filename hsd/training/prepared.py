@@ -6,6 +6,7 @@ from typing import Any
 
 from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
+from hsd.model.context import positions_of
 from hsd.model.launcher import not_followed, not_followed_sentence
 from hsd.model.load import Source, find
 from hsd.model.number_format import FIELDS, NumberFormat, number_format
@@ -57,7 +58,16 @@ class Prepared:
 
     def notes(self) -> list[str]:
         """Return what differs from what was asked for, in sentences."""
-        return [not_followed_sentence(self.not_followed)] if self.not_followed else []
+        asked, held = self.config.data.max_length, _max_length(self.config, self.source)
+        found = []
+        if held < asked:
+            found.append(
+                f"data.max_length {asked} is more than the {held} positions of "
+                f"{self.source.name}; no row gets longer than {held} tokens."
+            )
+        if self.not_followed:
+            found.append(not_followed_sentence(self.not_followed))
+        return found
 
 
 def prepare(config: TrainConfig) -> Prepared:
@@ -73,7 +83,7 @@ def prepare(config: TrainConfig) -> Prepared:
         )
     source = find(config.model)
     numbers = number_format(config.model, source)
-    rows = load_training_rows(config, source.tokenizer)
+    rows = load_training_rows(_within_context(config, source), source.tokenizer)
     schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})
     judge_rows = scorer(config, rows, source.tokenizer)
@@ -84,3 +94,13 @@ def prepare(config: TrainConfig) -> Prepared:
 
 def _mixed_precision(numbers: NumberFormat) -> str:
     return "bf16" if numbers["device"] == "cuda" and numbers["dtype"] == "bfloat16" else "no"
+
+
+def _within_context(config: TrainConfig, source: Source) -> TrainConfig:
+    """Return the config with rows no longer than the base's context, as evaluation holds them."""
+    data = config.data.model_copy(update={"max_length": _max_length(config, source)})
+    return config.model_copy(update={"data": data})
+
+
+def _max_length(config: TrainConfig, source: Source) -> int:
+    return min(config.data.max_length, positions_of(source.config) or config.data.max_length)
