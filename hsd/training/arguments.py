@@ -5,6 +5,7 @@ from transformers import TrainingArguments
 from hsd.config.train import TrainingConfig
 from hsd.model.load import Base
 from hsd.training.prepared import Prepared
+from hsd.training.processes import PATIENCE
 
 
 def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
@@ -36,6 +37,7 @@ def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
         remove_unused_columns=False,
         dataloader_pin_memory=on_gpu,
         ddp_find_unused_parameters=False,
+        ddp_timeout=int(PATIENCE.total_seconds()),
     )
     # Where it is not asked for bf16, the library takes ACCELERATE_MIXED_PRECISION's word for it.
     args.mixed_precision = prepared.mixed_precision

@@ -1,16 +1,23 @@
 """Several processes that learn together, each with a whole copy of the base."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
+from transformers import set_seed
 
 from hsd.errors import PreflightError
 from hsd.model.number_format import NumberFormat, require_alike
 from hsd.model.placement import Launch
 from hsd.stopping import StopRequest
+
+PATIENCE = timedelta(hours=1)
+"""How long a process waits for the others: NCCL's own 10 minutes are short where one machine reads
+a base of 40 GB from its own disk, and another one from a network's. A launcher ends the rest of a
+failed group long before."""
 
 
 def linked(here: Launch, numbers: NumberFormat) -> PartialState:
@@ -18,7 +25,8 @@ def linked(here: Launch, numbers: NumberFormat) -> PartialState:
 
     Raises PreflightError when it has not, and when they would compute in different numbers.
     """
-    state = PartialState(cpu=numbers["device"] == "cpu")
+    # Made here, not by the Trainer: what it gives the group as a timeout comes too late.
+    state = PartialState(cpu=numbers["device"] == "cpu", timeout=PATIENCE)
     if state.num_processes != here.world_size:
         raise PreflightError(
             f"the launcher started {here.world_size} processes, but "
@@ -61,3 +69,22 @@ def any_asked(request: StopRequest, device: torch.device) -> bool:
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(flag)
     return bool(flag > 0)
+
+
+def keep_frozen_at_home(model: Any) -> None:
+    """Let a wrapped model send what learns, and no more, when it is made.
+
+    Each process has read the frozen base from the same files; DistributedDataParallel would send
+    all of it again, 42 GB of gpt-oss-20b, before the first step.
+    """
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    model._ddp_params_and_buffers_to_ignore = frozen  # torch's own name for it (issue 43690)
+
+
+def draw_apart(seed: int, rank: int) -> None:
+    """Let each process draw a dropout of its own, once all have made the same adapter.
+
+    The first one goes on with the numbers that it would have alone.
+    """
+    if rank:
+        set_seed(seed + rank)

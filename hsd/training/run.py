@@ -36,7 +36,13 @@ from hsd.training.callbacks import BEST, Flow, MetricsLog
 from hsd.training.checkpoints import newest_complete, remove_incomplete
 from hsd.training.early_stopping import best_step
 from hsd.training.prepared import Prepared, prepare
-from hsd.training.processes import any_asked, as_the_first_sees, linked
+from hsd.training.processes import (
+    any_asked,
+    as_the_first_sees,
+    draw_apart,
+    keep_frozen_at_home,
+    linked,
+)
 from hsd.training.rows import learned_from
 from hsd.training.selection import evaluations
 from hsd.training.sharing import Computing, choose
@@ -224,6 +230,7 @@ def _run(
     progress: Progress,
 ) -> Trained:
     config, schedule, folder = prepared.config, prepared.schedule, prepared.config.output_dir
+    keep_frozen_at_home(model)
     trainer = HsdTrainer(
         args=arguments(prepared, base),
         model=model,
@@ -236,6 +243,7 @@ def _run(
         judge_rows=prepared.judge_rows,
         on_validation=lambda done, total: progress(done, total, "validation rows"),
     )
+    draw_apart(config.seed, prepared.here.rank)
     flow = Flow(trainer, schedule, config, request)
     trainer.add_callback(flow)
     trainer.add_callback(MetricsLog(trainer, schedule, progress))
