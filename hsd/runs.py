@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -109,38 +109,78 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
-def require_own(folder: Path, identity: Mapping[str, Any]) -> None:
+Remedies = Mapping[str, Callable[[Any, Any], str]]
+"""For parts of an identity that no setting of the run decides: from the old and the new value, what
+to do so that it goes on as it began."""
+
+
+def identity_of(folder: Path) -> dict[str, Any] | None:
+    """Return what the run in `folder` says it is; None where none began."""
+    file = folder / IDENTITY
+    return dict(read_json(file)) if file.exists() else None
+
+
+def require_own(
+    folder: Path,
+    identity: Mapping[str, Any],
+    known: Mapping[str, Any] | None = None,
+    remedies: Remedies | None = None,
+) -> None:
     """Check that `folder` is new or empty, or home of the very run that `identity` describes.
 
-    Raises PreflightError, saying which parts differ, when the folder belongs to another run,
-    and when it holds other people's files.
+    `known` is the identity of the run in it, by default as its file says it. Raises
+    PreflightError, saying which parts differ, when the folder belongs to another run, and when it
+    holds other people's files.
     """
-    file = folder / IDENTITY
-    if file.exists():
-        lines = differences(read_json(file), json.loads(json.dumps(identity, default=str)))
-        if lines:
-            raise PreflightError(
-                f"{folder} belongs to another run; differs in {'; '.join(lines)}. "
-                "Choose another output_dir, or the settings it was started with."
-            )
+    known = known or identity_of(folder)
+    if known is not None:
+        new = json.loads(json.dumps(identity, default=str))
+        if lines := differences(known, new):
+            raise PreflightError(_another(folder, lines, known, new, remedies or {}))
     elif folder.is_file():
         raise PreflightError(f"{folder} is a file; output_dir must be a folder.")
     elif folder.is_dir() and any(folder.iterdir()):
         raise PreflightError(f"{folder} is not empty and not a run of hsd; choose another folder.")
 
 
-def claim(folder: Path, identity: Mapping[str, Any]) -> None:
+def claim(
+    folder: Path,
+    identity: Mapping[str, Any],
+    known: Mapping[str, Any] | None = None,
+    remedies: Remedies | None = None,
+) -> None:
     """Make `folder` the home of the run that `identity` describes, or check that it is.
 
     Done when everything that can be refused has been, so that a refused run leaves no folder.
     Raises PreflightError as `require_own`, and when the folder cannot be written.
     """
-    require_own(folder, identity)
+    require_own(folder, identity, known, remedies)
     try:
         if not (folder / IDENTITY).exists():
             write_json(folder / IDENTITY, identity)
     except OSError as error:
         raise PreflightError(f"{folder}: cannot be written ({error.strerror}).") from None
+
+
+def _another(
+    folder: Path,
+    lines: list[str],
+    known: Mapping[str, Any],
+    new: Mapping[str, Any],
+    remedies: Remedies,
+) -> str:
+    """Return the sentence that refuses a folder: its settings differ, or only where it runs."""
+    parts = [part for part in known.keys() | new.keys() if known.get(part) != new.get(part)]
+    if not all(part in remedies for part in parts):
+        return (
+            f"{folder} belongs to another run; differs in {'; '.join(lines)}. "
+            "Choose another output_dir, or the settings it was started with."
+        )
+    how = " and ".join(remedies[part](known.get(part), new.get(part)) for part in sorted(parts))
+    return (
+        f"{folder} was begun otherwise and cannot go on so: {'; '.join(lines)}. To go on as it "
+        f"began, {how}; or choose another output_dir to start anew."
+    )
 
 
 def update_manifest(folder: Path, **parts: Any) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def demo(overrides: tuple[str, ...], output_dir: Path) -> None:
     console.print("\n".join(trained.sentences()))
     console.print("[bold]2 of 2[/]  its base, then the adapter, answer the same held-out posts")
     with progress_bars() as progress:
-        runs = evaluate_with_base(judged, progress)
+        runs = evaluate_with_base(judged, progress, say=say)
     for comparison in compare_runs([one.folder for one in runs]).comparisons:
         console.print(comparison_table(comparison))
     console.print(f"Everything is in {output_dir}.", highlight=False)

@@ -104,15 +104,15 @@ def evaluate(
         from hsd.inference.evaluate import evaluate as evaluate_model
         from hsd.inference.evaluate import evaluate_with_base
         from hsd.model.placement import require_several
-        from jobs.progress import progress_bars
+        from jobs.progress import progress_bars, say
 
         if use_accelerate:
             require_several()
         with progress_bars() as progress:
             runs = (
-                evaluate_with_base(config, progress, data_dir)
+                evaluate_with_base(config, progress, data_dir, say)
                 if with_base
-                else (evaluate_model(config, progress, data_dir),)
+                else (evaluate_model(config, progress, data_dir, say),)
             )
     if is_first_process():
         _show(runs)

@@ -390,6 +390,87 @@ def test_the_folder_of_a_run_goes_on_as_that_run_and_as_no_other(
     assert evaluated(tiny_llama, data, output_dir=str(folder)).folder == folder
 
 
+# Number formats
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Give `elsewhere()`: from then on `auto` is bfloat16, as on another machine."""
+    import torch
+
+    from hsd.model import placement
+
+    def another(asked: str, _: str) -> tuple[torch.dtype, str]:
+        return (torch.bfloat16, "another machine") if asked == "auto" else decide(asked, "cpu")
+
+    decide = placement._dtype
+    return lambda: monkeypatch.setattr(placement, "_dtype", another)
+
+
+def unlike_today(folder: Path) -> None:
+    """Write the identity of a run as versions without a number format did."""
+    identity = read_json(folder / "identity.json")
+    del identity["number_format"]
+    (folder / "identity.json").write_text(json.dumps(identity))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_answers_in_two_number_formats_get_two_folders_and_that_is_said(
+    old: bool, tiny_llama: Path, data: Path, elsewhere: Callable[[], None]
+) -> None:
+    from hsd.inference.evaluate import evaluate
+
+    folder = interrupted(tiny_llama, data, 3)
+    if old:
+        unlike_today(folder)
+    begun, said = part(folder, 0).read_text(), []
+    elsewhere()
+    other = evaluate(config_of(tiny_llama, data), say=said.append)
+    assert other.folder != folder
+    assert part(folder, 0).read_text() == begun
+    assert read_json(other.folder / "manifest.json")["model"]["dtype"] == "bfloat16"
+    assert said == [
+        f'{folder} has answers in another number format (number_format.dtype: "float32" -> '
+        '"bfloat16") and is left as it is; all rows are answered anew, in a folder of their own.'
+    ]
+    held = {"name": str(tiny_llama), "device": "cpu", "dtype": "float32"}
+    back = evaluate(config_of(tiny_llama, data, model=held), say=said.append)
+    assert back.folder == folder
+    assert len(said) == 1
+    whole = evaluated(tiny_llama, data, model=held, output_dir=str(data.parent / "whole"))
+    assert facts(back.predictions) == facts(whole.predictions)
+
+
+def test_the_folder_of_a_run_goes_on_in_its_own_number_format_alone(
+    tiny_llama: Path, data: Path, elsewhere: Callable[[], None]
+) -> None:
+    folder = interrupted(tiny_llama, data, 3)
+    elsewhere()
+    with pytest.raises(PreflightError) as error:
+        evaluated(tiny_llama, data, output_dir=str(folder))
+    assert str(error.value) == (
+        f"{folder} was begun otherwise and cannot go on so: number_format.dtype: "
+        '"float32" -> "bfloat16". To go on as it began, set model.dtype=float32; or choose another '
+        "output_dir to start anew."
+    )
+    held = {"name": str(tiny_llama), "device": "cpu", "dtype": "float32"}
+    assert evaluated(tiny_llama, data, output_dir=str(folder), model=held).folder == folder
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_finished_evaluation_is_finished_on_every_machine(
+    old: bool, tiny_llama: Path, data: Path, elsewhere: Callable[[], None]
+) -> None:
+    first = evaluated(tiny_llama, data)
+    if old:
+        unlike_today(first.folder)
+    elsewhere()
+    again = evaluated(tiny_llama, data)
+    assert (again.skipped, again.folder) == (True, first.folder)
+    other = {"name": str(tiny_llama), "device": "cpu", "dtype": "bfloat16"}
+    assert evaluated(tiny_llama, data, model=other).folder != first.folder
+
+
 def test_predictions_from_another_run_are_refused(tiny_llama: Path, data: Path) -> None:
     folder = interrupted(tiny_llama, data, 3)
     strangers = written(data.parent / "strangers.jsonl", [ROWS[0] | {"id": "stranger"}])
@@ -842,6 +923,22 @@ def test_the_command_prints_the_table_and_the_folder(
     again = CliRunner().invoke(command, flags(tiny_llama, data), standalone_mode=False)
     table = first.stdout.partition("Written")[0]
     assert again.stdout == f"{table}Was finished before: {folder}\n"
+
+
+def test_the_command_says_when_prompts_should_be_shared_and_are_not(
+    tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hsd.inference import self_test
+
+    written(data, [ROWS[n % 7] | {"id": f"q{n}", "text": f"post {n}"} for n in range(12)])
+    monkeypatch.setattr(self_test, "tolerance", lambda _: -1.0)
+    result = CliRunner().invoke(command, flags(tiny_llama, data), standalone_mode=False)
+    assert result.return_value == 0, result.output
+    (line,) = [line for line in result.stderr.splitlines() if "computed whole" in line]
+    assert re.match(
+        r"Each prompt is computed whole \([2-9]\.\d times as many tokens\), since ", line
+    )
+    assert "is answered otherwise behind a shared prompt" in line
 
 
 def test_with_base_the_command_compares(adapter: Path, data: Path) -> None:

@@ -126,6 +126,22 @@ def test_a_process_gets_the_device_of_its_place(
     assert placed.facts()["launch"]["local_rank"] == local_rank
 
 
+def test_a_launcher_that_says_cpu_is_followed_unless_the_config_says_cuda(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from hsd.model.placement import place
+
+    machine(monkeypatch, 2)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    placed = place(ModelConfig())
+    assert (placed.device, placed.facts()["dtype"]) == ("cpu", "float32")
+    assert "the launcher says ACCELERATE_USE_CPU" in placed.reason
+    with pytest.raises(PreflightError, match="model.device is cuda, but .*ACCELERATE_USE_CPU=true"):
+        place(ModelConfig(device="cuda"))
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
+    assert place(ModelConfig()).device == "cuda:0"
+
+
 def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from hsd.model.placement import place
 

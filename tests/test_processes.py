@@ -1,15 +1,101 @@
-"""Launchers that hsd cannot train under are refused."""
+"""Processes that learn together: what they send each other, wait for, and draw for themselves."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
-from accelerate.utils import DistributedType
+import small_runs
+import torch
+from torch.nn.parallel import DistributedDataParallel
 
-from hsd.errors import PreflightError
-from hsd.training.processes import require_whole_copies
+from hsd.runs import read_json
+from hsd.training import processes
+from hsd.training import run as training
+from hsd.training.arguments import arguments
+from hsd.training.processes import PATIENCE, draw_apart, keep_frozen_at_home
 
 pytestmark = pytest.mark.model
 
 
-@pytest.mark.parametrize("how", [DistributedType.FSDP, DistributedType.DEEPSPEED])
-def test_a_launcher_that_splits_the_base_is_refused(how: DistributedType) -> None:
-    with pytest.raises(PreflightError, match=f"splits the model over processes .{how.value}."):
-        require_whole_copies(how)
+@pytest.fixture
+def group() -> Any:
+    """A group of one process."""
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group")
+def test_a_wrapped_model_sends_what_learns_and_nothing_else(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.nn.parallel import distributed
+
+    from hsd.config.model import ModelConfig
+    from hsd.config.train import LoraConfig
+    from hsd.model.adapter import new_adapter
+    from hsd.model.load import load_base
+
+    sent: list[torch.Tensor] = []
+
+    def send(group: Any, tensors: list[torch.Tensor], *_: Any) -> None:
+        sent.extend(tensors)
+
+    base = load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
+    model = new_adapter(base, LoraConfig(rank=4), 1)
+    keep_frozen_at_home(model)
+    monkeypatch.setattr(distributed.dist, "_broadcast_coalesced", send)
+    DistributedDataParallel(model)
+    learning = {p.data_ptr() for p in model.parameters() if p.requires_grad}
+    buffers = {b.data_ptr() for b in model.buffers()}
+    assert learning <= {tensor.data_ptr() for tensor in sent}
+    assert {tensor.data_ptr() for tensor in sent} <= learning | buffers
+
+
+def test_each_process_draws_a_dropout_of_its_own_and_the_first_as_if_alone() -> None:
+    def drawn(rank: int) -> list[float]:
+        torch.manual_seed(42)
+        torch.rand(3)  # whatever was drawn before
+        draw_apart(42, rank)
+        return torch.rand(4).tolist()
+
+    torch.manual_seed(42)
+    alone = torch.rand(7)[3:].tolist()
+    assert drawn(0) == alone
+    assert len({tuple(drawn(rank)) for rank in range(4)}) == 4
+    assert drawn(2) == drawn(2)
+
+
+def test_all_processes_go_on_from_the_checkpoint_that_the_first_one_sees(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(what: list[Any]) -> None:  # what another machine's listing of the folder does not show
+        if what == [tmp_path / "run/checkpoint-9"]:
+            what[0] = tmp_path / "run/checkpoint-6"
+
+    training.train(small_runs.config(tiny_llama, tmp_path))
+    for name in ("done.json", "adapter_model.safetensors"):
+        (tmp_path / "run" / name).unlink()
+    monkeypatch.setattr(processes, "broadcast_object_list", told)
+    training.train(small_runs.config(tiny_llama, tmp_path))
+    starts = read_json(tmp_path / "run/manifest.json")["starts"]
+    assert starts[-1]["resumed_from"] == "checkpoint-6"
+
+
+def test_the_group_waits_long_enough_for_a_machine_that_loads_slowly(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, Any]] = []
+    state = processes.PartialState
+
+    def watched(**settings: Any) -> Any:
+        given.append(settings)
+        return state(**settings)
+
+    monkeypatch.setattr(processes, "PartialState", watched)
+    prepared = training.prepare(small_runs.config(tiny_llama, tmp_path))
+    processes.linked(prepared.here, prepared.numbers)
+    assert given == [{"cpu": True, "timeout": PATIENCE}]
+    base: Any = type("Base", (), {"placement": type("Placement", (), {"device": "cpu"})})
+    assert arguments(prepared, base).ddp_timeout == PATIENCE.total_seconds()

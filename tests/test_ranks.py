@@ -114,6 +114,20 @@ def test_the_others_follow_the_first_rank_or_see_it_go(ranks: Callable[..., Any]
     assert waiting.ended() == "NoneType"
 
 
+def test_each_rank_hears_what_every_rank_says(ranks: Callable[..., Any]) -> None:
+    (one, _), (two, asked) = ranks(2)
+    heard: list[list[str]] = []
+    waiting = Waiting(lambda: heard.append(one.exchange("numbers", "float32")))
+    assert waiting.goes_on()
+    assert two.exchange("numbers", "bfloat16") == ["float32", "bfloat16"]
+    assert waiting.ended() == "NoneType"
+    assert heard == [["float32", "bfloat16"]]
+    waiting = Waiting(lambda: two.exchange("again", "x"))
+    assert waiting.goes_on()
+    asked(12, None)
+    assert waiting.ended() == "AskedToStop"
+
+
 def test_two_evaluations_of_one_launch_do_not_hear_each_other(ranks: Callable[..., Any]) -> None:
     (one, _), _ = ranks(2, "base")
     (two, _), _ = ranks(2, "adapter")

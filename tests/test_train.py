@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from hsd.config.load import resolve_train_config
 from hsd.config.train import TrainConfig
-from hsd.errors import ConfigError, ModelError, PreflightError, Stopped, TrainingError
+from hsd.errors import ConfigError, DataError, ModelError, PreflightError, Stopped, TrainingError
 from hsd.model import packing
 from hsd.model.load import Base, load_base
 from hsd.prompts.contract import load_contract
@@ -539,7 +539,7 @@ def test_a_folder_of_another_run_is_refused_saying_what_differs(
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_the_same_file_with_other_rows_is_another_run(config: Config) -> None:
     settings = config(validation=0)
-    training.claim(settings.output_dir, training.prepare(settings).identity())
+    training.claim_folder(training.prepare(settings))
     jsonl(Path(settings.data.train_file), posts(11, first=3))
     with pytest.raises(PreflightError, match=r"differs in train\.sha256"):
         train(settings)
@@ -586,6 +586,36 @@ def test_an_unknown_target_module_is_refused_with_a_near_name(config: Config) ->
 def test_a_warm_up_longer_than_the_run_is_refused(config: Config) -> None:
     with pytest.raises(PreflightError, match="warm-up of 9 steps never ends"):
         train(config(training={"warmup_steps": 9}))
+
+
+def with_context(base: Path, folder: Path, positions: int) -> Path:
+    """Return a copy of a base that was made for so many positions."""
+    copy = shutil.copytree(base, folder)
+    config = read_json(copy / "config.json")
+    (copy / "config.json").write_text(json.dumps(config | {"max_position_embeddings": positions}))
+    return copy
+
+
+def test_no_row_is_longer_than_the_bases_context_and_the_limit_is_said(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    rows = training.prepare(small_runs.config(tiny_llama, tmp_path)).rows.train
+    lengths = [len(row.prompt) + len(row.answer) for row in rows]
+    context = (min(lengths) + max(lengths)) // 2
+    base, said = with_context(tiny_llama, tmp_path / "short", context), []
+    settings = small_runs.config(base, tmp_path, training={"max_steps": 1})
+    train(settings, say=said.append)
+    assert said[0] == (
+        f"data.max_length 1024 is more than the {context} positions of {base}; no row gets longer "
+        f"than {context} tokens."
+    )
+    held = training.prepare(settings).rows.train
+    assert max(len(row.prompt) + len(row.answer) for row in held) <= context
+    assert any(row.shortened for row in held)
+    with pytest.raises(DataError, match=rf"{context}"):
+        train(small_runs.config(base, tmp_path, data={"overflow": "fail"}))
+    within = small_runs.config(base, tmp_path, data={"max_length": context})
+    assert training.prepare(within).notes() == []
 
 
 @pytest.mark.usefixtures("nothing_is_loaded")

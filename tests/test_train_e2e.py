@@ -223,6 +223,14 @@ def test_a_signal_while_a_resumed_run_loads_keeps_its_checkpoint(
 # Several processes
 
 
+def test_each_of_two_processes_draws_a_dropout_of_its_own(two: Path) -> None:
+    first, second = (
+        torch.load(two / f"checkpoint-9/rng_state_{rank}.pth", weights_only=False)["cpu"]
+        for rank in (0, 1)
+    )
+    assert not torch.equal(first, second)
+
+
 def test_torchrun_records_its_processes(two: Path) -> None:
     assert read_json(two / "manifest.json")["processes"] == 2
     assert "11 rows, 9 steps of 4 rows, 2 processes" in (two / "training.log").read_text()

@@ -128,6 +128,8 @@ def test_auto_falls_back_to_the_plain_way_with_a_warning(
     assert not chosen.facts()["self_test"]["passed"]
     assert chosen.reason == chosen.self_test.problem
     assert f"prompts are not shared: {chosen.reason}" in caplog.text
+    assert chosen.fallback.startswith("Each prompt is computed whole (")
+    assert chosen.fallback.endswith(f" times as many tokens), since {chosen.reason}.")
 
 
 def test_on_fails_and_names_the_row_and_the_difference(

@@ -18,6 +18,7 @@ from hsd.inference.answering import answer_rows
 from hsd.inference.folders import (
     DONE,
     begun,
+    begun_otherwise,
     finish,
     new_folder,
     note_halving,
@@ -38,8 +39,9 @@ from hsd.logs import logging_to
 from hsd.metrics.prediction import Prediction
 from hsd.model.adapter import without_adapter
 from hsd.model.memory import memory_error_as
+from hsd.model.number_format import require_alike
 from hsd.model.placement import Launch, launch, place
-from hsd.progress import Progress, silent
+from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import save_contract
 from hsd.record import recorded
@@ -66,9 +68,12 @@ class Evaluated:
 
 
 def evaluate(
-    config: EvalConfig, progress: Progress = silent, data_dir: Path | None = None
+    config: EvalConfig,
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
 ) -> Evaluated:
-    """Evaluate, or go on evaluating, one model on one set of rows.
+    """Evaluate, or go on evaluating, one model on one set of rows; `say` gets what was decided.
 
     The run's folder is `run_YYYYMMDD_HHMMSS` in `config.output_dir`; the same evaluation finds its
     own folder there again, skips the rows that are answered, and is skipped when it is done.
@@ -76,11 +81,14 @@ def evaluate(
     """
     with stop_request() as request:
         prepared = prepare(config, data_dir)
-        return _evaluated(prepared, prepared.subject.load, progress, request)
+        return _evaluated(prepared, prepared.subject.load, progress, request, say=say)
 
 
 def evaluate_with_base(
-    config: EvalConfig, progress: Progress = silent, data_dir: Path | None = None
+    config: EvalConfig,
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
 ) -> tuple[Evaluated, Evaluated]:
     """Evaluate an adapter's base and the adapter on the same rows, from one load.
 
@@ -97,8 +105,8 @@ def evaluate_with_base(
             model, facts = loaded()
             return model, {name: fact for name, fact in facts.items() if name != "adapter"}
 
-        base = _evaluated(on_base, load_base, progress, request, without_adapter)
-        return base, _evaluated(prepared, loaded, progress, request, base=base)
+        base = _evaluated(on_base, load_base, progress, request, without_adapter, say=say)
+        return base, _evaluated(prepared, loaded, progress, request, base=base, say=say)
 
 
 def probe(config: EvalConfig) -> tuple[Facts, str]:
@@ -121,17 +129,24 @@ def _evaluated(
     request: StopRequest,
     held: Callable[[Any], AbstractContextManager[None]] = nullcontext,
     base: Evaluated | None = None,
+    say: Say = unsaid,
 ) -> Evaluated:
     """Run one evaluation; `held` is how the model is held while it answers."""
-    output_dir, identity = prepared.config.output_dir, prepared.identity()
-    before = begun(output_dir, identity)
+    identity, before = prepared.identity(), begun(prepared)
     if before and (before / DONE).exists():
         return Evaluated(before, read_predictions(before / PREDICTIONS), skipped=True)
+    if before is None and (left_alone := begun_otherwise(prepared)):
+        say(left_alone)
+    # A process with other numbers has to find the others, to be told so.
+    name = sha256_json({part: identity[part] for part in identity if part != "number_format"})
     try:
-        with Ranks(launch(), request, sha256_json(identity)) as ranks:
-            folder = _go_on(prepared, identity, before, load, progress, ranks, held, base)
+        with Ranks(launch(), request, name) as ranks:
+            require_alike(
+                [json.loads(n) for n in ranks.exchange("numbers", json.dumps(prepared.numbers))]
+            )
+            folder = _go_on(prepared, identity, before, load, progress, ranks, held, base, say)
     except AskedToStop:
-        left_in = begun(output_dir, identity)
+        left_in = begun(prepared)
         answered = len(done_before(left_in)) if left_in else 0
         raise Stopped(
             f"answered {answered} of {len(prepared.encoded)} rows; run the same command again to "
@@ -149,13 +164,14 @@ def _go_on(
     ranks: Ranks,
     held: Callable[[Any], AbstractContextManager[None]],
     base: Evaluated | None,
+    say: Say,
 ) -> Path:
     """Answer the rows that are left, with the other ranks; return the finished folder."""
     started, here = time.monotonic(), launch()
     known = done_before(before) if before else {}
     left = any(row.id not in known for row in prepared.encoded)
     model, facts = _loaded(prepared, load, ranks) if left else (None, {})
-    folder = _begin(prepared.config.output_dir, identity, before, ranks)
+    folder = _begin(prepared, identity, before, ranks)
     with (
         logging_to(folder / f"validation_log_{stamp(folder)}.log", enabled=here.is_main),
         _recorded(folder, prepared, identity, facts, here, started)
@@ -170,7 +186,7 @@ def _go_on(
             log.warning("%s", note)
         if left:
             with held(model):
-                _answer(prepared, model, known, folder, progress, ranks)
+                _answer(prepared, model, known, folder, progress, ranks, say)
         ranks.gather("answered")
         if here.is_main:
             record_halvings(folder)
@@ -198,14 +214,14 @@ def _loaded(
 
 
 def _begin(
-    output_dir: Path, identity: Mapping[str, Any], before: Path | None, ranks: Ranks
+    prepared: Prepared, identity: Mapping[str, Any], before: Path | None, ranks: Ranks
 ) -> Path:
     """Return the evaluation's folder, which the first rank makes once all know what is left."""
     ranks.gather("ready")  # nobody writes before
-    if launch().is_main:
-        claim(before or new_folder(output_dir), identity)
+    if launch().is_main and before is None:
+        claim(new_folder(prepared.config.output_dir), identity)
     ranks.follow("claimed")
-    folder = begun(output_dir, identity)
+    folder = begun(prepared)
     if folder is None:
         raise AskedToStop
     return folder
@@ -228,6 +244,7 @@ def _answer(
     folder: Path,
     progress: Progress,
     ranks: Ranks,
+    say: Say,
 ) -> None:
     """Answer this rank's share of the rows that are not known."""
     here = launch()
@@ -236,6 +253,8 @@ def _answer(
             chosen = choose(prepared, model)
             batches = chosen.way.batches(prepared.encoded)
             log.info("answering: %s", json.dumps(chosen.facts()))
+            if chosen.fallback:
+                say(chosen.fallback)
             if here.is_main:
                 is_scored = prepared.config.mode == "score"
                 alone = scored_alone(chosen.way, batches, ranks.go_on) if is_scored else {}

@@ -1,25 +1,27 @@
 """The folder of one evaluation: found again, made, and finished; and what memory did meanwhile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from hsd.inference.halving import Halving
+from hsd.inference.prepared import Prepared
 from hsd.inference.shards import merged
 from hsd.metrics.noise import Noise, noise
 from hsd.metrics.prediction import Prediction
+from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
 from hsd.report.asked import provenance_of
 from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
-    IDENTITY,
     MANIFEST,
-    claim,
     differences,
+    identity_of,
     read_json,
+    require_own,
     update_manifest,
     write_json,
     write_jsonl,
@@ -27,21 +29,61 @@ from hsd.runs import (
 
 DONE = "done.json"
 
+Facts = dict[str, Any]
 
-def begun(output_dir: Path, identity: Mapping[str, Any]) -> Path | None:
+
+def begun(prepared: Prepared) -> Path | None:
     """Return the folder that this very evaluation began before, None when it did not.
 
     Raises PreflightError when `output_dir` is itself the folder of another evaluation.
     """
-    own = output_dir / IDENTITY
-    if own.exists() and read_json(own).get("kind") == "evaluate":
-        claim(output_dir, identity)
+    output_dir = prepared.config.output_dir
+    if (identity_of(output_dir) or {}).get("kind") == "evaluate":
+        known, wanted = _both(output_dir, prepared)
+        require_own(output_dir, wanted, known, {"number_format": how_to_keep})
         return output_dir
     for folder in sorted(output_dir.glob("run_*"), reverse=True):
-        file = folder / IDENTITY
-        if file.exists() and not differences(read_json(file), dict(identity)):
+        if identity_of(folder) is not None and not differences(*_both(folder, prepared)):
             return folder
     return None
+
+
+def begun_otherwise(prepared: Prepared) -> str | None:
+    """Return a sentence about answers of this evaluation that were had in other numbers.
+
+    They stay where they are: two number formats in one table would be no model's.
+    """
+    for folder in sorted(prepared.config.output_dir.glob("run_*"), reverse=True):
+        if identity_of(folder) is None:
+            continue
+        known, wanted = _both(folder, prepared)
+        lines = differences(known, wanted)
+        if lines and all(line.startswith("number_format.") for line in lines):
+            return (
+                f"{folder} has answers in another number format ({'; '.join(lines)}) and is left "
+                "as it is; all rows are answered anew, in a folder of their own."
+            )
+    return None
+
+
+def _both(folder: Path, prepared: Prepared) -> tuple[Facts, Facts]:
+    """Return the identity of a folder's evaluation and the one that is wanted, to be compared.
+
+    Of the number format what it became counts, not what was asked for; earlier versions have it
+    in their manifest alone. A finished evaluation is the same wherever it was computed.
+    """
+    known, wanted = identity_of(folder) or {}, prepared.identity()
+    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
+    began = known.get("number_format") or recorded_format(manifest.get("model") or {})
+    numbers = {**prepared.numbers, **began}
+    if (folder / DONE).exists():
+        wanted["number_format"] = as_asked(prepared.subject.config, numbers)
+    return _resolved(known) | {"number_format": numbers}, _resolved(wanted)
+
+
+def _resolved(identity: Facts) -> Facts:
+    model = identity.get("model") or {}
+    return {**identity, "model": {k: v for k, v in model.items() if k not in FIELDS}}
 
 
 def new_folder(output_dir: Path) -> Path:

@@ -13,6 +13,9 @@ from hsd.data.sampling import stratified
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.subject import Subject, subject
+from hsd.model.context import positions_of
+from hsd.model.number_format import NumberFormat, number_format
+from hsd.model.placement import launch
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer
@@ -28,6 +31,7 @@ class Prepared:
 
     config: EvalConfig
     subject: Subject
+    numbers: NumberFormat
     contract: Contract
     renderer: Renderer
     examples: list[Example]
@@ -67,6 +71,7 @@ class Prepared:
         return {
             "kind": "evaluate",
             "model": self.subject.identity(),
+            "number_format": self.numbers,
             "prompt_hash": self.contract.hash,
             "rows": len(self.examples),
             "data_sha256": sha256_json([[e.id, e.text, e.label] for e in self.examples]),
@@ -103,8 +108,9 @@ class Prepared:
 def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
     """Read and check everything that can be without weights.
 
-    Raises ConfigError, DataError, ModelError or EvaluationError.
+    Raises ConfigError, DataError, ModelError, PreflightError or EvaluationError.
     """
+    launch()  # refuses a launcher that splits the base, before a file is read or converted
     if config.mode == "score" and config.temperature > 0:
         raise ConfigError(
             "temperature: nothing is sampled where labels are scored; add --mode generate, or "
@@ -115,13 +121,14 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
     if config.max_samples is not None and config.max_samples < len(examples):
         examples = stratified(examples, config.max_samples, config.seed)
     chosen = subject(config)
+    numbers = number_format(chosen.config, chosen.source)
     contract = contract_for(config, chosen.carries_prompt)
     renderer = renderer_for(config, contract, chosen.source.tokenizer)
     room = _room(config, chosen, reply_length(config, contract))
     encoded = [renderer.encode(make_chat(contract.strategy, e.id, e.text), room) for e in examples]
     what = f"{config.data_file} rows"
     unread = tuple(loaded.unread)
-    return Prepared(config, chosen, contract, renderer, examples, encoded, what, unread)
+    return Prepared(config, chosen, numbers, contract, renderer, examples, encoded, what, unread)
 
 
 def reply_length(config: EvalConfig, contract: Contract) -> int:
@@ -139,7 +146,7 @@ def reply_length(config: EvalConfig, contract: Contract) -> int:
 
 def _room(config: EvalConfig, chosen: Subject, reply: int) -> int:
     """Return how many tokens a prompt may have: what is asked, if the model's context holds it."""
-    context = getattr(chosen.source.config, "max_position_embeddings", None)
+    context = positions_of(chosen.source.config)
     if context is not None and reply >= context:
         raise DataError(f"max_new_tokens {reply} does not fit the model's {context} positions.")
     return min(config.max_length, context - reply) if context else config.max_length

@@ -50,10 +50,18 @@ class Ranks:
     def gather(self, what: str) -> None:
         """Say that this rank got there, and wait for all; raises as `go_on` until all have."""
         self._tell(f"{what}/{self._here.rank}")
-        keys = [f"{what}/{rank}" for rank in range(self._here.world_size)]
-        while not self._told(keys):
-            self.go_on()
-            time.sleep(POLL_S)
+        self._wait_for(what)
+
+    def exchange(self, what: str, value: str) -> list[str]:
+        """Return what every rank says, in their order; waits and raises as `gather`."""
+        self._tell(f"{what}/{self._here.rank}", value)
+        self._wait_for(what)
+        if self._store is None:
+            return [value]
+        try:
+            return [self._store.get(key).decode() for key in self._keys(what)]
+        except torch.distributed.DistError:  # who keeps the store has left
+            raise AskedToStop from None
 
     def follow(self, what: str) -> None:
         """Let the first rank say that it got there; the others wait for it, or until it is gone.
@@ -64,6 +72,14 @@ class Ranks:
         if self._here.is_main:
             self._tell(what)
         while not self._told([what]) and self._all_here():
+            time.sleep(POLL_S)
+
+    def _keys(self, what: str) -> list[str]:
+        return [f"{what}/{rank}" for rank in range(self._here.world_size)]
+
+    def _wait_for(self, what: str) -> None:
+        while not self._told(self._keys(what)):
+            self.go_on()
             time.sleep(POLL_S)
 
     def _all_here(self) -> bool:
@@ -79,9 +95,9 @@ class Ranks:
         except torch.distributed.DistError:
             return False
 
-    def _tell(self, key: str) -> None:
+    def _tell(self, key: str, value: str = "") -> None:
         try:
             if self._store is not None:
-                self._store.set(key, "")
+                self._store.set(key, value)
         except torch.distributed.DistError:
             pass  # nobody is left to hear it

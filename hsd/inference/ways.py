@@ -53,6 +53,8 @@ class Chosen:
     reason: str
     expected: Expected
     self_test: Checked | None = None
+    fallback: str | None = None
+    """A sentence for who waits, where prompts should have been shared and are not."""
 
     def facts(self) -> dict[str, Any]:
         """Return the decision for the manifest."""
@@ -92,7 +94,9 @@ def choose(prepared: Prepared, model: Any) -> Chosen:
             "computes each prompt whole."
         )
     log.warning("prompts are not shared: %s", problem)
-    return Chosen(plain, False, problem, expected, checked)
+    more = expected.plain_tokens / expected.shared_tokens
+    fallback = f"Each prompt is computed whole ({more:.1f} times as many tokens), since {problem}."
+    return Chosen(plain, False, problem, expected, checked, fallback)
 
 
 def expect(rows: Sequence[Encoded]) -> Expected:

@@ -212,11 +212,12 @@ def visible(queries: Packed, keys: Packed, window: int | None = None) -> torch.T
     A query sees the prefix and its own row, trunk and own branch, up to its own position, and
     with a window only the last `window` positions, its own included.
     """
-    distance = queries.position[:, None] - keys.position[None, :]
+    # Compared, never subtracted: numbers of (queries, keys) would take eight times the mask.
+    at, seen = queries.position[:, None], keys.position[None, :]
     own = keys.row[None, :] == queries.row[:, None]
     branch = (keys.branch == TRUNK)[None, :] | (keys.branch[None, :] == queries.branch[:, None])
-    sees = ((keys.row == PREFIX)[None, :] | (own & branch)) & (distance >= 0)
-    return sees if window is None else sees & (distance < window)
+    sees = ((keys.row == PREFIX)[None, :] | (own & branch)) & (seen <= at)
+    return sees if window is None else sees & (seen > at - window)
 
 
 def shared_length(rows: Sequence[list[int]]) -> int:

@@ -8,6 +8,9 @@ import torch
 
 from hsd.config.model import Dtype, ModelConfig
 from hsd.errors import PreflightError
+from hsd.model.launcher import is_on, require_whole_copies
+
+_USE_CPU = "ACCELERATE_USE_CPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,12 @@ class Placement:
 def launch() -> Launch:
     """Return this process's place among its launcher's processes.
 
-    Raises PreflightError when a launcher was asked for several processes but started one, as
-    `accelerate launch --cpu --num_processes 2` does: the run would silently be another one.
+    Raises PreflightError when the launcher splits the base over processes, and when it was asked
+    for several processes but started one, as `accelerate launch --cpu --num_processes 2` does:
+    the run would silently be another one.
     """
     env = os.environ
+    require_whole_copies(env)
     if "RANK" in env and "WORLD_SIZE" in env:
         return Launch(int(env["RANK"]), int(env.get("LOCAL_RANK", 0)), int(env["WORLD_SIZE"]))
     if "ACCELERATE_MIXED_PRECISION" in env and "MASTER_PORT" in env:
@@ -101,6 +106,12 @@ def _let_memory_grow() -> None:
 
 def _device(asked: str, here: Launch) -> tuple[str, str]:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    launched_on_cpu = is_on(os.environ, _USE_CPU)
+    if asked == "cuda" and launched_on_cpu:
+        raise PreflightError(
+            f"model.device is cuda, but the launcher says {_USE_CPU}={os.environ[_USE_CPU]}; unset "
+            "it, or set model.device=cpu."
+        )
     if asked == "cuda" and not gpus:
         raise PreflightError(
             "model.device is cuda, but torch sees no GPU; check nvidia-smi and "
@@ -108,6 +119,9 @@ def _device(asked: str, here: Launch) -> tuple[str, str]:
         )
     if asked == "cpu" or not gpus:
         return "cpu", "asked for" if asked == "cpu" else "no GPU visible"
+    if launched_on_cpu:
+        # The Trainer would go to the CPU by itself, and take a base from the GPU along.
+        return "cpu", f"the launcher says {_USE_CPU}"
     if here.local_rank >= gpus:
         raise PreflightError(f"local rank {here.local_rank} has no GPU: only {gpus} visible.")
     idle = gpus - 1 if here.world_size == 1 else 0

@@ -1,11 +1,11 @@
 """A run's settings in the words of transformers' Trainer."""
 
-import torch
 from transformers import TrainingArguments
 
 from hsd.config.train import TrainingConfig
 from hsd.model.load import Base
 from hsd.training.prepared import Prepared
+from hsd.training.processes import PATIENCE
 
 
 def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
@@ -22,7 +22,7 @@ def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
         lr_scheduler_type=training.scheduler,
         warmup_steps=prepared.schedule.warmup_steps,
         max_grad_norm=training.max_grad_norm,
-        bf16=on_gpu and base.placement.dtype == torch.bfloat16,
+        bf16=prepared.mixed_precision == "bf16",
         activation_checkpointing=recomputes(training, base.placement.device),
         activation_checkpointing_kwargs={"use_reentrant": False},
         seed=prepared.config.seed,
@@ -37,7 +37,10 @@ def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
         remove_unused_columns=False,
         dataloader_pin_memory=on_gpu,
         ddp_find_unused_parameters=False,
+        ddp_timeout=int(PATIENCE.total_seconds()),
     )
+    # Where it is not asked for bf16, the library takes ACCELERATE_MIXED_PRECISION's word for it.
+    args.mixed_precision = prepared.mixed_precision
     # Without a launcher the Trainer would spread batches over all visible GPUs (DataParallel),
     # which changes the step; several GPUs are for `accelerate launch`.
     args._n_gpu = min(args.n_gpu, 1)

@@ -1,11 +1,15 @@
 """A run worked out and checked before any weight is loaded."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
+from hsd.model.context import positions_of
+from hsd.model.launcher import not_followed, not_followed_sentence
 from hsd.model.load import Source, find
+from hsd.model.number_format import FIELDS, NumberFormat, number_format
 from hsd.model.placement import Launch, launch
 from hsd.training.ancestor import Ancestor, find_ancestor
 from hsd.training.rows import TrainingRows, load_training_rows
@@ -24,24 +28,51 @@ class Prepared:
     schedule: Schedule
     adapter_parameters: int
     here: Launch
+    numbers: NumberFormat
+    not_followed: dict[str, str]
+    """What the launcher's environment asks for and the config decides."""
     judge_rows: Scorer | None
     """Scores validation rows where more than their loss selects the adapter."""
     ancestor: Ancestor | None = None
     """The adapter that the run goes on from."""
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes two runs the same one: everything that decides the adapter."""
+        """Return what makes two runs the same one: everything that decides the adapter.
+
+        Of the base's number format what was resolved here, not what was asked for: `auto` is
+        another one on another machine.
+        """
         shown = self.config.model_dump(mode="json", exclude={"output_dir", "description"})
-        shown["model"].pop("cache_dir")
+        for name in ("cache_dir", *FIELDS):
+            del shown["model"][name]
         if self.ancestor:
             shown["training"]["init_from"] = self.ancestor.sha256  # wherever it lies
         return {
             "kind": "train",
             "config": shown,
+            "number_format": self.numbers,
             "processes": self.here.world_size,
             "base_revision": self.source.revision,
             **self.rows.facts(),
         }
+
+    @property
+    def mixed_precision(self) -> str:
+        """What accelerate casts a forward to: `bf16` for a bfloat16 base on a GPU, else `no`."""
+        return _mixed_precision(self.numbers)
+
+    def notes(self) -> list[str]:
+        """Return what differs from what was asked for, in sentences."""
+        asked, held = self.config.data.max_length, _max_length(self.config, self.source)
+        found = []
+        if held < asked:
+            found.append(
+                f"data.max_length {asked} is more than the {held} positions of "
+                f"{self.source.name}; no row gets longer than {held} tokens."
+            )
+        if self.not_followed:
+            found.append(not_followed_sentence(self.not_followed))
+        return found
 
 
 def prepare(config: TrainConfig) -> Prepared:
@@ -56,10 +87,28 @@ def prepare(config: TrainConfig) -> Prepared:
             "bfloat16, float32 or auto."
         )
     source = find(config.model)
-    rows = load_training_rows(config, source.tokenizer)
+    numbers = number_format(config.model, source)
+    rows = load_training_rows(_within_context(config, source), source.tokenizer)
     schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})
     judge_rows = scorer(config, rows)
     ancestor = find_ancestor(config, rows.contract, rows.validation)
     parameters = adapter_parameters(config, source)
-    return Prepared(config, source, rows, schedule, parameters, here, judge_rows, ancestor)
+    ignored = not_followed(os.environ, _mixed_precision(numbers))
+    return Prepared(
+        config, source, rows, schedule, parameters, here, numbers, ignored, judge_rows, ancestor
+    )
+
+
+def _mixed_precision(numbers: NumberFormat) -> str:
+    return "bf16" if numbers["device"] == "cuda" and numbers["dtype"] == "bfloat16" else "no"
+
+
+def _within_context(config: TrainConfig, source: Source) -> TrainConfig:
+    """Return the config with rows no longer than the base's context, as evaluation holds them."""
+    data = config.data.model_copy(update={"max_length": _max_length(config, source)})
+    return config.model_copy(update={"data": data})
+
+
+def _max_length(config: TrainConfig, source: Source) -> int:
+    return min(config.data.max_length, positions_of(source.config) or config.data.max_length)

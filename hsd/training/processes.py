@@ -1,12 +1,50 @@
 """Several processes that learn together, each with a whole copy of the base."""
 
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
 import torch
-from accelerate.utils import DistributedType
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+from transformers import set_seed
 
 from hsd.errors import PreflightError
+from hsd.model.number_format import NumberFormat, require_alike
+from hsd.model.placement import Launch
 from hsd.stopping import StopRequest
+
+PATIENCE = timedelta(hours=1)
+"""How long a process waits for the others: NCCL's own 10 minutes are short where one machine reads
+a base of 40 GB from its own disk, and another one from a network's. A launcher ends the rest of a
+failed group long before."""
+
+
+def linked(here: Launch, numbers: NumberFormat) -> PartialState:
+    """Return the link between the processes, once it has as many as the launcher started.
+
+    Raises PreflightError when it has not, and when they would compute in different numbers.
+    """
+    # Made here, not by the Trainer: what it gives the group as a timeout comes too late.
+    state = PartialState(cpu=numbers["device"] == "cpu", timeout=PATIENCE)
+    if state.num_processes != here.world_size:
+        raise PreflightError(
+            f"the launcher started {here.world_size} processes, but "
+            f"{state.num_processes} found each other; use accelerate launch or torchrun."
+        )
+    require_alike(gather_object([numbers]))
+    return state
+
+
+def as_the_first_sees(found: Any) -> Any:
+    """Return what the first process found in the folder, to all of them.
+
+    A shared file system may show another machine an older listing. Processes that went on from
+    different steps, or in different forms, would wait for each other for ever.
+    """
+    told = [found]
+    broadcast_object_list(told)
+    return told[0]
 
 
 def sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
@@ -33,10 +71,20 @@ def any_asked(request: StopRequest, device: torch.device) -> bool:
     return bool(flag > 0)
 
 
-def require_whole_copies(how: DistributedType) -> None:
-    """Refuse launchers that split the base over processes: pieces run on whole copies."""
-    if how not in (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
-        raise PreflightError(
-            f"the launcher splits the model over processes ({how.value}); hsd trains with a whole "
-            "copy in each. Start it with `accelerate launch --multi_gpu` or torchrun."
-        )
+def keep_frozen_at_home(model: Any) -> None:
+    """Let a wrapped model send what learns, and no more, when it is made.
+
+    Each process has read the frozen base from the same files; DistributedDataParallel would send
+    all of it again, 42 GB of gpt-oss-20b, before the first step.
+    """
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    model._ddp_params_and_buffers_to_ignore = frozen  # torch's own name for it (issue 43690)
+
+
+def draw_apart(seed: int, rank: int) -> None:
+    """Let each process draw a dropout of its own, once all have made the same adapter.
+
+    The first one goes on with the numbers that it would have alone.
+    """
+    if rank:
+        set_seed(seed + rank)

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,38 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers.integrations import TensorBoardCallback
 
 from hsd.config.train import TrainConfig
-from hsd.errors import PreflightError, Stopped, TrainingError
+from hsd.errors import Stopped, TrainingError
 from hsd.logs import logging_to
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter, take_weights
 from hsd.model.describe import describe, trainable
+from hsd.model.launcher import unseen
 from hsd.model.load import Base, load_base
 from hsd.model.memory import memory_error_as
 from hsd.model.placement import place
 from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.contract import save_contract
 from hsd.record import recorded
-from hsd.runs import claim, now, read_json, require_own, update_manifest, write_json
+from hsd.runs import now, read_json, update_manifest, write_json
 from hsd.stopping import StopRequest, stop_request
 from hsd.training.arguments import arguments
+from hsd.training.begun import (
+    claim_folder,
+    require_same_finished_run,
+    require_same_run,
+    shared_before,
+)
 from hsd.training.callbacks import BEST, Flow, MetricsLog
 from hsd.training.checkpoints import newest_complete, remove_incomplete
 from hsd.training.early_stopping import best_step
 from hsd.training.objective import objective_of
 from hsd.training.prepared import Prepared, prepare
-from hsd.training.processes import any_asked
+from hsd.training.processes import (
+    any_asked,
+    as_the_first_sees,
+    draw_apart,
+    keep_frozen_at_home,
+    linked,
+)
 from hsd.training.rows import learned_from
 from hsd.training.selection import evaluations
 from hsd.training.sharing import Computing, choose
@@ -81,19 +94,26 @@ def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -
     Raises Stopped when a signal ended it, with a checkpoint if a step was taken; TrainingError
     when a loss or gradient is not a number, and what `prepare` raises.
     """
-    with stop_request() as request:
-        return _trained(config, progress, say, request)
-
-
-def _trained(config: TrainConfig, progress: Progress, say: Say, request: StopRequest) -> Trained:
     started = time.monotonic()
-    prepared = prepare(config)
-    folder, here = config.output_dir, prepared.here
-    require_own(folder, prepared.identity())
+    with stop_request() as request:
+        prepared = prepare(config)
+        with unseen():
+            return _trained(prepared, progress, say, request, started)
+
+
+def _trained(
+    prepared: Prepared, progress: Progress, say: Say, request: StopRequest, started: float
+) -> Trained:
+    config, here = prepared.config, prepared.here
+    folder = config.output_dir
     if (folder / DONE).exists():
+        require_same_finished_run(prepared)
         return _finished(folder)
+    require_same_run(prepared)
     require_space_for_checkpoints(config, prepared.adapter_parameters)
-    state = _processes(prepared)
+    for note in prepared.notes():
+        say(note)
+    state = linked(here, prepared.numbers)
     _require_not_stopped(request, state)
     with _memory_in_a_line(config):
         base = load_base(config.model, prepared.source)
@@ -101,13 +121,13 @@ def _trained(config: TrainConfig, progress: Progress, say: Say, request: StopReq
         model = new_adapter(base, config.lora, config.seed)
         if prepared.ancestor:
             take_weights(model, base, prepared.ancestor.folder)
-        computing = choose(model, prepared.config, prepared.rows)
+        computing = _computing(model, prepared)
     _require_not_stopped(request, state)
     _claim(prepared, state)
     for note in prepared.rows.notes:
         say(f"Warning: {note}")
     say(computing.reason)
-    checkpoint = newest_complete(folder)
+    checkpoint = as_the_first_sees(newest_complete(folder))
     with (
         logging_to(folder / "training.log", enabled=here.is_main),
         _recorded(prepared, base, described, model, computing, checkpoint, started)
@@ -137,25 +157,33 @@ def _memory_in_a_line(config: TrainConfig) -> AbstractContextManager[None]:
     )
 
 
-def _processes(prepared: Prepared) -> PartialState:
-    """Return the link between the processes, once it has as many as the launcher started."""
-    state = PartialState(cpu=place(prepared.config.model).device == "cpu")
-    if state.num_processes != prepared.here.world_size:
-        raise PreflightError(
-            f"the launcher started {prepared.here.world_size} processes, but "
-            f"{state.num_processes} found each other; use accelerate launch or torchrun."
-        )
-    return state
-
-
 def _claim(prepared: Prepared, state: PartialState) -> None:
     """Claim the folder on one rank, then look on the others: all of them go on, or none."""
     try:
         if prepared.here.is_main:
-            claim(prepared.config.output_dir, prepared.identity())
+            claim_folder(prepared)
     finally:
         state.wait_for_everyone()
-    claim(prepared.config.output_dir, prepared.identity())
+    claim_folder(prepared)
+
+
+def _computing(model: Any, prepared: Prepared) -> Computing:
+    """Return how rows are computed: in the form that the run began in, where it can be had.
+
+    The check that lets prompts be shared has a margin, and may end otherwise on another machine.
+    Both forms have the same gradient, but draw dropout differently.
+    """
+    config, rows = prepared.config, prepared.rows
+    began = as_the_first_sees(shared_before(config.output_dir))
+    if began is False and config.training.prefix_sharing == "auto":
+        training = config.training.model_copy(update={"prefix_sharing": "off"})
+        computing = choose(model, config.model_copy(update={"training": training}), rows)
+        return replace(computing, reason="Rows are computed whole, as since this run began.")
+    computing = choose(model, config, rows)
+    if began and computing.sharing is None:
+        more = "This run began with shared prompts: its gradient is the same, its dropout is not."
+        return replace(computing, reason=f"{computing.reason} {more}")
+    return computing
 
 
 def _recorded(
@@ -171,7 +199,8 @@ def _recorded(
     processes = prepared.here.world_size
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
     log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
-    log.info("%s", computing.reason)
+    for sentence in (*prepared.notes(), computing.reason):
+        log.info("%s", sentence)
     if prepared.rows.prompt_note:
         log.info("prompt: %s", prepared.rows.prompt_note)
     for note in prepared.rows.notes:
@@ -196,6 +225,8 @@ def _recorded(
         init_from=prepared.ancestor.facts() if prepared.ancestor else None,
         base=described,
         adapter=trainable(model),
+        mixed_precision=prepared.mixed_precision,
+        launcher_not_followed=prepared.not_followed,
         prefix_sharing=computing.facts(),
         processes=processes,
     )
@@ -211,6 +242,7 @@ def _run(
     progress: Progress,
 ) -> Trained:
     config, schedule, folder = prepared.config, prepared.schedule, prepared.config.output_dir
+    keep_frozen_at_home(model)
     trainer = HsdTrainer(
         args=arguments(prepared, base),
         model=model,
@@ -223,6 +255,7 @@ def _run(
         judge_rows=prepared.judge_rows,
         on_validation=lambda done, total: progress(done, total, "validation rows"),
     )
+    draw_apart(config.seed, prepared.here.rank)
     flow = Flow(trainer, schedule, config, request)
     trainer.add_callback(flow)
     trainer.add_callback(MetricsLog(trainer, schedule, progress))

@@ -20,7 +20,7 @@ from hsd.training.batches import PADDING, RowIndices, StepSampler, as_batch
 from hsd.training.checkpoints import mark_complete
 from hsd.training.objective import Counts, Objective, count
 from hsd.training.pieces import Work, length
-from hsd.training.processes import require_whole_copies, sum_gradients
+from hsd.training.processes import sum_gradients
 from hsd.training.schedule import Schedule
 from hsd.training.scoring import Scorer
 from hsd.training.step import Learner, piece_log_probabilities
@@ -68,7 +68,6 @@ class HsdTrainer(Trainer):
             data_collator=as_batch,
         )
         self.remove_callback(PrinterCallback)  # metrics.jsonl and training.log have it
-        require_whole_copies(self.accelerator.distributed_type)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepSampler:
         per_epoch = self.schedule.steps_per_epoch

@@ -1,0 +1,68 @@
+"""What began in a run's folder, and whether the run of a config may go on with it here."""
+
+from pathlib import Path
+from typing import Any
+
+from hsd.model.adapter import recorded_base
+from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
+from hsd.runs import MANIFEST, Remedies, claim, identity_of, read_json, require_own
+from hsd.training.prepared import Prepared
+
+Identity = dict[str, Any]
+
+
+def require_same_run(prepared: Prepared) -> None:
+    """Check that the config's folder is new, or that what began in it may go on here.
+
+    Raises PreflightError as `require_own`. A run that goes on keeps its settings, its number
+    format and its processes: the loss of one step would not be that of the next.
+    """
+    require_own(prepared.config.output_dir, prepared.identity(), _known(prepared), _REMEDIES)
+
+
+def require_same_finished_run(prepared: Prepared) -> None:
+    """Check that a finished run is the config's own, wherever it was computed."""
+    folder, here = prepared.config.output_dir, prepared.identity()
+    known = _known(prepared) or {}
+    if "number_format" in known:
+        here["number_format"] = as_asked(prepared.config.model, known["number_format"])
+        here["processes"] = known.get("processes")
+    require_own(folder, here, known)
+
+
+def claim_folder(prepared: Prepared) -> None:
+    """Make the folder the home of the config's run, or check as `require_same_run`."""
+    claim(prepared.config.output_dir, prepared.identity(), _known(prepared), _REMEDIES)
+
+
+def shared_before(folder: Path) -> bool | None:
+    """Return whether the run that began in `folder` shared its prompts; None before it learned."""
+    manifest = folder / MANIFEST
+    content = read_json(manifest) if manifest.exists() else {}
+    found: bool | None = (content.get("prefix_sharing") or {}).get("shared")
+    return found
+
+
+def _known(prepared: Prepared) -> Identity | None:
+    """Return the identity of what began in the folder, whichever version of hsd began it.
+
+    Earlier ones wrote down which number format was asked for; what it became is in the manifest,
+    from the first step on. Before that nothing is lost by another one.
+    """
+    known = identity_of(prepared.config.output_dir)
+    if known is None or known.get("kind") != "train":
+        return known
+    settings = {**known["config"], "model": dict(known["config"]["model"])}
+    for name in FIELDS:
+        settings["model"].pop(name, None)
+    began = known.get("number_format") or recorded_format(recorded_base(prepared.config.output_dir))
+    return {**known, "config": settings, "number_format": {**prepared.numbers, **began}}
+
+
+def _as_many(known: Any, _: Any) -> str:
+    if known == 1:
+        return "start one process, without a launcher"
+    return f"start {known} processes in all (on one machine: torchrun --nproc_per_node {known})"
+
+
+_REMEDIES: Remedies = {"number_format": how_to_keep, "processes": _as_many}
