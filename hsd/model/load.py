@@ -26,6 +26,10 @@ from hsd.model.placement import Placement, place
 
 log = logging.getLogger(__name__)
 
+NO_ADAPTER = {"subfolder": "no-adapter"}
+"""Where transformers looks for an adapter to put on what it loads. It would find the
+adapter_config.json that a merge left behind, and put the adapter on the merged model once more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -53,15 +57,17 @@ class Base:
         return self.source.tokenizer
 
 
-def find(config: ModelConfig) -> Source:
+def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None) -> Source:
     """Return a base's config and tokenizer, from a folder, a package, a GGUF file or the hub.
 
-    Cheap: no weights are read (a GGUF file is converted once). Raises ModelError.
+    Cheap: no weights are read (a GGUF file is converted once). `chat_template` is for a base that
+    has none. Raises ModelError.
     """
     with _readable(config.name):
         location = _location(config)
         base = AutoConfig.from_pretrained(location, **_hub(config))
         tokenizer = AutoTokenizer.from_pretrained(location, **_hub(config))
+    tokenizer.chat_template = tokenizer.chat_template or chat_template
     if tokenizer.chat_template is None:
         raise ModelError(
             f"model '{config.name}': its tokenizer has no chat template; take the "
@@ -89,6 +95,7 @@ def load_base(config: ModelConfig, source: Source | None = None) -> Base:
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are listed, and refused below in one line
+            adapter_kwargs=NO_ADAPTER,
             **_hub(config),
         )
     _require_complete(found, config.name)
