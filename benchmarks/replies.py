@@ -9,7 +9,6 @@ from benchmarks.bases import SHIPPED
 from benchmarks.rows import Rows
 from hsd.config.evaluate import EvalConfig
 from hsd.inference.prepared import Prepared, prepare
-from hsd.inference.replies import longest_first
 from hsd.inference.ways import choose
 from hsd.model.load import Base
 from hsd.prompts.render import Encoded
@@ -53,9 +52,8 @@ def prepared_for(
 def hsd_replies(base: Base, prepared: Prepared) -> Replies:
     """Return hsd's replies to all rows of an evaluation."""
     began = time.process_time()
-    chosen = choose(prepared, base.model, prepared.encoded)
+    chosen = choose(prepared, base.model)
     deciding_s = time.process_time() - began
-    rows, size = longest_first(prepared.encoded), chosen.way.batch_size
-    batches = (chosen.way.answer(rows[at : at + size]) for at in range(0, len(rows), size))
-    texts = {reply.id: reply.text for replies in batches for reply in replies}
+    answered = map(chosen.way.answer, chosen.way.batches(prepared.encoded))
+    texts = {reply.id: reply.text for replies in answered for reply in replies}
     return Replies(texts, deciding_s, chosen.shared)

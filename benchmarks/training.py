@@ -17,6 +17,7 @@ from hsd.model.adapter import new_adapter
 from hsd.model.load import Base
 from hsd.prompts.render import Encoded
 from hsd.training.arguments import arguments
+from hsd.training.objective import Objective
 from hsd.training.prepared import prepare
 from hsd.training.sharing import choose
 from hsd.training.trainer import HsdTrainer
@@ -143,7 +144,7 @@ def _hsd(
         schedule=prepared.schedule,
         work=computing.work,
         pad_id=base.tokenizer.pad_token_id or 0,
-        label_position=learned.label_position,
+        objective=Objective(),
         on_validation=lambda done, total: None,
     )
     return _run(trainer, meter)

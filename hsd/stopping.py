@@ -72,12 +72,22 @@ class _Ended(KeyboardInterrupt):
     """Like Ctrl-C's own exception, it is caught by no library that catches every Exception."""
 
 
+def _is_deaf(number: int) -> bool:
+    """Whether whoever started this process wants it to go on at Ctrl-C.
+
+    A shell starts what a script runs in the background, and `nohup make &`, with SIGINT ignored:
+    the terminal's Ctrl-C is for what runs in front. SIGTERM and SIGUSR2 are heard always, since
+    hsd's own launcher ignores both and its ranks inherit that.
+    """
+    return number == signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN
+
+
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in STOPPING}
+    before = {number: signal.signal(number, handler) for number in STOPPING if not _is_deaf(number)}
     # A scheduler repeats SIGUSR2 until the process has ended, and its default is to kill: that
     # would hide the exit code of a process that is just about to end.
     before[signal.SIGUSR2] = signal.SIG_IGN

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from jobs.baseline import baseline_option, encoder_option, made_baseline
 from jobs.entry import run as run_command
 from jobs.options import Command, ignore_mode_option
 
@@ -17,11 +18,16 @@ PATH = click.Path(path_type=Path)
     hsd gate runs/adapter/eval --reference runs/base/eval
     hsd gate runs/adapter/eval --reference runs/base/eval --rules gate.toml
     hsd gate runs/adapter/eval --reference runs/base/eval --at_threshold
+    hsd gate runs/adapter/eval --baseline encoder
     hsd gate runs/adapter/eval --set worst_group_f1=0.6 --set unreadable=0.01
     """,
 )
 @click.argument("run", type=PATH)
 @click.option("--reference", type=PATH, help="Run that no group may do worse than, such as a base.")
+@baseline_option(
+    help="Take this as the reference: a sentence encoder or TF-IDF, on the run's training posts."
+)
+@encoder_option
 @ignore_mode_option
 @click.option("--rules", type=PATH, help="TOML, JSON or YAML with margins, floors and ceilings.")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change one rule.")
@@ -34,6 +40,8 @@ PATH = click.Path(path_type=Path)
 def gate(
     run: Path,
     reference: Path | None,
+    baseline: str | None,
+    encoder: str | None,
     ignore_mode_mismatch: bool,
     rules: Path | None,
     overrides: tuple[str, ...],
@@ -59,13 +67,18 @@ def gate(
     from jobs.tables import gate_table
 
     judged = load_run(run)
+    training, note = learned_by_run(judged.manifest)
+    if baseline and reference:
+        raise click.UsageError("--reference and --baseline both name a reference; give one.")
+    if baseline:
+        reference = made_baseline(judged, baseline, encoder, training, note)
     name, before = named_reference(judged, reference, ignore_mode_mismatch, at_threshold)
     named, rows = called_at_threshold(judged) if at_threshold else (str(run), judged.predictions)
     found = load_gate_rules(rules, overrides)
     with spinner("computing intervals"):
         verdict = judge(found, rows, before, (name, named))
         write_verdict(judged, verdict)
-        rewrite(judged, *learned_by_run(judged.manifest))
+        rewrite(judged, training, note)
     if as_json:
         click.echo(json.dumps(verdict_numbers(verdict), indent=2))
     else:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from jobs.baseline import baseline_option, encoder_option, made_baseline
 from jobs.entry import run as run_command
 from jobs.options import Command, ignore_mode_option
 
@@ -16,6 +17,7 @@ PATH = click.Path(path_type=Path)
     hsd report runs/adapter/eval
     hsd report runs/adapter/eval --base runs/base/eval
     hsd report runs/adapter/eval --prevalence 0.03
+    hsd report runs/adapter/eval --baseline encoder
     hsd report runs/adapter/eval --with_text
     """,
 )
@@ -30,6 +32,10 @@ PATH = click.Path(path_type=Path)
     help="Share of hate on your platform, to say precision and review load at; may be given more "
     "than once. Kept; without it 0.01, 0.02 and 0.05.",
 )
+@baseline_option(multiple=True, help="Put this beside the run too, once it has learned the run's "
+    "training posts: a sentence encoder fine-tuned whole (minutes to an hour on a CPU), or TF-IDF. "
+    "Kept in the run's folder.")  # fmt: skip
+@encoder_option
 @ignore_mode_option
 @click.option(
     "--with_text",
@@ -41,6 +47,8 @@ def report(
     base: Path | None,
     train_file: str | None,
     prevalences: tuple[float, ...],
+    baseline: tuple[str, ...],
+    encoder: str | None,
     ignore_mode_mismatch: bool,
     with_text: bool,
 ) -> None:
@@ -62,6 +70,8 @@ def report(
         training = Training(
             [row.text for row in rows], [row.label for row in rows], f"{train_file} (as named)"
         )
+    for kind in baseline:
+        made_baseline(judged, kind, encoder, training, note)
     with spinner("computing intervals"):
         page = rewrite(
             judged,

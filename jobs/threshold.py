@@ -40,6 +40,7 @@ def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> No
     from hsd.metrics.thresholds import Rule
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import freeze, rewrite
+    from hsd.report.score_noise import noise_at
     from jobs.progress import spinner
 
     judged = load_run(run)
@@ -52,6 +53,8 @@ def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> No
         f"Threshold {point.threshold:.4f}, temperature {point.temperature:.3f} ({point.rule})."
     )
     click.echo(f"F1 {point.choice.f1:.3f} on the {point.rows} validation rows it was chosen on.")
+    for line in noise_at(judged, point.threshold):
+        click.echo(line)
     click.echo(f"Report: {page}")
 
 

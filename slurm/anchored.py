@@ -58,5 +58,6 @@ _KINDS = {
     "data.train_file": rows,
     "data.validation_file": rows,
     "prompt.template": _template,
+    "training.init_from": _path,
     "output_dir": _path,
 }

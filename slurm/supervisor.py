@@ -85,13 +85,14 @@ def supervise(orders: Orders, here: Here | None = None) -> int:
 def _listen(here: Here) -> dict[int, Any]:
     """Take note of stop signals instead of ending; return the handlers that were there.
 
-    A terminal's Ctrl-C reaches the commands too.
+    A terminal's Ctrl-C reaches the commands too; where it is ignored, it stays so for all of them.
     """
 
     def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form of a handler
         here.asked.append(number)
 
-    return {number: signal.signal(number, note) for number in STOPPING}
+    deaf = {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else set()
+    return {number: signal.signal(number, note) for number in STOPPING if number not in deaf}
 
 
 def _run_all(orders: Orders, here: Here) -> int:

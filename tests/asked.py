@@ -64,7 +64,7 @@ class Asked:
         settings = Asking(**{"max_new_tokens": 12, "batch_size": 3} | asking)
         stops = self.renderer.stop_ids()
         plain = plain_writing(self.model, self.tokenizer, stops, settings)
-        batches = plain.batches(self.rows if rows is None else rows)
+        batches = map(plain.answer, plain.batches(self.rows if rows is None else rows))
         return {reply.id: (reply.text, reply.cut_off) for batch in batches for reply in batch}
 
     def plain(self, rows: Iterable[Any] | None = None, **asking: Any) -> dict[str, Any]:
@@ -76,7 +76,8 @@ class Asked:
         from hsd.inference.score import plain_scoring
 
         plain = plain_scoring(self.model, self.tokenizer, self.spelled, batch_size)
-        return {reply.id: reply for batch in plain.batches(self.rows) for reply in batch}
+        batches = map(plain.answer, plain.batches(self.rows))
+        return {reply.id: reply for batch in batches for reply in batch}
 
     def shared(
         self, rows: Iterable[Any] | None = None, prefix: Any = None, **asking: Any

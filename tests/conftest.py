@@ -1,6 +1,7 @@
 """No test touches the network, the home folder or the checkout."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,14 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tiny models are 20x slower on two threads
 # The same examples every day, no clock (a busy machine is no bug), no database in the checkout.
 settings.register_profile("hsd", deadline=None, derandomize=True, database=None)
 settings.load_profile("hsd")
+
+# Schedulers, CI systems and `nohup make test &` start with signals ignored or blocked, and every
+# child inherits that. Tests send signals to themselves and to children: as in a terminal.
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 pytest_plugins = ["slurm_cluster", "slurm_runs", "fake_cluster"]
 
@@ -54,6 +63,15 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny
 
     return tiny.llama(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_thinker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny Llama that answers after an empty thought, within a token."""
+    import tiny
+
+    words = tiny.thinking_tokenizer()
+    return tiny.llama(tmp_path_factory.mktemp("tiny") / "thinker", words=words)
 
 
 @pytest.fixture(scope="session")

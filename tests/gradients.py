@@ -10,6 +10,7 @@ from transformers.models.gpt_oss.modeling_gpt_oss import GptOssRMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from hsd.prompts.render import Encoded
+from hsd.training.objective import Objective
 
 Gradients = dict[str, torch.Tensor]
 
@@ -33,6 +34,34 @@ def one_by_one(model: Any, rows: Sequence[Encoded]) -> Gradients:
             total[name] += gradient
     tokens = sum(len(row.answer) for row in rows)
     return {name: gradient / tokens for name, gradient in total.items()}
+
+
+def labels_one_by_one(model: Any, rows: Sequence[Encoded], objective: Objective) -> Gradients:
+    """Return the gradient of a `label` objective; each label of each row is a row of its own."""
+    weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    total: Gradients = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    tokens = sum(len(row.answer) for row in rows)
+    for row in rows:
+        assert row.target is not None
+        opening = row.answer[: row.target.opening]
+        labels = torch.stack([_said(model, row.prompt + opening, t) for t in row.target.tails])
+        share = row.target.hate * (1 - objective.label_smoothing) + objective.label_smoothing / 2
+        likelier = labels - torch.logsumexp(labels, 0)
+        label = -row.target.weight * (share * likelier[0] + (1 - share) * likelier[1])
+        answer = -_said(model, row.prompt, row.answer)
+        loss = objective.answer_weight * answer / tokens
+        loss = loss + objective.label_weight * label / len(rows)
+        for name, gradient in zip(
+            weights, torch.autograd.grad(loss, list(weights.values())), strict=True
+        ):
+            total[name] += gradient
+    return total
+
+
+def _said(model: Any, before: Sequence[int], words: Sequence[int]) -> torch.Tensor:
+    """Return the log-probability of words after what stands before them."""
+    logits = model(input_ids=torch.tensor([[*before, *words]])).logits[0, len(before) - 1 : -1]
+    return logits.log_softmax(-1).gather(1, torch.tensor(words)[:, None]).sum()
 
 
 def collected(model: Any) -> Gradients:

@@ -266,9 +266,9 @@ def test_a_restart_answers_only_what_is_left(
     asked: list[str] = []
     answer_rows = module.answer_rows
 
-    def counting(prepared: Any, way: Any, rows: Any, *rest: Any) -> None:
-        asked.extend(row.id for row in rows)
-        answer_rows(prepared, way, rows, *rest)
+    def counting(prepared: Any, way: Any, batches: Any, *rest: Any) -> None:
+        asked.extend(row.id for batch in batches for row in batch)
+        answer_rows(prepared, way, batches, *rest)
 
     monkeypatch.setattr(module, "answer_rows", counting)
     run = evaluated(tiny_llama, data)
@@ -394,21 +394,126 @@ def test_replies_do_not_depend_on_the_number_of_ranks(
     """Each rank's share by itself, as under a launcher, without one."""
     from hsd.inference.answering import answer_rows
     from hsd.inference.prepared import prepare
-    from hsd.inference.shards import merged, own_rows
+    from hsd.inference.shards import merged, own_batches
     from hsd.inference.ways import choose
     from hsd.progress import silent
 
     whole = evaluated(tiny_llama, data)
     prepared = prepare(config_of(tiny_llama, data, prefix_sharing=sharing))
     model, _ = prepared.subject.load()
-    way = choose(prepared, model, prepared.encoded).way
+    way = choose(prepared, model).way
+    batches = way.batches(prepared.encoded)
     for ranks in (2, 3, 9):
         folder = data.parent / f"ranks{ranks}"
         for rank in range(ranks):
-            rows = own_rows(prepared.encoded, rank, ranks)
-            answer_rows(prepared, way, rows, part(folder, rank), silent)
+            own = own_batches(batches, (), rank, ranks)
+            answer_rows(prepared, way, own, part(folder, rank), silent)
         found = merged(folder, [row["id"] for row in ROWS])
         assert facts(found) == facts(whole.predictions)
+
+
+def in_16_bit(base: Path, data: Path, name: str, **settings: Any) -> dict[str, Any]:
+    """Return the settings of an evaluation whose scores depend on what a row is computed beside."""
+    return {
+        "model": {"name": str(base), "device": "cpu", "dtype": "bfloat16"},
+        "mode": "score",
+        "output_dir": str(data.parent / name),
+        **settings,
+    }
+
+
+@pytest.mark.parametrize("sharing", ["auto", "on", "off"])
+def test_a_restart_changes_no_bit_of_a_16_bit_score(
+    sharing: str, tiny_llama: Path, data: Path
+) -> None:
+    """Even where the first start ended within a batch."""
+    asked = {"prefix_sharing": sharing, "batch_size": 4}
+    whole = evaluated(tiny_llama, data, **in_16_bit(tiny_llama, data, "whole", **asked))
+    again = in_16_bit(tiny_llama, data, "again", **asked)
+    file = part(interrupted(tiny_llama, data, 4, **again), 0)
+    file.write_bytes(file.read_bytes()[:-20])
+    assert len(read_predictions(file)) == 3
+    assert facts(evaluated(tiny_llama, data, **again).predictions) == facts(whole.predictions)
+
+
+@pytest.mark.parametrize("left", [1, 6])
+def test_how_much_is_left_does_not_decide_the_way(left: int, tiny_llama: Path, data: Path) -> None:
+    many = written(data, [ROWS[n % 6] | {"id": f"p{n:02}"} for n in range(20)])
+    folder = interrupted(tiny_llama, many, 20 - left, mode="score", batch_size=1)
+    began = read_json(folder / "manifest.json")["answering"]
+    assert began["shared"]
+    assert evaluated(tiny_llama, many, mode="score", batch_size=1).folder == folder
+    went_on = read_json(folder / "manifest.json")["answering"]
+    assert (went_on["shared"], went_on["reason"]) == (began["shared"], began["reason"])
+
+
+@pytest.mark.parametrize("sharing", ["on", "off"])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_the_number_of_ranks_changes_no_bit_of_a_16_bit_score(
+    ranks: int, sharing: str, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each rank's share by itself, as under a launcher, without one."""
+    from hsd.inference import evaluate as module
+    from hsd.inference.shards import merged
+    from hsd.model.placement import Launch
+
+    settings = in_16_bit(tiny_llama, data, "whole", prefix_sharing=sharing, batch_size=2)
+    whole = evaluated(tiny_llama, data, **settings)
+    prepared = module.prepare(config_of(tiny_llama, data, **settings))
+    folder = data.parent / "ranks"
+    folder.mkdir()
+    for rank in range(ranks):
+        model, _ = prepared.subject.load()
+        monkeypatch.setattr(module, "launch", lambda rank=rank: Launch(rank, 0, ranks))
+        module._answer(prepared, model, {}, folder, module.silent, FakeRanks())
+    assert facts(merged(folder, [row["id"] for row in ROWS])) == facts(whole.predictions)
+
+
+def test_the_manifest_says_how_far_scores_move_beside_other_posts(
+    tiny_llama: Path, data: Path
+) -> None:
+    settings = in_16_bit(tiny_llama, data, "coarse", batch_size=3)
+    run = evaluated(tiny_llama, data, **settings)
+    answering = read_json(run.folder / "manifest.json")["answering"]
+    alone, found = answering["scored_alone"], answering["noise"]
+    together = {p.id: p.score for p in run.predictions}
+    moved = [abs(score - together[id]) for id, score in alone.items()]
+    assert len(alone) == 6, "the seventh row is a batch by itself"
+    assert (found["dtype"], found["posts"]) == ("bfloat16", 6)
+    assert found["largest"] == pytest.approx(max(moved))
+    assert found["mean"] == pytest.approx(sum(moved) / 6)
+    assert read_json(run.folder / "report.json")["score_noise"]["near"][0]["threshold"] == 0.5
+    fine = evaluated(tiny_llama, data, mode="score", output_dir=str(data.parent / "fine"))
+    found = read_json(fine.folder / "manifest.json")["answering"]["noise"]
+    assert (found["dtype"], found["largest_log_odds"] < 1e-4) == ("float32", True)
+    written = evaluated(tiny_llama, data)
+    assert "noise" not in read_json(written.folder / "manifest.json")["answering"]
+
+
+def test_noise_is_kept_when_a_restart_has_nothing_left(tiny_llama: Path, data: Path) -> None:
+    settings = in_16_bit(tiny_llama, data, "again", batch_size=3)
+    folder = interrupted(tiny_llama, data, 7, **settings)
+    assert "noise" not in read_json(folder / "manifest.json")["answering"]
+    assert evaluated(tiny_llama, data, **settings).folder == folder
+    assert read_json(folder / "manifest.json")["answering"]["noise"]["posts"] == 6
+
+
+def test_a_few_posts_of_all_lengths_are_scored_alone() -> None:
+    from hsd.inference.noise import chosen_rows
+    from hsd.prompts.render import Encoded
+
+    rows = [Encoded(f"row{n}", [], []) for n in range(101)]
+    batches = [rows[:1], *(rows[at : at + 10] for at in range(1, 101, 10))]
+    chosen = [row.id for row in chosen_rows(batches)]
+    assert chosen == [f"row{1 + 100 * at // 8}" for at in range(8)]
+    assert chosen_rows([rows[:1], rows[1:2]]) == []
+
+
+class FakeRanks:
+    """Nobody else is there."""
+
+    def go_on(self) -> None:
+        """Go on."""
 
 
 # Shared prompts and memory
@@ -476,7 +581,7 @@ def test_a_full_memory_halves_the_batch_and_is_noted(
     noted = read_json(run.folder / "manifest.json")["halvings"]
     assert noted == [
         {"rank": 0, "rows_before": 6, "rows_after": 3, "rows_done": 0},
-        {"rank": 0, "rows_before": 3, "rows_after": 1, "rows_done": 0},
+        {"rank": 0, "rows_before": 3, "rows_after": 2, "rows_done": 0},
     ]
     (log,) = run.folder.glob("validation_log_*.log")
     assert "memory is full with 6 rows at once; on with 3" in log.read_text()
@@ -498,7 +603,7 @@ def test_a_memory_too_small_for_one_row_ends_in_a_line(
         evaluated(tiny_llama, data, prefix_sharing="off")
     (folder,) = (data.parent / "eval").iterdir()
     noted = read_json(folder / "manifest.json")["halvings"]
-    assert [(one["rows_before"], one["rows_after"]) for one in noted] == [(3, 1)]
+    assert [(one["rows_before"], one["rows_after"]) for one in noted] == [(3, 2), (2, 1)]
     monkeypatch.undo()
     assert evaluated(tiny_llama, data).folder == folder, "and the same command goes on"
     assert read_json(folder / "manifest.json")["halvings"] == noted
@@ -785,11 +890,14 @@ def start(tmp_path: Path) -> Start:
 
 @pytest.mark.e2e
 def test_two_ranks_give_the_predictions_of_one(start: Start, tiny_llama: Path, data: Path) -> None:
-    alone = evaluated(tiny_llama, data, output_dir=str(data.parent / "alone"))
+    """Bit for bit, in a number format in which another batch would show."""
+    alone = evaluated(
+        tiny_llama, data, **in_16_bit(tiny_llama, data, "alone", prefix_sharing="on", batch_size=2)
+    )
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d"]
     program = ["--rdzv-endpoint=localhost:0", "-m", "jobs.evaluate"]
     asked = [*flags(tiny_llama, data), "--use_accelerate", "--set", "model.device=cpu"]
-    asked.append("--prefix_sharing=on")
+    asked += ["--prefix_sharing=on", "--mode=score", "--set", "model.dtype=bfloat16"]
     done = start(*launcher, *program, *asked)
     assert done.returncode == 0, done.stderr
     (folder,) = (data.parent / "eval").iterdir()

@@ -35,11 +35,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 from hsd.config.evaluate import EvalConfig  # noqa: E402
 from hsd.config.merge import MergeConfig  # noqa: E402
 from hsd.config.model import ModelConfig  # noqa: E402
+from hsd.config.train import LoraConfig as LoraSettings  # noqa: E402
 from hsd.errors import HsdError, ModelError  # noqa: E402
 from hsd.inference.evaluate import evaluate, evaluate_with_base  # noqa: E402
 from hsd.inference.subject import subject  # noqa: E402
 from hsd.model import adapter as adapter_module  # noqa: E402
-from hsd.model.adapter import load_adapter, without_adapter  # noqa: E402
+from hsd.model.adapter import (  # noqa: E402
+    load_adapter,
+    new_adapter,
+    take_weights,
+    without_adapter,
+)
 from hsd.model.adapter_folder import (  # noqa: E402
     KEEPS_BASE,
     LOST_BASE,
@@ -386,6 +392,19 @@ def test_settings_that_peft_cannot_read_are_refused_in_a_line(
     assert f"{CONFIG}: peft cannot read it: " in refused(tiny_llama, plain)
     edited(plain, target_modules="no_such.*", layers_to_transform=None)
     assert "peft cannot put it on" in refused(tiny_llama, plain)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"use_rslora": True}, {"init_lora_weights": "olora"}, {"alpha_pattern": {"q": 2}}]
+)
+def test_a_run_goes_on_from_a_plain_adapter_alone(
+    settings: dict[str, Any], tiny_llama: Path, plain: Path
+) -> None:
+    base = loaded_base(tiny_llama)
+    fresh = new_adapter(base, LoraSettings(rank=4, alpha=8, target_modules=tuple(QV)), seed=1)
+    take_weights(fresh, base, plain)
+    with pytest.raises(ModelError, match="a run goes on from plain LoRA alone"):
+        take_weights(fresh, base, edited(plain, **settings))
 
 
 # Weights that do not fit

@@ -56,6 +56,20 @@ def test_few_rows_without_a_change_are_underpowered_and_say_how_many_would_do() 
         assert check(judged(grown, grown), FPR, "lgbtq").status == status
 
 
+@pytest.mark.parametrize("label", ["h", "n"])
+def test_a_reference_that_says_one_label_to_every_post_is_none_and_says_what_to_take(
+    label: str,
+) -> None:
+    constant = rows((f"lgbtq n {label}", 300), (f"lgbtq h {label}", 300))
+    good = rows(("lgbtq n n", 290), ("lgbtq n h", 10), ("lgbtq h h", 280), ("lgbtq h n", 20))
+    verdict = judged(constant, good)
+    assert verdict.status == Status.UNDERPOWERED
+    why = check(verdict, "error rates rise by").why
+    assert why.startswith(f"base calls every post {'hate' if label == 'h' else 'normal'}")
+    assert "--baseline encoder" in why
+    assert judged(constant, good, worst_group_f1=0.5).status == Status.UNDERPOWERED
+
+
 def test_a_rise_within_chance_is_undecided_and_no_failure() -> None:
     before = rows(("lgbtq n n", 30), ("lgbtq h h", 30))
     after = rows(("lgbtq n h", 2), ("lgbtq n n", 28), ("lgbtq h h", 30))

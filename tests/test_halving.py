@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.inference.halving import Halving, in_batches
+from hsd.inference.halving import Halving, answers, batches_of
 
 pytestmark = pytest.mark.model
 
@@ -28,7 +28,8 @@ class Small:
 
 def answered(rows: int, batch_size: int, room: int) -> tuple[list[list[int]], list[Halving]]:
     halvings: list[Halving] = []
-    return list(in_batches(range(rows), batch_size, Small(room), halvings.append)), halvings
+    batches = batches_of(range(rows), batch_size)
+    return list(answers(batches, Small(room), halvings.append)), halvings
 
 
 def test_batches_are_halved_until_they_fit_and_stay_so() -> None:
@@ -44,20 +45,34 @@ def test_memory_may_run_out_later() -> None:
             return super().__call__(batch)
 
     halvings: list[Halving] = []
-    batches = list(in_batches(range(12), 4, Filling(4), halvings.append))
+    batches = list(answers(batches_of(range(12), 4), Filling(4), halvings.append))
     assert [len(batch) for batch in batches] == [4, 4, 1, 1, 1, 1]
     assert halvings == [Halving(4, 2, rows_done=8), Halving(2, 1, rows_done=8)]
 
 
 def test_a_batch_that_is_not_full_is_halved_too() -> None:
     batches, halvings = answered(rows=5, batch_size=64, room=2)
-    assert [len(batch) for batch in batches] == [2, 2, 1]
-    assert halvings == [Halving(5, 2, rows_done=0)]
+    assert [len(batch) for batch in batches] == [2, 1, 2]
+    assert halvings == [Halving(5, 3, rows_done=0), Halving(3, 2, rows_done=0)]
+
+
+def test_halves_are_cut_within_each_batch_wherever_memory_ran_out() -> None:
+    """Which rows are answered together is one of a few things, whatever happened before."""
+    early, _ = answered(rows=14, batch_size=6, room=3)
+    assert early == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11], [12, 13]]
+
+    class Later(Small):
+        def __call__(self, batch: Sequence[int]) -> list[int]:
+            self.room = 3 if 6 in batch else self.room
+            return super().__call__(batch)
+
+    later = list(answers(batches_of(range(14), 6), Later(6)))
+    assert later == [[*range(6)], *early[2:]]
 
 
 def test_a_batch_holds_no_more_tokens_than_there_is_room_for_but_one_row_always_goes() -> None:
     lengths = [900, 30, 20, 10, 10, 10]
-    batches = list(in_batches(lengths, 4, list, tokens=int, room=60))
+    batches = batches_of(lengths, 4, tokens=int, room=60)
     assert batches == [[900], [30, 20, 10], [10, 10]]
 
 

@@ -113,6 +113,36 @@ def test_a_base_without_a_chat_template_is_refused(tiny_llama: Path, tmp_path: P
     assert "no chat template; take the instruction-tuned version" in refused(made)
 
 
+@pytest.mark.parametrize(
+    ("name", "beside", "advice"),
+    [
+        ("Llama-3.1-8B", (), "mostly name Llama-3.1-8B-Instruct or Llama-3.1-8B-it"),
+        ("Qwen3-8B-Base", (), "mostly name Qwen3-8B-Instruct, Qwen3-8B-it or Qwen3-8B"),
+        ("gemma-3-4b-pt", (), "mostly name gemma-3-4b-Instruct, gemma-3-4b-it or gemma-3-4b"),
+        (
+            "Llama-3.1-8B",
+            ("Llama-3.1-8B", "Llama-3.1-8B-Instruct", "Llama-3.1-70B-Instruct"),
+            "take the instruction-tuned Llama-3.1-8B-Instruct beside it",
+        ),
+        ("gemma-3-4b-pt", ("gemma-3-4b-it", "gemma-3-4b-notes"), "gemma-3-4b-it beside it"),
+        ("Llama-3.1-8B-Instruct", (), "copy its chat_template.jinja"),
+        ("gemma-3-4b-it", ("gemma-3-4b-it",), "copy its chat_template.jinja"),
+    ],
+)
+def test_a_base_that_was_not_taught_to_chat_has_a_sibling_that_was(
+    name: str, beside: tuple[str, ...], advice: str
+) -> None:
+    from hsd.model.instructed import instead_of
+
+    assert advice in instead_of(name, beside)
+
+
+def test_the_taught_sibling_of_a_folder_is_named(tiny_llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "small-Instruct").mkdir()
+    base = copied(tiny_llama, tmp_path, lambda f: (f / "chat_template.jinja").unlink())
+    assert "instruction-tuned small-Instruct beside it" in refused(base.rename(tmp_path / "small"))
+
+
 def _pickled(folder: Path) -> None:
     import torch
     from safetensors.torch import load_file

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from hsd.errors import DataError, ModelError
 from hsd.prompts import chat as chats
+from hsd.prompts.answers import Reading, read_reply
 from hsd.prompts.chat import Chat, make_chat
+from hsd.prompts.chat_template import with_date
 from hsd.prompts.contract import Contract, make_contract
-from hsd.prompts.render import Renderer, with_date
+from hsd.prompts.render import Renderer
 from hsd.prompts.template import Strategy, load_template
 
 pytestmark = pytest.mark.model
@@ -44,6 +46,10 @@ EMPTY_THOUGHT = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
     "{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
 )
+COLON = (  # the space before an answer is one token with the answer's first sign
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}: {{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant: {% endif %}"
+)
 
 
 def tokenizers() -> dict[str, Any]:
@@ -56,10 +62,15 @@ def tokenizers() -> dict[str, Any]:
         "no system": tiny.tokenizer(template=NO_SYSTEM),
         "thinking": tiny.tokenizer(template=THINKING),
         "empty thought": tiny.tokenizer(template=EMPTY_THOUGHT),
+        "thought in a token": tiny.thinking_tokenizer(),
+        "colon": tiny.tokenizer(template=COLON),
     }
 
 
-FAMILIES = ("chatml", "harmony", "trim", "no system", "thinking", "empty thought")
+FAMILIES = (
+    "chatml", "harmony", "trim", "no system", "thinking", "empty thought", "thought in a token",
+    "colon",
+)  # fmt: skip
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80).filter(str.strip)
 
 
@@ -132,6 +143,50 @@ def test_a_prompt_is_what_the_template_asks_with(
 ) -> None:
     chat = make_chat(STRATEGY, "1", "the bakery opens")
     assert renderers[family].encode(chat).prompt == whole(made[family], chat, answered=False)
+
+
+@pytest.mark.parametrize(
+    ("family", "end", "answer"),
+    [
+        ("thought in a token", "<think>", "\n\n</think>\n\n{words}<|im_end|>"),
+        ("colon", "assistant:", " {words}<|im_end|>"),
+    ],
+)
+def test_where_prompt_and_answer_meet_in_a_token_the_answer_has_it(
+    family: str, end: str, answer: str, made: dict[str, Any], renderers: dict[str, Renderer]
+) -> None:
+    chat = make_chat(STRATEGY, "1", "the bakery opens", "hate")
+    row, decode = renderers[family].encode(chat), made[family].decode
+    asked = whole(made[family], chat, answered=False)
+    assert row.prompt == asked[:-1], "all but the token that the answer makes another one"
+    assert decode(row.prompt).endswith(end)
+    assert decode(row.answer) == answer.replace("{words}", str(chat.answer))
+    assert renderers[family].opening_text(has_system=True) == answer.partition("{")[0]
+    assert row.prompt + row.answer == whole(made[family], chat, answered=True)[:-1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_answer_reads_as_it_was_learned(
+    family: str, made: dict[str, Any], renderers: dict[str, Renderer]
+) -> None:
+    row = renderers[family].encode(make_chat(STRATEGY, "1", "they are all liars", "hate"))
+    reply = made[family].decode(row.answer[:-1])
+    opening = renderers[family].opening_text(has_system=True)
+    assert reply.startswith(opening)
+    assert read_reply(reply.removeprefix(opening)) == Reading("valid", "hate")
+
+
+def test_an_answer_that_changes_the_prompts_last_token_is_refused() -> None:
+    import tiny
+
+    tokenizer = tiny.thinking_tokenizer()
+    tokenizer.chat_template = tiny.CHATML
+    renderer = Renderer(tokenizer, CONTRACT)
+    chat = Chat(id="7", system="", before="a", answer="\n")
+    with pytest.raises(DataError, match="row 7: its answer begins within a token"):
+        renderer.encode(chat)
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "\n{}"}]
+    assert renderer.encode(chats.chat_of_messages("7", turns)).answer
 
 
 def test_a_generation_prompt_that_no_answer_follows_is_left_out(

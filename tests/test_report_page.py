@@ -17,6 +17,7 @@ from hsd.data.identity import SWAP
 from hsd.metrics.baselines import Training
 from hsd.metrics.evaluation import summarize
 from hsd.metrics.gate import gate
+from hsd.metrics.noise import Noise
 from hsd.metrics.operating import operating_point
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import Rule
@@ -72,7 +73,8 @@ def everything(run: list[Prediction]) -> Beside:
     base = [replace(p, label="hate", outcome="valid") for p in run]
     point = operating_point(VALIDATION, Rule("max_f1"), "validation") if run[0].score else None
     verdict = gate(GateRules(worst_group_f1=0.5, largest_gap=0.3), run, base, ("base", "run"))
-    return Beside(TRAINING, "", ("base", base), point, verdict_numbers(verdict))
+    noise = Noise("bfloat16", 8, 0.001, 0.002, 0.01) if run[0].score else None
+    return Beside(TRAINING, "", ("base", base), point, verdict_numbers(verdict), noise=noise)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_the_schema_is_itself_sound_and_refuses_what_it_does_not_know(tmp_path: 
 
 def page(run: list[Prediction], beside: Beside | None = None, **options: bool) -> str:
     beside = beside or Beside()
-    found = summarize(run, beside.training, beside.point, beside.base)
+    found = summarize(run, beside.training, beside.point, beside.base, noise=beside.noise)
     numbers = evaluation_numbers(found, {"model": {"name": "tiny"}}, beside)
     return evaluation_page(numbers, run, **options)
 

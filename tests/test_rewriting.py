@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import click
@@ -88,6 +89,36 @@ def test_a_threshold_is_frozen_in_the_judged_run_and_reported() -> None:
     at = numbers()["operating_point"]
     assert (at["metrics"]["f1"], at["point"]["rows"]) == (1.0, 200)
     assert "Frozen threshold 0.7500" in page()
+
+
+def test_the_noise_of_16_bit_scores_stands_beside_each_threshold() -> None:
+    noise = {"dtype": "bfloat16", "posts": 8, "mean": 0.01, "largest": 0.02}
+    update_manifest(
+        Path("run/run_20260102_030405"), answering={"noise": {**noise, "largest_log_odds": 0.5}}
+    )
+    said = run(threshold, "validation", "run").output
+    sentence = (
+        "Scores are computed in bfloat16: beside other posts the same post's score differs by up "
+        "to 0.1047 at the threshold 0.7500 (0.500 in log-odds, on 8 posts scored "
+        "alone and in their batch). 0 of 200 posts lie that near it."
+    )
+    assert sentence in said.splitlines()
+    near = numbers()["score_noise"]["near"]
+    assert [(one["threshold"], one["posts"]) for one in near] == [(0.5, 30), (0.75, 0)]
+    (text,) = Path("run/run_20260102_030405").glob("evaluation_report_*.txt")
+    for report_of in (unescape(page()), text.read_text()):
+        assert sentence in report_of
+        assert "at the threshold 0.5000" in report_of
+
+
+def test_noise_that_moves_no_shown_digit_is_not_spoken_of() -> None:
+    noise = {"dtype": "float32", "posts": 8, "mean": 1e-7, "largest": 2e-7}
+    update_manifest(
+        Path("run/run_20260102_030405"), answering={"noise": {**noise, "largest_log_odds": 1e-6}}
+    )
+    assert "Scores are computed" not in run(threshold, "validation", "run").output
+    assert "Scores are computed" not in page()
+    assert numbers()["score_noise"]["largest_log_odds"] == 1e-6
 
 
 def test_the_run_that_a_threshold_was_chosen_on_claims_none() -> None:

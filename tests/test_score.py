@@ -30,7 +30,7 @@ def log_probability(asked: Asked, prompt: list[int], tail: list[int]) -> float:
     return float(taken[range(len(tail)), tail].sum())
 
 
-@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt_oss"])
+@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt_oss", "tiny_thinker"])
 def asked(request: pytest.FixtureRequest) -> Asked:
     return Asked(request.getfixturevalue(request.param), POSTS)
 

@@ -1,7 +1,8 @@
-"""Rows over ranks: each row on one rank, merged by id, exactly once."""
+"""Rows over ranks: each batch on one rank, rows merged by id, exactly once."""
 
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_letters
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from posts import predictions
 
 from hsd.errors import EvaluationError
-from hsd.inference.shards import done_before, merged, own_rows, part
+from hsd.inference.shards import done_before, merged, own_batches, part
 from hsd.metrics.prediction import Prediction
+from hsd.prompts.render import Encoded
 from hsd.report.predictions import append_predictions
 
 THREE = predictions("""
@@ -26,17 +28,42 @@ def wrote(folder: Path, *ranks: list[Prediction]) -> None:
         append_predictions(part(folder, rank), rows)
 
 
-@given(st.lists(st.integers(), unique=True), st.integers(1, 9))
-def test_every_row_is_on_exactly_one_rank(rows: list[int], ranks: int) -> None:
-    shares = [own_rows(rows, rank, ranks) for rank in range(ranks)]
-    assert sorted(row for share in shares for row in share) == sorted(rows)
-    sizes = [len(share) for share in shares]
-    assert max(sizes) - min(sizes) <= 1
+def batches(*names: str) -> list[list[Encoded]]:
+    """`batches("ab", "c")`: two batches, of the rows a and b, and of c."""
+    return [[Encoded(id, [], []) for id in batch] for batch in names]
 
 
-def test_long_and_short_rows_are_dealt_out_like_cards() -> None:
-    assert own_rows([90, 80, 20, 10, 5], 0, 2) == [90, 20, 5]
-    assert own_rows([90, 80, 20, 10, 5], 1, 2) == [80, 10]
+def shares(of: list[list[Encoded]], known: str, ranks: int) -> list[list[str]]:
+    """Return the batches of each rank by the names of their rows."""
+    return [
+        ["".join(row.id for row in batch) for batch in own_batches(of, known, rank, ranks)]
+        for rank in range(ranks)
+    ]
+
+
+@given(
+    st.lists(st.integers(1, 4), max_size=8),
+    st.sets(st.sampled_from(ascii_letters)),
+    st.integers(1, 9),
+)
+def test_every_batch_with_a_row_that_is_left_is_on_exactly_one_rank_and_whole(
+    sizes: list[int], known: set[str], ranks: int
+) -> None:
+    names = iter(ascii_letters)
+    whole = ["".join(next(names) for _ in range(size)) for size in sizes]
+    found = shares(batches(*whole), "".join(known), ranks)
+    left = [batch for batch in whole if set(batch) - known]
+    assert sorted(batch for share in found for batch in share) == sorted(left)
+    counts = [len(share) for share in found]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_long_and_short_batches_are_dealt_out_like_cards() -> None:
+    assert shares(batches("ab", "cd", "ef", "gh", "i"), "", 2) == [["ab", "ef", "i"], ["cd", "gh"]]
+
+
+def test_a_batch_that_is_partly_known_stays_whole() -> None:
+    assert shares(batches("ab", "cd", "ef", "g"), "abcg", 2) == [["cd"], ["ef"]]
 
 
 def test_the_merge_has_the_order_of_the_data(tmp_path: Path) -> None:

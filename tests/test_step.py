@@ -13,6 +13,7 @@ from gradients import (
     PRECISIONS,
     collected,
     exact_norms,
+    labels_one_by_one,
     moved,
     one_by_one,
     relative_error,
@@ -23,12 +24,15 @@ from hsd.config.train import LoraConfig
 from hsd.model import packing
 from hsd.model.adapter import new_adapter
 from hsd.model.load import load_base
-from hsd.prompts.render import Encoded
+from hsd.prompts.render import Encoded, Target
+from hsd.training.objective import Objective, count
 from hsd.training.pieces import Limits, Sharing, Work, find_sharing, length, plain_work
 from hsd.training.sharing import why_not
 from hsd.training.step import Learner
 
 pytestmark = pytest.mark.model
+
+ANSWER = Objective()
 
 __all__ = ["exact_norms"]
 
@@ -74,8 +78,13 @@ def model_of(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
 
 
 def learn(model: Any, works: list[Work], rows: list[Encoded]) -> torch.Tensor:
-    learner = Learner(model, 0, nullcontext, lambda loss: loss.backward(), lambda loss, _: loss)
-    return learner.learn(works, sum(len(row.answer) for row in rows))
+    return learner(model).learn(works, count(rows))
+
+
+def learner(model: Any, objective: Objective = ANSWER) -> Learner:
+    return Learner(
+        model, 0, objective, nullcontext, lambda loss: loss.backward(), lambda loss, _: loss
+    )
 
 
 @FAMILIES
@@ -109,11 +118,47 @@ def test_shares_of_two_processes_add_up_to_the_step(
 ) -> None:
     model = model_of(request.getfixturevalue(family), torch.float64)
     sharing = find_sharing(ROWS, ROOMY)
-    tokens = sum(len(row.answer) for row in ROWS)
-    learner = Learner(model, 0, nullcontext, lambda loss: loss.backward(), lambda loss, _: loss)
-    losses = [learner.learn(sharing.work(ROWS[process::2]), tokens) for process in range(2)]
+    one = learner(model)
+    losses = [one.learn(sharing.work(ROWS[process::2]), count(ROWS)) for process in range(2)]
     assert relative_error(collected(model), one_by_one(model, ROWS)) <= 1e-10
     assert float(sum(losses)) == pytest.approx(float(learn(model, sharing.work(ROWS), ROWS)))
+
+
+# Labels of one and of three tokens, shares of votes, and weights.
+TAILS = ([7, 8, 9], [11])
+LABEL = Objective(answer_weight=0.3, label_weight=1.0, label_smoothing=0.1)
+
+
+def labelled(rows: list[Encoded]) -> list[Encoded]:
+    found = []
+    for n, row in enumerate(rows):
+        own, rival = TAILS if n % 2 else TAILS[::-1]
+        target = Target((n % 2, 0.75, 1 / 3)[n % 3], 2, TAILS, (rival,), weight=1 + n % 3)
+        if n % 5 == 4:  # an answer that goes on in neither way, as one without its rationale
+            own, target = [12], replace(target, rivals=TAILS)
+        found.append(replace(row, answer=[*row.answer[:2], *own, 13], target=target))
+    return found
+
+
+@FAMILIES
+@PRECISIONS
+@pytest.mark.parametrize("form", [*FORMS, "alone"])
+@pytest.mark.usefixtures("exact_norms")
+def test_the_gradient_of_a_label_objective_is_that_of_each_label_of_each_row_alone(
+    family: str, dtype: torch.dtype, tolerance: float, form: str, request: pytest.FixtureRequest
+) -> None:
+    model, rows = model_of(request.getfixturevalue(family), dtype), labelled(ROWS)
+    plain = [plain_work(rows, ROOMY)]
+    works = plain if form == "alone" else find_sharing(rows, FORMS[form]).work(rows)
+    loss = learner(model, LABEL).learn(works, count(rows))
+    ours = collected(model)
+    assert relative_error(ours, labels_one_by_one(model, rows, LABEL)) <= tolerance
+    halves = [
+        learner(model, LABEL).learn([plain_work(rows[half::2], ROOMY)], count(rows))
+        for half in range(2)
+    ]
+    assert float(sum(halves)) == pytest.approx(float(loss), rel=1e-5)
+    assert relative_error(ours, collected(model)) <= tolerance
 
 
 def test_where_only_values_learn_the_keys_of_the_prefix_need_no_gradient(tiny_llama: Path) -> None:

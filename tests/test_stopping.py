@@ -70,6 +70,18 @@ def test_afterwards_the_handlers_are_as_before_but_a_repeated_usr2_kills_nobody(
     strike(signal.SIGUSR2)  # its default is to kill
 
 
+def test_what_was_started_with_ctrl_c_ignored_ignores_it_on_and_hears_the_other_signals() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `nohup hsd train &` starts in a script
+    with stop_request() as request:
+        strike(signal.SIGINT)
+        assert request.signal is None
+        strike(signal.SIGTERM)
+        assert request.signal == signal.SIGTERM
+    with ended_by_signal("nothing is left"):
+        strike(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def test_outside_the_main_thread_nothing_is_heard_and_nothing_fails() -> None:
     found = []
 

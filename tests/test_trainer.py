@@ -1,5 +1,6 @@
 """What one optimiser step learns from: the right rows, with the gradient of each as if alone."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from gradients import (
 from torch.utils.data import BatchSampler
 
 from hsd.config.train import TrainConfig
-from hsd.prompts.render import Encoded
+from hsd.errors import EvaluationError
+from hsd.prompts.render import Encoded, Target
 from hsd.runs import read_json
 from hsd.training import run as training
 from hsd.training.batches import PADDING, StepSampler, epoch_order
@@ -157,26 +159,40 @@ def test_the_schedule_counts_steps_as_the_trainer_does(
 
 # Validation
 
-HATE, NORMAL, OPEN, STOP, WORDS = 3, 4, 5, 2, 6
-ROWS = [
-    Encoded("longer", [1], [OPEN, HATE, STOP, STOP]),
-    Encoded("said", [1], [OPEN, NORMAL, STOP]),
-    Encoded("missed", [1], [OPEN, NORMAL, STOP]),
-]
+HATE, NORMAL, OPEN, STOP = 3, 4, 5, 2
+TAILS = ([HATE, STOP], [NORMAL, STOP])
 
 
-def logits_for(answers: list[list[int]]) -> torch.Tensor:
-    """Return logits (answer tokens of all rows, vocab) that favour these tokens."""
-    flat = torch.tensor([token for answer in answers for token in answer])
-    return 9.0 * torch.nn.functional.one_hot(flat, WORDS).float()
+def row(id: str, label: int, share: float | None = None) -> Encoded:
+    hate = float(label == HATE) if share is None else share
+    rival = TAILS[1] if label == HATE else TAILS[0]
+    return Encoded(id, [1], [OPEN, label, STOP], target=Target(hate, 1, TAILS, (rival,)))
 
 
-def test_a_row_is_right_when_its_label_token_is_on_top_whatever_else_is_wrong() -> None:
-    said = logits_for([[OPEN, HATE, OPEN, OPEN], [OPEN, NORMAL, STOP], [OPEN, HATE, STOP]])
-    judged = judge(said, ROWS, label_position=1)
-    assert (judged.rows, judged.right, judged.tokens) == (3, 2.0, 10.0)
+def said(*rows: tuple[float, float]) -> torch.Tensor:
+    """Return what rows said: the opening, their own label and its end, then the other one."""
+    return torch.tensor([[-1.0, own, -0.5, rival, -0.25] for own, rival in rows]).flatten()
 
 
-def test_the_loss_of_a_judged_piece_is_a_sum_over_learned_tokens() -> None:
-    judged = judge(torch.zeros(6, WORDS), ROWS[1:], label_position=1)
-    assert judged.loss == pytest.approx(6 * torch.log(torch.tensor(float(WORDS))).item())
+def test_a_row_is_right_when_its_label_is_the_likelier_one_taken_whole() -> None:
+    rows = [row("hate", HATE), row("normal", NORMAL), row("close", NORMAL)]
+    judged = judge(said((-1, -2), (-2, -1), (-1, -1.1)), rows)
+    assert (judged.rows, judged.right, judged.tokens) == (3, 1.0, 9.0)  # .25 apart at the ends
+    assert [id for id, _ in judged.scores] == ["hate", "normal", "close"]
+    assert judged.scores[0][1] == pytest.approx(1 / (1 + math.exp(-(-1.5 + 2.25))))
+
+
+def test_losses_of_a_judged_piece_are_sums_over_tokens_and_over_rows() -> None:
+    judged = judge(said((-1, -1), (-1, -1)), [row("a", HATE), row("b", NORMAL)])
+    assert judged.answer_loss == pytest.approx(2 * 2.5)
+    assert judged.label_loss == pytest.approx(2 * math.log(1 + math.exp(0.25)))
+
+
+def test_a_share_of_annotators_is_what_the_label_loss_is_taken_against() -> None:
+    (half,) = (judge(said((-1, -1.25)), [row("a", HATE, share)]).label_loss for share in (0.5,))
+    assert half == pytest.approx(math.log(2))
+
+
+def test_a_label_without_a_probability_stops_the_run_with_its_row() -> None:
+    with pytest.raises(EvaluationError, match="row bad"):
+        judge(said((math.nan, -1)), [row("bad", HATE)])

@@ -11,12 +11,15 @@ import pytest
 import small_runs
 from small_runs import jsonl, posts
 
+from hsd.data.example import Label
 from hsd.errors import ConfigError, DataError, HsdError
-from hsd.prompts.chat import chat_messages
+from hsd.prompts.chat import Chat, chat_messages
 from hsd.prompts.contract import load_contract, make_contract, save_contract
+from hsd.prompts.render import Encoded
 from hsd.prompts.template import Strategy, Template, load_template
 from hsd.training.rows import TrainingRows, load_training_rows
 from hsd.training.run import train
+from hsd.training.targets import Lesson, balanced
 
 pytestmark = pytest.mark.model
 
@@ -79,12 +82,24 @@ def test_a_row_is_its_prompt_and_the_answer_with_its_stop_token(
     assert row.prompt + row.answer == whole  # prompt ids are a prefix of prompt and answer
 
 
-def test_the_label_position_tells_hate_from_normal(load: Callable[..., TrainingRows]) -> None:
-    rows = load(posts(2))
-    normal, hate = (row.answer for row in rows.train)
-    at = rows.label_position
-    assert normal[:at] == hate[:at]
-    assert normal[at] != hate[at]
+def test_a_validation_row_is_scored_by_both_labels_whole_and_a_learned_one_where_asked(
+    load: Callable[..., TrainingRows], tokenizer: Any
+) -> None:
+    rows = load(
+        posts(2),
+        [row | {"text": f"{row['text']} again", "id": f"v{row['id']}"} for row in posts(2)],
+    )
+    assert [row.target for row in rows.train] == [None, None]
+    for row in rows.validation:
+        target = row.target
+        assert target is not None
+        hate, normal = (tokenizer.decode(tail) for tail in target.tails)
+        own, rival = (hate, normal) if target.hate else (normal, hate)
+        said = tokenizer.decode(row.answer[target.opening :])
+        assert said.startswith(own)
+        assert [tokenizer.decode(tail) for tail in target.rivals] == [rival]
+        assert '"' in hate
+        assert '"' in normal
 
 
 def test_embedded_rows_come_from_the_split_they_are_asked_for(
@@ -243,7 +258,7 @@ def test_a_row_belongs_to_the_strategy_that_says_more_of_its_words(
     assert [row.post for row in rows.train] == [row["text"] for row in posts(2)]
 
 
-def test_strategies_whose_answers_have_their_label_in_two_places_are_refused(
+def test_strategies_whose_answers_have_their_label_in_two_places_are_scored_each_at_its_own(
     tiny_llama: Path, tmp_path: Path, tokenizer: Any
 ) -> None:
     template = Template(
@@ -254,8 +269,7 @@ def test_strategies_whose_answers_have_their_label_in_two_places_are_refused(
         },
     )
     save_contract(tmp_path, make_contract(template, "bare", ["told"]))
-    config = small_runs.config(tiny_llama, tmp_path, validation=0)
-    load_training_rows(config, tokenizer)
+    config = small_runs.config(tiny_llama, tmp_path, validation=0, training={"objective": "label"})
     thoughtful = deepcopy(tokenizer)
     # Thinks aloud where there is a system turn, and is asked the same way in both cases.
     thoughtful.chat_template = tokenizer.chat_template.replace(
@@ -263,8 +277,38 @@ def test_strategies_whose_answers_have_their_label_in_two_places_are_refused(
         "\n{% if m['role'] == 'assistant' and messages[0]['role'] == 'system' %}thought: "
         "{% endif %}{{ m['content'] }}",
     )
-    with pytest.raises(DataError, match="strategies bare, told: the base's answers have their la"):
-        load_training_rows(config, thoughtful)
+    rows = load_training_rows(config, thoughtful).train
+    openings = {row.id.partition(":")[2]: opening_of(thoughtful, row) for row in rows}
+    assert openings == {
+        "bare": '{"classification": "',
+        "told": 'thought: {"classification": "',
+    }
+
+
+def opening_of(tokenizer: Any, row: Encoded) -> str:
+    assert row.target is not None
+    opening: str = tokenizer.decode(row.answer[: row.target.opening])
+    return opening
+
+
+def test_balanced_weights_let_labels_or_the_labels_of_every_group_count_alike() -> None:
+    def lesson(label: Label, *groups: str) -> Lesson:
+        return Lesson(Chat(id="", system="", before=""), label, rationale=False, groups=groups)
+
+    rows = [
+        lesson("hate", "lgbtq"),
+        lesson("normal", "lgbtq"),
+        lesson("normal", "lgbtq"),
+        lesson("normal", "lgbtq", "mexican"),
+        lesson("normal"),
+    ]
+    assert balanced(rows, "none") == [1.0] * 5
+    assert balanced(rows, "label") == pytest.approx([2.5, *[0.625] * 4])
+    by_group = balanced(rows, "group")
+    assert sum(by_group) == pytest.approx(5)
+    # Four cells of 1.25 each: hate and normal about lgbtq, normal about mexican, and about nobody.
+    half = 1.25 / 2.5 / 2
+    assert by_group == pytest.approx([1.25, 0.5, 0.5, half + 1.25, 1.25])
 
 
 # What is refused

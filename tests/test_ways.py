@@ -22,9 +22,9 @@ def test_what_all_prompts_begin_with_is_counted_once() -> None:
     from hsd.inference.ways import expect
 
     many = rows(*([1, 2, 3, 10 + n] for n in range(10)))
-    expected = expect(many, many[:6])
-    assert (expected.prefix_tokens, expected.plain_tokens) == (3, 24)
-    assert expected.shared_tokens == 3 + 6
+    expected = expect(many)
+    assert (expected.prefix_tokens, expected.plain_tokens) == (3, 40)
+    assert expected.shared_tokens == 3 + 10
     assert expected.self_test_tokens == 2 * 4
 
 
@@ -32,9 +32,9 @@ def test_the_last_token_of_a_prompt_is_its_rows_own() -> None:
     from hsd.inference.ways import expect
 
     alone = rows([1, 2, 3])
-    assert expect(alone, alone).prefix_tokens == 2
+    assert expect(alone).prefix_tokens == 2
     nested = rows([1, 2, 3], [1, 2, 3, 4, 5])
-    assert expect(nested, nested).prefix_tokens == 2
+    assert expect(nested).prefix_tokens == 2
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_sharing_has_to_save_more_than_its_self_test_costs(
     from hsd.inference.ways import expect
 
     many = rows(*([0] * shared + [10 + n] * own for n in range(count)))
-    assert expect(many, many).is_worth_it == worth
+    assert expect(many).is_worth_it == worth
 
 
 class Evaluation:
@@ -77,7 +77,7 @@ class Evaluation:
     def chosen(self) -> Any:
         from hsd.inference.ways import choose
 
-        return choose(self.prepared, self.model, self.prepared.encoded)
+        return choose(self.prepared, self.model)
 
 
 @pytest.fixture(params=["score", "generate"])

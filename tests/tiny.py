@@ -1,10 +1,13 @@
 """A complete tiny base, made in a second: a 2-layer model and a small BPE with a chat template."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    BertConfig,
+    BertModel,
     GptOssConfig,
     GptOssForCausalLM,
     LlamaConfig,
@@ -38,8 +41,30 @@ should leave our town at once the new bakery opens on monday my neighbours cook 
 """
 
 
+THINKING_CONTROL = (*CONTROL, "<think>", "</think>")
+THINKING = (  # as Qwen3-Thinking: prompt and answer meet within a token, a double line end
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}"
+    "<think>\n\n</think>\n\n{% endif %}{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+
+GEMMA4_CONTROL = ("<|pad|>", "<|turn>", "<turn|>", "<|channel>", "<channel|>")
+GEMMA4 = (  # an answer in a chat has no thought, the generation prompt an empty one
+    "{% for m in messages %}<|turn>{{ m['role'] }}\n{{ m['content'] }}<turn|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|turn>assistant\n<|channel>thought\n<channel|>{% endif %}"
+)
+
+
+def thinking_tokenizer() -> PreTrainedTokenizerFast:
+    """Return one with THINKING whose vocabulary has two line ends as one token."""
+    return tokenizer(THINKING_CONTROL, THINKING, corpus=(WORDS, *["\n\n"] * 20))
+
+
 def tokenizer(
-    control: tuple[str, ...] = CONTROL, template: str = CHATML, stop: str = "<|im_end|>"
+    control: tuple[str, ...] = CONTROL,
+    template: str = CHATML,
+    stop: str = "<|im_end|>",
+    corpus: Sequence[str] = (WORDS,),
 ) -> PreTrainedTokenizerFast:
     """Return a byte-level BPE of 400 tokens with its control tokens and chat template."""
     backend = Tokenizer(models.BPE())
@@ -51,15 +76,15 @@ def tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator([WORDS], trainer)
+    backend.train_from_iterator(corpus, trainer)
     made = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=stop, pad_token="<|pad|>")
     made.chat_template = template
     return made
 
 
-def llama(folder: Path, seed: int = 0) -> Path:
+def llama(folder: Path, seed: int = 0, words: PreTrainedTokenizerFast | None = None) -> Path:
     """Write a tiny Llama with its tokenizer into `folder` and return it."""
-    words = tokenizer()
+    words = words or tokenizer()
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(words),
@@ -99,5 +124,23 @@ def gpt_oss(folder: Path, seed: int = 0) -> Path:
     )
     model = GptOssForCausalLM(config)
     model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def encoder(folder: Path, seed: int = 0) -> Path:
+    """Write a tiny sentence encoder with its tokenizer into `folder` and return it."""
+    words = tokenizer()
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=128,
+        pad_token_id=words.pad_token_id,
+    )
+    BertModel(config).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder

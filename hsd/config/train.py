@@ -80,7 +80,7 @@ class SelectionConfig(Strict):
     """For `f1_within_gap`: neither error rate may differ by more than this between groups; an
     adapter that keeps to it wins over any that does not."""
     max_rows: PositiveInt | None = None
-    """Score a seeded sample of this many validation rows, by group and label; None scores all."""
+    """Judge by a seeded sample of this many validation rows, by group and label; None takes all."""
 
     @model_validator(mode="after")
     def _gap_where_it_counts(self) -> Self:
@@ -105,6 +105,22 @@ class TrainingConfig(Strict):
     """Compute the tokens that all prompts begin with once a step instead of once a row (where
     activations are recomputed, once a piece). The same gradient; with dropout another draw of it.
     `auto` does so where it is faster and a check on the model passes; `on` fails where not."""
+    objective: Literal["answer", "label"] = "answer"
+    """`answer` learns every token of the answer alike. `label` learns which of the two labels is
+    likelier, which is what an evaluation in score mode reads; most tokens of a JSON answer say
+    nothing about it."""
+    answer_weight: NonNegativeFloat = 0.05
+    """With objective `label`: how much the loss of the answer's tokens counts beside the label's,
+    so that replies stay readable."""
+    label_smoothing: Share = 0.0
+    """With objective `label`: how far the share of hate that is learned is moved towards one half;
+    for labels that are wrong now and then."""
+    balance: Literal["none", "label", "group"] = "none"
+    """With objective `label`: weigh rows so that both labels count alike, or both labels of every
+    group; for data where a group stands mostly under one label."""
+    init_from: Folder | None = None
+    """Go on from this finished adapter, with other data or another schedule. It must have the same
+    base, LoRA settings and prompt; the posts that it learned are still kept out of validation."""
     learning_rate: PositiveFloat = 2e-4
     """Peak learning rate of AdamW."""
     weight_decay: NonNegativeFloat = 0.01

@@ -1,10 +1,10 @@
 """From rows and a way to answer them to predictions on disk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from hsd.data.example import Example
-from hsd.inference.halving import Halving
+from hsd.inference.halving import Halving, answers
 from hsd.inference.prepared import Prepared
 from hsd.inference.replies import Reply, Way
 from hsd.metrics.prediction import Prediction
@@ -17,30 +17,33 @@ from hsd.report.predictions import append_predictions
 def answer_rows(
     prepared: Prepared,
     way: Way,
-    rows: Sequence[Encoded],
+    batches: Sequence[Sequence[Encoded]],
     file: Path,
     progress: Progress,
+    known: Collection[str] = (),
     halved: Callable[[Halving], None] = lambda _: None,
     go_on: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer rows batch by batch, the longest first, each batch on disk before the next.
+    """Answer batch after batch, each on disk before the next.
 
+    Rows whose ids are `known` were answered by an earlier start. They are computed once more, so
+    that the others of their batch come out as they would have then, and their replies are dropped.
     `go_on` is called before each batch, and may raise.
     """
     examples = {example.id: example for example in prepared.examples}
-    shortened = {row.id for row in rows if row.shortened}
+    left = {row.id: row for batch in batches for row in batch if row.id not in known}
     done = 0
-    progress(0, len(rows), prepared.what)
-    batches = way.batches(rows, halved)
-    while done < len(rows):
+    progress(0, len(left), prepared.what)
+    answered = answers(batches, way.answer, halved)
+    while done < len(left):
         go_on()
-        replies = next(batches)
+        replies = [reply for reply in next(answered) if reply.id in left]
         append_predictions(
             file,
-            [_prediction(prepared, examples[r.id], r, r.id in shortened) for r in replies],
+            [_prediction(prepared, examples[r.id], r, left[r.id].shortened) for r in replies],
         )
         done += len(replies)
-        progress(done, len(rows), prepared.what)
+        progress(done, len(left), prepared.what)
 
 
 def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: bool) -> Prediction:

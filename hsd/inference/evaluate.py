@@ -4,7 +4,7 @@ import gc
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -27,11 +27,12 @@ from hsd.inference.folders import (
 )
 from hsd.inference.generate import plain_writing
 from hsd.inference.learned import learned
+from hsd.inference.noise import scored_alone
 from hsd.inference.prepared import Prepared, prepare
-from hsd.inference.prompting import contract_for, renderer_for
+from hsd.inference.prompting import contract_for, prompt_facts, prompt_note, renderer_for
 from hsd.inference.ranks import AskedToStop, Ranks
-from hsd.inference.replies import Asking, longest_first
-from hsd.inference.shards import done_before, own_rows, part
+from hsd.inference.replies import Asking
+from hsd.inference.shards import done_before, own_batches, part
 from hsd.inference.subject import subject
 from hsd.inference.ways import choose
 from hsd.logs import logging_to
@@ -42,7 +43,6 @@ from hsd.model.placement import Launch, launch, place
 from hsd.progress import Progress, silent
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import save_contract
-from hsd.prompts.render import Encoded
 from hsd.record import recorded
 from hsd.report.asked import asked_of, shown
 from hsd.report.beside import Beside
@@ -119,8 +119,7 @@ def probe(config: EvalConfig) -> tuple[Facts, str]:
     asking = Asking(config.max_new_tokens, 1)
     plain = plain_writing(model, chosen.tokenizer, renderer.stop_ids(), asking)
     (reply,) = plain.answer([row])
-    prompt = {"template": contract.template, "strategy": contract.strategy_name}
-    return {**facts, "prompt": {**prompt, "hash": contract.hash}}, reply.text
+    return {**facts, "prompt": prompt_facts(contract, renderer)}, reply.text
 
 
 def _evaluated(
@@ -162,7 +161,7 @@ def _go_on(
     """Answer the rows that are left, with the other ranks; return the finished folder."""
     started, here = time.monotonic(), launch()
     known = done_before(before) if before else {}
-    left = longest_first(row for row in prepared.encoded if row.id not in known)
+    left = any(row.id not in known for row in prepared.encoded)
     model, facts = _loaded(prepared, load, ranks) if left else (None, {})
     folder = _begin(prepared.config.output_dir, identity, before, ranks)
     with (
@@ -173,9 +172,11 @@ def _go_on(
     ):
         log.info("model: %s", json.dumps(facts, default=str))
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
+        if note := prompt_note(prepared.contract, prepared.renderer):
+            log.info("prompt: %s", note)
         if left:
             with held(model):
-                _answer(prepared, model, left, folder, progress, ranks)
+                _answer(prepared, model, known, folder, progress, ranks)
         ranks.gather("answered")
         if here.is_main:
             record_halvings(folder)
@@ -228,25 +229,28 @@ def _beside(prepared: Prepared, folder: Path, base: Evaluated | None) -> Beside:
 def _answer(
     prepared: Prepared,
     model: Any,
-    left: list[Encoded],
+    known: Collection[str],
     folder: Path,
     progress: Progress,
     ranks: Ranks,
 ) -> None:
-    """Answer this rank's share of the rows that are left."""
+    """Answer this rank's share of the rows that are not known."""
     here = launch()
     try:
-        own = own_rows(left, here.rank, here.world_size)
-        chosen = choose(prepared, model, own)
+        chosen = choose(prepared, model)
+        batches = chosen.way.batches(prepared.encoded)
         log.info("answering: %s", json.dumps(chosen.facts()))
         if here.is_main:
-            update_manifest(folder, answering=chosen.facts())
+            is_scored = prepared.config.mode == "score"
+            alone = scored_alone(chosen.way, batches, ranks.go_on) if is_scored else {}
+            update_manifest(folder, answering={**chosen.facts(), "scored_alone": alone})
         answer_rows(
             prepared,
             chosen.way,
-            own,
+            own_batches(batches, known, here.rank, here.world_size),
             part(folder, here.rank),
             progress,
+            known,
             lambda halving: note_halving(folder, here.rank, halving),
             ranks.go_on,
         )
@@ -280,11 +284,7 @@ def _recorded(
         gpus=0 if place(prepared.config.model).device == "cpu" else here.world_size,
         since=started,
         data={name: identity[name] for name in ("data_file", "data_sha256", "rows")},
-        prompt={
-            "template": contract.template,
-            "strategy": contract.strategy_name,
-            "hash": contract.hash,
-        },
+        prompt=prompt_facts(contract, prepared.renderer),
         processes=here.world_size,
         **loaded,
     )

@@ -1,19 +1,22 @@
 """The folder of one evaluation: found again, made, and finished; and what memory did meanwhile."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from hsd.inference.halving import Halving
 from hsd.inference.shards import merged
+from hsd.metrics.noise import Noise, noise
+from hsd.metrics.prediction import Prediction
 from hsd.report.asked import provenance_of
 from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
     IDENTITY,
+    MANIFEST,
     claim,
     differences,
     read_json,
@@ -58,8 +61,23 @@ def finish(folder: Path, ids: Sequence[str], beside: Beside) -> None:
     """Merge all ranks' predictions, in the order of `ids`, and write the reports."""
     predictions = merged(folder, ids)
     write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
+    beside = replace(beside, noise=_record_noise(folder, predictions))
     numbers = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
     write_json(folder / DONE, {"rows": len(predictions), "headline": numbers.get("headline")})
+
+
+def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | None:
+    """Hold the posts that were scored alone against their predictions; keep that in the manifest.
+
+    None where labels were not scored, or no post had others beside it.
+    """
+    manifest = read_json(folder / MANIFEST)
+    answering = manifest.get("answering", {})
+    alone = answering.get("scored_alone")
+    found = noise(alone, predictions, manifest["model"]["dtype"]) if alone else None
+    if found:
+        update_manifest(folder, answering={**answering, "noise": asdict(found)})
+    return found
 
 
 def note_halving(folder: Path, rank: int, halving: Halving) -> None:

@@ -1,8 +1,8 @@
-"""Rows in batches that become smaller when memory runs out."""
+"""Rows in batches that are cut in halves when memory runs out."""
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeVar
@@ -24,31 +24,65 @@ class Halving:
     rows_done: int
 
 
-def in_batches(
+def batches_of(
     rows: Sequence[Row],
     batch_size: int,
-    answer: Callable[[Sequence[Row]], Answer],
-    halved: Callable[[Halving], None] = lambda _: None,
     tokens: Callable[[Row], int] = lambda _: 0,
     room: int = 0,
-) -> Iterator[Answer]:
-    """Yield what `answer` gives for each batch of rows, in order.
+) -> list[Sequence[Row]]:
+    """Return rows in batches, in order.
 
-    A batch has at most `batch_size` rows, and at most `room` tokens where it has several. Where
-    memory runs out, batches have half as many rows from there on. Raises
-    torch.OutOfMemoryError when one row is too much.
+    A batch has at most `batch_size` rows, and at most `room` tokens where it has several.
     """
-    done = 0
+    batches, done = [], 0
     while done < len(rows):
         batch = rows[done : done + _count(rows[done : done + batch_size], tokens, room)]
-        found = _answer(batch, answer)
-        if found is None:
-            batch_size = len(batch) // 2
-            log.warning("memory is full with %d rows at once; on with %d", len(batch), batch_size)
-            halved(Halving(len(batch), batch_size, done))
-            continue
+        batches.append(batch)
         done += len(batch)
-        yield found[0]
+    return batches
+
+
+def answers(
+    batches: Iterable[Sequence[Row]],
+    answer: Callable[[Sequence[Row]], Answer],
+    halved: Callable[[Halving], None] = lambda _: None,
+) -> Iterator[Answer]:
+    """Yield what `answer` gives for each batch, in order.
+
+    Where memory runs out, a batch is cut in two halves, and so is each later one that has more
+    rows than those: which rows are answered together depends on their batch alone, and on how
+    often it was halved. Raises torch.OutOfMemoryError when one row is too much.
+    """
+    done, most = 0, None
+    for whole in batches:
+        left = [whole]
+        while left:
+            batch = left.pop(0)
+            if most is not None and len(batch) > most:
+                left[:0] = _halves(batch)
+                continue
+            found = _answer(batch, answer)
+            if found is None:
+                left.insert(0, batch)
+                most = (len(batch) + 1) // 2
+                log.warning("memory is full with %d rows at once; on with %d", len(batch), most)
+                halved(Halving(len(batch), most, done))
+                continue
+            done += len(batch)
+            yield found[0]
+
+
+def in_batches(
+    rows: Sequence[Row], batch_size: int, answer: Callable[[Sequence[Row]], Answer]
+) -> Iterator[Answer]:
+    """Yield what `answer` gives for each batch of rows, in order; halved as in `answers`."""
+    return answers(batches_of(rows, batch_size), answer)
+
+
+def _halves(batch: Sequence[Row]) -> list[Sequence[Row]]:
+    """Return two halves; the first has the odd row, so that memory runs out early or never."""
+    middle = (len(batch) + 1) // 2
+    return [batch[:middle], batch[middle:]]
 
 
 def _count(rows: Sequence[Row], tokens: Callable[[Row], int], room: int) -> int:

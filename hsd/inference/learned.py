@@ -1,6 +1,7 @@
 """The posts that an adapter learned from, read again, so that a baseline can learn from the same.
 
-Only where the run's folder knows them for certain: a file that changed since is another file.
+Those of the adapter that it went on from count too. Only where the runs' folders know them for
+certain: a file that changed since is another file.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from hsd.config.train import TrainConfig
 from hsd.errors import HsdError
 from hsd.metrics.baselines import Training
+from hsd.model.adapter_folder import adapter_digest
 from hsd.prompts.contract import load_contract
 from hsd.runs import MANIFEST, read_json, sha256_file
 from hsd.training.rows import learned_posts
@@ -23,20 +25,38 @@ def learned(adapter: Path | None) -> tuple[Training | None, str]:
         return None, "the model is no adapter with a training run of its own"
     if not adapter.is_dir():
         return None, f"{adapter} is no folder here; run this where the evaluation ran"
-    manifest = adapter / MANIFEST
-    source = read_json(manifest).get("learned_from") if manifest.is_file() else None
+    manifest = read_json(adapter / MANIFEST) if (adapter / MANIFEST).is_file() else {}
+    source, before = manifest.get("learned_from"), manifest.get("init_from")
     if not source:
         return None, f"{adapter} does not say what it was trained on"
     try:
-        return _read(adapter, source)
+        own, note = _read(adapter, source)
     except HsdError as error:
         return None, str(error).rstrip(".")
+    if own is None or not before:
+        return own, note
+    first, note = _learned_before(before)
+    return (_joined(first, own), "") if first else (None, note)
 
 
 def learned_by_run(manifest: Mapping[str, Any]) -> tuple[Training | None, str]:
     """Return the same for the adapter that an evaluation's manifest names."""
     named = (manifest.get("model") or {}).get("adapter")
     return learned(Path(named) if named else None)
+
+
+def _learned_before(before: Mapping[str, Any]) -> tuple[Training | None, str]:
+    folder = Path(before["folder"])
+    if folder.is_dir() and adapter_digest(folder) != before["sha256"]:
+        return None, f"{folder}, which it went on from, has changed since"
+    return learned(folder)
+
+
+def _joined(first: Training, then: Training) -> Training:
+    """Return both runs' posts, each once; where labels differ, the later one was learned last."""
+    labels = dict(zip(first.texts, first.labels, strict=True))
+    labels |= dict(zip(then.texts, then.labels, strict=True))
+    return Training(list(labels), list(labels.values()), f"{first.origin}, then {then.origin}")
 
 
 def _read(adapter: Path, source: Mapping[str, Any]) -> tuple[Training | None, str]:

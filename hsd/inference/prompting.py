@@ -60,6 +60,22 @@ def renderer_for(config: EvalConfig, contract: Contract, tokenizer: Any) -> Rend
     )
 
 
+def prompt_note(contract: Contract, renderer: Renderer) -> str | None:
+    """Return in what a base is asked otherwise than its makers ask it; None where it is not."""
+    return renderer.note(has_system=bool(contract.strategy.system_prompt))
+
+
+def prompt_facts(contract: Contract, renderer: Renderer) -> dict[str, str]:
+    """Return what the manifest says of the prompt."""
+    note = prompt_note(contract, renderer)
+    return {
+        "template": contract.template,
+        "strategy": contract.strategy_name,
+        "hash": contract.hash,
+        **({"note": note} if note else {}),
+    }
+
+
 def _asked(config: EvalConfig, trained: Contract | None) -> Contract:
     named = config.prompt_template or (trained.template if trained else DEFAULT_TEMPLATE)
     template = load_template(named)

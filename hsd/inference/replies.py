@@ -1,11 +1,11 @@
 """What a model's reply is, when it ends, and in which order rows are answered."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from hsd.inference.halving import Halving, in_batches
+from hsd.inference.halving import batches_of
 from hsd.prompts.answers import object_end
 from hsd.prompts.render import Encoded
 
@@ -47,16 +47,17 @@ class Way:
     prefix_tokens: int = 0
     room: int | None = None
 
-    def batches(
-        self, rows: Iterable[Encoded], halved: Callable[[Halving], None] = lambda _: None
-    ) -> Iterator[list[Reply]]:
-        """Yield the replies of each batch, the longest prompts first."""
+    def batches(self, rows: Iterable[Encoded]) -> list[Sequence[Encoded]]:
+        """Return which rows are answered together, the longest prompts first.
+
+        Given all rows of an evaluation, this is the same whenever, in whatever order and by how
+        many ranks they are answered. In 16 bit a row's answer depends on what stands beside it.
+        """
 
         def own_tokens(row: Encoded) -> int:
             return len(row.prompt) - self.prefix_tokens if self.room else 0
 
-        ordered = longest_first(rows)
-        return in_batches(ordered, self.batch_size, self.answer, halved, own_tokens, self.room or 0)
+        return batches_of(longest_first(rows), self.batch_size, own_tokens, self.room or 0)
 
 
 class Closing:

@@ -1,15 +1,13 @@
 """Predictions over several processes: each row on one rank, merged by id, exactly once."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from hsd.errors import EvaluationError
 from hsd.metrics.prediction import Prediction
+from hsd.prompts.render import Encoded
 from hsd.report.predictions import read_predictions
-
-Row = TypeVar("Row")
 
 PARTS = "predictions.rank*.jsonl"
 
@@ -25,9 +23,16 @@ def done_before(folder: Path) -> dict[str, Prediction]:
     return {prediction.id: prediction for prediction in found}
 
 
-def own_rows(rows: Sequence[Row], rank: int, ranks: int) -> list[Row]:
-    """Return one rank's rows of a list sorted by length: every `ranks`-th, so all get alike."""
-    return list(rows[rank::ranks])
+def own_batches(
+    batches: Sequence[Sequence[Encoded]], known: Collection[str], rank: int, ranks: int
+) -> list[Sequence[Encoded]]:
+    """Return one rank's share of the batches that hold a row whose id is not `known`.
+
+    Of batches sorted by length each rank gets every `ranks`-th, so all get alike. They stay whole:
+    a row beside fewer others would be another computation.
+    """
+    left = [batch for batch in batches if any(row.id not in known for row in batch)]
+    return left[rank::ranks]
 
 
 def merged(folder: Path, ids: Sequence[str]) -> list[Prediction]:

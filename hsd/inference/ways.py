@@ -30,7 +30,7 @@ thousand that costs more than what the tokens themselves do. Posts seldom come n
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Prompt tokens to compute for the rows that are left, either way."""
+    """Prompt tokens to compute for all rows, either way."""
 
     prefix_tokens: int
     plain_tokens: int
@@ -66,13 +66,16 @@ class Chosen:
         }
 
 
-def choose(prepared: Prepared, model: Any, left: Sequence[Encoded]) -> Chosen:
-    """Return how the rows that are left are answered; `auto` shares where it pays and is right.
+def choose(prepared: Prepared, model: Any) -> Chosen:
+    """Return how rows are answered; `auto` shares where it pays and is right.
+
+    All rows decide, whichever are left and however many ranks answer them: a restart goes on in
+    the way that it began in.
 
     Raises EvaluationError when sharing is asked for and cannot be had.
     """
     asked = prepared.config.prefix_sharing
-    expected, plain = expect(prepared.encoded, left), plain_way(prepared, model)
+    expected, plain = expect(prepared.encoded), plain_way(prepared, model)
     if asked == "off":
         return Chosen(plain, False, "as asked", expected)
     if asked == "auto" and not expected.is_worth_it:
@@ -92,14 +95,14 @@ def choose(prepared: Prepared, model: Any, left: Sequence[Encoded]) -> Chosen:
     return Chosen(plain, False, problem, expected, checked)
 
 
-def expect(rows: Sequence[Encoded], left: Sequence[Encoded]) -> Expected:
-    """Return the tokens to compute; the prefix is what the prompts of all `rows` begin with.
+def expect(rows: Sequence[Encoded]) -> Expected:
+    """Return the tokens to compute; the prefix is what all prompts begin with.
 
     A prompt's last token stays its row's own: the reply is read from it.
     """
     prefix = shared_length([row.prompt[:-1] for row in rows])
-    plain = sum(len(row.prompt) for row in left)
-    shared = prefix + plain - prefix * len(left)
+    plain = sum(len(row.prompt) for row in rows)
+    shared = prefix + plain - prefix * len(rows)
     return Expected(prefix, plain, shared, sum(len(row.prompt) for row in chosen_rows(rows)))
 
 

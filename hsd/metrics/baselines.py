@@ -3,7 +3,7 @@
 A model that does not beat these has learned nothing that counting words would not give.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hsd.data.example import LABELS, Label
@@ -35,11 +35,15 @@ class Baseline:
     groups: dict[str, Group]
 
 
-def baselines(predictions: Sequence[Prediction], training: Training | None) -> list[Baseline]:
-    """Return always-hate, majority and, where training rows are known, TF-IDF.
+def baselines(
+    predictions: Sequence[Prediction],
+    training: Training | None,
+    made: Mapping[str, Sequence[Prediction]] | None = None,
+) -> list[Baseline]:
+    """Return always-hate, majority and, where training rows are known, TF-IDF; then those `made`.
 
     The majority is the training rows' where they are known and the judged posts' own otherwise,
-    which favours the baseline; normal on a tie.
+    which favours the baseline; normal on a tie. `made` are baselines that answered before.
     """
     labels = training.labels if training else [p.true_label for p in predictions]
     majority: Label = "hate" if 2 * labels.count("hate") > len(labels) else "normal"
@@ -48,10 +52,11 @@ def baselines(predictions: Sequence[Prediction], training: Training | None) -> l
         _baseline("always hate", [_called(p, "hate") for p in predictions]),
         _baseline(f"majority of {where} ({majority})", [_called(p, majority) for p in predictions]),
     ]
+    made = dict(made or {})
     if training and set(training.labels) == set(LABELS):
         name = f"TF-IDF + logistic regression ({len(training.texts)} training rows)"
-        found.append(_baseline(name, tfidf(predictions, training)))
-    return found
+        found.append(_baseline(name, list(made.pop(name, ())) or tfidf(predictions, training)))
+    return found + [_baseline(name, list(rows)) for name, rows in made.items()]
 
 
 def tfidf(predictions: Sequence[Prediction], training: Training) -> list[Prediction]:

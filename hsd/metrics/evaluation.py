@@ -29,6 +29,7 @@ from hsd.metrics.gaps import Gaps, gaps
 from hsd.metrics.groups import Group, by_group, by_persona
 from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import Interval
+from hsd.metrics.noise import Near, Noise, near
 from hsd.metrics.operating import Operated, OperatingPoint, operate
 from hsd.metrics.outcomes import Outcomes, outcomes, unreadable_p
 from hsd.metrics.overlap import among
@@ -59,6 +60,8 @@ class Evaluation:
     """The numbers of one evaluation; `headline` is `policies["error"]`.
 
     `seen_in_training` counts the posts that the model was trained on; None where those are unknown.
+    `noise` is how far scores move, and `near` whose calls that may turn: at .5, and at the frozen
+    threshold where there is one.
     """
 
     strategy: str
@@ -86,6 +89,8 @@ class Evaluation:
     truncated_posts: int
     seen_in_training: int | None
     mean_response_time: float
+    noise: Noise | None = None
+    near: tuple[Near, ...] = ()
 
     @property
     def headline(self) -> Metrics:
@@ -99,22 +104,26 @@ def summarize(
     point: OperatingPoint | None = None,
     base: tuple[str, Sequence[Prediction]] | None = None,
     prevalences: Sequence[float] = PREVALENCES,
+    made: Mapping[str, Sequence[Prediction]] | None = None,
+    noise: Noise | None = None,
 ) -> Evaluation:
     """Return the numbers of one evaluation. Raises EvaluationError when there is no one strategy.
 
     `training` is what the judged model was trained on, for the baselines and to count posts it has
     seen, where it is known; `point` a threshold that was chosen on other rows; `base` the name and
-    rows of the base's own evaluation; `prevalences` the shares of hate to say precision at. The
-    order of the rows changes nothing.
+    rows of the base's own evaluation; `prevalences` the shares of hate to say precision at; `made`
+    baselines that were had before, by name; `noise` how far the scores move. The order of the rows
+    changes nothing.
     """
     rows = sorted(predictions, key=lambda p: p.id)
     strategy, groups = _strategy(rows), by_group(rows)
+    thresholds = (0.5, point.threshold) if point else (0.5,)
     loads = (at_prevalence(rows, prevalence) for prevalence in prevalences)
     return Evaluation(
         strategy=strategy,
         policies={policy: classify(rows, policy) for policy in POLICIES},
         intervals=headline_intervals(rows),
-        baselines=tuple(baselines(rows, training)),
+        baselines=tuple(baselines(rows, training, made)),
         base=_base(*base, rows) if base else None,
         outcomes=outcomes(rows),
         unreadable_by_group_p=unreadable_p(rows),
@@ -136,6 +145,8 @@ def summarize(
         truncated_posts=sum(p.truncated_post for p in rows),
         seen_in_training=len(among(rows, training.texts)) if training else None,
         mean_response_time=sum(p.response_time for p in rows) / len(rows),
+        noise=noise,
+        near=tuple(near(rows, noise, threshold) for threshold in thresholds) if noise else (),
     )
 
 

@@ -93,7 +93,16 @@ def gate(
     rows = sorted(run, key=lambda p: p.id)
     groups = {n: g for n, g in by_group(rows).items() if n not in rules.ignore_groups}
     checks, skipped = [*_absent(rules, groups)], [*_ignored(rules, by_group(rows))]
-    if reference is not None:
+    if reference is not None and (constant := _constant(reference)):
+        why = (
+            f"{names[0] or 'the reference'} calls every post {constant}, so it never misses one "
+            "kind of post and any detector does; take `--baseline encoder` or `--baseline tfidf`, "
+            "another run, or floors such as worst_group_f1"
+        )
+        checks.append(
+            _undecided("error rates rise by", ALL, rules.margin.false_positive_rate, len(rows), why)
+        )
+    elif reference is not None:
         compared = compare(reference, rows, (names[0] or "reference", names[1]))
         checks.append(_f1(rules, compared))
         for change in compared.rates:
@@ -111,6 +120,16 @@ def gate(
         checks += _floors(rules, found, {n: g for n, g in groups.items() if n != NONE})
     checks.append(_unreadable(rules, rows))
     return Verdict(names[0], names[1], tuple(checks), tuple(skipped))
+
+
+def _constant(reference: Sequence[Prediction]) -> str | None:
+    """Return the one label that a reference gives to posts of both; None where it tells any apart.
+
+    An untouched small model often calls every post hate: it is no reference for who is missed.
+    """
+    calls = {p.label for p in reference}
+    (label,) = calls if len(calls) == 1 else (None,)
+    return label if len({p.true_label for p in reference}) > 1 else None
 
 
 def _ignored(rules: GateRules, groups: Collection[str]) -> Iterator[str]:

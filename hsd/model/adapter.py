@@ -93,6 +93,24 @@ def load_adapter(base: Base, folder: Path) -> PeftModel:
     return model.requires_grad_(False).eval()  # switching it off and on made it learn
 
 
+def take_weights(model: PeftModel, base: Base, folder: Path) -> None:
+    """Put another adapter's weights into a fresh one, to learn on from them.
+
+    Raises ModelError when it was trained on another base, or has other weights than the fresh one.
+    """
+    said = read_adapter(folder)
+    scaled = next(
+        (f"{key} is set" for key in ("use_rslora", "alpha_pattern") if said.get(key)), None
+    )
+    if why := changes_base(said) or scaled:
+        raise ModelError(
+            f"{folder / CONFIG}: {why}; a run goes on from plain LoRA alone, or its first step "
+            "would be on another model."
+        )
+    _require_same_base(base, folder)
+    fill_adapter(model, folder)
+
+
 def merged(model: PeftModel, folder: Path) -> Any:
     """Return the model with the adapter in its weights, used up.
 

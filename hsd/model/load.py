@@ -22,6 +22,8 @@ from hsd.config.model import ModelConfig
 from hsd.errors import ModelError, did_you_mean
 from hsd.model import gguf, quantization
 from hsd.model.families import attention_for
+from hsd.model.head import give_float32_logits
+from hsd.model.instructed import instead_of
 from hsd.model.placement import Placement, place
 
 log = logging.getLogger(__name__)
@@ -68,11 +70,10 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
         base = AutoConfig.from_pretrained(location, **_hub(config))
         tokenizer = AutoTokenizer.from_pretrained(location, **_hub(config))
     tokenizer.chat_template = tokenizer.chat_template or chat_template
-    if tokenizer.chat_template is None:
-        raise ModelError(
-            f"model '{config.name}': its tokenizer has no chat template; take the "
-            "instruction-tuned version of the model."
-        )
+    if not tokenizer.chat_template:
+        named = Path(config.name).expanduser()
+        advice = instead_of(named.absolute().name, _siblings(named) if named.is_dir() else [])
+        raise ModelError(f"model '{config.name}': its tokenizer has no chat template; {advice}.")
     revision = getattr(base, "_commit_hash", None) or config.revision
     return Source(config.name, location, revision, base, tokenizer)
 
@@ -103,6 +104,7 @@ def load_base(config: ModelConfig, source: Source | None = None) -> Base:
         quantization.require_quantized(model, config.name)
     if hasattr(model.config, "output_router_logits"):
         model.config.output_router_logits = False
+    give_float32_logits(model)
     model.requires_grad_(False)
     return Base(model.eval(), source, placement, how)
 
@@ -128,10 +130,9 @@ def _location(config: ModelConfig) -> str:
         return str(gguf.converted(file, config.cache_dir) if file else folder)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return name
-    siblings = [p.name for p in folder.absolute().parent.glob("*") if p.is_dir()]
     raise ModelError(
         f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
-        + did_you_mean(folder.name, siblings)
+        + did_you_mean(folder.name, _siblings(folder))
     )
 
 
@@ -160,6 +161,10 @@ def _readable(name: str) -> Iterator[None]:
 def _near(name: str) -> str:
     """Return the folder that `runs/defualt`, which looks like a hub name, may have meant."""
     path = Path(name).expanduser()
-    siblings = [p.name for p in path.absolute().parent.glob("*") if p.is_dir()]
-    close = [] if path.is_dir() else get_close_matches(path.name, siblings, n=1)
+    close = [] if path.is_dir() else get_close_matches(path.name, _siblings(path), n=1)
     return f" Did you mean the folder '{path.parent / close[0]}'?" if close else ""
+
+
+def _siblings(folder: Path) -> list[str]:
+    """Return the names of the folders beside a model's, its own among them."""
+    return [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]

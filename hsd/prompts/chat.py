@@ -72,6 +72,7 @@ def chat_of_messages(
     """Return the chat of a training row; `strategy` tells where in it the post stands.
 
     The turns are an optional system, one user and one assistant turn (`stream_chats` sees to it).
+    White space ahead of the answer goes: it would be one token with the chat template's.
     """
     turns = {message["role"]: message["content"] for message in messages}
     before, post, after = _around_post(turns["user"], strategy)
@@ -81,7 +82,7 @@ def chat_of_messages(
         before=before,
         post=post,
         after=after,
-        answer=turns["assistant"],
+        answer=turns["assistant"].lstrip(),
     )
 
 

@@ -1,11 +1,12 @@
 """What an evaluation is reported beside, where it is known, and what was therefore not measured."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hsd.metrics.baselines import Training
 from hsd.metrics.evaluation import Evaluation
+from hsd.metrics.noise import Noise
 from hsd.metrics.operating import OperatingPoint
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import PREVALENCES
@@ -17,7 +18,8 @@ class Beside:
     """Training rows (or why they are unknown), the base's run, a frozen threshold, the gate.
 
     `base_asked` is how the base was asked and read; `prevalences` are the shares of hate that
-    precision is said at.
+    precision is said at; `baselines` answered before and go by their names; `noise` is how far the
+    scores move.
     """
 
     training: Training | None = None
@@ -27,6 +29,8 @@ class Beside:
     verdict: Mapping[str, Any] | None = None
     base_asked: Asked = Asked()
     prevalences: tuple[float, ...] = PREVALENCES
+    baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+    noise: Noise | None = None
 
 
 def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:

@@ -42,8 +42,8 @@ from hsd.report.wording import (
 
 FIRST_FACTS = frozenset(
     ("model.name", "model.revision", "model.adapter", "model.quantization", "data.data_file",
-     "data.rows", "prompt.template", "prompt.strategy", "prompt.hash", "mode", "max_length",
-     "temperature", "date", "code.commit", "training_rows")
+     "data.rows", "prompt.template", "prompt.strategy", "prompt.hash", "prompt.note",
+     "mode", "max_length", "temperature", "date", "code.commit", "training_rows")
 )  # fmt: skip
 """What tells one evaluation from another; the rest is for who repeats it."""
 

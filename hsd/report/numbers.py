@@ -49,6 +49,7 @@ def evaluation_numbers(
         "calibration": plain(evaluation.calibration),
         "calibration_by_group": plain(evaluation.group_calibration),
         "curves": plain(evaluation.curves),
+        "score_noise": _noise(evaluation),
         "at_prevalence": plain(evaluation.prevalences),
         "slices": plain(evaluation.slices),
         "functionalities": plain(evaluation.functionalities),
@@ -65,6 +66,12 @@ def evaluation_numbers(
         "seen_in_training": evaluation.seen_in_training,
         "mean_response_time_s": evaluation.mean_response_time,
     }
+
+
+def _noise(evaluation: Evaluation) -> dict[str, Any] | None:
+    if evaluation.noise is None:
+        return None
+    return {**plain(evaluation.noise), "near": plain(evaluation.near)}
 
 
 def _base(base: Base, beside: Beside) -> dict[str, Any]:

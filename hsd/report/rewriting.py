@@ -21,10 +21,12 @@ from hsd.metrics.operating import (
 from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import PREVALENCES, Choice, Rule, apply_threshold
 from hsd.report.asked import asked_of, mismatches, provenance_of, require_alike, shown
+from hsd.report.baseline_runs import baselines_of
 from hsd.report.beside import Beside
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.gate_words import verdict_numbers
 from hsd.report.predictions import Run, find_run, load_run
+from hsd.report.score_noise import noise_of
 from hsd.report.tables import write_evaluation
 from hsd.runs import IDENTITY, differences, read_json, update_manifest, write_atomic, write_json
 
@@ -59,7 +61,9 @@ def rewrite(
         note,
         point=_point(run),
         verdict=_verdict(run.folder),
+        noise=noise_of(run.manifest),
         prevalences=prevalences or tuple(run.manifest.get("prevalences", PREVALENCES)),
+        baselines=baselines_of(run.folder),
         **_base(run, base),
     )
     shown, stamp = provenance_of(run.folder), run.folder.name.removeprefix("run_")

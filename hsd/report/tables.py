@@ -44,7 +44,13 @@ def write_evaluation(
     """
     beside = beside or Beside()
     evaluation = summarize(
-        predictions, beside.training, beside.point, beside.base, beside.prevalences
+        predictions,
+        beside.training,
+        beside.point,
+        beside.base,
+        beside.prevalences,
+        beside.baselines,
+        beside.noise,
     )
     tables = {
         "validation_results": [result_row(p) for p in predictions],

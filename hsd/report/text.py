@@ -11,6 +11,7 @@ from hsd.metrics.outcomes import READABLE
 from hsd.metrics.prediction import OUTCOMES
 from hsd.report.asked import Asked
 from hsd.report.gate_words import badge
+from hsd.report.score_noise import noise_lines
 from hsd.report.wording import (
     GAP_WORDS,
     KIND_WORDS,
@@ -57,6 +58,7 @@ def text_report(numbers: Numbers) -> str:
             if numbers["calibration"]
             else []
         ),
+        *([_section("Score noise", "\n".join(lines))] if (lines := noise_lines(numbers)) else []),
         *([_section("Against the base, paired (95 %)", _base(numbers))] if numbers["base"] else []),
         _section("Not measured", "\n".join(f"- {one}" for one in numbers["not_measured"])),
         *_notes(),

@@ -15,6 +15,7 @@ from hsd.report.page import (
     p,
     text,
 )
+from hsd.report.score_noise import noise_lines
 from hsd.report.wording import (
     METRIC_WORDS,
     Numbers,
@@ -64,6 +65,7 @@ def thresholds_section(numbers: Numbers) -> Section:
                 "Error rates over the threshold. Dotted: .5. Solid: the frozen threshold, if any.",
             ),
         ]
+    parts += map(Words, noise_lines(numbers))
     if operated:
         parts += _operated(numbers, operated)
     parts += _platform(numbers, operated)

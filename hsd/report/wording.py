@@ -48,9 +48,18 @@ CONTENT_WARNING = (
 UNREADABLE_IS_WRONG = "An unreadable reply counts as wrong for its post."
 
 
+def fixed(value: float, digits: int, sign: str = "") -> str:
+    """Return a number with so many decimals, the same ones on every machine.
+
+    Sums differ in their last bit between CPUs, and .1445 may come out just below or just above:
+    so the number is brought to nine decimals first, far below what is shown.
+    """
+    return f"{round(value, 9):{sign}.{digits}f}"
+
+
 def number(value: float | None) -> str:
     """Return three digits, `-` for a value that does not exist."""
-    return UNKNOWN if value is None else f"{value:.3f}"
+    return UNKNOWN if value is None else fixed(value, 3)
 
 
 def flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
@@ -78,7 +87,7 @@ def signed(value: float | None) -> str:
     """Return a difference with its sign; no difference is `0.000`."""
     if value is None:
         return UNKNOWN
-    text = f"{value:+.3f}"
+    text = fixed(value, 3, "+")
     return "0.000" if text in ("+0.000", "-0.000") else text
 
 
@@ -96,12 +105,13 @@ def p_value(value: float | None) -> str:
     """Return two significant digits, `< 0.0001` below that."""
     if value is None:
         return UNKNOWN
+    value = round(value, 9)  # see `fixed`
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
 
 
 def percent(value: float | None) -> str:
     """Return `12.5 %`."""
-    return UNKNOWN if value is None else f"{100 * value:.1f} %"
+    return UNKNOWN if value is None else f"{fixed(100 * value, 1)} %"
 
 
 def worst_words(worst: Mapping[str, Any]) -> str:

@@ -162,8 +162,13 @@ def expected_gain(steps: Iterable[Sequence[Encoded]], sharing: Sharing) -> float
 
 
 def length(row: Encoded) -> int:
-    """Return a row's tokens, prompt and answer."""
-    return len(row.prompt) + len(row.answer)
+    """Return the tokens that a row takes: prompt, answer, and what its label might be instead."""
+    return len(row.prompt) + spoken_tokens(row)
+
+
+def spoken_tokens(row: Encoded) -> int:
+    """Return how many tokens of a row are spoken of, each with logits of its own."""
+    return len(row.answer) + sum(map(len, row.target.rivals if row.target else ()))
 
 
 def pair_cost(config: Any) -> float:
@@ -248,4 +253,4 @@ def _own(piece: Sequence[Encoded], prefix: int) -> int:
 
 
 def _answer_tokens(piece: Sequence[Encoded]) -> int:
-    return sum(len(row.answer) for row in piece)
+    return sum(map(spoken_tokens, piece))

@@ -7,6 +7,7 @@ from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
 from hsd.model.load import Source, find
 from hsd.model.placement import Launch, launch
+from hsd.training.ancestor import Ancestor, find_ancestor
 from hsd.training.rows import TrainingRows, load_training_rows
 from hsd.training.schedule import Schedule, plan
 from hsd.training.scoring import Scorer, scorer
@@ -25,11 +26,15 @@ class Prepared:
     here: Launch
     judge_rows: Scorer | None
     """Scores validation rows where more than their loss selects the adapter."""
+    ancestor: Ancestor | None = None
+    """The adapter that the run goes on from."""
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two runs the same one: everything that decides the adapter."""
         shown = self.config.model_dump(mode="json", exclude={"output_dir", "description"})
         shown["model"].pop("cache_dir")
+        if self.ancestor:
+            shown["training"]["init_from"] = self.ancestor.sha256  # wherever it lies
         return {
             "kind": "train",
             "config": shown,
@@ -54,6 +59,7 @@ def prepare(config: TrainConfig) -> Prepared:
     rows = load_training_rows(config, source.tokenizer)
     schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})
-    judge_rows = scorer(config, rows, source.tokenizer)
+    judge_rows = scorer(config, rows)
+    ancestor = find_ancestor(config, rows.contract, rows.validation)
     parameters = adapter_parameters(config, source)
-    return Prepared(config, source, rows, schedule, parameters, here, judge_rows)
+    return Prepared(config, source, rows, schedule, parameters, here, judge_rows, ancestor)

@@ -16,11 +16,12 @@ from hsd.data.groups import parse_groups
 from hsd.data.named import STEMS, resolve
 from hsd.data.sampling import label_balanced
 from hsd.errors import DataError
-from hsd.prompts.chat import Chat, make_chat, written_with
+from hsd.prompts.chat import make_chat, written_with
 from hsd.prompts.contract import Contract, load_contract, make_contract
-from hsd.prompts.render import Encoded, Renderer, fork
+from hsd.prompts.render import Encoded, Renderer
 from hsd.prompts.template import Strategy, load_template
 from hsd.runs import sha256_file, sha256_text
+from hsd.training.targets import Lesson, Targets, balanced
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,11 @@ class TrainingRows:
 
     contract: Contract
     train: list[Encoded]
+    """With targets where the objective looks at the label."""
     validation: list[Encoded]
-    label_position: int
-    """Place in an answer of the token that tells hate from normal."""
+    """With targets: their labels are always scored."""
+    prompt_note: str | None = None
+    """In what the base is asked otherwise than its makers ask it, if it is."""
 
     @property
     def asked(self) -> PromptConfig:
@@ -61,27 +64,35 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
     contract = _contract(config)
     renderer = Renderer(tokenizer, contract)
     contract = sealed(contract, renderer, tokenizer)
-    data = config.data
-    train = _encode(
-        _chats(data.train_file, contract, data.max_train_rows, config.seed), renderer, data
-    )
+    data, training = config.data, config.training
+    targets = Targets(renderer, tokenizer)
+    learned = list(_lessons(data.train_file, contract, data.max_train_rows, config.seed))
+    train = _encode(learned, renderer, data)
+    if training.objective == "label":
+        weights = balanced(learned, training.balance)
+        train = [targets.add(*each) for each in zip(train, learned, weights, strict=True)]
     validation: list[Encoded] = []
     if data.validation_file:
-        chats = _chats(
-            data.validation_file, contract, data.max_validation_rows, config.seed, "validation"
+        watched = list(
+            _lessons(
+                data.validation_file, contract, data.max_validation_rows, config.seed, "validation"
+            )
         )
-        validation = _encode(chats, renderer, data)
+        encoded = _encode(watched, renderer, data)
+        validation = [targets.add(*each) for each in zip(encoded, watched, strict=True)]
     _require_apart(train, validation)
-    return TrainingRows(contract, train, validation, _label_position(contract, renderer))
+    note = renderer.note(has_system=bool(contract.strategy.system_prompt))
+    return TrainingRows(contract, train, validation, note)
 
 
 def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str, Label]]:
     """Yield each post that a run of this config learns from, once, with its label."""
     data, seen = config.data, set()
-    for chat in _chats(data.train_file, contract, data.max_train_rows, config.seed):
-        if chat.post and chat.answer and chat.post not in seen:
-            seen.add(chat.post)
-            yield chat.post, json.loads(chat.answer)["classification"]
+    for lesson in _lessons(data.train_file, contract, data.max_train_rows, config.seed):
+        post = lesson.chat.post
+        if post and post not in seen:
+            seen.add(post)
+            yield post, lesson.label
 
 
 def groups_of(source: str, contract: Contract) -> dict[str, tuple[str, ...]]:
@@ -119,9 +130,9 @@ def _contract(config: TrainConfig) -> Contract:
     return make_contract(load_template(config.prompt.template), config.prompt.strategy)
 
 
-def _chats(
+def _lessons(
     source: str, contract: Contract, limit: int | None, seed: int, split: str = "train"
-) -> Iterator[Chat]:
+) -> Iterator[Lesson]:
     if source in HELD_OUT:
         raise DataError(f"data: '{source}' is held out for evaluation; learn from other rows.")
     path = Path(source)
@@ -130,7 +141,7 @@ def _chats(
     return _posts(f"embedded:{split}" if source == "embedded" else source, contract, limit, seed)
 
 
-def _posts(source: str, contract: Contract, limit: int | None, seed: int) -> Iterator[Chat]:
+def _posts(source: str, contract: Contract, limit: int | None, seed: int) -> Iterator[Lesson]:
     strategy_of: dict[str, Strategy] = {}
     examples = []
     for example in resolve(source):
@@ -147,10 +158,14 @@ def _posts(source: str, contract: Contract, limit: int | None, seed: int) -> Ite
             "an answer without it", source, bare, len(reasoned)
         )  # fmt: skip
     for e in examples:
-        yield make_chat(strategy_of[e.id], e.id, e.text, e.label, e.rationale)
+        strategy = strategy_of[e.id]
+        chat = make_chat(strategy, e.id, e.text, e.label, e.rationale)
+        yield Lesson(chat, e.label, strategy.parameters.rationale, e.groups)
 
 
-def _written_chats(path: Path, contract: Contract, limit: int | None, seed: int) -> Iterator[Chat]:
+def _written_chats(
+    path: Path, contract: Contract, limit: int | None, seed: int
+) -> Iterator[Lesson]:
     drawn = None if limit is None else _drawn(stream_chats(path), limit, seed)
     for row in stream_chats(path):
         if drawn is None or row.id in drawn:
@@ -162,7 +177,7 @@ def _drawn(rows: Iterable[ChatRow], limit: int, seed: int) -> set[str]:
     return {example.id for example in label_balanced(labels, limit, seed)}
 
 
-def _as_asked(row: ChatRow, contract: Contract) -> Chat:
+def _as_asked(row: ChatRow, contract: Contract) -> Lesson:
     """Refuse a row asked otherwise: evaluation would then ask what training never saw."""
     written = written_with(row.id, row.messages, contract.strategies)
     if written is None:
@@ -179,12 +194,14 @@ def _as_asked(row: ChatRow, contract: Contract) -> Chat:
             f"{row.place}: the answer is written in another form; expected it to start with "
             f"{' or '.join(forms)}, as `hsd prepare` writes it."
         )
-    return written[1]
+    strategy, chat = written
+    rationale = contract.strategies[strategy].parameters.rationale
+    return Lesson(chat, row.label, rationale, parse_groups(row.target_group))
 
 
-def _encode(chats: Iterable[Chat], renderer: Renderer, data: DataConfig) -> list[Encoded]:
+def _encode(lessons: Iterable[Lesson], renderer: Renderer, data: DataConfig) -> list[Encoded]:
     shorten = data.overflow == "truncate_post"
-    rows = [renderer.encode(chat, data.max_length, shorten=shorten) for chat in chats]
+    rows = [renderer.encode(one.chat, data.max_length, shorten=shorten) for one in lessons]
     shortened = sum(row.shortened for row in rows)
     if shortened:
         log.warning(
@@ -206,28 +223,6 @@ def _require_apart(train: Sequence[Encoded], validation: Sequence[Encoded]) -> N
 
 def _matter(row: Encoded) -> str | tuple[int, ...]:
     return tuple(row.prompt) if row.post is None else row.post
-
-
-def _label_position(contract: Contract, renderer: Renderer) -> int:
-    """Raises DataError when strategies with and without a system turn have it in two places."""
-    kinds = {bool(strategy.system_prompt) for strategy in contract.strategies.values()}
-    places = {_fork(contract, renderer, has_system) for has_system in kinds}
-    if len(places) > 1:
-        raise DataError(
-            f"strategies {', '.join(contract.strategies)}: the base's answers have their label "
-            "in another place without a system turn; prepare and train them apart."
-        )
-    return places.pop()
-
-
-def _fork(contract: Contract, renderer: Renderer, has_system: bool) -> int:
-    hate, normal = (
-        renderer.encode(
-            Chat(id="", system="x" if has_system else "", before="", answer=answer)
-        ).answer
-        for answer in contract.answers
-    )
-    return fork(hate, normal)
 
 
 def _facts(rows: Sequence[Encoded]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from transformers.integrations import TensorBoardCallback
 from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError, Stopped, TrainingError
 from hsd.logs import logging_to
-from hsd.model.adapter import export_adapter, move_adapter, new_adapter
+from hsd.model.adapter import export_adapter, move_adapter, new_adapter, take_weights
 from hsd.model.describe import describe, trainable
 from hsd.model.load import Base, load_base
 from hsd.model.placement import place
@@ -29,6 +29,7 @@ from hsd.training.arguments import arguments
 from hsd.training.callbacks import BEST, Flow, MetricsLog
 from hsd.training.checkpoints import newest_complete, remove_incomplete
 from hsd.training.early_stopping import best_step
+from hsd.training.objective import objective_of
 from hsd.training.prepared import Prepared, prepare
 from hsd.training.processes import any_asked
 from hsd.training.rows import learned_from
@@ -96,6 +97,8 @@ def _trained(config: TrainConfig, progress: Progress, say: Say, request: StopReq
     _require_not_stopped(request, state)
     base = load_base(config.model, prepared.source)
     model = new_adapter(base, config.lora, config.seed)
+    if prepared.ancestor:
+        take_weights(model, base, prepared.ancestor.folder)
     with _memory_in_a_line():
         computing = choose(model, prepared.config, prepared.rows)
     _require_not_stopped(request, state)
@@ -166,6 +169,8 @@ def _recorded(
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
     log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
     log.info("%s", computing.reason)
+    if prepared.rows.prompt_note:
+        log.info("prompt: %s", prepared.rows.prompt_note)
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
         schedule.rows, schedule.total_steps, schedule.rows_per_step,
@@ -183,6 +188,7 @@ def _recorded(
         resumed_from=checkpoint.name if checkpoint else None,
         data=facts,
         learned_from=learned_from(config.data),
+        init_from=prepared.ancestor.facts() if prepared.ancestor else None,
         base=describe(base),
         adapter=trainable(model),
         prefix_sharing=computing.facts(),
@@ -208,7 +214,7 @@ def _run(
         schedule=schedule,
         work=computing.work,
         pad_id=base.tokenizer.pad_token_id or 0,
-        label_position=prepared.rows.label_position,
+        objective=objective_of(config.training),
         judge_rows=prepared.judge_rows,
         on_validation=lambda done, total: progress(done, total, "validation rows"),
     )

@@ -1,57 +1,34 @@
-"""Validation rows judged in training as `hsd evaluate` judges them: P(hate), F1, groups."""
+"""What validation scores in training say, as `hsd evaluate` says it: F1, AUROC, groups."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hsd.config.train import TrainConfig
 from hsd.data.example import Example, Label
 from hsd.data.sampling import stratified
 from hsd.errors import PreflightError
-from hsd.inference.score import Candidates, candidates, log_probabilities, scored
 from hsd.metrics.classification import classify
 from hsd.metrics.gaps import largest_gap, worst_group_f1
 from hsd.metrics.prediction import Prediction
-from hsd.prompts.answers import read_reply
-from hsd.prompts.render import Encoded, Renderer
+from hsd.prompts.render import Encoded
 from hsd.training.rows import TrainingRows, groups_of
-
-Score = tuple[str, float]
+from hsd.training.validation import Score
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """The rows to score, who they are about, and how the two answers are spelled."""
+    """The labels of the rows that count, by their ids, and who they are about."""
 
-    rows: Sequence[Encoded]
     labels: Mapping[str, Label]
     groups: Mapping[str, tuple[str, ...]]
-    spelled: Candidates
-    pad_id: int
-    batch_size: int
-
-    def scores(self, model: Any, rank: int = 0, ranks: int = 1) -> list[Score]:
-        """Return the id and P(hate) of this rank's share. The model is held still by the caller.
-
-        Raises EvaluationError for a row whose score is not a number.
-        """
-        own = sorted(self.rows, key=lambda row: (len(row.prompt), row.id))[rank::ranks]
-        found: list[Score] = []
-        for start in range(0, len(own), self.batch_size):
-            batch = own[start : start + self.batch_size]
-            prompts = [row.prompt for row in batch]
-            both = log_probabilities(model, prompts, self.spelled, self.pad_id).tolist()
-            for reply in scored(batch, both, 0.0):
-                assert reply.score is not None, reply.id
-                found.append((reply.id, reply.score))
-        return found
 
     def metrics(self, scores: Sequence[Score]) -> dict[str, float]:
         """Return the metrics that are defined, under the names of the Trainer's log.
 
-        The order of scores changes nothing: ranks come back in any.
+        Rows that do not count are left out. The order of scores changes nothing: ranks come back
+        in any.
         """
-        rows = [self._prediction(id, score) for id, score in sorted(scores)]
+        rows = [self._prediction(id, score) for id, score in sorted(scores) if id in self.labels]
         found = classify(rows)
         values = {
             "eval_f1": found.f1,
@@ -74,8 +51,8 @@ class Scorer:
         )
 
 
-def scorer(config: TrainConfig, rows: TrainingRows, tokenizer: Any) -> Scorer | None:
-    """Return what scores the validation rows; None where the loss selects.
+def scorer(config: TrainConfig, rows: TrainingRows) -> Scorer | None:
+    """Return what reads the validation scores; None where the loss selects.
 
     Raises PreflightError when the metric cannot be had from these rows.
     """
@@ -86,47 +63,30 @@ def scorer(config: TrainConfig, rows: TrainingRows, tokenizer: Any) -> Scorer | 
         raise PreflightError(
             f"selection.metric {selection.metric} needs validation rows; set data.validation_file."
         )
-    labels = {row.id: _label(tokenizer, row) for row in rows.validation}
     groups = groups_of(config.data.validation_file, rows.contract)
     examples = [
-        Example(id=row.id, text="", label=labels[row.id], groups=groups.get(row.id, ()))
+        Example(id=row.id, text="", label=_label(row), groups=groups.get(row.id, ()))
         for row in rows.validation
     ]
     if selection.max_rows is not None:
         examples = stratified(examples, selection.max_rows, config.seed)
-    chosen = {example.id for example in examples}
-    strategy = rows.contract.strategy
-    spelled = candidates(
-        Renderer(tokenizer, rows.contract),
-        tokenizer,
-        has_system=bool(strategy.system_prompt),
-        rationale=strategy.parameters.rationale,
-    )
-    made = Scorer(
-        [row for row in rows.validation if row.id in chosen],
-        labels,
-        groups,
-        spelled,
-        tokenizer.pad_token_id or 0,
-        config.training.batch_size,
-    )
+    made = Scorer({e.id: e.label for e in examples}, groups)
     _require_defined(made, selection.metric)
     return made
 
 
-def _label(tokenizer: Any, row: Encoded) -> Label:
-    reading = read_reply(tokenizer.decode(row.answer, skip_special_tokens=True), cut_off=False)
-    assert reading.label is not None, row.id
-    return reading.label
+def _label(row: Encoded) -> Label:
+    assert row.target is not None, row.id
+    return "hate" if row.target.hate > 0.5 else "normal"
 
 
 def _require_defined(made: Scorer, metric: str) -> None:
     """Refuse a metric that no adapter could have on these rows."""
-    halves = [(row.id, float(made.labels[row.id] == "hate")) for row in made.rows]
+    halves = [(id, float(label == "hate")) for id, label in made.labels.items()]
     needed = {"f1_within_gap": "eval_gap"}.get(metric, f"eval_{metric}")
     if needed not in made.metrics(halves):
         raise PreflightError(
-            f"selection.metric {metric} is not defined on {len(made.rows)} validation rows: it "
+            f"selection.metric {metric} is not defined on {len(halves)} validation rows: it "
             "needs hateful and normal ones, and for groups five of a label about each. Give more "
             "rows, set selection.max_rows higher, or select by f1."
         )

@@ -27,9 +27,10 @@ from hsd.training.pieces import (
     length,
     pair_cost,
     plain_work,
+    spoken_tokens,
 )
 from hsd.training.rows import TrainingRows
-from hsd.training.step import piece_logits, targets
+from hsd.training.step import piece_log_probabilities
 
 STEPS_LOOKED_AT = 50
 """Steps of the first epoch that the expected gain is taken from."""
@@ -127,12 +128,10 @@ def _difference(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> float:
 
 
 def _log_probabilities(model: Any, work: Work) -> dict[str, torch.Tensor]:
-    """Return each row's log-probabilities of its answer tokens, by row id."""
+    """Return each row's log-probabilities of what it says, by row id."""
     found: dict[str, torch.Tensor] = {}
-    for rows, logits in piece_logits(model, [work], pad_id=0):
-        expected = targets(rows, logits.device)[:, None]
-        taken = logits.log_softmax(-1).gather(1, expected)[:, 0]
-        parts = taken.split([len(row.answer) for row in rows])
+    for rows, said in piece_log_probabilities(model, [work], pad_id=0):
+        parts = said.split([spoken_tokens(row) for row in rows])
         found |= {row.id: part for row, part in zip(rows, parts, strict=True)}
     return found
 
@@ -142,7 +141,7 @@ def _limits(model: Any, config: TrainConfig, rows: TrainingRows) -> Limits:
     return Limits(
         batch_size=config.training.batch_size,
         longest=max(map(length, every)),
-        longest_answer=max(len(row.answer) for row in every),
+        longest_answer=max(map(spoken_tokens, every)),
         pair_tokens=0.0,
         keeps_scores=text._attn_implementation == "eager",
         recomputes=recomputes(config.training, model.device.type),

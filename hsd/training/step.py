@@ -11,21 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
+from hsd.model.forks import Forked, pack_forked, spoken
 from hsd.model.packing import (
     Prefix,
-    answer_places,
     at_least_float32,
     compute_prefix,
     joined,
     logits_of,
-    pack,
     pack_prefix,
 )
 from hsd.model.padding import left_padded, positions
 from hsd.prompts.render import Encoded
-from hsd.training.pieces import Work, length
+from hsd.training.objective import Counts, Objective
+from hsd.training.pieces import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +37,35 @@ class Learner:
 
     model: Any
     pad_id: int
+    objective: Objective
     context: Callable[[], AbstractContextManager[Any]]
     backward: Callable[[torch.Tensor], None]
     weigh: Callable[[torch.Tensor, Sequence[Encoded]], torch.Tensor]
 
-    def learn(self, works: Sequence[Work], tokens: int) -> torch.Tensor:
-        """Add the gradient of the rows' token losses over `tokens`, and return that loss."""
+    def learn(self, works: Sequence[Work], whole: Counts) -> torch.Tensor:
+        """Add the gradient of the rows' part in the loss of the whole step, and return that."""
         total = torch.zeros((), device=self.model.device)
         for work in works:
-            total += self._learn_work(work, tokens)
+            total += self._learn_work(work, whole)
         return total
 
     # Functions of their own, so that nothing of a work or a piece is held while the next runs.
 
-    def _learn_work(self, work: Work, tokens: int) -> torch.Tensor:
+    def _learn_work(self, work: Work, whole: Counts) -> torch.Tensor:
         with self.context():
-            whole = _prefix(self.model, work)
-        leaves = whole.detached() if whole else None
-        losses = [self._learn_piece(work, rows, leaves, tokens) for rows in work.pieces]
-        if whole and leaves:
-            back_through(whole, leaves)
+            prefix = _prefix(self.model, work)
+        leaves = prefix.detached() if prefix else None
+        losses = [self._learn_piece(work, rows, leaves, whole) for rows in work.pieces]
+        if prefix and leaves:
+            back_through(prefix, leaves)
         return torch.stack(losses).sum()
 
     def _learn_piece(
-        self, work: Work, rows: Sequence[Encoded], leaves: Prefix | None, tokens: int
+        self, work: Work, rows: Sequence[Encoded], leaves: Prefix | None, whole: Counts
     ) -> torch.Tensor:
         with self.context():
-            logits = answer_logits(self.model, work, rows, leaves, self.pad_id)
-        loss = cross_entropy(logits, targets(rows, logits.device), reduction="sum") / tokens
-        loss = self.weigh(loss, rows)
+            said = log_probabilities(self.model, work, rows, leaves, self.pad_id)
+        loss = self.weigh(self.objective.loss(said, rows, whole), rows)
         self.backward(loss)
         return loss.detach()
 
@@ -83,45 +82,59 @@ def back_through(whole: Prefix, leaves: Prefix) -> None:
         torch.autograd.backward([p[0] for p in pairs], [p[1] for p in pairs])
 
 
-def piece_logits(
+def piece_log_probabilities(
     model: Any, works: Sequence[Work], pad_id: int
 ) -> Iterator[tuple[list[Encoded], torch.Tensor]]:
-    """Yield each piece's rows and logits, without gradients."""
+    """Yield each piece's rows and what `log_probabilities` returns for them, without gradients."""
     for work in works:
         with torch.inference_mode():
             prefix = _prefix(model, work)
         for rows in work.pieces:
             with torch.inference_mode():
-                logits = answer_logits(model, work, rows, prefix, pad_id)
-            yield rows, logits
+                said = log_probabilities(model, work, rows, prefix, pad_id)
+            yield rows, said
 
 
-def answer_logits(
+def log_probabilities(
     model: Any, work: Work, rows: Sequence[Encoded], prefix: Prefix | None, pad_id: int
 ) -> torch.Tensor:
-    """Return logits (answer tokens of all rows, vocab): the head runs on nothing else.
+    """Return the log-probabilities of what the rows say, (spoken tokens of all rows,).
 
-    With a vocabulary of 201,088 the logits of the prompts would be most of the memory.
+    Row by row: the answer, then the rivals of its label. The head runs on nothing else: with a
+    vocabulary of 201,088 the logits of the prompts would be most of the memory.
     """
     if work.form == "alone":
-        return padded_logits(model, rows, pad_id)
+        return _padded(model, [forked(row, 0) for row in rows], pad_id)
     start = len(work.prefix)
-    packed = pack([(row.prompt + row.answer)[start:] for row in rows], start, model.device)
-    places = answer_places([length(row) - start for row in rows], [len(row.answer) for row in rows])
+    ways = [forked(row, start) for row in rows]
+    packed = pack_forked(ways, start, model.device)
+    places, tokens = torch.tensor(spoken(ways), device=model.device).T
     if prefix is None and start:
         packed = joined([pack_prefix(work.prefix, model.device), packed])
-        places = [start + place for place in places]
-    return logits_of(model, packed, torch.tensor(places, device=model.device), prefix)
+        places = start + places
+    # The token before a fork speaks of every branch, and its logits are wanted once.
+    keep, at = places.unique(return_inverse=True)
+    return logits_of(model, packed, keep, prefix).log_softmax(-1)[at, tokens]
 
 
-def padded_logits(model: Any, rows: Sequence[Encoded], pad_id: int) -> torch.Tensor:
-    """Return the same logits from rows padded to one length, for any architecture.
+def forked(row: Encoded, start: int) -> Forked:
+    """Return a row without its first `start` tokens as the ways its answer may go on."""
+    prompt, target = row.prompt[start:], row.target
+    if target is None:
+        return Forked(prompt, [row.answer])
+    opening, rest = row.answer[: target.opening], row.answer[target.opening :]
+    return Forked([*prompt, *opening], [rest, *target.rivals], said=len(opening))
+
+
+def _padded(model: Any, rows: Sequence[Forked], pad_id: int) -> torch.Tensor:
+    """Return the same from lines padded to one length, each way a line, for any architecture.
 
     Padding is on the left: answers end in the last column, so one number says which columns
     need logits.
     """
-    ids, mask = left_padded([row.prompt + row.answer for row in rows], pad_id, model.device)
-    longest = max(len(row.answer) for row in rows)
+    lines = [line for row in rows for line in row.lines()]
+    ids, mask = left_padded([line for line, _ in lines], pad_id, model.device)
+    longest = max(count for _, count in lines)
     out = model(
         input_ids=ids,
         attention_mask=mask,
@@ -129,18 +142,12 @@ def padded_logits(model: Any, rows: Sequence[Encoded], pad_id: int) -> torch.Ten
         logits_to_keep=longest + 1,
         use_cache=False,
     )
+    counts = [count for _, count in lines]
     logits = torch.cat(
-        [
-            row_logits[longest - len(r.answer) : -1]
-            for r, row_logits in zip(rows, out.logits, strict=True)
-        ]
+        [own[longest - count : -1] for count, own in zip(counts, out.logits, strict=True)]
     )
-    return at_least_float32(logits)
-
-
-def targets(rows: Sequence[Encoded], device: Any) -> torch.Tensor:
-    """Return the ids that the logits speak of, (answer tokens of all rows,)."""
-    return torch.tensor([token for row in rows for token in row.answer], device=device)
+    tokens = torch.tensor([t for line, n in lines for t in line[-n:]], device=model.device)
+    return at_least_float32(logits).log_softmax(-1).gather(1, tokens[:, None])[:, 0]
 
 
 def _prefix(model: Any, work: Work) -> Prefix | None:

@@ -19,12 +19,13 @@ from hsd.prompts.render import Encoded
 from hsd.runs import read_json, write_json
 from hsd.training.batches import PADDING, RowIndices, StepSampler, as_batch
 from hsd.training.checkpoints import mark_complete
+from hsd.training.objective import Counts, Objective, count
 from hsd.training.pieces import Work, length
 from hsd.training.processes import require_whole_copies, sum_gradients
 from hsd.training.schedule import Schedule
 from hsd.training.scoring import Scorer
-from hsd.training.step import Learner, piece_logits
-from hsd.training.validation import Judged, judge
+from hsd.training.step import Learner, piece_log_probabilities
+from hsd.training.validation import Judged, judge, together
 
 Tensors = dict[str, torch.Tensor]
 
@@ -32,9 +33,8 @@ Tensors = dict[str, torch.Tensor]
 class HsdTrainer(Trainer):
     """Learns the answers of encoded rows.
 
-    The loss is the mean over the learned tokens of the whole optimiser step, on all ranks.
-    `label_position` is the place in an answer of the token that tells hate from normal;
-    `judge_rows` scores validation rows as `hsd evaluate` does, where that selects the adapter.
+    The loss is that of the `objective` over the whole optimiser step, on all ranks. Validation
+    rows have a target each; `judge_rows` makes metrics of their scores, where one selects.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class HsdTrainer(Trainer):
         schedule: Schedule,
         work: Callable[[Sequence[Encoded]], list[Work]],
         pad_id: int,
-        label_position: int,
+        objective: Objective,
         on_validation: Callable[[int, int], None],
         judge_rows: Scorer | None = None,
     ) -> None:
@@ -55,7 +55,7 @@ class HsdTrainer(Trainer):
         self.schedule = schedule
         self.work = work
         self.pad_id = pad_id
-        self.label_position = label_position
+        self.objective = objective
         self.on_validation = on_validation
         self.judge_rows = judge_rows
         self.tokens_seen = 0
@@ -82,10 +82,11 @@ class HsdTrainer(Trainer):
         )
 
     def _get_num_items_in_batch(self, batch_samples: list[Tensors], device: Any) -> torch.Tensor:
-        """Return the learned tokens of the step, over all processes."""
-        own = sum(len(row.answer) for batch in batch_samples for row in self._rows_of(batch))
-        tokens: torch.Tensor = self.accelerator.reduce(torch.tensor(own, device=device), "sum")
-        return tokens
+        """Return the answer tokens and the rows of the step (2,), over all processes."""
+        own = count(row for batch in batch_samples for row in self._rows_of(batch))
+        counts = torch.tensor([own.tokens, own.rows], device=device)
+        whole: torch.Tensor = self.accelerator.reduce(counts, "sum")
+        return whole
 
     def floating_point_ops(self, inputs: Tensors) -> int:
         """Return 0: the library would count the row numbers as tokens."""
@@ -100,7 +101,7 @@ class HsdTrainer(Trainer):
         worked out here. Gradients meet once, after the last backward: the wrapped model, which
         would send them at every one, is never called.
         """
-        assert num_items_in_batch is not None
+        assert isinstance(num_items_in_batch, torch.Tensor)
         model.train()
         rows = self._rows_of(inputs)
         self._step_rows += [row.id for row in rows]
@@ -108,11 +109,12 @@ class HsdTrainer(Trainer):
         learner = Learner(
             self.accelerator.unwrap_model(model),
             self.pad_id,
+            self.objective,
             self.compute_loss_context_manager,
             self.accelerator.backward,
             self._weighed,
         )
-        loss = learner.learn(self.work(rows), int(num_items_in_batch))
+        loss = learner.learn(self.work(rows), Counts(*num_items_in_batch.tolist()))
         if self.accelerator.num_processes > 1:
             sum_gradients([p for p in model.parameters() if p.requires_grad])
         # The Trainer logs the mean over processes of what is a part of one sum.
@@ -136,8 +138,8 @@ class HsdTrainer(Trainer):
         alone = [Work("alone", [], [[row] for row in rows], cost=0)]
         model = self.accelerator.unwrap_model(self.model)
         with self.compute_loss_context_manager():
-            judged = piece_logits(model, alone, self.pad_id)
-            bad = [row.id for (row,), logits in judged if not logits.isfinite().all()]
+            judged = piece_log_probabilities(model, alone, self.pad_id)
+            bad = [row.id for (row,), said in judged if not said.isfinite().all()]
         return bad or [row.id for row in rows]
 
     def _clip_grad_norm(self, model: Any) -> Any:
@@ -163,17 +165,19 @@ class HsdTrainer(Trainer):
         )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Return eval_loss (token mean) and eval_label_accuracy over the validation rows.
+        """Return eval_loss (the objective's), eval_label_loss, eval_label_accuracy, and metrics.
 
         Each row is judged once, on one rank; padding a last batch with repeated rows, as the
-        Trainer does, would shift the mean.
+        Trainer does, would shift the means.
         """
         judged = self._judge_own_share()
-        sums = torch.tensor(
-            [judged.loss, judged.tokens, judged.rows, judged.right], dtype=torch.float64
-        ).to(self.args.device)
-        loss, tokens, rows, right = self.accelerator.reduce(sums, "sum").tolist()
-        metrics = {"eval_loss": loss / tokens, "eval_label_accuracy": right / rows}
+        sums = torch.tensor(judged.sums, dtype=torch.float64).to(self.args.device)
+        answer, tokens, label, rows, right = self.accelerator.reduce(sums, "sum").tolist()
+        metrics = {
+            "eval_loss": self.objective.of_means(answer / tokens, label / rows),
+            "eval_label_loss": label / rows,
+            "eval_label_accuracy": right / rows,
+        }
         if not math.isfinite(metrics["eval_loss"]):
             raise TrainingError(
                 f"step {self.state.global_step}: the validation loss is {metrics['eval_loss']}. "
@@ -181,7 +185,9 @@ class HsdTrainer(Trainer):
                 "another output_dir."
             )
         if self.judge_rows is not None:
-            metrics |= self._scored()
+            scores = list(judged.scores)
+            several = self.accelerator.num_processes > 1
+            metrics |= self.judge_rows.metrics(gather_object(scores) if several else scores)
         self.log(dict(metrics))
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -192,19 +198,10 @@ class HsdTrainer(Trainer):
         model = self.accelerator.unwrap_model(self.model)
         parts: list[Judged] = []
         with judging(model), self.compute_loss_context_manager():
-            for rows, logits in piece_logits(model, self.work(own), self.pad_id):
-                parts.append(judge(logits, rows, self.label_position))
+            for rows, said in piece_log_probabilities(model, self.work(own), self.pad_id):
+                parts.append(judge(said, rows))
                 self.on_validation(sum(int(part.rows) for part in parts), len(own))
-        return Judged(*(sum(getattr(p, f) for p in parts) for f in Judged.__slots__))
-
-    def _scored(self) -> dict[str, float]:
-        """Return what the evaluator says of the validation rows; each rank scores its share."""
-        assert self.judge_rows is not None
-        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
-        model = self.accelerator.unwrap_model(self.model)
-        with judging(model), self.compute_loss_context_manager():
-            own = self.judge_rows.scores(model, rank, ranks)
-        return self.judge_rows.metrics(gather_object(own) if ranks > 1 else own)
+        return together(parts)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         write_adapter(

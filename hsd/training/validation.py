@@ -1,31 +1,67 @@
-"""How answers are judged on validation rows: token losses, and whether the label is right."""
+"""How validation rows are judged: token losses, the loss of the label, and P(hate)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
-from torch.nn.functional import cross_entropy
 
+from hsd.errors import EvaluationError
 from hsd.prompts.render import Encoded
-from hsd.training.step import targets
+from hsd.training.objective import log_losses, split_said
+
+Score = tuple[str, float]
+"""A row's id and its P(hate)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Sums over rows: token losses, learned tokens, rows, rows whose label token was on top."""
+    """Sums over rows: token losses, answer tokens, label losses, rows, rows with a right label.
 
-    loss: float
+    A label is right when it is the likelier one, as in an evaluation.
+    """
+
+    answer_loss: float
     tokens: float
+    label_loss: float
     rows: float
     right: float
+    scores: tuple[Score, ...]
+
+    @property
+    def sums(self) -> list[float]:
+        """All but the scores."""
+        return [self.answer_loss, self.tokens, self.label_loss, self.rows, self.right]
 
 
-def judge(logits: torch.Tensor, rows: Sequence[Encoded], label_position: int) -> Judged:
-    """Return the sums of one piece from its logits (answer tokens of all rows, vocab)."""
-    expected = targets(rows, logits.device)
-    loss = cross_entropy(logits, expected, reduction="sum")
-    starts = accumulate((len(row.answer) for row in rows[:-1]), initial=0)
-    places = torch.tensor([start + label_position for start in starts], device=logits.device)
-    right = logits[places].argmax(-1) == expected[places]
-    return Judged(float(loss), float(len(expected)), len(rows), float(right.sum()))
+def judge(said: torch.Tensor, rows: Sequence[Encoded]) -> Judged:
+    """Return the sums of one piece from what its rows said, (spoken tokens of all rows,).
+
+    Every row has a target. Raises EvaluationError for a row whose score is not a number.
+    """
+    split = split_said(said, rows)
+    shares = [row.target.hate for row in rows if row.target is not None]
+    hate, normal = split.labels.double().T
+    scores = torch.sigmoid(hate - normal).tolist()
+    if unread := [row.id for row, score in zip(rows, scores, strict=True) if score != score]:
+        raise EvaluationError(
+            f"validation row {unread[0]}: the model gives its labels no probability; a weight that "
+            "is not a number does this, and so does a number format that overflows."
+        )
+    right = [(score > 0.5) == (share > 0.5) for score, share in zip(scores, shares, strict=True)]
+    return Judged(
+        answer_loss=-float(split.answers.sum()),
+        tokens=len(split.answers),
+        label_loss=float(log_losses(split.labels, split.labels.new_tensor(shares)).sum()),
+        rows=len(rows),
+        right=sum(right),
+        scores=tuple(zip((row.id for row in rows), scores, strict=True)),
+    )
+
+
+def together(parts: Iterable[Judged]) -> Judged:
+    """Return the sums of several pieces."""
+    parts = list(parts)
+    columns = list(zip(*(part.sums for part in parts), strict=True)) or [()] * 5  # a rank without
+    answer, tokens, label, rows, right = map(sum, columns)
+    scores = tuple(score for part in parts for score in part.scores)
+    return Judged(answer, tokens, label, rows, right, scores)

