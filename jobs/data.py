@@ -45,6 +45,7 @@ def check(
     beside them did not ask. 0 with warnings alone, unless --strict.
     """
     from hsd.data.doctor import check as look
+    from hsd.data.files import require_data
     from hsd.data.lengths import Measure, PostLength, PromptLength
     from hsd.errors import DataError
     from hsd.report.doctor_page import doctor_lines, doctor_page
@@ -53,8 +54,7 @@ def check(
     from jobs.data_tables import stdout
 
     for file in files:
-        if not file.is_file():
-            raise DataError(f"{file}: no such file.")
+        require_data(file)
     measure: Measure = PostLength()
     if model_name:
         from hsd.config import ModelConfig

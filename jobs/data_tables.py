@@ -14,6 +14,7 @@ from rich.table import Table
 
 from hsd.data.duplicates import describe
 from hsd.data.example import GROUPS, LABELS
+from hsd.data.loaded import by_reason
 from hsd.data.preparation import Prepared
 from hsd.data.rows import BadRow
 
@@ -51,6 +52,7 @@ def prepared_table(folder: Path, prepared: Prepared) -> RenderableType:
         *_left_out(prepared),
         *_bad_rows(prepared.bad),
         *_doubles(prepared),
+        *(f"Note: {escape(note)}" for note in prepared.stats["notes"]),
     )
 
 
@@ -95,7 +97,7 @@ def _left_out(prepared: Prepared) -> list[str]:
 def _bad_rows(bad: Sequence[BadRow]) -> list[str]:
     if not bad:
         return ["Bad rows: none."]
-    lines = [f"  {escape(f'{row.place}: {row.reason}')}" for row in bad[:SHOWN]]
+    lines = [f"  {escape(reason)}" for reason in by_reason(bad)[:SHOWN]]
     return [f"[bold red]Bad rows: {len(bad)}[/] (bad_rows.jsonl).", *lines]
 
 

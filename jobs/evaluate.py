@@ -125,7 +125,7 @@ def _show(runs: "Sequence[Evaluated]") -> None:
 
     from hsd.report.comparison import compare_runs
     from hsd.report.tables import REPORT
-    from hsd.runs import read_json
+    from hsd.runs import MANIFEST, read_json
     from jobs.tables import comparison_table, metrics_table
 
     if len(runs) == 1:
@@ -133,6 +133,8 @@ def _show(runs: "Sequence[Evaluated]") -> None:
     else:
         for comparison in compare_runs([one.folder for one in runs]).comparisons:
             Console().print(comparison_table(comparison))
+    for note in read_json(runs[-1].folder / MANIFEST).get("notes", []):
+        click.echo(f"Note: {note}")
     for one in runs:
         click.echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")
 

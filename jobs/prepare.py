@@ -90,7 +90,7 @@ from jobs.options import Command
     "labels",
     multiple=True,
     metavar="NAME=hate|normal",
-    help="What a label of a table source means; may be given often.",
+    help="What a label of a table source means. Given for one, it must be given for all in use.",
 )
 def prepare(
     unified_dir: Path | None,

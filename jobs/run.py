@@ -38,7 +38,7 @@ def run(
     from slurm.pipeline import find_work
 
     names = tuple(filter(None, (name.strip() for name in only.split(","))))
-    found = find_work(sweep, cluster, local, names, overrides, max_parallel)
+    found = find_work(sweep, cluster, local, names, overrides, max_parallel, dry_run)
     return proceed(found, dry_run=dry_run, as_json=as_json)
 
 

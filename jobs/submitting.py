@@ -16,7 +16,7 @@ from slurm.client import Slurm
 from slurm.local import Ended, run_here
 from slurm.pipeline import Found, Left, Work
 from slurm.plan import Plan, Stage
-from slurm.preflight import Check, doubts, preflight, refuse
+from slurm.preflight import Check, doubts, failures, preflight, refuse
 from slurm.submission import Prepared, commands, submit
 from slurm.submissions import Submitted
 from slurm.sweep import Cell
@@ -54,19 +54,39 @@ def show_left(left: Left, work: Work) -> None:
 
 
 def show_dry_run(found: Found) -> None:
-    """Print plan, commands and scripts as they would be submitted, byte for byte."""
+    """Print plan, commands and scripts as they would be submitted, byte for byte.
+
+    What would be refused for being missing here is said after them: this may be a laptop.
+    """
     show_left(found.left, found.work)
     if not found.left.plan.stages:
         return
     Console().print(plan_table(found.left.plan))
     prepared = found.prepared()
-    if found.work.profile.local:
-        for name, orders in prepared.orders.items():
-            for order in orders:
-                lines = "\n".join(f"  {shlex.join(command)}" for command in order.commands)
-                click.echo(f"# {name}\n{lines}")
-        return
-    show_script(prepared)
+    if prepared.profile.local:
+        show_orders(prepared)
+    else:
+        show_script(prepared)
+    show_missing(found, prepared)
+
+
+def show_orders(prepared: Prepared) -> None:
+    """Print the commands of each cell, as a run on this machine starts them."""
+    for name, orders in prepared.orders.items():
+        for order in orders:
+            lines = "\n".join(f"  {shlex.join(command)}" for command in order.commands)
+            click.echo(f"# {name}\n{lines}")
+
+
+def show_missing(found: Found, prepared: Prepared) -> None:
+    """Print a line for each thing that a submission from here would be refused for."""
+    slurm = None if prepared.profile.local else Slurm(keep=prepared.profile.env.passed)
+    checks = failures(preflight(prepared, slurm, found.work.cells))
+    missing = [*found.missing, *(f"{check.sentence}." for check in checks)]
+    if missing:
+        click.echo("\nNot submitted. Without --dry-run this would be refused here, for:")
+    for sentence in missing:
+        click.echo(f"- {sentence}")
 
 
 def show_script(prepared: Prepared) -> None:

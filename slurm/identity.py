@@ -3,14 +3,15 @@
 config, code, data, base revision and image; each cell's is written beside its config.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hsd.config.train import TrainConfig
+from hsd.data.files import digest
 from hsd.data.named import resolve_path
 from hsd.errors import DataError, PreflightError
-from hsd.runs import differences, read_json, sha256_file, sha256_json
+from hsd.runs import differences, read_json, sha256_json
 from slurm import submissions
 from slurm.profile import Profile
 from slurm.run_folder import RunFolder
@@ -21,18 +22,23 @@ _SHOWN = 6
 """How many differences a message lists."""
 
 
-def identity(cell: Cell, sweep: Sweep, profile: Profile, code: str) -> Identity:
+def identity(
+    cell: Cell, sweep: Sweep, profile: Profile, code: str, absent: Collection[str] = ()
+) -> Identity:
     """Return the parts; `code` is the tree of the snapshot that the cell runs with.
 
-    Raises PreflightError when a file of rows does not exist.
+    Rows that are known to be `absent` have no digest. Raises PreflightError when another file of
+    rows does not exist.
     """
+    files = row_files(cell.config, sweep, absent)
+    digests = {file: digest(path) for file, path in files.items()}
     content = cell.config.model_dump(mode="json", exclude={"output_dir", "description"})
     return {
         "config": content,
         "evaluate": sweep.evaluate.model_dump(mode="json"),
         "merge": sweep.merge,
         "code": code,
-        "data": {file: sha256_file(path) for file, path in row_files(cell.config, sweep).items()},
+        "data": {file: digests.get(file) for file in dict(_named(cell.config, sweep))},
         "image": profile.container.digest or profile.container.image,
     }
 
@@ -48,19 +54,36 @@ def base_identity(parts: Identity) -> Identity:
     }
 
 
-def row_files(config: TrainConfig, sweep: Sweep) -> dict[str, Path]:
+def row_files(config: TrainConfig, sweep: Sweep, absent: Collection[str] = ()) -> dict[str, Path]:
     """Return the files of rows that a cell learns from and is judged on, by how they were named.
 
-    Raises PreflightError when one does not exist.
+    Those that are known to be `absent` are left out. Raises PreflightError when another does not
+    exist.
     """
-    named = [name for name in (config.data.train_file, config.data.validation_file) if name]
+    named = {name: folder for name, folder in _named(config, sweep) if name not in absent}
     try:
-        learned = {name: resolve_path(name) for name in named}
-        return learned | {
-            name: resolve_path(name, sweep.evaluate.data_dir) for name in sweep.evaluate.sets
-        }
+        return {name: resolve_path(name, folder) for name, folder in named.items()}
     except DataError as error:
         raise PreflightError(f"{error}") from None
+
+
+def absent_rows(cells: Iterable[Cell], sweep: Sweep) -> dict[str, str]:
+    """Return why rows that cells name are not found on this machine, by name; {} where all are."""
+    found = {}
+    for name, folder in dict.fromkeys(n for cell in cells for n in _named(cell.config, sweep)):
+        try:
+            resolve_path(name, folder)
+        except DataError as error:
+            found[name] = str(error)
+    return found
+
+
+def _named(config: TrainConfig, sweep: Sweep) -> Iterator[tuple[str, Path | None]]:
+    """Yield the name of each file of rows and the folder of named ones."""
+    for name in (config.data.train_file, config.data.validation_file):
+        if name:
+            yield name, None
+    yield from ((name, sweep.evaluate.data_dir) for name in sweep.evaluate.sets)
 
 
 def hash_of(parts: Mapping[str, Any]) -> str:

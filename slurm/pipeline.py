@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hsd.config.train import TrainConfig
@@ -13,6 +13,7 @@ from slurm.bases import named_bases
 from slurm.environment import exports
 from slurm.identity import (
     Identity,
+    absent_rows,
     base_identity,
     hash_of,
     identity,
@@ -21,7 +22,7 @@ from slurm.identity import (
 )
 from slurm.launch import orders
 from slurm.plan import ALL, BASELINE, Plan, Stage, Task, plan
-from slurm.profile import Profile, default_profile, load_profile
+from slurm.profile import Profile, chosen_profile, default_profile, load_profile
 from slurm.run_folder import RunFolder, whole_stage
 from slurm.snapshot import Code, running_code
 from slurm.state import RunState, slurm_of, states
@@ -29,6 +30,8 @@ from slurm.submission import Prepared, next_number, scripts
 from slurm.supervisor import Orders, is_done
 from slurm.sweep import Cell, Sweep, cells, load_sweep
 
+REFERENCE = "a100x4"
+"""The profile that a dry run is for where nobody has chosen a cluster."""
 Active = Callable[[str, str], bool]
 """Called with a stage and a cell: does a job do it, or wait to, right now?"""
 
@@ -49,6 +52,8 @@ class Work:
     """Where the snapshot is, or will be."""
     source: str = ""
     """What a person types for the sweep: a name, or its file."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Why rows are not on this machine, by name: such work can be shown, and not submitted."""
 
     def hash_for(self, stage: str, cell: str) -> str:
         """Return the content hash that the marker of a stage of a cell holds."""
@@ -81,6 +86,8 @@ class Found:
     """The code to copy; None goes on with a copy that is there."""
     aside: tuple[str, ...] = ()
     """Cells whose earlier output is another content's, and is put aside."""
+    missing: tuple[str, ...] = ()
+    """What a submission needs and this machine lacks, a sentence each; only of a dry run."""
 
     def prepared(self) -> Prepared:
         """Return scripts and orders of what is left. Nothing is written."""
@@ -89,19 +96,28 @@ class Found:
 
 def find_work(
     sweep: str, cluster: str | None, local: bool, only: Sequence[str] = (),
-    overrides: Sequence[str] = (), max_parallel: int | None = None,
+    overrides: Sequence[str] = (), max_parallel: int | None = None, dry_run: bool = False,
 ) -> Found:  # fmt: skip
     """Return what is left of a sweep; nothing is written, and only squeue and sacct are asked.
 
-    Raises PreflightError for whatever is wrong with sweep, profile, cells or files.
+    Raises PreflightError for whatever is wrong with sweep, profile, cells or files. With `dry_run`
+    rows may be elsewhere and no cluster be chosen: the plan is the same, and what is missing said.
     """
     chosen = load_sweep(sweep)
+    missing = []
+    if dry_run and not (cluster or local or chosen_profile()):
+        cluster = REFERENCE
+        missing.append(
+            f"cluster: none was chosen, so this is for {REFERENCE}, the reference; give --cluster "
+            "NAME, or write a profile with `hsd cluster init`."
+        )
     profile = _profile(cluster, local, max_parallel)
     code = running_code()
-    work = work_on(chosen, cells(chosen, overrides, only), profile, code)
+    work = work_on(chosen, cells(chosen, overrides, only), profile, code, dry_run=dry_run)
     file = Path(sweep).expanduser()
     work = replace(work, source=str(file.absolute()) if file.is_file() else sweep)
-    return Found(work, left_to_do(work, active_in(work)), code)
+    left = left_to_do(work, active_in(work))
+    return Found(work, left, code, missing=(*missing, *work.absent.values()))
 
 
 def active_in(work: Work) -> Active:
@@ -140,22 +156,25 @@ def _profile(cluster: str | None, local: bool, max_parallel: int | None) -> Prof
 
 
 def work_on(
-    sweep: Sweep, cells: Iterable[Cell], profile: Profile, code: Code, *, tree: str | None = None
-) -> Work:
+    sweep: Sweep, cells: Iterable[Cell], profile: Profile, code: Code, *,
+    tree: str | None = None, dry_run: bool = False,
+) -> Work:  # fmt: skip
     """Return the work of a sweep. `tree` is the code of a run that goes on with what it has.
 
-    Raises PreflightError for files that do not exist, and when a cell is not what it was
-    submitted as.
+    Raises PreflightError when a cell is not what it was submitted as and, unless it is a dry run,
+    for files of rows that do not exist.
     """
     folder = RunFolder(profile.shared_root / sweep.name)
-    sweep = pinned(sweep)
     placed = tuple(_placed(cell, folder) for cell in cells)
+    absent = absent_rows(placed, sweep) if dry_run else {}
+    sweep = pinned(sweep, absent)
     tree = tree or code.tree
-    own = {cell.name: identity(cell, sweep, profile, tree) for cell in placed}
+    own = {cell.name: identity(cell, sweep, profile, tree, absent) for cell in placed}
     bases = named_bases(sweep, placed, folder)
     identities = own | {name: base_identity(own[cell.name]) for name, cell in bases.items()}
     refuse_changes(folder, identities)
-    return Work(sweep, profile, folder, placed, bases, identities, folder.code / tree[:12])
+    copy = folder.code / tree[:12]
+    return Work(sweep, profile, folder, placed, bases, identities, copy, absent=absent)
 
 
 def left_to_do(
@@ -212,9 +231,9 @@ def prepared(work: Work, planned: Plan) -> Prepared:
     )
 
 
-def pinned(sweep: Sweep) -> Sweep:
+def pinned(sweep: Sweep, absent: Collection[str] = ()) -> Sweep:
     """Return the sweep with the folder of its named rows: jobs run elsewhere."""
-    named = [name for name in sweep.evaluate.sets if name in STEMS]
+    named = [name for name in sweep.evaluate.sets if name in STEMS and name not in absent]
     if not named or sweep.evaluate.data_dir is not None:
         return sweep
     try:
@@ -250,11 +269,12 @@ def seen_by(work: Work, cell: str) -> list[Path]:
     """Return the paths outside the run that a cell's commands read; a container must see them."""
     base = [work.bases[cell]] if cell in work.bases else []
     chosen = [c for c in work.cells if c.name == cell] or base or list(work.cells)
-    return list(dict.fromkeys(path for c in chosen for path in _read_by(c.config, work.sweep)))
+    return list(dict.fromkeys(path for c in chosen for path in _read_by(c.config, work)))
 
 
-def _read_by(config: TrainConfig, sweep: Sweep) -> Iterable[Path]:
-    yield from (path.absolute().parent for path in row_files(config, sweep).values())
+def _read_by(config: TrainConfig, work: Work) -> Iterable[Path]:
+    files = row_files(config, work.sweep, work.absent)
+    yield from (path.absolute().parent for path in files.values())
     for named in (config.model.name, config.prompt.template):
         path = Path(named).expanduser()
         if path.exists():

@@ -20,6 +20,7 @@ __all__ = [
     "Profile",
     "SlurmConfig",
     "StageConfig",
+    "chosen_profile",
     "default_profile",
     "load_profile",
     "own_file",
@@ -88,15 +89,20 @@ def default_profile(environ: Mapping[str, str] | None = None) -> str:
 
     Raises PreflightError, saying what would work, where nobody has chosen one.
     """
-    chosen = (os.environ if environ is None else environ).get(VARIABLE)
-    own = own_file(None)
-    if chosen or own.is_file():
-        return chosen or str(own)
+    if chosen := chosen_profile(environ):
+        return chosen
     raise PreflightError(
         f"which cluster? Give --cluster NAME (or set {VARIABLE}), with one of "
         f"{', '.join(profile_names())}, or a file that `hsd cluster init` wrote; "
         "--local needs none."
     )
+
+
+def chosen_profile(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the same, and None where nobody has chosen."""
+    own = own_file(None)
+    named = (os.environ if environ is None else environ).get(VARIABLE)
+    return named or (str(own) if own.is_file() else None)
 
 
 def profile_names() -> list[str]:

@@ -80,3 +80,19 @@ def tiny_gpt_oss(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny
 
     return tiny.gpt_oss(tmp_path_factory.mktemp("tiny") / "gpt_oss")
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny Gemma-2, which has no sdpa; nobody writes into it."""
+    import tiny
+
+    return tiny.gemma2(tmp_path_factory.mktemp("tiny") / "gemma2")
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny Gemma-3 that sees pictures too; nobody writes into it."""
+    import tiny
+
+    return tiny.gemma3(tmp_path_factory.mktemp("tiny") / "gemma3")

@@ -301,3 +301,45 @@ def test_an_adapter_without_safetensors_is_refused_in_one_line(tmp_path: Path) -
     (tmp_path / "adapter_model.bin").write_bytes(b"pickle")
     with pytest.raises(ModelError, match="adapter_model.safetensors is missing or unreadable"):
         adapter_digest(tmp_path)
+
+
+# Bases that see pictures too
+
+
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), "all-linear"])
+def test_of_a_base_that_sees_the_text_model_alone_learns(
+    targets: Any, tiny_gemma3: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from hsd.model.adapter import export_adapter, load_adapter
+    from hsd.model.describe import trainable
+
+    settings = LoraConfig(rank=4, alpha=8, target_modules=targets)
+    base = base_at(tiny_gemma3)
+    model = fresh(base, settings)
+    text = [n for n, _ in model.named_parameters() if "language_model" in n and "lora_" in n]
+    assert sorted(adapters(model)) == sorted(text) != []
+    inner = 4 * (64 + 64 + 64 + 32)  # q and v, both matrices of each
+    if targets != "all-linear":
+        assert trainable(model)["trainable_parameters"] == 2 * inner
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data = torch.randn(parameter.shape) * 0.1
+    export_adapter(model, tmp_path)
+    words = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert words["exclude_modules"].startswith(r"model\.vision_tower")
+    again = load_adapter(base_at(tiny_gemma3), tmp_path)
+    torch.testing.assert_close(logits(again), logits(model.eval()))
+
+
+def test_a_target_that_only_the_eye_of_a_base_has_is_refused(tiny_gemma3: Path) -> None:
+    with pytest.raises(ModelError, match="'fc1' is no linear layer"):
+        fresh(base_at(tiny_gemma3), LoraConfig(target_modules=("fc1",)))
+
+
+def test_an_adapter_on_a_base_of_text_excludes_nothing(tiny_llama: Path, tmp_path: Path) -> None:
+    from hsd.model.adapter import export_adapter
+
+    export_adapter(fresh(base_at(tiny_llama)), tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["exclude_modules"] is None

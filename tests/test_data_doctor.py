@@ -35,7 +35,9 @@ def chat(
 
 
 def found(*files: Path, **options: object) -> dict[str, int]:
-    return {f.what: f.count for f in check(files, **options).findings}
+    """Return the findings; that a split of three posts has one label is a test of its own."""
+    findings = check(files, **options).findings
+    return {f.what: f.count for f in findings if "of one label" not in f.what}
 
 
 def test_sound_data_has_no_findings() -> None:
@@ -86,6 +88,25 @@ def test_a_row_without_a_known_label_is_an_error_with_its_place() -> None:
     assert checked.errors[0].places == ("a.jsonl:2",)
 
 
+def test_reasons_stand_beside_the_places_of_rows_that_cannot_be_read() -> None:
+    labels = ["offensive", "offensive", "", "offensive", "offensive"]
+    rows = [row(n, "train", label) for n, label in enumerate(labels)]
+    checked = check([written("a.jsonl", [*rows, row(9, "train")])])
+    error, most, least = doctor_lines(checked)[1:4]
+    assert error == "ERROR: 5 rows that cannot be read"
+    assert most.startswith("  4 rows (a.jsonl:1, a.jsonl:2, a.jsonl:4, ...): unknown label 'off")
+    assert least == "  a.jsonl:3: no label in 'label'"
+    assert "unknown label" in doctor_page(checked, ["a.jsonl"])
+
+
+def test_reasons_stand_beside_the_places_of_chats_that_are_wrong() -> None:
+    checked = check([written("train.jsonl", [chat(1), chat(2, answer="hate")])])
+    assert doctor_lines(checked)[1:3] == [
+        "ERROR: 1 chats whose answer or turns are wrong",
+        "  train.jsonl:2: the assistant turn is not JSON",
+    ]
+
+
 @pytest.mark.parametrize(
     "answer", ['{{"classification": "hate"}}', "hate", '{"classification": "offensive"}']
 )
@@ -120,12 +141,10 @@ def test_power_is_that_of_the_specification() -> None:
     assert half_width(165) == pytest.approx(0.066, abs=5e-4)
     assert half_width(165, 165) == pytest.approx(0.0935, abs=5e-4)
     rows = [row(n, "test", group=g) for n, g in enumerate(["lgbtq"] * 8 + ["mexican"] * 4)]
-    checked = check([written("test.jsonl", rows)])
-    power = {(p.group, p.label): (p.n, p.gap) for p in checked.power}
+    file = written("test.jsonl", rows)
+    power = {(p.group, p.label): (p.n, p.gap) for p in check([file]).power}
     assert power["lgbtq", "normal"] == (8, pytest.approx(half_width(8, 4)))
-    assert {f.what: f.count for f in checked.findings} == {
-        "test groups with too few posts of a label": 2
-    }
+    assert found(file) == {"test groups with too few posts of a label": 2}
 
 
 def test_lengths_and_overflow_are_by_group_in_the_unit_that_was_asked_for() -> None:
@@ -171,3 +190,74 @@ def test_swaps_are_an_ordinary_data_file() -> None:
     said = run("swap", str(written("t.jsonl", rows)), "swapped.jsonl").output
     assert re.match(r"1 of 2 posts name one group \(term list version 2\); 4 rows", said)
     assert [e.reference_id for e in resolve("swapped.jsonl")] == ["", "test1", "test1", "test1"]
+
+
+def test_group_names_that_hsd_does_not_know_are_listed_with_their_counts() -> None:
+    groups = ["Sikh", "sikh, left-handers", "Non-Muslim", "gay", "none", "Jewish"]
+    rows = [
+        row(n, "train", ("hate", "normal")[n % 2], group=group) for n, group in enumerate(groups)
+    ]
+    (note,) = check([written("train.jsonl", rows)]).notes
+    assert note == (
+        "3 posts name groups that hsd does not know and counts as other: 'Non-Muslim' 1, 'Sikh' 1, "
+        "'left-handers' 1, 'sikh' 1."
+    )
+
+
+def test_chats_list_group_names_that_hsd_does_not_know_too() -> None:
+    chats = [chat(1) | {"target_group": "Sikh"}, chat(2, "Is this hate? bread")]
+    notes = check([written("chats.jsonl", chats)]).notes
+    assert [note for note in notes if "'Sikh' 1" in note]
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "mine.jsonl"])
+def test_posts_of_one_label_are_a_warning_whatever_their_file_is_called(name: str) -> None:
+    rows = [row(n, "") | {"split": ""} for n in range(3)]
+    checked = check([written(name, rows)])
+    assert checked.errors == ()
+    assert doctor_lines(checked)[1] == (
+        f"WARNING: 1 splits with posts of one label ({name[:-6]}: 3 posts, all normal)"
+    )
+
+
+@pytest.mark.parametrize("column", ["target", "Target Groups", "groups", "identity"])
+def test_a_column_that_looks_like_groups_and_is_not_read_is_a_warning(column: str) -> None:
+    rows = [row(n, "train", ("hate", "normal")[n % 2]) for n in range(4)]
+    rows = [{column: one.pop("target_group"), **one} for one in rows]
+    checked = check([written("train.jsonl", rows)])
+    (finding,) = checked.findings
+    assert (finding.severity, finding.count) == ("warning", 1)
+    assert finding.places == (
+        f"train.jsonl: '{column}' looks like whom posts are about; call it target_group, or name "
+        f"it with `hsd prepare --source table:FILE --group_column {column}`",
+    )
+
+
+def test_a_split_under_another_name_is_a_warning_and_notes_beside_a_group_are_none() -> None:
+    rows = [
+        {k: v for k, v in row(n, "train", label).items() if k != "split"} | {"target": "notes"}
+        for n, label in enumerate(("hate", "normal"))
+    ]
+    assert found(written("train.jsonl", rows)) == {}
+    rows = [one | {"Split": "test", "labels": "x"} for one in rows]
+    (finding,) = check([written("train.jsonl", rows)]).findings
+    assert [place.split("'")[1] for place in finding.places] == ["Split", "labels"]
+
+
+def test_chats_warn_of_columns_that_are_not_read_too() -> None:
+    file = written("train.jsonl", [chat(1) | {"target": "gay"}, chat(2) | {"target": "gay"}])
+    assert "columns that are not read" in found(file)
+
+
+def test_rows_of_another_split_than_their_file_are_a_warning() -> None:
+    rows = [
+        row(n, "train" if n < 4 else "test", ("hate", "normal")[n % 2], "none") for n in range(6)
+    ]
+    places = {f.what: f.places for f in check([written("train.jsonl", rows)]).findings}
+    assert places == {
+        "rows of another split than their file's name says": (
+            "train.jsonl:5 is of test",
+            "train.jsonl:6 is of test",
+        )
+    }
+    assert found(written("all.jsonl", rows)) == {}

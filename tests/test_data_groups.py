@@ -2,7 +2,14 @@
 
 import pytest
 
-from hsd.data.groups import joined, parse_groups, persona, split_names
+from hsd.data.groups import (
+    joined,
+    parse_groups,
+    persona,
+    split_names,
+    unknown_names,
+    unknown_said,
+)
 from hsd.data.labels import parse_label, unknown_label
 
 GROUP_NAMES = {
@@ -15,7 +22,13 @@ GROUP_NAMES = {
     "muslim folks": "middle_east",
     "latino/hispanic folks": "mexican",
     "Mexican": "mexican",
+    "L.G.B.T.": "lgbtq",
+    "2SLGBTQ+ community": "lgbtq",
+    "same-sex couples": "lgbtq",
+    "Iraqis": "middle_east",
+    "Mexican-American": "mexican",
     "Jewish": "other",
+    "people of color": "other",
     "folks with mental disabilities": "other",
     "African American": "other",
     "left-handers": "other",
@@ -27,7 +40,78 @@ def test_a_group_name_has_one_group(name: str) -> None:
     assert parse_groups(name) == (GROUP_NAMES[name],)
 
 
-@pytest.mark.parametrize("nobody", ["", "none", "None", None, [], ["None", "none"], "n/a", "nan"])
+NOBODY = """
+    none|None|n/a|N.A.|n.a.|nan|<NA>|-|--|?|nobody|No one|Nobody in particular|no target|No_Target
+    none of the above|Not applicable|unspecified|not specified|unknown|no specific group
+"""
+NOT_MEANT = """
+    non-muslim|Non-Muslim|nonmuslims|non muslim|Non-Hispanic White|non hispanic white|not gay
+    ex-muslim|former muslims|anti-gay|pro-gay|neither gay nor trans|not muslim or arab
+    not muslim/arab|anyone but latinos|people other than arabs|isn't trans|white (non-hispanic)
+    non-LGBTQ+|without muslims
+"""
+JOINED = {
+    "Arab&Women": ("middle_east", "other"),
+    "Arab and Women": ("middle_east", "other"),
+    "women + latino": ("other", "mexican"),
+    "women+latino": ("other", "mexican"),
+    "latino+ women": ("mexican", "other"),
+    "LGBTQ+ & Arab": ("lgbtq", "middle_east"),
+    "LGBTQ+/women": ("lgbtq", "other"),
+    "LGBTQ+ people": ("lgbtq",),
+    "gay and/or arab": ("lgbtq", "middle_east"),
+    "Arab, n/a": ("middle_east",),
+    "gays;  ;arabs": ("lgbtq", "middle_east"),
+    "gay muslims": ("lgbtq", "middle_east"),
+    "non-white latinos": ("mexican",),
+    "muslims but not arabs": ("middle_east",),
+    "women and not gay": ("other",),
+}
+
+
+def cells(table: str) -> list[str]:
+    return [cell.strip() for line in table.split("\n") for cell in line.split("|") if cell.strip()]
+
+
+@pytest.mark.parametrize("name", cells(NOT_MEANT))
+def test_a_negated_group_is_not_the_group_and_is_listed(name: str) -> None:
+    assert parse_groups(name) == ("other",)
+    assert unknown_names(name) == (name,)
+
+
+@pytest.mark.parametrize("cell", JOINED)
+def test_however_names_are_joined_none_is_lost(cell: str) -> None:
+    assert parse_groups(cell) == JOINED[cell]
+
+
+NON_BINARY = ["Non-binary", "non binary people", "nonbinary", "trans & non-binary"]
+
+
+@pytest.mark.parametrize("name", NON_BINARY)
+def test_non_binary_is_no_negation(name: str) -> None:
+    assert parse_groups(name) == ("lgbtq",)
+    assert unknown_names(name) == ()
+
+
+@pytest.mark.parametrize("name", [*GROUP_NAMES][:-1])
+def test_a_known_name_is_not_listed(name: str) -> None:
+    assert unknown_names(name) == ()
+
+
+def test_unknown_names_are_listed_with_their_counts_and_called_other() -> None:
+    posts = ["Sikh", "Sikh, left-handers", "gay", None, "Jewish", "x" * 99]
+    assert unknown_said(map(unknown_names, posts)) == [
+        "3 posts name groups that hsd does not know and counts as other: 'Sikh' 2, "
+        f"'left-handers' 1, '{'x' * 40}' 1."
+    ]
+    assert unknown_said([(), ()]) == []
+    many = [f"unheard{n}" for n in range(30)]
+    assert unknown_said([many])[0].endswith(" and 10 more names.")
+
+
+@pytest.mark.parametrize(
+    "nobody", ["", None, [], ["None", "none"], "none, n/a", float("nan"), *cells(NOBODY)]
+)
 def test_nobody_is_no_group(nobody: object) -> None:
     assert parse_groups(nobody) == ()
 

@@ -133,4 +133,4 @@ def test_a_post_of_another_form_says_what_is_wrong(reason: str) -> None:
 
 def test_a_misspelt_target_is_a_bad_row_that_says_what_was_meant() -> None:
     made = converter()(post("nnn", [["Homosexualls"]] * 3))
-    assert made == Bad("unknown group 'homosexualls'. Did you mean 'homosexuals'?")
+    assert made == Bad("unknown group 'Homosexualls'. Did you mean 'homosexuals'?")

@@ -11,7 +11,9 @@ from hsd.data.loaded import (
     Converted,
     LeftOut,
     Loaded,
+    by_reason,
     convert_rows,
+    listed,
     load,
     merge,
     require_clean,
@@ -63,15 +65,20 @@ def test_a_missing_id_comes_from_content_and_position_and_is_stable() -> None:
     assert once.examples[0].id != once.examples[1].id
 
 
-def test_one_bad_row_more_than_tolerated_is_an_error_that_lists_five() -> None:
+def test_one_bad_row_more_than_tolerated_is_an_error_that_counts_each_reason() -> None:
     rows = loaded(*["bad"] * 7, "good")
     assert require_clean(rows, tolerate=7) == rows.examples
     with pytest.raises(DataError) as error:
         require_clean(rows, tolerate=6)
-    message = str(error.value)
-    assert message.startswith("7 of 8 rows cannot be used: f:1: starts with b;")
-    assert message.count("starts with b") == 5
-    assert message.endswith("and 2 more.")
+    assert str(error.value) == (
+        "7 of 8 rows cannot be used: 7 rows (f:1, f:2, f:3, ...): starts with b."
+    )
+
+
+def test_reasons_are_listed_once_the_most_frequent_first() -> None:
+    bad = [BadRow(f"f:{n}", reason) for n, reason in enumerate("xyyxyzuvw", start=1)]
+    assert by_reason(bad)[:3] == ["3 rows (f:2, f:3, f:5): y", "2 rows (f:1, f:4): x", "f:6: z"]
+    assert listed(bad).endswith("f:6: z; f:7: u; f:8: v; and 1 other reason")
 
 
 def test_nothing_left_is_an_error_that_says_why() -> None:

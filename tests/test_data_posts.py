@@ -61,7 +61,8 @@ def posts_file(name: str, *texts: str) -> Path:
 
 
 def counts(checked: Checked) -> dict[str, int]:
-    return {f.what: f.count for f in checked.findings}
+    """Return the findings; that a split of three posts has one label is another test's."""
+    return {f.what: f.count for f in checked.findings if "of one label" not in f.what}
 
 
 @pytest.mark.parametrize("has_prompt", [True, False])
@@ -93,7 +94,7 @@ def test_chats_are_counted_by_split_group_label_and_source() -> None:
 def test_a_post_asked_in_several_ways_counts_once() -> None:
     contract = prompt("standard", "conservative")
     save_contract(Path(), contract)
-    file = chats("train.jsonl", [post("1", SOUP), post("2", SONG)], contract)
+    file = chats("train.jsonl", [post("1", SOUP), post("2", SONG, "hate")], contract)
     checked = check([file])
     assert (checked.rows, sum(checked.cells.values()), checked.findings) == (4, 2, ())
     assert checked.notes == ("train.jsonl: 2 chats ask again about a post, which counts once.",)

@@ -188,6 +188,25 @@ def test_the_manifest_says_what_was_loaded_asked_and_read(tiny_llama: Path, data
     assert again == config_of(tiny_llama, data)
 
 
+def test_what_is_not_plain_of_the_rows_stands_in_manifest_log_and_report(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    rows = [row | {"target_group_norm": "Sikh", "split": "train"} for row in ROWS]
+    run = evaluated(tiny_llama, written(tmp_path / "rows.jsonl", rows)).folder
+    manifest = read_json(run / "manifest.json")
+    n = len(rows)
+    assert manifest["data"]["splits"] == {"train": n}
+    assert manifest["notes"] == [
+        f"{n} posts name groups that hsd does not know and counts as other: 'Sikh' {n}.",
+        f"{n} of {n} posts say that they are of the split that is trained on.",
+    ]
+    (log,) = run.glob("*.log")
+    (text,) = run.glob("evaluation_report_*.txt")
+    for note in manifest["notes"]:
+        assert note in log.read_text()
+        assert note in text.read_text()
+
+
 def test_a_long_post_is_cut_and_counted(tiny_llama: Path, data: Path) -> None:
     from hsd.inference.prepared import prepare
 

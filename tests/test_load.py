@@ -202,14 +202,74 @@ def test_4_bit_with_a_missing_weight_is_refused_too(tiny_llama: Path, tmp_path: 
         loaded(made, quantization="nf4")
 
 
-def test_a_weight_too_many_is_logged(
-    tiny_llama: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def extra(base: Path, folder: Path, key: str, **config: Any) -> Path:
+    """Return a copy of a base with one weight more, and more words in its config."""
     import torch
 
-    change = reweighted(lambda weights: weights.update({"model.layers.9.odd": torch.zeros(3)}))
-    loaded(copied(tiny_llama, tmp_path, change))
-    assert "no place for: ['model.layers.9.odd']" in caplog.text
+    def change(made: Path) -> None:
+        reweighted(lambda weights: weights.update({key: torch.ones(3)}))(made)
+        words = json.loads((made / "config.json").read_text())
+        (made / "config.json").write_text(json.dumps(words | config))
+
+    return copied(base, folder, change)
+
+
+@pytest.mark.parametrize(
+    "key", ["model.layers.9.odd", "lm_head.extra", "model.layers.0.self_attn.q_norm.weight"]
+)
+def test_a_weight_without_a_place_is_refused(key: str, tiny_llama: Path, tmp_path: Path) -> None:
+    line = refused(extra(tiny_llama, tmp_path, key))
+    assert f"1 of its weights, such as {key}, have no place in the model" in line
+    assert "download it again" not in line
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "model.layers.0.self_attn.rotary_emb.cos_cached",
+        "mtp.layers.0.input_layernorm.weight",
+        "model.vision_tower.patch.weight",
+        "model.layers.2.eh_proj.weight",
+    ],
+)
+def test_a_weight_that_changes_no_answer_may_be_left_out_and_is_logged(
+    key: str, tiny_llama: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        loaded(extra(tiny_llama, tmp_path, key, num_nextn_predict_layers=1))
+    assert f"left out, as the model has no use for it: ['{key}']" in caplog.text
+
+
+def test_a_head_that_is_tied_may_be_stored_all_the_same(tiny_llama: Path, tmp_path: Path) -> None:
+    def tied(folder: Path) -> None:
+        def same(weights: dict[str, Any]) -> None:
+            weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+
+        reweighted(same)(folder)
+        words = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(words | {"tie_word_embeddings": True}))
+
+    model = loaded(copied(tiny_llama, tmp_path, tied)).model
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+def test_the_attention_of_a_class_without_sdpa_is_said(
+    tiny_gemma2: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        base = loaded(tiny_gemma2)
+    assert base.model.config._attn_implementation == "eager"
+    assert "attention: eager (Gemma2ForCausalLM has no sdpa)" in caplog.text
+    assert "use auto" in str(pytest.raises(ModelError, loaded, tiny_gemma2, attention="sdpa").value)
+
+
+def test_a_folder_that_cannot_be_loaded_is_not_called_offline(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    made = copied(
+        tiny_llama, tmp_path, lambda f: f.joinpath("config.json").write_text("{") and None
+    )
+    assert "offline" not in refused(made)
 
 
 def test_several_gguf_files_in_a_folder_are_refused(tmp_path: Path) -> None:

@@ -21,9 +21,11 @@ from slurm.pipeline import (
     left_to_do,
     pinned,
     prepared,
+    work_on,
 )
 from slurm.run_folder import RunFolder, find_run
 from slurm.submissions import Submitted
+from slurm.sweep import cells
 from slurm.writing import set_aside, write_run
 
 TWO_BASES = {
@@ -337,6 +339,21 @@ def test_named_rows_are_pinned_to_the_folder_that_they_are_in(tmp_path: Path) ->
     assert pinned(sweeps.sweep()) == sweeps.sweep()
     with pytest.raises(PreflightError, match=r"pair: \[evaluate\]"):
         pinned(sweeps.sweep(evaluate={"sets": ("unified",)}))
+
+
+def test_rows_that_are_elsewhere_change_no_plan_and_are_named_once(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone.jsonl")
+    data = {"train_file": gone, "validation_file": "embedded"}
+    of = sweeps.sweep(data=data, evaluate={"sets": ("unified", "embedded")})
+    made = cells(of)
+    work = work_on(of, made, sweeps.cluster(tmp_path), sweeps.code(tmp_path), dry_run=True)
+    assert list(work.absent) == [gone, "unified"]
+    assert work.identities["default"]["data"][gone] is None
+    assert work.identities["default"]["data"]["embedded"]
+    assert drawn(left_to_do(work)) == drawn(left_to_do(sweeps.work(tmp_path)))
+    assert prepared(work, left_to_do(work).plan).scripts
+    with pytest.raises(PreflightError):
+        work_on(of, made, sweeps.cluster(tmp_path), sweeps.code(tmp_path))
 
 
 def test_the_comparison_of_each_submission_is_another(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Where a process's model goes: from the launch, one process one device, with the reason."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,9 @@ LAUNCH = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT", "MASTER_ADDR")
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in os.environ if n in LAUNCH or n.startswith("ACCELERATE_")]:
+        monkeypatch.delenv(name)
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.setenv(name, "")  # so that what a test leaves there is taken back
         monkeypatch.delenv(name)
 
 
@@ -139,26 +143,98 @@ def test_more_local_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch)
         place(ModelConfig())
 
 
+CAPS = "Gemma2ForCausalLM has no sdpa"
+SINKS = "GptOssForCausalLM has no sdpa"
+
+
 @pytest.mark.parametrize(
-    ("family", "asked", "device", "expected"),
+    ("family", "asked", "device", "code", "reason"),
     [
-        ("llama", "auto", "cpu", "sdpa"),
-        ("llama", "auto", "cuda:0", "sdpa"),
-        ("llama", "eager", "cpu", "eager"),
-        ("llama", "flash_attention_2", "cuda:0", "flash_attention_2"),
-        ("llama", "flash_attention_2", "cpu", "does not work on a CPU"),
-        ("gpt_oss", "auto", "cuda:0", "eager"),
-        ("gpt_oss", "sdpa", "cpu", "cannot do the sinks"),
-        ("gpt_oss", "flash_attention_2", "cuda:0", "does not work on this family"),
+        ("llama", "auto", "cpu", "sdpa", "torch's own"),
+        ("llama", "auto", "cuda:0", "sdpa", "torch's own"),
+        ("llama", "eager", "cpu", "eager", "asked for"),
+        ("llama", "flash_attention_2", "cuda:0", "flash_attention_2", "asked for"),
+        ("gpt_oss", "auto", "cuda:0", "eager", SINKS),
+        ("gemma2", "auto", "cpu", "eager", CAPS),
+        ("gemma2", "eager", "cuda:0", "eager", "asked for"),
+        ("gemma3", "auto", "cpu", "sdpa", "torch's own"),
     ],
 )
-def test_attention_is_what_the_family_is_right_with(
-    family: str, asked: str, device: str, expected: str
+def test_attention_is_what_the_models_classes_can(
+    family: str, asked: str, device: str, code: str, reason: str, request: pytest.FixtureRequest
+) -> None:
+    from hsd.model.families import Attention, attention_for
+
+    model = hollow(request.getfixturevalue(f"tiny_{family}"))
+    assert attention_for(model, asked, device) == Attention(code, reason)
+
+
+@pytest.mark.parametrize(
+    ("family", "asked", "device", "said"),
+    [
+        ("llama", "flash_attention_2", "cpu", "does not work on a CPU"),
+        ("gpt_oss", "flash_attention_2", "cuda:0", "does not work on this family"),
+        ("gpt_oss", "sdpa", "cpu", "sdpa: GptOssForCausalLM has no code for it"),
+        ("gemma2", "sdpa", "cuda:0", "use auto, which takes eager for Gemma2ForCausalLM"),
+    ],
+)
+def test_attention_that_cannot_work_is_refused(
+    family: str, asked: str, device: str, said: str, request: pytest.FixtureRequest
 ) -> None:
     from hsd.errors import ModelError
     from hsd.model.families import attention_for
 
-    try:
-        assert attention_for(family, asked, device) == expected
-    except ModelError as error:
-        assert expected in str(error)  # noqa: PT017 - the table holds both kinds
+    with pytest.raises(ModelError, match=said):
+        attention_for(hollow(request.getfixturevalue(f"tiny_{family}")), asked, device)
+
+
+def test_one_part_without_sdpa_is_enough_for_eager(tiny_llama: Path, tiny_gemma2: Path) -> None:
+    from hsd.model.families import attention_for
+
+    whole = hollow(tiny_llama)
+    whole.ear = hollow(tiny_gemma2)
+    assert attention_for(whole, "auto", "cpu").code == "eager"
+
+
+def hollow(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    from hsd.model.quantization import skeleton
+
+    return skeleton(AutoConfig.from_pretrained(folder))
+
+
+def test_torch_may_grow_its_blocks_on_a_gpu_unless_the_user_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from hsd.model.placement import place
+
+    machine(monkeypatch, 1)
+    place(ModelConfig(device="cpu"))
+    assert "PYTORCH_ALLOC_CONF" not in os.environ
+    place(ModelConfig())
+    assert os.environ.pop("PYTORCH_ALLOC_CONF") == "expandable_segments:True"
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:64")
+    place(ModelConfig())
+    assert "PYTORCH_ALLOC_CONF" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("gpus", "bf16", "dtype", "compute"),
+    [
+        (0, False, "auto", "bfloat16"),
+        (1, True, "auto", "bfloat16"),
+        (1, True, "float32", "bfloat16"),
+        (1, False, "auto", "float32"),
+        (1, False, "float16", "float16"),
+    ],
+)
+def test_4_bit_is_computed_in_bfloat16_where_it_is_not_emulated(
+    gpus: int, bf16: bool, dtype: Any, compute: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from hsd.model.placement import four_bit_compute, place
+
+    machine(monkeypatch, gpus, bf16=bf16)
+    assert four_bit_compute(place(ModelConfig(dtype=dtype))) is getattr(torch, compute)

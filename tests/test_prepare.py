@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from hsd.data.chat import stream_chats
 from hsd.data.named import resolve
@@ -14,6 +15,7 @@ from hsd.data.prepare import STEPS, prepare
 from hsd.errors import ConfigError, DataError, PreflightError
 from hsd.prompts.contract import load_contract
 from hsd.runs import sha256_file
+from jobs.data_tables import prepared_table
 
 TEMPLATE = {
     "strategies": {
@@ -336,3 +338,34 @@ def test_the_command_takes_both_spellings_and_says_what_it_made(folder: Path) ->
     assert "needles" not in result.output
     learned = {row["id"].partition(":")[2] for row in lines(folder / "out/train.jsonl")}
     assert learned == {"first", "second"}
+
+
+def test_a_saved_data_set_is_prepared_with_its_splits_and_the_names_of_its_classes(
+    folder: Path,
+) -> None:
+    from datasets import ClassLabel, Dataset, DatasetDict
+
+    rows = [row | {"label": int(row["label"] == "normal")} for row in posts(22)]
+    whole = Dataset.from_list(rows).cast_column("label", ClassLabel(names=["hate", "normal"]))
+    parts = {"train": whole.select(range(18)), "test": whole.select(range(18, 22))}
+    DatasetDict(parts).save_to_disk(folder / "saved")
+    template = str(folder / "template.json")
+    prepare(preparation(folder / "saved", [], folder / "out", template=template))
+    written = [
+        *lines(folder / "out/unified/train.jsonl"),
+        *lines(folder / "out/unified/test.jsonl"),
+    ]
+    known = {row["id"]: row["label"] for row in posts(22)}
+    assert {row["id"]: row["label"] for row in written} == known
+    assert {row["split"] for row in written} == {"train", "test"}
+
+
+def test_group_names_that_hsd_does_not_know_are_said_and_written(folder: Path) -> None:
+    file = jsonl(folder / "more.jsonl", posts(3, seed=5, target_group="Sikh"))
+    prepared = made(folder, f"unified:{file}")
+    (note,) = prepared.stats["notes"]
+    assert note == "3 posts name groups that hsd does not know and counts as other: 'Sikh' 3."
+    assert made(folder, output="plain").stats["notes"] == []
+    console = Console(record=True, width=200)
+    console.print(prepared_table(folder / "out", prepared))
+    assert f"Note: {note}" in console.export_text()

@@ -168,6 +168,20 @@ def test_a_threshold_is_not_chosen_on_posts_that_the_adapter_learned() -> None:
     assert freeze(validation, judged, Rule("max_f1"), other).threshold == 0.75
 
 
+@pytest.mark.parametrize("splits", [{"test": 200}, {"validation": 150, "train": 50}])
+def test_a_threshold_is_not_chosen_on_posts_of_another_split(splits: dict[str, int]) -> None:
+    folder = Path("validation/run_20260102_030405")
+    update_manifest(folder, data={"splits": splits})
+    (name, count) = list(splits.items())[-1]
+    with pytest.raises(EvaluationError, match=rf"of another split \({count} {name}\)") as refused:
+        run(threshold, "validation", "run")
+    assert "\n" not in str(refused.value)
+    assert not Path("run/run_20260102_030405/operating_point.json").exists()
+    update_manifest(folder, data={"splits": {"validation": 200}})
+    update_manifest(Path("run/run_20260102_030405"), data={"splits": {"test": 200}})
+    run(threshold, "validation", "run")
+
+
 def test_the_base_is_kept_in_the_run_once_named() -> None:
     run(report, "run", "--base", "base")
     assert numbers()["base"]["metrics"]["recall"] == 0.4

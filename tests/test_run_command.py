@@ -107,6 +107,69 @@ def test_what_a_dry_run_prints_is_what_sbatch_gets(hsd: Hsd, fake: Fake) -> None
     assert "At most 0.0 GPU-hours, without requeues." in out
 
 
+def notes(out: str) -> list[str]:
+    """Return what a dry run says is missing, after the scripts."""
+    _, _, said = out.partition("would be refused here, for:\n")
+    return said.splitlines()
+
+
+def test_a_dry_run_where_the_rows_are_not_prints_the_same_scripts_and_what_is_missing(
+    hsd: Hsd,
+) -> None:
+    _, whole, _ = hsd(run, *ON, "--dry-run")
+    Path("test.jsonl").unlink()
+
+    code, dry, err = hsd(run, *ON, "--dry-run")
+
+    assert (code, err, notes(whole)) == (0, "", [])
+    assert dry.startswith(whole.rstrip("\n"))
+    (said,) = notes(dry)
+    assert said.startswith(f"- data file '{Path('test.jsonl').absolute()}': no such name")
+    code, _, err = hsd(run, *ON)
+    assert code == 3
+    assert "no such file" in one_line(err)
+    assert not RUN.exists()
+
+
+def test_a_dry_run_names_the_base_the_image_and_the_rows_that_are_not_here(hsd: Hsd) -> None:
+    sweep('[model]\nname = "owner/big"\n[data]\ntrain_file = "gone.jsonl"')
+    profile('[container]\nruntime = "apptainer"\nimage = "/images/gone.sif"')
+    code, dry, _ = hsd(run, *ON, "--dry-run")
+    assert code == 0
+    assert dry.count("$ sbatch --hold") == 4
+    said = [line.split()[1] for line in notes(dry)]
+    assert said == ["data", "container:", "base"]
+    assert all(line.startswith("- ") and line.endswith(".") for line in notes(dry))
+
+
+def test_a_dry_run_on_a_machine_without_slurm_says_so_and_shows_the_scripts(
+    hsd: Hsd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    code, dry, _ = hsd(run, *ON, "--dry-run")
+    assert code == 0
+    assert dry.count("$ sbatch --hold") == 4
+    assert "- sbatch: not found on this machine" in dry
+
+
+def test_a_dry_run_for_no_cluster_is_for_the_reference_and_a_run_is_refused(hsd: Hsd) -> None:
+    code, dry, _ = hsd(run, "pair.toml", "--dry-run")
+    assert code == 0
+    assert "#SBATCH --gpus-per-node=a100:4" in dry
+    assert notes(dry)[0].startswith("- cluster: none was chosen, so this is for a100x4")
+    code, _, err = hsd(run, "pair.toml")
+    assert code == 3
+    assert one_line(err).startswith("Error: which cluster?")
+
+
+def test_a_dry_run_of_this_machine_says_what_is_missing_too(hsd: Hsd) -> None:
+    Path("test.jsonl").unlink()
+    code, dry, _ = hsd(run, "pair.toml", "--local", "--dry-run")
+    assert code == 0
+    assert "# train" in dry
+    assert notes(dry)[0].startswith("- data file")
+
+
 def test_the_same_command_again_leaves_the_queue_alone(hsd: Hsd, fake: Fake) -> None:
     hsd(run, *ON)
     code, out, _ = hsd(run, *ON)

@@ -636,3 +636,22 @@ def test_a_full_gpu_is_one_line_with_what_would_work(
     monkeypatch.setattr(training.HsdTrainer, "training_step", full)
     with pytest.raises(TrainingError, match="training.batch_size lower"):
         train(config())
+
+
+@pytest.mark.parametrize("what", ["training_step", "choose", "load_base"])
+def test_full_memory_is_one_line_wherever_a_run_meets_it(
+    what: str, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
+
+    monkeypatch.setattr(training.HsdTrainer if what == "training_step" else training, what, full)
+    with pytest.raises(TrainingError, match="memory is full; set training.batch_size lower"):
+        train(config())
+
+
+def test_the_manifest_counts_the_bases_parameters_without_the_adapters(config: Config) -> None:
+    settings = config()
+    run = train(settings).folder
+    bare = load_base(settings.model).model
+    assert read_json(run / "manifest.json")["base"]["parameters"] == bare.num_parameters()

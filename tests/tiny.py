@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
     BertModel,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3TextConfig,
     GptOssConfig,
     GptOssForCausalLM,
     LlamaConfig,
@@ -126,6 +132,59 @@ def gpt_oss(folder: Path, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
+
+
+def gemma2(folder: Path) -> Path:
+    """Write a tiny Gemma-2 (soft caps, which sdpa cannot do) into `folder` and return it."""
+    words = tokenizer()
+    torch.manual_seed(0)
+    Gemma2ForCausalLM(Gemma2Config(**_gemma(words))).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def gemma3(folder: Path) -> Path:
+    """Write a tiny Gemma-3 that sees pictures too into `folder` and return it."""
+    words = tokenizer()
+    torch.manual_seed(0)
+    eye = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    config = Gemma3Config(
+        text_config=Gemma3TextConfig(**_gemma(words)),
+        vision_config=eye,
+        mm_tokens_per_image=4,
+        image_token_id=5,
+        boi_token_id=6,
+        eoi_token_id=7,
+    )
+    Gemma3ForConditionalGeneration(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def _gemma(words: PreTrainedTokenizerFast) -> dict[str, Any]:
+    return {
+        "vocab_size": len(words),
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "sliding_window": 16,
+        "query_pre_attn_scalar": 16,
+        "max_position_embeddings": 1024,
+        "eos_token_id": words.eos_token_id,
+        "pad_token_id": words.pad_token_id,
+        "bos_token_id": None,
+    }
 
 
 def encoder(folder: Path, seed: int = 0) -> Path:

@@ -24,8 +24,9 @@ class ModelConfig(Strict):
     """Of the base weights: `auto` is bfloat16 on a GPU and float32 on a CPU."""
     quantization: Quantization = "auto"
     """`nf4` is 4-bit with bfloat16 compute. `auto` takes it on a GPU where the checkpoint can,
-    and says which way it went; `nf4` that the checkpoint cannot take is an error."""
+    and says which way it went; `nf4` that the checkpoint cannot take is an error. A checkpoint of
+    bitsandbytes that is in 4 bit already is taken as it is; `none` is an error there."""
     double_quantization: bool = True
     """Quantise the quantisation constants too: saves about 0.4 bit a parameter."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
-    """Attention code; `auto` is what the model's family is known to be right with."""
+    """Attention code; `auto` is sdpa, or eager where the model's classes have no sdpa."""

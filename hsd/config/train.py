@@ -16,6 +16,7 @@ from hsd.config.model import ModelConfig
 from hsd.config.strict import Folder, Strict, Text
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+OtherSplits = Literal["fail", "leave_out"]
 Names = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
@@ -39,6 +40,9 @@ class DataConfig(Strict):
     """JSONL/CSV of posts, chat JSONL written by `hsd prepare`, or `embedded`."""
     validation_file: Text | None = None
     """The same kinds; None trains without validation. `embedded` for the embedded rows."""
+    other_splits: OtherSplits = "fail"
+    """What becomes of rows whose own `split` is not the one that they are used for: the run is
+    refused, or they are left out and counted, so that one file may serve both."""
     max_train_rows: PositiveInt | None = None
     """Take a seeded, label-balanced sample of this many rows; None takes all."""
     max_validation_rows: PositiveInt | None = None

@@ -1,9 +1,10 @@
-"""Reads single cells of a row: a post, a string, a flag, the name of a split."""
+"""Reads single cells of a row: a post, a string, names, a flag, the name of a split."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from hsd.data.loaded import Bad
+from hsd.data.printed import is_bracketed, parse
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -30,6 +31,57 @@ def string(values: Mapping[str, Any], *columns: str) -> str:
     """Return the first of the columns that holds something, as a string; "" without."""
     found = (values[column] for column in columns if not _empty(values.get(column)))
     return str(next(found, ""))
+
+
+def contained(values: Mapping[str, Any], column: str) -> Any:
+    """Return a cell, a list or dict that was printed into text as what it was; None without.
+
+    Bad for a cell with brackets that is no list: its parts would be taken for something else.
+    """
+    value = values.get(column)
+    if not isinstance(value, str) or not is_bracketed(value):
+        return value
+    try:
+        return parse(value)
+    except ValueError:
+        return Bad(f"'{column}' cannot be read as a list")
+
+
+def names(values: Mapping[str, Any], *columns: str) -> Any:
+    """Return the first of the columns that is there: a name, a list of names, None; or Bad.
+
+    It is the same whether the list was one in the file or was printed into a cell of text.
+    """
+    column = next((name for name in columns if name in values), None)
+    if column is None:
+        return None
+    value = contained(values, column)
+    if isinstance(value, dict | list | tuple) and not value:
+        return []
+    if not isinstance(value, dict | list | tuple):
+        return value
+    found = [name for name in value if not _empty(name)]
+    if isinstance(value, dict) or any(not _is_name(name) for name in found):
+        return Bad(f"'{column}' holds more than names; expected a name or a list of names")
+    return found
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and not is_bracketed(value)
+
+
+def words(values: Mapping[str, Any], *columns: str) -> str | Bad:
+    """Return the first of the columns that holds something, as text; a list of words is joined.
+
+    Text with brackets that is no list stays text.
+    """
+    column = next((name for name in columns if not _empty(values.get(name))), "")
+    value = contained(values, column)
+    if not isinstance(value, list) and not isinstance(values.get(column), dict):
+        return string(values, column)
+    if isinstance(value, dict) or not all(isinstance(word, str) for word in value):
+        return Bad(f"'{column}' holds no text and no list of words")
+    return " ".join(value)
 
 
 def _empty(value: Any) -> bool:

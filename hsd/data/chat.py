@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hsd.data import cells
 from hsd.data.example import LABELS, Label
-from hsd.data.loaded import derived_id
+from hsd.data.loaded import Bad, derived_id, listed
 from hsd.data.rows import BadRow, Row, stream_rows
+from hsd.data.unread import unread
 from hsd.errors import DataError
 
+READS = frozenset({"id", "messages", "label", "target_group", "source_dataset", "split"})
+"""The columns of a chat; `label` is noted beside the answer, which tells it."""
 ROLES = ("system", "user", "assistant")
 ORDERS = (["system", "user", "assistant"], ["user", "assistant"])
 
@@ -41,15 +45,23 @@ def is_chat(values: Mapping[str, Any]) -> bool:
 
 def holds_chats(path: Path) -> bool:
     """Return whether a file's first row is a chat."""
+    return is_chat(_first(path))
+
+
+def unread_in_chats(path: Path) -> list[str]:
+    """Return what a file's first chat holds that a person may believe to be read."""
+    return unread(_first(path), READS)
+
+
+def _first(path: Path) -> Mapping[str, Any]:
     rows = (row for row in stream_rows(path) if isinstance(row, Row))
-    first = next(rows, None)
-    return first is not None and is_chat(first.values)
+    return next((row.values for row in rows), {})
 
 
 def stream_chats(path: Path) -> Iterator[ChatRow]:
     """Yield the chats of a file as they are read.
 
-    Raises DataError at its end, listing the first five bad rows, if there are any.
+    Raises DataError at its end, listing the reasons and first places of bad rows, if there are any.
     """
     places: dict[str, str] = {}
     bad = []
@@ -64,31 +76,38 @@ def stream_chats(path: Path) -> Iterator[ChatRow]:
         else:
             bad.append(chat)
     if bad:
-        listed = "; ".join(f"{row.place}: {row.reason}" for row in bad[:5])
-        raise DataError(f"{len(bad)} of {position + 1} chats cannot be used: {listed}.")
+        raise DataError(f"{len(bad)} of {position + 1} chats cannot be used: {listed(bad)}.")
 
 
 def chat_row(row: Row, position: int) -> ChatRow | BadRow:
     """Return a row as a chat, or what is wrong with it; without an id it gets a derived one."""
     if (reason := problem(row.values)) is not None:
         return BadRow(row.place, reason)
-    turns = tuple(
-        {"role": turn["role"], "content": turn["content"]} for turn in row.values["messages"]
-    )
+    messages = cells.contained(row.values, "messages")
+    turns = tuple({"role": turn["role"], "content": turn["content"]} for turn in messages)
     name = str(row.values.get("id") or derived_id(json.dumps(turns), position))
-    noted = (str(row.values.get(key) or "") for key in ("target_group", "source_dataset", "split"))
-    return ChatRow(name, turns, row.place, *noted)
+    groups = cells.names(row.values, "target_group")
+    if isinstance(groups, Bad):
+        return BadRow(row.place, groups.reason)
+    named = "|".join(groups) if isinstance(groups, list) else str(groups or "")
+    noted = (cells.string(row.values, key) for key in ("source_dataset", "split"))
+    return ChatRow(name, turns, row.place, named, *noted)
 
 
 def problem(values: Mapping[str, Any]) -> str | None:
     """Return what is wrong with a chat row, None when nothing is."""
-    messages = values.get("messages")
+    messages = cells.contained(values, "messages")
     if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
         return "'messages' is not a list of turns"
     for message in messages:
         if message.get("role") not in ROLES:
             return f"unknown role {str(message.get('role'))[:40]!r}; known: {', '.join(ROLES)}"
-        if not isinstance(message.get("content"), str) or not message["content"].strip():
+        content = message.get("content")
+        if isinstance(content, list | dict):
+            return (
+                f"the content of the {message['role']} turn is a {type(content).__name__}, no text"
+            )
+        if not isinstance(content, str) or not content.strip():
             return f"the {message['role']} turn has no content"
     roles = [message["role"] for message in messages]
     if roles not in ORDERS:

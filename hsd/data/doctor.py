@@ -7,14 +7,16 @@ too few posts, posts that are cut. Chats are looked at as the posts in them.
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsd.data.duplicates import Pair, conflicts, describe, find_pairs, leaks
 from hsd.data.example import Example, Label
-from hsd.data.groups import joined
+from hsd.data.groups import joined, unknown_said
 from hsd.data.lengths import Measure, PostLength, histogram, overflow
+from hsd.data.loaded import SHOWN, by_reason
 from hsd.data.posts import Post, read_posts
+from hsd.data.rows import BadRow
 
 PLANNED_RATE = 0.25
 """Error rate that power is worked out at: that of a middling detector."""
@@ -30,6 +32,8 @@ class Finding:
     what: str
     count: int
     places: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    """Why rows cannot be used, each behind its first places, the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +89,16 @@ def check(
     examples = read.examples
     lengths = [measure.length(post) for post in read.posts]
     found = [
-        _finding("error", "rows that cannot be read", [b.place for b in read.bad]),
-        _finding("error", "chats whose answer or turns are wrong",
-                 [b.place for b in read.bad_chats]),
+        _bad("rows that cannot be read", read.bad),
+        _bad("chats whose answer or turns are wrong", read.bad_chats),
         _finding("error", "chats that the prompt.json beside them did not ask", read.astray),
         _finding("error", "prompts that name the group", read.naming),
         _finding("error", "ids that repeat", _repeated(examples)),
         *_doubles(examples),
         *_weak(examples),
+        _finding("warning", "columns that are not read", read.unread),
+        _finding("warning", "rows of another split than their file's name says", read.misplaced),
+        _finding("warning", "splits with posts of one label", _one_label(examples)),
         _cut(read.posts, lengths, max_length, measure.unit),
     ]  # fmt: skip
     return Checked(
@@ -104,7 +110,7 @@ def check(
         overflow(read.posts, lengths, max_length),
         measure.unit,
         measure.note,
-        tuple(read.notes),
+        (*read.notes, *unknown_said(example.unknown_groups for example in examples)),
     )
 
 
@@ -168,6 +174,19 @@ def _weak(examples: Sequence[Example]) -> list[Finding]:
     return [_finding("warning", "test groups with too few posts of a label", places)]
 
 
+def _one_label(examples: Sequence[Example]) -> list[str]:
+    """Return the splits that teach, or judge, one answer whatever a post says."""
+    counts: dict[str, Counter[Label]] = defaultdict(Counter)
+    for example in examples:
+        counts[example.split][example.label] += 1
+    return [
+        f"{split}: {n} posts, all {label}"
+        for split, labels in counts.items()
+        for label, n in labels.items()
+        if len(labels) == 1
+    ]
+
+
 def _cut(
     posts: Sequence[Post], lengths: Sequence[int], max_length: int | None, unit: str
 ) -> Finding:
@@ -191,6 +210,11 @@ def _repeated(examples: Sequence[Example]) -> list[str]:
 def _pairs(examples: Sequence[Example], pairs: Sequence[Pair]) -> list[str]:
     found = (describe(examples, pair) for pair in pairs)
     return [f"{' ~ '.join(pair['ids'])} ({' ~ '.join(pair['splits'])})" for pair in found]  # type: ignore[arg-type]
+
+
+def _bad(what: str, bad: Sequence[BadRow]) -> Finding:
+    found = _finding("error", what, [row.place for row in bad])
+    return replace(found, reasons=tuple(by_reason(bad)[:SHOWN]))
 
 
 def _finding(severity: str, what: str, places: Sequence[str]) -> Finding:

@@ -27,6 +27,8 @@ class Example:
     text: str
     label: Label
     groups: tuple[str, ...] = ()
+    unknown_groups: tuple[str, ...] = field(default=(), compare=False)
+    """Names that count as `other` because nothing is known about them; for messages only."""
     persona_tag: str = ""
     source_dataset: str = ""
     label_multiclass: str = ""

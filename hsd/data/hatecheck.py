@@ -7,7 +7,7 @@ change that turns the label, or keeps it.
 
 from hsd.data import cells
 from hsd.data.example import Example
-from hsd.data.groups import parse_groups, persona, split_names
+from hsd.data.groups import parse_groups, persona, split_names, unknown_names
 from hsd.data.labels import parse_label, unknown_label
 from hsd.data.loaded import Bad, Converted
 from hsd.data.rows import Row
@@ -24,7 +24,9 @@ def convert(row: Row) -> Converted:
     label = parse_label(values.get("label_gold"))
     if label is None:
         return Bad(unknown_label(values.get("label_gold"), "label_gold"))
-    target = values.get("target_ident")
+    target = cells.names(values, "target_ident")
+    if isinstance(target, Bad):
+        return target
     try:
         groups = parse_groups(target)
     except ValueError as error:
@@ -35,6 +37,7 @@ def convert(row: Row) -> Converted:
         text=text,
         label=label,
         groups=groups,
+        unknown_groups=unknown_names(target),
         persona_tag=persona(split_names(target)),
         source_dataset="hatecheck",
         label_multiclass=cells.string(values, "label_gold"),

@@ -1,14 +1,15 @@
 """HateXplain as published (Mathew et al., AAAI 2021): votes, targets and rationales of three."""
 
-import ast
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from hsd.data import cells
 from hsd.data.cells import split as split_name
 from hsd.data.example import Example, Label
-from hsd.data.groups import parse_groups, persona
+from hsd.data.groups import parse_groups, persona, unknown_names
+from hsd.data.labels import spelled
 from hsd.data.loaded import Bad, Convert, Converted, LeftOut, Loaded, load
 from hsd.data.rows import Row
 from hsd.errors import DataError
@@ -71,6 +72,7 @@ def converter(
             text=" ".join(post.tokens),
             label=binary[majority],
             groups=groups,
+            unknown_groups=unknown_names(targets),
             persona_tag=persona(targets),
             source_dataset="hatexplain",
             label_multiclass=majority,
@@ -125,16 +127,13 @@ class _Post:
 
 
 def _field(values: Mapping[str, Any], name: str) -> Any:
-    """Return a field; a CSV cell holds it as a Python literal."""
-    value = values.get(name)
+    """Return a field; a CSV cell holds it printed."""
+    value = cells.contained(values, name)
     if value is None:
         raise _NotAPostError(f"no '{name}'; is this HateXplain's official form?")
-    if not isinstance(value, str):
-        return value
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        raise _NotAPostError(f"'{name}' cannot be read as a list") from None
+    if isinstance(value, Bad):
+        raise _NotAPostError(value.reason)
+    return value
 
 
 def _strings(value: Any, name: str) -> list[str]:
@@ -146,7 +145,7 @@ def _strings(value: Any, name: str) -> list[str]:
 def _labels(value: Any) -> list[str]:
     if not isinstance(value, list) or not value:
         raise _NotAPostError("'annotators' has no labels")
-    names = [CODES.get(str(label), str(label).lower()) for label in value]
+    names = [CODES.get(spelled(label), spelled(label)) for label in value]
     unknown = next((name for name in names if name not in LABELS), None)
     if unknown is not None:
         raise _NotAPostError(f"unknown vote {unknown[:40]!r}; known: hatespeech, normal, offensive")
@@ -156,13 +155,24 @@ def _labels(value: Any) -> list[str]:
 def _targets(value: Any, count: int) -> list[list[str]]:
     if not isinstance(value, list) or len(value) != count:
         raise _NotAPostError(f"'annotators' has {count} labels, but not as many lists of targets")
-    return [_strings(targets, "target") if targets else [] for targets in value]
+    return [_named(targets) for targets in value]
+
+
+def _named(value: Any) -> list[str]:
+    named = [name for name in value if name is not None] if isinstance(value, list) else value
+    return _strings(named, "target") if named else []
+
+
+def _are_marks(value: Any, tokens: int) -> bool:
+    return (
+        isinstance(value, list) and len(value) == tokens and all(mark in (0, 1) for mark in value)
+    )
 
 
 def _rationales(values: Mapping[str, Any], tokens: int) -> list[list[int]]:
     rationales = _field(values, "rationales") if values.get("rationales") is not None else []
-    if not isinstance(rationales, list) or any(
-        not isinstance(marks, list) or len(marks) != tokens for marks in rationales
-    ):
-        raise _NotAPostError(f"'rationales' do not have one mark for each of the {tokens} words")
+    if not isinstance(rationales, list) or not all(_are_marks(m, tokens) for m in rationales):
+        raise _NotAPostError(
+            f"'rationales' do not have one mark (0 or 1) for each of the {tokens} words"
+        )
     return rationales

@@ -1,12 +1,11 @@
 """Downloads a data set from the Hugging Face hub, at a recorded commit; none of its code runs."""
 
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hsd.data.rows import Row
+from hsd.data.arrow import dataset_rows
+from hsd.data.rows import BadRow, Row, rows_of
 from hsd.errors import DataError
 
 TOKEN_FILE = "HF_TOKEN_PATH"
@@ -44,8 +43,10 @@ def read_token() -> str | None:
         raise DataError(f"{TOKEN_FILE}: {path} cannot be read ({error.strerror}).") from None
 
 
-def download(text: str) -> tuple[list[Row], str]:
+def download(text: str) -> tuple[list[Row | BadRow], str]:
     """Return the rows of all splits, each with its split, and the commit they are of.
+
+    Codes of named classes come as names.
 
     Only data files (JSON, CSV, Parquet) are read. Raises DataError when the hub cannot be
     reached or refuses, with what to do instead.
@@ -68,19 +69,8 @@ def download(text: str) -> tuple[list[Row], str]:
         raise _refused(wanted, _first_line(error)) from None
     except (ValueError, RuntimeError) as error:  # which config; a data set that is a script
         raise DataError(f"hub:{text}: {_first_line(error)}.") from None
-    return rows_of(splits, f"hub:{wanted.name}@{commit[:12]}"), commit
-
-
-def rows_of(splits: Mapping[str, Iterable[Mapping[str, Any]]], name: str) -> list[Row]:
-    """Return rows that know their split and the place `hub:NAME@COMMIT/SPLIT:ROW`.
-
-    A row's own split column wins.
-    """
-    return [
-        Row({"split": split, **row}, f"{name}/{split}:{number}")
-        for split, rows in splits.items()
-        for number, row in enumerate(rows, start=1)
-    ]
+    rows = {str(name): dataset_rows(split) for name, split in splits.items()}
+    return list(rows_of(rows, f"hub:{wanted.name}@{commit[:12]}")), commit
 
 
 def _commit(wanted: HubName, token: str | None) -> str:

@@ -1,43 +1,74 @@
 """The names that data sets give to hate and normal."""
 
+import re
+import shlex
 from collections.abc import Mapping
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
+from hsd.data.classes import ClassName
 from hsd.data.example import LABELS, Label
 from hsd.errors import did_you_mean
 
-_HATE = "hate hateful hatespeech hs toxic 1 true yes implicithate explicithate"
-_NORMAL = (
-    "normal nothate nothateful nonhate nonhateful nothatespeech nontoxic nottoxic benign neutral "
-    "neither 0 false no"
-)
+_HATE = ("hate", "hateful", "hatespeech", "hs", "toxic")
 NAMES: dict[str, Label] = {
-    **dict.fromkeys(_HATE.split(), "hate"),
-    **dict.fromkeys(_NORMAL.split(), "normal"),
+    **dict.fromkeys((*_HATE, "implicithate", "explicithate", "1", "true", "yes"), "hate"),
+    **{f"{no}{name}": "normal" for no in ("no", "not", "non") for name in _HATE},
+    **dict.fromkeys(("normal", "benign", "neutral", "neither", "0", "false", "no"), "normal"),
 }
-"""Label names without case, spaces, hyphens and underscores. `offensive` is not among them:
-whether it counts as hate is a decision, not a spelling."""
+"""Label names as `spelled` gives them. `offensive` is not among them: whether it counts as hate is
+a decision, not a spelling; nor is -1, which is a class in one data set and `no label` in another.
+"""
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?")
+_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
 
 def parse_label(value: Any, names: Mapping[str, Label] | None = None) -> Label | None:
     """Return the label a cell stands for, None when it is not known.
 
-    `names` maps a data set's own names, compared in the same way, before the common ones.
+    `names` is a person's own map. It is the whole map: what it does not name is unknown, or a 0
+    that is hate in their table would be read as normal because they named the 2 alone.
     """
-    known = NAMES if names is None else NAMES | {_plain(name): v for name, v in names.items()}
-    return known.get(_plain(value))
+    known = {spelled(name): label for name, label in names.items()} if names else NAMES
+    return known.get(spelled(value))
 
 
-def unknown_label(value: Any, column: str) -> str:
-    """Return the reason for a row whose label is absent or unknown."""
-    if value is None or value == "":
+def spelled(value: Any) -> str:
+    """Return a label's name in the one spelling that names are compared in.
+
+    Case, and white space, hyphens and underscores between letters, make no other name; nor does how
+    a number is written (1, 1.0 and "1.00" are one). Everything else does: signs above all.
+    """
+    return _spelled(str(value))
+
+
+@lru_cache(maxsize=4096)
+def _spelled(value: str) -> str:
+    text = value.strip().lower()
+    if text.startswith("\N{MINUS SIGN}"):
+        text = f"-{text[1:]}"
+    if _NUMBER.fullmatch(text):
+        return f"{Decimal(text).normalize():f}"
+    return _BETWEEN_LETTERS.sub("", text)
+
+
+def unknown_label(value: Any, column: str, names: Mapping[str, Label] | None = None) -> str:
+    """Return the reason for a row whose label is absent or unknown, and what would make it known.
+
+    `names` is the map that did not name it.
+    """
+    if value is None or value != value or str(value).strip() == "":
         return f"no label in '{column}'"
-    return f"unknown label {str(value)[:40]!r} in '{column}'.{did_you_mean(str(value), LABELS)}"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = str(value).strip().lower()
-    text = text.removesuffix(".0") if text in {"0.0", "1.0"} else text
-    return text.replace(" ", "").replace("-", "").replace("_", "")
+    shown = str(value)[:40]
+    ways = " or ".join(f"--label {shlex.quote(f'{shown}={label}')}" for label in LABELS)
+    said = f"unknown label {shown!r} in '{column}'"
+    if isinstance(value, ClassName):
+        said += f" (the file names its classes {', '.join(value.others)})"
+    if names:
+        return f"{said}: other labels were named, but not this one (add {ways})"
+    return (
+        f"{said}.{did_you_mean(str(value), LABELS)} To say what it means, read the file with "
+        f"`hsd prepare --source table:PATH` and {ways}"
+    )

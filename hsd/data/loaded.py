@@ -1,18 +1,21 @@
 """What came of a file: examples, bad rows, rows left out on purpose; none is lost silently."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
 from hsd.data.example import Example
 from hsd.data.rows import BadRow, Row, read_rows
+from hsd.data.unread import unread
 from hsd.errors import DataError
 from hsd.runs import write_jsonl
 
 SHOWN = 5
-"""Bad rows that a message lists; `bad_rows.jsonl` has them all."""
+"""Reasons that a message lists; `bad_rows.jsonl` has every bad row."""
+PLACES = 3
+"""Places that it lists of one reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Loaded:
     examples: list[Example] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     left_out: list[BadRow] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    """Columns that a person may believe to be read, a sentence each."""
 
     @property
     def rows(self) -> int:
@@ -51,17 +56,22 @@ class Loaded:
         return dict(Counter(row.reason for row in self.left_out).most_common())
 
 
-def load(path: Path, convert: Convert) -> Loaded:
-    """Return what `convert` makes of each row of a file."""
+def load(path: Path, convert: Convert, reads: Collection[str] = ()) -> Loaded:
+    """Return what `convert` makes of each row of a file; `reads` as in `convert_rows`."""
     rows, bad = read_rows(path)
-    loaded = convert_rows(rows, convert)
+    loaded = convert_rows(rows, convert, reads)
     return replace(loaded, bad=bad + loaded.bad)
 
 
-def convert_rows(rows: Iterable[Row], convert: Convert) -> Loaded:
-    """Return what `convert` makes of rows; an example without an id gets one from its content."""
+def convert_rows(rows: Iterable[Row], convert: Convert, reads: Collection[str] = ()) -> Loaded:
+    """Return what `convert` makes of rows; an example without an id gets one from its content.
+
+    `reads` are the columns that `convert` reads, to tell which others look as if they were read.
+    """
     loaded = Loaded()
+    columns: dict[str, None] = {}
     for position, row in enumerate(rows):
+        columns |= dict.fromkeys(row.values)
         made = convert(row)
         if isinstance(made, Bad):
             loaded.bad.append(BadRow(row.place, made.reason))
@@ -70,6 +80,8 @@ def convert_rows(rows: Iterable[Row], convert: Convert) -> Loaded:
         else:
             name = made.id or derived_id(made.text, position)
             loaded.examples.append(replace(made, id=name, place=row.place))
+    if reads:
+        loaded.unread.extend(unread(columns, reads))
     return loaded
 
 
@@ -85,22 +97,46 @@ def merge(parts: Iterable[Loaded]) -> Loaded:
         whole.examples.extend(part.examples)
         whole.bad.extend(part.bad)
         whole.left_out.extend(part.left_out)
+        whole.unread.extend(part.unread)
     return whole
 
 
 def require_clean(loaded: Loaded, tolerate: int = 0) -> list[Example]:
     """Return the examples; raise DataError when more than `tolerate` rows are bad, or none is good.
 
-    The message lists the first five bad rows and the count.
+    The message lists the reasons, each with its first places and its count.
     """
     if len(loaded.bad) > tolerate:
-        listed = "; ".join(f"{row.place}: {row.reason}" for row in loaded.bad[:SHOWN])
-        more = f"; and {len(loaded.bad) - SHOWN} more" if len(loaded.bad) > SHOWN else ""
-        raise DataError(f"{len(loaded.bad)} of {loaded.rows} rows cannot be used: {listed}{more}.")
+        said = listed(loaded.bad)
+        raise DataError(f"{len(loaded.bad)} of {loaded.rows} rows cannot be used: {said}.")
     if not loaded.examples:
         why = ", ".join(f"{count} {reason}" for reason, count in loaded.reasons().items())
         raise DataError(f"no row is left of {loaded.rows}{f': {why}' if why else ''}.")
     return loaded.examples
+
+
+def by_reason(bad: Iterable[BadRow]) -> list[str]:
+    """Return each reason once, behind its count and first places, the most frequent first."""
+    places: dict[str, list[str]] = {}
+    for row in bad:
+        places.setdefault(row.reason, []).append(row.place)
+    ordered = sorted(places.items(), key=lambda reason: -len(reason[1]))
+    return [f"{_counted(found)}: {reason}" for reason, found in ordered]
+
+
+def listed(bad: Iterable[BadRow]) -> str:
+    """Return the first reasons in one line."""
+    reasons = by_reason(bad)
+    more = len(reasons) - SHOWN
+    rest = f"; and {more} other reason{'' if more == 1 else 's'}" if more > 0 else ""
+    return "; ".join(reasons[:SHOWN]) + rest
+
+
+def _counted(places: Sequence[str]) -> str:
+    if len(places) == 1:
+        return places[0]
+    more = ", ..." if len(places) > PLACES else ""
+    return f"{len(places)} rows ({', '.join(places[:PLACES])}{more})"
 
 
 def require_unique_ids(examples: Sequence[Example]) -> None:

@@ -1,16 +1,16 @@
 """Finds the rows behind a name: `unified`, `canned_50_quick`, `embedded`, or a file's path."""
 
 import os
-from importlib.resources import files
+from importlib.resources import files as resources
 from pathlib import Path
 
-from hsd.data import unified
+from hsd.data import files, unified
 from hsd.data.example import SPLITS, Example
 from hsd.data.loaded import Loaded, require_clean, require_unique_ids
 from hsd.data.sources import Reading, load_any
 from hsd.errors import DataError, did_you_mean
 
-EMBEDDED = Path(str(files("hsd.embedded")))
+EMBEDDED = Path(str(resources("hsd.embedded")))
 STEMS = {
     "unified": ("test", "unified_test"),
     "canned_50_quick": ("canned_50_quick",),
@@ -27,9 +27,14 @@ def resolve(data_file: str, unified_dir: Path | None = None, tolerate: int = 0) 
     `unified` is the test split of the unified data. Raises DataError when the name is unknown
     (saying where was looked), when more than `tolerate` rows are bad, or when an id repeats.
     """
-    examples = require_clean(_load(data_file, unified_dir), tolerate)
-    require_unique_ids(examples)
-    return examples
+    return load_named(data_file, unified_dir, tolerate).examples
+
+
+def load_named(data_file: str, unified_dir: Path | None = None, tolerate: int = 0) -> Loaded:
+    """Return the same with what was not read. Raises what `resolve` raises."""
+    loaded = _load(data_file, unified_dir)
+    require_unique_ids(require_clean(loaded, tolerate))
+    return loaded
 
 
 def resolve_path(data_file: str, unified_dir: Path | None = None) -> Path:
@@ -39,10 +44,17 @@ def resolve_path(data_file: str, unified_dir: Path | None = None) -> Path:
     if data_file in STEMS:
         return _find(data_file, unified_dir)
     path = Path(data_file)
-    if not path.is_file():
+    if path.is_dir():
+        files.require_data(path)
+    elif not path.is_file():
         raise DataError(
             f"data file '{data_file}': no such name, and no such file in {Path.cwd()}."
             f"{did_you_mean(data_file, [*NAMES, *_near(path)])}"
+        )
+    if files.is_saved_splits(path):
+        splits = sorted(str(inner) for inner in path.iterdir() if files.is_saved(inner))
+        raise DataError(
+            f"data file '{data_file}': holds {len(splits)} splits; name one: {', '.join(splits)}."
         )
     return path
 
@@ -71,10 +83,8 @@ def _load(data_file: str, unified_dir: Path | None) -> Loaded:
 def _find(name: str, unified_dir: Path | None) -> Path:
     places = folders(unified_dir)
     for folder in places:
-        for stem in STEMS[name]:
-            for suffix in unified.SUFFIXES:
-                if (folder / f"{stem}{suffix}").is_file():
-                    return folder / f"{stem}{suffix}"
+        if (found := files.find(folder, STEMS[name])) is not None:
+            return found
     looked = ", ".join(str(place.absolute()) for place in places)
     raise DataError(
         f"data '{name}': no {STEMS[name][0]}.jsonl; looked in {looked}. Set {VARIABLE} to the "
@@ -89,4 +99,4 @@ def _beside(root: Path) -> list[Path]:
 def _near(path: Path) -> list[str]:
     """Return the data files in the folder that a mistyped path points into."""
     inside = path.parent.glob("*") if path.parent.is_dir() else ()
-    return sorted(str(p) for p in inside if p.suffix in {*unified.SUFFIXES, ".tsv"})
+    return sorted(str(p) for p in inside if files.is_readable(p))

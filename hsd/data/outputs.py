@@ -7,7 +7,7 @@ from typing import Any
 from hsd.data import unified
 from hsd.data.duplicates import NEAR, conflicts, describe, normalise
 from hsd.data.example import SPLITS, Example
-from hsd.data.groups import joined
+from hsd.data.groups import joined, unknown_said
 from hsd.data.loaded import write_bad_rows
 from hsd.data.preparation import Preparation, Prepared, SourceRead
 from hsd.data.sampling import group_and_label, stratified
@@ -120,6 +120,7 @@ def _stats(
         "sources": [_source(read) for read in prepared.sources],
         "bad_rows": len(prepared.bad),
         "left_out": _sorted(Counter(row.reason for row in prepared.left_out)),
+        "notes": _notes(prepared),
         "duplicates": {
             "threshold": NEAR,
             "exact_pairs": sum(pair.exact for pair in pairs),
@@ -139,6 +140,16 @@ def _stats(
             "hash": contract.hash,
         },
     }
+
+
+def _notes(prepared: Prepared) -> list[str]:
+    """Return how rows were read where that is not plain."""
+    unread = [
+        f"{read.source}: a column is not read: {said}."
+        for read in prepared.sources
+        for said in read.loaded.unread
+    ]
+    return [*unread, *unknown_said(example.unknown_groups for example in prepared.examples)]
 
 
 def _source(read: SourceRead) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hsd.data import cells
-from hsd.data.chat import ChatRow, chat_row, holds_chats
+from hsd.data.chat import ChatRow, chat_row, holds_chats, unread_in_chats
 from hsd.data.chat_words import Located, locate, user_words
-from hsd.data.example import Example
-from hsd.data.groups import NAMES, parse_groups
+from hsd.data.example import SPLITS, Example
+from hsd.data.files import stem
+from hsd.data.groups import NAMES, parse_groups, unknown_names
 from hsd.data.rows import BadRow, Row, stream_rows
 from hsd.data.sources import Reading, load_any
 from hsd.prompts.contract import load_contract
@@ -18,7 +19,7 @@ from hsd.prompts.contract import load_contract
 _NAMED = re.compile(
     r"(?:target|persona|group|community)(?:[ _](?:group|tag|norm))*\s*[:=]\s*[\"']?"
     rf"({'|'.join(sorted((re.escape(n.replace('_', ' ')) for n in NAMES), key=len, reverse=True))}"
-    r"|middle_east)\b",
+    r"|middle_east)s?\b",
     re.IGNORECASE,
 )
 
@@ -47,6 +48,10 @@ class Posts:
     """Prompts that name the group."""
     astray: list[str] = field(default_factory=list)
     """Chats that the prompt.json beside them did not ask."""
+    unread: list[str] = field(default_factory=list)
+    """Columns that a person may believe to be read."""
+    misplaced: list[str] = field(default_factory=list)
+    """Rows whose own split is not the one in their file's name."""
     notes: list[str] = field(default_factory=list)
     """How the rows were read, where that is not plain."""
 
@@ -65,19 +70,36 @@ def read_posts(files: Sequence[Path]) -> Posts:
     """Return the rows of files of posts or of chats; a file's name tells the split of its rows."""
     found = Posts()
     for file in files:
+        before = len(found.posts)
         if holds_chats(file):
             _add_chats(found, file)
-            continue
-        part = load_any(file, Reading())
-        found.posts.extend(Post(_in_split(example, file), file) for example in part.examples)
-        found.bad.extend(part.bad)
-        found.left_out.extend(part.left_out)
+            columns = unread_in_chats(file)
+        else:
+            part = load_any(file, Reading())
+            found.posts.extend(Post(_in_split(example, file), file) for example in part.examples)
+            found.bad.extend(part.bad)
+            found.left_out.extend(part.left_out)
+            columns = part.unread
+        found.unread.extend(f"{file.name}: {column}" for column in columns)
+        found.misplaced.extend(_misplaced(found.posts[before:], file))
     return found
+
+
+def _misplaced(posts: Sequence[Post], file: Path) -> list[str]:
+    """Return the rows of another split than the one that their file is named after."""
+    split = cells.split(stem(file))
+    if split not in SPLITS:
+        return []
+    return [
+        f"{post.example.place} is of {post.example.split}"
+        for post in posts
+        if post.example.split != split
+    ]
 
 
 def _in_split(example: Example, file: Path) -> Example:
     """Return an example with a split; a row that names none is in its file's."""
-    return example if example.split else replace(example, split=cells.split(file.stem))
+    return example if example.split else replace(example, split=cells.split(stem(file)))
 
 
 def _add_chats(found: Posts, file: Path) -> None:
@@ -126,6 +148,7 @@ def _example(chat: ChatRow, where: Located) -> Example | BadRow:
         text=where.text,
         label=chat.label,
         groups=groups,
+        unknown_groups=unknown_names(chat.target_group),
         source_dataset=chat.source_dataset,
         split=cells.split(chat.split),
         place=chat.place,

@@ -45,10 +45,16 @@ class Preparation:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        """Refuse unknown words and a preparation of nothing."""
+        """Refuse unknown words, a preparation of nothing, and a map that nothing is read with."""
         if not self.sources:
             raise ConfigError(
                 "nothing to prepare; pass --unified_dir FOLDER or --source KIND:PATH."
+            )
+        kinds = sorted({source.kind for source in self.sources})
+        if self.reading.columns != Columns() and not {"table", "hub"} & set(kinds):
+            raise ConfigError(
+                "--label and the names of columns are for table and hub sources, but sources are "
+                f"{', '.join(kinds)}; name the file as --source table:PATH."
             )
         for name, value, kind in (
             ("balance", self.balance, Balance),

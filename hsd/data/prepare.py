@@ -8,6 +8,7 @@ from hsd.config.train import PromptConfig
 from hsd.data import hub, outputs
 from hsd.data.duplicates import NEAR, Pair, clusters, find_pairs, leaks, normalise
 from hsd.data.example import Example, Label
+from hsd.data.files import digest
 from hsd.data.groups import joined
 from hsd.data.loaded import (
     Loaded,
@@ -18,7 +19,7 @@ from hsd.data.loaded import (
     write_bad_rows,
 )
 from hsd.data.preparation import LeakPolicy, Preparation, Prepared, SourceRead
-from hsd.data.rows import BadRow
+from hsd.data.rows import BadRow, apart
 from hsd.data.sampling import even_labels, stratified
 from hsd.data.sources import Reading, Source, convert_detected, load_source
 from hsd.data.splits import assign_splits, require_known_splits
@@ -26,7 +27,7 @@ from hsd.data.table import Columns, converter
 from hsd.errors import DataError
 from hsd.prompts.contract import Contract, make_contract
 from hsd.prompts.template import load_template
-from hsd.runs import claim, sha256_file
+from hsd.runs import claim
 
 REPEATED = "same text as a row of an earlier source"
 STEPS = ("reading", "comparing posts", "splitting", "writing")
@@ -113,14 +114,17 @@ def without_repeats(sources: Sequence[Sequence[Example]]) -> tuple[list[Example]
 
 def _read(source: Source, reading: Reading) -> SourceRead:
     if source.kind != "hub":
-        version = {path.name: sha256_file(path) for path in source.files if path.is_file()}
+        version = {path.name: digest(path) for path in source.files if path.exists()}
         return SourceRead(source, load_source(source, reading), version)
-    rows, commit = hub.download(source.location)
+    read, commit = hub.download(source.location)
+    rows, bad = apart(read)
     if reading.columns == Columns():
         loaded = convert_detected(rows, str(source), reading)
     else:
-        loaded = convert_rows(rows, converter(reading.columns, source.location))
-    return SourceRead(source, loaded, {"commit": commit})
+        loaded = convert_rows(
+            rows, converter(reading.columns, source.location), reading.columns.read
+        )
+    return SourceRead(source, replace(loaded, bad=bad + loaded.bad), {"commit": commit})
 
 
 def _require_clean(whole: Loaded, job: Preparation) -> None:

@@ -1,12 +1,13 @@
 """The kinds of data that hsd reads, and how each is told from its columns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from hsd.data import hatecheck, hatexplain, toxigen, unified
 from hsd.data.chat import is_chat
+from hsd.data.files import is_data
 from hsd.data.hatexplain import Offensive
 from hsd.data.loaded import Convert, Loaded, convert_rows, load
 from hsd.data.rows import Row, read_rows
@@ -59,11 +60,11 @@ class Source:
 
     @property
     def files(self) -> list[Path]:
-        """Return the files it is read from; [] for the hub."""
+        """Return the files, or the saved folder, it is read from; [] for the hub."""
         if self.kind == "hub":
             return []
         path = Path(self.location)
-        if self.kind == "unified" and not path.is_file():
+        if self.kind == "unified" and not is_data(path):
             return list(unified.find_splits(path).values())
         beside = path.parent / hatexplain.DIVISIONS
         return [path, beside] if self.kind == "hatexplain" and beside.exists() else [path]
@@ -76,9 +77,9 @@ def load_source(source: Source, reading: Reading) -> Loaded:
         return load_table(path, reading.columns)
     if source.kind == "hatexplain":
         return hatexplain.load_hatexplain(path, reading.offensive)
-    if source.kind == "unified" and not path.is_file():
+    if source.kind == "unified" and not is_data(path):
         return unified.load_folder(path)
-    return load(path, _convert(source.kind, reading))
+    return load(path, _convert(source.kind, reading), _reads(source.kind))
 
 
 def load_any(path: Path, reading: Reading) -> Loaded:
@@ -86,7 +87,7 @@ def load_any(path: Path, reading: Reading) -> Loaded:
     rows, bad = read_rows(path)
     divisions = hatexplain.read_divisions(path.parent / hatexplain.DIVISIONS)
     loaded = convert_detected(rows, str(path), reading, divisions)
-    return Loaded(loaded.examples, bad + loaded.bad, loaded.left_out)
+    return replace(loaded, bad=bad + loaded.bad)
 
 
 def convert_detected(
@@ -101,7 +102,12 @@ def convert_detected(
     kind = detect(rows[0].values, name)
     if kind == "hatexplain":
         return convert_rows(rows, hatexplain.converter(reading.offensive, divisions))
-    return convert_rows(rows, _convert(kind, reading))
+    return convert_rows(rows, _convert(kind, reading), _reads(kind))
+
+
+def _reads(kind: str) -> frozenset[str]:
+    """Return the columns that a kind reads; of a published form all are known."""
+    return unified.READS if kind == "unified" else frozenset()
 
 
 def _convert(kind: str, reading: Reading) -> Convert:

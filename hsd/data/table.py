@@ -1,13 +1,14 @@
 """Any table of posts, whose columns the user names."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hsd.data import cells
 from hsd.data.example import LABELS, Example, Label
-from hsd.data.groups import parse_groups, persona, split_names
-from hsd.data.labels import parse_label, unknown_label
+from hsd.data.files import stem
+from hsd.data.groups import parse_groups, persona, split_names, unknown_names
+from hsd.data.labels import parse_label, spelled, unknown_label
 from hsd.data.loaded import Bad, Convert, Converted, Loaded, convert_rows
 from hsd.data.rows import Row, read_rows
 from hsd.errors import ConfigError, DataError, did_you_mean
@@ -15,7 +16,8 @@ from hsd.errors import ConfigError, DataError, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which column holds what. `labels` maps the table's own label names to hate and normal."""
+    """Which column holds what. `labels` maps the table's own label names to hate and normal:
+    all of them, or (empty) none, where they are names that hsd knows."""
 
     text: str = "text"
     label: str = "label"
@@ -23,21 +25,33 @@ class Columns:
     id: str | None = None
     labels: Mapping[str, Label] = field(default_factory=dict)
 
+    @property
+    def read(self) -> set[str]:
+        """The columns that are read."""
+        named = {self.text, self.label, self.group, self.id, "split"}
+        return {name for name in named if name is not None}
+
 
 def parse_labels(texts: Iterable[str]) -> dict[str, Label]:
-    """Return what `NAME=hate` and `NAME=normal` say. Raises ConfigError for anything else."""
+    """Return what `NAME=hate` and `NAME=normal` say.
+
+    Raises ConfigError for anything else, and for a name that is given both labels.
+    """
     labels: dict[str, Label] = {}
+    said: dict[str, Label] = {}
     for text in texts:
         name, _, value = text.rpartition("=")
         label = next((label for label in LABELS if label == value), None)
         if label is None or not name:
             raise ConfigError(f"label '{text}': expected NAME=hate or NAME=normal.")
+        if said.setdefault(spelled(name), label) != label:
+            raise ConfigError(f"label '{text}': '{name}' is named both hate and normal.")
         labels[name] = label
     return labels
 
 
 def load_table(path: Path, columns: Columns) -> Loaded:
-    """Return the examples of a JSONL, JSON or CSV table.
+    """Return the examples of a table in any format that is read.
 
     Raises DataError when no row has one of the named columns.
     """
@@ -46,8 +60,8 @@ def load_table(path: Path, columns: Columns) -> Loaded:
     for name in (columns.text, columns.label, columns.group, columns.id):
         if name is not None and name not in known:
             raise DataError(f"{path}:1: no column '{name}'.{did_you_mean(name, known)}")
-    loaded = convert_rows(rows, converter(columns, path.stem))
-    return Loaded(loaded.examples, bad + loaded.bad, loaded.left_out)
+    loaded = convert_rows(rows, converter(columns, stem(path)), columns.read)
+    return replace(loaded, bad=bad + loaded.bad)
 
 
 def converter(columns: Columns, source: str) -> Convert:
@@ -60,8 +74,10 @@ def converter(columns: Columns, source: str) -> Convert:
             return text
         label = parse_label(values.get(columns.label), columns.labels)
         if label is None:
-            return Bad(unknown_label(values.get(columns.label), columns.label))
-        groups = values.get(columns.group) if columns.group else None
+            return Bad(unknown_label(values.get(columns.label), columns.label, columns.labels))
+        groups = cells.names(values, columns.group) if columns.group else None
+        if isinstance(groups, Bad):
+            return groups
         try:
             parsed = parse_groups(groups)
         except ValueError as error:
@@ -71,6 +87,7 @@ def converter(columns: Columns, source: str) -> Convert:
             text=text,
             label=label,
             groups=parsed,
+            unknown_groups=unknown_names(groups),
             persona_tag=persona(split_names(groups)),
             source_dataset=source,
             label_multiclass=cells.string(values, columns.label),

@@ -6,14 +6,13 @@ from typing import Any
 
 from hsd.data import cells
 from hsd.data.example import Example, Label
-from hsd.data.groups import parse_groups, persona, split_names
+from hsd.data.groups import parse_groups, persona, split_names, unknown_names
+from hsd.data.labels import parse_label
 from hsd.data.loaded import Bad, Convert, Converted
 from hsd.data.rows import Row
 
 MIDPOINT = 3.0
 """Of toxicity_human, 1 (benign) to 5 (toxic); the paper calls 3 ambiguous."""
-
-PROMPT_LABELS: dict[str, Label] = {"1": "hate", "0": "normal"}
 
 
 def converter(threshold: float = MIDPOINT) -> Convert:
@@ -47,10 +46,14 @@ def undo_bytes(text: str) -> str:
         return text
 
 
+def _undone(value: Any) -> Any:
+    return undo_bytes(value) if isinstance(value, str) else value
+
+
 def _generated(values: Mapping[str, Any]) -> Converted:
-    said = cells.string(values, "prompt_label")
-    label = PROMPT_LABELS.get(said.removesuffix(".0"))
+    label = parse_label(values.get("prompt_label"))
     if label is None:
+        said = cells.string(values, "prompt_label")
         return Bad(f"'prompt_label' is {said[:40]!r}; expected 1 (toxic) or 0 (benign)")
     multiclass = "toxic_implicit" if label == "hate" else "benign_implicit"
     return _example(values, "generation", "group", label, multiclass)
@@ -74,7 +77,9 @@ def _example(
     text = cells.post(values, text_column)
     if isinstance(text, Bad):
         return text
-    groups = undo_bytes(cells.string(values, group_column))
+    groups = cells.names({group_column: _undone(values.get(group_column))}, group_column)
+    if isinstance(groups, Bad):
+        return groups
     try:
         parsed = parse_groups(groups)
     except ValueError as error:
@@ -84,6 +89,7 @@ def _example(
         text=undo_bytes(text),
         label=label,
         groups=parsed,
+        unknown_groups=unknown_names(groups),
         persona_tag=persona(split_names(groups)),
         source_dataset="toxigen",
         label_multiclass=multiclass,

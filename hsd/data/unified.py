@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from hsd.data import cells
+from hsd.data import cells, files
 from hsd.data.example import Example
-from hsd.data.groups import joined, parse_groups, persona, split_names
+from hsd.data.groups import joined, parse_groups, persona, split_names, unknown_names
 from hsd.data.labels import parse_label, unknown_label
 from hsd.data.loaded import Bad, Converted, Loaded, load, merge
 from hsd.data.rows import Row
@@ -13,7 +13,12 @@ from hsd.errors import DataError, did_you_mean
 
 LABEL_COLUMNS = ("label_binary", "label")
 GROUP_COLUMNS = ("target_group_norm", "target_group", "persona_tag")
-SUFFIXES = (".jsonl", ".json", ".csv")
+READS = frozenset(
+    {*LABEL_COLUMNS, *GROUP_COLUMNS, "id", "text", "source_dataset", "label_multiclass"}
+    | {"is_synthetic", "rationale_text", "rationale", "original_id", "split", "functionality"}
+    | {"case_id", "reference_id", "cluster"}
+)
+"""The columns that `convert` reads."""
 FILES = {"train": ("train",), "validation": ("val", "validation", "dev"), "test": ("test",)}
 
 
@@ -27,7 +32,14 @@ def convert(row: Row) -> Converted:
     label = parse_label(values.get(column))
     if label is None:
         return Bad(unknown_label(values.get(column), column))
-    groups = next((values[name] for name in GROUP_COLUMNS if name in values), None)
+    groups = cells.names(values, *GROUP_COLUMNS)
+    tags = cells.names(values, "persona_tag")
+    rationale = cells.words(values, "rationale_text", "rationale")
+    if isinstance(rationale, Bad):
+        return rationale
+    wrong = next((cell for cell in (groups, tags) if isinstance(cell, Bad)), None)
+    if wrong is not None:
+        return wrong
     try:
         parsed = parse_groups(groups)
     except ValueError as error:
@@ -37,11 +49,12 @@ def convert(row: Row) -> Converted:
         text=text,
         label=label,
         groups=parsed,
-        persona_tag=persona(split_names(values.get("persona_tag"))),
+        unknown_groups=unknown_names(groups),
+        persona_tag=persona(split_names(tags)),
         source_dataset=cells.string(values, "source_dataset"),
         label_multiclass=cells.string(values, "label_multiclass"),
         is_synthetic=cells.flag(values.get("is_synthetic")),
-        rationale=cells.string(values, "rationale_text", "rationale"),
+        rationale=rationale,
         original_id=cells.string(values, "original_id"),
         split=cells.split(cells.string(values, "split")),
         functionality=cells.string(values, "functionality"),
@@ -76,21 +89,18 @@ def to_row(example: Example) -> dict[str, Any]:
 def find_splits(folder: Path) -> dict[str, Path]:
     """Return the files of train, validation and test in a folder, those that are there.
 
-    Named train, val (validation, dev) and test, with or without `unified_` before, as JSONL,
-    JSON or CSV. Raises DataError when there is none.
+    Named train, val (validation, dev) and test, with or without `unified_` before, in a format that
+    is read. Raises DataError when there is none.
     """
-    found = {}
-    for split, stems in FILES.items():
-        names = [f"{p}{stem}{s}" for s in SUFFIXES for p in ("", "unified_") for stem in stems]
-        path = next((folder / name for name in names if (folder / name).is_file()), None)
-        if path is not None:
-            found[split] = path
-    if not found:
+    named = {s: [f"{p}{stem}" for p in ("", "unified_") for stem in FILES[s]] for s in FILES}
+    found = {split: files.find(folder, stems) for split, stems in named.items()}
+    there = {split: path for split, path in found.items() if path is not None}
+    if not there:
         raise DataError(
-            f"{folder}: no unified data; expected train, val and test as .jsonl, .json or .csv; "
+            f"{folder}: no unified data; expected train, val and test as {files.READABLE}; "
             f"{_instead(folder)}"
         )
-    return found
+    return there
 
 
 def _instead(folder: Path) -> str:
@@ -112,4 +122,4 @@ def load_split(path: Path, split: str) -> Loaded:
         own = cells.string(row.values, "split")
         return convert(row if own else Row({**row.values, "split": split}, row.place))
 
-    return load(path, with_split)
+    return load(path, with_split, READS)

@@ -38,6 +38,7 @@ from hsd.inference.ways import choose
 from hsd.logs import logging_to
 from hsd.metrics.prediction import Prediction
 from hsd.model.adapter import without_adapter
+from hsd.model.memory import memory_error_as
 from hsd.model.own_tokenizer import blaming
 from hsd.model.placement import Launch, launch, place
 from hsd.progress import Progress, silent
@@ -174,6 +175,8 @@ def _go_on(
         log.info("%d rows, %d answered before", len(prepared.encoded), len(known))
         if note := prompt_note(prepared.contract, prepared.renderer):
             log.info("prompt: %s", note)
+        for note in prepared.notes:
+            log.warning("%s", note)
         if left:
             with held(model):
                 _answer(prepared, model, known, folder, progress, ranks)
@@ -197,7 +200,8 @@ def _loaded(
     if device != "cpu":
         torch.cuda.set_device(device)  # some kernels start on the current one, whatever they get
     ranks.go_on()
-    loaded = load()
+    with memory_error_as(_full(device)):
+        loaded = load()
     ranks.go_on()
     return loaded
 
@@ -237,32 +241,36 @@ def _answer(
     """Answer this rank's share of the rows that are not known."""
     here = launch()
     try:
-        chosen = choose(prepared, model)
-        batches = chosen.way.batches(prepared.encoded)
-        log.info("answering: %s", json.dumps(chosen.facts()))
-        if here.is_main:
-            is_scored = prepared.config.mode == "score"
-            alone = scored_alone(chosen.way, batches, ranks.go_on) if is_scored else {}
-            update_manifest(folder, answering={**chosen.facts(), "scored_alone": alone})
-        answer_rows(
-            prepared,
-            chosen.way,
-            own_batches(batches, known, here.rank, here.world_size),
-            part(folder, here.rank),
-            progress,
-            known,
-            lambda halving: note_halving(folder, here.rank, halving),
-            ranks.go_on,
-        )
-    except torch.OutOfMemoryError:
-        raise EvaluationError(
-            "the GPU's memory is full with one row at a time. End what else runs on it and run the "
-            "same command, which goes on from the rows that are answered; or take "
-            "model.quantization=nf4 or a shorter --max_length."
-        ) from None
+        with memory_error_as(_full(model.device.type)):
+            chosen = choose(prepared, model)
+            batches = chosen.way.batches(prepared.encoded)
+            log.info("answering: %s", json.dumps(chosen.facts()))
+            if here.is_main:
+                is_scored = prepared.config.mode == "score"
+                alone = scored_alone(chosen.way, batches, ranks.go_on) if is_scored else {}
+                update_manifest(folder, answering={**chosen.facts(), "scored_alone": alone})
+            answer_rows(
+                prepared,
+                chosen.way,
+                own_batches(batches, known, here.rank, here.world_size),
+                part(folder, here.rank),
+                progress,
+                known,
+                lambda halving: note_halving(folder, here.rank, halving),
+                ranks.go_on,
+            )
     finally:
         if here.is_main:
             record_halvings(folder)
+
+
+def _full(device: str) -> EvaluationError:
+    whose = "this machine's" if device == "cpu" else "the GPU's"
+    return EvaluationError(
+        f"{whose} memory is full with one row at a time. End what else runs on it and run the "
+        "same command, which goes on from the rows that are answered; or take "
+        "model.quantization=nf4 or a shorter --max_length."
+    )
 
 
 def _recorded(
@@ -283,7 +291,9 @@ def _recorded(
         prepared.config,
         gpus=0 if place(prepared.config.model).device == "cpu" else here.world_size,
         since=started,
-        data={name: identity[name] for name in ("data_file", "data_sha256", "rows")},
+        data={name: identity[name] for name in ("data_file", "data_sha256", "rows")}
+        | ({"splits": prepared.splits} if prepared.splits else {}),
+        notes=prepared.notes,
         prompt=prompt_facts(contract, prepared.renderer),
         processes=here.world_size,
         **loaded,

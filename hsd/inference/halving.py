@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from hsd.model.memory import is_memory_error
+
 log = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
@@ -51,7 +53,8 @@ def answers(
 
     Where memory runs out, a batch is cut in two halves, and so is each later one that has more
     rows than those: which rows are answered together depends on their batch alone, and on how
-    often it was halved. Raises torch.OutOfMemoryError when one row is too much.
+    often it was halved. Raises what says that memory is full (see hsd.model.memory) when one row is
+    too much.
     """
     done, most = 0, None
     for whole in batches:
@@ -97,8 +100,8 @@ def _answer(
     """Return the answer, None when memory ran out on several rows, with all of it given back."""
     try:
         return (answer(batch),)
-    except torch.OutOfMemoryError:
-        if len(batch) == 1:
+    except (RuntimeError, MemoryError) as error:
+        if len(batch) == 1 or not is_memory_error(error):
             raise
     # Only here, where the error no longer holds the frames that hold the tensors.
     gc.collect()

@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from hsd.config.train import TrainConfig
+from hsd.data.files import digest, is_one_table
 from hsd.errors import HsdError
 from hsd.metrics.baselines import Training
 from hsd.model.adapter_folder import adapter_digest
 from hsd.prompts.contract import load_contract
-from hsd.runs import MANIFEST, read_json, sha256_file
+from hsd.runs import MANIFEST, read_json
 from hsd.training.rows import learned_posts
 
 
@@ -61,9 +62,9 @@ def _joined(first: Training, then: Training) -> Training:
 
 def _read(adapter: Path, source: Mapping[str, Any]) -> tuple[Training | None, str]:
     file = source["file"]
-    if source["sha256"] and not Path(file).is_file():
+    if source["sha256"] and not is_one_table(Path(file)):
         return None, f"its training file {file} is no longer there"
-    if source["sha256"] and sha256_file(Path(file)) != source["sha256"]:
+    if source["sha256"] and digest(Path(file)) != source["sha256"]:
         return None, f"its training file {file} has changed since"
     contract = load_contract(adapter)
     try:

@@ -1,5 +1,6 @@
 """What an evaluation knows before any weight is loaded: rows, prompts, and who answers."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from hsd.config.evaluate import EvalConfig
 from hsd.data.example import Example
-from hsd.data.named import resolve
+from hsd.data.groups import unknown_said
+from hsd.data.named import load_named
 from hsd.data.sampling import stratified
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.inference.prompting import contract_for, renderer_for
@@ -34,6 +36,8 @@ class Prepared:
     encoded: list[Encoded]
     what: str
     """What is answered, for whoever watches."""
+    unread: tuple[str, ...] = ()
+    """Columns that a person may believe to be read."""
 
     def of_base(self) -> "Prepared":
         """Return the evaluation of the adapter's base with the same rows, words and settings.
@@ -83,6 +87,22 @@ class Prepared:
         }
 
     @property
+    def splits(self) -> dict[str, int]:
+        """How many rows say of which split they are; {} where none does."""
+        return dict(Counter(e.split for e in self.examples if e.split))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the rows, a sentence each."""
+        learned = self.splits.get("train", 0)
+        rows = f"{learned} of {len(self.examples)} posts"
+        return [
+            *(f"a column is not read: {said}." for said in self.unread),
+            *unknown_said(example.unknown_groups for example in self.examples),
+            *[f"{rows} say that they are of the split that is trained on."] * bool(learned),
+        ]
+
+    @property
     def max_new_tokens(self) -> int:
         """Longest reply in tokens."""
         return reply_length(self.config, self.contract)
@@ -98,7 +118,8 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
             "temperature: nothing is sampled where labels are scored; add --mode generate, or "
             "leave the temperature out."
         )
-    examples = resolve(config.data_file, data_dir)
+    loaded = load_named(config.data_file, data_dir)
+    examples = loaded.examples
     if config.max_samples is not None and config.max_samples < len(examples):
         examples = stratified(examples, config.max_samples, config.seed)
     chosen = subject(config)
@@ -107,7 +128,8 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
         renderer = renderer_for(config, contract, chosen.tokenizer)
         encoded = _encoded(config, chosen, contract, renderer, examples)
     what = f"{config.data_file} rows"
-    return Prepared(config, chosen, contract, renderer, examples, encoded, what)
+    unread = tuple(loaded.unread)
+    return Prepared(config, chosen, contract, renderer, examples, encoded, what, unread)
 
 
 def _encoded(

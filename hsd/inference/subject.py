@@ -27,6 +27,7 @@ from hsd.model.adapter_folder import (
 from hsd.model.describe import describe
 from hsd.model.load import Source, find, load_base
 from hsd.model.own_tokenizer import sha256_of, template_beside, tokenizer_of
+from hsd.model.quantization import again
 from hsd.runs import MANIFEST, read_json, sha256_file, sha256_json
 
 log = logging.getLogger(__name__)
@@ -170,5 +171,5 @@ def _with_base(
     if held is None and rewrites_base(read_adapter(adapter)):
         held = "none"  # its base's weights are rewritten, which 4-bit ones cannot be
     if model.quantization == "auto" and held is not None:
-        changes["quantization"] = "nf4" if held == "nf4" else "none"
+        changes["quantization"] = again(held)
     return model.model_copy(update=changes)

@@ -1,7 +1,8 @@
 """LoRA adapters: made, saved, and loaded so that a wrong or empty one is an error."""
 
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,10 +40,12 @@ def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
     """Return the base with a fresh adapter; only the adapter learns, in float32.
 
     The seed is set before the first random number, so it fixes the adapter's first values.
-    Raises ModelError when no layer has one of the target names.
+    Of a base that sees or hears, the text model alone learns. Raises ModelError when no layer has
+    one of the target names.
     """
     targets = settings.target_modules
-    _require_targets(base, targets)
+    left_out = _beside_text(base.model)
+    _require_targets(base, targets, left_out)
     base.model.name_or_path = base.source.name  # what peft records, not where the files lie
     set_seed(seed)
     config = LoraConfig(
@@ -50,6 +53,7 @@ def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        exclude_modules=_pattern(left_out),
         bias="none",
         task_type="CAUSAL_LM",
         base_model_name_or_path=base.source.name,
@@ -147,10 +151,37 @@ def without_adapter(model: PeftModel) -> Iterator[None]:
         yield
 
 
-def _require_targets(base: Base, targets: Any) -> None:
+def _beside_text(model: Any) -> list[str]:
+    """Return the names of a base's parts beside its text model: what sees, hears, or joins them.
+
+    Text gives them no gradient, but they would be counted, decayed and exported.
+    """
+    if model.config.get_text_config() is model.config:
+        return []
+    text = [model.get_decoder(), model.get_output_embeddings()]
+    own = {name for name, module in model.named_modules() if any(module is part for part in text)}
+    around = {name.rsplit(".", count)[0] for name in own for count in range(1, name.count(".") + 1)}
+    return [
+        name
+        for name, _ in model.named_modules()
+        if name and name not in own | around and name.rpartition(".")[0] in {"", *around}
+    ]
+
+
+def _pattern(names: Sequence[str]) -> str | None:
+    """Return what excludes modules and all within them, in peft's form; None for none."""
+    return "|".join(rf"{re.escape(name)}(\..*)?" for name in names) or None
+
+
+def _require_targets(base: Base, targets: Any, left_out: Sequence[str] = ()) -> None:
     if isinstance(targets, str):
         return
-    layers = {name.rpartition(".")[2] for name, m in base.model.named_modules() if _can_learn(m)}
+    beside = re.compile(_pattern(left_out) or r"(?!)")
+    layers = {
+        name.rpartition(".")[2]
+        for name, module in base.model.named_modules()
+        if _can_learn(module) and not beside.fullmatch(name)
+    }
     for target in targets or ():
         if target.rpartition(".")[2] not in layers:
             raise ModelError(
@@ -200,7 +231,7 @@ def _by_peft(what: str) -> Iterator[None]:
 
 def _require_plain_weights(base: Base, folder: Path, said: Mapping[str, Any]) -> None:
     why = rewrites_base(said)
-    if why and base.quantization.method == "nf4":
+    if why and base.quantization.bits:
         raise ModelError(
             f"{folder}: {why}, and a base in 4 bit would be rounded once more. Set "
             "model.quantization=none."

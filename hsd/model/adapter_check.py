@@ -32,7 +32,7 @@ def is_packed_by_use(base: Base) -> bool:
 
     Measured: .002 in a logit. Such a base is not asked before; no load rewrites it either.
     """
-    return base.quantization.method == "nf4" and base.placement.device == "cpu"
+    return base.quantization.bits is not None and base.placement.device == "cpu"
 
 
 def require_effect(adapted: Tensor, plain: Tensor, folder: Path) -> None:
@@ -49,7 +49,7 @@ def require_effect(adapted: Tensor, plain: Tensor, folder: Path) -> None:
 def require_same(off: Tensor, plain: Tensor, base: Base, folder: Path) -> None:
     """Raise ModelError when loading left another base, whatever the adapter's settings say."""
     difference = (off - plain).abs().max().item()
-    exact = base.placement.dtype == torch.float32 and base.quantization.method != "nf4"
+    exact = base.placement.dtype == torch.float32 and base.quantization.bits is None
     if not difference <= (SAME_LOGITS if exact else SAME_LOGITS_16_BIT):
         raise ModelError(
             f"{folder}: switched off, the adapter leaves a model whose logits differ by "

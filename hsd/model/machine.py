@@ -7,6 +7,7 @@ import ctypes
 import importlib
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -83,6 +84,13 @@ def memory_gb(limits: tuple[str, ...] = _LIMITS) -> float | None:
         text = file.read_text().strip() if file.is_file() else ""
         found += [int(text)] if text.isdigit() else []
     return min(found) / 1e9 if found else None
+
+
+def swap_gb(meminfo: Path = Path("/proc/meminfo")) -> float:
+    """Return what the machine may put aside on disk: slow, but what fits there runs."""
+    text = meminfo.read_text() if meminfo.is_file() else ""
+    found = re.search(r"^SwapTotal:\s*(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 / 1e9 if found else 0.0
 
 
 def why_unwritable(folder: Path) -> str | None:

@@ -24,6 +24,7 @@ from hsd.model.adapter import load_adapter, merged
 from hsd.model.dequantize import dequantize
 from hsd.model.describe import describe
 from hsd.model.load import load_base
+from hsd.model.memory import memory_error_as
 from hsd.model.merge_check import TOLERANCE, disagreement, disagreement_with_4bit
 from hsd.model.merge_plan import Plan, plan
 from hsd.model.placement import place
@@ -68,12 +69,11 @@ def merge(config: MergeConfig, progress: Progress = silent) -> Merged:
     _require_room(planned, output, own_dtype(planned.source))
     with _staged(output) as folder:
         claim(folder, planned.identity())
-        try:
+        full = ModelError(
+            f"{planned.source.name}: memory is full; where that is the GPU's, use --device_map cpu."
+        )
+        with memory_error_as(full):
             base, figures = _build(planned, folder, progress)
-        except torch.OutOfMemoryError:
-            raise ModelError(
-                f"{planned.source.name}: does not fit on the GPU in float32; use --device_map cpu."
-            ) from None
         _describe(planned, folder, base, figures)
     return Merged(output, planned.onto, figures)
 
@@ -140,7 +140,9 @@ def _build(
 def _trained(planned: Plan, progress: Progress) -> list[Tensor]:
     """Return the logits of the 4-bit model as it was trained."""
     note = _counter(progress, len(planned.probes), "probes on the 4-bit model")
-    base = load_base(planned.model.model_copy(update={"quantization": "nf4"}), planned.source)
+    base = load_base(
+        planned.model.model_copy(update={"quantization": planned.as_trained}), planned.source
+    )
     logits = answer_logits(load_adapter(base, planned.adapter), planned.probes, note)
     del base
     gc.collect()

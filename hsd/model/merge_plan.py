@@ -8,13 +8,15 @@ from typing import Any
 import torch
 
 from hsd.config.merge import MergeConfig, Onto
-from hsd.config.model import ModelConfig
+from hsd.config.model import ModelConfig, Quantization
 from hsd.errors import ModelError
 from hsd.model.adapter import find_recorded
 from hsd.model.adapter_folder import adapter_digest, base_of
+from hsd.model.formats import stored
 from hsd.model.load import Source, find
 from hsd.model.own_tokenizer import blaming, sha256_of, template_beside, tokenizer_of
 from hsd.model.probes import Probe, make_probes
+from hsd.model.quantization import again, in_4bit
 from hsd.model.standalone import weights_gb
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.template import load_template
@@ -35,6 +37,8 @@ class Plan:
     source: Source
     """With the tokenizer that the adapter was trained with."""
     trained_in_4bit: bool
+    as_trained: Quantization
+    """The setting that holds the base as it was in training."""
     onto: Onto
     contract: Contract
     probes: list[Probe]
@@ -68,7 +72,8 @@ def plan(config: MergeConfig) -> Plan:
     """Read and check everything that can be without weights.
 
     The base is the recorded one in its recorded revision, wherever `base_model` says it is now.
-    An adapter made elsewhere says nothing of 4 bit and counts as trained on the 16-bit base.
+    An adapter made elsewhere says nothing of 4 bit and counts as trained on the 16-bit base, unless
+    its base is a checkpoint in 4 bit.
     Raises ModelError or PreflightError.
     """
     adapter = config.adapter_path
@@ -81,7 +86,9 @@ def plan(config: MergeConfig) -> Plan:
     source, own = _source(config, model)
     digest = adapter_digest(adapter)
     _require_not_merged_yet(source, digest)
-    in_4bit = trained_on.get("quantization") == "nf4"
+    held = _held_in(trained_on, source)
+    onto = config.onto if in_4bit(held) else "trained"
+    _require_original(onto, source)
     contract = load_contract(adapter) or make_contract(load_template("baseline"), "standard")
     context = getattr(source.config, "max_position_embeddings", None)
     with blaming(adapter if own else None):
@@ -89,10 +96,11 @@ def plan(config: MergeConfig) -> Plan:
     return Plan(
         adapter=adapter,
         adapter_sha256=digest,
-        model=model.model_copy(update=_held(config, source, trained_on)),
+        model=model.model_copy(update=_held(config, source, trained_on, held)),
         source=source,
-        trained_in_4bit=in_4bit,
-        onto=config.onto if in_4bit else "trained",
+        trained_in_4bit=in_4bit(held),
+        as_trained=again(held),
+        onto=onto,
         contract=contract,
         probes=probes,
         own_tokenizer=own,
@@ -112,13 +120,20 @@ def _source(config: MergeConfig, model: ModelConfig) -> tuple[Source, str | None
     return replace(source, tokenizer=tokenizer), sha256_of(tokenizer)
 
 
-def _held(config: MergeConfig, source: Source, trained_on: Mapping[str, Any]) -> dict[str, Any]:
+def _held_in(trained_on: Mapping[str, Any], source: Source) -> str | None:
+    """Return how the base was held in training: as recorded, or as its checkpoint must be."""
+    own = stored(source.config).bits
+    return trained_on.get("quantization") or (own.bnb_4bit_quant_type if own else None)
+
+
+def _held(
+    config: MergeConfig, source: Source, trained_on: Mapping[str, Any], held: str | None
+) -> dict[str, Any]:
     """Return how the base is held while it is merged into."""
-    in_4bit = trained_on.get("quantization") == "nf4"
     return {
         "device": _device(config.device, source),
         "dtype": "float32",  # 16-bit arithmetic would hide errors of the merge behind its own
-        "quantization": "nf4" if in_4bit and config.onto == "trained" else "none",
+        "quantization": again(held) if in_4bit(held) and config.onto == "trained" else "none",
         "double_quantization": trained_on.get("double_quantization") is not False,
     }
 
@@ -129,6 +144,17 @@ def _device(asked: str, source: Source) -> str:
         return asked
     needed_gb = weights_gb(source, torch.float32) * 1.2
     return "cuda" if needed_gb < torch.cuda.mem_get_info()[0] / 1e9 else "cpu"
+
+
+def _require_original(onto: Onto, source: Source) -> None:
+    """A checkpoint that is itself in 4 bit has no weights in 16 bit to merge into."""
+    own = stored(source.config)
+    if onto == "original" and own.bits is not None:
+        raise ModelError(
+            f"{source.name}: --onto original needs the base in 16 bit, but this checkpoint is in 4 "
+            f"bit itself ({own.kind}); name the one that it was made from as --base_model, or "
+            "leave --onto out."
+        )
 
 
 def _require_not_merged_yet(source: Source, adapter_sha256: str) -> None:

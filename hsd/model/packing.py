@@ -6,6 +6,7 @@ padding; a mask keeps the rows apart. Known as prefix sharing or prefix grouping
 arXiv 2506.05433); exact, since a token's state depends on what it sees and on its position alone.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -15,11 +16,19 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from hsd.model.memory import is_memory_error
+
 PREFIX = -1
 """The row number of prefix tokens, which every row sees."""
 
 TRUNK = -1
 """The branch number of tokens that all branches of their row see."""
+
+_FORM = re.compile(r"\b(sizes?|shapes?|dim|broadcast|expand)|mask|bool", re.I)
+"""Words of torch's refusals of a tensor's form, such as a mask's."""
+
+_DEVICES = re.compile(r"cuda|cublas|cudnn|nccl|\bdevices?\b", re.I)
+"""Words of errors that have another cause, whatever else they speak of."""
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 COARSE = 0.5
@@ -156,11 +165,17 @@ def obstacle(model: Any) -> str | None:
     try:
         with torch.inference_mode():
             compute_prefix(model, [3, 4])
-    except torch.OutOfMemoryError:
-        raise
     except (ValueError, TypeError, IndexError, RuntimeError) as error:  # as ALiBi models raise
+        if isinstance(error, RuntimeError) and not _speaks_of_masks(error):
+            raise  # memory, CUDA, cuBLAS, weights on another device: no word on masks
         return f"it takes no mask made elsewhere ({type(error).__name__})"
     return None
+
+
+def _speaks_of_masks(error: RuntimeError) -> bool:
+    """Whether torch refused a tensor's shape or type, as it does a mask in the wrong form."""
+    about_devices = isinstance(error, torch.AcceleratorError) or _DEVICES.search(str(error))
+    return not about_devices and not is_memory_error(error) and bool(_FORM.search(str(error)))
 
 
 def tolerance(model: Any) -> float:

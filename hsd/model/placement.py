@@ -73,8 +73,30 @@ def place(config: ModelConfig) -> Placement:
     """
     here = launch()
     device, why = _device(config.device, here)
+    if device != "cpu":
+        _let_memory_grow()
     dtype, why_dtype = _dtype(config.dtype, device)
     return Placement(device, dtype, f"{why}; {why_dtype}", here)
+
+
+def four_bit_compute(placement: Placement) -> torch.dtype:
+    """Return what 4-bit weights are computed in: bfloat16, but where a GPU would only emulate it.
+
+    Not the base's own format: a merge holds its base in float32 and still must round as the
+    training did.
+    """
+    if placement.device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return placement.dtype
+
+
+def _let_memory_grow() -> None:
+    """Let torch's allocator grow its blocks, unless the user set it: steps differ in shape.
+
+    torch reads the variable when CUDA is first used in the process.
+    """
+    if not any(name in os.environ for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")):
+        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
 
 
 def _device(asked: str, here: Launch) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Whether a base is loaded in 4 bit, decided before its weights are, and checked after.
+"""How a base's weights are held, decided before they are loaded, and checked after.
 
 bitsandbytes replaces `nn.Linear` only. Mixture-of-experts bases such as gpt-oss keep 91 % of their
 weights in fused 3-D parameters, which it skips without a word: a "4-bit" gpt-oss-20b takes 41 GB.
@@ -12,10 +12,12 @@ from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Mxfp4Config, PretrainedConfig
 
 from hsd.config.model import ModelConfig
+from hsd.config.model import Quantization as Asked
 from hsd.errors import ModelError
+from hsd.model.formats import Stored, stored
 
 LEAST_SHARE = 0.5
-"""A 4-bit base with less than this share of its layers' weights in 4 bit is not one.
+"""A base that was put into 4 bit with less than this share of its layers' weights in it is not one.
 
 Embeddings and head stay in 16 bit by design; in a small model they may be most of it.
 """
@@ -23,46 +25,83 @@ Embeddings and head stay in 16 bit by design; in a small model they may be most 
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """How the base's weights are held: `nf4`, `none` or `dequantized`, and why."""
+    """How the base's weights are held: `nf4`, `fp4`, `none` or `dequantized`, and why."""
 
     method: str
     reason: str
     loader_config: Any = None
+    """What the loader is told; None leaves the checkpoint's own word to it."""
+    bits: BitsAndBytesConfig | None = None
+    """The 4 bit that the weights are in, made here or the checkpoint's own."""
 
     @property
     def double(self) -> bool | None:
         """Whether the quantisation constants are quantised too; None without 4 bit."""
-        return self.loader_config.bnb_4bit_use_double_quant if self.method == "nf4" else None
+        return bool(self.bits.bnb_4bit_use_double_quant) if self.bits else None
+
+    @property
+    def compute_dtype(self) -> str | None:
+        """The number format that 4-bit weights are computed in; None without 4 bit."""
+        return str(self.bits.bnb_4bit_compute_dtype).removeprefix("torch.") if self.bits else None
 
 
-def choose(config: ModelConfig, base: PretrainedConfig, device: str) -> Quantization:
-    """Return how to hold the weights of `base` on `device`.
+def choose(
+    config: ModelConfig,
+    base: PretrainedConfig,
+    device: str,
+    compute: torch.dtype = torch.bfloat16,
+) -> Quantization:
+    """Return how to hold the weights of `base` on `device`; 4 bit made here computes in `compute`.
 
-    Raises ModelError when `nf4` is asked for and the checkpoint cannot take it. `auto` then
-    falls back to 16 bit, with the reason.
+    A checkpoint that is in 4 bit already is taken as it is. Raises ModelError when what is asked
+    for is not what the checkpoint can give, or when it is quantised in a way that hsd does not
+    take. `auto` falls back to 16 bit, with the reason, where 4 bit cannot be made.
     """
-    wanted = config.quantization
+    own, wanted = stored(base), config.quantization
+    if own.way == "refuse":
+        raise ModelError(
+            f"model '{config.name}': its weights are stored in {own.kind}, which hsd does not "
+            "take. Take the same model's checkpoint in 16 bit; model.quantization=nf4 puts it "
+            "into 4 bit."
+        )
+    if own.bits is not None:
+        return _as_is(config, own, own.bits)
     if wanted == "none" or (wanted == "auto" and device == "cpu"):
-        return _unquantized(base, "asked for" if wanted == "none" else "4 bit is for GPUs")
-    obstacle = _obstacle(base)
+        return _unquantized(own, "asked for" if wanted == "none" else "4 bit is for GPUs")
+    obstacle = why_not_nf4(base)
     if obstacle is None:
         reason = "asked for" if wanted == "nf4" else "default on a GPU"
-        return Quantization("nf4", reason, nf4_config(config.double_quantization))
+        bits = nf4_config(config.double_quantization, compute)
+        return Quantization("nf4", reason, bits, bits)
     if wanted == "auto":
-        return _unquantized(base, f"no 4 bit: {obstacle}")
+        return _unquantized(own, f"no 4 bit: {obstacle}")
     raise ModelError(
         f"model '{config.name}': 4-bit NF4 refused: {obstacle}. "
         "Set model.quantization=none, or auto to take what the checkpoint can."
     )
 
 
-def nf4_config(double: bool) -> BitsAndBytesConfig:
-    """Return 4-bit NormalFloat with bfloat16 compute (QLoRA, arXiv 2305.14314)."""
+def again(held: str | None) -> Asked:
+    """Return the setting that holds a base as it was held before, as `Quantization.method` says.
+
+    FP4 has none of its own: only a checkpoint that is in it already comes in it.
+    """
+    held_as: dict[str | None, Asked] = {"nf4": "nf4", "fp4": "auto", None: "auto"}
+    return held_as.get(held, "none")
+
+
+def in_4bit(held: str | None) -> bool:
+    """Return whether a method that a manifest names is one of 4 bit."""
+    return held in ("nf4", "fp4")
+
+
+def nf4_config(double: bool, compute: torch.dtype = torch.bfloat16) -> BitsAndBytesConfig:
+    """Return 4-bit NormalFloat (QLoRA, arXiv 2305.14314)."""
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=double,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=compute,
     )
 
 
@@ -102,6 +141,16 @@ def true_numel(parameter: nn.Parameter) -> int:
     return int(torch.Size(state.shape).numel()) if state is not None else parameter.numel()
 
 
+def held_bytes(hollow: Any, bits: BitsAndBytesConfig | None, dtype: torch.dtype) -> float:
+    """Return what the weights of a base on the meta device take when held so, in bytes."""
+    packed = _packed_weights(hollow, bits) if bits is not None else set()
+    numbers = {n: p.numel() for n, p in hollow.named_parameters()}
+    in_bits = sum(count for name, count in numbers.items() if name in packed)
+    # A constant for each 64 numbers: float32, or 8 bit and a little.
+    each: float = 0.5 + (1.1 if bits and bits.bnb_4bit_use_double_quant else 4.0) / 64
+    return float(in_bits * each + (sum(numbers.values()) - in_bits) * dtype.itemsize)
+
+
 def skeleton(base: PretrainedConfig) -> nn.Module:
     """Return the model without memory for its weights (meta device), for counting."""
     with torch.device("meta"):
@@ -109,11 +158,11 @@ def skeleton(base: PretrainedConfig) -> nn.Module:
     return model
 
 
-def _obstacle(base: PretrainedConfig) -> str | None:
-    """Return why a checkpoint cannot be held in NF4, None when it can."""
-    method = _checkpoint_method(base)
-    if method is not None:
-        return f"the checkpoint is already quantised ({method})"
+def why_not_nf4(base: PretrainedConfig) -> str | None:
+    """Return why a checkpoint cannot be put into NF4, None when it can."""
+    own = stored(base)
+    if own.way != "plain":
+        return f"the checkpoint is already quantised ({own.kind})"
     model = skeleton(base)
     linear = [
         m for n, m in model.named_modules() if isinstance(m, nn.Linear) and "lm_head" not in n
@@ -127,21 +176,39 @@ def _obstacle(base: PretrainedConfig) -> str | None:
     )
 
 
+def _packed_weights(hollow: Any, bits: BitsAndBytesConfig) -> set[str]:
+    """Return the names of the weights that bitsandbytes puts into 4 bit."""
+    head, left_out = hollow.get_output_embeddings(), bits.llm_int8_skip_modules or []
+    return {
+        f"{name}.weight"
+        for name, module in hollow.named_modules()
+        if isinstance(module, nn.Linear) and module is not head
+        if not any(part in name for part in left_out)
+    }
+
+
 def _has_fused_weights(model: nn.Module) -> bool:
     """Whether matrices hide in parameters that belong to no linear layer or embedding."""
     return any(p.dim() >= 3 for p in model.parameters())
 
 
-def _checkpoint_method(base: PretrainedConfig) -> str | None:
-    quantization = getattr(base, "quantization_config", None)
-    if quantization is None:
-        return None
-    content = quantization if isinstance(quantization, dict) else quantization.to_dict()
-    return str(content.get("quant_method", "unknown"))
+def _as_is(config: ModelConfig, own: Stored, bits: BitsAndBytesConfig) -> Quantization:
+    """Return a 4-bit checkpoint as it is; what is asked for and is not in it is refused."""
+    method = bits.bnb_4bit_quant_type
+    if config.quantization not in ("auto", method):
+        raise ModelError(
+            f"model '{config.name}': model.quantization={config.quantization}, but the checkpoint "
+            f"itself is in 4 bit ({own.kind}), and nothing else can be made of it. Set "
+            "model.quantization=auto, or name the 16-bit checkpoint that it was made from."
+        )
+    constants = "quantised" if bits.bnb_4bit_use_double_quant else "in float32"
+    return Quantization(
+        method, f"the checkpoint is in it already ({own.kind}, constants {constants})", None, bits
+    )
 
 
-def _unquantized(base: PretrainedConfig, reason: str) -> Quantization:
-    if _checkpoint_method(base) == "mxfp4":
+def _unquantized(own: Stored, reason: str) -> Quantization:
+    if own.way == "unpack":
         # transformers cannot train packed MXFP4; unpacked to 16 bit it is exact.
         return Quantization(
             "dequantized", f"{reason}; MXFP4 unpacked", Mxfp4Config(dequantize=True)

@@ -60,11 +60,12 @@ def read_back(folder: Path, placement: Placement) -> tuple[Any, PreTrainedTokeni
     random ones for what is missing.
     """
     source = find(ModelConfig(name=str(folder)))
+    attention = attention_for(skeleton(source.config), "auto", placement.device)
     model, info = AutoModelForCausalLM.from_pretrained(
         source.location,
         dtype=placement.dtype,
         device_map={"": placement.device},
-        attn_implementation=attention_for(source.config.model_type, "auto", placement.device),
+        attn_implementation=attention.code,
         use_safetensors=True,
         trust_remote_code=False,
         output_loading_info=True,

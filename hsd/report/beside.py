@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hsd.metrics.baselines import Training
+from hsd.metrics.calibration import BINS
+from hsd.metrics.calibration import MINIMUM_N as CALIBRATED
 from hsd.metrics.evaluation import Evaluation
+from hsd.metrics.groups import ALL, MINIMUM_N
 from hsd.metrics.noise import Noise
 from hsd.metrics.operating import OperatingPoint
 from hsd.metrics.prediction import Prediction
@@ -41,9 +44,7 @@ def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:
             evaluation.seen_in_training is None
         ),
         "The untouched base on the same posts: name it with --base.": beside.base is None,
-        "AUROC, calibration and thresholds: the replies carry no P(hate); use --mode score.": (
-            evaluation.calibration is None
-        ),
+        **_without_scores(evaluation),
         "A threshold of its own: the decision is the likelier label; see `hsd threshold`.": (
             evaluation.operated is None
         ),
@@ -59,3 +60,25 @@ def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:
         "Groups that these posts are not about, other languages, and other platforms.",
         "What a decision does to people: a rate is not a harm.",
     ]
+
+
+def _without_scores(evaluation: Evaluation) -> dict[str, bool]:
+    """Return what of scores is not reported, each with its own reason."""
+    counts, curves = evaluation.headline.counts, evaluation.curves  # {} without scores
+    hate, normal = counts.tp + counts.fn, counts.fp + counts.tn
+    one_label = not hate or not normal
+    return {
+        "AUROC, calibration and thresholds: the replies carry no P(hate); use --mode score.": (
+            not curves
+        ),
+        "AUROC: it compares hateful posts with normal ones, and these are all of one label.": (
+            bool(curves) and one_label
+        ),
+        f"ROC and precision-recall curves: they need {MINIMUM_N} posts of each label; these are "
+        f"{hate} hate and {normal} normal.": (
+            bool(curves) and not one_label and curves[ALL].roc is None
+        ),
+        f"Calibration: {counts.n} posts are too few for its {BINS} bins; it needs {CALIBRATED}.": (
+            bool(curves) and evaluation.calibration is None
+        ),
+    }

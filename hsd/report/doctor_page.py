@@ -27,8 +27,9 @@ def doctor_lines(checked: Checked) -> list[str]:
     """Return the findings as lines, errors first, and how the rows were read."""
     lines = [f"{checked.rows} rows."]
     for finding in sorted(checked.findings, key=lambda f: f.severity != "error"):
-        places = "; ".join(finding.places[:SHOWN])
-        lines.append(f"{finding.severity.upper()}: {finding.count} {finding.what} ({places})")
+        places = "" if finding.reasons else f" ({'; '.join(finding.places[:SHOWN])})"
+        lines.append(f"{finding.severity.upper()}: {finding.count} {finding.what}{places}")
+        lines.extend(f"  {reason}" for reason in finding.reasons)
     if not checked.findings:
         lines.append("Nothing was found.")
     return [*lines, *(f"Note: {note}" for note in checked.notes)]
@@ -47,7 +48,7 @@ def doctor_page(checked: Checked, files: Sequence[str]) -> str:
 def _findings(checked: Checked) -> Section:
     rows = [
         [text(f.what), text(f.severity, "bad" if f.severity == "error" else "warn"),
-         count(f.count), text("; ".join(f.places), "words")]
+         count(f.count), text("; ".join(f.reasons or f.places), "words")]
         for f in checked.findings
     ]  # fmt: skip
     header = ["what", "kind", "how many", "first ones"]

@@ -86,10 +86,11 @@ def freeze(
     `training` is what the judged adapter learned from, where that is known.
 
     Raises EvaluationError when the runs are of different models or prompts, when they share a
-    post, when a validation post was learned, and when the run has another threshold already: a
-    frozen one is not chosen again.
+    post, when a validation post was learned or says that it is of another split, and when the run
+    has another threshold already: a frozen one is not chosen again.
     """
     _require_same_model(validation, run)
+    _require_to_choose_on(validation)
     require_apart(validation.predictions, run.predictions)
     if training:
         require_unlearned(validation.predictions, training)
@@ -178,6 +179,19 @@ def _base(run: Run, base: Path | None) -> dict[str, Any]:
         return {}
     found = load_run(path)
     return {"base": (shown(path), found.predictions), "base_asked": asked_of(found.folder)}
+
+
+def _require_to_choose_on(validation: Run) -> None:
+    """A threshold that was chosen on test posts is no result; rows without a split may serve."""
+    splits: dict[str, int] = validation.manifest.get("data", {}).get("splits", {})
+    others = {name: count for name, count in splits.items() if name != "validation"}
+    if others:
+        said = ", ".join(f"{count} {name}" for name, count in others.items())
+        raise EvaluationError(
+            f"{validation.folder}: of its {len(validation.predictions)} posts some are of another "
+            f"split ({said}), and a threshold is chosen on validation posts; evaluate those, such "
+            "as unified/val.jsonl of `hsd prepare`."
+        )
 
 
 def _require_same_model(validation: Run, run: Run) -> None:

@@ -2,13 +2,12 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from torch.utils.tensorboard import SummaryWriter
 from transformers.integrations import TensorBoardCallback
@@ -19,6 +18,7 @@ from hsd.logs import logging_to
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter, take_weights
 from hsd.model.describe import describe, trainable
 from hsd.model.load import Base, load_base
+from hsd.model.memory import memory_error_as
 from hsd.model.placement import place
 from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.contract import save_contract
@@ -95,22 +95,25 @@ def _trained(config: TrainConfig, progress: Progress, say: Say, request: StopReq
     require_space_for_checkpoints(config, prepared.adapter_parameters)
     state = _processes(prepared)
     _require_not_stopped(request, state)
-    base = load_base(config.model, prepared.source)
-    model = new_adapter(base, config.lora, config.seed)
-    if prepared.ancestor:
-        take_weights(model, base, prepared.ancestor.folder)
-    with _memory_in_a_line():
+    with _memory_in_a_line(config):
+        base = load_base(config.model, prepared.source)
+        described = describe(base)  # before an adapter is put into it, which would be counted too
+        model = new_adapter(base, config.lora, config.seed)
+        if prepared.ancestor:
+            take_weights(model, base, prepared.ancestor.folder)
         computing = choose(model, prepared.config, prepared.rows)
     _require_not_stopped(request, state)
     _claim(prepared, state)
+    for note in prepared.rows.notes:
+        say(f"Warning: {note}")
     say(computing.reason)
     checkpoint = newest_complete(folder)
     with (
         logging_to(folder / "training.log", enabled=here.is_main),
-        _recorded(prepared, base, model, computing, checkpoint, started)
+        _recorded(prepared, base, described, model, computing, checkpoint, started)
         if here.is_main
         else nullcontext(),
-        _memory_in_a_line(),
+        _memory_in_a_line(config),
     ):
         return _run(prepared, base, model, computing, checkpoint, request, progress)
 
@@ -123,16 +126,15 @@ def _require_not_stopped(request: StopRequest, state: PartialState) -> None:
         )
 
 
-@contextmanager
-def _memory_in_a_line() -> Iterator[None]:
-    """Turn a full GPU into one line that says what would have worked."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise TrainingError(
-            "the GPU's memory is full; set training.batch_size lower and training.accumulation "
+def _memory_in_a_line(config: TrainConfig) -> AbstractContextManager[None]:
+    """Turn full memory into one line that says what would have worked."""
+    whose = "this machine's" if place(config.model).device == "cpu" else "the GPU's"
+    return memory_error_as(
+        TrainingError(
+            f"{whose} memory is full; set training.batch_size lower and training.accumulation "
             "higher, or training.gradient_checkpointing=true, or a smaller data.max_length."
-        ) from None
+        )
+    )
 
 
 def _processes(prepared: Prepared) -> PartialState:
@@ -159,6 +161,7 @@ def _claim(prepared: Prepared, state: PartialState) -> None:
 def _recorded(
     prepared: Prepared,
     base: Base,
+    described: Mapping[str, Any],
     model: Any,
     computing: Computing,
     checkpoint: Path | None,
@@ -171,6 +174,8 @@ def _recorded(
     log.info("%s", computing.reason)
     if prepared.rows.prompt_note:
         log.info("prompt: %s", prepared.rows.prompt_note)
+    for note in prepared.rows.notes:
+        log.warning("%s", note)
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
         schedule.rows, schedule.total_steps, schedule.rows_per_step,
@@ -189,7 +194,7 @@ def _recorded(
         data=facts,
         learned_from=learned_from(config.data),
         init_from=prepared.ancestor.facts() if prepared.ancestor else None,
-        base=describe(base),
+        base=described,
         adapter=trainable(model),
         prefix_sharing=computing.facts(),
         processes=processes,

@@ -1,0 +1,144 @@
+"""Rows of Parquet, Arrow and Feather files and of saved data sets, as JSON would hold them.
+
+They have no lines, so rows are counted from 1. What cannot be a row is a string, the reason.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+from hsd.data.classes import features_of, named, with_names
+from hsd.data.files import opened
+from hsd.data.json_rows import Numbered
+from hsd.errors import DataError
+
+_BATCH = 1024
+Values = dict[str, Any] | str
+
+
+def parquet_rows(path: Path) -> Iterator[Numbered]:
+    """Yield the rows of a Parquet file."""
+    from pyarrow.parquet import ParquetFile
+
+    with _sound(path, "Parquet"), opened(path) as file:
+        table = ParquetFile(file)
+        schema = table.schema_arrow
+        _require_columns(path, schema.names)
+        batches = table.iter_batches(batch_size=_BATCH)
+        yield from enumerate(_rows(batches, features_of(schema.metadata)), start=1)
+
+
+def arrow_rows(path: Path) -> Iterator[Numbered]:
+    """Yield the rows of an Arrow file, an Arrow stream or a Feather file."""
+    with _sound(path, "Arrow or Feather"), opened(path) as file:
+        table = _table(file)
+        _require_columns(path, table.column_names)
+        batches = table.to_batches(max_chunksize=_BATCH)
+        yield from enumerate(_rows(batches, features_of(table.schema.metadata)), start=1)
+
+
+def saved_splits(path: Path) -> dict[str, Iterator[Values]]:
+    """Return the rows of each split that `save_to_disk` wrote; of "" where there are no splits."""
+    from datasets import DatasetDict, load_from_disk
+
+    with _sound(path, "a data set that this version of the datasets library can load"):
+        found = load_from_disk(str(path))
+    splits = found if isinstance(found, DatasetDict) else {"": found}
+    return {str(name): dataset_rows(dataset) for name, dataset in splits.items()}
+
+
+def dataset_rows(dataset: Any) -> Iterator[Values]:
+    """Yield the rows of a data set of the datasets library, its codes as names."""
+    tables = dataset.with_format("arrow").iter(batch_size=_BATCH)
+    return _rows(tables, dataset.features.to_dict())
+
+
+def _table(file: IO[bytes]) -> Any:
+    from pyarrow import feather, ipc
+
+    mark = file.read(6)
+    file.seek(0)
+    if mark == b"ARROW1":
+        return ipc.open_file(file).read_all()
+    return feather.read_table(file) if mark[:4] == b"FEA1" else ipc.open_stream(file).read_all()
+
+
+@contextmanager
+def _sound(path: Path, what: str) -> Iterator[None]:
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ArrowException, OSError, ValueError, KeyError) as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{path}: not {what} ({said}); copy or download it again.") from None
+
+
+def _require_columns(path: Path, names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(
+            f"{path}: column '{repeated[0]}' is there twice; write the table with one of them."
+        )
+
+
+def _rows(batches: Iterable[Any], features: Any) -> Iterator[Values]:
+    """Yield the rows of Arrow tables or batches."""
+    classes = with_names(features)
+    for batch in batches:
+        nested = [name for name, kind in zip(batch.schema.names, batch.schema.types, strict=True)
+                  if not _is_plain(kind)]  # fmt: skip
+        for values in batch.to_pylist():
+            for name in nested:
+                values[name] = plain(values[name])
+            yield _with_classes(values, classes)
+
+
+def _with_classes(values: dict[str, Any], classes: dict[str, Any]) -> Values:
+    for name, feature in classes.items():
+        if name in values:
+            try:
+                values[name] = named(values[name], feature)
+            except ValueError as error:
+                return f"'{name}' {error}"
+    return values
+
+
+def _is_plain(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_integer(kind)
+        or types.is_boolean(kind)
+    )
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON holds it: no NaN, no tuples of a map, no dates, no bytes of text."""
+    if isinstance(value, float):
+        return None if value != value else value
+    if isinstance(value, list):
+        if value and all(isinstance(item, tuple) for item in value):  # how Arrow gives a map
+            return {str(key): plain(inner) for key, inner in value}
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return _text(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return str(value) if isinstance(value, timedelta) else value
+
+
+def _text(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

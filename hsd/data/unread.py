@@ -1,0 +1,49 @@
+"""Columns that look like a group, a label or a split, and are not read under their names."""
+
+import re
+from collections.abc import Collection, Iterable
+
+_GROUP = (
+    "targetgroup targetgroups targetgroupnorm target targets targetident targetidentity "
+    "targetidentities targetedgroup targetcommunity group groups groupname identity identities "
+    "identitygroup minority minoritygroup community persona personatag protectedgroup"
+)
+_LABEL = (
+    "label labels class classes gold goldlabel labelgold labelbinary finallabel majoritylabel "
+    "hatelabel hate ishate hatespeech ishatespeech"
+)
+_SPLIT = "split splits subset partition fold set datasplit datasetsplit traintestsplit"
+
+
+def unread(columns: Iterable[str], reads: Collection[str]) -> list[str]:
+    """Return a sentence for each column that a person may believe to be read; `reads` are.
+
+    Names are compared in lower case, without signs and digits. Once a group or a split is read,
+    other columns like it are somebody's notes; a second label is doubtful beside the first.
+    """
+    names = list(columns)
+    return [
+        *(
+            f"'{name}' looks like whom posts are about; call it target_group, or name it with "
+            f"`hsd prepare --source table:FILE --group_column {name}`"
+            for name in _lookalikes(names, reads, _GROUP.split(), once=True)
+        ),
+        *(
+            f"'{name}' looks like the split of a row; call it split"
+            for name in _lookalikes(names, reads, _SPLIT.split(), once=True)
+        ),
+        *(
+            f"'{name}' looks like a label; if it is the right one, name it with "
+            f"`hsd prepare --source table:FILE --label_column {name}`"
+            for name in _lookalikes(names, reads, _LABEL.split(), once=False)
+        ),
+    ]
+
+
+def _lookalikes(
+    columns: list[str], reads: Collection[str], looks: Collection[str], *, once: bool
+) -> list[str]:
+    alike = [name for name in columns if re.sub(r"[^a-z]", "", name.lower()) in looks]
+    if once and any(name in reads for name in alike):
+        return []
+    return [name for name in alike if name not in reads]

@@ -1,0 +1,177 @@
+"""Codes are read by the names that their file gives them, never by habit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from hsd.data import hub, unified
+from hsd.data.classes import ClassName, features_of, named, with_names
+from hsd.data.rows import read_rows
+from hsd.data.sources import Reading, convert_detected, load_any
+from hsd.errors import DataError
+
+REVERSED = {"names": ["hate", "no-hate"], "_type": "ClassLabel"}
+TEXT = {"dtype": "string", "_type": "Value"}
+
+
+def noted(features: dict[str, Any]) -> dict[bytes, bytes]:
+    return {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+
+
+def written(path: Path, label: Any = REVERSED, codes: tuple[Any, ...] = (0, 1)) -> Path:
+    """Posts a, b, ... with codes, in a file that names its classes."""
+    table = pyarrow.table({"text": list("abcdef")[: len(codes)], "label": list(codes)})
+    table = table.replace_schema_metadata(noted({"text": TEXT, "label": label}))
+    if path.suffix == ".parquet":
+        parquet.write_table(table, path)
+    else:
+        with pyarrow.ipc.new_stream(path, table.schema) as stream:
+            stream.write_table(table)
+    return path
+
+
+def labels(path: Path) -> dict[str, str]:
+    return {example.text: example.label for example in load_any(path, Reading()).examples}
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+def test_the_names_of_a_file_win_over_what_codes_mostly_mean(tmp_path: Path, name: str) -> None:
+    assert labels(written(tmp_path / name)) == {"a": "hate", "b": "normal"}
+
+
+def test_floats_are_codes_too(tmp_path: Path) -> None:
+    assert labels(written(tmp_path / "a.parquet", codes=(0.0, 1.0))) == {"a": "hate", "b": "normal"}
+
+
+def test_a_code_that_no_class_has_is_a_bad_row(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.parquet", codes=(0, 2, -2, 1))
+    loaded = load_any(path, Reading())
+    assert [example.text for example in loaded.examples] == ["a", "d"]
+    assert [(row.place, row.reason) for row in loaded.bad] == [
+        (f"{path}:2", "'label' is 2, but the file names 2 classes: hate, no-hate"),
+        (f"{path}:3", "'label' is -2, but the file names 2 classes: hate, no-hate"),
+    ]
+
+
+def test_the_code_for_not_labelled_is_no_label(tmp_path: Path) -> None:
+    loaded = load_any(written(tmp_path / "a.parquet", codes=(0, -1)), Reading())
+    assert [row.reason for row in loaded.bad] == ["no label in 'label'"]
+
+
+def test_unknown_names_are_unknown_labels_and_are_listed(tmp_path: Path) -> None:
+    names = {"names": ["rude", "fine"], "_type": "ClassLabel"}
+    loaded = load_any(written(tmp_path / "a.parquet", names), Reading())
+    assert not loaded.examples
+    assert "'rude' in 'label' (the file names its classes rude, fine)" in loaded.bad[0].reason
+
+
+def test_classes_without_names_are_codes(tmp_path: Path) -> None:
+    only_counted = {"num_classes": 2, "_type": "ClassLabel"}
+    path = written(tmp_path / "a.parquet", only_counted)
+    assert labels(path) == {"a": "normal", "b": "hate"}
+
+
+def test_categories_of_pandas_are_their_names(tmp_path: Path) -> None:
+    table = pandas.DataFrame({"text": ["a", "b"], "label": ["normal", "hate"]})
+    table.astype({"label": "category"}).to_parquet(tmp_path / "a.parquet")
+    assert labels(tmp_path / "a.parquet") == {"a": "normal", "b": "hate"}
+
+
+CLASS = {"names": ["no", "yes"], "_type": "ClassLabel"}
+NESTED = [
+    ({"feature": CLASS, "_type": "Sequence"}, [1, 0, -1], ["yes", "no", None]),
+    ({"feature": CLASS, "length": -1, "_type": "List"}, [1], ["yes"]),
+    ([CLASS], [0], ["no"]),
+    ([{"label": CLASS, "n": TEXT}], [{"label": 1, "n": 1}], [{"label": "yes", "n": 1}]),
+    ({"feature": {"label": CLASS}, "_type": "Sequence"}, {"label": [1, 0]},
+     {"label": ["yes", "no"]}),
+    ({"votes": {"feature": CLASS, "_type": "List"}}, {"votes": [1]}, {"votes": ["yes"]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("feature", "codes", "names"), NESTED)
+def test_votes_inside_lists_and_structs_are_named_too(feature: Any, codes: Any, names: Any) -> None:
+    assert list(with_names({"votes": feature, "text": TEXT})) == ["votes"]
+    assert named(codes, feature) == names
+
+
+def test_votes_of_hatexplain_are_read_by_the_names_of_the_file(tmp_path: Path) -> None:
+    votes = {"names": ["normal", "hatespeech", "offensive"], "_type": "ClassLabel"}
+    table = pyarrow.table(
+        {
+            "id": ["1"],
+            "post_tokens": [["so", "wet"]],
+            "annotators": [{"label": [0, 0, 1], "target": [["None"]] * 3}],
+        }
+    )
+    feature = {"label": {"feature": votes, "_type": "List"}}
+    table = table.replace_schema_metadata(noted({"annotators": feature}))
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert labels(tmp_path / "a.parquet") == {"so wet": "normal"}  # 0 is hatespeech elsewhere
+
+
+@pytest.mark.parametrize("note", [b"", b"[1]", b'{"info": null}', b"\xff", b'{"info": {}}'])
+def test_a_note_that_cannot_be_read_names_nothing(note: bytes) -> None:
+    assert with_names(features_of({b"huggingface": note})) == {}
+
+
+def test_a_class_name_is_a_word_like_any_other() -> None:
+    name = ClassName("hate", ("hate", "fine"))
+    assert (name, json.dumps([name]), {name: 1}["hate"]) == ("hate", '["hate"]', 1)
+
+
+def saved(folder: Path) -> Path:
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["hate", "no-hate"])})
+    rows = Dataset.from_dict({"text": list("abcd"), "label": [0, 1, 0, 1]}, features=features)
+    DatasetDict({"train": rows.select([2, 0, 1]), "test": rows.select([3])}).save_to_disk(folder)
+    return folder
+
+
+def test_a_saved_data_set_is_read_with_its_names_and_splits(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "saved")
+    rows, bad = read_rows(folder)
+    assert not bad
+    assert [(row.values["text"], row.values["label"], row.values["split"]) for row in rows] == [
+        ("c", "hate", "train"), ("a", "hate", "train"), ("b", "no-hate", "train"),
+        ("d", "no-hate", "test"),
+    ]  # fmt: skip
+    assert rows[3].place == f"{folder}/test:1"
+    assert labels(folder / "train") == {"c": "hate", "a": "hate", "b": "normal"}
+
+
+def test_a_damaged_saved_data_set_is_one_line(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "saved")
+    next((folder / "train").glob("*.arrow")).write_bytes(b"no")
+    with pytest.raises(DataError, match=r"saved: not a data set that .* can load"):
+        read_rows(folder)
+
+
+def test_rows_of_the_hub_are_read_by_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    splits = datasets.load_from_disk(str(saved(tmp_path / "saved")))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: splits)
+    monkeypatch.setattr(hub, "_commit", lambda *_: "0123456789abcdef")
+    rows, commit = hub.download("owner/posts")
+    loaded = convert_detected(rows, "hub:owner/posts", Reading())  # type: ignore[arg-type]
+    assert {example.text: example.label for example in loaded.examples} == {
+        "a": "hate", "b": "normal", "c": "hate", "d": "normal",
+    }  # fmt: skip
+    assert loaded.examples[0].place == "hub:owner/posts@0123456789ab/train:1"
+    assert commit == "0123456789abcdef"
+
+
+def test_a_split_keeps_its_name_where_rows_are_unified(tmp_path: Path) -> None:
+    rows, _ = read_rows(saved(tmp_path / "saved"))
+    assert [getattr(unified.convert(row), "split", None) for row in rows] == ["train"] * 3 + [
+        "test"
+    ]

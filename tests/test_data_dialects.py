@@ -1,0 +1,122 @@
+"""CSV and TSV as people have them: a file is read whole, or the row that would be lost is named."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hsd.data.delimited import table_rows
+from hsd.errors import DataError
+
+TAB, COMMA, SEMI = "\t", ",", ";"
+
+
+def texts(content: str, delimiter: str = COMMA) -> list[Any]:
+    """The `text` of each row, or the reason why it is none."""
+    found = table_rows(Path("a.csv"), content, delimiter)
+    return [row if isinstance(row, str) else row["text"] for _, row in found]
+
+
+def tsv(*posts: str) -> str:
+    rows = (f"{n}\t{post}\t{('hate', 'normal')[n % 2]}\n" for n, post in enumerate(posts))
+    return "id\ttext\tlabel\n" + "".join(rows)
+
+
+RAW = ['"open only', "plain", 'close only"', '"', 'in "the" middle', '""', "it's", '"whole"']
+
+
+def test_quotes_in_a_file_with_tabs_are_letters(tmp_path: Path) -> None:
+    assert texts(tsv(*RAW), TAB) == RAW
+    assert texts(tsv(*RAW).replace("\n", "\r\n"), TAB) == RAW
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+@pytest.mark.parametrize("delimiter", [TAB, COMMA, SEMI])
+def test_what_a_csv_writer_wrote_is_read_as_it_was(quoting: Any, delimiter: str) -> None:
+    posts = ['he said "go"', "two\nlines", "a,b;c", '"', "plain", '"whole"', "ends \\"]
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=delimiter, quoting=quoting)
+    writer.writerows([("text", "label"), *((post, "hate") for post in posts)])
+    assert texts(out.getvalue(), delimiter) == posts
+
+
+def test_a_bad_line_without_quotes_is_a_bad_row_of_a_file_with_raw_quotes() -> None:
+    assert texts(tsv('"open', "plain", 'close"').replace("\tplain", ""), TAB) == [
+        '"open', "2 cells, but 3 columns", 'close"',
+    ]  # fmt: skip
+
+
+SWALLOWED = {
+    "tabs": (tsv('"open\tmore', "plain", 'close"'), TAB, 2, 4),
+    "commas": ('text,label\n"open,hate\nplain,normal\nclose",hate\nx,normal\n', COMMA, 2, 4),
+    "semicolons": ('text;label\nx;hate\n"open;hate\nclose";hate\n', SEMI, 3, 4),
+    "two rows": ('id,text,label\n1,"a,hate\n2,b",hate\n3,c,hate\n', COMMA, 2, 3),
+    "the text last": ('label,text\nhate,"a\nnormal,b\nhate,c"\nnormal,d\n', COMMA, 2, 4),
+}
+
+
+@pytest.mark.parametrize("name", SWALLOWED)
+def test_a_cell_that_swallows_rows_is_refused_with_its_lines(name: str) -> None:
+    content, delimiter, first, last = SWALLOWED[name]
+    with pytest.raises(DataError) as error:
+        texts(content, delimiter)
+    assert str(error.value).startswith(
+        f"a.csv:{first}: a quote opens a cell that ends in line {last} only, with whole rows in it"
+    )
+    assert "JSONL" in str(error.value)
+
+
+def test_posts_of_several_lines_with_commas_are_posts() -> None:
+    posts = ["Hello, world\nhow, are you", "I hate mondays, really\nthey are bad", "a\n\nb, c"]
+    rows = "".join(f'"{post}",hate\n' for post in posts)
+    assert texts(f"text,label\n{rows}x,normal\ny,hate\n") == [*posts, "x", "y"]
+
+
+def test_quotes_escaped_by_backslashes_are_quotes_and_other_backslashes_stay() -> None:
+    content = 'text,label\n"he said \\"go\\", loud",hate\n"C:\\new",normal\n"plain",hate\n'
+    assert texts(content) == ['he said "go", loud', "C:\\new", "plain"]
+
+
+def test_an_open_quote_is_refused_with_what_would_work() -> None:
+    with pytest.raises(DataError, match=r"a.csv:3: not CSV .* quote open\? .* CSV writer"):
+        texts('text,label\na,hate\n"b" or not,normal\n')
+
+
+@pytest.mark.parametrize("expected", [COMMA, TAB])
+@pytest.mark.parametrize("delimiter", [TAB, COMMA, SEMI])
+def test_the_header_tells_the_delimiter_whatever_the_name(delimiter: str, expected: str) -> None:
+    content = f"id{delimiter}text{delimiter}label\n1{delimiter}a{delimiter}hate\n"
+    assert texts(content, expected) == ["a"]
+
+
+@pytest.mark.parametrize("said", ["sep=;", '"sep=;"', "SEP=;"])
+def test_the_first_line_of_excel_names_the_delimiter(said: str) -> None:
+    content = f"{said}\r\nid;text;label\r\n1;a, b;hate\r\n2;c\r\n"
+    (first, row), (second, reason) = table_rows(Path("a.csv"), content, COMMA)
+    assert (first, row) == (3, {"id": "1", "text": "a, b", "label": "hate"})
+    assert (second, reason) == (4, "2 cells, but 3 columns")
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]))))
+def test_no_row_of_a_file_with_tabs_is_ever_lost(posts: list[str]) -> None:
+    content = tsv(*posts)
+    try:
+        found = texts(content, TAB)
+    except DataError:
+        return
+    assert len(found) == len(posts)
+
+
+@given(
+    st.lists(st.text(st.sampled_from('ab",; \n\\')), min_size=1, max_size=6),
+    st.sampled_from([COMMA, SEMI]),
+)
+def test_a_written_post_is_read_or_its_line_is_refused(posts: list[str], delimiter: str) -> None:
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+    writer.writerows([("id", "text", "label"), *((f"id{n}", p, "x") for n, p in enumerate(posts))])
+    assert texts(out.getvalue(), delimiter) == posts
