@@ -68,7 +68,7 @@ PATH = click.Path(path_type=Path)
     "the reply.",
 )
 @click.option(
-    "--with_base", is_flag=True, help="Evaluate the adapter's base too, from one load; compare."
+    "--with_base", is_flag=True, help="Evaluate the adapter's untouched base too; compare."
 )
 @click.option("--use_accelerate", is_flag=True, help="Refuse to run without several processes.")
 @click.option(

@@ -123,7 +123,8 @@ def test_the_same_seed_gives_the_same_first_values(tiny_llama: Path) -> None:
 def test_a_saved_and_loaded_adapter_gives_identical_logits(
     how: dict[str, Any], tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.model.adapter import export_adapter, is_adapter, load_adapter
+    from hsd.model.adapter import export_adapter, load_adapter
+    from hsd.model.adapter_folder import is_adapter
 
     model = trained(base_at(tiny_llama, **how))
     export_adapter(model, tmp_path / "a")
@@ -149,7 +150,7 @@ def test_a_loaded_adapter_switched_off_equals_the_base(tiny_llama: Path, saved: 
 
 
 def test_an_adapter_names_its_base_and_how_it_was_held(tiny_llama: Path, saved: Path) -> None:
-    from hsd.model.adapter import base_of
+    from hsd.model.adapter_folder import base_of
 
     found = base_of(saved)
     assert found["name"] == str(tiny_llama)
@@ -295,7 +296,7 @@ def test_all_linear_layers_but_the_head(tiny_llama: Path) -> None:
 
 
 def test_an_adapter_without_safetensors_is_refused_in_one_line(tmp_path: Path) -> None:
-    from hsd.model.adapter import adapter_digest
+    from hsd.model.adapter_folder import adapter_digest
 
     (tmp_path / "adapter_model.bin").write_bytes(b"pickle")
     with pytest.raises(ModelError, match="adapter_model.safetensors is missing or unreadable"):

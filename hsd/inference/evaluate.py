@@ -1,5 +1,6 @@
 """One evaluation: from a model and rows to a run folder with predictions and reports."""
 
+import gc
 import json
 import logging
 import time
@@ -40,6 +41,7 @@ from hsd.metrics.prediction import Prediction
 from hsd.model.adapter import without_adapter
 from hsd.model.memory import memory_error_as
 from hsd.model.number_format import require_alike
+from hsd.model.own_tokenizer import blaming
 from hsd.model.placement import Launch, launch, place
 from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.chat import make_chat
@@ -90,11 +92,12 @@ def evaluate_with_base(
     data_dir: Path | None = None,
     say: Say = unsaid,
 ) -> tuple[Evaluated, Evaluated]:
-    """Evaluate an adapter's base and the adapter on the same rows, from one load.
+    """Evaluate an adapter's base and the adapter on the same rows.
 
-    The base is asked with the adapter's prompt, and its folder is in `base` in
-    `config.output_dir`; it is the same evaluation as one of the base alone. Raises
-    EvaluationError when there is no adapter.
+    The base is asked with the adapter's prompt in its own chat template, and its folder is in
+    `base` in `config.output_dir`; it is the same evaluation as one of the base alone. Both are one
+    load, the adapter switched off for the base; two where that leaves something else than the
+    base. Raises EvaluationError when there is no adapter.
     """
     with stop_request() as request:
         prepared = prepare(config, data_dir)
@@ -103,9 +106,13 @@ def evaluate_with_base(
 
         def load_base() -> tuple[Any, Facts]:
             model, facts = loaded()
-            return model, {name: fact for name, fact in facts.items() if name != "adapter"}
+            return model, {k: v for k, v in facts.items() if k not in ("adapter", "tokenizer")}
 
-        base = _evaluated(on_base, load_base, progress, request, without_adapter, say=say)
+        if prepared.subject.is_base_when_off:
+            base = _evaluated(on_base, load_base, progress, request, without_adapter, say=say)
+        else:
+            base = _evaluated(on_base, on_base.subject.load, progress, request, say=say)
+            gc.collect()  # a model holds itself in circles, and the next one is as big
         return base, _evaluated(prepared, loaded, progress, request, base=base, say=say)
 
 
@@ -113,11 +120,13 @@ def probe(config: EvalConfig) -> tuple[Facts, str]:
     """Load what a config asks for, ask it about one mild post, and return facts and reply."""
     chosen = subject(config)
     contract = contract_for(config, chosen.carries_prompt)
-    renderer = renderer_for(config, contract, chosen.source.tokenizer)
+    chat = make_chat(contract.strategy, "probe", "The library opens at nine today.")
+    with blaming(chosen.own_words_in):
+        renderer = renderer_for(config, contract, chosen.tokenizer)
+        row = renderer.encode(chat)
     model, facts = chosen.load()
-    row = renderer.encode(make_chat(contract.strategy, "probe", "The library opens at nine today."))
     asking = Asking(config.max_new_tokens, 1)
-    plain = plain_writing(model, chosen.source.tokenizer, renderer.stop_ids(), asking)
+    plain = plain_writing(model, chosen.tokenizer, renderer.stop_ids(), asking)
     (reply,) = plain.answer([row])
     return {**facts, "prompt": prompt_facts(contract, renderer)}, reply.text
 

@@ -14,7 +14,7 @@ from hsd.config.train import TrainConfig
 from hsd.data.files import digest, is_one_table
 from hsd.errors import HsdError
 from hsd.metrics.baselines import Training
-from hsd.model.adapter import adapter_digest
+from hsd.model.adapter_folder import adapter_digest
 from hsd.prompts.contract import load_contract
 from hsd.runs import MANIFEST, read_json
 from hsd.training.rows import learned_posts

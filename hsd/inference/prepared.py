@@ -1,6 +1,7 @@
 """What an evaluation knows before any weight is loaded: rows, prompts, and who answers."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.subject import Subject, subject
 from hsd.model.context import positions_of
 from hsd.model.number_format import NumberFormat, number_format
+from hsd.model.own_tokenizer import blaming
 from hsd.model.placement import launch
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
@@ -59,12 +61,18 @@ class Prepared:
             "prompt_template": self.contract.template,
             "strategy": self.contract.strategy_name,
         }
-        return replace(
+        base = replace(
             self,
             config=self.config.model_copy(update=changes),
             subject=self.subject.of_base(),
             what=f"{self.what} (base)",
         )
+        if self.subject.own_tokenizer is None:
+            return base
+        # The base reads its own chat template, as it would alone.
+        renderer = Renderer(base.subject.tokenizer, self.contract)
+        encoded = _encoded(base.config, base.subject, self.contract, renderer, self.examples)
+        return replace(base, renderer=renderer, encoded=encoded)
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two evaluations the same one: model, prompt, rows, how it is read."""
@@ -123,12 +131,23 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
     chosen = subject(config)
     numbers = number_format(chosen.config, chosen.source)
     contract = contract_for(config, chosen.carries_prompt)
-    renderer = renderer_for(config, contract, chosen.source.tokenizer)
-    room = _room(config, chosen, reply_length(config, contract))
-    encoded = [renderer.encode(make_chat(contract.strategy, e.id, e.text), room) for e in examples]
+    with blaming(chosen.own_words_in):
+        renderer = renderer_for(config, contract, chosen.tokenizer)
+        encoded = _encoded(config, chosen, contract, renderer, examples)
     what = f"{config.data_file} rows"
     unread = tuple(loaded.unread)
     return Prepared(config, chosen, numbers, contract, renderer, examples, encoded, what, unread)
+
+
+def _encoded(
+    config: EvalConfig,
+    chosen: Subject,
+    contract: Contract,
+    renderer: Renderer,
+    examples: Sequence[Example],
+) -> list[Encoded]:
+    room = _room(config, chosen, reply_length(config, contract))
+    return [renderer.encode(make_chat(contract.strategy, e.id, e.text), room) for e in examples]
 
 
 def reply_length(config: EvalConfig, contract: Contract) -> int:

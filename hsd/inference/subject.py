@@ -1,17 +1,36 @@
 """What is evaluated: a base, an adapter on its base, or a merged folder, loaded and described."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from hsd.config.evaluate import EvalConfig
 from hsd.config.model import ModelConfig
 from hsd.errors import ModelError
-from hsd.model.adapter import CONFIG, adapter_digest, base_of, is_adapter, load_adapter
+from hsd.model.adapter import find_recorded, load_adapter
+from hsd.model.adapter_folder import (
+    CONFIG,
+    WEIGHTS,
+    adapter_digest,
+    base_of,
+    changes_base,
+    holds_adapters,
+    is_adapter,
+    is_whole_model,
+    read_adapter,
+    rewrites_base,
+)
 from hsd.model.describe import describe
 from hsd.model.load import Source, find, load_base
+from hsd.model.own_tokenizer import sha256_of, template_beside, tokenizer_of
 from hsd.model.quantization import again
 from hsd.runs import MANIFEST, read_json, sha256_file, sha256_json
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +41,23 @@ class Subject:
     source: Source
     adapter: Path | None
     carries_prompt: Path | None
+    own_tokenizer: PreTrainedTokenizerBase | None = None
+    """The one saved beside the adapter, where it differs from the base's."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """What writes this model's prompts: its own, else the base's."""
+        return self.source.tokenizer if self.own_tokenizer is None else self.own_tokenizer
+
+    @property
+    def own_words_in(self) -> Path | None:
+        """The adapter's folder where its own tokenizer asks."""
+        return None if self.own_tokenizer is None else self.adapter
+
+    @property
+    def is_base_when_off(self) -> bool:
+        """Whether the model with its adapter switched off is the untouched base."""
+        return self.adapter is None or changes_base(read_adapter(self.adapter)) is None
 
     def identity(self) -> dict[str, Any]:
         """Return what tells this model from another, without its weights being loaded."""
@@ -34,6 +70,7 @@ class Subject:
             "dtype": self.config.dtype,
             "adapter": adapter_digest(self.adapter) if self.adapter else None,
             "adapter_config": sha256_file(self.adapter / CONFIG) if self.adapter else None,
+            **self._own_words(),
         }
 
     def load(self) -> tuple[Any, dict[str, Any]]:
@@ -42,11 +79,16 @@ class Subject:
         facts = describe(base)  # of the base as it is, before an adapter is put into it
         if self.adapter is None:
             return base.model, facts
-        return load_adapter(base, self.adapter), {**facts, "adapter": str(self.adapter)}
+        own = {"adapter": str(self.adapter), **self._own_words()}
+        return load_adapter(base, self.adapter), {**facts, **own}
 
     def of_base(self) -> "Subject":
         """Return the base of an adapter, held as it is."""
-        return replace(self, adapter=None, carries_prompt=None)
+        return replace(self, adapter=None, carries_prompt=None, own_tokenizer=None)
+
+    def _own_words(self) -> dict[str, Any]:
+        own = self.own_tokenizer
+        return {} if own is None else {"tokenizer": sha256_of(own)}
 
 
 def subject(config: EvalConfig) -> Subject:
@@ -59,13 +101,23 @@ def subject(config: EvalConfig) -> Subject:
     named = Path(model.name).expanduser()
     base_given = "name" in model.model_fields_set
     if adapter is None and is_adapter(named):
+        _require_one_model(named)
         adapter, base_given = named, False
     if adapter is None:
         return _without_adapter(model, named)
     if base_given and is_adapter(named):
         raise ModelError(f"model '{model.name}' is an adapter; with --adapter, name its base.")
-    model = _with_base(model, adapter, base_given)
-    return Subject(model, find(model), adapter, adapter)
+    trained_on = base_of(adapter)
+    model = _with_base(model, adapter, trained_on, base_given)
+    if base_given:
+        source = find(model, template_beside(adapter))
+    else:
+        source = find_recorded(model, adapter, f"--model_name BASE --adapter {adapter}")
+    tokenizer = tokenizer_of(adapter, source)
+    if tokenizer is source.tokenizer:
+        return Subject(model, source, adapter, adapter)
+    log.info("%s: asked with the tokenizer and chat template beside the adapter", adapter)
+    return Subject(model, source, adapter, adapter, tokenizer)
 
 
 def _files(folder: Path) -> str | None:
@@ -78,9 +130,24 @@ def _files(folder: Path) -> str | None:
     return sha256_json(known) if known else None
 
 
+def _require_one_model(folder: Path) -> None:
+    if is_whole_model(folder):
+        raise ModelError(
+            f"model '{folder}': holds both a whole model and an adapter ({WEIGHTS}). Give the "
+            f"adapter as --adapter {folder} with its base as --model_name, or move it to a folder "
+            "of its own."
+        )
+
+
 def _without_adapter(model: ModelConfig, named: Path) -> Subject:
     if not named.is_dir():
         return Subject(model, find(model), None, None)
+    if not (named / "config.json").is_file() and holds_adapters(named):
+        read_adapter(named)  # raises, and names them
+    if (named / CONFIG).is_file():
+        log.warning(
+            "%s is a whole model with an %s left over: evaluated as the model", named, CONFIG
+        )
     manifest = read_json(named / MANIFEST) if (named / MANIFEST).exists() else {}
     if manifest.get("kind") == "merge" and model.quantization == "auto":
         # A merge was verified as it was saved; 4 bit would make it another model once more.
@@ -88,15 +155,21 @@ def _without_adapter(model: ModelConfig, named: Path) -> Subject:
     return Subject(model, find(model), None, named)
 
 
-def _with_base(model: ModelConfig, adapter: Path, base_given: bool) -> ModelConfig:
-    trained_on = base_of(adapter)
+def _with_base(
+    model: ModelConfig, adapter: Path, trained_on: Mapping[str, Any], base_given: bool
+) -> ModelConfig:
     changes: dict[str, Any] = {}
     if not base_given:
         if not trained_on.get("name"):
-            raise ModelError(f"{adapter}: does not say its base; set model.name to it.")
+            raise ModelError(
+                f"{adapter / CONFIG}: does not say its base; name it: --model_name BASE "
+                f"--adapter {adapter}."
+            )
         changes["name"] = trained_on["name"]
         changes["revision"] = model.revision or trained_on.get("revision")
     held = trained_on.get("quantization")
+    if held is None and rewrites_base(read_adapter(adapter)):
+        held = "none"  # its base's weights are rewritten, which 4-bit ones cannot be
     if model.quantization == "auto" and held is not None:
         changes["quantization"] = again(held)
     return model.model_copy(update=changes)

@@ -112,7 +112,7 @@ def expect(rows: Sequence[Encoded]) -> Expected:
 
 def plain_way(prepared: Prepared, model: Any) -> Way:
     """Return the way that computes each prompt whole."""
-    tokenizer = prepared.subject.source.tokenizer
+    tokenizer = prepared.subject.tokenizer
     if prepared.config.mode == "score":
         return plain_scoring(model, tokenizer, _spelled(prepared), prepared.config.batch_size)
     return plain_writing(model, tokenizer, prepared.renderer.stop_ids(), _asking(prepared))
@@ -134,12 +134,12 @@ def _shared(prepared: Prepared, model: Any, prefix_tokens: int) -> tuple[Way, Ch
     tested = _generating(
         prepared, model, prefix, replace(asking, max_new_tokens=limit, temperature=0.0)
     )
-    tokenizer, stops = prepared.subject.source.tokenizer, prepared.renderer.stop_ids()
+    tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
     return way, check_replies(tested, model, tokenizer, rows, stops, batch_size)
 
 
 def _generating(prepared: Prepared, model: Any, prefix: Prefix, asking: Asking) -> SharedGenerate:
-    tokenizer, stops = prepared.subject.source.tokenizer, prepared.renderer.stop_ids()
+    tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
     return SharedGenerate(model, tokenizer, prefix, stops, asking)
 
 
@@ -152,7 +152,7 @@ def _spelled(prepared: Prepared) -> Candidates:
     strategy = prepared.contract.strategy
     return candidates(
         prepared.renderer,
-        prepared.subject.source.tokenizer,
+        prepared.subject.tokenizer,
         has_system=bool(strategy.system_prompt),
         rationale=strategy.parameters.rationale,
     )

@@ -1,43 +1,39 @@
 """LoRA adapters: made, saved, and loaded so that a wrong or empty one is an error."""
 
-import logging
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from peft import (
-    LoraConfig,
-    PeftConfig,
-    PeftModel,
-    get_peft_model,
-    get_peft_model_state_dict,
-    set_peft_model_state_dict,
-)
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import set_seed
 from transformers.pytorch_utils import Conv1D
 
+from hsd.config.model import ModelConfig
 from hsd.config.train import LoraConfig as LoraSettings
 from hsd.errors import ModelError, did_you_mean
+from hsd.model.adapter_check import is_packed_by_use, probe, require_effect, require_same
+from hsd.model.adapter_folder import (
+    CONFIG,
+    KEEPS_BASE,
+    WEIGHTS,
+    base_of,
+    changes_base,
+    read_adapter,
+    recorded_base,
+    rewrites_base,
+)
+from hsd.model.adapter_weights import RESIZED, fill_adapter
 from hsd.model.describe import weights_fingerprint
-from hsd.model.load import Base
-from hsd.runs import ADAPTER, MANIFEST, atomic_file, read_json, require_folder, sha256_file
-
-log = logging.getLogger(__name__)
-
-CONFIG = "adapter_config.json"
-WEIGHTS = ADAPTER
-
-
-def is_adapter(folder: Path) -> bool:
-    """Return whether a folder holds a LoRA adapter."""
-    return (folder / CONFIG).is_file()
+from hsd.model.load import Base, Source, find
+from hsd.model.own_tokenizer import template_beside
+from hsd.runs import atomic_file
 
 
 def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
@@ -75,20 +71,29 @@ def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
 def load_adapter(base: Base, folder: Path) -> PeftModel:
     """Return the base with the folder's adapter on it, proven to be complete and to do something.
 
-    Raises ModelError when the adapter was trained on another base, when a weight is missing or
-    left over, or when it changes nothing.
+    Switched off it is the base, or `changes_base` says why not. Raises ModelError when the adapter
+    cannot be loaded as it was trained, was trained on another base, has a weight too many or too
+    few, or changes nothing.
     """
-    require_folder(folder, "adapter folder")
-    if not is_adapter(folder):
-        raise ModelError(f"{folder}: no adapter here ({CONFIG} is missing).")
+    said = read_adapter(folder)
     _require_same_base(base, folder)
-    config = PeftConfig.from_pretrained(str(folder))
-    config.inference_mode = True
+    _require_plain_weights(base, folder, said)
+    _require_tokens(base, folder, said)
+    plain = None if is_packed_by_use(base) else probe(base.model)
+    config = _config(folder)
     base.model.name_or_path = config.base_model_name_or_path
     _require_targets(base, config.target_modules)
-    model = get_peft_model(base.model, config)
+    with _by_peft(f"{folder}: peft cannot put it on {base.source.name}"):
+        model = get_peft_model(base.model, config)
+    _require_own_layers(model, base, folder)
     fill_adapter(model, folder)
-    _require_effect(model, base, folder)
+    with without_adapter(model):
+        off = probe(model)
+    plain = off if plain is None else plain
+    kept = changes_base(said) is None
+    if kept:
+        require_same(off, plain, base, folder)
+    require_effect(probe(model), off if kept else plain, folder)
     return model.requires_grad_(False).eval()  # switching it off and on made it learn
 
 
@@ -97,23 +102,46 @@ def take_weights(model: PeftModel, base: Base, folder: Path) -> None:
 
     Raises ModelError when it was trained on another base, or has other weights than the fresh one.
     """
+    said = read_adapter(folder)
+    scaled = next(
+        (f"{key} is set" for key in ("use_rslora", "alpha_pattern") if said.get(key)), None
+    )
+    if why := changes_base(said) or scaled:
+        raise ModelError(
+            f"{folder / CONFIG}: {why}; a run goes on from plain LoRA alone, or its first step "
+            "would be on another model."
+        )
     _require_same_base(base, folder)
     fill_adapter(model, folder)
 
 
-def base_of(folder: Path) -> dict[str, Any]:
-    """Return what an adapter's own files say of its base: name, revision, how it was held."""
-    require_folder(folder, "adapter folder")
-    config = read_json(folder / CONFIG)
-    found = {"name": config.get("base_model_name_or_path"), "revision": config.get("revision")}
-    return found | recorded_base(folder)
+def merged(model: PeftModel, folder: Path) -> Any:
+    """Return the model with the adapter in its weights, used up.
+
+    Raises ModelError when it has biases that the base has no place for.
+    """
+    for name, layer in model.named_modules():
+        has_bias = isinstance(layer, LoraLayer) and any(layer.lora_bias.values())
+        if has_bias and getattr(layer.get_base_layer(), "bias", None) is None:
+            raise ModelError(
+                f"{folder}: it has a bias for {name} (lora_bias), where the base has none to merge "
+                "it into. Evaluate the adapter on its base instead."
+            )
+    return model.merge_and_unload()
 
 
-def recorded_base(folder: Path) -> dict[str, Any]:
-    """Return the base as the run's manifest describes it; empty for an adapter made elsewhere."""
-    manifest = folder / MANIFEST
-    content = read_json(manifest) if manifest.exists() else {}
-    return dict(content.get("base", {}))
+def find_recorded(model: ModelConfig, folder: Path, otherwise: str) -> Source:
+    """Return the base that an adapter's own file names; `otherwise` is how it is given by hand.
+
+    Raises ModelError that says where the name is from: mostly it is a path of another machine.
+    """
+    try:
+        return find(model, template_beside(folder))
+    except ModelError as error:
+        raise ModelError(
+            f"{folder / CONFIG} names the base '{model.name}', which cannot be had here "
+            f"({str(error).rstrip('.')}). Where the base lies elsewhere, name it: {otherwise}."
+        ) from None
 
 
 @contextmanager
@@ -177,6 +205,62 @@ def _is_tied(base: Base, target: str) -> bool:
     return bool(tied) and target.rpartition(".")[2] in ("lm_head", "embed_tokens")
 
 
+def _config(folder: Path) -> Any:
+    """Return peft's config of a checked adapter, to be loaded.
+
+    First values that leave the base alone are all replaced by the file's, and some cannot be made
+    without data.
+    """
+    with _by_peft(f"{folder / CONFIG}: peft cannot read it"):
+        config: Any = PeftConfig.from_pretrained(str(folder))
+    config.inference_mode = True
+    if str(config.init_lora_weights).lower() in KEEPS_BASE:
+        config.init_lora_weights = True
+    return config
+
+
+@contextmanager
+def _by_peft(what: str) -> Iterator[None]:
+    """Turn what peft raises for settings and layers that do not go together into one line."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{what}: {reason}") from error
+
+
+def _require_plain_weights(base: Base, folder: Path, said: Mapping[str, Any]) -> None:
+    why = rewrites_base(said)
+    if why and base.quantization.bits:
+        raise ModelError(
+            f"{folder}: {why}, and a base in 4 bit would be rounded once more. Set "
+            "model.quantization=none."
+        )
+
+
+def _require_tokens(base: Base, folder: Path, said: Mapping[str, Any]) -> None:
+    trained = said.get("trainable_token_indices") or []
+    lists = trained.values() if isinstance(trained, dict) else [trained]
+    rows = base.model.get_input_embeddings().weight.shape[0]
+    last = max((token for tokens in lists for token in tokens), default=0)
+    if last >= rows:
+        raise ModelError(
+            f"{folder / CONFIG}: token {last} was trained, and the base has {rows}: tokens were "
+            f"added. {RESIZED}"
+        )
+
+
+def _require_own_layers(model: PeftModel, base: Base, folder: Path) -> None:
+    """Refuse a pattern that reaches a layer which shares its weights (_require_targets)."""
+    layers = (model.get_input_embeddings(), model.get_output_embeddings())
+    reached = any(isinstance(layer, BaseTunerLayer) for layer in layers)
+    if reached and _is_tied(base, "lm_head"):
+        raise ModelError(
+            f"{folder / CONFIG}: target_modules reach the embedding or the head, which share their "
+            f"weights in {base.source.name} (tied); such an adapter cannot be merged."
+        )
+
+
 def _require_same_base(base: Base, folder: Path) -> None:
     recorded = recorded_base(folder).get("weights_sha256")
     if recorded and recorded != weights_fingerprint(base.model):
@@ -185,16 +269,6 @@ def _require_same_base(base: Base, folder: Path) -> None:
             f"{folder}: this adapter was trained on {trained_on}, and {base.source.name} has "
             "other weights. Give the base it was trained on, in the same revision."
         )
-
-
-def adapter_digest(folder: Path) -> str:
-    """Return the digest of an adapter's weights. Raises ModelError when it has none to read."""
-    try:
-        return sha256_file(folder / WEIGHTS)
-    except OSError:
-        raise ModelError(
-            f"{folder}: {WEIGHTS} is missing or unreadable; only safetensors adapters are read."
-        ) from None
 
 
 def write_adapter(model: PeftModel, folder: Path) -> None:
@@ -217,42 +291,3 @@ def move_adapter(source: Path, target: Path) -> None:
     for name in (CONFIG, WEIGHTS):
         with (source / name).open("rb") as old, atomic_file(target / name, "wb") as new:
             shutil.copyfileobj(old, new)
-
-
-def fill_adapter(model: PeftModel, folder: Path) -> None:
-    """Load an adapter's weights; every one the model has must be in the file, and no other."""
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{folder / WEIGHTS}: cannot be read ({error}).") from None
-    expected = get_peft_model_state_dict(model)
-    missing, extra = expected.keys() - weights.keys(), weights.keys() - expected.keys()
-    misshaped = [
-        k for k in expected.keys() & weights.keys() if expected[k].shape != weights[k].shape
-    ]
-    if missing or extra or misshaped:
-        example = sorted([*missing, *extra, *misshaped])[0]
-        raise ModelError(
-            f"{folder}: the adapter does not fit the base: {len(missing)} weights missing, "
-            f"{len(extra)} left over, {len(misshaped)} of another shape (such as {example}). "
-            "Is this the base it was trained on?"
-        )
-    if broken := sorted(k for k, weight in weights.items() if not weight.isfinite().all()):
-        raise ModelError(f"{folder / WEIGHTS}: {broken[0]} holds values that are not numbers.")
-    set_peft_model_state_dict(model, weights)
-
-
-def _require_effect(model: PeftModel, base: Base, folder: Path) -> None:
-    """Compare logits with and without the adapter on a few tokens."""
-    probe = torch.arange(3, 11, device=base.placement.device)[None]  # (1, 8): any tokens will do
-    with torch.inference_mode():
-        adapted = model(input_ids=probe).logits
-        with without_adapter(model):
-            plain = model(input_ids=probe).logits
-    difference = (adapted - plain).abs().max().item()
-    log.info("adapter %s: largest logit difference to the base %.4g", folder, difference)
-    if difference == 0.0 or difference != difference:
-        what = "changes nothing" if difference == 0.0 else "gives logits that are not numbers"
-        raise ModelError(
-            f"{folder}: the adapter {what}; it was not trained, or its files are damaged."
-        )

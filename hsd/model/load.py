@@ -34,6 +34,10 @@ from hsd.model.whole import require_as_said, require_on, require_plain_files, re
 
 log = logging.getLogger(__name__)
 
+NO_ADAPTER = {"subfolder": "no-adapter"}
+"""Where transformers looks for an adapter to put on what it loads. It would find the
+adapter_config.json that a merge left behind, and put the adapter on the merged model once more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -61,11 +65,12 @@ class Base:
         return self.source.tokenizer
 
 
-def find(config: ModelConfig) -> Source:
+def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None) -> Source:
     """Return a base's config and tokenizer, from a folder, a package, a GGUF file or the hub.
 
-    Cheap: no weights are read (a GGUF file is converted once). Raises ModelError, also for a
-    checkpoint of another task and for a tokenizer that is not the base's.
+    Cheap: no weights are read (a GGUF file is converted once). `chat_template` is for a base that
+    has none. Raises ModelError, also for a checkpoint of another task and for a tokenizer that is
+    not the base's.
     """
     with _readable(config.name):
         location = _location(config)
@@ -75,6 +80,7 @@ def find(config: ModelConfig) -> Source:
         require_no_encoder(parts, config.name)
     with _readable(config.name):
         tokenizer = AutoTokenizer.from_pretrained(location, **_hub(config))
+    tokenizer.chat_template = tokenizer.chat_template or chat_template
     if not tokenizer.chat_template:
         named = Path(config.name).expanduser()
         advice = instead_of(named.absolute().name, _siblings(named) if named.is_dir() else [])
@@ -112,6 +118,7 @@ def load_base(config: ModelConfig, source: Source | None = None) -> Base:
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are listed, and refused below in one line
+            adapter_kwargs=NO_ADAPTER,
             **_quantized_by(how),
             **_hub(config),
         )

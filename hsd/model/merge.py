@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hsd.config.merge import MergeConfig, Onto
 from hsd.errors import ModelError, PreflightError
-from hsd.model.adapter import load_adapter, without_adapter
+from hsd.model.adapter import load_adapter, merged
 from hsd.model.dequantize import dequantize
 from hsd.model.describe import describe
 from hsd.model.load import load_base
@@ -158,11 +158,10 @@ def _write(
     facts = describe(base)
     if planned.dequantizes:
         dequantize(base)
+    plain = answer_logits(base.model, planned.probes, note)  # before: loading may rewrite the base
     model = load_adapter(base, planned.adapter)
     adapted = answer_logits(model, planned.probes, note)
-    with without_adapter(model):
-        plain = answer_logits(model, planned.probes, note)
-    write_standalone(model.merge_and_unload(), base, folder, dtype)
+    write_standalone(merged(model, planned.adapter), base, folder, dtype)
     del base, model
     gc.collect()  # a model holds itself in circles, and the next one is as big
     return facts, adapted, agreement(planned.probes, adapted, plain)

@@ -1,7 +1,7 @@
 """What a merge knows before any weight is loaded: which base, held how, asked with which prompt."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,17 @@ import torch
 from hsd.config.merge import MergeConfig, Onto
 from hsd.config.model import ModelConfig, Quantization
 from hsd.errors import ModelError
-from hsd.model.adapter import adapter_digest, base_of, is_adapter
+from hsd.model.adapter import find_recorded
+from hsd.model.adapter_folder import adapter_digest, base_of
 from hsd.model.formats import stored
 from hsd.model.load import Source, find
+from hsd.model.own_tokenizer import blaming, sha256_of, template_beside, tokenizer_of
 from hsd.model.probes import Probe, make_probes
 from hsd.model.quantization import again, in_4bit
 from hsd.model.standalone import weights_gb
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.template import load_template
-from hsd.runs import MANIFEST, read_json, require_folder
+from hsd.runs import MANIFEST, read_json
 
 PROBES = 12
 """Prompts on which the models are compared."""
@@ -33,12 +35,15 @@ class Plan:
     model: ModelConfig
     """How the base is loaded to be merged into."""
     source: Source
+    """With the tokenizer that the adapter was trained with."""
     trained_in_4bit: bool
     as_trained: Quantization
     """The setting that holds the base as it was in training."""
     onto: Onto
     contract: Contract
     probes: list[Probe]
+    own_tokenizer: str | None = None
+    """Digest of the one beside the adapter, where it differs from the base's."""
 
     @property
     def dequantizes(self) -> bool:
@@ -59,6 +64,7 @@ class Plan:
             "revision": self.source.revision,
             "onto": self.onto,
             "prompt_hash": self.contract.hash,
+            **({"tokenizer": self.own_tokenizer} if self.own_tokenizer else {}),
         }
 
 
@@ -70,16 +76,14 @@ def plan(config: MergeConfig) -> Plan:
     its base is a checkpoint in 4 bit.
     Raises ModelError or PreflightError.
     """
-    adapter = require_folder(config.adapter_path, "adapter folder")
-    if not is_adapter(adapter):
-        raise ModelError(f"{adapter}: no adapter here (adapter_config.json is missing).")
+    adapter = config.adapter_path
     trained_on = base_of(adapter)
     name = config.base_model or trained_on["name"]
     if not name:
         raise ModelError(f"{adapter}: does not say its base; give it as --base_model.")
     revision = trained_on["revision"] if name == trained_on["name"] else None
     model = ModelConfig(name=name, revision=revision, cache_dir=config.cache_dir)
-    source = find(model)
+    source, own = _source(config, model)
     digest = adapter_digest(adapter)
     _require_not_merged_yet(source, digest)
     held = _held_in(trained_on, source)
@@ -87,6 +91,8 @@ def plan(config: MergeConfig) -> Plan:
     _require_original(onto, source)
     contract = load_contract(adapter) or make_contract(load_template("baseline"), "standard")
     context = getattr(source.config, "max_position_embeddings", None)
+    with blaming(adapter if own else None):
+        probes = make_probes(source.tokenizer, contract, PROBES, context)
     return Plan(
         adapter=adapter,
         adapter_sha256=digest,
@@ -96,8 +102,22 @@ def plan(config: MergeConfig) -> Plan:
         as_trained=again(held),
         onto=onto,
         contract=contract,
-        probes=make_probes(source.tokenizer, contract, PROBES, context),
+        probes=probes,
+        own_tokenizer=own,
     )
+
+
+def _source(config: MergeConfig, model: ModelConfig) -> tuple[Source, str | None]:
+    """Return the base with the adapter's tokenizer, and that one's digest if it is another."""
+    adapter = config.adapter_path
+    if config.base_model:
+        source = find(model, template_beside(adapter))
+    else:
+        source = find_recorded(model, adapter, "--base_model BASE")
+    tokenizer = tokenizer_of(adapter, source)
+    if tokenizer is source.tokenizer:
+        return source, None
+    return replace(source, tokenizer=tokenizer), sha256_of(tokenizer)
 
 
 def _held_in(trained_on: Mapping[str, Any], source: Source) -> str | None:

@@ -37,7 +37,10 @@ def write_standalone(weights: Any, base: Base, folder: Path, dtype: torch.dtype)
     """
     for parameter in weights.parameters():  # one at a time: never two whole copies
         parameter.data = parameter.data.to(dtype)
-    fresh: Any = skeleton(_plain_config(base.source))
+    config = _plain_config(base.source)
+    if not weights.config.tie_word_embeddings:  # peft says so where a merge made them two
+        config.tie_word_embeddings = False
+    fresh: Any = skeleton(config)
     fresh.load_state_dict(weights.state_dict(), strict=True, assign=True)
     fresh.tie_weights()
     fresh.generation_config = base.model.generation_config

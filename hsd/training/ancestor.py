@@ -8,7 +8,7 @@ from typing import Any
 from hsd.config.train import LoraConfig, TrainConfig
 from hsd.errors import DataError, PreflightError
 from hsd.inference.learned import learned
-from hsd.model.adapter import CONFIG, adapter_digest, is_adapter
+from hsd.model.adapter_folder import CONFIG, adapter_digest, is_adapter
 from hsd.prompts.contract import Contract, load_contract, mismatch
 from hsd.prompts.render import Encoded
 from hsd.runs import read_json, require_folder

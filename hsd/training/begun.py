@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hsd.model.adapter import recorded_base
+from hsd.model.adapter_folder import recorded_base
 from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
 from hsd.runs import MANIFEST, Remedies, claim, identity_of, read_json, require_own
 from hsd.training.prepared import Prepared

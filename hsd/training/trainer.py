@@ -12,7 +12,8 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 from transformers.trainer import TRAINER_STATE_NAME
 
 from hsd.errors import TrainingError
-from hsd.model.adapter import fill_adapter, write_adapter
+from hsd.model.adapter import write_adapter
+from hsd.model.adapter_weights import fill_adapter
 from hsd.model.judging import judging
 from hsd.prompts.render import Encoded
 from hsd.runs import read_json, write_json

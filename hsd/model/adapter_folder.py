@@ -1,0 +1,203 @@
+"""An adapter's folder before any weight is read: its base, and whether it can be loaded truly.
+
+Adapters come from many programs. What a kind of adapter needs beside its own weights may not be in
+its folder: numbers that were drawn at random, activations of its training data. Such a one is
+refused by what its adapter_config.json says, since loaded it would be another model, in silence.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig
+
+from hsd.errors import ModelError
+from hsd.runs import ADAPTER, MANIFEST, read_json, require_folder, sha256_file
+
+CONFIG = "adapter_config.json"
+WEIGHTS = ADAPTER
+PICKLED = "adapter_model.bin"
+
+KEEPS_BASE = ("true", "false", "gaussian", "eva", "orthogonal", "mica")
+"""`init_lora_weights` that choose first values only; the file's values replace them all."""
+
+REWRITES_BASE = ("pissa", "olora")
+"""Those that take their first values out of the base's weights, in one way only. The training saw
+what was left of the base, so a load takes them out again."""
+
+CONVERTED = (
+    "Save it again where it was trained, with peft's path_initial_model_for_weight_conversion, or "
+    "give the model that was merged there."
+)
+LOST_BASE = {
+    "pissa_niter_": "loading takes numbers out of the base's weights by a random method, so each "
+    f"load would give another model. {CONVERTED}",
+    "corda": "its training took numbers out of the base's weights that depend on texts which are "
+    f"not in its folder. {CONVERTED}",
+    "lora_ga": "its training took numbers out of the base's weights that depend on gradients which "
+    f"are not in its folder. {CONVERTED}",
+    "loftq": "its training quantised the base's weights in its own way, and they are not in its "
+    "folder. Give the model that was merged where it was trained.",
+}
+"""Beginnings of `init_lora_weights` whose base cannot be had again, and why."""
+
+VARIANTS = {
+    "alora_invocation_tokens": "it works only behind certain tokens",
+    "arrow_config": "it chooses among several adapters",
+    "kasa_config": "it cuts the base's weights",
+    "layer_replication": "it repeats the base's layers",
+    "megatron_config": "it needs Megatron's layers",
+    "monteclora_config": "it draws random numbers",
+    "use_bdlora": "its matrices are in blocks",
+    "use_qalora": "it needs a GPTQ base",
+    "velora_config": "it computes with compressed inputs",
+}
+"""Settings that make another method of a LoRA adapter."""
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds an adapter.
+
+    A whole model with an adapter_config.json that a merge left behind is none.
+    """
+    return (folder / CONFIG).is_file() and (_has_weights(folder) or not is_whole_model(folder))
+
+
+def is_whole_model(folder: Path) -> bool:
+    """Return whether a folder holds a model's config and safetensors weights, not an adapter's."""
+    weights = [file for file in folder.glob("*.safetensors") if file.name != WEIGHTS]
+    return (folder / "config.json").is_file() and bool(weights)
+
+
+def holds_adapters(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder that hold an adapter."""
+    inside = (file.parent for file in folder.glob(f"*/{CONFIG}"))
+    return sorted(one.name for one in inside if is_adapter(one))
+
+
+def read_adapter(folder: Path) -> dict[str, Any]:
+    """Return adapter_config.json of a LoRA adapter that can be loaded as it was trained.
+
+    Raises ModelError in one line for a folder without one, for another kind of adapter, and for
+    one whose model needs more than its folder holds; PreflightError without the folder.
+    """
+    require_folder(folder, "adapter folder")
+    if not is_adapter(folder):
+        raise ModelError(_no_adapter(folder))
+    config = read_json(folder / CONFIG)
+    problem = unreadable(config) if isinstance(config, dict) else "it is no JSON object."
+    if problem:
+        raise ModelError(f"{folder / CONFIG}: {problem}")
+    if not (folder / WEIGHTS).is_file() and (folder / PICKLED).is_file():
+        raise ModelError(
+            f"{folder}: its weights are in {PICKLED}, and only safetensors adapters are read: a "
+            "pickle can run code. Save it again with peft's save_pretrained."
+        )
+    return dict(config)
+
+
+def unreadable(config: Mapping[str, Any]) -> str | None:
+    """Return why an adapter of this adapter_config.json cannot be loaded truly, None if it can."""
+    kind, task = config.get("peft_type"), config.get("task_type")
+    if kind != "LORA":
+        named = f"an adapter of kind {kind}" if kind else "no adapter of peft (no peft_type)"
+        return (
+            f"this is {named}; hsd reads LoRA adapters (peft_type LORA). Where its program can "
+            "merge it into its base, give the merged folder as the model."
+        )
+    if task not in (None, "CAUSAL_LM"):
+        return (
+            f"the adapter was trained for the task {task}, with a head that answers in numbers; "
+            "hsd reads adapters of language models (task_type CAUSAL_LM)."
+        )
+    return _lost_base(config) or _variant(config) or _from_the_future(config)
+
+
+def rewrites_base(config: Mapping[str, Any]) -> str | None:
+    """Return why loading this adapter rewrites the weights of its base's layers, None if not."""
+    if _init(config) in REWRITES_BASE:
+        return f"init_lora_weights is '{_init(config)}', which takes its values out of the base"
+    return None
+
+
+def changes_base(config: Mapping[str, Any]) -> str | None:
+    """Return why the model with this adapter switched off is not its base, None where it is."""
+    if why := rewrites_base(config):
+        return why
+    if (bias := config.get("bias") or "none") != "none":
+        return f"bias is '{bias}': the base's own biases were trained"
+    return None
+
+
+def base_of(folder: Path) -> dict[str, Any]:
+    """Return what an adapter's own files say of its base: name, revision, how it was held."""
+    config = read_adapter(folder)
+    found = {"name": config.get("base_model_name_or_path"), "revision": config.get("revision")}
+    return found | recorded_base(folder)
+
+
+def recorded_base(folder: Path) -> dict[str, Any]:
+    """Return the base as the run's manifest describes it; empty for an adapter made elsewhere."""
+    manifest = folder / MANIFEST
+    content = read_json(manifest) if manifest.exists() else {}
+    return dict(content.get("base", {}))
+
+
+def adapter_digest(folder: Path) -> str:
+    """Return the digest of an adapter's weights. Raises ModelError when it has none to read."""
+    try:
+        return sha256_file(folder / WEIGHTS)
+    except OSError:
+        raise ModelError(
+            f"{folder}: {WEIGHTS} is missing or unreadable; only safetensors adapters are read."
+        ) from None
+
+
+def _has_weights(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (WEIGHTS, PICKLED))
+
+
+def _no_adapter(folder: Path) -> str:
+    if (folder / CONFIG).is_file():
+        return (
+            f"{folder}: a whole model and no adapter; its {CONFIG} was left over, as it has no "
+            f"{WEIGHTS}. Give it as the model, with --model_name."
+        )
+    inside = holds_adapters(folder)
+    there = f" It holds adapters in {', '.join(inside)}: give one of them." if inside else ""
+    return f"{folder}: no adapter here ({CONFIG} is missing).{there}"
+
+
+def _init(config: Mapping[str, Any]) -> str:
+    return str(config.get("init_lora_weights", True)).lower()
+
+
+def _lost_base(config: Mapping[str, Any]) -> str | None:
+    init = _init(config)
+    if init in (*KEEPS_BASE, *REWRITES_BASE):
+        return None
+    why = next((why for begins, why in LOST_BASE.items() if init.startswith(begins)), None)
+    why = why or f"hsd does not know what it does to the base. {CONVERTED}"
+    return f"init_lora_weights is '{init}': {why}"
+
+
+def _variant(config: Mapping[str, Any]) -> str | None:
+    found = next((key for key in VARIANTS if config.get(key)), None)
+    if found is None:
+        return None
+    return (
+        f"{found} is set, so this is another method than plain LoRA ({VARIANTS[found]}), which "
+        "hsd does not read."
+    )
+
+
+def _from_the_future(config: Mapping[str, Any]) -> str | None:
+    """A newer peft writes settings that this one would leave out with no more than a warning."""
+    known = {field.name for field in fields(LoraConfig)}
+    if unknown := sorted(key for key, value in config.items() if key not in known and value):
+        return (
+            f"{', '.join(unknown)}: a setting that the installed peft does not know; where it "
+            "changes nothing, take it out of the file."
+        )
+    return None
