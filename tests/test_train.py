@@ -215,8 +215,10 @@ def test_a_model_that_fails_the_check_computes_rows_whole_or_is_refused(
         train(config(training={"prefix_sharing": "on"}))
     said: list[str] = []
     run = train(config(training={"prefix_sharing": "auto", "max_steps": 1}), say=said.append)
-    assert "computed whole: rows that share a prompt give other probabilities" in said[0]
-    assert read_json(run.folder / "manifest.json")["prefix_sharing"]["shared"] is False
+    assert "computed whole: on a small exact twin of LlamaForCausalLM rows behind a" in said[0]
+    decided = read_json(run.folder / "manifest.json")["prefix_sharing"]
+    assert decided["shared"] is False
+    assert decided["self_test"]["problem"] in decided["reason"]
 
 
 def test_what_is_shared_is_said_before_the_first_step(config: Config) -> None:

@@ -21,12 +21,6 @@ PREFIX = -1
 TRUNK = -1
 """The branch number of tokens that all branches of their row see."""
 
-TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
-COARSE = 0.5
-"""Largest mean difference of a row in log-probability, packed against alone, in nats. Measured on
-SmolLM2: 7e-6 in float32, .13 in bfloat16, where mere padding makes as much; .9 and more for a mask
-that is not followed. What is held in 4 bit is computed in 16."""
-
 
 @dataclass(frozen=True, slots=True)
 class Packed:
@@ -161,13 +155,6 @@ def obstacle(model: Any) -> str | None:
     except (ValueError, TypeError, IndexError, RuntimeError) as error:  # as ALiBi models raise
         return f"it takes no mask made elsewhere ({type(error).__name__})"
     return None
-
-
-def tolerance(model: Any) -> float:
-    """Return how far a packed row may be from the same row alone; beyond it is no rounding."""
-    if getattr(model, "is_quantized", False):
-        return COARSE
-    return TOLERANCE.get(model.dtype, COARSE)
 
 
 def attention_masks(model: Any, queries: Packed, keys: Packed) -> Any:

@@ -166,6 +166,8 @@ def _recorded(
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
     log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
     log.info("%s", computing.reason)
+    if computing.sharing and computing.self_test:
+        log.info("%s", computing.self_test.sentence())
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
         schedule.rows, schedule.total_steps, schedule.rows_per_step,
