@@ -21,8 +21,9 @@ ROWS, PREFIX_TOKENS = 16, 24
 WINDOW = 16
 """A twin's sliding window, at most; most rows are longer."""
 
-VOCABULARY, WIDTH, KEY_HEADS, QUERIES = 256, 128, 2, 2
-"""At most so many tokens, inner width of feed-forward layers, heads, and queries for each head."""
+VOCABULARY, HIDDEN, WIDTH, KEY_HEADS, QUERIES = 256, 256, 128, 2, 2
+"""At most so many tokens, numbers a token, inner numbers of feed-forward layers, heads for keys,
+and queries for each."""
 
 EXPERTS = 4
 """All of them answer each token: which are the best few would be for rounding to say."""
@@ -143,19 +144,21 @@ def _narrow(text: PretrainedConfig) -> None:
     for most, names in AT_MOST.items():
         _set_at_most(text, names, most)
     text.eos_token_id = None
-    if not text.is_heterogeneous:  # where layers differ in width, heads stay as they are
-        _narrow_heads(text)
+    _narrow_heads(text)
 
 
 def _narrow_heads(text: PretrainedConfig) -> None:
     """Leave few heads. Each keeps its width, which rotary positions and their scaling go by."""
-    heads = text.num_attention_heads
-    key_heads = getattr(text, "num_key_value_heads", None) or heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // heads
-    kept = min(KEY_HEADS, key_heads)
-    _set_at_most(text, ("num_key_value_heads",), kept)
-    text.num_attention_heads = kept * min(QUERIES, heads // key_heads)
-    text.hidden_size = text.num_attention_heads * width
+    layer = text.per_layer_config[0]  # the config itself where layers are alike
+    heads, hidden = layer.num_attention_heads, layer.hidden_size
+    key_heads = getattr(layer, "num_key_value_heads", None) or heads
+    width = getattr(layer, "head_dim", None) or hidden // heads
+    is_free = hidden != heads * width  # where it is more or less than the heads, it may be so
+    if "num_key_value_heads" not in (text.per_layer_attributes or ()):
+        kept = min(KEY_HEADS, key_heads)
+        _set_at_most(text, ("num_key_value_heads",), kept)
+        text.num_attention_heads = heads = kept * min(QUERIES, heads // key_heads)
+    text.hidden_size = min(hidden, HIDDEN) if is_free else heads * width
 
 
 def _set_at_most(config: PretrainedConfig, names: Iterable[str], most: int) -> None:

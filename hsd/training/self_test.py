@@ -54,7 +54,7 @@ def check_twin(twin: Any, rows: list[Encoded], limits: Limits) -> Checked:
     if found.problem:
         return found
     if limits.recomputes:
-        twin.gradient_checkpointing_enable({"use_reentrant": False})
+        twin.activation_checkpointing_enable({"use_reentrant": False})
         twin.train()  # it recomputes in no other mode; nothing on a twin is left to chance
     expected = _gradient_one_by_one(twin, rows)
     errors = [(_gradient(twin, rows, work) - expected).norm() for work in works]
