@@ -10,6 +10,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from hsd.config.model import ModelConfig
 from hsd.errors import ModelError
+from hsd.inference.self_test import check_twins_replies, check_twins_scores
 from hsd.model import packing
 from hsd.model.load import load_base
 from hsd.model.quantization import skeleton
@@ -83,6 +84,27 @@ def test_a_window_that_is_one_off_is_far_beyond_the_bound(
             packing, "visible", lambda q, k, w=None, o=off: visible(q, k, w and w + o)
         )
         assert check_twin(twin, made_up_rows(), LIMITS).largest_difference > 0.01
+
+
+@pytest.mark.parametrize("family", ["gemma3_text", "gpt_oss"])
+def test_scores_and_replies_of_a_twin_show_a_wrong_mask_too(
+    family: str, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head tied to large embeddings would reply the same whatever it sees."""
+    words = load_base(ModelConfig(name=str(tiny_llama), device="cpu")).tokenizer
+    model = model_of(family)
+    checks = (
+        lambda: check_twins_scores(model),
+        lambda: check_twins_replies(model, words, [2]),
+    )
+    assert all(check().largest_difference < 1e-4 for check in checks)
+    visible = packing.visible
+    monkeypatch.setattr(
+        packing,
+        "visible",
+        lambda q, k, w=None: visible(q, k, w) & (q.position[:, None] - 1 != k.position[None, :]),
+    )
+    assert all(check().largest_difference > 0.01 for check in checks)
 
 
 def test_what_decides_on_masks_and_positions_stays() -> None:

@@ -85,6 +85,8 @@ def shrunk(config: Any) -> Any:
     for part in (getattr(config, name) for name in config.sub_configs):
         if part is not None and part is not text:
             _set_at_most(part, OTHER_DEPTHS, 1)
+    # A head of its own: tied to embeddings this large it would say each token again, for certain.
+    config.tie_word_embeddings = text.tie_word_embeddings = False
     _keep_kinds(text)
     _narrow(text)
     for name, value in vars(text).items():
