@@ -99,7 +99,7 @@ def tiny_gpt_oss(work: Path, tokenizer: Any) -> Path:
     torch.manual_seed(0)
     model = GptOssForCausalLM(
         GptOssConfig(
-            vocab_size=len(tokenizer), hidden_size=128, intermediate_size=128, num_hidden_layers=6,
+            vocab_size=len(tokenizer), hidden_size=128, intermediate_size=128, num_hidden_layers=4,
             num_attention_heads=4, num_key_value_heads=2, head_dim=32, num_local_experts=8,
             num_experts_per_tok=2, sliding_window=32, pad_token_id=0, eos_token_id=0,
         )

@@ -35,6 +35,7 @@ FAMILIES = {
     "smollm3": {},
     "olmo3": {},
     "deepseek_v3": {"n_routed_experts": 8},
+    "mixtral": {},
     "gpt2": {},
 }
 """What a base may be, at the widths that the library gives it by default, and with few layers."""
@@ -115,6 +116,8 @@ def test_what_decides_on_masks_and_positions_stays() -> None:
     assert (small.head_dim, small.rope_parameters) == (config.head_dim, config.rope_parameters)
     # Were some of the experts chosen, rounding would choose otherwise now and then.
     assert small.num_local_experts == small.num_experts_per_tok == EXPERTS
+    two_of_eight = shrunk(model_of("mixtral").config)
+    assert two_of_eight.num_local_experts == two_of_eight.num_experts_per_tok == EXPERTS
     assert any("sinks" in name for name, _ in twin_of(model_of("gpt_oss")).named_parameters())
     assert config.num_hidden_layers == 6, "the model's own config is left alone"
 

@@ -9,6 +9,8 @@ probabilities. Sampled replies are checked greedily too: only the dice differ.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from math import isinf
+from statistics import median
 from typing import Any
 
 import torch
@@ -117,16 +119,19 @@ def check_replies(
     found = compared(model, rows, _apart(packed, alone), noise)
     leads = [_lead(*one, other) for one, other in zip(plain, written, strict=True)]
     ties = [row.id for row, lead in zip(rows, leads, strict=True) if lead is not None]
-    return _with_ties(replace(found, ties=ties), max(filter(None, leads), default=0.0), noise)
+    return _with_ties(replace(found, ties=ties), [lead or 0.0 for lead in leads], noise)
 
 
-def _with_ties(found: Checked, lead: float, noise: Sequence[torch.Tensor]) -> Checked:
+def _with_ties(found: Checked, leads: list[float], noise: Sequence[torch.Tensor]) -> Checked:
     """Return what was found, failed where replies part and the plain way had a preference.
 
-    Of two tokens each may be off, so it may be twice what a single one is allowed.
+    Where numbers are coarse half of the rows decide, as on probabilities. Of two tokens each may
+    be off, so a preference may be twice what a single token is allowed.
     """
-    single = max((float(one.abs().max()) for one in noise), default=0.0)
-    allowed = 2 * (FACTOR * single + LEAST) if noise else found.tolerance
+    lead, allowed = max(leads), found.tolerance
+    if noise:
+        single = max(float(one.abs().max()) for one in noise)
+        lead, allowed = lead if isinf(lead) else median(leads), 2 * (FACTOR * single + LEAST)
     if found.problem or lead <= allowed:
         return found
     problem = (

@@ -28,16 +28,16 @@ and queries for each."""
 EXPERTS = 4
 """All of them answer each token: which are the best few would be for rounding to say."""
 
-AT_MOST = {
-    VOCABULARY: ("vocab_size", "vocab_size_per_layer_input"),
-    WIDTH: ("intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size"),
-    WINDOW: ("sliding_window", "window_size"),
-    EXPERTS: (
-        "num_local_experts", "num_experts", "n_routed_experts", "num_experts_per_tok",
-        "top_k_experts",
-    ),
-    VOCABULARY - 1: ("pad_token_id", "bos_token_id"),
-}  # fmt: skip
+AT_MOST = (
+    (VOCABULARY, ("vocab_size", "vocab_size_per_layer_input")),
+    (VOCABULARY - 1, ("pad_token_id", "bos_token_id")),
+    (WIDTH, ("intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size")),
+    (WINDOW, ("sliding_window", "window_size")),
+    (1, ("n_group", "topk_group")),
+)
+
+NUMBER_OF_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+EXPERTS_A_TOKEN = ("num_experts_per_tok", "top_k_experts")
 
 OTHER_DEPTHS = ("num_hidden_layers", "depth", "num_blocks")
 """What the parts of a model that see or hear call their number of layers."""
@@ -143,9 +143,14 @@ def _keep_kinds(text: PretrainedConfig) -> None:
 
 
 def _narrow(text: PretrainedConfig) -> None:
-    for most, names in AT_MOST.items():
+    for most, names in AT_MOST:
         _set_at_most(text, names, most)
     text.eos_token_id = None
+    _set_at_most(text, NUMBER_OF_EXPERTS, EXPERTS)
+    experts = next((n for name in NUMBER_OF_EXPERTS if (n := getattr(text, name, None))), None)
+    for name in EXPERTS_A_TOKEN:
+        if experts and getattr(text, name, None):
+            setattr(text, name, experts)
     _narrow_heads(text)
 
 

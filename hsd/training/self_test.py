@@ -31,8 +31,8 @@ GROUPS = 4
 """Of rows asked alike; of each some rows are computed both ways."""
 
 GRADIENT = 1e-3
-"""Largest norm of the difference, over that of the gradient, on a twin in float32. Measured over 90
-architectures: .00005 at most."""
+"""Largest norm of the difference, over that of the gradient, on a twin in float32. Measured over 95
+architectures: .00003 at most; a prefix whose gradient is lost makes .1 and more."""
 
 
 def check(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> SelfTest:
