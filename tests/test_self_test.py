@@ -202,6 +202,12 @@ def test_a_wrong_loop_is_found(asked: Asked, monkeypatch: pytest.MonkeyPatch) ->
     checked = replies_checked(asked, batch_size=4)
     assert checked.problem is not None
     assert checked.ties
+    # Where numbers are too coarse to show it, the twin does.
+    from hsd.inference.self_test import check_twins_replies
+
+    stops = asked.renderer.stop_ids()
+    twin = check_twins_replies(asked.model, asked.tokenizer, stops)
+    assert "are answered otherwise behind a shared prompt than alone" in str(twin.problem)
 
 
 def test_replies_may_part_at_a_tie_and_nowhere_else() -> None:
