@@ -21,7 +21,7 @@ from hsd.prompts.render import Encoded
 EXACT = {torch.float64: 1e-8, torch.float32: 1e-3}
 """Largest difference in nats where a number format leaves no doubt."""
 
-FACTOR, LEAST = 3.0, 0.02
+FACTOR, LEAST = 4.0, 0.02
 """Elsewhere half of the rows may differ by FACTOR times what padding makes, and LEAST nats. See
 EXPERIMENTS.md, 9. Padding may happen to round nothing, and packing then still does."""
 
