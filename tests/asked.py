@@ -33,6 +33,7 @@ class Asked:
         from hsd.prompts.render import Renderer
         from hsd.prompts.template import load_template
 
+        self.folder = folder
         contract = make_contract(load_template("baseline"), "standard")
         self.base = load_base(ModelConfig(name=str(folder), device="cpu"))
         self.model, self.tokenizer = self.base.model, self.base.tokenizer

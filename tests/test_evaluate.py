@@ -655,6 +655,9 @@ def test_the_manifest_says_how_rows_were_answered(tiny_llama: Path, data: Path) 
     assert said["self_test"]["passed"]
     assert len(said["self_test"]["rows"]) == 2
     assert 0 <= said["self_test"]["largest_difference"] < said["self_test"]["tolerance"]
+    assert said["self_test"]["twin"]["passed"]
+    (log,) = run.folder.glob("validation_log_*.log")
+    assert "rows behind a shared prompt differ from rows alone: an exact twin by" in log.read_text()
     plain = evaluated(tiny_llama, data, prefix_sharing="off", seed=1)
     said = read_json(plain.folder / "manifest.json")["answering"]
     assert (said["shared"], said["reason"], said["self_test"]) == (False, "as asked", None)

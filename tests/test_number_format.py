@@ -15,6 +15,7 @@ from hsd.errors import PreflightError, Stopped
 from hsd.model import number_format as numbers
 from hsd.model import placement
 from hsd.model.number_format import as_asked, how_to_keep, recorded_format, require_alike
+from hsd.model.self_test import SelfTest
 from hsd.runs import IDENTITY, MANIFEST, read_json, write_json
 from hsd.training import run as training
 from hsd.training import sharing
@@ -199,15 +200,15 @@ def test_a_run_that_took_no_step_before_formats_were_compared_goes_on_in_any(
 def test_a_run_goes_on_in_the_form_it_began_in_or_says_that_it_cannot(
     shared_first: bool, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: Any) -> str:
-        return "the check ends otherwise here"
+    def fails(*_: Any) -> SelfTest:
+        return SelfTest(obstacle="the check ends otherwise here")
 
     with monkeypatch.context() as patched:
         if not shared_first:
-            patched.setattr(sharing, "why_not", fails)
+            patched.setattr(sharing, "check", fails)
         folder = stopped(config())
     if shared_first:
-        monkeypatch.setattr(sharing, "why_not", fails)
+        monkeypatch.setattr(sharing, "check", fails)
     train(config())
     decided = read_json(folder / MANIFEST)["prefix_sharing"]
     assert decided["shared"] is False

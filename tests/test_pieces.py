@@ -155,3 +155,13 @@ def test_only_the_experts_that_a_token_is_sent_to_count() -> None:
     dense = SimpleNamespace(hidden_size=64, num_attention_heads=4, intermediate_size=64)
     sparse = SimpleNamespace(**vars(dense), num_experts_per_tok=4, num_local_experts=32)
     assert pair_cost(sparse) < pair_cost(dense)
+
+
+def test_layers_that_differ_in_width_are_counted_by_the_first() -> None:
+    from transformers import AutoConfig
+
+    gemma_4 = AutoConfig.for_model("gemma4_text", num_hidden_layers=6)
+    alike = AutoConfig.for_model("gemma4_text", num_hidden_layers=6, global_head_dim=256)
+    assert gemma_4.is_heterogeneous
+    assert not alike.per_layer_attributes
+    assert pair_cost(gemma_4) == pair_cost(alike)

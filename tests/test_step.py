@@ -27,7 +27,7 @@ from hsd.model.load import load_base
 from hsd.prompts.render import Encoded, Target
 from hsd.training.objective import Objective, count
 from hsd.training.pieces import Limits, Sharing, Work, find_sharing, length, plain_work
-from hsd.training.sharing import why_not
+from hsd.training.self_test import check
 from hsd.training.step import Learner
 
 pytestmark = pytest.mark.model
@@ -185,14 +185,14 @@ def test_packing_gpt_oss_by_positions_gives_another_gradient_and_is_refused(
     rows = asked("own", 0, [12, 5, 21, 9, 14, 30])
     model = model_of(tiny_gpt_oss)
     sharing = Sharing({}, ROOMY)
-    assert why_not(model, rows, sharing) is None
+    assert check(model, rows, sharing).problem is None
     right = one_by_one(model, rows)
     monkeypatch.setattr(packing, "attention_masks", packed_by_positions)
     learn(model, sharing.work(rows), rows)
     wrong = collected(model)
     a, b = (torch.cat([g[name].flatten() for name in sorted(g)]) for g in (wrong, right))
     assert torch.cosine_similarity(a, b, dim=0) < 0.95
-    assert "give other probabilities than alone" in str(why_not(model, rows, sharing))
+    assert "given other probabilities than alone" in str(check(model, rows, sharing).problem)
 
 
 def seen_by_all(queries: Any, keys: Any, window: int | None = None) -> torch.Tensor:
@@ -206,9 +206,9 @@ def test_rows_that_see_each_other_are_found_out_whatever_fits_a_piece(
 ) -> None:
     model = model_of(tiny_gpt_oss)
     sharing = find_sharing(ROWS, replace(ROOMY, batch_size=batch_size))
-    assert why_not(model, ROWS, sharing) is None
+    assert check(model, ROWS, sharing).problem is None
     monkeypatch.setattr(packing, "visible", seen_by_all)
-    assert "give other probabilities than alone" in str(why_not(model, ROWS, sharing))
+    assert "given other probabilities than alone" in str(check(model, ROWS, sharing).problem)
 
 
 @pytest.mark.parametrize("spoilt", [0, 1])
@@ -224,7 +224,7 @@ def test_packing_that_makes_a_number_none_is_found_out(
         return logits
 
     monkeypatch.setattr("hsd.training.step.logits_of", spoiling)
-    assert "(by nan)" in str(why_not(model, rows, find_sharing(rows, ROOMY)))
+    assert "by nan nats" in str(check(model, rows, find_sharing(rows, ROOMY)).problem)
 
 
 def test_a_model_that_refuses_masks_is_not_shared(tiny_llama: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_model_that_refuses_masks_is_not_shared(tiny_llama: Path) -> None:
 
     bloom = BloomForCausalLM(BloomConfig(vocab_size=320, hidden_size=32, n_layer=2, n_head=4))
     assert "takes no mask made elsewhere (ValueError)" in str(
-        why_not(bloom, ROWS, find_sharing(ROWS, ROOMY))
+        check(bloom, ROWS, find_sharing(ROWS, ROOMY)).problem
     )
 
 
@@ -241,4 +241,4 @@ def test_an_attention_that_takes_no_masks_is_not_shared(
 ) -> None:
     model = model_of(tiny_llama)
     monkeypatch.setattr(model.config, "_attn_implementation_internal", "flash_attention_2")
-    assert "takes no mask" in str(why_not(model, ROWS, find_sharing(ROWS, ROOMY)))
+    assert "takes no mask" in str(check(model, ROWS, find_sharing(ROWS, ROOMY)).problem)

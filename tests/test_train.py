@@ -215,15 +215,23 @@ def test_a_model_that_fails_the_check_computes_rows_whole_or_is_refused(
         train(config(training={"prefix_sharing": "on"}))
     said: list[str] = []
     run = train(config(training={"prefix_sharing": "auto", "max_steps": 1}), say=said.append)
-    assert "computed whole: rows that share a prompt give other probabilities" in said[0]
-    assert read_json(run.folder / "manifest.json")["prefix_sharing"]["shared"] is False
+    assert "computed whole: on a small exact twin of LlamaForCausalLM rows behind a" in said[0]
+    decided = read_json(run.folder / "manifest.json")["prefix_sharing"]
+    assert decided["shared"] is False
+    assert decided["self_test"]["problem"] in decided["reason"]
 
 
 def test_what_is_shared_is_said_before_the_first_step(config: Config) -> None:
     said: list[str] = []
     run = train(config(training={"max_steps": 1}), say=said.append).folder
     assert "Prompts share their first" in said[0]
-    assert said[0] in (run / "training.log").read_text()
+    log = (run / "training.log").read_text()
+    assert said[0] in log
+    assert "rows behind a shared prompt differ from rows alone: an exact twin by" in log
+    tested = read_json(run / "manifest.json")["prefix_sharing"]["self_test"]
+    assert tested["passed"]
+    assert 0 < tested["twin"]["gradient"] < 1e-4
+    assert 0 <= tested["largest_difference"] < tested["tolerance"]
 
 
 def test_a_4_bit_base_learns_with_an_adapter_in_float32(config: Config) -> None:

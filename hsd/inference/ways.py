@@ -12,10 +12,18 @@ from hsd.inference.generate import plain_writing
 from hsd.inference.prepared import Prepared
 from hsd.inference.replies import Asking, Way
 from hsd.inference.score import Candidates, candidates, plain_scoring
-from hsd.inference.self_test import TOKENS, Checked, check_replies, check_scores, chosen_rows
+from hsd.inference.self_test import (
+    TOKENS,
+    check_replies,
+    check_scores,
+    check_twins_replies,
+    check_twins_scores,
+    chosen_rows,
+)
 from hsd.inference.shared_generate import SharedGenerate
 from hsd.inference.shared_score import SharedScore
 from hsd.model.packing import Prefix, compute_prefix, obstacle, shared_length
+from hsd.model.self_test import Checked, SelfTest, exact_tolerance
 from hsd.prompts.render import Encoded
 
 log = logging.getLogger(__name__)
@@ -52,7 +60,7 @@ class Chosen:
     shared: bool
     reason: str
     expected: Expected
-    self_test: Checked | None = None
+    self_test: SelfTest | None = None
     fallback: str | None = None
     """A sentence for who waits, where prompts should have been shared and are not."""
 
@@ -77,17 +85,17 @@ def choose(prepared: Prepared, model: Any) -> Chosen:
     Raises EvaluationError when sharing is asked for and cannot be had.
     """
     asked = prepared.config.prefix_sharing
-    expected, plain = expect(prepared.encoded), plain_way(prepared, model)
+    coarse, plain = exact_tolerance(model) is None, plain_way(prepared, model)
+    expected = expect(prepared.encoded, coarse=coarse)
     if asked == "off":
         return Chosen(plain, False, "as asked", expected)
     if asked == "auto" and not expected.is_worth_it:
         return Chosen(plain, False, "sharing would gain little", expected)
-    problem, checked, way = obstacle(model), None, plain
-    if problem is None:
-        way, checked = _shared(prepared, model, expected.prefix_tokens)
-        problem = checked.problem
-    if problem is None:
-        return Chosen(way, True, "the self-test passed", expected, checked)
+    way, tested = _tested(prepared, model, expected.prefix_tokens)
+    if way:
+        log.info("%s", tested.sentence())
+        return Chosen(way, True, "the self-test passed", expected, tested)
+    problem = str(tested.problem)
     if asked == "on":
         raise EvaluationError(
             f"prefix_sharing on: {problem}. Leave --prefix_sharing out, or set it to off, which "
@@ -96,18 +104,20 @@ def choose(prepared: Prepared, model: Any) -> Chosen:
     log.warning("prompts are not shared: %s", problem)
     more = expected.plain_tokens / expected.shared_tokens
     fallback = f"Each prompt is computed whole ({more:.1f} times as many tokens), since {problem}."
-    return Chosen(plain, False, problem, expected, checked, fallback)
+    return Chosen(plain, False, problem, expected, tested, fallback)
 
 
-def expect(rows: Sequence[Encoded]) -> Expected:
+def expect(rows: Sequence[Encoded], *, coarse: bool = False) -> Expected:
     """Return the tokens to compute; the prefix is what all prompts begin with.
 
-    A prompt's last token stays its row's own: the reply is read from it.
+    A prompt's last token stays its row's own: the reply is read from it. Where numbers are coarse
+    the self-test takes more rows, and computes them padded too.
     """
     prefix = shared_length([row.prompt[:-1] for row in rows])
     plain = sum(len(row.prompt) for row in rows)
     shared = prefix + plain - prefix * len(rows)
-    return Expected(prefix, plain, shared, sum(len(row.prompt) for row in chosen_rows(rows)))
+    tested = sum(len(row.prompt) for row in chosen_rows(rows, coarse=coarse))
+    return Expected(prefix, plain, shared, 2 * tested if coarse else tested)
 
 
 def plain_way(prepared: Prepared, model: Any) -> Way:
@@ -118,18 +128,38 @@ def plain_way(prepared: Prepared, model: Any) -> Way:
     return plain_writing(model, tokenizer, prepared.renderer.stop_ids(), _asking(prepared))
 
 
+def _tested(prepared: Prepared, model: Any, prefix_tokens: int) -> tuple[Way | None, SelfTest]:
+    """Return the way that computes the shared prompt once, where it passes, and what was found."""
+    if problem := obstacle(model):
+        return None, SelfTest(obstacle=problem)
+    twin = _check_twin(prepared, model)
+    if twin.problem:
+        return None, SelfTest(twin)
+    way, loaded = _shared(prepared, model, prefix_tokens)
+    return None if loaded.problem else way, SelfTest(twin, loaded)
+
+
+def _check_twin(prepared: Prepared, model: Any) -> Checked:
+    if prepared.config.mode == "score":
+        return check_twins_scores(model)
+    tokenizer, stops = prepared.subject.source.tokenizer, prepared.renderer.stop_ids()
+    return check_twins_replies(model, tokenizer, stops)
+
+
 def _shared(prepared: Prepared, model: Any, prefix_tokens: int) -> tuple[Way, Checked]:
     """Return the way that computes the shared prompt once, now, and whether it answers rightly."""
     with torch.inference_mode():
         prefix = compute_prefix(model, prepared.encoded[0].prompt[:prefix_tokens])
-    rows, batch_size = chosen_rows(prepared.encoded), prepared.config.batch_size
+    rows = chosen_rows(prepared.encoded, coarse=exact_tolerance(model) is None)
+    batch_size = max(prepared.config.batch_size, len(rows))
     if prepared.config.mode == "score":
         spelled = _spelled(prepared)
         scoring = SharedScore(model, prefix, spelled)
-        way = Way(scoring, batch_size, prefix_tokens, ROOM)
+        way = Way(scoring, prepared.config.batch_size, prefix_tokens, ROOM)
         return way, check_scores(scoring, model, rows, spelled, batch_size)
     asking = _asking(prepared)
-    way = Way(_generating(prepared, model, prefix, asking), batch_size, prefix_tokens, ROOM)
+    writing = _generating(prepared, model, prefix, asking)
+    way = Way(writing, prepared.config.batch_size, prefix_tokens, ROOM)
     limit = min(asking.max_new_tokens, TOKENS)
     tested = _generating(
         prepared, model, prefix, replace(asking, max_new_tokens=limit, temperature=0.0)

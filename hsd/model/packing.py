@@ -30,12 +30,6 @@ _FORM = re.compile(r"\b(sizes?|shapes?|dim|broadcast|expand)|mask|bool", re.I)
 _DEVICES = re.compile(r"cuda|cublas|cudnn|nccl|\bdevices?\b", re.I)
 """Words of errors that have another cause, whatever else they speak of."""
 
-TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
-COARSE = 0.5
-"""Largest mean difference of a row in log-probability, packed against alone, in nats. Measured on
-SmolLM2: 7e-6 in float32, .13 in bfloat16, where mere padding makes as much; .9 and more for a mask
-that is not followed. What is held in 4 bit is computed in 16."""
-
 
 @dataclass(frozen=True, slots=True)
 class Packed:
@@ -176,13 +170,6 @@ def _speaks_of_masks(error: RuntimeError) -> bool:
     """Whether torch refused a tensor's shape or type, as it does a mask in the wrong form."""
     about_devices = isinstance(error, torch.AcceleratorError) or _DEVICES.search(str(error))
     return not about_devices and not is_memory_error(error) and bool(_FORM.search(str(error)))
-
-
-def tolerance(model: Any) -> float:
-    """Return how far a packed row may be from the same row alone; beyond it is no rounding."""
-    if getattr(model, "is_quantized", False):
-        return COARSE
-    return TOLERANCE.get(model.dtype, COARSE)
 
 
 def attention_masks(model: Any, queries: Packed, keys: Packed) -> Any:

@@ -175,8 +175,10 @@ def pair_cost(config: Any) -> float:
     """Return the time of one query-key pair as a share of a token's time in the linear layers.
 
     A pair takes 4 x heads x width operations a layer, a token 2 for each weight it meets; for a
-    mixture of experts these are the experts it is sent to.
+    mixture of experts these are the experts it is sent to. Where layers differ in width (Gemma 4)
+    the config has no width of its own, and the first layer's stands for all.
     """
+    config = getattr(config, "per_layer_config", [config])[0]
     hidden, heads = config.hidden_size, config.num_attention_heads
     width = getattr(config, "head_dim", None) or hidden // heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads

@@ -201,6 +201,8 @@ def _recorded(
     log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
     for sentence in (*prepared.notes(), computing.reason):
         log.info("%s", sentence)
+    if computing.sharing and computing.self_test:
+        log.info("%s", computing.self_test.sentence())
     if prepared.rows.prompt_note:
         log.info("prompt: %s", prepared.rows.prompt_note)
     for note in prepared.rows.notes:

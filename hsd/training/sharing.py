@@ -5,38 +5,31 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-import torch
 from accelerate.utils import gather_object
 
 from hsd.config.train import TrainConfig
 from hsd.errors import TrainingError
-from hsd.model.judging import judging
-from hsd.model.packing import obstacle, tolerance
+from hsd.model.self_test import SelfTest
 from hsd.prompts.render import Encoded
 from hsd.training.arguments import recomputes
 from hsd.training.batches import PADDING, epoch_order
 from hsd.training.pieces import (
     WORTH_IT,
-    Form,
     Limits,
     Sharing,
     Work,
     expected_gain,
     find_sharing,
-    grouped,
     length,
     pair_cost,
     plain_work,
     spoken_tokens,
 )
 from hsd.training.rows import TrainingRows
-from hsd.training.step import piece_log_probabilities
+from hsd.training.self_test import check
 
 STEPS_LOOKED_AT = 50
 """Steps of the first epoch that the expected gain is taken from."""
-
-GROUPS_CHECKED = 4
-"""Of rows asked alike; of each the shortest and the longest row are computed both ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +40,7 @@ class Computing:
     sharing: Sharing | None
     gain: float
     reason: str
+    self_test: SelfTest | None = None
 
     def work(self, rows: Sequence[Encoded]) -> list[Work]:
         """Return how the rows of one step are learned."""
@@ -62,6 +56,7 @@ class Computing:
             "prefix_tokens": [len(prefix) for prefix in prefixes],
             "expected_gain": round(self.gain, 2),
             "reason": self.reason,
+            "self_test": self.self_test.facts() if self.self_test else None,
         }
 
 
@@ -80,60 +75,15 @@ def choose(model: Any, config: TrainConfig, rows: TrainingRows) -> Computing:
     if asked == "auto" and gain < WORTH_IT:
         reason = f"Rows are computed whole: sharing prompts would gain little ({gain:.2f}x)."
         return Computing(limits, None, gain, reason)
-    problems = gather_object([why_not(model, rows.train, sharing)])
-    if problem := next(filter(None, problems), None):
+    tested = check(model, rows.train, sharing)
+    if problem := next(filter(None, gather_object([tested.problem])), None):
         if asked == "on":
             raise TrainingError(
                 f"training.prefix_sharing=on: {problem}. Set it to auto or off, which computes "
                 "each row whole."
             )
-        return Computing(limits, None, gain, f"Rows are computed whole: {problem}.")
-    return Computing(limits, sharing, gain, _sentence(sharing, rows.train, gain))
-
-
-def why_not(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> str | None:
-    """Return why this model's rows must not share their prompts; None when they may.
-
-    A few rows' answers are computed both ways. A model that makes its own masks, as packing by
-    `position_ids` leaves it to, would let rows see each other.
-    """
-    with judging(model):
-        if problem := obstacle(model):
-            return problem
-        difference = _difference(model, rows, sharing)
-    if difference <= tolerance(model):
-        return None
-    return f"rows that share a prompt give other probabilities than alone (by {difference:.2g})"
-
-
-def _difference(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> float:
-    """Return the largest difference in an answer token's log-probability, packed against alone.
-
-    Of each way of asking the shortest and the longest row stand in one piece, in each form. NaN
-    where packing makes a number none. Rows that have none alone are left out: they stop the run
-    with their name at the step that learns them, however they are computed.
-    """
-    worst = torch.zeros(())
-    for asked, group in list(grouped(rows).items())[:GROUPS_CHECKED]:
-        prefix = sharing.prefixes.get(asked, [])
-        forms: tuple[Form, ...] = ("with", "behind") if prefix else ("with",)
-        ends = [min(group, key=length), max(group, key=length)][: len(group)]
-        alone = _log_probabilities(model, Work("alone", [], [[row] for row in ends], cost=0))
-        finite = [row for row in ends if alone[row.id].isfinite().all()]
-        for form in forms if finite else ():
-            packed = _log_probabilities(model, Work(form, prefix, [finite], cost=0))
-            apart = [(packed[row.id] - alone[row.id]).abs().max().cpu() for row in finite]
-            worst = torch.stack([worst, *(one.to(worst) for one in apart)]).max()  # NaN stays
-    return float(worst)
-
-
-def _log_probabilities(model: Any, work: Work) -> dict[str, torch.Tensor]:
-    """Return each row's log-probabilities of what it says, by row id."""
-    found: dict[str, torch.Tensor] = {}
-    for rows, said in piece_log_probabilities(model, [work], pad_id=0):
-        parts = said.split([spoken_tokens(row) for row in rows])
-        found |= {row.id: part for row, part in zip(rows, parts, strict=True)}
-    return found
+        return Computing(limits, None, gain, f"Rows are computed whole: {problem}.", tested)
+    return Computing(limits, sharing, gain, _sentence(sharing, rows.train, gain), tested)
 
 
 def _limits(model: Any, config: TrainConfig, rows: TrainingRows) -> Limits:

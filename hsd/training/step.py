@@ -146,7 +146,11 @@ def _padded(model: Any, rows: Sequence[Forked], pad_id: int) -> torch.Tensor:
     logits = torch.cat(
         [own[longest - count : -1] for count, own in zip(counts, out.logits, strict=True)]
     )
-    tokens = torch.tensor([t for line, n in lines for t in line[-n:]], device=model.device)
+    tokens = torch.tensor(
+        [token for line, count in lines for token in line[len(line) - count :]],
+        dtype=torch.long,
+        device=model.device,
+    )
     return at_least_float32(logits).log_softmax(-1).gather(1, tokens[:, None])[:, 0]
 
 
