@@ -92,9 +92,12 @@ def stopped(config: Any, step: int = 4) -> Path:
 
 
 def unlike_today(folder: Path) -> None:
-    """Write the identity of a run as versions without a number format did."""
+    """Write the identity of a run as versions without a number format did, nor later settings."""
     identity = read_json(folder / IDENTITY)
     del identity["number_format"]
+    del identity["config"]["data"]["other_splits"]
+    for name in ("objective", "answer_weight", "label_smoothing", "balance", "init_from"):
+        del identity["config"]["training"][name]
     identity["config"]["model"] |= {
         "device": "auto",
         "dtype": "auto",

@@ -1,8 +1,10 @@
 """What began in a run's folder, and whether the run of a config may go on with it here."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hsd.config.train import TrainConfig
 from hsd.model.adapter_folder import recorded_base
 from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
 from hsd.runs import MANIFEST, Remedies, claim, identity_of, read_json, require_own
@@ -52,11 +54,23 @@ def _known(prepared: Prepared) -> Identity | None:
     known = identity_of(prepared.config.output_dir)
     if known is None or known.get("kind") != "train":
         return known
-    settings = {**known["config"], "model": dict(known["config"]["model"])}
+    settings = _with_later_settings(known["config"])
     for name in FIELDS:
         settings["model"].pop(name, None)
     began = known.get("number_format") or recorded_format(recorded_base(prepared.config.output_dir))
     return {**known, "config": settings, "number_format": {**prepared.numbers, **began}}
+
+
+def _with_later_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings with those that came later, whose defaults change no older run."""
+    later = TrainConfig().model_dump(mode="json", exclude={"output_dir", "description"})
+    later["model"].pop("cache_dir")
+    return {
+        name: {**default, **(config.get(name) or {})}
+        if isinstance(default, dict)
+        else config.get(name, default)
+        for name, default in later.items()
+    }
 
 
 def _as_many(known: Any, _: Any) -> str:
