@@ -565,7 +565,7 @@ def test_the_number_of_ranks_changes_no_bit_of_a_16_bit_score(
     for rank in range(ranks):
         model, _ = prepared.subject.load()
         monkeypatch.setattr(module, "launch", lambda rank=rank: Launch(rank, 0, ranks))
-        module._answer(prepared, model, {}, folder, module.silent, FakeRanks())
+        module._answer(prepared, model, {}, folder, module.silent, FakeRanks(), module.unsaid)
     assert facts(merged(folder, [row["id"] for row in ROWS])) == facts(whole.predictions)
 
 
