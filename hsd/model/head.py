@@ -3,7 +3,7 @@
 A 16-bit layer sums its products in float32 and then rounds the sum to 16 bit: in bfloat16 to steps
 of 1/8 for logits of 16 to 32. That last rounding is most of what log-probabilities of a 16-bit
 model are off by, and it costs next to nothing to leave out. Measured on SmolLM2 in bfloat16, 60
-posts: log-odds of the labels differ from float32's by .049 on average instead of .101.
+posts: log-odds of the labels differ from float32's by .062 on average instead of .097.
 """
 
 from typing import Any, cast
