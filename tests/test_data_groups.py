@@ -69,8 +69,9 @@ JOINED = {
 }
 
 
-def cells(table: str) -> list[str]:
-    return [cell.strip() for line in table.split("\n") for cell in line.split("|") if cell.strip()]
+def cells(table: str, separator: str = "|") -> list[str]:
+    parts = [cell.strip() for line in table.split("\n") for cell in line.split(separator)]
+    return [cell for cell in parts if cell]
 
 
 @pytest.mark.parametrize("name", cells(NOT_MEANT))
@@ -82,6 +83,91 @@ def test_a_negated_group_is_not_the_group_and_is_listed(name: str) -> None:
 @pytest.mark.parametrize("cell", JOINED)
 def test_however_names_are_joined_none_is_lost(cell: str) -> None:
     assert parse_groups(cell) == JOINED[cell]
+
+
+REACHED = """
+    Non-Hispanic/Latino; Non-Hispanic or Latino; Non-Mexican/Latino; non-Muslim/Arab
+    non-Muslim & Arab; non-Muslim + Arab; anti-Muslim and Arab; anti-gay/trans; ex-Muslim and/or gay
+    former Muslims or Arabs; nonmuslims or arabs; non_hispanic_or_latino; non-(Muslim/Arab)
+    Non-Hispanic (or Latino); non-Muslim believers or Arabs; non-LGBTQ+/trans
+    Non-Hispanic, or Latino; Non-Hispanic, Latino or Spanish; non-Hispanic, Latino, or Spanish
+    Not Hispanic/Latino; Not Hispanic, Latino or Spanish; not gay, arab; not_muslim/arab
+    not of Hispanic, Latino, or Spanish origin; (not) Hispanic/Latino; not gay or non-binary
+    neither gay, trans nor arab; no gays, no arabs; never muslims, arabs; cannot be gay, trans
+    isn't muslim, arab; isn’t gay/trans; isnt gay; arent gay, trans; aren't gay; wasn't gay & arab
+    Un-Islamic; un-Hispanic; unislamic/arab; not middle eastern; no transgender; isn`t transgender
+    without muslims, arabs; excluding Latinos, Hispanics; Hispanic: no; Muslims excluded
+"""
+"""Cells of one negated name each."""
+
+
+@pytest.mark.parametrize("cell", cells(REACHED, ";"))
+def test_a_negation_reaches_the_names_joined_to_the_negated_one(cell: str) -> None:
+    assert parse_groups(cell) == ("other",)
+    assert unknown_names(cell) == (cell,)
+
+
+NOT_REACHED = {
+    "No, not of Hispanic, Latino, or Spanish origin": ("other",),
+    "White, not of Hispanic, Latino or Spanish origin": ("other",),
+    "non-Muslim and non-Arab": ("other",),
+    "non-Muslim and non-binary": ("other", "lgbtq"),
+    "Non-Muslim, gay": ("other", "lgbtq"),
+    "Non-Muslim, gay and arab": ("other", "lgbtq", "middle_east"),
+    "Non-Muslim;gay": ("other", "lgbtq"),
+    "Non-Muslim|gay": ("other", "lgbtq"),
+    "Non-Hispanic White/Latino": ("other", "mexican"),
+    "not gay; arab, women": ("other", "middle_east"),
+    "not gay|arab": ("other", "middle_east"),
+    "not gay\narab": ("other", "middle_east"),
+    "gay, not muslim": ("lgbtq", "other"),
+    "White (not Hispanic), Latino": ("other", "mexican"),
+    "White (non-Hispanic)/Latino": ("other", "mexican"),
+}
+
+
+@pytest.mark.parametrize("cell", NOT_REACHED)
+def test_a_negation_ends_where_its_list_does(cell: str) -> None:
+    assert parse_groups(cell) == NOT_REACHED[cell]
+    assert unknown_names(cell)
+
+
+NOT_NEGATED = {
+    "non-binary and gay": ("lgbtq",),
+    "Non-binary/trans": ("lgbtq",),
+    "non-binary, arab": ("lgbtq", "middle_east"),
+    "non-binary or arab": ("lgbtq", "middle_east"),
+    "nonbinary & arab": ("lgbtq", "middle_east"),
+    "nonreligious/gay": ("other", "lgbtq"),
+    "non-white latinos and arabs": ("mexican", "middle_east"),
+    "immigrants/gay": ("other", "lgbtq"),
+    "none, gay": ("lgbtq",),
+    "None, gay or trans": ("lgbtq",),
+    "not specified, gay": ("lgbtq",),
+    "none or unknown": (),
+    "none/n/a": (),
+    "none, n/a/gay": ("lgbtq",),
+    "unknown/gay": ("lgbtq",),
+    "n/a & gay": ("lgbtq",),
+    "n/a/women": ("other",),
+}
+
+
+@pytest.mark.parametrize("cell", NOT_NEGATED)
+def test_what_negates_no_group_reaches_none(cell: str) -> None:
+    assert parse_groups(cell) == NOT_NEGATED[cell]
+    assert unknown_names(cell) == ()
+
+
+@pytest.mark.parametrize("negation", ["not ", "no ", "isn't ", "non-", "anti-", "ex-", "un-"])
+@pytest.mark.parametrize("joiner", ["/", " or ", " and ", "&", " + "])
+@pytest.mark.parametrize("second", ["latino", "gay men", "arabs", "non-binary"])
+def test_no_joined_group_is_meant_after_a_negation(negation: str, joiner: str, second: str) -> None:
+    own = negation == "non-" and second == "non-binary"  # `non-` is said again
+    cell = f"{negation}muslim{joiner}{second}"
+    assert parse_groups(cell) == (("other", "lgbtq") if own else ("other",))
+    assert parse_groups(f"{second} ; {negation}muslim") == (*parse_groups(second), "other")
+    assert parse_groups([f"{negation}muslim", second]) == ("other", *parse_groups(second))
 
 
 NON_BINARY = ["Non-binary", "non binary people", "nonbinary", "trans & non-binary"]

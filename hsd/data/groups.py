@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from hsd.data.example import NONE
 
@@ -47,14 +48,17 @@ _SAYING_NOTHING = (
 )
 _AROUND = frozenset(_SAYING_NOTHING.split())
 """Words that say nothing of who is meant."""
-_BEFORE_A_WORD = ("non", "ex", "anti", "pro", "former", "formerly")
+_BEFORE_A_WORD = ("non", "un", "ex", "anti", "pro", "former", "formerly")
 """`non-muslim`, `anti gay`, `exmuslim`: the next word is not who is meant, or that is not known."""
 _NEGATIONS = (
-    "not no never neither nor none without except excluding but than besides apart instead unlike"
+    "not no never neither nor none without cannot except excepting exclude excludes excluding "
+    "excluded but than besides apart instead unlike minus isnt arent wasnt werent aint cant dont "
+    "doesnt didnt wont"
 )
 _BEFORE_THE_REST = frozenset(_NEGATIONS.split())
 """`not muslim or arab`: nothing after it is who is meant."""
-_NEGATED = re.compile(rf"\b(?:{'|'.join(sorted(_BEFORE_THE_REST))})\b|n['’]t\b", re.IGNORECASE)
+_NOT = re.compile(r"n['’‘ʼ´`＇]t\b")
+"""The end of `isn't`, with the apostrophes that people type."""
 _NOBODY = re.compile(
     r"|no|false|nil|null|nan|nat|na|n a|none|nothing|nobody|noone|unknown|unspecified|undefined"
     r"|unclear|untargeted|missing|empty"
@@ -66,8 +70,16 @@ _NOBODY = re.compile(
 """Of a name's words. Who is meant being unknown is no group either: `other` is a known one."""
 _ABBREVIATION = re.compile(r"\b(?:[^\W_]\.)+[^\W_]?(?![^\W_])")
 _KEPT = r"\b(?:2s)?(?:lgbt|glbt)\w*\+(?!\w)|\bn/a\b"
-_SEPARATOR = re.compile(rf"({_KEPT})|[|;,\n]", re.IGNORECASE)
-_JOINING = re.compile(rf"({_KEPT})|[&+/]|\s(?:and|or|and/or)\s", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[|;\n]")
+"""What no negation reaches beyond: programs write lists so, people no sentences."""
+_JOINING = re.compile(rf"({_KEPT})|[,&+/]|\s(?:and|or|and/or)\s", re.IGNORECASE)
+_ENUMERATING = re.compile(r"(?<![^\W_])or(?![^\W_])[^,]*\Z", re.IGNORECASE)
+"""After the last comma of `non-Hispanic, Latino or Spanish`: its commas join as `or` does."""
+_ASIDE = re.compile(r"\([^\w()]*\w+[^\w()]+\w[^()]*\)")
+"""`white (not hispanic)`: the negation ends with the brackets; `(not) hispanic` is no such."""
+_Reach = Literal["", "list", "word", "rest"]
+"""What a negation reaches: nothing; up to a comma, as in `none, gay`; up to a comma that does not
+enumerate, as `non-`; or all the rest, as `not`."""
 _SHOWN = 20
 """Unknown names that a message lists, the most frequent first."""
 _LONGEST_SHOWN = 40
@@ -79,8 +91,9 @@ def parse_groups(value: Any) -> tuple[str, ...]:
 
     Names are joined by `|`, `;`, `,`, `/`, `&`, `+`, `and` or `or`. Each group once, in the order
     named; nobody is (). A name that nothing is known about, or that says who is not meant, is
-    `other`: `unknown_names` has those. Raises ValueError for one that looks like a misspelt name
-    of our own groups.
+    `other`: `unknown_names` has those. `not` reaches up to the next `|` or `;`, the `non-` of
+    `non-muslim/arab` up to the next comma. Raises ValueError for a name that looks like a misspelt
+    one of our own groups.
     """
     groups = (group for name in split_names(value) for group in _read(name)[0])
     return tuple(dict.fromkeys(groups))
@@ -112,9 +125,7 @@ def persona(names: Iterable[str]) -> str:
 def split_names(value: Any) -> list[str]:
     """Return the single names in a cell, without those that mean nobody."""
     cells: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
-    parts = [part for cell in cells for part in _split(_SEPARATOR, str(cell))]
-    names = [name.strip() for part in parts for name in _single(part)]
-    return [name for name in names if not _NOBODY.fullmatch(" ".join(_words(name)))]
+    return [name for cell in cells for name in _split(str(cell))]
 
 
 def joined(groups: Sequence[str]) -> str:
@@ -122,45 +133,119 @@ def joined(groups: Sequence[str]) -> str:
     return "|".join(groups) or NONE
 
 
-def _split(separator: re.Pattern[str], text: str) -> list[str]:
-    """Split at a separator, but not within what its first group keeps whole: `lgbtq+`, `n/a`."""
-    return separator.sub(lambda found: found[1] or "\0", text).split("\0")
+@lru_cache(maxsize=4096)
+def _split(cell: str) -> tuple[str, ...]:
+    names = (name.strip() for part in _SEPARATOR.split(cell) for name in _single(part))
+    return tuple(name for name in names if not _is_nobody(name))
 
 
 def _single(part: str) -> list[str]:
-    """Split `gay and arab`; what follows a negation is one name: `not gay or arab`."""
-    negated = _NEGATED.search(part)
-    end = negated.start() if negated else len(part)
-    *names, last = _split(_JOINING, part[:end])
-    return [*names, last + part[end:]]
+    """Split `gay and arab`; what a negation reaches is one name: `not gay or arab`."""
+    commas_end = ("list",) if _ENUMERATING.search(part) else ("list", "word")
+    names: list[str] = []
+    reach: _Reach = ""
+    for joiner, piece in _pieces(part):
+        ended = joiner == "," and reach in commas_end
+        if not reach or ended or (reach == "word" and _begins_negated(piece, names[-1])):
+            names.append(piece)
+            reach = _reach(piece)
+        elif not (piece.strip() and _is_nobody(piece)):  # `not gay, n/a`
+            names[-1] += joiner + piece
+    return names
+
+
+def _pieces(part: str) -> Iterator[tuple[str, str]]:
+    """Give each piece after what joins it to the one before; `lgbtq+` and `n/a` stay whole."""
+    joiner, start = "", 0
+    for found in _JOINING.finditer(part):
+        if not found[1]:
+            yield joiner, part[start : found.start()]
+            joiner, start = found[0], found.end()
+    yield joiner, part[start:]
+
+
+def _reach(piece: str) -> _Reach:
+    """Return how far a piece negates what follows it."""
+    reach = _said(_words(_ASIDE.sub(" ", piece))).reach
+    return "list" if reach and _is_nobody(piece) else reach
+
+
+def _begins_negated(piece: str, before: str) -> bool:
+    """Return whether a piece has its own negation, so that the one before it does not reach it.
+
+    In `non-muslim and non-binary` the `non` is said again; `anti-muslim/non-binary` is anti both.
+    """
+    words = _words(piece)
+    if not words or not (words[0] in _BEFORE_A_WORD or words[0] in _BEFORE_THE_REST):
+        return False
+    return not _longest(words)[1] or words[0] in _words(before)
+
+
+def _is_nobody(name: str) -> bool:
+    return bool(_NOBODY.fullmatch(" ".join(_words(name))))
 
 
 def _words(name: str) -> list[str]:
+    """Return a name's words in lower case; what joins them within a negation is `or`."""
     text = _ABBREVIATION.sub(lambda found: found[0].replace(".", ""), name.lower())
-    return re.findall(r"[^\W_]+", re.sub(r"n['’]t\b", " not", text).replace("'s", ""))
+    text = _JOINING.sub(lambda found: found[1] or " or ", text)
+    text = re.sub(r"(?<=\w)\(\w\)", "", _NOT.sub(" not", text).replace("'s", ""))  # `jew(s)`
+    return [part for word in re.findall(r"[^\W_]+", text) for part in _unglued(word)]
+
+
+def _unglued(word: str) -> list[str]:
+    """Return `non`, `muslim` for `nonmuslim`."""
+    if not _longest([word])[1]:
+        for prefix in _BEFORE_A_WORD:
+            rest = word.removeprefix(prefix)
+            if rest != word and _longest([rest])[1]:
+                return [prefix, rest]
+    return [word]
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What words say of who is meant."""
+
+    groups: tuple[str, ...]
+    known: bool
+    """Whether each word is known, and none negated."""
+    reach: _Reach
+    """What a negation in them reaches beyond them."""
+
+
+def _said(words: Sequence[str]) -> _Said:
+    found: list[str] = []
+    reach: _Reach = ""
+    known, at = True, 0
+    while at < len(words):
+        group, length = _longest(words[at:])
+        if words[at] in _BEFORE_THE_REST:
+            before = () if at == len(words) - 1 else tuple(found)  # `hispanic: no`
+            return _Said(before, False, "rest")
+        if reach and words[at] in ("and", "or"):
+            return _Said(tuple(found), False, reach)  # `non-muslim or arab`
+        if length:
+            found.append(group)
+            reach = ""  # `non-white latinos or arabs`
+        elif words[at] in _BEFORE_A_WORD:
+            length = 1 + max(_longest(words[at + 1 :])[1], 1)
+            reach = "word"
+        known = known and not reach and (bool(length) or words[at] in _AROUND)
+        at += max(length, 1)
+    return _Said(tuple(found), known and bool(found), reach)
 
 
 @lru_cache(maxsize=4096)
 def _read(name: str) -> tuple[tuple[str, ...], bool]:
     """Return the groups that a name means, and whether all of it is known."""
     words = _words(name)
-    found: list[str] = []
-    known, at = True, 0
-    while at < len(words) and words[at] not in _BEFORE_THE_REST:
-        group, length = _longest(words[at:])
-        if length:
-            found.append(group)
-        elif words[at] in _BEFORE_A_WORD:
-            known, length = False, 1 + max(_longest(words[at + 1 :])[1], 1)
-        elif words[at] not in _AROUND:
-            known = False
-        at += max(length, 1)
-    known = known and bool(found) and at == len(words)
-    if ours := [group for group in found if group != "other"]:
+    said = _said(words)
+    if ours := [group for group in said.groups if group != "other"]:
         return tuple(dict.fromkeys(ours)), True  # `gay men`: about the group that we follow
-    if not known:
+    if not said.known:
         _require_not_misspelt(name, words)
-    return ("other",), known
+    return ("other",), said.known
 
 
 def _longest(words: Sequence[str]) -> tuple[str, int]:
@@ -175,7 +260,7 @@ def _longest(words: Sequence[str]) -> tuple[str, int]:
 
 def _require_not_misspelt(name: str, words: Sequence[str]) -> None:
     said = "_".join(word for word in words if word not in _AROUND)
-    if any(said.startswith(prefix) for prefix in _BEFORE_A_WORD):
+    if said.startswith(_BEFORE_A_WORD) or not _BEFORE_THE_REST.isdisjoint(words):
         return  # `nonmuslim` is near `muslim`, and the opposite
     close = get_close_matches(said, _SPELLED, n=1, cutoff=0.85)
     if close and _SPELLED[close[0]] != "other":
