@@ -15,11 +15,17 @@ from hsd.data import hatecheck, hatexplain, toxigen, unified
 from hsd.data.cells import names, words
 from hsd.data.chat import chat_row
 from hsd.data.example import Example
+from hsd.data.groups import unknown_names
 from hsd.data.loaded import Bad, LeftOut
 from hsd.data.printed import parse
 from hsd.data.rows import BadRow, Row, read_rows
 from hsd.data.sources import Reading, load_any
 from hsd.data.table import Columns, converter
+
+
+def cells(table: str) -> list[str]:
+    return [cell.strip() for line in table.split("\n") for cell in line.split("|") if cell.strip()]
+
 
 LISTS = [
     ["gay", "arab"],
@@ -104,9 +110,49 @@ def test_a_cell_that_holds_more_than_a_list_of_names_is_a_bad_row(cell: Any) -> 
     assert made == Bad("'persona_tag' holds more than names; expected a name or a list of names")
 
 
-def test_a_name_with_brackets_inside_is_a_name() -> None:
-    assert names({"g": "women (all)"}, "g") == "women (all)"
-    assert names({"g": "(North) African"}, "g") == "(North) African"
+CONTAINERS = """
+    list(gay)|set(gay, arab)|tuple(gay)|frozenset(gay)|array(gay)|np.array(['gay'|Index(['gay'
+    deque(['gay'])|dict(gay=1)|range(0, 3)|pd.Series(['gay'])|Unheard(['gay'])|unheard({'gay'})
+    c("gay", "arab")|List(gay, arab)|WrappedArray(gay, arab)|tensor(1)|Counter()
+    np.str_(gay)|('gay', (arab)|(gay (arab) ":)")
+"""
+
+
+@pytest.mark.parametrize("cell", cells(CONTAINERS))
+def test_a_call_that_makes_a_container_is_never_a_name(cell: str) -> None:
+    assert names({"g": cell}, "g") == Bad("'g' cannot be read as a list")
+
+
+WITH_BRACKETS = {
+    "women (all)": ("other",),
+    "(North) African": ("other",),
+    "(North) African (all)": ("other",),
+    "Muslim(s)": ("middle_east",),
+    "Muslim(s), Jew(s)": ("middle_east", "other"),
+    "Latino(a)": ("mexican",),
+    "Latino(a)s": ("mexican",),
+    "LGBT(Q)": ("lgbtq",),
+    "LGBT(Q)+": ("lgbtq",),
+    "LGBT(QIA+)": ("lgbtq",),
+    "Gay (men)": ("lgbtq",),
+    "gay(men)": ("lgbtq",),
+    "Women(Muslim)": ("middle_east",),
+    "Muslim (Arab) women (all)": ("middle_east",),
+    "(trans) women (all)": ("lgbtq",),
+    "listed(gay)": ("lgbtq",),
+}
+
+
+@pytest.mark.parametrize("cell", WITH_BRACKETS)
+@pytest.mark.parametrize("form", [str, lambda cell: [cell], lambda cell: str([cell])])
+def test_a_name_with_brackets_inside_is_a_name(cell: str, form: Any) -> None:
+    made = unified.convert(Row({"text": "a", "label": 1, "target_group": form(cell)}, "f:1"))
+    assert isinstance(made, Example)
+    assert made.groups == WITH_BRACKETS[cell]
+
+
+def test_a_name_in_brackets_is_known_as_without_them() -> None:
+    assert unknown_names("Jew(s), Women(Muslim), LGBT(Q)") == ()
 
 
 PEOPLE = {

@@ -17,7 +17,18 @@ _CALLED = re.compile(
     r"(?:\w+\.)*(?:array|list|tuple|set|frozenset|Index|str_|bool_?|u?int\d+|float\d+)"
 )
 """What stands before a bracket without changing what is in it: array([..]), np.str_('a')."""
-_OPENS = re.compile(r"(?:[A-Za-z_][\w.]*)\((?:[\[({'\")]|.*\)$)", re.DOTALL)
+_OTHER_CALLS = (
+    r"(?:\w+\.)*(?:dict|deque|defaultdict|OrderedDict|Counter|Series|tensor|range|bytearray"
+    r"|c|List|Array|WrappedArray|Set|Seq|Vector|Map)"
+)
+"""What Python, R and Spark print and hsd does not read."""
+_OPENS = re.compile(
+    rf"(?:{_CALLED.pattern}|{_OTHER_CALLS})\((?:[\[({{'\")]|.*\)$)|[A-Za-z_][\w.]*\(\s*[\[{{]",
+    re.DOTALL,
+)
+"""How a container begins: `set(`, or any call of a bracket. `Muslim(s)` and `LGBT(Q)` are names."""
+_ASIDE = re.compile(r"""\([^][(){},'"]*\)\s*\S""")
+"""How a name may begin: `(North) African (all)`."""
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<string>[bu]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))
@@ -46,7 +57,7 @@ def is_bracketed(text: str) -> bool:
         return False
     if cell[0] in "[{" or cell[-1] in "]}":
         return True
-    ends = cell[0] == "(" and cell[-1] == ")"
+    ends = cell[0] == "(" and cell[-1] == ")" and not _ASIDE.match(cell)
     return ends or bool(_OPENS.match(cell)) or bool(_ARRAY.fullmatch(cell))
 
 
