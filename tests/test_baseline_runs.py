@@ -1,6 +1,7 @@
 """Baselines that learn a run's own training posts, and stand beside it as runs of their own."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hsd.report.baseline_runs import baselines_of, name_of
 from hsd.report.predictions import Run, load_run
 from hsd.report.rewriting import rewrite
 from hsd.runs import PreflightError, read_json, write_jsonl
-from hsd.training.encoder import EncoderSettings, encoder_scores
+from hsd.training.encoder import EncoderSettings, encoder_digest, encoder_scores
 
 pytestmark = pytest.mark.model
 
@@ -88,6 +89,25 @@ def test_a_baseline_that_learned_other_posts_is_not_taken_for_this_one(run: Run)
     baseline_run(run, "tfidf", TRAINING, "")
     with pytest.raises(PreflightError, match="training_sha256"):
         baseline_run(run, "tfidf", replace(TRAINING, texts=TRAINING.texts[::-1]), "")
+
+
+def test_a_launchers_environment_changes_no_score(
+    settings: EncoderSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [row["text"] for row in posts(5, 200)]
+    alone = encoder_scores(TRAINING, texts, settings).scores
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert encoder_scores(TRAINING, texts, settings).scores == alone
+
+
+def test_an_encoder_that_changed_under_its_name_is_another_baseline(
+    settings: EncoderSettings, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(settings.name, tmp_path / "own"))
+    before = encoder_digest(str(folder))
+    assert before == encoder_digest(settings.name)
+    tiny.encoder(folder, seed=1)
+    assert encoder_digest(str(folder)) != before
 
 
 @pytest.mark.parametrize("name", ["no/such/folder/here", "pypi:no-such-package"])

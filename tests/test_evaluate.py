@@ -85,6 +85,17 @@ def evaluated(base: Path, data: Path, **settings: Any) -> Any:
     return evaluate(config_of(base, data, **settings))
 
 
+@pytest.mark.model
+def test_groups_that_were_corrected_make_another_evaluation(tiny_llama: Path, data: Path) -> None:
+    first = evaluated(tiny_llama, data, mode="score", max_new_tokens=None)
+    corrected = [row | {"target_group_norm": "mexican"} for row in ROWS]
+    written(data, corrected)
+    second = evaluated(tiny_llama, data, mode="score", max_new_tokens=None)
+    assert not second.skipped
+    assert second.folder != first.folder
+    assert {p.groups for p in second.predictions} == {("mexican",)}
+
+
 def facts(predictions: list[Any]) -> list[tuple[Any, ...]]:
     """What a model said, without the time that it took."""
     return [(p.id, p.reply, p.outcome, p.label, p.score) for p in predictions]

@@ -4,7 +4,7 @@ import pytest
 from posts import predictions
 
 from hsd.config.gate import GateRules, Margins
-from hsd.errors import ConfigError
+from hsd.errors import ConfigError, EvaluationError
 from hsd.metrics.gate import Check, Status, Verdict, gate
 
 
@@ -68,6 +68,12 @@ def test_a_reference_that_says_one_label_to_every_post_is_none_and_says_what_to_
     assert why.startswith(f"base calls every post {'hate' if label == 'h' else 'normal'}")
     assert "--baseline encoder" in why
     assert judged(constant, good, worst_group_f1=0.5).status == Status.UNDERPOWERED
+
+
+def test_a_reference_of_other_posts_is_refused_whatever_it_says() -> None:
+    other = [replace(p, id=f"x{p.id}") for p in rows(("lgbtq n h", 20), ("lgbtq h h", 20))]
+    with pytest.raises(EvaluationError, match="hold different posts"):
+        judged(other, rows(("lgbtq n n", 20), ("lgbtq h h", 20)))
 
 
 def test_a_rise_within_chance_is_undecided_and_no_failure() -> None:

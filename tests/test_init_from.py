@@ -96,3 +96,21 @@ def test_a_validation_post_that_the_first_run_learned_is_refused(
 def test_a_folder_that_is_no_adapter_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match=r"holds no adapter \(adapter_config.json is missing"):
         train(then(tiny_llama, tmp_path, tiny_llama))
+
+
+def test_groups_that_weigh_rows_are_a_part_of_the_run(tiny_llama: Path, tmp_path: Path) -> None:
+    def config(group: str) -> Any:
+        made = small_runs.config(
+            tiny_llama,
+            tmp_path,
+            training={"objective": "label", "balance": "group", "max_steps": 1},
+        )
+        groups = [group] * 3 + ["lgbtq"] * 5
+        told = [row | {"target_group": g} for row, g in zip(posts(8), groups, strict=True)]
+        jsonl(tmp_path / "train.jsonl", told)
+        return made
+
+    train(config("mexican"))
+    assert train(config("mexican")).skipped
+    with pytest.raises(PreflightError, match="train.sha256"):
+        train(config("lgbtq"))

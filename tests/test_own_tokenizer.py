@@ -210,3 +210,16 @@ def test_a_template_that_cannot_be_rendered_is_said_to_be_the_adapters(adapter: 
     assert f"{adapter}: the tokenizer and chat template beside the adapter" in str(error.value)
     with pytest.raises(ModelError, match="take their files out of the folder"):
         merge(MergeConfig(adapter_path=adapter, output_dir=adapter.parent / "m", device="cpu"))
+
+
+def test_a_named_token_that_the_template_writes_is_the_adapters_own(
+    adapter: Path, tiny_llama: Path
+) -> None:
+    template = "{{ bos_token }}" + str(base_words(adapter).chat_template)
+    base = shutil.copytree(tiny_llama, adapter.parent / "with_bos")
+    for folder, first in ((base, "<|pad|>"), (adapter, "<|im_end|>")):
+        words = base_words(adapter)
+        words.chat_template, words.bos_token = template, first
+        words.save_pretrained(folder)
+    given = EvalConfig(model=ModelConfig(name=str(base), device="cpu"), adapter=adapter)
+    assert subject(given).tokenizer.bos_token == "<|im_end|>"

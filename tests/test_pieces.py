@@ -1,12 +1,13 @@
 """How a step is cut: every row once, never more than plain batches hold, the cheapest way."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.prompts.render import Encoded
+from hsd.prompts.render import Encoded, Target
 from hsd.training.pieces import (
     ANSWER_TOKENS,
     CALL_TOKENS,
@@ -165,3 +166,12 @@ def test_layers_that_differ_in_width_are_counted_by_the_first() -> None:
     assert gemma_4.is_heterogeneous
     assert not alike.per_layer_attributes
     assert pair_cost(gemma_4) == pair_cost(alike)
+
+
+def test_a_padded_row_takes_a_line_for_each_way_its_label_may_go() -> None:
+    made = [replace(row, target=Target(1.0, 1, ([5], [6]), ([6],))) for row in rows(20, [10] * 8)]
+    longest = max(map(length, made))
+    pieces = plain_work(made, limits(made, batch_size=4)).pieces
+    assert [len(piece) for piece in pieces] == [2, 2, 2, 2]
+    assert all(2 * len(piece) * longest <= 4 * longest for piece in pieces)
+    assert [len(piece) for piece in plain_work(made, limits(made, batch_size=1)).pieces] == [1] * 8

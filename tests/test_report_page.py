@@ -72,7 +72,8 @@ TRAINING = Training(["soup today", "they are rotten"] * 9, ["normal", "hate"] * 
 def everything(run: list[Prediction]) -> Beside:
     base = [replace(p, label="hate", outcome="valid") for p in run]
     point = operating_point(VALIDATION, Rule("max_f1"), "validation") if run[0].score else None
-    verdict = gate(GateRules(worst_group_f1=0.5, largest_gap=0.3), run, base, ("base", "run"))
+    told = [replace(base[0], label="normal"), *base[1:]]  # one label alone is no reference
+    verdict = gate(GateRules(worst_group_f1=0.5, largest_gap=0.3), run, told, ("base", "run"))
     noise = Noise("bfloat16", 8, 0.001, 0.002, 0.01) if run[0].score else None
     return Beside(TRAINING, "", ("base", base), point, verdict_numbers(verdict), noise=noise)
 

@@ -14,7 +14,6 @@ import small_runs
 import torch
 from safetensors.torch import load_file
 from small_runs import adapter_bytes, jsonl, metrics, posts
-from torch.nn.functional import cross_entropy
 
 from hsd.config.load import resolve_train_config
 from hsd.config.train import TrainConfig
@@ -26,6 +25,7 @@ from hsd.runs import read_json
 from hsd.training import run as training
 from hsd.training.checkpoints import newest_complete
 from hsd.training.early_stopping import best_step, should_stop
+from hsd.training.objective import Objective
 from hsd.training.run import Trained, train
 
 pytestmark = pytest.mark.model
@@ -444,10 +444,12 @@ def test_an_infinite_loss_stops_the_run_even_where_its_gradient_is_finite(
 ) -> None:
     watched = Steps()
 
-    def overflowing(*args: Any, **kwargs: Any) -> torch.Tensor:
-        return cross_entropy(*args, **kwargs) + (torch.inf if watched.done == 1 else 0.0)
+    loss = Objective.loss
 
-    monkeypatch.setattr("hsd.training.step.cross_entropy", overflowing)
+    def overflowing(*args: Any) -> torch.Tensor:
+        return loss(*args) + (torch.inf if watched.done == 1 else 0.0)
+
+    monkeypatch.setattr(Objective, "loss", overflowing)
     with pytest.raises(TrainingError, match=r"step 2: the loss is inf; the step was not taken"):
         train(config(), watched)
 

@@ -20,7 +20,6 @@ from gradients import (
 from torch.utils.data import BatchSampler
 
 from hsd.config.train import TrainConfig
-from hsd.errors import EvaluationError
 from hsd.prompts.render import Encoded, Target
 from hsd.runs import read_json
 from hsd.training import run as training
@@ -193,6 +192,7 @@ def test_a_share_of_annotators_is_what_the_label_loss_is_taken_against() -> None
     assert half == pytest.approx(math.log(2))
 
 
-def test_a_label_without_a_probability_stops_the_run_with_its_row() -> None:
-    with pytest.raises(EvaluationError, match="row bad"):
-        judge(said((math.nan, -1)), [row("bad", HATE)])
+def test_a_label_without_a_probability_makes_the_loss_none_even_where_the_answer_has_one() -> None:
+    judged = judge(said((-1, math.nan)), [row("bad", HATE)])
+    assert math.isfinite(judged.answer_loss)
+    assert math.isnan(judged.label_loss)

@@ -19,7 +19,7 @@ from hsd.progress import Progress, silent
 from hsd.report.baseline_runs import BASELINES, DONE
 from hsd.report.predictions import PREDICTIONS, Run
 from hsd.runs import claim, now, provenance, sha256_json, update_manifest, write_json, write_jsonl
-from hsd.training.encoder import EncoderSettings, encoder_scores
+from hsd.training.encoder import EncoderSettings, encoder_digest, encoder_scores
 
 Kind = Literal["tfidf", "encoder"]
 
@@ -109,10 +109,14 @@ def _identity(
     return {
         "kind": "baseline",
         "baseline": kind,
-        "encoder": asdict(settings) if kind == "encoder" else None,
+        "encoder": _of_encoder(settings) if kind == "encoder" else None,
         "training_sha256": sha256_json([list(training.texts), list(training.labels)]),
         "rows_sha256": rows_digest(run.predictions),
     }
+
+
+def _of_encoder(settings: EncoderSettings) -> dict[str, Any]:
+    return {**asdict(settings), "sha256": encoder_digest(settings.name)}
 
 
 def _slug(kind: Kind, settings: EncoderSettings) -> str:

@@ -23,6 +23,17 @@ from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer
 from hsd.runs import sha256_json
 
+COPIED = (
+    "groups",
+    "persona_tag",
+    "source_dataset",
+    "label_multiclass",
+    "functionality",
+    "reference_id",
+    "cluster",
+)
+"""What a prediction has of its row beside text and label."""
+
 SCORED_TOKENS = 64
 """Room for an answer's opening and label; JSON takes about 10, a channel before it some more."""
 
@@ -83,6 +94,8 @@ class Prepared:
             "prompt_hash": self.contract.hash,
             "rows": len(self.examples),
             "data_sha256": sha256_json([[e.id, e.text, e.label] for e in self.examples]),
+            # What predictions copy: groups that were corrected give another report.
+            "about_sha256": sha256_json([[getattr(e, f) for f in COPIED] for e in self.examples]),
             "data_file": self.config.data_file,
             "mode": self.config.mode,
             "max_length": self.config.max_length,

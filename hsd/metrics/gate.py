@@ -93,6 +93,8 @@ def gate(
     rows = sorted(run, key=lambda p: p.id)
     groups = {n: g for n, g in by_group(rows).items() if n not in rules.ignore_groups}
     checks, skipped = [*_absent(rules, groups)], [*_ignored(rules, by_group(rows))]
+    sides = (names[0] or "reference", names[1])
+    compared = None if reference is None else compare(reference, rows, sides)
     if reference is not None and (constant := _constant(reference)):
         why = (
             f"{names[0] or 'the reference'} calls every post {constant}, so it never misses one "
@@ -102,8 +104,7 @@ def gate(
         checks.append(
             _undecided("error rates rise by", ALL, rules.margin.false_positive_rate, len(rows), why)
         )
-    elif reference is not None:
-        compared = compare(reference, rows, (names[0] or "reference", names[1]))
+    elif compared is not None:
         checks.append(_f1(rules, compared))
         for change in compared.rates:
             if change.group == NONE and change.n < rules.minimum_n:

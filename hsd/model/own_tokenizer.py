@@ -48,17 +48,25 @@ def blaming(folder: Path | None) -> Iterator[None]:
     except ModelError as error:
         if folder is None:
             raise
+        # What would help with a base is no help here.
+        reason = str(error).partition(";")[0].rstrip(".").replace("the base's", "its")
         raise ModelError(
-            f"{folder}: the tokenizer and chat template beside the adapter cannot be used: {error} "
-            "Where it was trained with the base's own, take their files out of the folder."
+            f"{folder}: the tokenizer and chat template beside the adapter cannot be used: "
+            f"{reason}. Where it was trained with the base's own, take their files out of the "
+            "folder."
         ) from None
 
 
 def sha256_of(tokenizer: Any) -> str:
-    """Return a digest of what decides a prompt's tokens: words, chat template, end of text."""
+    """Return a digest of what decides a prompt's tokens: words, chat template, end of text.
+
+    And the named tokens that the template writes, such as `bos_token`.
+    """
     words = json.loads(tokenizer.backend_tokenizer.to_str())
     words = words | {"truncation": None, "padding": None}
-    return sha256_json([words, tokenizer.chat_template, tokenizer.eos_token])
+    template = str(tokenizer.chat_template)
+    named = {k: str(v) for k, v in tokenizer.special_tokens_map.items() if k in template}
+    return sha256_json([words, tokenizer.chat_template, tokenizer.eos_token, named])
 
 
 def template_beside(folder: Path) -> Templates | None:

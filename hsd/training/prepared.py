@@ -11,11 +11,15 @@ from hsd.model.launcher import not_followed, not_followed_sentence
 from hsd.model.load import Source, find
 from hsd.model.number_format import FIELDS, NumberFormat, number_format
 from hsd.model.placement import Launch, launch
+from hsd.runs import sha256_json
 from hsd.training.ancestor import Ancestor, find_ancestor
 from hsd.training.rows import TrainingRows, load_training_rows
 from hsd.training.schedule import Schedule, plan
 from hsd.training.scoring import Scorer, scorer
 from hsd.training.space import adapter_parameters
+
+BY_GROUP = ("worst_group_f1", "f1_within_gap")
+"""Metrics that hang on whom the posts are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Prepared:
             "processes": self.here.world_size,
             "base_revision": self.source.revision,
             **self.rows.facts(),
+            **self._groups_that_select(),
         }
 
     @property
@@ -73,6 +78,13 @@ class Prepared:
         if self.not_followed:
             found.append(not_followed_sentence(self.not_followed))
         return found
+
+    def _groups_that_select(self) -> dict[str, str]:
+        """Return a digest of the validation rows' groups, where they select the adapter."""
+        if self.judge_rows is None or self.config.selection.metric not in BY_GROUP:
+            return {}
+        groups = {id: self.judge_rows.groups.get(id, ()) for id in self.judge_rows.labels}
+        return {"validation_groups_sha256": sha256_json(groups)}
 
 
 def prepare(config: TrainConfig) -> Prepared:

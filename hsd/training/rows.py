@@ -17,7 +17,7 @@ from hsd.data.groups import parse_groups
 from hsd.data.named import resolve
 from hsd.errors import DataError
 from hsd.prompts.contract import Contract, load_contract, make_contract
-from hsd.prompts.render import Encoded, Renderer
+from hsd.prompts.render import Encoded, Renderer, Target
 from hsd.prompts.template import load_template
 from hsd.runs import sha256_text
 from hsd.training.sources import RowSource
@@ -164,10 +164,21 @@ def _facts(rows: Sequence[Encoded]) -> dict[str, Any]:
 
 
 def _digest(rows: Sequence[Encoded]) -> str:
-    """Return the digest of [[id, prompt, answer], ...] in JSON, which is never whole in memory."""
+    """Return the digest of [[id, prompt, answer], ...] in JSON, which is never whole in memory.
+
+    A row that is not learned as its answer says, or that counts more or less than others, has that
+    too.
+    """
     digest = sha256(b"[")
     for at, row in enumerate(rows):
         id = json.dumps(row.id, ensure_ascii=False)
-        digest.update(f"{', ' if at else ''}[{id}, {row.prompt}, {row.answer}]".encode())
+        told = f"{id}, {row.prompt}, {row.answer}{_told(row.target)}"
+        digest.update(f"{', ' if at else ''}[{told}]".encode())
     digest.update(b"]")
     return digest.hexdigest()
+
+
+def _told(target: Target | None) -> str:
+    if target is None or (target.hate in (0, 1) and target.weight == 1):
+        return ""
+    return f", {target.hate}, {target.weight}"

@@ -177,9 +177,9 @@ class HsdTrainer(Trainer):
             "eval_label_loss": label / rows,
             "eval_label_accuracy": right / rows,
         }
-        if not math.isfinite(metrics["eval_loss"]):
+        if unread := [v for v in metrics.values() if not math.isfinite(v)]:
             raise TrainingError(
-                f"step {self.state.global_step}: the validation loss is {metrics['eval_loss']}. "
+                f"step {self.state.global_step}: the validation loss is {unread[0]}. "
                 "The checkpoints before it are good; try a lower training.learning_rate in "
                 "another output_dir."
             )

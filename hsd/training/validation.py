@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from hsd.errors import EvaluationError
 from hsd.prompts.render import Encoded
 from hsd.training.objective import log_losses, split_said
 
@@ -36,17 +35,12 @@ class Judged:
 def judge(said: torch.Tensor, rows: Sequence[Encoded]) -> Judged:
     """Return the sums of one piece from what its rows said, (spoken tokens of all rows,).
 
-    Every row has a target. Raises EvaluationError for a row whose score is not a number.
+    Every row has a target. A row whose labels have no probability makes the label loss NaN.
     """
     split = split_said(said, rows)
     shares = [row.target.hate for row in rows if row.target is not None]
     hate, normal = split.labels.double().T
     scores = torch.sigmoid(hate - normal).tolist()
-    if unread := [row.id for row, score in zip(rows, scores, strict=True) if score != score]:
-        raise EvaluationError(
-            f"validation row {unread[0]}: the model gives its labels no probability; a weight that "
-            "is not a number does this, and so does a number format that overflows."
-        )
     right = [(score > 0.5) == (share > 0.5) for score, share in zip(scores, shares, strict=True)]
     return Judged(
         answer_loss=-float(split.answers.sum()),
