@@ -56,7 +56,25 @@ SWALLOWED = {
     "semicolons": ('text;label\nx;hate\n"open;hate\nclose";hate\n', SEMI, 3, 4),
     "two rows": ('id,text,label\n1,"a,hate\n2,b",hate\n3,c,hate\n', COMMA, 2, 3),
     "the text last": ('label,text\nhate,"a\nnormal,b\nhate,c"\nnormal,d\n', COMMA, 2, 4),
-}
+    "numbers": ('text,label\n"open 5,1\nplain 6,0\nclose",1\nx,0\n', COMMA, 2, 4),
+    "a comma more first": (
+        'id,text,label,group\na,"hi, he,hate,Gay\nb,tea,normal,Arab\nc,more",hate,Gay\n'
+        "d,x,normal,Arab\n", COMMA, 2, 4
+    ),
+    "a comma more last": (
+        'id,text,label,group\na,"hi,hate,Gay\nb,tea,normal,Arab\nc,so, more",hate,Gay\n'
+        "d,x,normal,Arab\n", COMMA, 2, 4
+    ),
+    "commas more everywhere": (
+        'text,label\n"hi, he,hate\nno, tea, please,normal\nso, more",hate\nx,normal\n', COMMA, 2, 4
+    ),
+    "a comma less": ('id,text,label\n1,"a,hate\ncut off\n3,c",hate\n4,d,normal\n', COMMA, 2, 4),
+    "two rows, a comma more": ('text,label\n"hi, he,hate\nmore",hate\nx,normal\n', COMMA, 2, 3),
+    "two columns": ('text,label\n"hi, he,hate\ntea,normal\nmore",hate\nx,normal\n', COMMA, 2, 4),
+    "the text last, a comma more": (
+        'label,text\nhate,"hi, he\nnormal,tea\nhate,more"\nnormal,x\nhate,z\n', COMMA, 2, 4
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SWALLOWED)
@@ -72,8 +90,24 @@ def test_a_cell_that_swallows_rows_is_refused_with_its_lines(name: str) -> None:
 
 def test_posts_of_several_lines_with_commas_are_posts() -> None:
     posts = ["Hello, world\nhow, are you", "I hate mondays, really\nthey are bad", "a\n\nb, c"]
+    posts += ["It is\nnormal, they say, or hate,\nI do not know", "rice, hate\nnormal"]
     rows = "".join(f'"{post}",hate\n' for post in posts)
     assert texts(f"text,label\n{rows}x,normal\ny,hate\n") == [*posts, "x", "y"]
+    turned = "".join(f'hate,"{post}"\n' for post in posts)
+    assert texts(f"label,text\n{turned}normal,x\nhate,y\n") == [*posts, "x", "y"]
+
+
+@pytest.mark.parametrize("content", ['"te\nxt",label\n"a\nb",hate\n', 'a,b\n1,2,3,"c\nd"\n'])
+def test_an_odd_header_or_row_of_several_lines_is_no_traceback(content: str) -> None:
+    assert len(list(table_rows(Path("a.csv"), content, COMMA))) == 1
+
+
+def test_a_number_with_a_comma_is_no_end_of_a_row() -> None:
+    posts = ["so many:\n1,000 came", "it cost 3,1\nno more", "0,5 and\n0,7"]
+    rows = "".join(f'1,"{post}"\n' for post in posts)
+    assert texts(f"label,text\n{rows}1,x\n0,y\n") == [*posts, "x", "y"]
+    turned = "".join(f'"and {post}\nend",1\n' for post in posts)
+    assert len(texts(f"text,label\n{turned}x,1\ny,0\n")) == 5
 
 
 def test_quotes_escaped_by_backslashes_are_quotes_and_other_backslashes_stay() -> None:

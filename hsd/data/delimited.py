@@ -69,28 +69,47 @@ class _Reading:
     def _values(self) -> list[set[str]]:
         """What stands in each column of rows of one line; a label there is a row's mark."""
         whole = [r.cells for r in self.records if r.first == r.last and len(r.cells) == self.width]
-        return [{value for value in column if value} for column in zip(*whole, strict=True)]
+        columns = zip(*whole, strict=True) if whole else ((),) * self.width
+        return [{value for value in column if value} for column in columns]
 
     def _swallows(self, record: _Record) -> bool:
         if self.delimiter == "\t":  # no post holds tabs and line ends
             return any("\t" in cell and _LINE_END.search(cell) for cell in record.cells)
-        lines = self.lines[record.first - 1 : record.last]
-        rows = [line.rstrip("\r\n").split(self.delimiter) for line in lines]
-        if self.width < 2 or any(len(row) != self.width for row in rows):
+        if self.width < 2:
             return False
-        at = next((n for n, cell in enumerate(record.cells) if _LINE_END.search(cell)), 0)
-        first, *inner, last = rows
+        found = (n for n, cell in enumerate(record.cells) if _LINE_END.search(cell))
+        at = min(next(found, 0), self.width - 1)
+        lines = self.lines[record.first - 1 : record.last]
+        rows = [self._row(line.rstrip("\r\n"), at) for line in lines]
         # Its own row's cells stand before the cell in the first line, and behind it in the last.
-        behind = self._is_like_others(record, first, range(at + 1, self.width))
-        within = [self._is_like_others(record, row, range(self.width)) for row in inner]
-        if at + 1 < self.width:
-            return behind and all(within)
-        return any(within) or self._is_like_others(record, last, range(at))
+        before, behind = range(at), range(at + 1, self.width)
+        columns = [behind, *([*before, *behind] for _ in rows[2:]), before]
+        judged = [(row, part) for row, part in zip(rows, columns, strict=True) if part]
+        alike = [self._is_like_others(record, row, part) for row, part in judged]
+        sure = [
+            self._is_like_others(record, row, [n for n in part if not _may_be_a_number(row, n, at)])
+            for row, part in judged
+        ]
+        return any(sure) or (len(alike) > 1 and all(alike))
+
+    def _row(self, line: str, at: int) -> list[str]:
+        """Return the cells of a line as it stands, [] with too few; more commas are the post's."""
+        cells = line.split(self.delimiter)
+        behind = len(cells) - (self.width - at - 1)
+        if behind <= at or cells[at][:1].isspace():  # a writer of words puts a space behind commas
+            return []
+        return [*cells[:at], self.delimiter.join(cells[at:behind]), *cells[behind:]]
 
     def _is_like_others(self, record: _Record, row: Sequence[str], columns: Iterable[int]) -> bool:
         """Return whether a line, parted as it stands, has a value that rows have in that column."""
-        known = ((row[n], self._values[n], record.cells[n:][:1]) for n in columns)
+        known = ((row[n], self._values[n], record.cells[n:][:1]) for n in columns if row)
         return any(value in values or [value] == own for value, values, own in known if value)
+
+
+def _may_be_a_number(row: Sequence[str], column: int, at: int) -> bool:
+    """Return whether the comma between a cell and the post may stand in a number: 1,000 or 0,5."""
+    left = column - 1 if column > at else column
+    return bool(row) and row[left][-1:].isdigit() and row[left + 1][:1].isdigit()
 
 
 def table_rows(path: Path, text: str, delimiter: str) -> Iterator[Numbered]:
