@@ -1,5 +1,6 @@
 """Reads single cells of a row: a post, a string, names, a flag, the name of a split."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,6 +96,11 @@ def flag(value: Any) -> bool:
 
 
 def split(value: str) -> str:
-    """Return train, validation or test for the names in use; any other name as it is."""
+    """Return train, validation or test for a name that begins with a word for one of them.
+
+    `train-00000-of-00001` is train; `train_dev`, which names two, stays as it is, as others do.
+    """
     name = value.strip().lower()
-    return SPLIT_NAMES.get(name) or SPLIT_NAMES.get(name.partition("_")[0], name)
+    words = re.findall(r"[^\W\d_]+", name)
+    named = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+    return named.pop() if len(named) == 1 and words[0] in SPLIT_NAMES else name
