@@ -146,6 +146,44 @@ def test_a_saved_data_set_is_read_with_its_names_and_splits(tmp_path: Path) -> N
     assert labels(folder / "train") == {"c": "hate", "a": "hate", "b": "normal"}
 
 
+@pytest.mark.parametrize(
+    ("declared", "split"),
+    [("test", "test"), ("dev", "dev"), ("test[:50%]", "test"), (None, ""), ("train+test", "")],
+)
+def test_a_saved_data_set_is_of_the_split_that_it_declares(
+    tmp_path: Path, declared: str | None, split: str
+) -> None:
+    from datasets import Dataset, Split
+
+    rows = {"text": ["a", "b"], "label": [0, 1]}
+    named = None if declared is None else Split(declared)
+    Dataset.from_dict(rows, split=named).save_to_disk(tmp_path / "own")
+    found, _ = read_rows(tmp_path / "own")
+    assert [row.values.get("split", "") for row in found] == [split, split]
+    assert found[1].place == f"{tmp_path}/own:2"
+
+
+def test_the_folder_of_a_part_tells_its_split_better_than_what_the_part_came_from(
+    tmp_path: Path,
+) -> None:
+    from datasets import Dataset
+
+    rows = Dataset.from_dict({"text": list("abcd"), "label": [0, 1, 0, 1]}, split="train")
+    rows.train_test_split(test_size=2, seed=1).save_to_disk(tmp_path / "parts")
+    for folder in ("parts", "parts/test"):
+        found, _ = read_rows(tmp_path / folder)
+        assert found[-1].values["split"] == "test"
+        assert found[-1].place.rpartition("/")[2] == "test:2"
+
+
+def test_a_row_of_a_saved_data_set_may_say_another_split(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    rows = {"text": ["a"], "label": [0], "split": ["dev"]}
+    Dataset.from_dict(rows, split="train").save_to_disk(tmp_path / "own")
+    assert read_rows(tmp_path / "own")[0][0].values["split"] == "dev"
+
+
 def test_a_damaged_saved_data_set_is_one_line(tmp_path: Path) -> None:
     folder = saved(tmp_path / "saved")
     next((folder / "train").glob("*.arrow")).write_bytes(b"no")

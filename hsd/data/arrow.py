@@ -3,6 +3,7 @@
 They have no lines, so rows are counted from 1. What cannot be a row is a string, the reason.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, time, timedelta
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from hsd.data.classes import features_of, named, with_names
-from hsd.data.files import opened
+from hsd.data.files import is_saved_splits, opened
 from hsd.data.json_rows import Numbered
 from hsd.errors import DataError
 
 _BATCH = 1024
+_SPLIT = re.compile(r"([\w.-]+)(?:\[.*\])?")
+"""How the datasets library names one split, or a slice of it."""
 Values = dict[str, Any] | str
 
 
@@ -41,13 +44,29 @@ def arrow_rows(path: Path) -> Iterator[Numbered]:
 
 
 def saved_splits(path: Path) -> dict[str, Iterator[Values]]:
-    """Return the rows of each split that `save_to_disk` wrote; of "" where there are no splits."""
+    """Return the rows of each split that `save_to_disk` wrote; of "" where there are no splits.
+
+    Those of "" know the split that the data set declares.
+    """
     from datasets import DatasetDict, load_from_disk
 
     with _sound(path, "a data set that this version of the datasets library can load"):
         found = load_from_disk(str(path))
-    splits = found if isinstance(found, DatasetDict) else {"": found}
-    return {str(name): dataset_rows(dataset) for name, dataset in splits.items()}
+    if isinstance(found, DatasetDict):
+        return {str(name): dataset_rows(dataset) for name, dataset in found.items()}
+    # A part keeps the split of what it was parted from; how the whole names it is newer.
+    declared = path.name if is_saved_splits(path.absolute().parent) else str(found.split or "")
+    named = _SPLIT.fullmatch(declared)
+    return {"": with_split(dataset_rows(found), named[1] if named else "")}
+
+
+def with_split(rows: Iterable[Values], split: str) -> Iterator[Values]:
+    """Yield rows that know their split, unless `split` is ""; a row's own wins."""
+    for row in rows:
+        if split and isinstance(row, dict):
+            yield {**row, "split": row.get("split") or split}
+        else:
+            yield row
 
 
 def dataset_rows(dataset: Any) -> Iterator[Values]:

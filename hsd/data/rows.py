@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.data import files
-from hsd.data.arrow import Values, arrow_rows, parquet_rows, saved_splits
+from hsd.data.arrow import Values, arrow_rows, parquet_rows, saved_splits, with_split
 from hsd.data.delimited import table_rows
 from hsd.data.json_rows import Numbered, empty, json_lines, json_rows
 
@@ -67,11 +67,9 @@ def rows_of(splits: Mapping[str, Iterable[Values]], name: str) -> Iterator[Row |
     A row's own split column wins.
     """
     for split, rows in splits.items():
-        given = {"split": split} if split else {}
         place = f"{name}/{split}" if split else name
-        for number, values in enumerate(rows, start=1):
-            whole = values if isinstance(values, str) else given | values
-            yield _row(whole, f"{place}:{number}")
+        for number, values in enumerate(with_split(rows, split), start=1):
+            yield _row(values, f"{place}:{number}")
 
 
 def _row(values: Values, place: str) -> Row | BadRow:
