@@ -1,6 +1,7 @@
 import json
 import re
 from hashlib import sha256
+import shlex
 from pathlib import Path
 
 import pytest
@@ -229,7 +230,7 @@ def test_a_column_that_looks_like_groups_and_is_not_read_is_a_warning(column: st
     assert (finding.severity, finding.count) == ("warning", 1)
     assert finding.places == (
         f"train.jsonl: '{column}' looks like whom posts are about; call it target_group, or name "
-        f"it with `hsd prepare --source table:FILE --group_column {column}`",
+        f"it with `hsd prepare --source table:FILE --group_column {shlex.quote(column)}`",
     )
 
 
