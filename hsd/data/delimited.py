@@ -13,10 +13,10 @@ from functools import cached_property
 from io import StringIO
 from pathlib import Path
 
-from hsd.data.json_rows import Numbered
+from hsd.data.json_rows import Numbered, empty
 from hsd.errors import DataError
 
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(?:\r?\n|$)', re.IGNORECASE)
 """What Excel writes, and reads, before the header."""
 _LINE_END = re.compile(r"[\r\n]")
 _ESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
@@ -115,11 +115,13 @@ def _may_be_a_number(row: Sequence[str], column: int, at: int) -> bool:
 def table_rows(path: Path, text: str, delimiter: str) -> Iterator[Numbered]:
     """Yield the rows of a CSV or TSV text; `delimiter` is the one that the file's name tells.
 
-    Raises DataError for a text without a header, or in which rows would be lost.
+    Raises DataError for an empty text, one without a header, or one in which rows would be lost.
     """
     said = _SEPARATOR_LINE.match(text)
     lines = list(StringIO(text, newline=""))
     start = 1 if said else 0
+    if not "".join(lines[start:]).strip():
+        raise empty(path)
     reading = _read(path, lines, start, said[1] if said else _delimiter(lines[0], delimiter))
     header = _header(path, reading.records[0])
     for record in reading.records[1:]:
