@@ -1,7 +1,7 @@
 import json
 import re
-from hashlib import sha256
 import shlex
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
