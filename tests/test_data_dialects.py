@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,16 @@ def test_what_a_csv_writer_wrote_is_read_as_it_was(quoting: Any, delimiter: str)
     writer = csv.writer(out, delimiter=delimiter, quoting=quoting)
     writer.writerows([("text", "label"), *((post, "hate") for post in posts)])
     assert texts(out.getvalue(), delimiter) == posts
+
+
+def test_excel_quotes_the_cells_with_commas_alone() -> None:
+    posts = ["tea, please", "plain", "rice, no, soup"]
+    quoted = [f'"{post}"' if "," in post else post for post in posts]
+    assert texts(tsv(*quoted), TAB) == posts
+    others = ["tea, please", *quoted[1:]]  # a cell with a comma, and nobody quoted it
+    assert texts(tsv(*others), TAB) == others
+    others = ['"plain"', *quoted[1:]]
+    assert texts(tsv(*others), TAB) == others
 
 
 def test_a_bad_line_without_quotes_is_a_bad_row_of_a_file_with_raw_quotes() -> None:
@@ -113,6 +124,24 @@ def test_a_number_with_a_comma_is_no_end_of_a_row() -> None:
 def test_quotes_escaped_by_backslashes_are_quotes_and_other_backslashes_stay() -> None:
     content = 'text,label\n"he said \\"go\\", loud",hate\n"C:\\new",normal\n"plain",hate\n'
     assert texts(content) == ['he said "go", loud', "C:\\new", "plain"]
+
+
+@pytest.mark.parametrize("delimiter", [TAB, COMMA, SEMI])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_what_pandas_writes_without_quoting_is_read_as_it_was(delimiter: str, end: str) -> None:
+    posts = ['he said "go", loud', "a;b\tc", "C:\\new", '"', "plain", "two\nlines, hate"]
+    table = pandas.DataFrame({"text": posts, "label": "hate"})
+    content = table.to_csv(
+        sep=delimiter, index=False, quoting=csv.QUOTE_NONE, escapechar="\\", lineterminator=end
+    )
+    assert texts(content, delimiter) == posts
+
+
+@pytest.mark.parametrize("post", ["C:\\new", "a \\ b", "ends \\", "_\\\\server", "C:\\\\"])
+@pytest.mark.parametrize("delimiter", [TAB, COMMA])
+def test_backslashes_that_escape_nothing_stay(delimiter: str, post: str) -> None:
+    content = f"id{delimiter}text{delimiter}label\n1{delimiter}{post}{delimiter}hate\n"
+    assert texts(content, delimiter) == [post]
 
 
 def test_an_open_quote_is_refused_with_what_would_work() -> None:

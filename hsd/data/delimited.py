@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from hsd.data.json_rows import Numbered, empty
 from hsd.errors import DataError
@@ -139,14 +140,18 @@ def _delimiter(header: str, expected: str) -> str:
 
 def _read(path: Path, lines: Sequence[str], start: int, delimiter: str) -> _Reading:
     """Return the first sound way to read lines, else the one whose faults can be told by line."""
-    quoted = _quoted(lines, lines, start, delimiter)
+    quoted = _csv(lines, lines, start, delimiter)
+    if _is_escaped("".join(lines[start:]), delimiter):
+        bare = _csv(lines, lines, start, delimiter, quoting=csv.QUOTE_NONE, escapechar="\\")
+        if not bare.error and len(bare.uneven) <= len(quoted.uneven):
+            return bare
     if delimiter == "\t" and any('"' in line for line in lines):
         raw = _raw(lines, start)
         if _is_raw(raw, quoted):
             return raw
     if not quoted.is_sound and any('\\"' in line for line in lines):
         standard = [_ESCAPED.sub(r'\1""', line) for line in lines]
-        escaped = _quoted(standard, lines, start, delimiter)
+        escaped = _csv(standard, lines, start, delimiter)
         if escaped.is_sound:
             return escaped
     if quoted.error is not None:
@@ -163,6 +168,17 @@ def _read(path: Path, lines: Sequence[str], start: int, delimiter: str) -> _Read
     return quoted
 
 
+def _is_escaped(text: str, delimiter: str) -> bool:
+    """Return whether backslashes stand for quotes, as pandas writes with QUOTE_NONE.
+
+    Then each is before a letter that needs it, and no such letter is without one.
+    """
+    needy = re.escape(f'"{delimiter}')
+    rest = re.sub(rf"\\[\\\r\n{needy}]", "", text)
+    stands = re.search(rf"(?<!\\)(?:\\\\)*\\[{needy}]", text)
+    return bool(stands) and not {"\\", '"'} & set(rest)
+
+
 def _is_raw(raw: _Reading, quoted: _Reading) -> bool:
     """Return whether quotes are letters like others in a file with tabs.
 
@@ -176,12 +192,21 @@ def _is_raw(raw: _Reading, quoted: _Reading) -> bool:
 
 
 def _is_writers(raw: _Reading) -> bool:
-    """Return whether a CSV writer quoted: a whole column, or cells with doubled quotes inside."""
+    """Return whether a CSV writer quoted: a whole column, or just the cells that need it.
+
+    They need it for quotes, which are doubled then; to Excel, also for commas.
+    """
     columns = list(
         zip(*(r.cells for r in raw.records[1:] if len(r.cells) == raw.width), strict=True)
     )
-    cells = [cell[1:-1] for column in columns for cell in column if _is_quoted(cell)]
-    return any('""' in cell for cell in cells) or any(
+    cells = [cell for column in columns for cell in column]
+    quoted = [cell[1:-1] for cell in cells if _is_quoted(cell)]
+    if any('""' in cell for cell in quoted):
+        return True
+    with_commas = [cell for cell in cells if "," in cell]
+    if with_commas and all("," in cell for cell in quoted) and all(map(_is_quoted, with_commas)):
+        return True
+    return any(
         any(column) and all(_is_quoted(cell) for cell in column if cell) for column in columns
     )
 
@@ -198,10 +223,12 @@ def _raw(lines: Sequence[str], start: int) -> _Reading:
     return _Reading(lines, "\t", records)
 
 
-def _quoted(text: Sequence[str], lines: Sequence[str], start: int, delimiter: str) -> _Reading:
+def _csv(
+    text: Sequence[str], lines: Sequence[str], start: int, delimiter: str, **dialect: Any
+) -> _Reading:
     """Return text read as CSV is quoted; `lines` are the same as they stand in the file."""
     csv.field_size_limit(sys.maxsize)  # the default refuses a cell of 131,072 characters
-    reader = csv.reader(text[start:], delimiter=delimiter, strict=True)
+    reader = csv.reader(text[start:], delimiter=delimiter, strict=True, **dialect)
     records: list[_Record] = []
     first = start + 1
     try:
