@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hsd.data.loaded import Bad
-from hsd.data.printed import is_bracketed, parse
+from hsd.data.printed import begins_words, is_bracketed, parse
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -74,10 +74,13 @@ def _is_name(value: Any) -> bool:
 def words(values: Mapping[str, Any], *columns: str) -> str | Bad:
     """Return the first of the columns that holds something, as text; a list of words is joined.
 
-    Text with brackets that is no list stays text.
+    Text with brackets that is no list stays text, unless it begins as a list of words does: one
+    that was cut short (`['a' 'b' ... 'z']`) is Bad.
     """
     column = next((name for name in columns if not _empty(values.get(name))), "")
     value = contained(values, column)
+    if isinstance(value, Bad) and begins_words(str(values[column])):
+        return value
     if not isinstance(value, list) and not isinstance(values.get(column), dict):
         return string(values, column)
     if isinstance(value, dict) or not all(isinstance(word, str) for word in value):

@@ -18,6 +18,8 @@ _CALLED = re.compile(
 )
 """What stands before a bracket without changing what is in it: array([..]), np.str_('a')."""
 _OPENS = re.compile(r"(?:[A-Za-z_][\w.]*)\((?:[\[({'\")]|.*\)$)", re.DOTALL)
+_BEGINS = re.compile(r"(?:<\w+>\s*|[\w.]+\()?(?:[\[({]\s*)*[\[{]\s*(?:[\w.]+\(|[bu])?['\"]")
+"""How a list or dict of words begins, whole or cut short; no text that a person wrote."""
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<string>[bu]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))
@@ -47,7 +49,13 @@ def is_bracketed(text: str) -> bool:
     if cell[0] in "[{" or cell[-1] in "]}":
         return True
     ends = cell[0] == "(" and cell[-1] == ")"
-    return ends or bool(_OPENS.match(cell)) or bool(_ARRAY.fullmatch(cell))
+    is_called = _OPENS.match(cell) or _ARRAY.fullmatch(cell)
+    return ends or bool(is_called) or begins_words(cell)
+
+
+def begins_words(text: str) -> bool:
+    """Return whether a cell begins as printed words do: `['a`, `array(["a`, `{'a`."""
+    return bool(_BEGINS.match(text.strip()))
 
 
 def parse(text: str) -> Any:
