@@ -6,8 +6,12 @@ from collections.abc import Collection, Iterable
 
 _GROUP = (
     "targetgroup targetgroups targetgroupnorm target targets targetident targetidentity "
-    "targetidentities targetedgroup targetcommunity group groups groupname identity identities "
-    "identitygroup minority minoritygroup community persona personatag protectedgroup"
+    "targetidentities targetcommunity targetcommunities targetedgroup targetedgroups "
+    "targetedcommunity targetedcommunities targetedidentity targetedidentities groupstargeted "
+    "hatetarget hatetargets targetofhate targetsofhate victim victims victimgroup victimgroups "
+    "group groups groupname identity identities identitygroup identitygroups "
+    "minority minorities minoritygroup minoritygroups community communities "
+    "persona personas personatag protectedgroup protectedgroups"
 )
 _LABEL = (
     "label labels class classes gold goldlabel labelgold labelbinary finallabel majoritylabel "
