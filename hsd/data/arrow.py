@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
-from hsd.data.classes import features_of, named, with_names
+from hsd.data.classes import LostCode, features_of, lost_class, named, with_names
 from hsd.data.files import is_saved_splits, opened
 from hsd.data.json_rows import Numbered
 from hsd.errors import DataError
@@ -110,10 +110,22 @@ def _rows(batches: Iterable[Any], features: Any) -> Iterator[Values]:
     for batch in batches:
         nested = [name for name, kind in zip(batch.schema.names, batch.schema.types, strict=True)
                   if not _is_plain(kind)]  # fmt: skip
+        lost = lost_class(features, batch.schema.names)
+        renamed = [name for name in batch.schema.names if name not in features] if lost else []
         for values in batch.to_pylist():
             for name in nested:
                 values[name] = plain(values[name])
+            for name in renamed:
+                values[name] = _doubtful(values[name], *(lost or ()))
             yield _with_classes(values, classes)
+
+
+def _doubtful(value: Any, column: str, names: tuple[str, ...]) -> Any:
+    """Return a cell of a column that may be `column` under another name."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return LostCode(value, column, names) if is_number else value
 
 
 def _with_classes(values: dict[str, Any], classes: dict[str, Any]) -> Values:
