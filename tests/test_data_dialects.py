@@ -68,6 +68,7 @@ SWALLOWED = {
     "two rows": ('id,text,label\n1,"a,hate\n2,b",hate\n3,c,hate\n', COMMA, 2, 3),
     "the text last": ('label,text\nhate,"a\nnormal,b\nhate,c"\nnormal,d\n', COMMA, 2, 4),
     "numbers": ('text,label\n"open 5,1\nplain 6,0\nclose",1\nx,0\n', COMMA, 2, 4),
+    "numbers in a row": ('text,id,label\n"open,12,0\nclose",13,0\nx,14,1\n', COMMA, 2, 3),
     "a comma more first": (
         'id,text,label,group\na,"hi, he,hate,Gay\nb,tea,normal,Arab\nc,more",hate,Gay\n'
         "d,x,normal,Arab\n", COMMA, 2, 4

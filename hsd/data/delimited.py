@@ -109,8 +109,13 @@ class _Reading:
 
 def _may_be_a_number(row: Sequence[str], column: int, at: int) -> bool:
     """Return whether the comma between a cell and the post may stand in a number: 1,000 or 0,5."""
-    left = column - 1 if column > at else column
-    return bool(row) and row[left][-1:].isdigit() and row[left + 1][:1].isdigit()
+    left = min(column, at)
+    return (
+        bool(row)
+        and abs(column - at) == 1
+        and row[left][-1:].isdigit()
+        and row[left + 1][:1].isdigit()
+    )
 
 
 def table_rows(path: Path, text: str, delimiter: str) -> Iterator[Numbered]:
