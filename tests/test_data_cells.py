@@ -206,6 +206,23 @@ def test_a_rationale_of_other_things_than_words_is_a_bad_row(cell: Any) -> None:
     assert made == Bad("'rationale' holds no text and no list of words")
 
 
+CUT = [
+    str(numpy.array([f"w{n}" for n in range(1200)])), "['a', 'b", "['a', 'b'", '["a", "b', "['a",
+    '  ["a", ...]', "array(['a', 'b'", "[np.str_('a'), np.str_('b'", "[b'a', b'", "[['a', 'b']",
+    "<StringArray>\n['a', 'b'", "{'words': ['a'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", CUT)
+def test_a_list_of_words_that_was_cut_short_is_no_rationale(cell: str) -> None:
+    assert words({"rationale": cell}, "rationale") == Bad("'rationale' cannot be read as a list")
+
+
+@pytest.mark.parametrize("cell", ["[MASK] is it", "[1] see there", "[sic", "(he said)", "{}x"])
+def test_text_with_a_bracket_stays_text(cell: str) -> None:
+    assert words({"rationale": cell}, "rationale") == cell
+
+
 TURNS = [
     {"role": "user", "content": "Is this hate? soup"},
     {"role": "assistant", "content": '{"classification": "hate"}'},
@@ -224,6 +241,17 @@ def test_a_chat_whose_content_is_a_list_of_parts_says_so() -> None:
     turns = [{"role": "user", "content": [{"type": "text", "text": "soup"}]}]
     made = chat_row(Row({"messages": turns}, "f:1"), 0)
     assert made == BadRow("f:1", "the content of the user turn is a list, no text")
+
+
+@pytest.mark.parametrize("own", ["normal", 0, "0.0", "No-Hate"])
+def test_a_chat_whose_label_contradicts_its_answer_is_a_bad_row(own: Any) -> None:
+    made = chat_row(Row({"messages": TURNS, "label": own}, "f:1"), 0)
+    assert made == BadRow("f:1", "'label' says normal, but the answer's classification is hate")
+
+
+@pytest.mark.parametrize("own", ["hate", 1, "Hateful", "", None, "offensive"])
+def test_a_chat_whose_label_says_the_same_or_nothing_is_sound(own: Any) -> None:
+    assert not isinstance(chat_row(Row({"messages": TURNS, "label": own}, "f:1"), 0), BadRow)
 
 
 VOTES = [

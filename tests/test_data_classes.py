@@ -13,6 +13,7 @@ from hsd.data import hub, unified
 from hsd.data.classes import ClassName, features_of, named, with_names
 from hsd.data.rows import read_rows
 from hsd.data.sources import Reading, convert_detected, load_any
+from hsd.data.table import Columns, load_table, parse_labels
 from hsd.errors import DataError
 
 REVERSED = {"names": ["hate", "no-hate"], "_type": "ClassLabel"}
@@ -82,6 +83,56 @@ def test_categories_of_pandas_are_their_names(tmp_path: Path) -> None:
     assert labels(tmp_path / "a.parquet") == {"a": "normal", "b": "hate"}
 
 
+def renamed(path: Path, codes: tuple[Any, ...] = (0, 1), name: str = "verdict") -> Path:
+    """A file whose class column got another name; its note still has the old one."""
+    table = parquet.read_table(written(path, codes=codes))
+    renamed = table.rename_columns(["text", name]).replace_schema_metadata(table.schema.metadata)
+    parquet.write_table(renamed, path)
+    return path
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (0.0, 1.0)])
+@pytest.mark.parametrize("name", ["verdict", "label_binary"])
+def test_codes_whose_class_column_was_renamed_are_no_labels(
+    tmp_path: Path, name: str, codes: tuple[Any, ...]
+) -> None:
+    path = renamed(tmp_path / "a.parquet", codes, name)
+    loaded = load_table(path, Columns(label=name))
+    assert not loaded.examples
+    assert (
+        f"unknown label '0' in '{name}' (the file names classes of a column 'label' that it lacks: "
+        "hate, no-hate)"
+    ) in loaded.bad[0].reason
+    if name == "label_binary":
+        assert not load_any(path, Reading()).examples
+
+
+def test_codes_whose_class_column_was_renamed_are_what_a_person_says(tmp_path: Path) -> None:
+    columns = Columns(label="verdict", labels=parse_labels(["0=hate", "1=normal"]))
+    loaded = load_table(renamed(tmp_path / "a.parquet"), columns)
+    assert [example.label for example in loaded.examples] == ["hate", "normal"]
+
+
+def test_columns_that_the_note_knows_and_words_are_read_as_ever(tmp_path: Path) -> None:
+    table = pyarrow.table({"text": ["a", "b"], "n": [0, 1], "verdict": ["hate", "normal"]})
+    number = {"dtype": "int64", "_type": "Value"}
+    features = {"text": TEXT, "n": number, "label": REVERSED}
+    parquet.write_table(table.replace_schema_metadata(noted(features)), tmp_path / "a.parquet")
+    for label, expected in (("n", ["normal", "hate"]), ("verdict", ["hate", "normal"])):
+        loaded = load_table(tmp_path / "a.parquet", Columns(label=label))
+        assert [example.label for example in loaded.examples] == expected
+
+
+def test_no_number_is_a_class_by_an_overflow(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.parquet", codes=(float("inf"), 0.5, float("nan"), 1.0))
+    loaded = load_any(path, Reading())
+    assert [row.reason for row in loaded.bad] == [
+        "'label' is inf, but the file names 2 classes: hate, no-hate",
+        "'label' is 0.5, but the file names 2 classes: hate, no-hate",
+        "no label in 'label'",
+    ]
+
+
 CLASS = {"names": ["no", "yes"], "_type": "ClassLabel"}
 NESTED = [
     ({"feature": CLASS, "_type": "Sequence"}, [1, 0, -1], ["yes", "no", None]),
@@ -144,6 +195,44 @@ def test_a_saved_data_set_is_read_with_its_names_and_splits(tmp_path: Path) -> N
     ]  # fmt: skip
     assert rows[3].place == f"{folder}/test:1"
     assert labels(folder / "train") == {"c": "hate", "a": "hate", "b": "normal"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "split"),
+    [("test", "test"), ("dev", "dev"), ("test[:50%]", "test"), (None, ""), ("train+test", "")],
+)
+def test_a_saved_data_set_is_of_the_split_that_it_declares(
+    tmp_path: Path, declared: str | None, split: str
+) -> None:
+    from datasets import Dataset, Split
+
+    rows = {"text": ["a", "b"], "label": [0, 1]}
+    named = None if declared is None else Split(declared)
+    Dataset.from_dict(rows, split=named).save_to_disk(tmp_path / "own")
+    found, _ = read_rows(tmp_path / "own")
+    assert [row.values.get("split", "") for row in found] == [split, split]
+    assert found[1].place == f"{tmp_path}/own:2"
+
+
+def test_the_folder_of_a_part_tells_its_split_better_than_what_the_part_came_from(
+    tmp_path: Path,
+) -> None:
+    from datasets import Dataset
+
+    rows = Dataset.from_dict({"text": list("abcd"), "label": [0, 1, 0, 1]}, split="train")
+    rows.train_test_split(test_size=2, seed=1).save_to_disk(tmp_path / "parts")
+    for folder in ("parts", "parts/test"):
+        found, _ = read_rows(tmp_path / folder)
+        assert found[-1].values["split"] == "test"
+        assert found[-1].place.rpartition("/")[2] == "test:2"
+
+
+def test_a_row_of_a_saved_data_set_may_say_another_split(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    rows = {"text": ["a"], "label": [0], "split": ["dev"]}
+    Dataset.from_dict(rows, split="train").save_to_disk(tmp_path / "own")
+    assert read_rows(tmp_path / "own")[0][0].values["split"] == "dev"
 
 
 def test_a_damaged_saved_data_set_is_one_line(tmp_path: Path) -> None:

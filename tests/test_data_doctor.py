@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 from hashlib import sha256
 from pathlib import Path
 
@@ -220,7 +221,11 @@ def test_posts_of_one_label_are_a_warning_whatever_their_file_is_called(name: st
     )
 
 
-@pytest.mark.parametrize("column", ["target", "Target Groups", "groups", "identity"])
+@pytest.mark.parametrize(
+    "column",
+    ["target", "Target Groups", "groups", "identity", "targeted_groups", "victim_group",
+     "hate_target", "communities"],
+)  # fmt: skip
 def test_a_column_that_looks_like_groups_and_is_not_read_is_a_warning(column: str) -> None:
     rows = [row(n, "train", ("hate", "normal")[n % 2]) for n in range(4)]
     rows = [{column: one.pop("target_group"), **one} for one in rows]
@@ -229,7 +234,7 @@ def test_a_column_that_looks_like_groups_and_is_not_read_is_a_warning(column: st
     assert (finding.severity, finding.count) == ("warning", 1)
     assert finding.places == (
         f"train.jsonl: '{column}' looks like whom posts are about; call it target_group, or name "
-        f"it with `hsd prepare --source table:FILE --group_column {column}`",
+        f"it with `hsd prepare --source table:FILE --group_column {shlex.quote(column)}`",
     )
 
 

@@ -84,6 +84,35 @@ def test_an_indented_row_knows_the_line_it_starts_at(tmp_path: Path) -> None:
     assert [row.place.rpartition(":")[2] for row in rows] == ["1", "4"]
 
 
+EMPTY = {
+    "nothing.csv": "", "sep.csv": "sep=;\n", "cut.csv": "sep=;", "excel.csv": '"sep=;"\r\n',
+    "lines.jsonl": "\n\n",
+}  # fmt: skip
+ROWLESS = {
+    "header.csv": "text,label\n", "header.tsv": "text\tlabel", "both.csv": "sep=;\ntext;label\n",
+    "list.json": "[]", "object.json": "{}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*EMPTY, *ROWLESS])
+def test_a_file_without_a_row_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text({**EMPTY, **ROWLESS}[name])
+    said = "the file is empty; expected" if name in EMPTY else "there is no row in it"
+    with pytest.raises(DataError, match=f"{name}(:1)?: {said}"):
+        read_rows(tmp_path / name)
+
+
+def test_a_table_without_a_row_is_refused(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    TABLE[:0].to_parquet(tmp_path / "a.parquet")
+    TABLE[:0].to_feather(tmp_path / "a.arrow")
+    Dataset.from_pandas(TABLE[:0]).save_to_disk(tmp_path / "a.saved")
+    for name in ("a.parquet", "a.arrow", "a.saved"):
+        with pytest.raises(DataError, match=f"{name}: (there is no row in it|not a data set)"):
+            read_rows(tmp_path / name)
+
+
 @pytest.mark.parametrize("rest", ["\n[]", '\n{"text": "c"}', "\nmore"])
 def test_rows_behind_a_list_are_not_dropped(tmp_path: Path, rest: str) -> None:
     (tmp_path / "a.json").write_text(json.dumps(ROWS) + rest)

@@ -105,6 +105,26 @@ def test_the_splits_come_from_the_divisions_beside_the_file(tmp_path: Path) -> N
     assert load_hatexplain(tmp_path / "a.csv").examples[0].split == "validation"
 
 
+@pytest.mark.parametrize(("own", "split"), [("test", "test"), ("val", "validation"), ("", "")])
+def test_a_row_keeps_the_split_that_it_declares(own: str, split: str) -> None:
+    assert example("hhn", split=own).split == split
+    made = converter(divisions={"other": "train"})(post("hhn", split=own))
+    assert isinstance(made, Example)
+    assert made.split == split
+
+
+@pytest.mark.parametrize("own", ["val", "dev", "", None])
+def test_the_divisions_and_the_row_may_both_tell_the_split(own: str | None) -> None:
+    made = converter(divisions={"1_gab": "validation"})(post("hhn", split=own))
+    assert isinstance(made, Example)
+    assert made.split == "validation"
+
+
+def test_a_row_of_another_split_than_the_divisions_say_is_a_bad_row() -> None:
+    made = converter(divisions={"1_gab": "test"})(post("hhn", split="train"))
+    assert made == Bad("'split' says train, but post_id_divisions.json says test")
+
+
 def test_divisions_of_another_form_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(CSV)
     (tmp_path / DIVISIONS).write_text('{"train": 3}')

@@ -1,5 +1,6 @@
 """What a label says: nothing that has a meaning is dropped, and a map names every label or none."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from hsd.data.classes import ClassName
 from hsd.data.labels import parse_label, spelled, unknown_label
 from hsd.data.preparation import preparation
+from hsd.data.sources import Reading, load_any
 from hsd.data.table import Columns, load_table, parse_labels
 from hsd.errors import ConfigError
 
@@ -47,6 +49,31 @@ def test_the_names_that_a_file_lists_are_told_with_one_that_is_unknown() -> None
     said = unknown_label(ClassName("rude", ("rude", "fine")), "label")
     assert "unknown label 'rude' in 'label' (the file names its classes rude, fine)" in said
     assert "--label rude=hate or --label rude=normal" in said
+
+
+def test_the_advice_for_an_unknown_label_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("text,label,target_group\na,offensive,gay\nb,hate,gay\nc,normal,\n")
+    said = load_any(path, Reading()).bad[0].reason
+    assert "`hsd prepare --source table:PATH` and --label offensive=hate or --label off" in said
+    assert "; then name every label in use, also those that hsd knows" in said
+    assert "and whom posts are about with --group_column NAME" in said
+    named = parse_labels(["offensive=normal", "hate=hate", "normal=normal"])
+    found = load_table(path, Columns(group="target_group", labels=named))
+    assert not found.bad
+    assert not found.unread
+    assert [example.groups for example in found.examples] == [("lgbtq",), ("lgbtq",), ()]
+
+
+@pytest.mark.parametrize("column", ["target_group", "group", "persona tag"])
+def test_a_table_is_told_the_option_for_its_group_alone(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(f"text,label,{column}\na,hate,gay\n")
+    (note,) = load_table(path, Columns()).unread
+    assert note == (
+        f"'{column}' looks like whom posts are about; name it with "
+        f"`hsd prepare --source table:FILE --group_column {shlex.quote(column)}`"
+    )
 
 
 DAVIDSON = "tweet,class\na,0\nb,1\nc,2\nd,0\ne,2\nf,0\n"

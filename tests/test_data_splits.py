@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hsd.data import cells
 from hsd.data.example import Example
 from hsd.data.splits import assign_splits, require_known_splits
 from hsd.errors import DataError
@@ -90,3 +91,28 @@ def test_an_unknown_split_names_its_place() -> None:
     example = Example(id="x", text="a", label="hate", split="exam", place="f.csv:3")
     with pytest.raises(DataError, match="f.csv:3: unknown split 'exam'; expected train"):
         require_known_splits([example])
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train-00000-of-00001", "train"),
+        ("test-00000-of-00002-0123456789abcdef", "test"),
+        ("validation.en", "validation"),
+        ("Test set", "test"),
+        ("dev2", "validation"),
+        ("val_final", "validation"),
+        ("TRAINING", "train"),
+        ("test[:50%]", "test"),
+    ],
+)
+def test_a_split_is_told_by_the_first_word_of_a_name(name: str, split: str) -> None:
+    assert cells.split(name) == split
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["train_dev", "dev_test", "train-test", "train+test", "held-out", "trains", "retest", ""],
+)
+def test_a_name_of_two_splits_or_of_none_stays_as_it_is(name: str) -> None:
+    assert cells.split(name) == name

@@ -3,6 +3,7 @@
 They have no lines, so rows are counted from 1. What cannot be a row is a string, the reason.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, time, timedelta
@@ -10,12 +11,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
-from hsd.data.classes import features_of, named, with_names
-from hsd.data.files import opened
+from hsd.data.classes import LostCode, features_of, lost_class, named, with_names
+from hsd.data.files import is_saved_splits, opened
 from hsd.data.json_rows import Numbered
 from hsd.errors import DataError
 
 _BATCH = 1024
+_SPLIT = re.compile(r"([\w.-]+)(?:\[.*\])?")
+"""How the datasets library names one split, or a slice of it."""
 Values = dict[str, Any] | str
 
 
@@ -41,13 +44,29 @@ def arrow_rows(path: Path) -> Iterator[Numbered]:
 
 
 def saved_splits(path: Path) -> dict[str, Iterator[Values]]:
-    """Return the rows of each split that `save_to_disk` wrote; of "" where there are no splits."""
+    """Return the rows of each split that `save_to_disk` wrote; of "" where there are no splits.
+
+    Those of "" know the split that the data set declares.
+    """
     from datasets import DatasetDict, load_from_disk
 
     with _sound(path, "a data set that this version of the datasets library can load"):
         found = load_from_disk(str(path))
-    splits = found if isinstance(found, DatasetDict) else {"": found}
-    return {str(name): dataset_rows(dataset) for name, dataset in splits.items()}
+    if isinstance(found, DatasetDict):
+        return {str(name): dataset_rows(dataset) for name, dataset in found.items()}
+    # A part keeps the split of what it was parted from; how the whole names it is newer.
+    declared = path.name if is_saved_splits(path.absolute().parent) else str(found.split or "")
+    named = _SPLIT.fullmatch(declared)
+    return {"": with_split(dataset_rows(found), named[1] if named else "")}
+
+
+def with_split(rows: Iterable[Values], split: str) -> Iterator[Values]:
+    """Yield rows that know their split, unless `split` is ""; a row's own wins."""
+    for row in rows:
+        if split and isinstance(row, dict):
+            yield {**row, "split": row.get("split") or split}
+        else:
+            yield row
 
 
 def dataset_rows(dataset: Any) -> Iterator[Values]:
@@ -72,7 +91,7 @@ def _sound(path: Path, what: str) -> Iterator[None]:
 
     try:
         yield
-    except (ArrowException, OSError, ValueError, KeyError) as error:
+    except (ArrowException, OSError, ValueError, LookupError) as error:
         said = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{path}: not {what} ({said}); copy or download it again.") from None
 
@@ -91,10 +110,22 @@ def _rows(batches: Iterable[Any], features: Any) -> Iterator[Values]:
     for batch in batches:
         nested = [name for name, kind in zip(batch.schema.names, batch.schema.types, strict=True)
                   if not _is_plain(kind)]  # fmt: skip
+        lost = lost_class(features, batch.schema.names)
+        renamed = [name for name in batch.schema.names if name not in features] if lost else []
         for values in batch.to_pylist():
             for name in nested:
                 values[name] = plain(values[name])
+            for name in renamed:
+                values[name] = _doubtful(values[name], *(lost or ()))
             yield _with_classes(values, classes)
+
+
+def _doubtful(value: Any, column: str, names: tuple[str, ...]) -> Any:
+    """Return a cell of a column that may be `column` under another name."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return LostCode(value, column, names) if is_number else value
 
 
 def _with_classes(values: dict[str, Any], classes: dict[str, Any]) -> Values:

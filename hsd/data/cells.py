@@ -1,10 +1,11 @@
 """Reads single cells of a row: a post, a string, names, a flag, the name of a split."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from hsd.data.loaded import Bad
-from hsd.data.printed import is_bracketed, parse
+from hsd.data.printed import begins_words, is_bracketed, parse
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -73,10 +74,13 @@ def _is_name(value: Any) -> bool:
 def words(values: Mapping[str, Any], *columns: str) -> str | Bad:
     """Return the first of the columns that holds something, as text; a list of words is joined.
 
-    Text with brackets that is no list stays text.
+    Text with brackets that is no list stays text, unless it begins as a list of words does: one
+    that was cut short (`['a' 'b' ... 'z']`) is Bad.
     """
     column = next((name for name in columns if not _empty(values.get(name))), "")
     value = contained(values, column)
+    if isinstance(value, Bad) and begins_words(str(values[column])):
+        return value
     if not isinstance(value, list) and not isinstance(values.get(column), dict):
         return string(values, column)
     if isinstance(value, dict) or not all(isinstance(word, str) for word in value):
@@ -95,6 +99,11 @@ def flag(value: Any) -> bool:
 
 
 def split(value: str) -> str:
-    """Return train, validation or test for the names in use; any other name as it is."""
+    """Return train, validation or test for a name that begins with a word for one of them.
+
+    `train-00000-of-00001` is train; `train_dev`, which names two, stays as it is, as others do.
+    """
     name = value.strip().lower()
-    return SPLIT_NAMES.get(name) or SPLIT_NAMES.get(name.partition("_")[0], name)
+    words = re.findall(r"[^\W\d_]+", name)
+    named = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+    return named.pop() if len(named) == 1 and words[0] in SPLIT_NAMES else name

@@ -8,13 +8,14 @@ from typing import Any
 
 from hsd.data import cells
 from hsd.data.example import LABELS, Label
+from hsd.data.labels import parse_label
 from hsd.data.loaded import Bad, derived_id, listed
 from hsd.data.rows import BadRow, Row, stream_rows
 from hsd.data.unread import unread
 from hsd.errors import DataError
 
 READS = frozenset({"id", "messages", "label", "target_group", "source_dataset", "split"})
-"""The columns of a chat; `label` is noted beside the answer, which tells it."""
+"""The columns of a chat; `label` is noted beside the answer, which must say the same."""
 ROLES = ("system", "user", "assistant")
 ORDERS = (["system", "user", "assistant"], ["user", "assistant"])
 
@@ -112,10 +113,10 @@ def problem(values: Mapping[str, Any]) -> str | None:
     roles = [message["role"] for message in messages]
     if roles not in ORDERS:
         return f"turns are {', '.join(roles) or 'none'}; expected [system,] user, assistant"
-    return _answer_problem(messages[-1]["content"])
+    return _answer_problem(messages[-1]["content"], parse_label(values.get("label")))
 
 
-def _answer_problem(answer: str) -> str | None:
+def _answer_problem(answer: str, noted: Label | None) -> str | None:
     try:
         value = json.loads(answer)
     except json.JSONDecodeError:
@@ -123,4 +124,6 @@ def _answer_problem(answer: str) -> str | None:
     label = value.get("classification") if isinstance(value, dict) else None
     if label not in LABELS:
         return f"the answer's classification is {str(label)[:40]!r}; expected hate or normal"
+    if noted not in (None, label):
+        return f"'label' says {noted}, but the answer's classification is {label}"
     return None

@@ -4,7 +4,7 @@ A column of the type ClassLabel holds codes; which one is hate is for the file t
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 _LISTS = ("List", "LargeList", "Sequence")
@@ -25,11 +25,31 @@ class ClassName(str):
         return made
 
 
+class LostCode(int):
+    """A number that may be the code of a class: the file names classes of a column it lacks."""
+
+    column: str
+    others: tuple[str, ...]
+
+    def __new__(cls, code: int, column: str, others: tuple[str, ...]) -> "LostCode":
+        """Return `code`, perhaps one of `others`, the classes of what was `column`."""
+        made = super().__new__(cls, code)
+        made.column, made.others = column, others
+        return made
+
+
 def with_names(features: Any) -> dict[str, Any]:
     """Return the columns that hold codes of named classes, at whatever depth."""
     if not isinstance(features, Mapping):
         return {}
     return {str(name): feature for name, feature in features.items() if _has_names(feature)}
+
+
+def lost_class(features: Any, columns: Collection[str]) -> tuple[str, tuple[str, ...]] | None:
+    """Return a column of classes that is noted and not there, and its names; None without."""
+    lost = (name for name in with_names(features) if name not in columns)
+    found = next((name for name in lost if _is_class(features[name])), None)
+    return None if found is None else (found, tuple(map(str, features[found]["names"])))
 
 
 def features_of(metadata: Mapping[bytes, bytes] | None) -> Any:
@@ -55,7 +75,7 @@ def named(value: Any, feature: Any) -> Any:
     names = tuple(map(str, feature["names"]))
     if value == NO_LABEL:
         return None
-    if value != int(value) or not 0 <= value < len(names):
+    if value not in range(len(names)):
         raise ValueError(f"is {value}, but the file names {len(names)} classes: {', '.join(names)}")
     return ClassName(names[int(value)], names)
 

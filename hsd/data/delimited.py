@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
-from hsd.data.json_rows import Numbered
+from hsd.data.json_rows import Numbered, empty
 from hsd.errors import DataError
 
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(?:\r?\n|$)', re.IGNORECASE)
 """What Excel writes, and reads, before the header."""
 _LINE_END = re.compile(r"[\r\n]")
 _ESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
@@ -69,38 +70,64 @@ class _Reading:
     def _values(self) -> list[set[str]]:
         """What stands in each column of rows of one line; a label there is a row's mark."""
         whole = [r.cells for r in self.records if r.first == r.last and len(r.cells) == self.width]
-        return [{value for value in column if value} for column in zip(*whole, strict=True)]
+        columns = zip(*whole, strict=True) if whole else ((),) * self.width
+        return [{value for value in column if value} for column in columns]
 
     def _swallows(self, record: _Record) -> bool:
         if self.delimiter == "\t":  # no post holds tabs and line ends
             return any("\t" in cell and _LINE_END.search(cell) for cell in record.cells)
-        lines = self.lines[record.first - 1 : record.last]
-        rows = [line.rstrip("\r\n").split(self.delimiter) for line in lines]
-        if self.width < 2 or any(len(row) != self.width for row in rows):
+        if self.width < 2:
             return False
-        at = next((n for n, cell in enumerate(record.cells) if _LINE_END.search(cell)), 0)
-        first, *inner, last = rows
+        found = (n for n, cell in enumerate(record.cells) if _LINE_END.search(cell))
+        at = min(next(found, 0), self.width - 1)
+        lines = self.lines[record.first - 1 : record.last]
+        rows = [self._row(line.rstrip("\r\n"), at) for line in lines]
         # Its own row's cells stand before the cell in the first line, and behind it in the last.
-        behind = self._is_like_others(record, first, range(at + 1, self.width))
-        within = [self._is_like_others(record, row, range(self.width)) for row in inner]
-        if at + 1 < self.width:
-            return behind and all(within)
-        return any(within) or self._is_like_others(record, last, range(at))
+        before, behind = range(at), range(at + 1, self.width)
+        columns = [behind, *([*before, *behind] for _ in rows[2:]), before]
+        judged = [(row, part) for row, part in zip(rows, columns, strict=True) if part]
+        alike = [self._is_like_others(record, row, part) for row, part in judged]
+        sure = [
+            self._is_like_others(record, row, [n for n in part if not _may_be_a_number(row, n, at)])
+            for row, part in judged
+        ]
+        return any(sure) or (len(alike) > 1 and all(alike))
+
+    def _row(self, line: str, at: int) -> list[str]:
+        """Return the cells of a line as it stands, [] with too few; more commas are the post's."""
+        cells = line.split(self.delimiter)
+        behind = len(cells) - (self.width - at - 1)
+        if behind <= at or cells[at][:1].isspace():  # a writer of words puts a space behind commas
+            return []
+        return [*cells[:at], self.delimiter.join(cells[at:behind]), *cells[behind:]]
 
     def _is_like_others(self, record: _Record, row: Sequence[str], columns: Iterable[int]) -> bool:
         """Return whether a line, parted as it stands, has a value that rows have in that column."""
-        known = ((row[n], self._values[n], record.cells[n:][:1]) for n in columns)
+        known = ((row[n], self._values[n], record.cells[n:][:1]) for n in columns if row)
         return any(value in values or [value] == own for value, values, own in known if value)
+
+
+def _may_be_a_number(row: Sequence[str], column: int, at: int) -> bool:
+    """Return whether the comma between a cell and the post may stand in a number: 1,000 or 0,5."""
+    left = min(column, at)
+    return (
+        bool(row)
+        and abs(column - at) == 1
+        and row[left][-1:].isdigit()
+        and row[left + 1][:1].isdigit()
+    )
 
 
 def table_rows(path: Path, text: str, delimiter: str) -> Iterator[Numbered]:
     """Yield the rows of a CSV or TSV text; `delimiter` is the one that the file's name tells.
 
-    Raises DataError for a text without a header, or in which rows would be lost.
+    Raises DataError for an empty text, one without a header, or one in which rows would be lost.
     """
     said = _SEPARATOR_LINE.match(text)
     lines = list(StringIO(text, newline=""))
     start = 1 if said else 0
+    if not "".join(lines[start:]).strip():
+        raise empty(path)
     reading = _read(path, lines, start, said[1] if said else _delimiter(lines[0], delimiter))
     header = _header(path, reading.records[0])
     for record in reading.records[1:]:
@@ -118,14 +145,18 @@ def _delimiter(header: str, expected: str) -> str:
 
 def _read(path: Path, lines: Sequence[str], start: int, delimiter: str) -> _Reading:
     """Return the first sound way to read lines, else the one whose faults can be told by line."""
-    quoted = _quoted(lines, lines, start, delimiter)
+    quoted = _csv(lines, lines, start, delimiter)
+    if _is_escaped("".join(lines[start:]), delimiter):
+        bare = _csv(lines, lines, start, delimiter, quoting=csv.QUOTE_NONE, escapechar="\\")
+        if not bare.error and len(bare.uneven) <= len(quoted.uneven):
+            return bare
     if delimiter == "\t" and any('"' in line for line in lines):
         raw = _raw(lines, start)
         if _is_raw(raw, quoted):
             return raw
     if not quoted.is_sound and any('\\"' in line for line in lines):
         standard = [_ESCAPED.sub(r'\1""', line) for line in lines]
-        escaped = _quoted(standard, lines, start, delimiter)
+        escaped = _csv(standard, lines, start, delimiter)
         if escaped.is_sound:
             return escaped
     if quoted.error is not None:
@@ -142,6 +173,17 @@ def _read(path: Path, lines: Sequence[str], start: int, delimiter: str) -> _Read
     return quoted
 
 
+def _is_escaped(text: str, delimiter: str) -> bool:
+    """Return whether backslashes stand for quotes, as pandas writes with QUOTE_NONE.
+
+    Then each is before a letter that needs it, and no such letter is without one.
+    """
+    needy = re.escape(f'"{delimiter}')
+    rest = re.sub(rf"\\[\\\r\n{needy}]", "", text)
+    stands = re.search(rf"(?<!\\)(?:\\\\)*\\[{needy}]", text)
+    return bool(stands) and not {"\\", '"'} & set(rest)
+
+
 def _is_raw(raw: _Reading, quoted: _Reading) -> bool:
     """Return whether quotes are letters like others in a file with tabs.
 
@@ -155,12 +197,21 @@ def _is_raw(raw: _Reading, quoted: _Reading) -> bool:
 
 
 def _is_writers(raw: _Reading) -> bool:
-    """Return whether a CSV writer quoted: a whole column, or cells with doubled quotes inside."""
+    """Return whether a CSV writer quoted: a whole column, or just the cells that need it.
+
+    They need it for quotes, which are doubled then; to Excel, also for commas.
+    """
     columns = list(
         zip(*(r.cells for r in raw.records[1:] if len(r.cells) == raw.width), strict=True)
     )
-    cells = [cell[1:-1] for column in columns for cell in column if _is_quoted(cell)]
-    return any('""' in cell for cell in cells) or any(
+    cells = [cell for column in columns for cell in column]
+    quoted = [cell[1:-1] for cell in cells if _is_quoted(cell)]
+    if any('""' in cell for cell in quoted):
+        return True
+    with_commas = [cell for cell in cells if "," in cell]
+    if with_commas and all("," in cell for cell in quoted) and all(map(_is_quoted, with_commas)):
+        return True
+    return any(
         any(column) and all(_is_quoted(cell) for cell in column if cell) for column in columns
     )
 
@@ -177,10 +228,12 @@ def _raw(lines: Sequence[str], start: int) -> _Reading:
     return _Reading(lines, "\t", records)
 
 
-def _quoted(text: Sequence[str], lines: Sequence[str], start: int, delimiter: str) -> _Reading:
+def _csv(
+    text: Sequence[str], lines: Sequence[str], start: int, delimiter: str, **dialect: Any
+) -> _Reading:
     """Return text read as CSV is quoted; `lines` are the same as they stand in the file."""
     csv.field_size_limit(sys.maxsize)  # the default refuses a cell of 131,072 characters
-    reader = csv.reader(text[start:], delimiter=delimiter, strict=True)
+    reader = csv.reader(text[start:], delimiter=delimiter, strict=True, **dialect)
     records: list[_Record] = []
     first = start + 1
     try:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hsd.data import cells
-from hsd.data.cells import split as split_name
 from hsd.data.example import Example, Label
 from hsd.data.groups import parse_groups, persona, unknown_names
 from hsd.data.labels import spelled
@@ -26,7 +25,7 @@ DROPPED_OFFENSIVE = "majority 'offensive', dropped as asked"
 def load_hatexplain(path: Path, offensive: Offensive = "normal") -> Loaded:
     """Return the posts of dataset.json or its CSV form.
 
-    The splits come from post_id_divisions.json, where it lies beside the file.
+    The splits come from post_id_divisions.json, where it lies beside the file, or from the rows.
     """
     return load(path, converter(offensive, read_divisions(path.parent / DIVISIONS)))
 
@@ -38,7 +37,7 @@ def read_divisions(path: Path) -> dict[str, str]:
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
         raise DataError(f'{path}: expected {{"train": [ids], "val": [ids], "test": [ids]}}.')
-    return {str(post): split_name(name) for name, posts in content.items() for post in posts}
+    return {str(post): cells.split(name) for name, posts in content.items() for post in posts}
 
 
 def converter(
@@ -62,6 +61,10 @@ def converter(
             return LeftOut(NO_MAJORITY)
         if majority not in binary:
             return LeftOut(DROPPED_OFFENSIVE)
+        own = cells.split(cells.string(row.values, "split"))
+        split = (divisions or {}).get(post.id, own)
+        if own not in ("", split):
+            return Bad(f"'split' says {own[:40]}, but {DIVISIONS} says {split}")
         targets = majority_targets(post.targets)
         try:
             groups = parse_groups(targets)
@@ -78,7 +81,7 @@ def converter(
             label_multiclass=majority,
             rationale=majority_rationale(post.tokens, post.rationales),
             original_id=post.id,
-            split=(divisions or {}).get(post.id, ""),
+            split=split,
         )
 
     return convert

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from hsd.data.classes import ClassName
+from hsd.data.classes import ClassName, LostCode
 from hsd.data.example import LABELS, Label
 from hsd.errors import did_you_mean
 
@@ -31,6 +31,8 @@ def parse_label(value: Any, names: Mapping[str, Label] | None = None) -> Label |
     `names` is a person's own map. It is the whole map: what it does not name is unknown, or a 0
     that is hate in their table would be read as normal because they named the 2 alone.
     """
+    if isinstance(value, LostCode) and not names:
+        return None
     known = {spelled(name): label for name, label in names.items()} if names else NAMES
     return known.get(spelled(value))
 
@@ -66,9 +68,14 @@ def unknown_label(value: Any, column: str, names: Mapping[str, Label] | None = N
     said = f"unknown label {shown!r} in '{column}'"
     if isinstance(value, ClassName):
         said += f" (the file names its classes {', '.join(value.others)})"
+    if isinstance(value, LostCode):
+        said += f" (the file names classes of a column '{value.column}' that it lacks: "
+        said += f"{', '.join(value.others)})"
     if names:
         return f"{said}: other labels were named, but not this one (add {ways})"
+    where = "" if column == "label" else f" --label_column {shlex.quote(column)}"
     return (
         f"{said}.{did_you_mean(str(value), LABELS)} To say what it means, read the file with "
-        f"`hsd prepare --source table:PATH` and {ways}"
+        f"`hsd prepare --source table:PATH{where}` and {ways}; then name every label in use, also "
+        "those that hsd knows, and whom posts are about with --group_column NAME"
     )

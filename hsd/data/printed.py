@@ -29,6 +29,8 @@ _OPENS = re.compile(
 """How a container begins: `set(`, or any call of a bracket. `Muslim(s)` and `LGBT(Q)` are names."""
 _ASIDE = re.compile(r"""\([^][(){},'"]*\)\s*\S""")
 """How a name may begin: `(North) African (all)`."""
+_BEGINS = re.compile(r"(?:<\w+>\s*|[\w.]+\()?(?:[\[({]\s*)*[\[{]\s*(?:[\w.]+\(|[bu])?['\"]")
+"""How a list or dict of words begins, whole or cut short; no text that a person wrote."""
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<string>[bu]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))
@@ -58,7 +60,13 @@ def is_bracketed(text: str) -> bool:
     if cell[0] in "[{" or cell[-1] in "]}":
         return True
     ends = cell[0] == "(" and cell[-1] == ")" and not _ASIDE.match(cell)
-    return ends or bool(_OPENS.match(cell)) or bool(_ARRAY.fullmatch(cell))
+    is_called = _OPENS.match(cell) or _ARRAY.fullmatch(cell)
+    return ends or bool(is_called) or begins_words(cell)
+
+
+def begins_words(text: str) -> bool:
+    """Return whether a cell begins as printed words do: `['a`, `array(["a`, `{'a`."""
+    return bool(_BEGINS.match(text.strip()))
 
 
 def parse(text: str) -> Any:

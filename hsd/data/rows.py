@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hsd.data import files
-from hsd.data.arrow import Values, arrow_rows, parquet_rows, saved_splits
+from hsd.data.arrow import Values, arrow_rows, parquet_rows, saved_splits, with_split
 from hsd.data.delimited import table_rows
 from hsd.data.json_rows import Numbered, empty, json_lines, json_rows
+from hsd.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,26 @@ def apart(rows: Iterable[Row | BadRow]) -> tuple[list[Row], list[BadRow]]:
 
 
 def stream_rows(path: Path) -> Iterator[Row | BadRow]:
-    """Yield what `read_rows` returns, in the file's order; a .jsonl file one line at a time."""
+    """Yield what `read_rows` returns, in the file's order; a .jsonl file one line at a time.
+
+    Raises DataError at the end of what holds no row.
+    """
+    is_empty = True
+    for row in _rows(path):
+        is_empty = False
+        yield row
+    if is_empty:
+        raise DataError(
+            f"{path}: there is no row in it, only a header or an empty table; was it cut off "
+            "where it was written?"
+        )
+
+
+def _rows(path: Path) -> Iterator[Row | BadRow]:
     if files.is_saved(path):
-        yield from rows_of(saved_splits(path), str(path))
-        return
-    for number, values in _numbered(files.require_data(path)):
-        yield _row(values, f"{path}:{number}")
+        return rows_of(saved_splits(path), str(path))
+    numbered = _numbered(files.require_data(path))
+    return (_row(values, f"{path}:{number}") for number, values in numbered)
 
 
 def rows_of(splits: Mapping[str, Iterable[Values]], name: str) -> Iterator[Row | BadRow]:
@@ -67,11 +82,9 @@ def rows_of(splits: Mapping[str, Iterable[Values]], name: str) -> Iterator[Row |
     A row's own split column wins.
     """
     for split, rows in splits.items():
-        given = {"split": split} if split else {}
         place = f"{name}/{split}" if split else name
-        for number, values in enumerate(rows, start=1):
-            whole = values if isinstance(values, str) else given | values
-            yield _row(whole, f"{place}:{number}")
+        for number, values in enumerate(with_split(rows, split), start=1):
+            yield _row(values, f"{place}:{number}")
 
 
 def _row(values: Values, place: str) -> Row | BadRow:

@@ -1,12 +1,17 @@
 """Columns that look like a group, a label or a split, and are not read under their names."""
 
 import re
+import shlex
 from collections.abc import Collection, Iterable
 
 _GROUP = (
     "targetgroup targetgroups targetgroupnorm target targets targetident targetidentity "
-    "targetidentities targetedgroup targetcommunity group groups groupname identity identities "
-    "identitygroup minority minoritygroup community persona personatag protectedgroup"
+    "targetidentities targetcommunity targetcommunities targetedgroup targetedgroups "
+    "targetedcommunity targetedcommunities targetedidentity targetedidentities groupstargeted "
+    "hatetarget hatetargets targetofhate targetsofhate victim victims victimgroup victimgroups "
+    "group groups groupname identity identities identitygroup identitygroups "
+    "minority minorities minoritygroup minoritygroups community communities "
+    "persona personas personatag protectedgroup protectedgroups"
 )
 _LABEL = (
     "label labels class classes gold goldlabel labelgold labelbinary finallabel majoritylabel "
@@ -22,10 +27,12 @@ def unread(columns: Iterable[str], reads: Collection[str]) -> list[str]:
     other columns like it are somebody's notes; a second label is doubtful beside the first.
     """
     names = list(columns)
+    # A table's group has no name of its own: calling it target_group would not make it read.
+    call_it = "call it target_group, or " if "target_group" in reads else ""
     return [
         *(
-            f"'{name}' looks like whom posts are about; call it target_group, or name it with "
-            f"`hsd prepare --source table:FILE --group_column {name}`"
+            f"'{name}' looks like whom posts are about; {call_it}name it with "
+            f"`hsd prepare --source table:FILE --group_column {shlex.quote(name)}`"
             for name in _lookalikes(names, reads, _GROUP.split(), once=True)
         ),
         *(
@@ -34,7 +41,7 @@ def unread(columns: Iterable[str], reads: Collection[str]) -> list[str]:
         ),
         *(
             f"'{name}' looks like a label; if it is the right one, name it with "
-            f"`hsd prepare --source table:FILE --label_column {name}`"
+            f"`hsd prepare --source table:FILE --label_column {shlex.quote(name)}`"
             for name in _lookalikes(names, reads, _LABEL.split(), once=False)
         ),
     ]
