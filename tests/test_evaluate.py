@@ -942,17 +942,19 @@ def test_the_command_prints_the_table_and_the_folder(
 def test_the_command_says_when_prompts_should_be_shared_and_are_not(
     tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.inference import self_test
+    import torch
+
+    from hsd.model import self_test
 
     written(data, [ROWS[n % 7] | {"id": f"q{n}", "text": f"post {n}"} for n in range(12)])
-    monkeypatch.setattr(self_test, "tolerance", lambda _: -1.0)
+    monkeypatch.setitem(self_test.EXACT, torch.float32, -1.0)
     result = CliRunner().invoke(command, flags(tiny_llama, data), standalone_mode=False)
     assert result.return_value == 0, result.output
     (line,) = [line for line in result.stderr.splitlines() if "computed whole" in line]
     assert re.match(
         r"Each prompt is computed whole \([2-9]\.\d times as many tokens\), since ", line
     )
-    assert "is answered otherwise behind a shared prompt" in line
+    assert "rows behind a shared prompt are given other probabilities than alone" in line
 
 
 def test_with_base_the_command_compares(adapter: Path, data: Path) -> None:
