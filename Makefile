@@ -44,11 +44,13 @@ check: install
 	$(BIN)/mypy
 
 # Torch runs on one thread in tests, so two processes use two cores; more would need more memory.
+# Files go out in their order: else the slow ones with few tests would all come last, on one core.
 # Those on a real SLURM share one, and wait more than they compute.
 JOBS ?= 2
 
 test: check
-	$(BIN)/pytest -m "not (gpu or container or slurm)" -n $(JOBS) --dist loadfile --durations=10
+	$(BIN)/pytest -m "not (gpu or container or slurm)" -n $(JOBS) --dist loadfile \
+	  --no-loadscope-reorder --durations=10
 	$(BIN)/pytest -m "slurm and not container" --durations=10
 
 fast: install
