@@ -2,19 +2,16 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from hsd.config.train import DataConfig, PromptConfig, TrainConfig
-from hsd.data.chat import holds_chats, stream_chats
 from hsd.data.example import Label
 from hsd.data.files import digest, is_one_table
-from hsd.data.groups import parse_groups
-from hsd.data.named import resolve
 from hsd.errors import DataError
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.render import Encoded, Renderer, Target
@@ -35,6 +32,8 @@ class TrainingRows:
     """With targets where the objective looks at the label."""
     validation: list[Encoded]
     """With targets: their labels are always scored."""
+    validation_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Whom each validation row is about, by its id."""
     notes: tuple[str, ...] = ()
     """What a person should know of the files, a sentence each."""
     prompt_note: str | None = None
@@ -70,7 +69,7 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
     if training.objective == "label":
         weights = balanced(learned, training.balance)
         train = [targets.add(*each) for each in zip(train, learned, weights, strict=True)]
-    notes, validation = source.notes, []
+    notes, validation, watched = source.notes, [], []
     if config.data.validation_file:
         source = RowSource.of(config, "validation")
         watched = list(source.lessons(contract))
@@ -79,7 +78,8 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
         notes = [*notes, *source.notes]
     _require_apart(train, validation)
     asked = renderer.note(has_system=bool(contract.strategy.system_prompt))
-    return TrainingRows(contract, train, validation, tuple(dict.fromkeys(notes)), asked)
+    groups = {lesson.chat.id: lesson.groups for lesson in watched}
+    return TrainingRows(contract, train, validation, groups, tuple(dict.fromkeys(notes)), asked)
 
 
 def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str, Label]]:
@@ -90,16 +90,6 @@ def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str
         if post and post not in seen:
             seen.add(post)
             yield post, lesson.label
-
-
-def groups_of(source: str, contract: Contract) -> dict[str, tuple[str, ...]]:
-    """Return whom each row of a source is about, by the row's id; chats say it in a key."""
-    path = Path(source)
-    if is_one_table(path) and holds_chats(path):
-        rows = (row for row in stream_chats(path))
-        return {row.id: parse_groups(row.target_group) for row in rows}
-    examples = resolve("embedded:validation" if source == "embedded" else source)
-    return {id: e.groups for e in examples for id, _ in contract.asks(e.id)}
 
 
 def learned_from(data: DataConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hsd.metrics.classification import classify
 from hsd.metrics.gaps import largest_gap, worst_group_f1
 from hsd.metrics.prediction import Prediction
 from hsd.prompts.render import Encoded
-from hsd.training.rows import TrainingRows, groups_of
+from hsd.training.rows import TrainingRows
 from hsd.training.validation import Score
 
 
@@ -63,9 +63,9 @@ def scorer(config: TrainConfig, rows: TrainingRows) -> Scorer | None:
         raise PreflightError(
             f"selection.metric {selection.metric} needs validation rows; set data.validation_file."
         )
-    groups = groups_of(config.data.validation_file, rows.contract)
+    groups = rows.validation_groups
     examples = [
-        Example(id=row.id, text="", label=_label(row), groups=groups.get(row.id, ()))
+        Example(id=row.id, text="", label=_label(row), groups=groups[row.id])
         for row in rows.validation
     ]
     if selection.max_rows is not None:
