@@ -64,6 +64,11 @@ class Encoded:
     target: Target | None = None
     """None where no label is scored."""
 
+    @property
+    def rivals(self) -> tuple[list[int], ...]:
+        """What is scored beside the answer: the labels that it does not begin with."""
+        return self.target.rivals if self.target else ()
+
 
 def fork(hate: Sequence[int], normal: Sequence[int]) -> int:
     """Return the first place where the two answers' ids differ: the token that decides."""

@@ -13,9 +13,6 @@ from hsd.prompts.contract import Contract, load_contract, mismatch
 from hsd.prompts.render import Encoded
 from hsd.runs import read_json, require_folder
 
-SAME = {"r": "rank", "lora_alpha": "alpha", "target_modules": "target_modules"}
-"""peft's names for the LoRA settings that give the weights their shapes and scale, and ours."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
@@ -68,16 +65,16 @@ def find_ancestor(
 def _require_same_settings(folder: Path, lora: LoraConfig) -> None:
     """Compare what decides the weights' shapes and scale."""
     saved = read_json(folder / CONFIG)
-    theirs = {name: saved.get(key) for key, name in SAME.items()}
+    numbers = {"rank": (saved.get("r"), lora.rank), "alpha": (saved.get("lora_alpha"), lora.alpha)}
     unlike = [
-        f"{name} is {theirs[name]} there and {own} here"
-        for name, own in (("rank", lora.rank), ("alpha", lora.alpha))
-        if theirs[name] != own
+        f"{name} is {there} there and {here} here"
+        for name, (there, here) in numbers.items()
+        if there != here
     ]
     # peft writes `all-linear` as the names that it stands for; the weights' names settle that.
-    names = lora.target_modules
-    if names != "all-linear" and set(theirs["target_modules"] or ()) != set(names):
-        unlike.append(f"target_modules are {', '.join(sorted(theirs['target_modules']))} there")
+    names, targets = lora.target_modules, saved.get("target_modules") or ()
+    if names != "all-linear" and set(targets) != set(names):
+        unlike.append(f"target_modules are {', '.join(sorted(targets))} there")
     if unlike:
         raise PreflightError(
             f"training.init_from: {folder} was made with other LoRA settings: {'; '.join(unlike)}. "

@@ -169,7 +169,7 @@ def length(row: Encoded) -> int:
 
 def spoken_tokens(row: Encoded) -> int:
     """Return how many tokens of a row are spoken of, each with logits of its own."""
-    return len(row.answer) + sum(map(len, row.target.rivals if row.target else ()))
+    return len(row.answer) + sum(map(len, row.rivals))
 
 
 def pair_cost(config: Any) -> float:
@@ -257,7 +257,7 @@ def _own(piece: Sequence[Encoded], prefix: int) -> int:
 
 def _lines(row: Encoded) -> int:
     """Return how many padded lines a row takes: its own, and one for each rival of its label."""
-    return 1 + len(row.target.rivals if row.target else ())
+    return 1 + len(row.rivals)
 
 
 def _answer_tokens(piece: Sequence[Encoded]) -> int:

@@ -119,11 +119,9 @@ def log_probabilities(
 
 def forked(row: Encoded, start: int) -> Forked:
     """Return a row without its first `start` tokens as the ways its answer may go on."""
-    prompt, target = row.prompt[start:], row.target
-    if target is None:
-        return Forked(prompt, [row.answer])
-    opening, rest = row.answer[: target.opening], row.answer[target.opening :]
-    return Forked([*prompt, *opening], [rest, *target.rivals], said=len(opening))
+    said = row.target.opening if row.target else 0
+    trunk = [*row.prompt[start:], *row.answer[:said]]
+    return Forked(trunk, [row.answer[said:], *row.rivals], said)
 
 
 def _padded(model: Any, rows: Sequence[Forked], pad_id: int) -> torch.Tensor:
