@@ -24,6 +24,8 @@ from hsd.errors import PreflightError, did_you_mean
 MANIFEST = "manifest.json"
 IDENTITY = "identity.json"
 ADAPTER = "adapter_model.safetensors"
+DONE = "done.json"
+"""Written last: a training, evaluation or baseline with it is finished."""
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy")
 
 

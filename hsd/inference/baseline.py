@@ -12,13 +12,22 @@ from typing import Any, Literal
 
 from hsd.data.example import LABELS
 from hsd.errors import EvaluationError
-from hsd.metrics.baselines import Training, tfidf
+from hsd.metrics.baselines import Training, called_by_score, tfidf
 from hsd.metrics.operating import rows_digest
 from hsd.metrics.prediction import Prediction
 from hsd.progress import Progress, silent
-from hsd.report.baseline_runs import BASELINES, DONE
+from hsd.report.baseline_runs import BASELINES
 from hsd.report.predictions import PREDICTIONS, Run
-from hsd.runs import claim, now, provenance, sha256_json, update_manifest, write_json, write_jsonl
+from hsd.runs import (
+    DONE,
+    claim,
+    now,
+    provenance,
+    sha256_json,
+    update_manifest,
+    write_json,
+    write_jsonl,
+)
 from hsd.training.encoder import EncoderSettings, encoder_digest, encoder_scores
 
 Kind = Literal["tfidf", "encoder"]
@@ -83,19 +92,9 @@ def _answered(
         return rows, f"TF-IDF + logistic regression ({count} training rows)", {}
     texts = [p.text for p in run.predictions]
     found = encoder_scores(training, texts, settings, progress)
-    share = found.score_seconds / max(len(texts), 1)
-    rows = [
-        replace(
-            p,
-            label=LABELS[0] if score > 0.5 else LABELS[1],
-            outcome="valid",
-            score=score,
-            reply="",
-            rationale="",
-            response_time=share,
-        )
-        for p, score in zip(run.predictions, found.scores, strict=True)
-    ]
+    share = found.score_seconds / len(texts)
+    called = called_by_score(run.predictions, found.scores)
+    rows = [replace(row, response_time=share) for row in called]
     name = (
         f"{settings.name} fine-tuned whole ({found.parameters / 1e6:.0f}M parameters, {count} "
         f"training rows, {found.train_seconds / 60:.0f} min on {found.device})"

@@ -17,7 +17,6 @@ from hsd.config.evaluate import EvalConfig
 from hsd.errors import EvaluationError, Stopped
 from hsd.inference.answering import answer_rows
 from hsd.inference.folders import (
-    DONE,
     begun,
     begun_otherwise,
     finish,
@@ -50,7 +49,7 @@ from hsd.record import recorded
 from hsd.report.asked import asked_of, shown
 from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS, read_predictions
-from hsd.runs import claim, sha256_json, update_manifest
+from hsd.runs import DONE, claim, sha256_json, update_manifest
 from hsd.stopping import StopRequest, stop_request
 
 log = logging.getLogger(__name__)

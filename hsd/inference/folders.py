@@ -17,6 +17,7 @@ from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
+    DONE,
     MANIFEST,
     differences,
     identity_of,
@@ -27,8 +28,6 @@ from hsd.runs import (
     write_jsonl,
 )
 
-DONE = "done.json"
-
 Facts = dict[str, Any]
 
 
@@ -37,13 +36,13 @@ def begun(prepared: Prepared) -> Path | None:
 
     Raises PreflightError when `output_dir` is itself the folder of another evaluation.
     """
-    output_dir = prepared.config.output_dir
+    output_dir, identity = prepared.config.output_dir, prepared.identity()
     if (identity_of(output_dir) or {}).get("kind") == "evaluate":
-        known, wanted = _both(output_dir, prepared)
+        known, wanted = _both(output_dir, prepared, identity)
         require_own(output_dir, wanted, known, {"number_format": how_to_keep})
         return output_dir
     for folder in sorted(output_dir.glob("run_*"), reverse=True):
-        if identity_of(folder) is not None and not differences(*_both(folder, prepared)):
+        if identity_of(folder) is not None and not differences(*_both(folder, prepared, identity)):
             return folder
     return None
 
@@ -53,10 +52,11 @@ def begun_otherwise(prepared: Prepared) -> str | None:
 
     They stay where they are: two number formats in one table would be no model's.
     """
+    identity = prepared.identity()
     for folder in sorted(prepared.config.output_dir.glob("run_*"), reverse=True):
         if identity_of(folder) is None:
             continue
-        known, wanted = _both(folder, prepared)
+        known, wanted = _both(folder, prepared, identity)
         lines = differences(known, wanted)
         if lines and all(line.startswith("number_format.") for line in lines):
             return (
@@ -66,13 +66,14 @@ def begun_otherwise(prepared: Prepared) -> str | None:
     return None
 
 
-def _both(folder: Path, prepared: Prepared) -> tuple[Facts, Facts]:
+def _both(folder: Path, prepared: Prepared, identity: Facts) -> tuple[Facts, Facts]:
     """Return the identity of a folder's evaluation and the one that is wanted, to be compared.
 
-    Of the number format what it became counts, not what was asked for; earlier versions have it
-    in their manifest alone. A finished evaluation is the same wherever it was computed.
+    `identity` is the wanted one, worked out once: it has a digest of all rows. Of the number format
+    what it became counts, not what was asked for; earlier versions have it in their manifest alone.
+    A finished evaluation is the same wherever it was computed.
     """
-    known, wanted = identity_of(folder) or {}, prepared.identity()
+    known, wanted = identity_of(folder) or {}, dict(identity)
     manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
     began = known.get("number_format") or recorded_format(manifest.get("model") or {})
     numbers = {**prepared.numbers, **began}

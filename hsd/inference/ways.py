@@ -142,7 +142,7 @@ def _tested(prepared: Prepared, model: Any, prefix_tokens: int) -> tuple[Way | N
 def _check_twin(prepared: Prepared, model: Any) -> Checked:
     if prepared.config.mode == "score":
         return check_twins_scores(model)
-    tokenizer, stops = prepared.subject.source.tokenizer, prepared.renderer.stop_ids()
+    tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
     return check_twins_replies(model, tokenizer, stops)
 
 

@@ -71,14 +71,19 @@ def tfidf(predictions: Sequence[Prediction], training: Training) -> list[Predict
     )
     model.fit(list(training.texts), [label == "hate" for label in training.labels])
     scores = model.predict_proba([p.text for p in predictions])[:, 1]
+    return called_by_score(predictions, scores.tolist())
+
+
+def called_by_score(predictions: Sequence[Prediction], scores: Sequence[float]) -> list[Prediction]:
+    """Return the same posts as a classifier without replies calls them, by P(hate)."""
     return [
-        replace(_called(p, "hate" if score > 0.5 else "normal"), score=float(score))
+        replace(_called(p, "hate" if score > 0.5 else "normal"), score=score)
         for p, score in zip(predictions, scores, strict=True)
     ]
 
 
 def _called(prediction: Prediction, label: Label) -> Prediction:
-    return replace(prediction, label=label, outcome="valid", score=None)
+    return replace(prediction, label=label, outcome="valid", score=None, reply="", rationale="")
 
 
 def _baseline(name: str, rows: list[Prediction]) -> Baseline:

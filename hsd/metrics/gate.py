@@ -15,7 +15,7 @@ from hsd.config.gate import GateRules, Margins
 from hsd.data.example import NONE
 from hsd.errors import GATE_FAILED, GATE_UNDECIDED, ConfigError
 from hsd.metrics.clusters import units
-from hsd.metrics.comparison import Comparison, MetricChange, RateChange, compare
+from hsd.metrics.comparison import Comparison, MetricChange, RateChange, compare, paired
 from hsd.metrics.gaps import GAPS, Gap, Gaps, gaps
 from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Group, Proportion, Rate, by_group
 from hsd.metrics.intervals import Interval, paired_rate, wilson
@@ -94,7 +94,8 @@ def gate(
     groups = {n: g for n, g in by_group(rows).items() if n not in rules.ignore_groups}
     checks, skipped = [*_absent(rules, groups)], [*_ignored(rules, by_group(rows))]
     sides = (names[0] or "reference", names[1])
-    compared = None if reference is None else compare(reference, rows, sides)
+    if reference is not None:
+        paired(reference, rows, sides)  # whatever it says: of other posts it is no reference
     if reference is not None and (constant := _constant(reference)):
         why = (
             f"{names[0] or 'the reference'} calls every post {constant}, so it never misses one "
@@ -104,7 +105,8 @@ def gate(
         checks.append(
             _undecided("error rates rise by", ALL, rules.margin.false_positive_rate, len(rows), why)
         )
-    elif compared is not None:
+    elif reference is not None:
+        compared = compare(reference, rows, sides)
         checks.append(_f1(rules, compared))
         for change in compared.rates:
             if change.group == NONE and change.n < rules.minimum_n:

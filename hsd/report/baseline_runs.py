@@ -4,10 +4,9 @@ from pathlib import Path
 
 from hsd.metrics.prediction import Prediction
 from hsd.report.predictions import PREDICTIONS, read_predictions
-from hsd.runs import MANIFEST, read_json
+from hsd.runs import DONE, MANIFEST, read_json
 
 BASELINES = "baselines"
-DONE = "done.json"
 
 
 def baselines_of(folder: Path) -> dict[str, list[Prediction]]:

@@ -24,7 +24,7 @@ from hsd.model.placement import place
 from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.contract import save_contract
 from hsd.record import recorded
-from hsd.runs import now, read_json, update_manifest, write_json
+from hsd.runs import DONE, now, read_json, update_manifest, write_json
 from hsd.stopping import StopRequest, stop_request
 from hsd.training.arguments import arguments
 from hsd.training.begun import (
@@ -52,9 +52,6 @@ from hsd.training.space import require_space_for_checkpoints
 from hsd.training.trainer import HsdTrainer
 
 log = logging.getLogger(__name__)
-
-DONE = "done.json"
-"""Written last: a run with it is finished."""
 
 
 @dataclass(frozen=True, slots=True)
