@@ -4,9 +4,6 @@ transformers reads GGUF but refuses to save what it read ("quantized with gguf")
 most of a minute, so the weights go into a fresh model of the same config and into a cache.
 """
 
-import os
-import shutil
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hsd.errors import ModelError
+from hsd.model.cache import cache, made_once
 from hsd.runs import sha256_file
 
 PACKAGE = "pypi:"
@@ -50,21 +48,8 @@ def converted(file: Path, cache_dir: Path | None) -> Path:
 
     It is made once, under the cache, and named by the file's hash.
     """
-    target = _cache(cache_dir) / f"{file.stem}-{sha256_file(file)[:16]}"
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        _convert(file, temporary)
-        temporary.chmod(0o755)
-        temporary.rename(target)
-    except OSError:
-        if not target.is_dir():  # another process may have been first, which is as good
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
+    target = cache("converted", cache_dir) / f"{file.stem}-{sha256_file(file)[:16]}"
+    return made_once(target, lambda folder: _convert(file, folder))
 
 
 def _convert(file: Path, folder: Path) -> None:
@@ -78,8 +63,3 @@ def _convert(file: Path, folder: Path) -> None:
     fresh.load_state_dict(read.state_dict())
     fresh.to(torch.bfloat16).save_pretrained(folder)
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
-
-
-def _cache(cache_dir: Path | None) -> Path:
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-    return Path(cache_dir or home) / "hsd-converted"

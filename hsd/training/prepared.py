@@ -63,7 +63,7 @@ class Prepared:
 
     @property
     def mixed_precision(self) -> str:
-        """What accelerate casts a forward to: `bf16` for a bfloat16 base on a GPU, else `no`."""
+        """What accelerate casts a forward to: `bf16` for a bfloat16 base, else `no`."""
         return _mixed_precision(self.numbers)
 
     def notes(self) -> list[str]:
@@ -113,7 +113,7 @@ def prepare(config: TrainConfig) -> Prepared:
 
 
 def _mixed_precision(numbers: NumberFormat) -> str:
-    return "bf16" if numbers["device"] == "cuda" and numbers["dtype"] == "bfloat16" else "no"
+    return "bf16" if numbers["dtype"] == "bfloat16" else "no"
 
 
 def _within_context(config: TrainConfig, source: Source) -> TrainConfig:
