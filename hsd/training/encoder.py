@@ -30,8 +30,8 @@ from transformers import (
 from hsd.errors import ModelError
 from hsd.metrics.baselines import Training
 from hsd.model.cache import cache, made_once
-from hsd.model.gguf import PACKAGE, package_folder
 from hsd.model.launcher import unseen
+from hsd.model.package import PACKAGE, package_folder
 from hsd.progress import Progress, silent
 from hsd.runs import read_json, sha256_file, sha256_json, write_json
 
