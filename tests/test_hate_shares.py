@@ -1,6 +1,7 @@
 """The share of annotators who said hate: where it is read, what it survives, what is said of it."""
 
 import json
+import shlex
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,14 @@ from hsd.data.duplicates import find_pairs, leaks
 from hsd.data.example import Example, Label
 from hsd.data.hatexplain import Offensive, converter
 from hsd.data.identity import swaps
-from hsd.data.loaded import Bad, LeftOut, require_clean
+from hsd.data.loaded import Bad, LeftOut, load, require_clean
 from hsd.data.named import load_named
 from hsd.data.posts import read_posts
 from hsd.data.preparation import preparation
 from hsd.data.prepare import prepare
 from hsd.data.rows import Row
 from hsd.data.table import Columns, load_table
-from hsd.data.unified import convert, to_row
+from hsd.data.unified import READS, convert, to_row
 from hsd.errors import DataError
 
 VOTES = {"h": "hatespeech", "o": "offensive", "n": "normal"}
@@ -121,6 +122,23 @@ def test_a_tables_share_column_is_read_under_its_own_name_alone(tmp_path: Path) 
     assert [e.hate_share for e in load_table(path, Columns()).examples] == [None, None]
     with pytest.raises(DataError, match="no column 'said_hat'. Did you mean 'said_hate'?"):
         load_table(path, Columns(share="said_hat"))
+
+
+@pytest.mark.parametrize(
+    ("column", "columns", "call_it"),
+    [("hate_share", Columns(), ""), ("share hate", None, "call it hate_share, or ")],
+)
+def test_a_column_that_looks_like_a_share_and_is_not_read_is_told(
+    column: str, columns: Columns | None, call_it: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text(f"text,label,{column}\nsoup,normal,0.25\n")
+    loaded = load_table(path, columns) if columns else load(path, convert, READS)
+    assert loaded.unread == [
+        f"'{column}' looks like the share of annotators who said hate; {call_it}name it with "
+        f"`hsd prepare --source table:FILE --share_column {shlex.quote(column)}`"
+    ]
+    assert load_table(path, Columns(share=column)).unread == []
 
 
 # What it survives
