@@ -227,7 +227,7 @@ def test_a_check_warns_of_shares_on_the_other_side_of_their_label(tmp_path: Path
     reversed_column = checked(tmp_path, [0.0, 1.0, 0.5, 0.5])  # an even vote takes no side
     (found,) = reversed_column.findings
     assert (found.severity, found.count) == ("warning", 2)
-    assert found.what == "hate_share on the other side of .5 than the label"
+    assert found.what == "posts whose hate_share says another label"
     assert [place.rpartition("/")[2] for place in found.places] == [
         "train.jsonl:1",
         "train.jsonl:2",

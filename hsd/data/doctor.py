@@ -100,7 +100,7 @@ def check(
         _finding("warning", "columns that are not read", read.unread),
         _finding("warning", "rows of another split than their file's name says", read.misplaced),
         _finding("warning", "splits with posts of one label", _one_label(examples)),
-        _finding("warning", "hate_share on the other side of .5 than the label", across(examples)),
+        _finding("warning", "posts whose hate_share says another label", across(examples)),
         _cut(read.posts, lengths, max_length, measure.unit),
     ]  # fmt: skip
     return Checked(
