@@ -86,6 +86,10 @@ from jobs.options import Command
 @click.option("--group_column", help="Of table sources: who the post is about.")
 @click.option("--id_column", help="Of table sources.")
 @click.option(
+    "--share_column",
+    help="Of table sources: the share of annotators who called the post hate, from 0 to 1.",
+)
+@click.option(
     "--label",
     "labels",
     multiple=True,

@@ -276,6 +276,17 @@ def test_a_wrong_setting_is_named_with_what_was_expected(override: str, message:
     assert refusal("default", override).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("selection.max_gap=0.1", "--set: selection: max_gap goes with metric f1_within_gap, and"),
+        ("training.labels=share", "--set: training: labels share goes with objective label; set "),
+    ],
+)
+def test_settings_that_do_not_go_together_say_why(override: str, message: str) -> None:
+    assert refusal("default", override).startswith(message)
+
+
 def test_all_errors_are_listed_each_with_its_own_place() -> None:
     write("base.json", {"lora": {"rank": 0}})
     write("mine.json", {"extends": "base.json", "sede": 1})

@@ -96,6 +96,25 @@ def test_groups_that_were_corrected_make_another_evaluation(tiny_llama: Path, da
     assert {p.groups for p in second.predictions} == {("mexican",)}
 
 
+@pytest.mark.model
+def test_predictions_carry_shares_which_make_another_evaluation_only_where_there_are_any(
+    tiny_llama: Path, data: Path
+) -> None:
+    from hsd.inference.prepared import COPIED, prepare
+    from hsd.runs import sha256_json
+
+    config = config_of(tiny_llama, data, mode="score", max_new_tokens=None)
+    plain = prepare(config)
+    # As an evaluation of before there were shares: its folder is found again.
+    copied = [[getattr(e, name) for name in COPIED] for e in plain.examples]
+    assert plain.identity()["about_sha256"] == sha256_json(copied)
+    shares = [n / len(ROWS) for n in range(len(ROWS))]
+    written(data, [row | {"hate_share": s} for row, s in zip(ROWS, shares, strict=True)])
+    assert prepare(config).identity() != plain.identity()
+    run = evaluated(tiny_llama, data, mode="score", max_new_tokens=None)
+    assert [p.hate_share for p in read_predictions(run.folder / PREDICTIONS)] == shares
+
+
 def facts(predictions: list[Any]) -> list[tuple[Any, ...]]:
     """What a model said, without the time that it took."""
     return [(p.id, p.reply, p.outcome, p.label, p.score) for p in predictions]

@@ -169,7 +169,9 @@ def test_layers_that_differ_in_width_are_counted_by_the_first() -> None:
 
 
 def test_a_padded_row_takes_a_line_for_each_way_its_label_may_go() -> None:
-    made = [replace(row, target=Target(1.0, 1, ([5], [6]), ([6],))) for row in rows(20, [10] * 8)]
+    made = [
+        replace(row, target=Target("hate", 1, ([5], [6]), ([6],))) for row in rows(20, [10] * 8)
+    ]
     longest = max(map(length, made))
     pieces = plain_work(made, limits(made, batch_size=4)).pieces
     assert [len(piece) for piece in pieces] == [2, 2, 2, 2]

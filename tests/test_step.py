@@ -133,7 +133,9 @@ def labelled(rows: list[Encoded]) -> list[Encoded]:
     found = []
     for n, row in enumerate(rows):
         own, rival = TAILS if n % 2 else TAILS[::-1]
-        target = Target((n % 2, 0.75, 1 / 3)[n % 3], 2, TAILS, (rival,), weight=1 + n % 3)
+        share = (None, 0.75, 1 / 3)[n % 3]
+        label = "hate" if n % 2 else "normal"
+        target = Target(label, 2, TAILS, (rival,), weight=1 + n % 3, share=share)
         if n % 5 == 4:  # an answer that goes on in neither way, as one without its rationale
             own, target = [12], replace(target, rivals=TAILS)
         found.append(replace(row, answer=[*row.answer[:2], *own, 13], target=target))

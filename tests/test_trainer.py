@@ -163,9 +163,9 @@ TAILS = ([HATE, STOP], [NORMAL, STOP])
 
 
 def row(id: str, label: int, share: float | None = None) -> Encoded:
-    hate = float(label == HATE) if share is None else share
-    rival = TAILS[1] if label == HATE else TAILS[0]
-    return Encoded(id, [1], [OPEN, label, STOP], target=Target(hate, 1, TAILS, (rival,)))
+    said, rival = ("hate", TAILS[1]) if label == HATE else ("normal", TAILS[0])
+    target = Target(said, 1, TAILS, (rival,), share=share)
+    return Encoded(id, [1], [OPEN, label, STOP], target=target)
 
 
 def said(*rows: tuple[float, float]) -> torch.Tensor:

@@ -94,7 +94,7 @@ def test_a_validation_row_is_scored_by_both_labels_whole_and_a_learned_one_where
         target = row.target
         assert target is not None
         hate, normal = (tokenizer.decode(tail) for tail in target.tails)
-        own, rival = (hate, normal) if target.hate else (normal, hate)
+        own, rival = (hate, normal) if target.label == "hate" else (normal, hate)
         said = tokenizer.decode(row.answer[target.opening :])
         assert said.startswith(own)
         assert [tokenizer.decode(tail) for tail in target.rivals] == [rival]

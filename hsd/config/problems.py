@@ -53,6 +53,9 @@ def _problems(model: type[BaseModel], settings: Settings, error: ValidationError
         setting = behind(settings, path)
         if path in problems or setting is None:
             continue  # each branch of a union reports the same value
+        if detail["type"] == "value_error" and section_at(model, path):
+            problems[path] = _broken(path, setting, detail["ctx"]["error"])
+            continue
         problems[path] = _unknown(model, path, setting) if unknown else _wrong(model, path, setting)
     return list(problems.values()) or [str(error)]
 
@@ -72,6 +75,12 @@ def _unknown(model: type[BaseModel], path: FieldPath, setting: Setting) -> str:
         hint = f" Did you mean '{elsewhere[0]}'?{hint}"
     at = "".join(f"{part}: " for part in (setting.place, ".".join(path[:-1])) if part)
     return f"{at}unknown key '{path[-1]}'.{hint}"
+
+
+def _broken(path: FieldPath, setting: Setting, rule: ValueError) -> str:
+    """Return what a section says of fields that do not go together."""
+    at = "".join(f"{part}: " for part in (setting.place, ".".join(path)) if part)
+    return f"{at}{rule}"
 
 
 def _wrong(model: type[BaseModel], path: FieldPath, setting: Setting) -> str:

@@ -16,6 +16,7 @@ from hsd.config.model import ModelConfig
 from hsd.config.strict import Folder, Strict, Text
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Labels = Literal["hard", "share"]
 OtherSplits = Literal["fail", "leave_out"]
 Names = Annotated[tuple[Text, ...], Field(min_length=1)]
 
@@ -116,6 +117,10 @@ class TrainingConfig(Strict):
     """`answer` learns every token of the answer alike. `label` learns which of the two labels is
     likelier, which is what an evaluation in score mode reads; most tokens of a JSON answer say
     nothing about it."""
+    labels: Labels = "hard"
+    """With objective `label`: `share` learns P(hate) as the share of annotators who called a post
+    hate (`hate_share`, HateXplain's votes), where a row has one, in validation too; for posts on
+    which people disagree. `hard` learns the label alone."""
     answer_weight: NonNegativeFloat = 0.05
     """With objective `label`: how much the loss of the answer's tokens counts beside the label's,
     so that replies stay readable."""
@@ -150,6 +155,15 @@ class TrainingConfig(Strict):
     """How many checkpoints are kept, beside the best one."""
     log_every_steps: PositiveInt = 5
     """How often loss, gradient norm and learning rate are written to metrics.jsonl."""
+
+    @model_validator(mode="after")
+    def _shares_where_they_count(self) -> Self:
+        if self.labels == "share" and self.objective != "label":
+            raise ValueError(
+                "labels share goes with objective label; set training.objective=label too, or "
+                "leave training.labels at hard"
+            )
+        return self
 
 
 class TrainConfig(Strict):

@@ -1,5 +1,6 @@
 """Reads single cells of a row: a post, a string, names, a flag, the name of a split."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -91,6 +92,21 @@ def words(values: Mapping[str, Any], *columns: str) -> str | Bad:
 def _empty(value: Any) -> bool:
     """Return whether a cell holds nothing; pandas writes NaN there."""
     return value is None or value == "" or value != value
+
+
+def share(values: Mapping[str, Any], column: str) -> float | None | Bad:
+    """Return a cell as a share in [0, 1]; None where it is blank."""
+    value: Any = values.get(column)
+    if _empty(value) or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        found = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if not 0 <= found <= 1:  # refuses nan too
+        said = str(value)[:40]
+        return Bad(f"{column!r} is {said!r}; expected a number from 0 to 1, such as 0.67")
+    return found
 
 
 def flag(value: Any) -> bool:

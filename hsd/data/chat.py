@@ -14,7 +14,9 @@ from hsd.data.rows import BadRow, Row, stream_rows
 from hsd.data.unread import unread
 from hsd.errors import DataError
 
-READS = frozenset({"id", "messages", "label", "target_group", "source_dataset", "split"})
+READS = frozenset(
+    {"id", "messages", "label", "hate_share", "target_group", "source_dataset", "split"}
+)
 """The columns of a chat; `label` is noted beside the answer, which must say the same."""
 ROLES = ("system", "user", "assistant")
 ORDERS = (["system", "user", "assistant"], ["user", "assistant"])
@@ -27,6 +29,8 @@ class ChatRow:
     id: str
     messages: tuple[Mapping[str, str], ...]
     place: str
+    hate_share: float | None = None
+    """Noted beside the messages, as the group is; the answer says the label."""
     target_group: str = ""
     """As `hsd prepare` notes it beside the messages; never part of them."""
     source_dataset: str = ""
@@ -90,9 +94,12 @@ def chat_row(row: Row, position: int) -> ChatRow | BadRow:
     groups = cells.names(row.values, "target_group")
     if isinstance(groups, Bad):
         return BadRow(row.place, groups.reason)
+    share = cells.share(row.values, "hate_share")
+    if isinstance(share, Bad):
+        return BadRow(row.place, share.reason)
     named = "|".join(groups) if isinstance(groups, list) else str(groups or "")
     noted = (cells.string(row.values, key) for key in ("source_dataset", "split"))
-    return ChatRow(name, turns, row.place, named, *noted)
+    return ChatRow(name, turns, row.place, share, named, *noted)
 
 
 def problem(values: Mapping[str, Any]) -> str | None:

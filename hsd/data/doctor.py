@@ -17,6 +17,7 @@ from hsd.data.lengths import Measure, PostLength, histogram, overflow
 from hsd.data.loaded import SHOWN, by_reason
 from hsd.data.posts import Post, read_posts
 from hsd.data.rows import BadRow
+from hsd.data.shares import across, shares_said
 
 PLANNED_RATE = 0.25
 """Error rate that power is worked out at: that of a middling detector."""
@@ -99,6 +100,7 @@ def check(
         _finding("warning", "columns that are not read", read.unread),
         _finding("warning", "rows of another split than their file's name says", read.misplaced),
         _finding("warning", "splits with posts of one label", _one_label(examples)),
+        _finding("warning", "posts whose hate_share says another label", across(examples)),
         _cut(read.posts, lengths, max_length, measure.unit),
     ]  # fmt: skip
     return Checked(
@@ -110,7 +112,11 @@ def check(
         overflow(read.posts, lengths, max_length),
         measure.unit,
         measure.note,
-        (*read.notes, *unknown_said(example.unknown_groups for example in examples)),
+        (
+            *read.notes,
+            *shares_said(examples),
+            *unknown_said(example.unknown_groups for example in examples),
+        ),
     )
 
 

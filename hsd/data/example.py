@@ -26,6 +26,8 @@ class Example:
     id: str
     text: str
     label: Label
+    hate_share: float | None = None
+    """The share of annotators who called the post hate, in [0, 1]; None where it is not known."""
     groups: tuple[str, ...] = ()
     unknown_groups: tuple[str, ...] = field(default=(), compare=False)
     """Names that count as `other` because nothing is known about them; for messages only."""

@@ -74,6 +74,7 @@ def converter(
             id=post.id,
             text=" ".join(post.tokens),
             label=binary[majority],
+            hate_share=share_of_hate(post.labels, binary),
             groups=groups,
             unknown_groups=unknown_names(targets),
             persona_tag=persona(targets),
@@ -91,6 +92,11 @@ def majority_label(labels: Sequence[str]) -> str | None:
     """Return the label that more than half of the annotators chose, None without one."""
     label, votes = Counter(labels).most_common(1)[0]
     return label if 2 * votes > len(labels) else None
+
+
+def share_of_hate(votes: Sequence[str], binary: Mapping[str, Label]) -> float:
+    """Return the share of all votes that say what counts as hate."""
+    return sum(binary.get(vote) == "hate" for vote in votes) / len(votes)
 
 
 def majority_targets(targets: Sequence[Sequence[str]]) -> list[str]:

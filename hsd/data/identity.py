@@ -62,6 +62,7 @@ def swaps(examples: Iterable[Example]) -> Iterator[Example]:
                 example,
                 id=f"{example.id}~{group}",
                 text=swapped(example.text, group),
+                hate_share=None,  # nobody voted on these words
                 groups=(group,),
                 persona_tag=group,
                 functionality=SWAP,

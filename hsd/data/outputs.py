@@ -11,6 +11,7 @@ from hsd.data.groups import joined, unknown_said
 from hsd.data.loaded import write_bad_rows
 from hsd.data.preparation import Preparation, Prepared, SourceRead
 from hsd.data.sampling import group_and_label, stratified
+from hsd.data.shares import shares_said
 from hsd.prompts.chat import chat_messages
 from hsd.prompts.contract import Contract, save_contract
 from hsd.runs import sha256_file, write_json, write_jsonl
@@ -68,6 +69,7 @@ def chat_rows(contract: Contract, examples: Iterable[Example]) -> Iterator[dict[
                 "id": id,
                 "messages": chat_messages(strategy, example.text, example.label, example.rationale),
                 "label": example.label,
+                **({} if example.hate_share is None else {"hate_share": example.hate_share}),
                 "target_group": joined(example.groups),
                 "source_dataset": example.source_dataset,
             }
@@ -149,7 +151,11 @@ def _notes(prepared: Prepared) -> list[str]:
         for read in prepared.sources
         for said in read.loaded.unread
     ]
-    return [*unread, *unknown_said(example.unknown_groups for example in prepared.examples)]
+    return [
+        *unread,
+        *shares_said(prepared.examples),
+        *unknown_said(example.unknown_groups for example in prepared.examples),
+    ]
 
 
 def _source(read: SourceRead) -> dict[str, Any]:

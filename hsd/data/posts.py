@@ -147,6 +147,7 @@ def _example(chat: ChatRow, where: Located) -> Example | BadRow:
         id=chat.id.removesuffix(f":{where.strategy}") if where.strategy else chat.id,
         text=where.text,
         label=chat.label,
+        hate_share=chat.hate_share,
         groups=groups,
         unknown_groups=unknown_names(chat.target_group),
         source_dataset=chat.source_dataset,

@@ -104,6 +104,7 @@ def preparation(
     label_column: str = "label",
     group_column: str | None = None,
     id_column: str | None = None,
+    share_column: str | None = None,
     **settings: Any,
 ) -> Preparation:
     """Return the preparation that the options of `hsd prepare` describe.
@@ -111,7 +112,9 @@ def preparation(
     The unified folder is the first source, so its rows win over repeats elsewhere.
     """
     first = [Source("unified", str(unified_dir))] if unified_dir else []
-    columns = Columns(text_column, label_column, group_column, id_column, parse_labels(labels))
+    columns = Columns(
+        text_column, label_column, group_column, id_column, parse_labels(labels), share_column
+    )
     return Preparation(
         sources=(*first, *map(Source.parse, sources)),
         output_dir=output_dir,

@@ -24,11 +24,13 @@ class Columns:
     group: str | None = None
     id: str | None = None
     labels: Mapping[str, Label] = field(default_factory=dict)
+    share: str | None = None
+    """The share of annotators who called the post hate."""
 
     @property
     def read(self) -> set[str]:
         """The columns that are read."""
-        named = {self.text, self.label, self.group, self.id, "split"}
+        named = {self.text, self.label, self.group, self.id, self.share, "split"}
         return {name for name in named if name is not None}
 
 
@@ -57,7 +59,7 @@ def load_table(path: Path, columns: Columns) -> Loaded:
     """
     rows, bad = read_rows(path)
     known = {name for row in rows for name in row.values}
-    for name in (columns.text, columns.label, columns.group, columns.id):
+    for name in (columns.text, columns.label, columns.group, columns.id, columns.share):
         if name is not None and name not in known:
             raise DataError(f"{path}:1: no column '{name}'.{did_you_mean(name, known)}")
     loaded = convert_rows(rows, converter(columns, stem(path)), columns.read)
@@ -78,6 +80,9 @@ def converter(columns: Columns, source: str) -> Convert:
         groups = cells.names(values, columns.group) if columns.group else None
         if isinstance(groups, Bad):
             return groups
+        share = cells.share(values, columns.share) if columns.share else None
+        if isinstance(share, Bad):
+            return share
         try:
             parsed = parse_groups(groups)
         except ValueError as error:
@@ -86,6 +91,7 @@ def converter(columns: Columns, source: str) -> Convert:
             id=cells.string(values, columns.id) if columns.id else "",
             text=text,
             label=label,
+            hate_share=share,
             groups=parsed,
             unknown_groups=unknown_names(groups),
             persona_tag=persona(split_names(groups)),

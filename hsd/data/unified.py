@@ -13,10 +13,11 @@ from hsd.errors import DataError, did_you_mean
 
 LABEL_COLUMNS = ("label_binary", "label")
 GROUP_COLUMNS = ("target_group_norm", "target_group", "persona_tag")
+SHARE = "hate_share"
 READS = frozenset(
     {*LABEL_COLUMNS, *GROUP_COLUMNS, "id", "text", "source_dataset", "label_multiclass"}
     | {"is_synthetic", "rationale_text", "rationale", "original_id", "split", "functionality"}
-    | {"case_id", "reference_id", "cluster"}
+    | {"case_id", "reference_id", "cluster", SHARE}
 )
 """The columns that `convert` reads."""
 FILES = {"train": ("train",), "validation": ("val", "validation", "dev"), "test": ("test",)}
@@ -37,6 +38,9 @@ def convert(row: Row) -> Converted:
     rationale = cells.words(values, "rationale_text", "rationale")
     if isinstance(rationale, Bad):
         return rationale
+    share = cells.share(values, SHARE)
+    if isinstance(share, Bad):
+        return share
     wrong = next((cell for cell in (groups, tags) if isinstance(cell, Bad)), None)
     if wrong is not None:
         return wrong
@@ -48,6 +52,7 @@ def convert(row: Row) -> Converted:
         id=cells.string(values, "id"),
         text=text,
         label=label,
+        hate_share=share,
         groups=parsed,
         unknown_groups=unknown_names(groups),
         persona_tag=persona(split_names(tags)),
@@ -68,7 +73,7 @@ def to_row(example: Example) -> dict[str, Any]:
     """Return an example as a row of the unified JSONL; `convert` gives it back."""
     more = {
         name: getattr(example, name)
-        for name in ("functionality", "case_id", "reference_id", "cluster")
+        for name in (SHARE, "functionality", "case_id", "reference_id", "cluster")
     }
     return {
         "id": example.id,
@@ -82,7 +87,7 @@ def to_row(example: Example) -> dict[str, Any]:
         "is_synthetic": example.is_synthetic,
         "rationale_text": example.rationale,
         "original_id": example.original_id,
-        **{key: value for key, value in more.items() if value},
+        **{key: value for key, value in more.items() if value not in ("", None)},
     }
 
 

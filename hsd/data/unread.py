@@ -1,4 +1,4 @@
-"""Columns that look like a group, a label or a split, and are not read under their names."""
+"""Columns that look like a group, label, split or share, and are not read under their names."""
 
 import re
 import shlex
@@ -17,6 +17,7 @@ _LABEL = (
     "label labels class classes gold goldlabel labelgold labelbinary finallabel majoritylabel "
     "hatelabel hate ishate hatespeech ishatespeech"
 )
+_SHARE = "hateshare sharehate shareofhate hatefraction fractionhate hateratio"
 _SPLIT = "split splits subset partition fold set datasplit datasetsplit traintestsplit"
 
 
@@ -29,6 +30,7 @@ def unread(columns: Iterable[str], reads: Collection[str]) -> list[str]:
     names = list(columns)
     # A table's group has no name of its own: calling it target_group would not make it read.
     call_it = "call it target_group, or " if "target_group" in reads else ""
+    or_share = "call it hate_share, or " if "hate_share" in reads else ""
     return [
         *(
             f"'{name}' looks like whom posts are about; {call_it}name it with "
@@ -43,6 +45,11 @@ def unread(columns: Iterable[str], reads: Collection[str]) -> list[str]:
             f"'{name}' looks like a label; if it is the right one, name it with "
             f"`hsd prepare --source table:FILE --label_column {shlex.quote(name)}`"
             for name in _lookalikes(names, reads, _LABEL.split(), once=False)
+        ),
+        *(
+            f"'{name}' looks like the share of annotators who said hate; {or_share}name it with "
+            f"`hsd prepare --source table:FILE --share_column {shlex.quote(name)}`"
+            for name in _lookalikes(names, reads, _SHARE.split(), once=True)
         ),
     ]
 

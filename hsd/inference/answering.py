@@ -70,4 +70,5 @@ def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: b
         functionality=example.functionality,
         reference_id=example.reference_id,
         cluster=example.cluster or example.case_id,
+        hate_share=example.hate_share,
     )

@@ -32,7 +32,7 @@ COPIED = (
     "reference_id",
     "cluster",
 )
-"""What a prediction has of its row beside text and label."""
+"""What a prediction has of its row beside text and label, and its share of votes if any."""
 
 SCORED_TOKENS = 64
 """Room for an answer's opening and label; JSON takes about 10, a channel before it some more."""
@@ -95,7 +95,7 @@ class Prepared:
             "rows": len(self.examples),
             "data_sha256": sha256_json([[e.id, e.text, e.label] for e in self.examples]),
             # What predictions copy: groups that were corrected give another report.
-            "about_sha256": sha256_json([[getattr(e, f) for f in COPIED] for e in self.examples]),
+            "about_sha256": sha256_json([_about(e) for e in self.examples]),
             "data_file": self.config.data_file,
             "mode": self.config.mode,
             "max_length": self.config.max_length,
@@ -150,6 +150,12 @@ def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
     what = f"{config.data_file} rows"
     unread = tuple(loaded.unread)
     return Prepared(config, chosen, numbers, contract, renderer, examples, encoded, what, unread)
+
+
+def _about(example: Example) -> list[Any]:
+    """Return what a prediction copies; a share only where there is one, as in older identities."""
+    copied = [getattr(example, name) for name in COPIED]
+    return copied if example.hate_share is None else [*copied, example.hate_share]
 
 
 def _encoded(

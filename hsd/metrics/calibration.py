@@ -59,8 +59,8 @@ def calibration(
         return None
     scores = np.array([p.score or 0.0 for p in predictions])
     hate = np.array([p.true_label == "hate" for p in predictions], dtype=np.float64)
-    place = np.minimum((scores * BINS).astype(int), BINS - 1)
-    inside = (place[:, None] == np.arange(BINS)).astype(np.float64)  # (rows, bins)
+    place = _places(scores)
+    inside = _inside(place)
 
     def statistics(weights: Floats) -> Floats:
         total = weights.sum(axis=1)
@@ -76,6 +76,12 @@ def calibration(
         float(brier_score_loss(hate, scores)), percentiles(found[:, 1]),
         tuple(_bins(scores, hate, place)),
     )  # fmt: skip
+
+
+def binned_error(scores: Floats, targets: Floats) -> float:
+    """Return the ECE of scores against targets in [0, 1]: labels, or shares of votes."""
+    apart = np.abs((scores - targets) @ _inside(_places(scores))).sum()
+    return float(apart / len(scores))
 
 
 def _chance(
@@ -141,6 +147,17 @@ def at_temperature(predictions: Sequence[Prediction], temperature: float) -> lis
 
     scores = expit(_logits(np.array([p.score for p in predictions], np.float64)) / temperature)
     return [replace(p, score=float(s)) for p, s in zip(predictions, scores, strict=True)]
+
+
+def _places(scores: Floats) -> "np.typing.NDArray[np.intp]":
+    """Return the bin of each score (rows,)."""
+    return np.minimum((scores * BINS).astype(np.intp), BINS - 1)
+
+
+def _inside(place: "np.typing.NDArray[np.intp]") -> Floats:
+    """Return 1 where a row is in a bin (rows, bins)."""
+    found: Floats = (place[:, None] == np.arange(BINS)).astype(np.float64)
+    return found
 
 
 def _logits(scores: Floats) -> Floats:

@@ -34,6 +34,7 @@ from hsd.metrics.operating import Operated, OperatingPoint, operate
 from hsd.metrics.outcomes import Outcomes, outcomes, unreadable_p
 from hsd.metrics.overlap import among
 from hsd.metrics.prediction import Prediction
+from hsd.metrics.share_calibration import ShareCalibration, share_calibration
 from hsd.metrics.slices import Slice, slices
 from hsd.metrics.thresholds import PREVALENCES, AtPrevalence, Curve, at_prevalence, curves
 
@@ -78,6 +79,7 @@ class Evaluation:
     bias: Bias | None
     calibration: Calibration | None
     group_calibration: dict[str, Calibration]
+    share_calibration: ShareCalibration | None
     curves: dict[str, Curve]
     prevalences: tuple[AtPrevalence, ...]
     slices: tuple[Slice, ...]
@@ -134,6 +136,7 @@ def summarize(
         bias=bias_areas(rows),
         calibration=calibration(rows),
         group_calibration=calibration_by_group(rows),
+        share_calibration=share_calibration(rows),
         curves=curves(rows),
         prevalences=tuple(load for load in loads if load is not None),
         slices=tuple(slices(rows)),

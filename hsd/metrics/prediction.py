@@ -14,6 +14,7 @@ class Prediction:
     """One row of `predictions.jsonl`.
 
     `label` is None unless `outcome` is valid or repaired: an unreadable reply is never "normal".
+    `hate_share` is the share of annotators who said hate, where that is known.
     `score` is P(hate) in [0, 1] where the mode gives one. `response_time` is in seconds, the
     row's share of its batch. `truncated_post` says that the post was shortened to fit.
     `functionality` is what a test case tests, `reference_id` the row it is a contrast of,
@@ -38,6 +39,7 @@ class Prediction:
     functionality: str = ""
     reference_id: str = ""
     cluster: str = ""
+    hate_share: float | None = None
 
     @property
     def about(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from itertools import product
 from os.path import commonprefix
 from typing import Any
 
+from hsd.data.example import Label
 from hsd.errors import DataError, ModelError
 from hsd.prompts.chat import Chat
 from hsd.prompts.chat_template import chosen_template, literals, render, with_date
@@ -36,8 +37,7 @@ from hsd.prompts.vocabulary import Control, split_vocabulary
 class Target:
     """What the label of a row is scored by: both ways its answer can go on, and the right one."""
 
-    hate: float
-    """The share of annotators who said hate: 1 or 0 where the label is all that is known."""
+    label: Label
     opening: int
     """How many of the answer's tokens both labels have in common."""
     tails: tuple[list[int], list[int]]
@@ -46,6 +46,13 @@ class Target:
     """Those of them that the answer itself does not begin with after its opening."""
     weight: float = 1.0
     """How much the row counts among the others."""
+    share: float | None = None
+    """The share of annotators who said hate, where it is learned instead of the label."""
+
+    @property
+    def hate(self) -> float:
+        """What P(hate) is to be: the share where it is learned, else 1 or 0 as the label says."""
+        return float(self.label == "hate") if self.share is None else self.share
 
 
 @dataclass(frozen=True, slots=True)

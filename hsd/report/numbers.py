@@ -48,6 +48,7 @@ def evaluation_numbers(
         "auc_by_group": plain(evaluation.bias),
         "calibration": plain(evaluation.calibration),
         "calibration_by_group": plain(evaluation.group_calibration),
+        "calibration_against_share": plain(evaluation.share_calibration),
         "curves": plain(evaluation.curves),
         "score_noise": _noise(evaluation),
         "at_prevalence": plain(evaluation.prevalences),

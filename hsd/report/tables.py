@@ -86,6 +86,7 @@ def result_row(prediction: Prediction) -> Row:
         "label_multiclass": prediction.label_multiclass,
         "truncated_post": prediction.truncated_post,
         "reply": prediction.reply,
+        "hate_share": prediction.hate_share,
     }
 
 
@@ -148,6 +149,7 @@ def sample_row(prediction: Prediction) -> Row:
         "persona_tag": prediction.persona_tag,
         "source_dataset": prediction.source_dataset,
         "original_id": prediction.id,
+        "hate_share": prediction.hate_share,
     }
 
 

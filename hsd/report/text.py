@@ -14,6 +14,7 @@ from hsd.report.gate_words import badge
 from hsd.report.score_noise import noise_lines
 from hsd.report.wording import (
     GAP_WORDS,
+    JUDGED_BY,
     KIND_WORDS,
     METRIC_WORDS,
     POLICY_WORDS,
@@ -30,6 +31,7 @@ from hsd.report.wording import (
     p_value,
     percent,
     seen_words,
+    share_words,
     signed,
     worst_words,
 )
@@ -56,6 +58,11 @@ def text_report(numbers: Numbers) -> str:
         *(
             [_section("Calibration (95 %)", _calibration(numbers))]
             if numbers["calibration"]
+            else []
+        ),
+        *(
+            [_section("Calibration against the share of annotators (95 %)", _by_share(found))]
+            if (found := numbers["calibration_against_share"])
             else []
         ),
         *([_section("Score noise", "\n".join(lines))] if (lines := noise_lines(numbers)) else []),
@@ -135,6 +142,23 @@ def _calibration(numbers: Numbers) -> str:
         for name, found in named.items()
     ]
     return _columns([("posts", "n", "ECE", "95 %", "Brier", "95 %"), *rows])
+
+
+def _by_share(found: Numbers) -> str:
+    rows = [
+        (
+            words,
+            str(found["n"]),
+            number(found[name]["ece"]),
+            number(found[name]["brier"]),
+            _ends(found[name]["brier_interval"]),
+            number(found[name]["log_loss"]),
+            _ends(found[name]["log_loss_interval"]),
+        )
+        for name, words in JUDGED_BY.items()
+    ]
+    header = ("judged by", "n", "ECE", "Brier", "95 %", "log-loss", "95 %")
+    return f"{share_words(found)}\n{_columns([header, *rows])}"
 
 
 def _base(numbers: Numbers) -> str:

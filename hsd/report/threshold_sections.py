@@ -14,21 +14,28 @@ from hsd.report.page import (
     estimate,
     p,
     text,
+    value,
 )
 from hsd.report.score_noise import noise_lines
 from hsd.report.wording import (
+    JUDGED_BY,
     METRIC_WORDS,
     Numbers,
     percent,
+    share_words,
     spelled,
 )
 
 
 def calibration_section(numbers: Numbers) -> Section:
     """Return whether a score means what it says; empty without scores."""
+    return Section("Calibration", [*_calibrated(numbers), *_by_share(numbers)])
+
+
+def _calibrated(numbers: Numbers) -> list[Part]:
     overall, groups = numbers["calibration"], numbers["calibration_by_group"]
     if not overall:
-        return Section("Calibration", [])
+        return []
     named = {"all posts": overall, **groups}
     operated = numbers["operating_point"]
     if operated and operated["calibration"]:
@@ -47,9 +54,24 @@ def calibration_section(numbers: Numbers) -> Section:
     note = "Chance: how often scores that mean what they say would have so large an ECE."
     table = Table("Calibration", ["posts", "n", "ECE", "chance", "Brier"], rows, note)
     drawing = figures.reliability(overall, groups)
-    return Section(
-        "Calibration", [table, Figure(drawing, "On the line a score means what it says.")]
-    )
+    return [table, Figure(drawing, "On the line a score means what it says.")]
+
+
+def _by_share(numbers: Numbers) -> list[Part]:
+    found = numbers["calibration_against_share"]
+    if not found:
+        return []
+    rows = [
+        [
+            text(words),
+            value(found[name]["ece"]),
+            estimate(found[name]["brier"], found[name]["brier_interval"]),
+            estimate(found[name]["log_loss"], found[name]["log_loss_interval"]),
+        ]
+        for name, words in JUDGED_BY.items()
+    ]
+    header = ["judged by", "ECE", "Brier", "log-loss"]
+    return [Table("Against the share of annotators", header, rows, share_words(found))]
 
 
 def thresholds_section(numbers: Numbers) -> Section:

@@ -13,6 +13,7 @@ Numbers = Mapping[str, Any]
 """report.json, or a part of it."""
 UNKNOWN = "-"
 RATE_WORDS: dict[Rate, str] = {"false_positive_rate": "FPR", "false_negative_rate": "FNR"}
+JUDGED_BY = {"against_share": "share of annotators", "against_label": "label"}
 RATE_LEGEND = (
     "FPR = false-positive rate of normal posts; FNR = false-negative rate of hateful posts."
 )
@@ -107,6 +108,15 @@ def p_value(value: float | None) -> str:
         return UNKNOWN
     value = round(value, 9)  # see `fixed`
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+
+
+def share_words(found: Mapping[str, Any]) -> str:
+    """Return which posts are judged by their share of votes, and what no score could better."""
+    return (
+        f"Of the {found['n']:,} posts with a share of votes; on {found['disputed']:,} of them the "
+        f"annotators disagree. No score has a log-loss below {number(found['least_log_loss'])} "
+        "against the shares."
+    )
 
 
 def percent(value: float | None) -> str:

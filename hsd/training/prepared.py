@@ -67,7 +67,7 @@ class Prepared:
         return _mixed_precision(self.numbers)
 
     def notes(self) -> list[str]:
-        """Return what differs from what was asked for, in sentences."""
+        """Return what differs from what was asked for, and what is learned, in sentences."""
         asked, held = self.config.data.max_length, _max_length(self.config, self.source)
         found = []
         if held < asked:
@@ -77,6 +77,8 @@ class Prepared:
             )
         if self.not_followed:
             found.append(not_followed_sentence(self.not_followed))
+        if self.rows.shares_note:
+            found.append(self.rows.shares_note)
         return found
 
     def _groups_that_select(self) -> dict[str, str]:

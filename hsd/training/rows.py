@@ -17,6 +17,7 @@ from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.render import Encoded, Renderer, Target
 from hsd.prompts.template import load_template
 from hsd.runs import sha256_text
+from hsd.training.shares import across_told, shares_told
 from hsd.training.sources import RowSource
 from hsd.training.targets import Lesson, Targets, balanced
 
@@ -38,6 +39,8 @@ class TrainingRows:
     """What a person should know of the files, a sentence each."""
     prompt_note: str | None = None
     """In what the base is asked otherwise than its makers ask it, if it is."""
+    shares_note: str | None = None
+    """How many rows are learned as a share of votes, where that is asked for."""
 
     @property
     def asked(self) -> PromptConfig:
@@ -62,7 +65,8 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
     contract = _contract(config)
     renderer = Renderer(tokenizer, contract)
     contract = sealed(contract, renderer, tokenizer)
-    targets, training = Targets(renderer, tokenizer), config.training
+    training = config.training
+    targets = Targets(renderer, tokenizer, training.labels)
     source = RowSource.of(config, "train")
     learned = list(source.lessons(contract))
     train = _encode(learned, renderer, config.data)
@@ -77,9 +81,14 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
         validation = [targets.add(*each) for each in zip(encoded, watched, strict=True)]
         notes = [*notes, *source.notes]
     _require_apart(train, validation)
+    shares = None
+    if training.labels == "share":
+        shares = shares_told(learned, watched)
+        notes = [*notes, *across_told(learned, config.data.train_file)]
     asked = renderer.note(has_system=bool(contract.strategy.system_prompt))
     groups = {lesson.chat.id: lesson.groups for lesson in watched}
-    return TrainingRows(contract, train, validation, groups, tuple(dict.fromkeys(notes)), asked)
+    notes = list(dict.fromkeys(notes))
+    return TrainingRows(contract, train, validation, groups, tuple(notes), asked, shares)
 
 
 def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str, Label]]:
@@ -169,6 +178,9 @@ def _digest(rows: Sequence[Encoded]) -> str:
 
 
 def _told(target: Target | None) -> str:
-    if target is None or (target.hate in (0, 1) and target.weight == 1):
+    if target is None:
+        return ""
+    as_labelled = target.hate == float(target.label == "hate")
+    if as_labelled and target.weight == 1:
         return ""
     return f", {target.hate}, {target.weight}"

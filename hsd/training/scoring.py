@@ -77,7 +77,7 @@ def scorer(config: TrainConfig, rows: TrainingRows) -> Scorer | None:
 
 def _label(row: Encoded) -> Label:
     assert row.target is not None, row.id
-    return "hate" if row.target.hate > 0.5 else "normal"
+    return row.target.label
 
 
 def _require_defined(made: Scorer, metric: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from hsd.data.example import LABELS
 from hsd.model.judging import judging
 from hsd.model.packing import obstacle
 from hsd.model.self_test import (
@@ -178,7 +179,7 @@ def _with_labels(rows: Sequence[Encoded]) -> list[Encoded]:
         replace(
             row,
             answer=[*row.answer[:2], *(normal if n % 2 else hate), *row.answer[2:]],
-            target=Target(float(1 - n % 2), 2, TAILS, (hate if n % 2 else normal,)),
+            target=Target(LABELS[n % 2], 2, TAILS, (hate if n % 2 else normal,)),
         )
         for n, row in enumerate(rows)
     ]

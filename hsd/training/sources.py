@@ -93,7 +93,7 @@ class RowSource:
         for e in examples:
             strategy = strategy_of[e.id]
             chat = make_chat(strategy, e.id, e.text, e.label, e.rationale)
-            yield Lesson(chat, e.label, strategy.parameters.rationale, e.groups)
+            yield Lesson(chat, e.label, strategy.parameters.rationale, e.groups, e.hate_share)
 
     def _written(self, path: Path, contract: Contract) -> Iterator[Lesson]:
         self._told_unread(unread_in_chats(path))
@@ -140,4 +140,5 @@ def _as_asked(row: ChatRow, contract: Contract) -> Lesson:
         )
     strategy, chat = written
     rationale = contract.strategies[strategy].parameters.rationale
-    return Lesson(chat, row.label, rationale, parse_groups(row.target_group))
+    groups = parse_groups(row.target_group)
+    return Lesson(chat, row.label, rationale, groups, row.hate_share)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from hsd.config.train import Labels
 from hsd.data.example import NONE, Label
 from hsd.errors import DataError
 from hsd.inference.score import Candidates, candidates
@@ -21,13 +22,18 @@ class Lesson:
     rationale: bool
     """The strategy asks for a reason after the classification."""
     groups: tuple[str, ...] = ()
+    hate_share: float | None = None
+    """The share of annotators who called the post hate, where it is known."""
 
 
 class Targets:
-    """Gives rows their targets: the two labels as an evaluation spells them."""
+    """Gives rows their targets: the two labels as an evaluation spells them.
 
-    def __init__(self, renderer: Renderer, tokenizer: Any) -> None:
-        self._renderer, self._tokenizer = renderer, tokenizer
+    `labels` says whether a row's share of votes is its target, where it has one.
+    """
+
+    def __init__(self, renderer: Renderer, tokenizer: Any, labels: Labels = "hard") -> None:
+        self._renderer, self._tokenizer, self._labels = renderer, tokenizer, labels
         self._spelled: dict[tuple[bool, bool], Candidates] = {}
 
     def add(self, row: Encoded, lesson: Lesson, weight: float = 1.0) -> Encoded:
@@ -41,8 +47,9 @@ class Targets:
             )
         rest = row.answer[opening:]
         rivals = tuple(tail for tail in spelled.tails if rest[: len(tail)] != tail)
-        hate = float(lesson.label == "hate")
-        return replace(row, target=Target(hate, opening, spelled.tails, rivals, weight))
+        share = lesson.hate_share if self._labels == "share" else None
+        target = Target(lesson.label, opening, spelled.tails, rivals, weight, share)
+        return replace(row, target=target)
 
     def _of(self, lesson: Lesson) -> Candidates:
         key = (bool(lesson.chat.system), lesson.rationale)
@@ -56,7 +63,8 @@ class Targets:
 def balanced(lessons: Sequence[Lesson], by: Literal["none", "label", "group"]) -> list[float]:
     """Return weights, 1 on average, that let both labels count alike, or both of every group.
 
-    A row about several groups is shared out among them.
+    A row counts under its label, whatever share of votes it is learned with. One about several
+    groups is shared out among them.
     """
     if by == "none":
         return [1.0] * len(lessons)

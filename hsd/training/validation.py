@@ -16,7 +16,8 @@ Score = tuple[str, float]
 class Judged:
     """Sums over rows: token losses, answer tokens, label losses, rows, rows with a right label.
 
-    A label is right when it is the likelier one, as in an evaluation.
+    A label is right when it is the likelier one, as in an evaluation, whatever share of votes the
+    loss is taken against.
     """
 
     answer_loss: float
@@ -38,10 +39,11 @@ def judge(said: torch.Tensor, rows: Sequence[Encoded]) -> Judged:
     Every row has a target. A row whose labels have no probability makes the label loss NaN.
     """
     split = split_said(said, rows)
-    shares = [row.target.hate for row in rows if row.target is not None]
+    targets = [row.target for row in rows if row.target is not None]
+    shares = [target.hate for target in targets]
     hate, normal = split.labels.double().T
     scores = torch.sigmoid(hate - normal).tolist()
-    right = [(score > 0.5) == (share > 0.5) for score, share in zip(scores, shares, strict=True)]
+    right = [(score > 0.5) == (t.label == "hate") for score, t in zip(scores, targets, strict=True)]
     return Judged(
         answer_loss=-float(split.answers.sum()),
         tokens=len(split.answers),
