@@ -1,8 +1,8 @@
 """Which number format a training is faster in on this CPU, measured in a fraction of a second.
 
-What a CPU's name or its instructions promise is not what a step takes. With AMX single products are
-6 times as fast in bfloat16 and whole steps 1.4 times; with AVX512-BF16 alone products gain little and
-steps nothing; without either, bfloat16 is many times slower.
+What a CPU's instructions promise is not what a step takes. With AMX single products are 6 times as
+fast in bfloat16, but whole steps 1.4 times; with AVX512-BF16 alone steps are slower, and without
+either many times slower.
 """
 
 import time
@@ -12,6 +12,7 @@ from math import inf
 
 import torch
 from torch.nn.functional import linear, scaled_dot_product_attention, silu
+from transformers import PretrainedConfig
 
 FORMATS = (torch.float32, torch.bfloat16)
 MARGIN = 1.1
@@ -52,17 +53,35 @@ class Timings:
 def faster(timed: Timings) -> tuple[torch.dtype, str]:
     """Return the number format to train in, and why."""
     if timed.gain >= MARGIN:
-        said = f"bfloat16: {timed.gain:.1f} times as fast as float32 on this CPU (measured)"
+        said = f"bfloat16, {timed.gain:.2f} times as fast as float32 on this CPU (measured)"
         return torch.bfloat16, said
-    said = f"float32: bfloat16 would be {timed.gain:.2g} times as fast on this CPU (measured)"
+    said = f"float32, as bfloat16 is {timed.gain:.2f} times as fast on this CPU (measured)"
     return torch.float32, said
 
 
-def time_formats(hidden: int = MOST_HIDDEN, inner: int = MOST_INNER) -> Timings:
-    """Return what a piece of a training step takes, of a base with layers of this width.
+def why_not_bfloat16(base: PretrainedConfig) -> str | None:
+    """Return why a base is trained in float32 however fast bfloat16 is here; None where it is not.
 
-    Half a layer, forward and backward: frozen weights with an adapter beside them, a norm, attention
-    behind a mask. Nothing random is drawn, so the run that follows is the same with and without.
+    A base is never rounded without being asked: what is judged is judged in float32.
+    """
+    if getattr(base, "dtype", None) != torch.bfloat16:
+        return "its own weights are not in bfloat16"
+    if _hidden(base) < LEAST_HIDDEN:
+        return "its layers are too narrow to gain from bfloat16"
+    return None
+
+
+def time_formats(base: PretrainedConfig) -> Timings:
+    """Return what a piece of a training step takes, of layers as wide as the base's."""
+    inner = getattr(base.get_text_config(), "intermediate_size", None)
+    return time_layers(_hidden(base), inner if isinstance(inner, int) else MOST_INNER)
+
+
+def time_layers(hidden: int = MOST_HIDDEN, inner: int = MOST_INNER) -> Timings:
+    """Return what a piece of a training step takes, of layers this wide.
+
+    Half a layer, forward and backward: frozen weights with an adapter beside them, a norm, masked
+    attention. Nothing random is drawn, so that a run is the same with and without.
     """
     hidden, inner = min(hidden, MOST_HIDDEN), min(inner, MOST_INNER)
     product = _interleaved(lambda dtype: _product(hidden, dtype))
@@ -70,6 +89,10 @@ def time_formats(hidden: int = MOST_HIDDEN, inner: int = MOST_INNER) -> Timings:
         return product
     layers = {dtype: _HalfLayer(hidden, inner, dtype) for dtype in FORMATS}
     return _interleaved(lambda dtype: layers[dtype].step())
+
+
+def _hidden(base: PretrainedConfig) -> int:
+    return getattr(base.get_text_config(), "hidden_size", None) or 0
 
 
 def _interleaved(work: Callable[[torch.dtype], None]) -> Timings:
