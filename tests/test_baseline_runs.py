@@ -12,12 +12,14 @@ from small_runs import posts
 
 from hsd.errors import EvaluationError, ModelError
 from hsd.inference.baseline import baseline_run
+from hsd.inference.encoder import encoder_scores
 from hsd.metrics.baselines import Training
+from hsd.model.cache import cache
 from hsd.report.baseline_runs import baselines_of, name_of
 from hsd.report.predictions import Run, load_run
 from hsd.report.rewriting import rewrite
 from hsd.runs import PreflightError, read_json, write_jsonl
-from hsd.training.encoder import EncoderSettings, encoder_digest, encoder_scores
+from hsd.training.encoder import EncoderSettings, encoder_digest
 
 pytestmark = pytest.mark.model
 
@@ -66,9 +68,31 @@ def test_an_encoder_learns_the_training_posts_and_is_kept_as_a_run(
 
 def test_the_same_seed_gives_the_same_encoder(settings: EncoderSettings) -> None:
     texts = [row["text"] for row in posts(5, 200)]
-    first, second = (encoder_scores(TRAINING, texts, settings).scores for _ in range(2))
-    assert first == second
+    first = encoder_scores(TRAINING, texts, settings).scores
+    shutil.rmtree(cache("encoders"))
+    assert encoder_scores(TRAINING, texts, settings).scores == first
     assert encoder_scores(TRAINING, texts[::-1], settings).scores[::-1] == pytest.approx(first)
+
+
+def test_an_encoder_learns_the_same_posts_once(settings: EncoderSettings) -> None:
+    texts = [row["text"] for row in posts(5, 200)]
+    first = encoder_scores(TRAINING, texts, settings)
+    again = encoder_scores(TRAINING, texts, settings)
+    assert (again.scores, again.train_seconds) == (first.scores, first.train_seconds)
+    flipped = ["normal" if label == "hate" else "hate" for label in TRAINING.labels]
+    other = encoder_scores(replace(TRAINING, labels=flipped), texts, settings)
+    assert other.scores != first.scores
+    assert len(list(cache("encoders").iterdir())) == 2
+
+
+def test_an_encoder_that_did_not_learn_to_the_end_is_not_kept(settings: EncoderSettings) -> None:
+    def stop(done: int, total: int, what: str) -> None:  # noqa: ARG001
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encoder_scores(TRAINING, ["a"], settings, stop)
+    assert not list(cache("encoders").iterdir())
 
 
 def test_a_baseline_of_the_run_stands_in_its_report(run: Run) -> None:
@@ -96,6 +120,7 @@ def test_a_launchers_environment_changes_no_score(
 ) -> None:
     texts = [row["text"] for row in posts(5, 200)]
     alone = encoder_scores(TRAINING, texts, settings).scores
+    shutil.rmtree(cache("encoders"))
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     assert encoder_scores(TRAINING, texts, settings).scores == alone
 

@@ -21,7 +21,15 @@ from hsd.config.settings import flatten, merged, nested
 from hsd.config.view import annotated_yaml, differing
 from hsd.errors import ConfigError
 
-PRESETS = ("default", "demo", "high_capacity", "memory_efficient", "quick_test")
+PRESETS = (
+    "default",
+    "cpu_small",
+    "demo",
+    "detector",
+    "high_capacity",
+    "memory_efficient",
+    "quick_test",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +55,7 @@ def refusal(source: str = "default", *overrides: str) -> str:
 # Presets
 
 
-def test_five_presets_are_shipped() -> None:
+def test_seven_presets_are_shipped() -> None:
     assert tuple(preset_names()) == PRESETS
 
 
@@ -99,7 +107,8 @@ def test_an_unknown_key_in_a_preset_is_refused(preset: str, tmp_path: Path) -> N
 def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
     assert refusal("high_capacty") == (
         "unknown preset 'high_capacty'. Did you mean 'high_capacity'? "
-        "Known: default, demo, high_capacity, memory_efficient, quick_test. A file's path works."
+        "Known: cpu_small, default, demo, detector, high_capacity, memory_efficient, quick_test. "
+        "A file's path works."
     )
 
 

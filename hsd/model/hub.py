@@ -9,16 +9,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from hsd.config.model import ModelConfig
 from hsd.data.hub import TOKEN_FILE, read_token
 from hsd.errors import ModelError
+from hsd.model.package import PACKAGE
 from hsd.runs import require_space
 
-PACKAGE = "pypi:"
 MAIN = "main"
 WANTED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 UNWANTED = ("*/*", "consolidated*")
@@ -65,11 +64,6 @@ def kind_of(name: str) -> Kind:
         return "folder"
     is_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
     return "hub" if is_hub else "nothing"
-
-
-def is_installed(name: str) -> bool:
-    """Return whether the package of `pypi:NAME` is there; it is not imported."""
-    return find_spec(name.removeprefix(PACKAGE).replace("-", "_")) is not None
 
 
 def cache_of(config: ModelConfig, environ: Mapping[str, str]) -> Path:

@@ -27,6 +27,7 @@ from hsd.model.families import attention_for
 from hsd.model.head import give_float32_logits
 from hsd.model.instructed import instead_of
 from hsd.model.memory import Need, free_gb, memory_error_as, need_of, require_room
+from hsd.model.package import PACKAGE, package_folder
 from hsd.model.placement import Placement, four_bit_compute, place
 from hsd.model.tasks import SENTENCE_ENCODER, require_no_encoder, require_writer
 from hsd.model.vocabulary import require_embeddings
@@ -173,7 +174,7 @@ def _require_as_expected(
 
 def _location(config: ModelConfig) -> str:
     name = config.name
-    folder = gguf.package_folder(name) if name.startswith(gguf.PACKAGE) else Path(name).expanduser()
+    folder = package_folder(name) if name.startswith(PACKAGE) else Path(name).expanduser()
     if folder.is_dir():
         file = gguf.gguf_file(folder)
         return str(gguf.converted(file, config.cache_dir) if file else folder)
@@ -229,7 +230,7 @@ def _readable(name: str) -> Iterator[None]:
 
 def _elsewhere(name: str) -> str:
     """Return what helps where a hub's file is not to be had; a folder here is not offline."""
-    if Path(name).expanduser().is_dir() or name.startswith(gguf.PACKAGE):
+    if Path(name).expanduser().is_dir() or name.startswith(PACKAGE):
         return ""
     return " (offline, fetch it elsewhere and give its folder, or set HF_HOME to a filled cache)."
 

@@ -56,6 +56,7 @@ def _figure(curves: Curves, verdict: Verdict) -> Figure:
     panels = [
         panel
         for panel, points in (
+            (_label_panel, curves.eval_label_accuracy),
             (_gradient_panel, curves.grad_norm),
             (_rate_panel, curves.learning_rate),
         )
@@ -88,9 +89,18 @@ def _loss_panel(axis: Axes, curves: Curves, verdict: Verdict) -> None:
         _mark(axis, verdict.best, GREEN, "--", f"best validation: {verdict.best.value:.3f}")
     if verdict.early_stop:
         _mark(axis, verdict.early_stop, GREY, ":", "early stopping")
-    axis.set_ylabel("loss (nats per token)")
+    axis.set_ylabel("loss (nats)")
     # Above the panel, where it can hide no curve.
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=9)
+
+
+def _label_panel(axis: Axes, curves: Curves) -> None:
+    dots = {"marker": "o", "markersize": 4}
+    _line(axis, curves.eval_label_accuracy, color=BLUE, label="accuracy", **dots)
+    if curves.eval_auroc:
+        _line(axis, curves.eval_auroc, color=RED, label="AUROC", **dots)
+    axis.set_ylabel("validation labels")
+    axis.legend(loc="lower right", frameon=False, fontsize=9)
 
 
 def _gradient_panel(axis: Axes, curves: Curves) -> None:

@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import transformers
+from safetensors.torch import load_model, save_model
 from torch.nn.functional import cross_entropy
 from transformers import (
     AutoConfig,
@@ -25,14 +27,16 @@ from transformers import (
     set_seed,
 )
 
-from hsd.config.model import ModelConfig
 from hsd.errors import ModelError
 from hsd.metrics.baselines import Training
-from hsd.model.gguf import PACKAGE, package_folder
+from hsd.model.cache import cache, made_once
 from hsd.model.launcher import unseen
-from hsd.model.placement import place
+from hsd.model.package import PACKAGE, package_folder
 from hsd.progress import Progress, silent
-from hsd.runs import sha256_file, sha256_json
+from hsd.runs import read_json, sha256_file, sha256_json, write_json
+
+WEIGHTS = "model.safetensors"
+COST = "cost.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +51,6 @@ class EncoderSettings:
     max_length: int = 128
     """Longest post in tokens; a longer one loses its end."""
     seed: int = 42
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderScores:
-    """P(hate) of each text, and what it took to get there."""
-
-    scores: list[float]
-    parameters: int
-    train_seconds: float
-    score_seconds: float
-    device: str
-
-    def cost(self) -> dict[str, Any]:
-        """Return all but the scores, for the manifest."""
-        return {name: value for name, value in asdict(self).items() if name != "scores"}
 
 
 class SentenceClassifier(torch.nn.Module):
@@ -88,32 +77,45 @@ class SentenceClassifier(torch.nn.Module):
         return {"loss": cross_entropy(logits, labels), "logits": logits}
 
 
-def encoder_scores(
-    training: Training,
-    texts: Sequence[str],
-    settings: EncoderSettings,
-    progress: Progress = silent,
-) -> EncoderScores:
-    """Return what an encoder that learned the training posts says of other texts.
+def training_digest(training: Training) -> str:
+    """Return what tells one set of training posts from another."""
+    return sha256_json([list(training.texts), list(training.labels)])
+
+
+def encoder_identity(settings: EncoderSettings) -> dict[str, Any]:
+    """Return everything but the posts that decides what is learned."""
+    return {**asdict(settings), "sha256": encoder_digest(settings.name)}
+
+
+def learned_encoder(
+    training: Training, settings: EncoderSettings, device: str, progress: Progress = silent
+) -> Path:
+    """Return the folder of the encoder that learned these posts; it learns them where none is.
 
     Raises ModelError when the encoder cannot be loaded.
     """
+    kind, versions = device.partition(":")[0], [torch.__version__, transformers.__version__]
+    known = [encoder_identity(settings), training_digest(training), kind, versions]
+    return made_once(
+        cache("encoders") / sha256_json(known)[:32],
+        lambda folder: _make(folder, training, settings, device, progress),
+    )
+
+
+def _make(
+    folder: Path, training: Training, settings: EncoderSettings, device: str, progress: Progress
+) -> None:
     set_seed(settings.seed)
     tokenizer, encoder = _loaded(settings.name)
     model = SentenceClassifier(encoder)
-    device = place(ModelConfig()).device
     started = time.monotonic()
     with unseen():  # a launcher's mixed precision would make another baseline
         _learn(model, tokenizer, training, settings, device, progress)
-    trained = time.monotonic()
-    scores = _scores(model, tokenizer, texts, settings, progress)
-    return EncoderScores(
-        scores=scores,
-        parameters=sum(weight.numel() for weight in model.parameters()),
-        train_seconds=round(trained - started, 1),
-        score_seconds=round(time.monotonic() - trained, 1),
-        device=device,
-    )
+    took = round(time.monotonic() - started, 1)
+    encoder.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    save_model(model, str(folder / WEIGHTS))
+    write_json(folder / COST, {"train_seconds": took, "device": device})
 
 
 def encoder_digest(name: str) -> str:
@@ -128,6 +130,15 @@ def encoder_digest(name: str) -> str:
     with _readable(name):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     return str(getattr(config, "_commit_hash", None))
+
+
+def read_encoder(folder: Path) -> tuple[Any, SentenceClassifier, float]:
+    """Return a learned encoder's tokenizer, the classifier, and the seconds it took to learn."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    model = SentenceClassifier(AutoModel.from_config(config, dtype=torch.float32))
+    load_model(model, folder / WEIGHTS)
+    return tokenizer, model.eval(), read_json(folder / COST)["train_seconds"]
 
 
 def _location(name: str) -> str:
@@ -252,32 +263,3 @@ def _learn(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-
-
-def _scores(
-    model: SentenceClassifier,
-    tokenizer: Any,
-    texts: Sequence[str],
-    settings: EncoderSettings,
-    progress: Progress,
-) -> list[float]:
-    """Return P(hate) in the order of the texts; those of like length are scored together."""
-    model.eval()
-    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
-    found = [0.0] * len(texts)
-    device = model.head.weight.device
-    for start in range(0, len(order), settings.batch_size):
-        batch = order[start : start + settings.batch_size]
-        encoded = tokenizer(
-            [texts[at] for at in batch],
-            truncation=True,
-            max_length=settings.max_length,
-            padding=True,
-            return_tensors="pt",
-        ).to(device)
-        with torch.inference_mode():
-            said = model(encoded["input_ids"], encoded["attention_mask"])["logits"]
-        for at, score in zip(batch, said.double().softmax(-1)[:, 1].tolist(), strict=True):
-            found[at] = score
-        progress(min(start + len(batch), len(order)), len(order), "posts scored by the encoder")
-    return found

@@ -29,6 +29,8 @@ class Curves:
 
     loss: tuple[Point, ...] = ()
     eval_loss: tuple[Point, ...] = ()
+    eval_label_accuracy: tuple[Point, ...] = ()
+    eval_auroc: tuple[Point, ...] = ()
     grad_norm: tuple[Point, ...] = ()
     learning_rate: tuple[Point, ...] = ()
 

@@ -17,7 +17,7 @@ from hsd.prompts.chat import make_chat, written_with
 from hsd.prompts.contract import Contract
 from hsd.prompts.template import Strategy
 from hsd.training.targets import Lesson
-from hsd.training.told import Row, Split, of_split, with_labels_told
+from hsd.training.told import Row, Split, of_sources, of_split, with_labels_told
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class RowSource:
     seed: int
     other_splits: OtherSplits | None
     """None takes rows whatever split they say."""
+    without: tuple[str, ...] = ()
+    """Sources whose rows are left out."""
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -50,7 +52,7 @@ class RowSource:
             "validation": (data.validation_file or "", data.max_validation_rows),
         }[split]
         policy = None if takes_all and data.other_splits == "fail" else data.other_splits
-        return cls(name, split, limit, config.seed, policy)
+        return cls(name, split, limit, config.seed, policy, data.without_sources)
 
     def lessons(self, contract: Contract) -> Iterator[Lesson]:
         """Yield the rows as they are asked. Raises DataError."""
@@ -66,9 +68,11 @@ class RowSource:
         return with_labels_told(found, self.name, self.split, self.notes)
 
     def _own(self, rows: Iterable[Row]) -> Iterable[Row]:
-        if self.other_splits is None:
-            return rows
-        return of_split(rows, self.name, self.split, self.other_splits, self.notes)
+        if self.other_splits is not None:
+            rows = of_split(rows, self.name, self.split, self.other_splits, self.notes)
+        if self.without:
+            rows = of_sources(rows, self.name, self.split, self.without, self.notes)
+        return rows
 
     def _told_unread(self, columns: Iterable[str]) -> None:
         self.notes.extend(f"{self.name}: a column is not read: {said}." for said in columns)

@@ -1,7 +1,7 @@
 """What rows say of themselves: the split that they are of, and one label alone."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from hsd.config.train import OtherSplits
@@ -19,6 +19,8 @@ class _Declares(Protocol):
     def split(self) -> str: ...
     @property
     def place(self) -> str: ...
+    @property
+    def source_dataset(self) -> str: ...
 
 
 Row = TypeVar("Row", bound=_Declares)
@@ -53,6 +55,34 @@ def of_split(
     if count == total:
         raise DataError(f"{said}; so none is left.")
     notes.append(f"{said}; they are left out.")
+
+
+def of_sources(
+    rows: Iterable[Row], source: str, split: Split, without: Sequence[str], notes: list[str]
+) -> Iterator[Row]:
+    """Yield the rows of all sources but those; `notes` get how many were left out.
+
+    Raises DataError at the end when none is left, and for a source that no training row is of:
+    a misspelt one would be learned from.
+    """
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row.source_dataset] += 1
+        if row.source_dataset not in without:
+            yield row
+    out = {name: counts[name] for name in without}
+    missing = [name for name, count in out.items() if not count]
+    if missing and split == "train":
+        known = sorted(filter(None, counts)) or ["none: its rows have no 'source_dataset'"]
+        raise DataError(
+            f"{source}: data.without_sources names {missing[0]!r}, which no row is of. "
+            f"Sources here: {', '.join(known)}."
+        )
+    if sum(out.values()) == sum(counts.values()):
+        raise DataError(f"{source}: no row is left without {', '.join(without)}.")
+    told = ", ".join(f"{count} {name}" for name, count in out.items() if count)
+    if told:
+        notes.append(f"{source}: left out by source: {told} of {sum(counts.values())} rows.")
 
 
 def with_labels_told(
