@@ -75,7 +75,11 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
             return placement.Placement("cpu", torch.float32, "asked for", here)
         return placement.Placement("cuda:0", torch.bfloat16, "GPU 0 of 1", here)
 
-    return lambda: monkeypatch.setattr(numbers, "place", place)
+    def move() -> None:
+        monkeypatch.setattr(numbers, "place", place)
+        monkeypatch.setattr(placement, "place", place)
+
+    return move
 
 
 def stopped(config: Any, step: int = 4) -> Path:
@@ -172,7 +176,7 @@ def test_what_is_faster_on_a_cpu_is_said_before_the_first_step(
     elsewhere()
     said: list[str] = []
     folder = train(config(), say=said.append).folder
-    sentence = "bfloat16, 2.00 times as fast as float32 on this CPU (measured)"
+    sentence = "bfloat16, 2.00 times as fast as float32 on this CPU (half a layer)"
     assert f"Number format: {sentence}." in said
     assert sentence in (folder / "training.log").read_text()
     assert read_json(folder / MANIFEST)["base"]["placement"]["measured"] is True
