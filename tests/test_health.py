@@ -8,8 +8,9 @@ import pytest
 
 from hsd.checks import Check
 from hsd.model.health import examine, judge, runs_on
-from hsd.model.machine import Gpu, Machine, ask, memory_gb, native_reason
+from hsd.model.machine import Gpu, Machine, allocator, ask, memory_gb, native_reason
 from hsd.model.machine import why_unwritable as why
+from hsd.model.speed import Timings
 
 pytestmark = pytest.mark.model
 
@@ -110,6 +111,35 @@ def test_what_only_gpus_need_is_only_doubted_without_one(
     seen: Mapping[str, object], name: str, ok: bool | None
 ) -> None:
     assert found(replace(NODE, **seen), name).ok is ok
+
+
+def test_a_cpu_says_which_number_format_it_trains_in_and_what_would_be_faster() -> None:
+    cpu = replace(NODE, gpus=(), timings=Timings(float32=0.033, bfloat16=0.022))
+    assert found(cpu, "number format").line == (
+        "the same work took 33.0 ms in float32, 22.0 ms in bfloat16: model.dtype=auto trains in "
+        "bfloat16"
+    )
+    assert "LD_PRELOAD=libtcmalloc_minimal.so.4" in found(cpu, "memory allocator").fix
+    preloaded = found(replace(cpu, allocator="tcmalloc"), "memory allocator")
+    assert (preloaded.line, preloaded.fix) == ("tcmalloc", "")
+    assert not {"number format", "memory allocator"} & {check.name for check in judge(NODE)}
+
+
+@pytest.mark.parametrize(
+    ("loaded", "name"),
+    [
+        ("/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4.5.10", "tcmalloc"),
+        ("/usr/lib/libjemalloc.so.2", "jemalloc"),
+        ("/home/me/tcmalloc/lib/libc.so.6", None),
+    ],
+)
+def test_an_allocator_is_known_by_the_library_that_was_loaded(
+    loaded: str, name: str | None, tmp_path: Path
+) -> None:
+    maps = tmp_path / "maps"
+    maps.write_text(f"7f00-7f01 r-xp 00000000 fe:00 123    {loaded}\n")
+    assert allocator(maps) == name
+    assert allocator(tmp_path / "absent") is None
 
 
 @pytest.mark.parametrize(

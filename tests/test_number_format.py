@@ -13,9 +13,10 @@ import torch
 from hsd.config.model import ModelConfig
 from hsd.errors import PreflightError, Stopped
 from hsd.model import number_format as numbers
-from hsd.model import placement
+from hsd.model import placement, speed
 from hsd.model.number_format import as_asked, how_to_keep, recorded_format, require_alike
 from hsd.model.self_test import SelfTest
+from hsd.model.speed import Timings
 from hsd.runs import IDENTITY, MANIFEST, read_json, write_json
 from hsd.training import run as training
 from hsd.training import sharing
@@ -55,13 +56,13 @@ def config(tiny_llama: Path, tmp_path: Path) -> Config:
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Give `elsewhere()`: from then on `auto` is bfloat16, as on another machine."""
-    decide = placement._dtype
+    """Give `elsewhere()`: from then on bfloat16 is faster, as on another CPU."""
 
-    def another(asked: Any, device: str) -> tuple[torch.dtype, str]:
-        return decide("bfloat16" if asked == "auto" else asked, device)
+    def move() -> None:
+        monkeypatch.setattr(speed, "why_not_bfloat16", lambda _: None)
+        monkeypatch.setattr(speed, "time_formats", lambda _: Timings(2.0, 1.0))
 
-    return lambda: monkeypatch.setattr(placement, "_dtype", another)
+    return move
 
 
 @pytest.fixture
@@ -74,7 +75,11 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
             return placement.Placement("cpu", torch.float32, "asked for", here)
         return placement.Placement("cuda:0", torch.bfloat16, "GPU 0 of 1", here)
 
-    return lambda: monkeypatch.setattr(numbers, "place", place)
+    def move() -> None:
+        monkeypatch.setattr(numbers, "place", place)
+        monkeypatch.setattr(placement, "place", place)
+
+    return move
 
 
 def stopped(config: Any, step: int = 4) -> Path:
@@ -124,14 +129,13 @@ def nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_a_run_does_not_go_on_in_another_number_format_and_says_how_it_would(
-    config: Config, elsewhere: Callable[[], None], nothing_is_loaded: Callable[[], None]
+    config: Config, nothing_is_loaded: Callable[[], None]
 ) -> None:
     folder = stopped(config())
     before = contents(folder)
-    elsewhere()
     nothing_is_loaded()
     with pytest.raises(PreflightError) as error:
-        train(config())
+        train(config(dtype="bfloat16"))
     assert str(error.value) == (
         f"{folder} was begun otherwise and cannot go on so: number_format.dtype: "
         '"float32" -> "bfloat16". To go on as it began, set model.dtype=float32; or choose another '
@@ -140,15 +144,43 @@ def test_a_run_does_not_go_on_in_another_number_format_and_says_how_it_would(
     assert contents(folder) == before
 
 
-def test_what_the_refusal_says_works_and_gives_the_uninterrupted_adapter(
-    config: Config, elsewhere: Callable[[], None], tmp_path: Path
+@pytest.mark.parametrize("asked", ["auto", "float32"])
+def test_a_run_goes_on_in_the_number_format_it_began_in_whichever_is_faster_now(
+    asked: str, config: Config, elsewhere: Callable[[], None], tmp_path: Path
 ) -> None:
     folder = stopped(config())
     elsewhere()
-    train(config(dtype="float32"))
+    train(config(dtype=asked))
     whole = config(dtype="float32").model_copy(update={"output_dir": tmp_path / "whole"})
     train(whole)
     assert small_runs.adapter_bytes(folder) == small_runs.adapter_bytes(tmp_path / "whole")
+
+
+def test_a_run_that_began_in_bfloat16_goes_on_in_it_where_it_is_slower(
+    config: Config, elsewhere: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere()
+    folder = stopped(config())
+    monkeypatch.setattr(speed, "time_formats", lambda _: Timings(1.0, 2.0))
+    train(config())
+    manifest = read_json(folder / MANIFEST)
+    assert manifest["base"]["dtype"] == "bfloat16"
+    assert manifest["mixed_precision"] == "bf16"
+    reason = manifest["base"]["placement"]["reason"]
+    assert reason.endswith("; bfloat16, in which this run began")
+
+
+def test_what_is_faster_on_a_cpu_is_said_before_the_first_step(
+    config: Config, elsewhere: Callable[[], None]
+) -> None:
+    elsewhere()
+    said: list[str] = []
+    folder = train(config(), say=said.append).folder
+    sentence = "bfloat16, 2.00 times as fast as float32 on this CPU (half a layer)"
+    assert f"Number format: {sentence}." in said
+    assert sentence in (folder / "training.log").read_text()
+    assert read_json(folder / MANIFEST)["base"]["placement"]["measured"] is True
+    assert read_json(folder / IDENTITY)["number_format"] == CPU | {"dtype": "bfloat16"}
 
 
 def test_a_run_of_a_cpu_does_not_go_on_on_a_gpu(
@@ -176,17 +208,15 @@ def test_to_ask_for_what_auto_became_makes_no_other_run(config: Config) -> None:
 
 
 def test_a_run_begun_before_formats_were_compared_goes_on_in_its_own_and_in_no_other(
-    config: Config, monkeypatch: pytest.MonkeyPatch
+    config: Config, elsewhere: Callable[[], None]
 ) -> None:
     folder = stopped(config())
     unlike_today(folder)
-    with monkeypatch.context() as patched:
-        patched.setattr(placement, "_dtype", lambda *_: (torch.bfloat16, "another machine"))
-        with pytest.raises(
-            PreflightError, match=r"cannot go on so: number_format\.dtype: .float32"
-        ):
-            train(config())
+    with pytest.raises(PreflightError, match=r"cannot go on so: number_format\.dtype: .float32"):
+        train(config(dtype="bfloat16"))
+    elsewhere()
     assert train(config()).steps == 9
+    assert read_json(folder / MANIFEST)["base"]["dtype"] == "float32"
     assert train(config()).skipped
 
 

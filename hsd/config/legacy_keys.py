@@ -64,7 +64,7 @@ FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
         ("bfloat16", "torch.bfloat16"),
         "hsd computes with 4-bit weights in bfloat16",
     ),
-    "fp16": ((False,), "hsd trains in bfloat16 on a GPU and in float32 on a CPU"),
+    "fp16": ((False,), "hsd trains in bfloat16 on a GPU, and on a CPU in it or in float32"),
     "metric_for_best_model": (
         ("loss", "eval_loss"),
         "the best adapter is the one with the lowest validation loss",
@@ -93,7 +93,7 @@ FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
 
 IGNORED = {
     "per_device_eval_batch_size": "validation takes training.batch_size rows at once",
-    "bf16": "a GPU computes in bfloat16 and a CPU in float32; model.dtype changes it",
+    "bf16": "a GPU computes in bfloat16, a CPU in what is faster; model.dtype changes it",
     "tf32": "a GPU computes in bfloat16",
     "device_map": "the device follows from model.device and the launch",
     "load_best_model_at_end": "the best adapter is always the one that is exported",

@@ -21,7 +21,8 @@ class ModelConfig(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU when there is one."""
     dtype: Dtype = "auto"
-    """Of the base weights: `auto` is bfloat16 on a GPU and float32 on a CPU."""
+    """Of the base weights: `auto` is bfloat16 on a GPU. On a CPU it is float32, but a training of a
+    bfloat16 base takes bfloat16 where that is measured to be faster."""
     quantization: Quantization = "auto"
     """`nf4` is 4-bit with bfloat16 compute. `auto` takes it on a GPU where the checkpoint can,
     and says which way it went; `nf4` that the checkpoint cannot take is an error. A checkpoint of

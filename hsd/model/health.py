@@ -5,10 +5,18 @@ from collections.abc import Iterator, Mapping
 
 from hsd.checks import Check
 from hsd.model.machine import Machine, ask
+from hsd.model.speed import faster
 
 LEAST_SHM_GB = 1.0
 """Several ranks and loaders exchange tensors there; a container of docker's has 64 MB."""
 LEAST_MEMORY_GB = 4.0
+SLOW_ALLOCATOR = (
+    "libc's own; a training step on this CPU takes about 1.3 times as long as with tcmalloc"
+)
+PRELOAD = (
+    "install it (Debian: libtcmalloc-minimal4), and start hsd with "
+    "LD_PRELOAD=libtcmalloc_minimal.so.4"
+)
 _ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)[a-z]?")
 
 
@@ -26,6 +34,7 @@ def judge(seen: Machine) -> list[Check]:
         shm_check(seen.shm_gb, len(seen.gpus)),
         compiler_check(seen.compiler, bool(seen.gpus)),
         _memory_check(seen),
+        *cpu_checks(seen),
         bitsandbytes_check(seen.bitsandbytes, bool(seen.gpus)),
         Check("versions", True, ", ".join(f"{k} {v}" for k, v in (seen.versions or {}).items())),
     ]
@@ -99,6 +108,22 @@ def compiler_check(compiler: str | None, has_gpu: bool) -> Check:
     if compiler is None and has_gpu:
         return Check("C compiler", None, "none; Triton's kernels need one", "install gcc")
     return Check("C compiler", True, compiler or "none, and none is needed on a CPU")
+
+
+def cpu_checks(seen: Machine) -> Iterator[Check]:
+    """Say what training takes where there is no GPU for it."""
+    if seen.gpus:
+        return
+    if seen.timings is not None:
+        dtype, _ = faster(seen.timings)
+        exact, coarse = seen.timings.float32 * 1000, seen.timings.bfloat16 * 1000
+        took = f"the same work took {exact:.1f} ms in float32, {coarse:.1f} ms in bfloat16"
+        taken = str(dtype).removeprefix("torch.")
+        yield Check("number format", True, f"{took}: model.dtype=auto trains in {taken}")
+    if seen.allocator is None:
+        yield Check("memory allocator", True, SLOW_ALLOCATOR, PRELOAD)
+    else:
+        yield Check("memory allocator", True, seen.allocator)
 
 
 def bitsandbytes_check(reason: str | None, has_gpu: bool) -> Check:

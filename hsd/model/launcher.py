@@ -64,6 +64,11 @@ def require_whole_copies(env: Mapping[str, str]) -> None:
     )
 
 
+def asked_by(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that say something of what a config decides."""
+    return {name: env[name] for name in DECIDED_BY if name in env}
+
+
 def not_followed(env: Mapping[str, str], mixed_precision: str) -> dict[str, str]:
     """Return the variables that ask for another run than the config does, with their values.
 
@@ -74,11 +79,10 @@ def not_followed(env: Mapping[str, str], mixed_precision: str) -> dict[str, str]
         "ACCELERATE_MIXED_PRECISION": mixed_precision,
         "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1",
     }
-    asked = {name: env[name].strip().lower() for name in DECIDED_BY if name in env}
     return {
-        name: env[name]
-        for name, value in asked.items()
-        if value not in _NOTHING and value != agreed.get(name)
+        name: said
+        for name, said in asked_by(env).items()
+        if (value := said.strip().lower()) not in _NOTHING and value != agreed.get(name)
     }
 
 

@@ -91,13 +91,16 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
     return Source(config.name, location, revision, base, tokenizer)
 
 
-def load_base(config: ModelConfig, source: Source | None = None) -> Base:
+def load_base(
+    config: ModelConfig, source: Source | None = None, placement: Placement | None = None
+) -> Base:
     """Return the base on its device, every weight frozen and as the log says it is held.
 
-    Raises ModelError, or PreflightError where memory is too small for it.
+    Where it goes is decided here, unless it was before. Raises ModelError, or PreflightError where
+    memory is too small for it.
     """
     source = source or find(config)
-    placement = place(config)
+    placement = placement or place(config)
     compute = four_bit_compute(placement)
     how = quantization.choose(config, source.config, placement.device, compute)
     hollow = quantization.skeleton(source.config)

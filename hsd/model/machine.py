@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from hsd.model.host import driver_version
+from hsd.model.speed import Timings, time_layers
 from hsd.runs import PACKAGES
 
 _DRIVER = Path("/proc/driver/nvidia/version")
@@ -53,6 +54,10 @@ class Machine:
     compiler: str | None = None
     cores: int = 1
     memory_gb: float | None = None
+    timings: Timings | None = None
+    """What a piece of training takes on the CPU in each number format; None where a GPU trains."""
+    allocator: str | None = None
+    """What takes the place of libc's own, such as tcmalloc; None for libc's own."""
     bitsandbytes: str | None = None
     """Why it cannot be used; None when it can."""
     versions: Mapping[str, str] | None = None
@@ -60,17 +65,20 @@ class Machine:
 
 def ask() -> Machine:
     """Look at this machine; it is not changed, but for a file that is made and removed."""
+    gpus = _gpus()
     return Machine(
         driver=_driver(),
         driver_cuda=_driver_cuda(),
         torch_cuda=_pair(torch.version.cuda),
         architectures=tuple(torch.cuda.get_arch_list()) if torch.version.cuda else (),
-        gpus=_gpus(),
+        gpus=gpus,
         writable=_writable(os.environ),
         shm_gb=_size_gb(Path("/dev/shm")),
         compiler=next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None),
         cores=len(os.sched_getaffinity(0)),
         memory_gb=memory_gb(),
+        timings=None if gpus else time_layers(),
+        allocator=allocator(),
         bitsandbytes=_bitsandbytes(),
         versions={"python": platform.python_version(), **_versions()},
     )
@@ -91,6 +99,13 @@ def swap_gb(meminfo: Path = Path("/proc/meminfo")) -> float:
     text = meminfo.read_text() if meminfo.is_file() else ""
     found = re.search(r"^SwapTotal:\s*(\d+) kB", text, re.MULTILINE)
     return int(found[1]) * 1024 / 1e9 if found else 0.0
+
+
+def allocator(maps: Path = Path("/proc/self/maps")) -> str | None:
+    """Return the name of what was loaded in place of libc's allocator, None for libc's own."""
+    text = maps.read_text() if maps.is_file() else ""
+    found = re.search(r"/lib(tcmalloc|jemalloc|mimalloc)[^/\n]*\.so", text)
+    return found[1] if found else None
 
 
 def why_unwritable(folder: Path) -> str | None:

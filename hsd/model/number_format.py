@@ -1,14 +1,17 @@
 """In which numbers a base is computed here: what has to stay the same while one run goes on."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hsd.config.model import ModelConfig
 from hsd.errors import PreflightError
 from hsd.model import quantization
+from hsd.model.adapter_folder import recorded_base
 from hsd.model.families import attention_for
 from hsd.model.load import Source
-from hsd.model.placement import four_bit_compute, place
+from hsd.model.placement import Placement, four_bit_compute, place
+from hsd.runs import identity_of
 
 NumberFormat = dict[str, Any]
 """What became of each `auto`: device (cpu or cuda), dtype, quantization, double_quantization and
@@ -18,12 +21,14 @@ FIELDS = ("device", "dtype", "quantization", "double_quantization", "attention")
 """The fields of ModelConfig that decide it."""
 
 
-def number_format(config: ModelConfig, source: Source) -> NumberFormat:
+def number_format(
+    config: ModelConfig, source: Source, placement: Placement | None = None
+) -> NumberFormat:
     """Return how `load_base` would hold and compute a base here; no weights are read.
 
     Raises ModelError or PreflightError where it would refuse to.
     """
-    placement = place(config)
+    placement = placement or place(config)
     compute = four_bit_compute(placement)
     how = quantization.choose(config, source.config, placement.device, compute)
     hollow = quantization.skeleton(source.config)
@@ -47,6 +52,14 @@ def recorded_format(base: Mapping[str, Any]) -> NumberFormat:
     names = ("dtype", "quantization", "double_quantization", "attention")
     known = {name: base[name] for name in names if name in base}
     return {"device": _kind(base["placement"]["device"]), **known}
+
+
+def began_in(folder: Path) -> NumberFormat:
+    """Return the number format of the training in a folder; empty where none began, or says it."""
+    known = identity_of(folder) or {}
+    if known.get("kind") != "train":
+        return {}
+    return known.get("number_format") or recorded_format(recorded_base(folder))
 
 
 def as_asked(config: ModelConfig, known: NumberFormat) -> NumberFormat:

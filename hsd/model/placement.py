@@ -1,13 +1,17 @@
 """Where a model runs and in which number format: decided here, once, and said with the reason."""
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from transformers import PretrainedConfig
 
 from hsd.config.model import Dtype, ModelConfig
 from hsd.errors import PreflightError
+from hsd.model import speed
+from hsd.model.formats import stored
 from hsd.model.launcher import is_on, require_whole_copies
 
 _USE_CPU = "ACCELERATE_USE_CPU"
@@ -35,10 +39,12 @@ class Placement:
     dtype: torch.dtype
     reason: str
     launch: Launch
+    measured: bool = False
+    """Whether the number format is what was faster here, a moment ago."""
 
     def facts(self) -> dict[str, Any]:
         """Return the placement for the manifest."""
-        return {**asdict(self), "dtype": str(self.dtype).removeprefix("torch.")}
+        return {**asdict(self), "dtype": _name(self.dtype)}
 
 
 def launch() -> Launch:
@@ -82,6 +88,46 @@ def place(config: ModelConfig) -> Placement:
         _let_memory_grow()
     dtype, why_dtype = _dtype(config.dtype, device)
     return Placement(device, dtype, f"{why}; {why_dtype}", here)
+
+
+def place_to_train(
+    config: ModelConfig, base: PretrainedConfig, began: str | None = None
+) -> Placement:
+    """Return where this process trains: `auto` on a CPU is the number format that is faster there.
+
+    `began` is the format of a run that goes on, which keeps it: measured again it might be another
+    one. Raises PreflightError as `place`.
+    """
+    placed = place(config)
+    if placed.device != "cpu" or config.dtype != "auto":
+        return placed
+    if began is not None:
+        return _in(placed, getattr(torch, began), f"{began}, in which this run began")
+    if config.quantization == "nf4" or stored(base).bits is not None:
+        return placed  # layers in 4 bit are computed in bfloat16 as it is
+    if obstacle := speed.why_not_bfloat16(base):
+        return _in(placed, torch.float32, f"float32, as {obstacle}")
+    return replace(_in(placed, *speed.faster(speed.time_formats(base))), measured=True)
+
+
+def agreed(mine: Placement, every: Sequence[Placement]) -> Placement:
+    """Return `mine` in the number format that all processes take, where it was measured.
+
+    They wait for each other in every step, so bfloat16 has to be faster for all of them. What was
+    not measured was asked for, or is how the run began, and the others follow it.
+    """
+    if not mine.measured or len({one.dtype for one in every}) == 1:
+        return mine
+    for one in every:
+        if not one.measured:
+            return _in(mine, one.dtype, f"{_name(one.dtype)}, as other processes have it")
+    return _in(mine, torch.float32, "float32, as bfloat16 is not faster for all processes")
+
+
+def _in(placed: Placement, dtype: torch.dtype, why: str) -> Placement:
+    """Return a placement in another number format, with the reason for that."""
+    device = placed.reason.partition("; ")[0]
+    return replace(placed, dtype=dtype, reason=f"{device}; {why}")
 
 
 def four_bit_compute(placement: Placement) -> torch.dtype:
@@ -133,9 +179,13 @@ def _dtype(asked: Dtype, device: str) -> tuple[torch.dtype, str]:
     if asked != "auto":
         return getattr(torch, asked), f"{asked} asked for"
     if device == "cpu":
-        # bfloat16 is many times slower than float32 on CPUs without AMX, and the same adapter
-        # should come out of any CPU.
+        # In bfloat16 scores are off by .06 in log-odds (EXPERIMENTS.md, 9), and on CPUs without
+        # AMX it is slower.
         return torch.float32, "float32 on a CPU"
     if not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float32, "float32: this GPU has no bfloat16"
     return torch.bfloat16, "bfloat16 on a GPU"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.train import TrainConfig
-from hsd.model.adapter_folder import recorded_base
-from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
+from hsd.model.number_format import FIELDS, as_asked, began_in, how_to_keep
 from hsd.runs import MANIFEST, Remedies, claim, identity_of, read_json, require_own
 from hsd.training.prepared import Prepared
 
@@ -57,7 +56,7 @@ def _known(prepared: Prepared) -> Identity | None:
     settings = _with_later_settings(known["config"])
     for name in FIELDS:
         settings["model"].pop(name, None)
-    began = known.get("number_format") or recorded_format(recorded_base(prepared.config.output_dir))
+    began = began_in(prepared.config.output_dir)
     return {**known, "config": settings, "number_format": {**prepared.numbers, **began}}
 
 

@@ -1,16 +1,17 @@
 """A run worked out and checked before any weight is loaded."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
 from hsd.model.context import positions_of
-from hsd.model.launcher import not_followed, not_followed_sentence
+from hsd.model.launcher import asked_by, not_followed, not_followed_sentence
 from hsd.model.load import Source, find
-from hsd.model.number_format import FIELDS, NumberFormat, number_format
-from hsd.model.placement import Launch, launch
+from hsd.model.number_format import FIELDS, NumberFormat, began_in, number_format
+from hsd.model.placement import Launch, Placement, launch, place_to_train
 from hsd.runs import sha256_json
 from hsd.training.ancestor import Ancestor, find_ancestor
 from hsd.training.rows import TrainingRows, load_training_rows
@@ -32,9 +33,10 @@ class Prepared:
     schedule: Schedule
     adapter_parameters: int
     here: Launch
+    placement: Placement
     numbers: NumberFormat
-    not_followed: dict[str, str]
-    """What the launcher's environment asks for and the config decides."""
+    launcher_asks: dict[str, str]
+    """What the launcher's environment says of what the config decides."""
     judge_rows: Scorer | None
     """Scores validation rows where more than their loss selects the adapter."""
     ancestor: Ancestor | None = None
@@ -64,7 +66,17 @@ class Prepared:
     @property
     def mixed_precision(self) -> str:
         """What accelerate casts a forward to: `bf16` for a bfloat16 base, else `no`."""
-        return _mixed_precision(self.numbers)
+        return "bf16" if self.numbers["dtype"] == "bfloat16" else "no"
+
+    @property
+    def not_followed(self) -> dict[str, str]:
+        """What the launcher's environment asks for, and the config decides otherwise."""
+        return not_followed(self.launcher_asks, self.mixed_precision)
+
+    def placed(self, placement: Placement) -> "Prepared":
+        """Return the run on another placement."""
+        numbers = number_format(self.config.model, self.source, placement)
+        return replace(self, placement=placement, numbers=numbers)
 
     def notes(self) -> list[str]:
         """Return what differs from what was asked for, and what is learned, in sentences."""
@@ -75,6 +87,8 @@ class Prepared:
                 f"data.max_length {asked} is more than the {held} positions of "
                 f"{self.source.name}; no row gets longer than {held} tokens."
             )
+        if self.placement.measured:
+            found.append(f"Number format: {self.placement.reason.partition('; ')[2]}.")
         if self.not_followed:
             found.append(not_followed_sentence(self.not_followed))
         if self.rows.shares_note:
@@ -101,21 +115,34 @@ def prepare(config: TrainConfig) -> Prepared:
             "bfloat16, float32 or auto."
         )
     source = find(config.model)
-    numbers = number_format(config.model, source)
+    placement = place_to_train(config.model, source.config, _began_on_cpu(config.output_dir))
+    numbers = number_format(config.model, source, placement)
     rows = load_training_rows(_within_context(config, source), source.tokenizer)
     schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})
     judge_rows = scorer(config, rows)
     ancestor = find_ancestor(config, rows.contract, rows.validation)
     parameters = adapter_parameters(config, source)
-    ignored = not_followed(os.environ, _mixed_precision(numbers))
     return Prepared(
-        config, source, rows, schedule, parameters, here, numbers, ignored, judge_rows, ancestor
+        config,
+        source,
+        rows,
+        schedule,
+        parameters,
+        here,
+        placement,
+        numbers,
+        asked_by(os.environ),
+        judge_rows,
+        ancestor,
     )
 
 
-def _mixed_precision(numbers: NumberFormat) -> str:
-    return "bf16" if numbers["dtype"] == "bfloat16" else "no"
+def _began_on_cpu(folder: Path) -> str | None:
+    """Return the number format of a run that began on a CPU; None of any other, or none."""
+    began = began_in(folder)
+    dtype: str | None = began.get("dtype") if began.get("device") == "cpu" else None
+    return dtype
 
 
 def _within_context(config: TrainConfig, source: Source) -> TrainConfig:

@@ -10,9 +10,10 @@ from accelerate.utils import broadcast_object_list, gather_object
 from transformers import set_seed
 
 from hsd.errors import PreflightError
-from hsd.model.number_format import NumberFormat, require_alike
-from hsd.model.placement import Launch
+from hsd.model.number_format import require_alike
+from hsd.model.placement import Launch, agreed
 from hsd.stopping import StopRequest
+from hsd.training.prepared import Prepared
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for the others: NCCL's own 10 minutes are short where one machine reads
@@ -20,20 +21,29 @@ a base of 40 GB from its own disk, and another one from a network's. A launcher 
 failed group long before."""
 
 
-def linked(here: Launch, numbers: NumberFormat) -> PartialState:
+def linked(here: Launch, device: str) -> PartialState:
     """Return the link between the processes, once it has as many as the launcher started.
 
-    Raises PreflightError when it has not, and when they would compute in different numbers.
+    Raises PreflightError when it has not.
     """
     # Made here, not by the Trainer: what it gives the group as a timeout comes too late.
-    state = PartialState(cpu=numbers["device"] == "cpu", timeout=PATIENCE)
+    state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
     if state.num_processes != here.world_size:
         raise PreflightError(
             f"the launcher started {here.world_size} processes, but "
             f"{state.num_processes} found each other; use accelerate launch or torchrun."
         )
-    require_alike(gather_object([numbers]))
     return state
+
+
+def in_one_format(prepared: Prepared) -> Prepared:
+    """Return a run in the number format that all of its linked processes compute in.
+
+    Raises PreflightError when they have none in common.
+    """
+    found = prepared.placed(agreed(prepared.placement, gather_object([prepared.placement])))
+    require_alike(gather_object([found.numbers]))
+    return found
 
 
 def as_the_first_sees(found: Any) -> Any:

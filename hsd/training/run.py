@@ -42,6 +42,7 @@ from hsd.training.processes import (
     any_asked,
     as_the_first_sees,
     draw_apart,
+    in_one_format,
     keep_frozen_at_home,
     linked,
 )
@@ -108,12 +109,13 @@ def _trained(
         return _finished(folder)
     require_same_run(prepared)
     require_space_for_checkpoints(config, prepared.adapter_parameters)
+    state = linked(here, prepared.placement.device)
+    prepared = in_one_format(prepared)
     for note in prepared.notes():
         say(note)
-    state = linked(here, prepared.numbers)
     _require_not_stopped(request, state)
     with _memory_in_a_line(config):
-        base = load_base(config.model, prepared.source)
+        base = load_base(config.model, prepared.source, prepared.placement)
         described = describe(base)  # before an adapter is put into it, which would be counted too
         model = new_adapter(base, config.lora, config.seed)
         if prepared.ancestor:
