@@ -1,5 +1,6 @@
 """Tables over several sets on a terminal: one model's, and models by sets."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.markup import escape
 
 from hsd.metrics.by_set import BySet
+from hsd.metrics.groups import Proportion
 from hsd.metrics.intervals import Interval
 from hsd.metrics.overlap import Overlaps
 from hsd.report.by_set import (
@@ -23,7 +25,7 @@ from hsd.report.wording import METRIC_WORDS, RATE_LEGEND, between, number
 from jobs.tables import board_table, number_table
 
 _NUMBERS = 15
-"""Columns of `0.812 +` over `[0.761, 0.857]`, with the space behind them."""
+"""Columns of `+ 0.812` over `[0.761, 0.857]`, with the space behind them."""
 _NAME = 20
 """The least that names of models have, where there are more sets than fit beside each other."""
 
@@ -45,7 +47,7 @@ def _set_row(name: str, report: Mapping[str, Any], shared: int) -> tuple[str, ..
     worst, everybody = report["gaps"]["worst"], _rates(found)
     posts = f"{found['n']:,} posts" + (f"\n{shared:,} shared" if shared else "")
     return (
-        f"{name}\n{posts}",
+        "\n".join([*_lines(name), posts]),
         *(_estimate(found[name], intervals[name]) for name in ("accuracy", "f1", "auroc")),
         "\n".join(everybody),
         f"{number(worst['f1'])}\n{worst['group']}" if worst else number(None),
@@ -53,8 +55,8 @@ def _set_row(name: str, report: Mapping[str, Any], shared: int) -> tuple[str, ..
 
 
 def _rates(counts: Mapping[str, int]) -> tuple[str, str]:
-    rates = ((counts["fp"], counts["tn"]), (counts["fn"], counts["tp"]))
-    first, second = (wrong / (wrong + right) if wrong + right else None for wrong, right in rates)
+    pairs = ((counts["fp"], counts["tn"]), (counts["fn"], counts["tp"]))
+    first, second = (Proportion(wrong, wrong + right).value for wrong, right in pairs)
     return number(first), number(second)
 
 
@@ -70,7 +72,8 @@ class by_set_tables:  # noqa: N801 - used like the functions beside it
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the tables for this console's width, and what their marks mean."""
-        heads = [*set_heads(self._table), *([MEAN] if len(self._table.sets) > 1 else [])]
+        heads = [*map(_narrow, set_heads(self._table))]
+        heads += [MEAN] if len(self._table.sets) > 1 else []
         room = max(1, (options.max_width - _NAME) // _NUMBERS)
         for metric in self._table.metrics:
             rows = by_set_rows(self._table, metric)
@@ -83,6 +86,15 @@ class by_set_tables:  # noqa: N801 - used like the functions beside it
                     leading=1,
                 )
         yield from map(escape, legend(self._table))
+
+
+def _narrow(head: str) -> str:
+    """Return a column's head, its name on as many lines as it takes."""
+    return "\n".join(part for line in head.splitlines() for part in _lines(line))
+
+
+def _lines(line: str) -> list[str]:
+    return textwrap.wrap(line, _NUMBERS - 1)
 
 
 def sets_comparison(compared: SetsComparison) -> RenderableType:

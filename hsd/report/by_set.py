@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.metrics.by_set import BySet, Estimate, Mark, Row
-from hsd.metrics.overlap import Overlaps
+from hsd.metrics.overlap import Overlap, Overlaps
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.numbers import plain
 from hsd.report.page import Cell, Lines, Look, Part, Section, Table, estimate, text
@@ -19,11 +19,11 @@ _LOOKS: dict[Mark, Look] = {"better": "good", "worse": "bad", "": ""}
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Return the last part of each set's path, the whole where two would read alike."""
-    last = [Path(name).name for name in names]
+    """Return each set's file without folder and ending; as it is where two would read alike."""
+    stems = [Path(name).stem for name in names]
     return {
-        name: short if last.count(short) == 1 else name
-        for name, short in zip(names, last, strict=True)
+        name: stem if stems.count(stem) == 1 else name
+        for name, stem in zip(names, stems, strict=True)
     }
 
 
@@ -49,11 +49,10 @@ def by_set_rows(table: BySet, metric: str) -> list[tuple[str, ...]]:
 
 
 def estimate_words(one: Estimate | None) -> str:
-    """Return value and mark, and the interval below it; nothing where there is no evaluation."""
+    """Return mark and value, and the interval below them; nothing where there is no evaluation."""
     if one is None:
         return NOT_EVALUATED
-    mark = f" {MARKS[one.mark]}" if one.mark else ""
-    return f"{number(one.value)}{mark}\n{between(one.interval)}"
+    return f"{MARKS[one.mark]} {number(one.value)}\n{between(one.interval)}".lstrip()
 
 
 def legend(table: BySet) -> list[str]:
@@ -67,22 +66,23 @@ def legend(table: BySet) -> list[str]:
     if len(table.sets) > 1:
         lines.append(
             f"The mean is over {len(table.sets)} sets, not over posts: each set counts alike, and "
-            "its interval (Student's) is for other sets like these. None where a set is missing."
+            "its interval (Student's) is for other sets like these. A model that lacks a set has "
+            "no mean."
         )
     return [*lines, *overlap_lines(table.overlaps)]
 
 
 def overlap_lines(found: Overlaps) -> list[str]:
     """Return a sentence for each pair of sets that share posts."""
-    return [
-        f"{pair.first} and {pair.second} share posts ({_both(pair.in_first, pair.in_second)}): a "
-        "table of both counts them twice."
-        for pair in found.pairs
-    ]
+    short = short_names(list(found.shared))
+    return [_overlap_line(pair, short[pair.first], short[pair.second]) for pair in found.pairs]
 
 
-def _both(first: int, second: int) -> str:
-    return f"{first:,}" if first == second else f"{first:,} of the first, {second:,} of the second"
+def _overlap_line(pair: Overlap, first: str, second: str) -> str:
+    shared = f"{pair.in_first:,} posts"
+    if pair.in_first != pair.in_second:  # one of them holds a post twice
+        shared = f"posts ({pair.in_first:,} of {first}, {pair.in_second:,} of {second})"
+    return f"{first} and {second} share {shared}: a table of both counts them twice."
 
 
 def by_set_numbers(table: BySet) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _cell(one: Estimate | None) -> Cell:
     if one is None:
         return Cell(NOT_EVALUATED, None, "absent")
     found = estimate(one.value, plain(one.interval), _LOOKS[one.mark])
-    return Cell(f"{found.text} {MARKS[one.mark]}".rstrip(), found.value, found.look)
+    return Cell(f"{MARKS[one.mark]} {found.text}".lstrip(), found.value, found.look)
 
 
 def _estimates(table: BySet, row: Row, metric: str) -> list[Estimate | None]:

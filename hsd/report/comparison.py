@@ -204,7 +204,13 @@ def sentences(comparison: Comparison) -> list[str]:
 def comparison_markdown(compared: RunsComparison) -> str:
     """Return a Markdown page with every comparison against the first run."""
     prompts = "\n".join(f"- {markdown_cell(line)}" for line in compared.prompt_lines())
-    parts = ["# Comparison of evaluations", prompts]
+    parts = ["# Comparison of evaluations", prompts, *comparison_parts(compared)]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparison_parts(compared: RunsComparison) -> list[str]:
+    """Return the parts of a Markdown page about each comparison, each under a title."""
+    parts = []
     for comparison in compared.comparisons:
         reference, other = map(markdown_cell, (comparison.reference, comparison.other))
         parts += [
@@ -214,7 +220,7 @@ def comparison_markdown(compared: RunsComparison) -> str:
             markdown_table(RATE_HEADER, rate_rows(comparison)),
             RATE_LEGEND,
         ]
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def _gap(change: GapChange) -> str:

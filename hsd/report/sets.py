@@ -4,6 +4,7 @@ A model is told by what its runs say of it (adapter, base, prompt, number format
 posts; the names of folders and files decide neither.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +16,12 @@ from hsd.metrics.by_set import BySet, by_set
 from hsd.metrics.comparison import paired
 from hsd.report.asked import Asked, asked_of, mismatch_lines, require_alike, shown
 from hsd.report.by_set import by_set_markdown, by_set_numbers, by_set_section
-from hsd.report.comparison import RunsComparison, compare_loaded, compare_runs
+from hsd.report.comparison import (
+    RunsComparison,
+    compare_loaded,
+    compare_runs,
+    comparison_parts,
+)
 from hsd.report.comparison_page import comparison_sections, prompts_section
 from hsd.report.markdown import markdown_cell
 from hsd.report.numbers import SCHEMA
@@ -70,9 +76,9 @@ class SetsComparison:
         prompts = "\n".join(f"- {markdown_cell(line)}" for line in self.prompt_lines())
         parts = ["# Evaluations by set", prompts, by_set_markdown(self.by_set)]
         for of, found in self.sets.items():
-            if found:  # a level below this page's own
-                page = found.markdown().replace("\n## ", "\n### ")
-                parts += [f"## On {markdown_cell(of)}", page.partition("\n\n")[2].rstrip()]
+            if found:
+                parts.append(f"## On {markdown_cell(of)}")
+                parts += [re.sub("^## ", "### ", part) for part in comparison_parts(found)]
         return "\n\n".join(parts) + "\n"
 
 
@@ -191,8 +197,9 @@ def _named(runs: Sequence[Run]) -> list[str]:
 
 
 def _told_apart(name: str, own: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]]) -> str:
-    apart = [key for key in own if any(other.get(key) != own[key] for other in rivals)]
-    said = ", ".join(f"{key} {str(own[key])[:12]}" for key in apart)
+    keys = dict.fromkeys(key for other in rivals for key in other)
+    apart = [key for key in keys if any(other.get(key) != own.get(key) for other in rivals)]
+    said = ", ".join(f"{key} {str(own.get(key))[:12]}" for key in apart)
     return f"{name} ({said})" if said else name
 
 
