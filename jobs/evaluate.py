@@ -43,7 +43,11 @@ PATH = click.Path(path_type=Path)
     "the model is loaded once, and each set has a folder of its own.",
 )
 @click.option("--data_dir", type=PATH, help="Where named data is; default $HSD_DATA, then ./data.")
-@click.option("--output_dir", type=PATH, help="A folder run_YYYYMMDD_HHMMSS is made in it.")
+@click.option(
+    "--output_dir",
+    type=PATH,
+    help="A folder run_YYYYMMDD_HHMMSS is made in it, or in one of each set.",
+)
 @click.option("--cache_dir", type=PATH, help="Where downloaded models are kept.")
 @click.option(
     "--prompt_template", help="Template by name or path; default: the adapter's own prompt."
@@ -160,7 +164,7 @@ def _several(sets: "Mapping[str, tuple[Evaluated, ...]]") -> "RenderableType":
     from hsd.metrics.overlap import overlaps
     from hsd.report.tables import REPORT
     from hsd.runs import read_json
-    from jobs.set_tables import by_set_tables, sets_table
+    from jobs.set_tables import BySetTables, sets_table
 
     judged = {name: runs[-1] for name, runs in sets.items()}
     reports = {name: read_json(run.folder / REPORT) for name, run in judged.items()}
@@ -171,7 +175,7 @@ def _several(sets: "Mapping[str, tuple[Evaluated, ...]]") -> "RenderableType":
     from hsd.report.sets import compare_sets
 
     ordered = [one.folder for place in (0, 1) for one in (runs[place] for runs in sets.values())]
-    return Group(own, by_set_tables(compare_sets(ordered).by_set))
+    return Group(own, BySetTables(compare_sets(ordered).by_set))
 
 
 def _configs(data_files: "Sequence[str]", options: dict[str, Any]) -> "list[EvalConfig]":

@@ -64,7 +64,7 @@ def _estimate(value: float | None, ends: Any) -> str:
     return f"{number(value)}\n{between(Interval(*ends) if ends else None)}"
 
 
-class by_set_tables:  # noqa: N801 - used like the functions beside it
+class BySetTables:
     """Models by sets, a table for each metric; sets that do not fit beside each other follow."""
 
     def __init__(self, table: BySet) -> None:
@@ -99,7 +99,7 @@ def _lines(line: str) -> list[str]:
 
 def sets_comparison(compared: SetsComparison) -> RenderableType:
     """Return models by sets, then for each set the ranking, if any, and what changed on it."""
-    parts: list[RenderableType] = [by_set_tables(compared.by_set)]
+    parts: list[RenderableType] = [BySetTables(compared.by_set)]
     for of, found in compared.sets.items():
         if found:
             parts.append(f"[bold]On {escape(of)}[/]")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hsd.config.gate import GateRules
-from jobs.set_tables import by_set_tables, change_lines
+from jobs.set_tables import BySetTables, change_lines
 from jobs.tables import board_table
 from slurm.leaderboard import leaderboard, write_leaderboard
 from slurm.run_folder import RunFolder
@@ -27,7 +27,7 @@ def show_leaderboard(
         return
     console = Console()
     if sweep.by_set:
-        console.print(by_set_tables(sweep.by_set))
+        console.print(BySetTables(sweep.by_set))
     for one in sweep.sets:
         console.print(f"[bold]{escape(sweep.name)}[/] on {escape(one.data_file)}")
         console.print(board_table(one.board))
