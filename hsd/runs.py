@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,7 @@ IDENTITY = "identity.json"
 ADAPTER = "adapter_model.safetensors"
 DONE = "done.json"
 """Written last: a training, evaluation or baseline with it is finished."""
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy")
 
 
@@ -95,6 +97,14 @@ def sha256_file(path: Path) -> str:
     """Return the hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def set_name(data_file: str) -> str:
+    """Return the folder's name for a value of --data_file; two files of one name stay apart."""
+    if _SAFE.fullmatch(data_file):
+        return data_file
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(data_file).stem).lstrip(".") or "set"
+    return f"{stem}-{sha256_text(data_file)[:8]}"
 
 
 def now() -> str:

@@ -15,6 +15,7 @@ from jobs.options import Command, ignore_mode_option
     hsd compare runs/base runs/adapter
     hsd compare runs/base runs/r8 runs/r32 --rank f1 --output comparison.html
     hsd compare runs/base runs/r8 runs/r32 --gate gate.toml
+    hsd compare runs/base/eval runs/r8/eval --output by_set.html
     hsd compare runs/lora_presets --rank auroc
     """,
 )
@@ -48,7 +49,8 @@ def compare(
 ) -> None:
     """Compare evaluations of the same posts; the first RUN is the reference.
 
-    RUN is the folder of an evaluation, or one with a single run_* inside. A single RUN of a sweep
+    RUN is the folder of an evaluation, or the --output_dir of `hsd evaluate`. With several sets a
+    table of models by sets comes first, whoever's folder a run lies in. A single RUN of a sweep
     shows all its cells, those that failed with the reason, and compares them with the base.
     """
     from hsd.config.load import load_gate_rules
@@ -63,21 +65,26 @@ def compare(
 
     from rich.console import Console
 
-    from hsd.report.comparison import compare_runs, write_comparison
+    from hsd.report.comparison import write_comparison
+    from hsd.report.sets import SetsComparison, compare_folders
     from jobs.progress import spinner
+    from jobs.set_tables import sets_comparison
     from jobs.tables import board_table, comparison_table
 
     with spinner("computing intervals"):
-        compared = compare_runs(runs, rank, rules, ignore_mode_mismatch=ignore_mode_mismatch)
+        compared = compare_folders(runs, rank, rules, ignore_mode_mismatch=ignore_mode_mismatch)
     if output:
         write_comparison(output, compared)
     if as_json:
         click.echo(json.dumps(compared.numbers(), indent=2))
         return
-    for comparison in compared.comparisons:
-        Console().print(comparison_table(comparison))
-    if compared.board:
-        Console().print(board_table(compared.board))
+    if isinstance(compared, SetsComparison):
+        Console().print(sets_comparison(compared))
+    else:
+        for comparison in compared.comparisons:
+            Console().print(comparison_table(comparison))
+        if compared.board:
+            Console().print(board_table(compared.board))
     click.echo("\n".join(compared.prompt_lines()))
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ from jobs.host import say_host
 from jobs.options import Command, is_first_process, set_option
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from hsd.config.evaluate import EvalConfig
     from hsd.inference.evaluate import Evaluated
 
 PATH = click.Path(path_type=Path)
@@ -26,16 +29,25 @@ PATH = click.Path(path_type=Path)
     hsd evaluate --model_name runs/default --with_base --output_dir runs/default/eval
     hsd evaluate --model_name openai/gpt-oss-20b --data_file canned_50_quick
     hsd evaluate --model_name runs/merged --data_file posts.csv --max_samples 200
+    hsd evaluate --model_name runs/default --data_file unified --data_file hatecheck.csv
     accelerate launch --num_processes 4 -m jobs.evaluate --model_name runs/default --use_accelerate
     """,
 )
 @click.option("--model_name", help="Hub name, folder of a model, or folder of an adapter.")
 @click.option("--adapter", type=PATH, help="Adapter to put on --model_name.")
 @click.option(
-    "--data_file", help="unified, canned_50_quick, canned_100_stratified, embedded or a file."
+    "--data_file",
+    "data_files",
+    multiple=True,
+    help="unified, canned_50_quick, canned_100_stratified, embedded or a file. May be given often: "
+    "the model is loaded once, and each set has a folder of its own.",
 )
 @click.option("--data_dir", type=PATH, help="Where named data is; default $HSD_DATA, then ./data.")
-@click.option("--output_dir", type=PATH, help="A folder run_YYYYMMDD_HHMMSS is made in it.")
+@click.option(
+    "--output_dir",
+    type=PATH,
+    help="A folder run_YYYYMMDD_HHMMSS is made in it, or in one of each set.",
+)
 @click.option("--cache_dir", type=PATH, help="Where downloaded models are kept.")
 @click.option(
     "--prompt_template", help="Template by name or path; default: the adapter's own prompt."
@@ -81,62 +93,98 @@ def evaluate(
     debug: bool,
     use_accelerate: bool,
     with_base: bool,
+    data_files: tuple[str, ...],
     data_dir: Path | None,
     **options: Any,
 ) -> int:
-    """Evaluate one model on one set of posts.
+    """Evaluate one model on one set of posts, or on several.
 
     The same command finds its own unfinished run again and answers only what is left. Ctrl-C,
     SIGTERM and SIGUSR2 end it after the rows in hand, with exit code 75.
     """
-    from hsd.config.load import load_eval_config
-
     if options["temperature"] and options["mode"] is None:
         options["mode"] = "generate"  # scripts from before there were scores sample replies
-    config = load_eval_config(options.pop("overrides"), **_fields(options))
+    configs = _configs(data_files, options)
     if debug:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     if test_connection:
-        return _test_connection(config)
+        return _test_connection(configs[0])
 
     with stop_request():
         say_host()
-        from hsd.inference.evaluate import evaluate as evaluate_model
-        from hsd.inference.evaluate import evaluate_with_base
+        from hsd.inference.evaluate import evaluate_sets, evaluate_sets_with_base
         from hsd.model.placement import require_several
         from jobs.progress import progress_bars, say
 
         if use_accelerate:
             require_several()
         with progress_bars() as progress:
-            runs = (
-                evaluate_with_base(config, progress, data_dir, say)
+            pairs = (
+                evaluate_sets_with_base(configs, progress, data_dir, say)
                 if with_base
-                else (evaluate_model(config, progress, data_dir, say),)
+                else [(one,) for one in evaluate_sets(configs, progress, data_dir, say)]
             )
     if is_first_process():
-        _show(runs)
+        _show({config.data_file: runs for config, runs in zip(configs, pairs, strict=True)})
     return 0
 
 
-def _show(runs: "Sequence[Evaluated]") -> None:
-    """Print the table of one evaluation from its report, or the comparison of two."""
+def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
+    """Print the tables of one evaluation, or one of all sets; then notes and folders."""
     from rich.console import Console
 
+    from hsd.runs import MANIFEST, read_json
+
+    Console().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
+    for name, runs in sets.items():
+        on = f"{name}: " if len(sets) > 1 else ""
+        for note in read_json(runs[-1].folder / MANIFEST).get("notes", []):
+            click.echo(f"Note: {on}{note}")
+    for one in (one for runs in sets.values() for one in runs):
+        click.echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")
+
+
+def _one(runs: "tuple[Evaluated, ...]") -> "RenderableType":
+    """Return one evaluation from its report, or the comparison of two."""
     from hsd.report.comparison import compare_runs
     from hsd.report.tables import REPORT
-    from hsd.runs import MANIFEST, read_json
+    from hsd.runs import read_json
     from jobs.tables import comparison_table, metrics_table
 
     if len(runs) == 1:
-        Console().print(metrics_table(read_json(runs[0].folder / REPORT)))
-    else:
-        for comparison in compare_runs([one.folder for one in runs]).comparisons:
-            Console().print(comparison_table(comparison))
-    for note in read_json(runs[-1].folder / MANIFEST).get("notes", []):
-        click.echo(f"Note: {note}")
-    for one in runs:
-        click.echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")
+        return metrics_table(read_json(runs[0].folder / REPORT))
+    (comparison,) = compare_runs([one.folder for one in runs]).comparisons
+    return comparison_table(comparison)
+
+
+def _several(sets: "Mapping[str, tuple[Evaluated, ...]]") -> "RenderableType":
+    """Return a row for each set; with the base also what changed from it on each."""
+    from rich.console import Group
+
+    from hsd.metrics.overlap import overlaps
+    from hsd.report.tables import REPORT
+    from hsd.runs import read_json
+    from jobs.set_tables import BySetTables, sets_table
+
+    judged = {name: runs[-1] for name, runs in sets.items()}
+    reports = {name: read_json(run.folder / REPORT) for name, run in judged.items()}
+    shared = overlaps({name: run.predictions for name, run in judged.items()})
+    own = sets_table(reports, shared)
+    if len(next(iter(sets.values()))) == 1:
+        return own
+    from hsd.report.sets import compare_sets
+
+    ordered = [one.folder for place in (0, 1) for one in (runs[place] for runs in sets.values())]
+    return Group(own, BySetTables(compare_sets(ordered).by_set))
+
+
+def _configs(data_files: "Sequence[str]", options: dict[str, Any]) -> "list[EvalConfig]":
+    """Return a config for each set, which differ in nothing else."""
+    from hsd.config.load import load_eval_config
+
+    overrides, fields = options.pop("overrides"), _fields(options)
+    names = data_files or (None,)
+    return [load_eval_config(overrides, **fields, data_file=name) for name in names]
 
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hsd.config.gate import GateRules
-from hsd.report.comparison import sentences
+from jobs.set_tables import BySetTables, change_lines
 from jobs.tables import board_table
 from slurm.leaderboard import leaderboard, write_leaderboard
 from slurm.run_folder import RunFolder
@@ -26,10 +26,11 @@ def show_leaderboard(
         click.echo(json.dumps(sweep.numbers(), indent=2))
         return
     console = Console()
+    if sweep.by_set:
+        console.print(BySetTables(sweep.by_set))
     for one in sweep.sets:
         console.print(f"[bold]{escape(sweep.name)}[/] on {escape(one.data_file)}")
         console.print(board_table(one.board))
-        for comparison in one.compared.comparisons if one.compared else ():
-            line = f"[bold]{escape(comparison.other)}[/] against {escape(comparison.reference)}: "
-            console.print(line + escape(" ".join(sentences(comparison))), highlight=False)
+        for line in change_lines(one.compared):
+            console.print(line, highlight=False)
     console.print("Groups and intervals of each cell: add --output FILE.html")

@@ -118,12 +118,17 @@ def plain_table(title: str, header: Sequence[str] = ()) -> Table:
     )
 
 
-def number_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def number_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, leading: int = 0
+) -> Table:
     """Return a table whose first column is words and whose others are numbers.
+
+    `leading` lines stand between rows: cells of several lines need one.
 
     Names come from data and folders, so every cell is escaped: rich reads [brackets] as markup.
     """
     table = plain_table(title)
+    table.leading = leading
     for index, name in enumerate(header):
         words = index == 0 or name == "rate"
         justify: Literal["left", "right"] = "left" if words else "right"

@@ -1,24 +1,28 @@
 """A sweep's cells side by side, on every set: what is done as numbers, what is not as a reason."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hsd.config.gate import GateRules
 from hsd.errors import EvaluationError, PreflightError
+from hsd.metrics.by_set import BySet, by_set
 from hsd.metrics.leaderboard import Entry, Leaderboard
 from hsd.metrics.leaderboard import leaderboard as rank
+from hsd.metrics.prediction import Prediction
+from hsd.report.by_set import by_set_markdown, by_set_numbers, by_set_section
 from hsd.report.comparison import RunsComparison, compare_named, comparison_markdown, sentences
 from hsd.report.comparison_page import comparison_page, leaderboard_page
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.numbers import SCHEMA, board_numbers
+from hsd.report.page import Page, render
 from hsd.report.predictions import find_run, load_run
 from hsd.report.ranking import ranking_header, ranking_rows
-from hsd.runs import write_atomic, write_json
+from hsd.runs import set_name, write_atomic, write_json
 from slurm.overview import Overview, overview
 from slurm.plan import BASELINE
-from slurm.run_folder import RunFolder, set_name, whole_stage
+from slurm.run_folder import RunFolder, whole_stage
 
 METRIC = "macro_f1"
 """A sweep is ranked by it unless somebody asks for another: both labels count alike."""
@@ -31,6 +35,8 @@ class SetBoard:
     data_file: str
     board: Leaderboard
     compared: RunsComparison | None
+    answered: Mapping[str, Sequence[Prediction]]
+    """The rows of each cell that is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +45,15 @@ class SweepBoard:
 
     name: str
     sets: tuple[SetBoard, ...]
+    by_set: BySet | None = None
+    """All cells by sets, where there are several sets and any cell is done."""
 
     def numbers(self) -> dict[str, Any]:
         """Return it as JSON."""
         return {
             "schema": SCHEMA,
             "name": self.name,
+            **({"by_set": by_set_numbers(self.by_set)} if self.by_set else {}),
             "sets": {one.data_file: _numbers(one) for one in self.sets},
         }
 
@@ -73,7 +82,19 @@ def leaderboard(
         _set_board(folder, seen, cells, data_file, metric or METRIC, rules)
         for data_file in sweep["evaluate"]["sets"]
     ]
-    return SweepBoard(folder.name, tuple(made))
+    return SweepBoard(folder.name, tuple(made), _by_set(made, cells))
+
+
+def _by_set(made: Sequence[SetBoard], cells: Sequence[str]) -> BySet | None:
+    """Return the cells by sets, the base or else the first one that is done as the reference."""
+    done = [cell for cell in cells if any(cell in one.answered for one in made)]
+    if len(made) < 2 or not done:
+        return None
+    return by_set(
+        {one.data_file: one.answered for one in made},
+        {one.data_file: one.compared.comparisons if one.compared else () for one in made},
+        [*done, *(cell for cell in cells if cell not in done)],
+    )
 
 
 def write_leaderboard(path: Path, sweep: SweepBoard) -> None:
@@ -85,6 +106,13 @@ def write_leaderboard(path: Path, sweep: SweepBoard) -> None:
         raise EvaluationError(f"{path}: a comparison is written as .html, .md or .json.")
     write_atomic(path.with_suffix(".md"), markdown(sweep))
     write_json(path.with_suffix(".json"), sweep.numbers())
+    if sweep.by_set:
+        page = Page(
+            f"Cells of {sweep.name}",
+            [by_set_section(sweep.by_set)],
+            "A page for each set lies beside it.",
+        )
+        write_atomic(path.with_suffix(".html"), render(page))
     for one in sweep.sets:
         stem = path.stem if len(sweep.sets) == 1 else f"{path.stem}-{set_name(one.data_file)}"
         write_atomic(path.with_name(f"{stem}.html"), _page(sweep.name, one))
@@ -93,6 +121,7 @@ def write_leaderboard(path: Path, sweep: SweepBoard) -> None:
 def markdown(sweep: SweepBoard) -> str:
     """Return the ranking and every comparison as a Markdown page."""
     parts = [f"# Cells of {markdown_cell(sweep.name)}"]
+    parts += ["## By set", by_set_markdown(sweep.by_set)] if sweep.by_set else []
     for one in sweep.sets:
         parts += [
             f"## On {markdown_cell(one.data_file)}, {one.board.n} posts",
@@ -115,10 +144,9 @@ def _set_board(
         for cell in cells
         if folder.done(cell, BASELINE if _is_base(cell) else "evaluate").exists()
     }
+    answered = {cell: load_run(run).predictions for cell, run in done.items()}
     entries = [
-        Entry(cell, load_run(done[cell]).predictions)
-        if cell in done
-        else Entry(cell, failure=_reason(seen, cell))
+        Entry(cell, answered[cell]) if cell in done else Entry(cell, failure=_reason(seen, cell))
         for cell in cells
     ]
     bases = [cell for cell in cells if _is_base(cell)]
@@ -128,7 +156,7 @@ def _set_board(
     first = [reference] if reference in done else []
     order = dict.fromkeys([*first, *(one.name for one in board.standings)])
     compared = compare_named({cell: done[cell] for cell in order}) if len(done) > 1 else None
-    return SetBoard(data_file, board, compared)
+    return SetBoard(data_file, board, compared, answered)
 
 
 def _is_base(cell: str) -> bool:

@@ -179,38 +179,29 @@ def _task(of: str, sweep: Sweep, cell: Cell, folder: RunFolder) -> Task:
         return Task(name, (("merge", "--adapter_path", adapter, "--output_dir", merged, *cached),))
     judged = folder.merged(name) if sweep.merge else folder.train(name)
     held = _model_settings(cell.config.model, of_adapter=True)
-    return Task(
-        name,
-        tuple(
-            ("evaluate", "--model_name", str(judged), *_asked(sweep, name, one, folder), *held)
-            for one in sweep.evaluate.sets
-        ),
-    )
+    asked = _asked(sweep, name, folder)
+    return Task(name, (("evaluate", "--model_name", str(judged), *asked, *held),))
 
 
 def _base_task(sweep: Sweep, name: str, cell: Cell, folder: RunFolder) -> Task:
     config = cell.config
     prompt = ("--prompt_template", config.prompt.template, "--strategy", config.prompt.strategy)
     held = _model_settings(config.model, of_adapter=False)
-    return Task(
-        name,
-        tuple(
-            ("evaluate", "--model_name", config.model.name, *prompt)
-            + (*_asked(sweep, name, one, folder), *held)
-            for one in sweep.evaluate.sets
-        ),
-    )
+    asked = _asked(sweep, name, folder)
+    return Task(name, (("evaluate", "--model_name", config.model.name, *prompt, *asked, *held),))
 
 
-def _asked(sweep: Sweep, cell: str, data_file: str, folder: RunFolder) -> list[str]:
-    """Return the arguments that say on which rows, where to and how."""
+def _asked(sweep: Sweep, cell: str, folder: RunFolder) -> list[str]:
+    """Return the arguments that say on which rows, where to and how: one command, so one load."""
+    files = sweep.evaluate.sets
+    # `hsd evaluate` gives several sets a folder each, called as `folder.evaluate` calls it.
+    output = folder.evaluate(cell, files[0])
     sets = [f"{key}={_value(value)}" for key, value in flat(sweep.evaluate.set).items()]
     return [
-        "--data_file",
-        data_file,
+        *(word for name in files for word in ("--data_file", name)),
         *_flag("--data_dir", sweep.evaluate.data_dir),
         "--output_dir",
-        str(folder.evaluate(cell, data_file)),
+        str(output if len(files) == 1 else output.parent),
         *(word for one in sets for word in ("--set", one)),
     ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import PreflightError, did_you_mean
-from hsd.runs import now, read_json, sha256_text
+from hsd.runs import now, read_json, set_name
 from slurm.attempts import append_line, read_lines
 from slurm.submissions import SUBMISSIONS
 
@@ -17,7 +17,6 @@ BASELINE = "baseline"
 ALL = "all"
 """The pseudo cell of the comparison, which is of all cells."""
 RUN_JSON = "run.json"
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LINK = re.compile(r"([-.]\d+)+$")
 
 
@@ -124,14 +123,6 @@ def whole_stage(name: str) -> str:
     `-2` is the second attempt of a chain, `.2` the array of the cells that need no training.
     """
     return _LINK.sub("", name)
-
-
-def set_name(data_file: str) -> str:
-    """Return the folder's name for a value of --data_file; two files of one name stay apart."""
-    if _SAFE.fullmatch(data_file):
-        return data_file
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(data_file).stem).lstrip(".") or "set"
-    return f"{stem}-{sha256_text(data_file)[:8]}"
 
 
 def remember(folder: Path) -> None:

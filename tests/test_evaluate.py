@@ -584,18 +584,20 @@ def test_the_number_of_ranks_changes_no_bit_of_a_16_bit_score(
 ) -> None:
     """Each rank's share by itself, as under a launcher, without one."""
     from hsd.inference import evaluate as module
+    from hsd.inference.prepared import prepare
     from hsd.inference.shards import merged
     from hsd.model.placement import Launch
 
     settings = in_16_bit(tiny_llama, data, "whole", prefix_sharing=sharing, batch_size=2)
     whole = evaluated(tiny_llama, data, **settings)
-    prepared = module.prepare(config_of(tiny_llama, data, **settings))
+    prepared = prepare(config_of(tiny_llama, data, **settings))
     folder = data.parent / "ranks"
     folder.mkdir()
     for rank in range(ranks):
         model, _ = prepared.subject.load()
         monkeypatch.setattr(module, "launch", lambda rank=rank: Launch(rank, 0, ranks))
-        module._answer(prepared, model, {}, folder, module.silent, FakeRanks(), module.unsaid)
+        rest = ({}, folder, module.silent, FakeRanks(), module.unsaid)
+        module._answer(prepared, model, module.Once(), *rest)
     assert facts(merged(folder, [row["id"] for row in ROWS])) == facts(whole.predictions)
 
 

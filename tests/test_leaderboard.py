@@ -130,7 +130,26 @@ def test_each_set_has_its_own_places_and_page(run: RunFolder) -> None:
     assert [one.name for one in on(run, "other").board.standings][-1] == "good"
     write_leaderboard(run.comparison_md, leaderboard(run))
     pages = {page.name for page in run.path.glob("*.html")}
-    assert pages == {"comparison-embedded.html", "comparison-other.html"}
+    assert pages == {"comparison.html", "comparison-embedded.html", "comparison-other.html"}
+
+
+def test_several_sets_are_in_one_table_with_a_blank_where_a_cell_failed(run: RunFolder) -> None:
+    facts = run.facts()
+    facts["sweep"]["evaluate"]["sets"].append("other")
+    write_json(run.run_json, facts)
+    for cell in ("baseline", "worse", "good"):
+        stage = "baseline" if cell == "baseline" else "evaluate"
+        judged(run, cell, stage, WORSE if cell == "good" else BASE, of="other")
+    write_leaderboard(run.comparison_md, leaderboard(run))
+    found = json.loads(run.comparison_json.read_text())["by_set"]
+    assert found["reference"] == "baseline"
+    models = {one["name"]: one for one in found["models"]}
+    assert list(models) == ["baseline", "worse", "good", "bad", "late"]
+    assert models["bad"]["sets"] == {"embedded": None, "other": None}
+    assert models["good"]["sets"]["embedded"]["f1"]["mark"] == "better"
+    assert "mean over sets" in run.comparison_md.read_text()
+    done = CliRunner().invoke(compare, [str(run.path)], catch_exceptions=False)
+    assert "F1 by set" in done.stdout
 
 
 def test_the_gate_of_the_sweep_judges_each_cell_but_the_base(run: RunFolder) -> None:

@@ -25,7 +25,7 @@ baseline = false
 [grid]
 {grid}
 [evaluate]
-sets = ["test.jsonl"]
+sets = ["test.jsonl", "more.jsonl"]
 set = {{ batch_size = 8 }}
 """
 GOOD, BAD = "tiny-target_modules=q_proj", "tiny-target_modules=nope"
@@ -42,6 +42,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(base: Path, grid: str = "", **training: Any) -> None:
     """Write a sweep, its preset and its rows into the current folder."""
     small_runs.jsonl(Path("test.jsonl"), small_runs.posts(12, first=2000))
+    small_runs.jsonl(Path("more.jsonl"), small_runs.posts(6, first=3000))
     config = small_runs.config(base, Path.cwd(), training=training)
     tree = config.model_dump(mode="json")
     tree.pop("output_dir")
@@ -96,6 +97,8 @@ def test_a_cell_that_fails_keeps_the_others_from_nothing(tiny_llama: Path, code:
     page = (RUN / "comparison.md").read_text()
     assert f"| {GOOD} | - |" in page
     assert f"- {BAD}: train failed" in page
+    assert "mean over sets" in page
+    assert len(list(RUN.glob(f"cells/{GOOD}/evaluate/*/run_*/done.json"))) == 2
     (log,) = RUN.glob("submissions/001/train/*_0_0_log.err")
     assert "'nope' is no linear layer" in log.read_text()
     everything = [RUN, *RUN.rglob("*")]

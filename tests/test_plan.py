@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sweeps import cluster, sweep
 
+from hsd.runs import set_name
 from slurm.bases import base_kind, bases_of
 from slurm.plan import Plan, cells_of, plan
 from slurm.profile import Profile
@@ -129,22 +130,44 @@ def test_the_upper_bound_counts_an_attempt_of_each_element_once() -> None:
     assert made(sweep(), chained).gpu_hours == made(sweep(), cluster(stages=stages)).gpu_hours
 
 
-def test_every_set_is_a_command_with_a_folder_of_its_own() -> None:
+@pytest.mark.parametrize(
+    ("sets", "said", "output"),
+    [
+        (("embedded",), "--data_file embedded", "evaluate/embedded"),
+        (
+            ("embedded", "/data/posts.jsonl"),
+            "--data_file embedded --data_file /data/posts.jsonl",
+            "evaluate",
+        ),
+    ],
+)
+def test_all_sets_of_a_cell_are_one_command_and_so_one_load(
+    sets: tuple[str, ...], said: str, output: str
+) -> None:
     of = sweep(
         evaluate={
-            "sets": ("embedded", "/data/posts.jsonl"),
+            "sets": sets,
             "data_dir": "/data/prepared",
             "set": {"batch_size": 8, "mode": "generate", "generation": {"seed": 7}},
         }
     )
-    first, second = commands(made(of), "evaluate", "default")
-    assert first == (
-        "evaluate --model_name /shared/runs/pair/cells/default/train --data_file embedded"
-        " --data_dir /data/prepared --output_dir /shared/runs/pair/cells/default/evaluate/embedded"
+    asked = (
+        f" {said} --data_dir /data/prepared --output_dir /shared/runs/pair/cells/CELL/{output}"
         " --set batch_size=8 --set mode=generate --set generation.seed=7"
     )
-    assert "--data_file /data/posts.jsonl" in second
-    assert first.split("--output_dir ")[1].split()[0] not in second
+    adapter = "evaluate --model_name /shared/runs/pair/cells/default/train"
+    (command,) = commands(made(of), "evaluate", "default")
+    assert command == adapter + asked.replace("CELL", "default")
+    (base,) = commands(made(of), "baseline", "baseline")
+    assert asked.replace("CELL", "baseline") in base
+
+
+def test_the_folder_of_a_set_is_where_the_command_that_judges_several_puts_it() -> None:
+    folder = RunFolder(Path("/shared/runs/pair"))
+    for name in ("embedded", "/data/posts.jsonl"):
+        assert folder.evaluate("default", name) == folder.cell("default") / "evaluate" / set_name(
+            name
+        )
 
 
 def test_the_base_is_judged_as_its_adapters_are() -> None:

@@ -4,9 +4,9 @@ import gc
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,13 @@ from hsd.inference.folders import (
 from hsd.inference.generate import plain_writing
 from hsd.inference.learned import learned
 from hsd.inference.noise import scored_alone
-from hsd.inference.prepared import Prepared, prepare
+from hsd.inference.prepared import Prepared, prepare_sets
 from hsd.inference.prompting import contract_for, prompt_facts, prompt_note, renderer_for
 from hsd.inference.ranks import AskedToStop, Ranks
 from hsd.inference.replies import Asking
 from hsd.inference.shards import done_before, own_batches, part
 from hsd.inference.subject import subject
-from hsd.inference.ways import choose
+from hsd.inference.ways import Once, choose
 from hsd.logs import logging_to
 from hsd.metrics.prediction import Prediction
 from hsd.model.adapter import without_adapter
@@ -49,7 +49,7 @@ from hsd.record import recorded
 from hsd.report.asked import asked_of, shown
 from hsd.report.beside import Beside
 from hsd.report.predictions import PREDICTIONS, read_predictions
-from hsd.runs import DONE, claim, sha256_json, update_manifest
+from hsd.runs import DONE, claim, set_name, sha256_json, update_manifest
 from hsd.stopping import StopRequest, stop_request
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,18 @@ class Evaluated:
     skipped: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """One model for several evaluations: loaded when the first of them needs it, and only once.
+
+    `held` is how it is held while it answers.
+    """
+
+    load: Callable[[], tuple[Any, Facts]]
+    held: Callable[[Any], AbstractContextManager[None]] = nullcontext
+    once: Once = field(default_factory=Once)
+
+
 def evaluate(
     config: EvalConfig,
     progress: Progress = silent,
@@ -80,9 +92,24 @@ def evaluate(
     own folder there again, skips the rows that are answered, and is skipped when it is done.
     Raises Stopped when a signal ended it; the rows that it had answered are kept.
     """
+    (evaluated,) = evaluate_sets([config], progress, data_dir, say)
+    return evaluated
+
+
+def evaluate_sets(
+    configs: Sequence[EvalConfig],
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
+) -> list[Evaluated]:
+    """Evaluate one model, loaded once, on several sets; `configs` differ in `data_file` alone.
+
+    Each set is the evaluation that it would be by itself, in a folder of its own in `output_dir`,
+    or where it began alone. All sets are read and checked before the model is loaded.
+    """
     with stop_request() as request:
-        prepared = prepare(config, data_dir)
-        return _evaluated(prepared, prepared.subject.load, progress, request, say=say)
+        sets = _in_own_folders(prepare_sets(configs, data_dir))
+        return _each(sets, Loading(cache(sets[0].subject.load)), progress, request, say)
 
 
 def evaluate_with_base(
@@ -98,21 +125,39 @@ def evaluate_with_base(
     load, the adapter switched off for the base; two where that leaves something else than the
     base. Raises EvaluationError when there is no adapter.
     """
+    (pair,) = evaluate_sets_with_base([config], progress, data_dir, say)
+    return pair
+
+
+def evaluate_sets_with_base(
+    configs: Sequence[EvalConfig],
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
+) -> list[tuple[Evaluated, Evaluated]]:
+    """Do the same on several sets, which `evaluate_sets` describes, with as many loads as on one.
+
+    Raises EvaluationError when there is no adapter.
+    """
     with stop_request() as request:
-        prepared = prepare(config, data_dir)
-        on_base = prepared.of_base()
-        loaded = cache(prepared.subject.load)
+        sets = _in_own_folders(prepare_sets(configs, data_dir))
+        on_base = [one.of_base() for one in sets]
+        judged = sets[0].subject
+        adapted = Loading(cache(judged.load))
 
         def load_base() -> tuple[Any, Facts]:
-            model, facts = loaded()
+            model, facts = adapted.load()
             return model, {k: v for k, v in facts.items() if k not in ("adapter", "tokenizer")}
 
-        if prepared.subject.is_base_when_off:
-            base = _evaluated(on_base, load_base, progress, request, without_adapter, say=say)
+        if judged.is_base_when_off:
+            bases = _each(on_base, Loading(load_base, without_adapter), progress, request, say)
         else:
-            base = _evaluated(on_base, on_base.subject.load, progress, request, say=say)
+            alone = cache(on_base[0].subject.load)
+            bases = _each(on_base, Loading(alone), progress, request, say)
+            del alone
             gc.collect()  # a model holds itself in circles, and the next one is as big
-        return base, _evaluated(prepared, loaded, progress, request, base=base, say=say)
+        adapters = _each(sets, adapted, progress, request, say, bases)
+        return list(zip(bases, adapters, strict=True))
 
 
 def probe(config: EvalConfig) -> tuple[Facts, str]:
@@ -130,16 +175,48 @@ def probe(config: EvalConfig) -> tuple[Facts, str]:
     return {**facts, "prompt": prompt_facts(contract, renderer)}, reply.text
 
 
-def _evaluated(
-    prepared: Prepared,
-    load: Callable[[], tuple[Any, Facts]],
+def _in_own_folders(sets: list[Prepared]) -> list[Prepared]:
+    """Return several sets with a folder each in `output_dir`; one that began alone stays there."""
+    if len(sets) == 1:
+        return sets
+    return [one if begun(one) else _in_own_folder(one) for one in sets]
+
+
+def _in_own_folder(prepared: Prepared) -> Prepared:
+    own = prepared.config.output_dir / set_name(prepared.config.data_file)
+    return replace(prepared, config=prepared.config.model_copy(update={"output_dir": own}))
+
+
+def _each(
+    sets: Sequence[Prepared],
+    loading: Loading,
     progress: Progress,
     request: StopRequest,
-    held: Callable[[Any], AbstractContextManager[None]] = nullcontext,
-    base: Evaluated | None = None,
-    say: Say = unsaid,
+    say: Say,
+    bases: Sequence[Evaluated] | None = None,
+) -> list[Evaluated]:
+    """Run one evaluation after another; what is finished stays so whatever becomes of the next."""
+    found: list[Evaluated] = []
+    for at, prepared in enumerate(sets):
+        try:
+            base = bases[at] if bases else None
+            found.append(_evaluated(prepared, loading, progress, request, base, say))
+        except Stopped as stopped:
+            if len(sets) == 1:
+                raise
+            raise Stopped(f"{prepared.what}, set {at + 1} of {len(sets)}: {stopped}") from None
+    return found
+
+
+def _evaluated(
+    prepared: Prepared,
+    loading: Loading,
+    progress: Progress,
+    request: StopRequest,
+    base: Evaluated | None,
+    say: Say,
 ) -> Evaluated:
-    """Run one evaluation; `held` is how the model is held while it answers."""
+    """Run one evaluation."""
     identity, before = prepared.identity(), begun(prepared)
     if before and (before / DONE).exists():
         return Evaluated(before, read_predictions(before / PREDICTIONS), skipped=True)
@@ -152,7 +229,7 @@ def _evaluated(
             require_alike(
                 [json.loads(n) for n in ranks.exchange("numbers", json.dumps(prepared.numbers))]
             )
-            folder = _go_on(prepared, identity, before, load, progress, ranks, held, base, say)
+            folder = _go_on(prepared, identity, before, loading, progress, ranks, base, say)
     except AskedToStop:
         left_in = begun(prepared)
         answered = len(done_before(left_in)) if left_in else 0
@@ -167,10 +244,9 @@ def _go_on(
     prepared: Prepared,
     identity: Mapping[str, Any],
     before: Path | None,
-    load: Callable[[], tuple[Any, Facts]],
+    loading: Loading,
     progress: Progress,
     ranks: Ranks,
-    held: Callable[[Any], AbstractContextManager[None]],
     base: Evaluated | None,
     say: Say,
 ) -> Path:
@@ -178,7 +254,7 @@ def _go_on(
     started, here = time.monotonic(), launch()
     known = done_before(before) if before else {}
     left = any(row.id not in known for row in prepared.encoded)
-    model, facts = _loaded(prepared, load, ranks) if left else (None, {})
+    model, facts = _loaded(prepared, loading.load, ranks) if left else (None, {})
     folder = _begin(prepared, identity, before, ranks)
     with (
         logging_to(folder / f"validation_log_{stamp(folder)}.log", enabled=here.is_main),
@@ -193,8 +269,8 @@ def _go_on(
         for note in prepared.notes:
             log.warning("%s", note)
         if left:
-            with held(model):
-                _answer(prepared, model, known, folder, progress, ranks, say)
+            with loading.held(model):
+                _answer(prepared, model, loading.once, known, folder, progress, ranks, say)
         ranks.gather("answered")
         if here.is_main:
             record_halvings(folder)
@@ -248,6 +324,7 @@ def _beside(prepared: Prepared, folder: Path, base: Evaluated | None) -> Beside:
 def _answer(
     prepared: Prepared,
     model: Any,
+    once: Once,
     known: Collection[str],
     folder: Path,
     progress: Progress,
@@ -258,7 +335,7 @@ def _answer(
     here = launch()
     try:
         with memory_error_as(_full(model.device.type)):
-            chosen = choose(prepared, model)
+            chosen = choose(prepared, model, once)
             batches = chosen.way.batches(prepared.encoded)
             log.info("answering: %s", json.dumps(chosen.facts()))
             if chosen.fallback:

@@ -9,7 +9,8 @@ from typing import Any
 from hsd.config.evaluate import EvalConfig
 from hsd.data.example import Example
 from hsd.data.groups import unknown_said
-from hsd.data.named import load_named
+from hsd.data.loaded import Loaded
+from hsd.data.named import load_named, resolve_path
 from hsd.data.sampling import stratified
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.inference.prompting import contract_for, renderer_for
@@ -127,29 +128,64 @@ class Prepared:
 
 
 def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
-    """Read and check everything that can be without weights.
+    """Read and check everything that can be without weights; raises as `prepare_sets`."""
+    (prepared,) = prepare_sets([config], data_dir)
+    return prepared
 
-    Raises ConfigError, DataError, ModelError, PreflightError or EvaluationError.
+
+def prepare_sets(configs: Sequence[EvalConfig], data_dir: Path | None = None) -> list[Prepared]:
+    """Read and check several sets for one model; `configs` differ in their `data_file` alone.
+
+    Raises ConfigError, DataError, ModelError, PreflightError or EvaluationError, whichever set it
+    is about.
     """
+    config = configs[0]
     launch()  # refuses a launcher that splits the base, before a file is read or converted
     if config.mode == "score" and config.temperature > 0:
         raise ConfigError(
             "temperature: nothing is sampled where labels are scored; add --mode generate, or "
             "leave the temperature out."
         )
-    loaded = load_named(config.data_file, data_dir)
-    examples = loaded.examples
-    if config.max_samples is not None and config.max_samples < len(examples):
-        examples = stratified(examples, config.max_samples, config.seed)
+    _require_each_once([one.data_file for one in configs], data_dir)
+    sets = [load_named(one.data_file, data_dir) for one in configs]
     chosen = subject(config)
     numbers = number_format(chosen.config, chosen.source)
     contract = contract_for(config, chosen.carries_prompt)
     with blaming(chosen.own_words_in):
         renderer = renderer_for(config, contract, chosen.tokenizer)
-        encoded = _encoded(config, chosen, contract, renderer, examples)
-    what = f"{config.data_file} rows"
-    unread = tuple(loaded.unread)
-    return Prepared(config, chosen, numbers, contract, renderer, examples, encoded, what, unread)
+        rows = [_sampled(one, loaded) for one, loaded in zip(configs, sets, strict=True)]
+        encoded = [_encoded(config, chosen, contract, renderer, examples) for examples in rows]
+    return [
+        Prepared(
+            one,
+            chosen,
+            numbers,
+            contract,
+            renderer,
+            rows[at],
+            encoded[at],
+            f"{one.data_file} rows",
+            tuple(sets[at].unread),
+        )
+        for at, one in enumerate(configs)
+    ]
+
+
+def _require_each_once(data_files: Sequence[str], data_dir: Path | None) -> None:
+    """Raise ConfigError where two names are of one file: its posts would count twice."""
+    known: dict[Path, str] = {}
+    for name in data_files:
+        file = resolve_path(name, data_dir).resolve()
+        if file in known:
+            both = f"'{name}' twice" if known[file] == name else f"'{known[file]}' and '{name}'"
+            raise ConfigError(f"data_file: {both} is one file ({file}); name each set once.")
+        known[file] = name
+
+
+def _sampled(config: EvalConfig, loaded: Loaded) -> list[Example]:
+    if config.max_samples is None or config.max_samples >= len(loaded.examples):
+        return loaded.examples
+    return stratified(loaded.examples, config.max_samples, config.seed)
 
 
 def _about(example: Example) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -76,11 +76,24 @@ class Chosen:
         }
 
 
-def choose(prepared: Prepared, model: Any) -> Chosen:
+@dataclass(slots=True)
+class Once:
+    """What is computed once for a loaded model, however many sets it answers.
+
+    The check of the twin is about the model's code, and the shared prompt's keys and values are the
+    same numbers wherever they are the same tokens. The check of the loaded model is about a set's
+    own rows, the longest among them: each set has its own.
+    """
+
+    twin: Checked | None = None
+    prefixes: dict[tuple[int, ...], Prefix] = field(default_factory=dict)
+
+
+def choose(prepared: Prepared, model: Any, once: Once | None = None) -> Chosen:
     """Return how rows are answered; `auto` shares where it pays and is right.
 
     All rows decide, whichever are left and however many ranks answer them: a restart goes on in
-    the way that it began in.
+    the way that it began in. `once` has what other sets computed with the same model, held alike.
 
     Raises EvaluationError when sharing is asked for and cannot be had.
     """
@@ -91,7 +104,7 @@ def choose(prepared: Prepared, model: Any) -> Chosen:
         return Chosen(plain, False, "as asked", expected)
     if asked == "auto" and not expected.is_worth_it:
         return Chosen(plain, False, "sharing would gain little", expected)
-    way, tested = _tested(prepared, model, expected.prefix_tokens)
+    way, tested = _tested(prepared, model, expected.prefix_tokens, once or Once())
     if way:
         log.info("%s", tested.sentence())
         return Chosen(way, True, "the self-test passed", expected, tested)
@@ -128,14 +141,16 @@ def plain_way(prepared: Prepared, model: Any) -> Way:
     return plain_writing(model, tokenizer, prepared.renderer.stop_ids(), _asking(prepared))
 
 
-def _tested(prepared: Prepared, model: Any, prefix_tokens: int) -> tuple[Way | None, SelfTest]:
+def _tested(
+    prepared: Prepared, model: Any, prefix_tokens: int, once: Once
+) -> tuple[Way | None, SelfTest]:
     """Return the way that computes the shared prompt once, where it passes, and what was found."""
     if problem := obstacle(model):
         return None, SelfTest(obstacle=problem)
-    twin = _check_twin(prepared, model)
+    twin = once.twin = once.twin or _check_twin(prepared, model)
     if twin.problem:
         return None, SelfTest(twin)
-    way, loaded = _shared(prepared, model, prefix_tokens)
+    way, loaded = _shared(prepared, model, _prefix(prepared, model, prefix_tokens, once))
     return None if loaded.problem else way, SelfTest(twin, loaded)
 
 
@@ -146,10 +161,18 @@ def _check_twin(prepared: Prepared, model: Any) -> Checked:
     return check_twins_replies(model, tokenizer, stops)
 
 
-def _shared(prepared: Prepared, model: Any, prefix_tokens: int) -> tuple[Way, Checked]:
-    """Return the way that computes the shared prompt once, now, and whether it answers rightly."""
-    with torch.inference_mode():
-        prefix = compute_prefix(model, prepared.encoded[0].prompt[:prefix_tokens])
+def _prefix(prepared: Prepared, model: Any, tokens: int, once: Once) -> Prefix:
+    """Return the shared prompt's keys and values, computed now or with another set."""
+    ids = tuple(prepared.encoded[0].prompt[:tokens])
+    if ids not in once.prefixes:
+        with torch.inference_mode():
+            once.prefixes[ids] = compute_prefix(model, ids)
+    return once.prefixes[ids]
+
+
+def _shared(prepared: Prepared, model: Any, prefix: Prefix) -> tuple[Way, Checked]:
+    """Return the way that reads behind the shared prompt, and whether it answers rightly."""
+    prefix_tokens = len(prefix.tokens)
     rows = chosen_rows(prepared.encoded, coarse=exact_tolerance(model) is None)
     batch_size = max(prepared.config.batch_size, len(rows))
     if prepared.config.mode == "score":

@@ -172,23 +172,24 @@ def compare(
     """
     pairs = paired(reference, other, names)
     before, after = [a for a, _ in pairs], [b for _, b in pairs]
-    first, second = classify(before), classify(after)
-    rates = _rate_changes(pairs)
-    intervals = _difference_intervals(before, after, draws, seed) | _gains(pairs)
     return Comparison(
         *names,
-        first,
-        second,
-        tuple(
-            MetricChange(name, getattr(first, name), getattr(second, name), intervals[name])
-            for name in METRIC_NAMES
-        ),
-        rates,
+        classify(before),
+        classify(after),
+        _metric_changes(pairs, draws, seed),
+        _rate_changes(pairs),
         _gap_changes(before, after, draws, seed),
         _p_value(pairs),
         tuple(a.id for a, b in pairs if a.is_right and not b.is_right),
         tuple(a.id for a, b in pairs if b.is_right and not a.is_right),
     )
+
+
+def metric_changes(
+    reference: Sequence[Prediction], other: Sequence[Prediction], names: tuple[str, str]
+) -> tuple[MetricChange, ...]:
+    """Return the headline alone of what `compare` returns; raises as it does."""
+    return _metric_changes(paired(reference, other, names), DRAWS, SEED)
 
 
 def compare_all(
@@ -224,6 +225,16 @@ def paired(
     if not pairs:
         raise EvaluationError(f"{names[0]} and {names[1]} hold no predictions.")
     return pairs
+
+
+def _metric_changes(pairs: list[Pair], draws: int, seed: int) -> tuple[MetricChange, ...]:
+    before, after = [a for a, _ in pairs], [b for _, b in pairs]
+    first, second = classify(before), classify(after)
+    intervals = _difference_intervals(before, after, draws, seed) | _gains(pairs)
+    return tuple(
+        MetricChange(name, getattr(first, name), getattr(second, name), intervals[name])
+        for name in METRIC_NAMES
+    )
 
 
 def _difference_intervals(

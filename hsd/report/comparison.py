@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hsd.config.gate import GateRules
 from hsd.errors import EvaluationError
@@ -14,7 +14,7 @@ from hsd.report.asked import Asked, asked_of, mismatch_lines, require_alike
 from hsd.report.comparison_page import comparison_page
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.numbers import SCHEMA, board_numbers, comparison_numbers
-from hsd.report.predictions import load_run
+from hsd.report.predictions import Run, load_run
 from hsd.report.wording import (
     DIFFERENCE_WORDS,
     GAP_WORDS,
@@ -63,8 +63,15 @@ class RunsComparison:
 
     def page(self) -> str:
         """Return the comparison as one self-contained HTML page."""
-        said = [sentences(comparison) for comparison in self.comparisons]
-        return comparison_page(self.comparisons, self.asked, said, self.board)
+        return comparison_page(self.comparisons, self.asked, self.said(), self.board)
+
+    def said(self) -> list[list[str]]:
+        """Return what each comparison comes to."""
+        return [sentences(comparison) for comparison in self.comparisons]
+
+    def markdown(self) -> str:
+        """Return the comparison as a Markdown page."""
+        return comparison_markdown(self)
 
 
 def compare_runs(
@@ -98,6 +105,17 @@ def compare_named(
     if len(folders) < 2:
         raise EvaluationError("a comparison needs two runs or more; the first is the reference.")
     runs = {name: load_run(folder) for name, folder in folders.items()}
+    return compare_loaded(runs, metric, rules, ignore_mode_mismatch=ignore_mode_mismatch)
+
+
+def compare_loaded(
+    runs: Mapping[str, Run],
+    metric: str | None = None,
+    rules: GateRules | None = None,
+    *,
+    ignore_mode_mismatch: bool = False,
+) -> RunsComparison:
+    """Return the same for runs that were read."""
     asked = {name: asked_of(run.folder) for name, run in runs.items()}
     if not ignore_mode_mismatch:
         require_alike(asked)
@@ -112,14 +130,27 @@ def compare_named(
     )
 
 
-def write_comparison(path: Path, compared: RunsComparison) -> None:
+class Written(Protocol):
+    """What can be written: a comparison on one set or on several."""
+
+    def page(self) -> str:
+        """Return it as one self-contained HTML page."""
+
+    def numbers(self) -> dict[str, Any]:
+        """Return it as JSON."""
+
+    def markdown(self) -> str:
+        """Return it as a Markdown page."""
+
+
+def write_comparison(path: Path, compared: Written) -> None:
     """Write an HTML or Markdown page, or JSON, by the ending of `path`."""
     if path.suffix == ".html":
         write_atomic(path, compared.page())
     elif path.suffix == ".json":
         write_json(path, compared.numbers())
     elif path.suffix == ".md":
-        write_atomic(path, comparison_markdown(compared))
+        write_atomic(path, compared.markdown())
     else:
         raise EvaluationError(f"{path}: a comparison is written as .html, .md or .json.")
 
@@ -173,7 +204,13 @@ def sentences(comparison: Comparison) -> list[str]:
 def comparison_markdown(compared: RunsComparison) -> str:
     """Return a Markdown page with every comparison against the first run."""
     prompts = "\n".join(f"- {markdown_cell(line)}" for line in compared.prompt_lines())
-    parts = ["# Comparison of evaluations", prompts]
+    parts = ["# Comparison of evaluations", prompts, *comparison_parts(compared)]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparison_parts(compared: RunsComparison) -> list[str]:
+    """Return the parts of a Markdown page about each comparison, each under a title."""
+    parts = []
     for comparison in compared.comparisons:
         reference, other = map(markdown_cell, (comparison.reference, comparison.other))
         parts += [
@@ -183,7 +220,7 @@ def comparison_markdown(compared: RunsComparison) -> str:
             markdown_table(RATE_HEADER, rate_rows(comparison)),
             RATE_LEGEND,
         ]
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def _gap(change: GapChange) -> str:

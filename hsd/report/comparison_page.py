@@ -40,19 +40,30 @@ def comparison_page(
 ) -> str:
     """Return the page of several runs against the first; with a leaderboard of them all."""
     first = comparisons[0].reference if comparisons else "no reference"
-    sections = [*board_sections(board)] if board else []
+    sections = comparison_sections(comparisons, sentences, board)
     if unlike := mismatch_lines(asked):
         sections.insert(0, Section("Not read alike", [Lines(unlike, "danger")]))
-    for found, said in zip(comparisons, sentences, strict=True):
-        sections += _comparison(found, said)
-    sections.append(_prompts(asked))
+    sections.append(prompts_section(asked))
     subtitle = (
         f"Against {first}. Differences are the other run minus the reference; 95 % intervals."
     )
     return render(Page("Comparison of evaluations", sections, subtitle))
 
 
-def _prompts(asked: Mapping[str, Asked]) -> Section:
+def comparison_sections(
+    comparisons: Sequence[Comparison],
+    sentences: Sequence[Sequence[str]],
+    board: Leaderboard | None = None,
+) -> list[Section]:
+    """Return the sections of each comparison on one set, the ranking first."""
+    sections = [*board_sections(board)] if board else []
+    for found, said in zip(comparisons, sentences, strict=True):
+        sections += _comparison(found, said)
+    return sections
+
+
+def prompts_section(asked: Mapping[str, Asked]) -> Section:
+    """Return how each run was asked and read."""
     rows = [
         [
             text(name),

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from hsd.errors import EvaluationError, did_you_mean
 from hsd.metrics.outcomes import READABLE
 from hsd.metrics.prediction import Prediction
-from hsd.runs import MANIFEST, read_json
+from hsd.runs import MANIFEST, identity_of, read_json, set_name
 
 PREDICTIONS = "predictions.jsonl"
 ROW = TypeAdapter(Prediction)
@@ -91,6 +91,38 @@ def find_run(path: Path) -> Path:
         )
     names = ", ".join(p.name for p in inside)
     raise EvaluationError(f"{path} holds {len(inside)} evaluations; name one of {names}.")
+
+
+def find_runs(path: Path) -> list[Path]:
+    """Return the folders of a model's evaluations at `path`, one for each set.
+
+    `path` itself, the run_* inside it, and those in the folders of its sets. Raises EvaluationError
+    where there is none, and for several on one set.
+    """
+    if (path / PREDICTIONS).is_file() or not path.is_dir():
+        return [find_run(path)]
+    inside = {run.parent: None for run in sorted(path.glob(f"run_*/{PREDICTIONS}"))}
+    below = [run.parent for run in sorted(path.glob(f"*/run_*/{PREDICTIONS}"))]
+    found = [*inside, *(run for run in below if _is_of_set(run))]
+    if not found:
+        return [find_run(path)]  # raises
+    if len({data_file_of(run) for run in found}) < len(found):
+        names = ", ".join(str(run.relative_to(path)) for run in found)
+        raise EvaluationError(f"{path} holds {len(found)} evaluations; name one of {names}.")
+    return found
+
+
+def data_file_of(folder: Path) -> str | None:
+    """Return the name of the set that an evaluation's folder is of; None where it does not say."""
+    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
+    named = (manifest.get("data") or {}).get("data_file")
+    return named or (identity_of(folder) or {}).get("data_file")
+
+
+def _is_of_set(run: Path) -> bool:
+    """Whether it lies in the folder of its set, as one of several does; `base` is none."""
+    of = data_file_of(run)
+    return of is not None and run.parent.name == set_name(of)
 
 
 def _whole(path: Path) -> int:
