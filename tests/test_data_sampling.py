@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsd.data.example import Example
-from hsd.data.sampling import even_labels, group_and_label, label_balanced, shares, stratified
+from hsd.data.sampling import (
+    even_labels,
+    group_and_label,
+    label_balanced,
+    of_sources,
+    shares,
+    stratified,
+)
+from hsd.errors import DataError
 
 
 def rows(**strata: int) -> list[Example]:
@@ -93,3 +101,17 @@ def test_shares_add_up_and_never_exceed_a_stratum(sizes: dict[str, int], count: 
     assert sum(given_rows.values()) == min(count, sum(sizes.values()))
     assert all(0 <= given_rows[name] <= sizes[name] for name in sizes)
     assert count < len(sizes) or all(given_rows.values())
+
+
+def test_the_rows_of_named_sources_are_all_of_them_in_their_order() -> None:
+    named = ("forum", "chat", "")
+    rows = [
+        Example(id=str(n), text="post", label="hate", source_dataset=named[n % 3]) for n in range(9)
+    ]
+    assert of_sources(rows, (), "posts.csv") == rows
+    assert [e.id for e in of_sources(rows, ("chat",), "posts.csv")] == ["1", "4", "7"]
+    assert of_sources(rows, ("chat", "forum"), "posts.csv") == [e for e in rows if e.source_dataset]
+    with pytest.raises(DataError, match="'chta', which no row is of; sources here: chat, forum"):
+        of_sources(rows, ("chta",), "posts.csv")
+    with pytest.raises(DataError, match="rows have no 'source_dataset'"):
+        of_sources(rows[2::3], ("forum",), "posts.csv")

@@ -374,6 +374,18 @@ def test_another_evaluation_has_another_folder(
     assert differences(one, two)
 
 
+def test_a_source_is_judged_alone_and_a_misspelt_one_is_refused(
+    tiny_llama: Path, data: Path
+) -> None:
+    from hsd.inference.prepared import prepare
+
+    written(data, [{**row, "source_dataset": f"s{n % 2}"} for n, row in enumerate(ROWS)])
+    judged = prepare(config_of(tiny_llama, data, only_sources=["s1"]))
+    assert [e.id for e in judged.examples] == [row["id"] for row in ROWS[1::2]]
+    with pytest.raises(DataError, match="sources here: s0, s1"):
+        prepare(config_of(tiny_llama, data, only_sources=["s2"]))
+
+
 def test_how_fast_it_answers_makes_no_other_evaluation(tiny_llama: Path, data: Path) -> None:
     from hsd.inference.prepared import prepare
 

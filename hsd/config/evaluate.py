@@ -26,6 +26,9 @@ class EvalConfig(Strict):
     """Strategy in that template; None takes the adapter's, else the template's first."""
     ignore_prompt_mismatch: bool = False
     """Evaluate an adapter with another prompt than it was trained with."""
+    only_sources: tuple[Text, ...] = ()
+    """Judge the rows of these sources (`source_dataset`) alone, such as one that `hsd train` left
+    out with `data.without_sources`; none named takes all."""
     max_samples: PositiveInt | None = None
     """Take a seeded sample of this many rows, stratified by group and label; None takes all."""
     max_length: PositiveInt = 1024

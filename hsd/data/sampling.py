@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hsd.data.example import LABELS, Example
 from hsd.data.groups import joined
+from hsd.errors import DataError
 
 Key = Callable[[Example], str]
 
@@ -93,3 +94,18 @@ def _draw(
         # A stratum has its own generator, so that more rows in one do not redraw the others.
         chosen += random.Random(f"{seed}/{name}").sample(positions, quota[name])
     return [examples[position] for position in sorted(chosen)]
+
+
+def of_sources(examples: Sequence[Example], only: Sequence[str], where: str) -> list[Example]:
+    """Return the rows of the named sources, all rows where none is named.
+
+    Raises DataError for a source that no row is of.
+    """
+    known = {example.source_dataset for example in examples}
+    if missing := [name for name in only if name not in known]:
+        there = ", ".join(sorted(filter(None, known))) or "none, rows have no 'source_dataset'"
+        raise DataError(
+            f"{where}: only_sources names {missing[0]!r}, which no row is of; "
+            f"sources here: {there}."
+        )
+    return [e for e in examples if not only or e.source_dataset in only]

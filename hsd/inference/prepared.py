@@ -11,7 +11,7 @@ from hsd.data.example import Example
 from hsd.data.groups import unknown_said
 from hsd.data.loaded import Loaded
 from hsd.data.named import load_named, resolve_path
-from hsd.data.sampling import stratified
+from hsd.data.sampling import of_sources, stratified
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.subject import Subject, subject
@@ -183,9 +183,10 @@ def _require_each_once(data_files: Sequence[str], data_dir: Path | None) -> None
 
 
 def _sampled(config: EvalConfig, loaded: Loaded) -> list[Example]:
-    if config.max_samples is None or config.max_samples >= len(loaded.examples):
-        return loaded.examples
-    return stratified(loaded.examples, config.max_samples, config.seed)
+    rows = of_sources(loaded.examples, config.only_sources, config.data_file)
+    if config.max_samples is None or config.max_samples >= len(rows):
+        return rows
+    return stratified(rows, config.max_samples, config.seed)
 
 
 def _about(example: Example) -> list[Any]:
