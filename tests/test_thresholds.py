@@ -42,6 +42,25 @@ def test_the_highest_f1_of_any_threshold_is_found(rows: list) -> None:
     assert classify(apply_threshold(made(rows), found.threshold)).f1 == pytest.approx(found.f1)
 
 
+@settings(max_examples=40)
+@given(ROWS)
+def test_the_highest_macro_f1_of_any_threshold_is_found_and_flipped_labels_flip_it(
+    rows: list,
+) -> None:
+    def best(rows: list) -> float:
+        found = choose(made(rows), Rule("max_macro_f1"))
+        return classify(apply_threshold(made(rows), found.threshold)).macro_f1 or 0.0
+
+    truth = [t == "h" for _, t, _ in rows]
+    expected = max(
+        f1_score(truth, [s / 9 > cut for *_, s in rows], average="macro", zero_division=0)
+        for cut in np.arange(-1, 19, 2) / 18
+    )
+    assert best(rows) == pytest.approx(expected, abs=1e-12)
+    flipped = [(g, "n" if t == "h" else "h", 9 - s) for g, t, s in rows]
+    assert best(flipped) == pytest.approx(expected, abs=1e-12)
+
+
 def test_a_gap_that_is_asked_for_is_kept_on_the_rows_it_was_chosen_on() -> None:
     rows = [("lgbtq", "n", s) for s in (6, 6, 7, 2, 3)] * 4 + [("lgbtq", "h", 8)] * 20
     rows += [("mexican", "n", s) for s in (0, 1, 1, 2, 3)] * 4 + [("mexican", "h", 4)] * 20
@@ -73,7 +92,13 @@ def test_a_rule_that_no_threshold_keeps_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("max_f1", 0.1), ("max_f1_within_gap", None), ("recall_at_precision", 1.5)]
+    ("name", "limit"),
+    [
+        ("max_f1", 0.1),
+        ("max_macro_f1", 0.1),
+        ("max_f1_within_gap", None),
+        ("recall_at_precision", 1.5),
+    ],
 )
 def test_a_rule_without_its_limit_is_refused(name: str, limit: float | None) -> None:
     with pytest.raises(ConfigError, match=name):

@@ -24,14 +24,20 @@ POINTS = 120  # of a drawn curve
 PREVALENCES = (0.01, 0.02, 0.05)
 """Share of hate on platforms; tests hold about half."""
 
-RuleName = Literal["max_f1", "max_f1_within_gap", "recall_at_precision"]
-RULES: tuple[RuleName, ...] = ("max_f1", "max_f1_within_gap", "recall_at_precision")
+RuleName = Literal["max_f1", "max_macro_f1", "max_f1_within_gap", "recall_at_precision"]
+RULES: tuple[RuleName, ...] = (
+    "max_f1",
+    "max_macro_f1",
+    "max_f1_within_gap",
+    "recall_at_precision",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a threshold is chosen: the highest F1; the same among thresholds where neither error
-    rate differs by more than `limit` between groups; or most recall at a precision of `limit`.
+    """How a threshold is chosen: the highest F1 of hate, or mean of both labels' F1; the first
+    among thresholds where neither error rate differs by more than `limit` between groups; or most
+    recall at a precision of `limit`.
     """
 
     name: RuleName
@@ -39,7 +45,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Refuse a limit that is missing, needless or no share."""
-        needs = self.name != "max_f1"
+        needs = self.name in ("max_f1_within_gap", "recall_at_precision")
         if needs != (self.limit is not None):
             raise ConfigError(f"rule {self.name}: {'needs a limit' if needs else 'has no limit'}.")
         if self.limit is not None and not 0 < self.limit < 1:
@@ -120,7 +126,10 @@ def choose(predictions: Sequence[Prediction], rule: Rule) -> Choice:
     precision = np.divide(tp, tp + fp, out=np.full(len(cuts), np.nan), where=tp + fp > 0)
     gap = _gap_at(predictions, scores, hate, cuts)
     value, allowed = f1, np.ones(len(cuts), dtype=bool)
-    if rule.name == "max_f1_within_gap":
+    if rule.name == "max_macro_f1":
+        tn, fn = (1 - fpr) * (~hate).sum(), fnr * hate.sum()
+        value = (f1 + 2 * tn / (tn + fn + (~hate).sum())) / 2
+    elif rule.name == "max_f1_within_gap":
         if gap is None:
             raise EvaluationError(
                 f"rule {rule}: no two groups have {MINIMUM_N} posts of each label; choose max_f1."
