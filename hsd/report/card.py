@@ -1,11 +1,14 @@
 """README.md of an adapter: what it is, how it does by group, where it must not be trusted."""
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hsd.errors import EvaluationError
 from hsd.metrics.classification import METRIC_NAMES
+from hsd.model.package import PACKAGE
 from hsd.report.asked import Asked, asked_in
 from hsd.report.card_file import write_card_file
 from hsd.report.gate_words import verdict_lines
@@ -50,10 +53,10 @@ def _require_judged(adapter: Path, run: Path) -> None:
 def card(manifest: Mapping[str, Any], report: Mapping[str, Any], name: str) -> str:
     """Return the model card as Markdown with the front matter that hubs read."""
     config, base = manifest.get("config", {}), manifest.get("base", {})
-    base_name = base.get("name") or config.get("model", {}).get("name", "unknown")
+    base_name = _public(base.get("name") or config.get("model", {}).get("name", "unknown"))
     shown = markdown_cell(base_name)
     parts = [
-        f"---\nlibrary_name: peft\nbase_model: {shown}\npipeline_tag: text-generation\n"
+        f"---\nlibrary_name: peft\nbase_model: {_yaml(base_name)}\npipeline_tag: text-generation\n"
         "tags: [lora, hate-speech-detection]\n---",
         f"# {markdown_cell(name)}",
         f"A LoRA adapter that makes {shown} say whether a post is hateful, as JSON: "
@@ -82,7 +85,7 @@ def _made_from(manifest: Mapping[str, Any], report: Mapping[str, Any], base_name
         "prompt hash": str((manifest.get("data") or {}).get("prompt_hash", UNKNOWN))[:12],
         "exported step": (manifest.get("result") or {}).get("exported_step", UNKNOWN),
         "judged with": asked_in(report["provenance"]).words(),
-        "judged on": (report["provenance"].get("data") or {}).get("data_file", UNKNOWN),
+        "judged on": _public((report["provenance"].get("data") or {}).get("data_file", UNKNOWN)),
     }
     rows = [(key, str(said)) for key, said in facts.items()]
     return markdown_table(("what", "value"), rows, numbers=False)
@@ -100,7 +103,7 @@ def _headline(report: Mapping[str, Any]) -> str:
     said = f"{_posts(report)}; 95 % intervals. An unreadable reply is wrong."
     if base := report["base"]:
         asked = Asked(**base.get("asked", {})).words()  # a report from before has none
-        said += f" The base is {markdown_cell(base['name'])}: prompt {asked}."
+        said += f" The base is {markdown_cell(_public(base['name']))}: prompt {asked}."
     return f"{said}\n\n{markdown_table(('metric', *columns), rows)}"
 
 
@@ -133,20 +136,47 @@ def _verdict(report: Mapping[str, Any]) -> str:
     gate = report["gate"]
     if not gate:
         return "No gate has judged this adapter."
-    against = f"against {gate['reference']}" if gate["reference"] else "without a reference"
+    against = (
+        f"against {_public(gate['reference'])}" if gate["reference"] else "without a reference"
+    )
     lines = [f"Gate: {gate['status']}, {against}.", *(f"- {one}" for one in verdict_lines(gate))]
     return "\n".join([markdown_cell(lines[0]), "", *map(markdown_cell, lines[1:])])
 
 
 def _loading(base_name: str) -> str:
+    by_hsd = "```\nhsd evaluate --model_name THIS_FOLDER --data_file posts.csv\n```\n\n"
     return (
-        "```\nhsd evaluate --model_name THIS_FOLDER --data_file posts.csv\n```\n\n"
+        by_hsd
+        + _by_hand(base_name)
+        + ("Another prompt than `prompt.json` is another model: none of these numbers hold for it.")
+    )
+
+
+def _by_hand(base_name: str) -> str:
+    if base_name.startswith(PACKAGE):
+        package = base_name.removeprefix(PACKAGE)
+        return (
+            f"Its base ships in the Python package {markdown_cell(package)}, which hsd reads.\n\n"
+        )
+    return (
         "or, with the words of `prompt.json` as the prompt:\n\n```python\n"
         "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-        f'base = AutoModelForCausalLM.from_pretrained("{markdown_cell(base_name)}")\n'
+        f"base = AutoModelForCausalLM.from_pretrained({json.dumps(markdown_cell(base_name))})\n"
         'model = PeftModel.from_pretrained(base, "THIS_FOLDER")\n```\n\n'
-        "Another prompt than `prompt.json` is another model: none of these numbers hold for it."
     )
+
+
+def _public(path: str) -> str:
+    """Return a name as others may read it: of a path of this machine its end alone."""
+    parts = Path(path).parts
+    if not Path(path).is_absolute():
+        return path
+    return "/".join(parts[-2:] if parts[-1].startswith("run_") else parts[-1:])
+
+
+def _yaml(name: str) -> str:
+    """Return a name as a scalar of YAML: JSON's text is one, where it is not plain."""
+    return name if re.fullmatch(r"[A-Za-z0-9][\w./:-]*[\w]", name) else json.dumps(name)
 
 
 def _estimate(value: float | None, interval: list[float] | None) -> str:
