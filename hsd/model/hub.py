@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hsd.config.model import ModelConfig
+from hsd.config.model import PACKAGE, ModelConfig
 from hsd.data.hub import TOKEN_FILE, read_token
 from hsd.errors import ModelError
-from hsd.model.package import PACKAGE
 from hsd.runs import require_space
 
 MAIN = "main"

@@ -20,14 +20,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from hsd.config.model import ModelConfig
+from hsd.config.model import PACKAGE, ModelConfig
 from hsd.errors import ModelError, PreflightError, did_you_mean
 from hsd.model import gguf, quantization
 from hsd.model.families import attention_for
 from hsd.model.head import give_float32_logits
 from hsd.model.instructed import instead_of
 from hsd.model.memory import Need, free_gb, memory_error_as, need_of, require_room
-from hsd.model.package import PACKAGE, package_folder
+from hsd.model.package import package_folder
 from hsd.model.placement import Placement, four_bit_compute, place
 from hsd.model.tasks import SENTENCE_ENCODER, require_no_encoder, require_writer
 from hsd.model.vocabulary import require_embeddings

@@ -5,9 +5,9 @@ import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+from hsd.config.model import PACKAGE
 from hsd.errors import ModelError
 
-PACKAGE = "pypi:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hsd.config.model import PACKAGE
 from hsd.errors import EvaluationError
 from hsd.metrics.classification import METRIC_NAMES
-from hsd.model.package import PACKAGE
 from hsd.report.asked import Asked, asked_in
 from hsd.report.card_file import write_card_file
 from hsd.report.gate_words import verdict_lines

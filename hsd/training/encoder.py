@@ -27,11 +27,12 @@ from transformers import (
     set_seed,
 )
 
+from hsd.config.model import PACKAGE
 from hsd.errors import ModelError
 from hsd.metrics.baselines import Training
 from hsd.model.cache import cache, made_once
 from hsd.model.launcher import unseen
-from hsd.model.package import PACKAGE, package_folder
+from hsd.model.package import package_folder
 from hsd.progress import Progress, silent
 from hsd.runs import read_json, sha256_file, sha256_json, write_json
 
