@@ -88,10 +88,15 @@ def compare_runs(
     Raises EvaluationError for fewer than two runs, where the runs hold different posts, and,
     unless `ignore_mode_mismatch`, where they were read in different ways.
     """
-    if len(set(folders)) < len(folders):
-        raise EvaluationError("a run was named twice; a run compared with itself says nothing.")
+    require_each_once(folders)
     named = {str(folder): folder for folder in folders}
     return compare_named(named, metric, rules, ignore_mode_mismatch=ignore_mode_mismatch)
+
+
+def require_each_once(folders: Sequence[Path]) -> None:
+    """Raise EvaluationError when a run was named twice."""
+    if len(set(folders)) < len(folders):
+        raise EvaluationError("a run was named twice; a run compared with itself says nothing.")
 
 
 def compare_named(

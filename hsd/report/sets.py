@@ -21,6 +21,7 @@ from hsd.report.comparison import (
     compare_loaded,
     compare_runs,
     comparison_parts,
+    require_each_once,
 )
 from hsd.report.comparison_page import comparison_sections, prompts_section
 from hsd.report.markdown import markdown_cell
@@ -113,8 +114,7 @@ def compare_sets(
     different posts, where no two of several models share a set, and, unless
     `ignore_mode_mismatch`, where models were read in different ways.
     """
-    if len(set(folders)) < len(folders):
-        raise EvaluationError("a run was named twice; a run compared with itself says nothing.")
+    require_each_once(folders)
     runs = [load_run(folder) for folder in folders]
     names = _named(runs)
     sets = _by_set(runs, names)
