@@ -18,9 +18,9 @@ from hsd.report.predictions import PREDICTIONS
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
     DONE,
-    MANIFEST,
     differences,
     identity_of,
+    manifest_of,
     read_json,
     require_own,
     update_manifest,
@@ -74,8 +74,7 @@ def _both(folder: Path, prepared: Prepared, identity: Facts) -> tuple[Facts, Fac
     A finished evaluation is the same wherever it was computed.
     """
     known, wanted = identity_of(folder) or {}, dict(identity)
-    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
-    began = known.get("number_format") or recorded_format(manifest.get("model") or {})
+    began = known.get("number_format") or recorded_format(manifest_of(folder).get("model") or {})
     numbers = {**prepared.numbers, **began}
     if (folder / DONE).exists():
         wanted["number_format"] = as_asked(prepared.subject.config, numbers)
@@ -114,8 +113,8 @@ def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | No
 
     None where labels were not scored, or no post had others beside it.
     """
-    manifest = read_json(folder / MANIFEST)
-    answering = manifest.get("answering", {})
+    manifest = manifest_of(folder)
+    answering = manifest.get("answering") or {}
     alone = answering.get("scored_alone")
     found = noise(alone, predictions, manifest["model"]["dtype"]) if alone else None
     if found:

@@ -13,7 +13,7 @@ from typing import Any
 from peft import LoraConfig
 
 from hsd.errors import ModelError
-from hsd.runs import ADAPTER, MANIFEST, read_json, require_folder, sha256_file
+from hsd.runs import ADAPTER, manifest_of, read_object, require_folder, sha256_file
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ADAPTER
@@ -85,16 +85,15 @@ def read_adapter(folder: Path) -> dict[str, Any]:
     require_folder(folder, "adapter folder")
     if not is_adapter(folder):
         raise ModelError(_no_adapter(folder))
-    config = read_json(folder / CONFIG)
-    problem = unreadable(config) if isinstance(config, dict) else "it is no JSON object."
-    if problem:
+    config = read_object(folder / CONFIG)
+    if problem := unreadable(config):
         raise ModelError(f"{folder / CONFIG}: {problem}")
     if not (folder / WEIGHTS).is_file() and (folder / PICKLED).is_file():
         raise ModelError(
             f"{folder}: its weights are in {PICKLED}, and only safetensors adapters are read: a "
             "pickle can run code. Save it again with peft's save_pretrained."
         )
-    return dict(config)
+    return config
 
 
 def unreadable(config: Mapping[str, Any]) -> str | None:
@@ -139,9 +138,7 @@ def base_of(folder: Path) -> dict[str, Any]:
 
 def recorded_base(folder: Path) -> dict[str, Any]:
     """Return the base as the run's manifest describes it; empty for an adapter made elsewhere."""
-    manifest = folder / MANIFEST
-    content = read_json(manifest) if manifest.exists() else {}
-    return dict(content.get("base", {}))
+    return dict(manifest_of(folder).get("base") or {})
 
 
 def adapter_digest(folder: Path) -> str:

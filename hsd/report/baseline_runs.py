@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hsd.metrics.prediction import Prediction
 from hsd.report.predictions import PREDICTIONS, read_predictions
-from hsd.runs import DONE, MANIFEST, read_json
+from hsd.runs import DONE, manifest_of
 
 BASELINES = "baselines"
 
@@ -17,4 +17,4 @@ def baselines_of(folder: Path) -> dict[str, list[Prediction]]:
 
 def name_of(baseline: Path) -> str:
     """Return the name of a finished baseline, with what it took."""
-    return str(read_json(baseline / MANIFEST)["model"]["name"])
+    return str(manifest_of(baseline)["model"]["name"])

@@ -15,7 +15,7 @@ from hsd.report.gate_words import verdict_lines
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.predictions import find_run
 from hsd.report.wording import METRIC_WORDS, UNKNOWN, number
-from hsd.runs import ADAPTER, IDENTITY, MANIFEST, read_json, sha256_file
+from hsd.runs import ADAPTER, IDENTITY, MANIFEST, manifest_of, read_object, sha256_file
 
 
 def write_card(adapter: Path, evaluation: Path) -> Path:
@@ -24,8 +24,10 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
     Raises EvaluationError when the evaluation is of other weights, or of posts that they were
     trained on, and when the README.md there is somebody's own.
     """
-    manifest, run = read_json(adapter / MANIFEST), find_run(evaluation)
-    report = read_json(run / "report.json")
+    if not (adapter / MANIFEST).is_file():
+        raise EvaluationError(f"{adapter}: no {MANIFEST} here; is it a finished run?")
+    manifest, run = manifest_of(adapter), find_run(evaluation)
+    report = read_object(run / "report.json")
     _require_judged(adapter, run)
     if seen := report.get("seen_in_training"):
         raise EvaluationError(
@@ -38,7 +40,7 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
 
 def _require_judged(adapter: Path, run: Path) -> None:
     """Compare weights, not paths: a folder may be trained anew under its name, or moved."""
-    judged = read_json(run / IDENTITY).get("model") or {}
+    judged = read_object(run / IDENTITY).get("model") or {}
     if not judged.get("adapter"):
         raise EvaluationError(f"{run} judged no adapter; name an evaluation of {adapter}.")
     if not (adapter / ADAPTER).is_file():

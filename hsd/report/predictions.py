@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from hsd.errors import EvaluationError, did_you_mean
 from hsd.metrics.outcomes import READABLE
 from hsd.metrics.prediction import Prediction
-from hsd.runs import MANIFEST, identity_of, read_json, set_name
+from hsd.runs import identity_of, manifest_of, set_name
 
 PREDICTIONS = "predictions.jsonl"
 ROW = TypeAdapter(Prediction)
@@ -70,8 +70,7 @@ def load_run(path: Path) -> Run:
     predictions = read_predictions(folder / PREDICTIONS)
     if not predictions:
         raise EvaluationError(f"{folder / PREDICTIONS}: no predictions; finish the evaluation.")
-    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
-    return Run(folder, predictions, manifest)
+    return Run(folder, predictions, manifest_of(folder))
 
 
 def find_run(path: Path) -> Path:
@@ -114,8 +113,7 @@ def find_runs(path: Path) -> list[Path]:
 
 def data_file_of(folder: Path) -> str | None:
     """Return the name of the set that an evaluation's folder is of; None where it does not say."""
-    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
-    named = (manifest.get("data") or {}).get("data_file")
+    named = (manifest_of(folder).get("data") or {}).get("data_file")
     return named or (identity_of(folder) or {}).get("data_file")
 
 

@@ -28,7 +28,7 @@ from hsd.report.gate_words import verdict_numbers
 from hsd.report.predictions import Run, find_run, load_run
 from hsd.report.score_noise import noise_of
 from hsd.report.tables import write_evaluation
-from hsd.runs import IDENTITY, differences, read_json, update_manifest, write_atomic, write_json
+from hsd.runs import IDENTITY, differences, read_object, update_manifest, write_atomic, write_json
 
 POINT = "operating_point.json"
 GATE = "gate.json"
@@ -110,7 +110,7 @@ def read_point(folder: Path) -> OperatingPoint | None:
     file = folder / POINT
     if not file.exists():
         return None
-    content: dict[str, Any] = read_json(file)
+    content = read_object(file)
     return OperatingPoint(**{**content, "choice": Choice(**content["choice"])})
 
 
@@ -169,7 +169,7 @@ def write_verdict(run: Run, verdict: Verdict) -> Path:
 
 def _verdict(folder: Path) -> dict[str, Any] | None:
     file = folder / GATE
-    return read_json(file) if file.exists() else None
+    return read_object(file) if file.exists() else None
 
 
 def _base(run: Run, base: Path | None) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def _require_same_model(validation: Run, run: Run) -> None:
             "know that one model with one prompt answered both."
         )
     before, after = (
-        {key: read_json(file).get(key) for key in ("model", "prompt_hash", "mode")}
+        {key: read_object(file).get(key) for key in ("model", "prompt_hash", "mode")}
         for file in files
     )
     if lines := differences(before, after):

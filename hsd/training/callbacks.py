@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from hsd.config.train import TrainConfig
 from hsd.model.adapter import export_adapter
 from hsd.progress import Progress
-from hsd.runs import write_jsonl
+from hsd.runs import read_objects, write_jsonl
 from hsd.stopping import StopRequest
 from hsd.training.checkpoints import remove_old
 from hsd.training.early_stopping import best_step, should_stop
@@ -131,7 +131,4 @@ class MetricsLog(TrainerCallback):
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     """Return the whole lines of a log that a kill may have cut."""
-    if not file.exists():
-        return []
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    return read_objects(file) if file.exists() else []

@@ -24,7 +24,7 @@ from hsd.model.placement import place
 from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.contract import save_contract
 from hsd.record import recorded
-from hsd.runs import DONE, now, read_json, update_manifest, write_json
+from hsd.runs import DONE, now, read_object, update_manifest, write_json
 from hsd.stopping import StopRequest, stop_request
 from hsd.training.arguments import arguments
 from hsd.training.begun import (
@@ -321,4 +321,4 @@ def _facts(result: Trained) -> dict[str, Any]:
 
 
 def _finished(folder: Path) -> Trained:
-    return Trained(folder=folder, skipped=True, **read_json(folder / DONE))
+    return Trained(folder=folder, skipped=True, **read_object(folder / DONE))

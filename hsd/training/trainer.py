@@ -16,7 +16,7 @@ from hsd.model.adapter import write_adapter
 from hsd.model.adapter_weights import fill_adapter
 from hsd.model.judging import judging
 from hsd.prompts.render import Encoded
-from hsd.runs import read_json, write_json
+from hsd.runs import read_object, write_json
 from hsd.training.batches import PADDING, RowIndices, StepSampler, as_batch
 from hsd.training.checkpoints import mark_complete
 from hsd.training.objective import Counts, Objective, count
@@ -210,7 +210,7 @@ class HsdTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
         fill_adapter(self.accelerator.unwrap_model(self.model), folder)
-        logged = read_json(folder / self._loss_file())
+        logged = read_object(folder / self._loss_file())
         self._loss_in_checkpoint = (logged["loss"], logged["since_step"])
 
     def take(self, checkpoint: Path) -> None:
