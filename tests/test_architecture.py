@@ -19,6 +19,7 @@ FLOORS = {
     "errors": 0,
     "config": 1,
     "runs": 1,
+    "digests": 2,
     "progress": 1,
     "logs": 1,
     "checks": 1,

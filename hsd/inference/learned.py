@@ -32,11 +32,11 @@ def learned(adapter: Path | None) -> tuple[Training | None, str]:
         return None, f"{adapter} does not say what it was trained on"
     try:
         own, note = _read(adapter, source)
+        if own is None or not before:
+            return own, note
+        first, note = _learned_before(before)
     except HsdError as error:
         return None, str(error).rstrip(".")
-    if own is None or not before:
-        return own, note
-    first, note = _learned_before(before)
     return (_joined(first, own), "") if first else (None, note)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from peft import LoraConfig
 
+from hsd.digests import recorded
 from hsd.errors import ModelError
 from hsd.runs import ADAPTER, manifest_of, read_object, require_folder, sha256_file
 
@@ -142,13 +143,31 @@ def recorded_base(folder: Path) -> dict[str, Any]:
 
 
 def adapter_digest(folder: Path) -> str:
-    """Return the digest of an adapter's weights. Raises ModelError when it has none to read."""
+    """Return the digest of an adapter's weights.
+
+    Raises ModelError when it has none to read, and when weights or settings are not what the
+    training that finished here, or saved this checkpoint, wrote.
+    """
     try:
-        return sha256_file(folder / WEIGHTS)
+        digest = sha256_file(folder / WEIGHTS)
     except OSError:
         raise ModelError(
             f"{folder}: {WEIGHTS} is missing or unreadable; only safetensors adapters are read."
         ) from None
+    known = recorded(folder)
+    if CONFIG in known:
+        _require_as_written(folder / CONFIG, sha256_file(folder / CONFIG), known)
+    _require_as_written(folder / WEIGHTS, digest, known)
+    return digest
+
+
+def _require_as_written(file: Path, digest: str, known: Mapping[str, str]) -> None:
+    if known.get(file.name, digest) != digest:
+        raise ModelError(
+            f"{file} is not as its training wrote it (its sha256 is another); put it back, or "
+            "train again. Where the change is meant, copy the adapter without its done.json or "
+            "complete.json."
+        )
 
 
 def _has_weights(folder: Path) -> bool:
