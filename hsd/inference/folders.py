@@ -14,7 +14,7 @@ from hsd.metrics.prediction import Prediction
 from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
 from hsd.report.asked import provenance_of
 from hsd.report.beside import Beside
-from hsd.report.predictions import PREDICTIONS
+from hsd.report.predictions import PREDICTIONS, done_evaluation
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
     DONE,
@@ -105,7 +105,8 @@ def finish(folder: Path, ids: Sequence[str], beside: Beside) -> None:
     write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
     beside = replace(beside, noise=_record_noise(folder, predictions))
     numbers = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
-    write_json(folder / DONE, {"rows": len(predictions), "headline": numbers.get("headline")})
+    done = done_evaluation(folder, len(predictions))
+    write_json(folder / DONE, {**done, "headline": numbers.get("headline")})
 
 
 def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | None:

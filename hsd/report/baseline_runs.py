@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hsd.metrics.prediction import Prediction
-from hsd.report.predictions import PREDICTIONS, read_predictions
+from hsd.report.predictions import finished_predictions
 from hsd.runs import DONE, manifest_of
 
 BASELINES = "baselines"
@@ -12,7 +12,7 @@ BASELINES = "baselines"
 def baselines_of(folder: Path) -> dict[str, list[Prediction]]:
     """Return what the finished baselines in a run's folder say of its posts, by their names."""
     finished = [file.parent for file in sorted(folder.glob(f"{BASELINES}/*/{DONE}"))]
-    return {name_of(one): read_predictions(one / PREDICTIONS) for one in finished}
+    return {name_of(one): finished_predictions(one) for one in finished}
 
 
 def name_of(baseline: Path) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from hsd.digests import FILES, digests, require_intact
 from hsd.errors import EvaluationError, did_you_mean
 from hsd.metrics.outcomes import READABLE
 from hsd.metrics.prediction import Prediction
-from hsd.runs import identity_of, manifest_of, set_name
+from hsd.runs import DONE, identity_of, manifest_of, read_object, set_name
 
 PREDICTIONS = "predictions.jsonl"
 ROW = TypeAdapter(Prediction)
@@ -61,13 +62,37 @@ def read_predictions(path: Path) -> list[Prediction]:
     return list(rows.values())
 
 
+def finished_predictions(folder: Path) -> list[Prediction]:
+    """Return the rows in an evaluation's folder, held to what done.json says of them.
+
+    One that is not finished has none to be held to. Raises EvaluationError, as `read_predictions`,
+    and when a row was lost, added or changed since; PreflightError when done.json cannot be read.
+    """
+    rows = read_predictions(folder / PREDICTIONS)
+    done = folder / DONE
+    said = read_object(done).get("rows") if done.exists() else None
+    again = "put it back, or remove done.json, and the same `hsd evaluate` makes it once more"
+    if said is not None and said != len(rows):
+        raise EvaluationError(
+            f"{folder / PREDICTIONS}: {len(rows)} rows, where {DONE} says {said}; {again}."
+        )
+    require_intact(folder, EvaluationError, again)
+    return rows
+
+
+def done_evaluation(folder: Path, rows: int) -> dict[str, Any]:
+    """Return what done.json says of an evaluation's predictions in `folder`."""
+    return {"rows": rows, FILES: digests(folder, [PREDICTIONS])}
+
+
 def load_run(path: Path) -> Run:
     """Return the evaluation in `path`, or in the one run_* folder inside it.
 
-    Raises EvaluationError when there is none, more than one, or one without predictions.
+    Raises EvaluationError when there is none, more than one, or one without predictions, and as
+    `finished_predictions`.
     """
     folder = find_run(path)
-    predictions = read_predictions(folder / PREDICTIONS)
+    predictions = finished_predictions(folder)
     if not predictions:
         raise EvaluationError(f"{folder / PREDICTIONS}: no predictions; finish the evaluation.")
     return Run(folder, predictions, manifest_of(folder))
