@@ -9,7 +9,7 @@ from typing import Any
 from hsd.config.evaluate import EvalConfig
 from hsd.config.redaction import redacted
 from hsd.config.train import TrainConfig
-from hsd.runs import MANIFEST, now, provenance, read_json, update_manifest, write_json
+from hsd.runs import manifest_of, now, provenance, update_manifest, write_json
 
 
 @contextmanager
@@ -54,5 +54,4 @@ def _record_end(folder: Path, gpu_hours: float) -> None:
 
 
 def _starts(folder: Path) -> list[dict[str, Any]]:
-    manifest = folder / MANIFEST
-    return list(read_json(manifest).get("starts", [])) if manifest.exists() else []
+    return list(manifest_of(folder).get("starts") or [])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import PreflightError
-from hsd.runs import read_json
+from hsd.runs import read_object
 from slurm import submissions
 from slurm.attempts import attempts
 from slurm.client import ClusterError, CommandFailed, Slurm
@@ -139,10 +139,10 @@ def _done_at(marker: Path) -> str | None:
     if not marker.exists():
         return None
     try:
-        content = read_json(marker)
+        content = read_object(marker)
     except PreflightError:  # removed by a resubmission at this moment, or another's file
         return None
-    return str(content.get("at", "")) if isinstance(content, dict) else None
+    return str(content.get("at", ""))
 
 
 def _on_disk(run: RunFolder) -> list[tuple[str, str]]:

@@ -196,7 +196,7 @@ def is_done(marker: Path, identity: str) -> bool:
     """Return whether the marker is there, and of this very content."""
     try:
         found = json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.get("identity") == identity
 

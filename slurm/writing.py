@@ -9,7 +9,7 @@ from hsd.errors import PreflightError
 from hsd.runs import now, write_json
 from slurm.pipeline import Found, Work
 from slurm.run_folder import RunFolder, remember
-from slurm.snapshot import write_snapshot
+from slurm.snapshot import require_unchanged, write_snapshot
 from slurm.submission import for_owner_alone
 
 
@@ -23,6 +23,8 @@ def write_run(found: Found) -> None:
     with private(work.folder.path):
         if found.code is not None:
             write_snapshot(found.code, work.folder.code)
+        else:
+            require_unchanged(work.code, "Put it back, or take today's code with --new_code.")
         for name in found.aside:
             set_aside(work.folder, name)
         for name in found.left.new:

@@ -17,6 +17,7 @@ Numbered = tuple[int, dict[str, Any] | str]
 
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """How JSON spells half a character; two of them may well be a whole one."""
+_DEEP = "nested too deep"
 _FORMS = "expected a list of rows, one row a line, or an object of rows by id"
 
 
@@ -51,6 +52,8 @@ def _whole(row: Numbered) -> Numbered:
         json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return number, "holds half a character (a lone surrogate), which is no text"
+    except RecursionError:
+        return number, _DEEP
     return row
 
 
@@ -72,6 +75,10 @@ def _line(line: str, place: str) -> dict[str, Any] | str:
         if not line.endswith("\n"):
             raise _cut_off(place) from None
         return f"not JSON ({error.msg}, column {error.colno})"
+    except RecursionError:
+        return _DEEP
+    except ValueError:
+        return "a number has too many digits"
     return _row(value)
 
 
@@ -101,8 +108,8 @@ def _in_a_row(path: Path, text: str) -> Iterator[Numbered]:
         counted = position
         try:
             value, position = decode(text, position)
-        except json.JSONDecodeError as error:
-            raise _cut_off(f"{path}:{error.lineno}") from None
+        except (ValueError, RecursionError) as error:
+            raise _cut_off(f"{path}:{getattr(error, 'lineno', line)}") from None
         yield line, _row(value)
         position = _skip_space(text, position)
 
@@ -112,7 +119,7 @@ def _one_row_a_line(text: str) -> bool:
     first, _, rest = text.strip().partition("\n")
     try:
         value = json.loads(first)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return False
     return bool(rest) or not all(isinstance(inner, dict) for inner in value.values())
 
@@ -121,7 +128,7 @@ def _are_several(text: str) -> bool:
     """Tell objects in a row, each over several lines, from one object."""
     try:
         _, end = json.JSONDecoder().raw_decode(text, _skip_space(text, 0))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return False
     return text[end:].lstrip().startswith("{")
 
@@ -141,8 +148,8 @@ def _items(path: Path, text: str, *, keyed: bool) -> Iterator[tuple[str, Any, in
             value, position = decode(text, position)
             yield key, value, line
             position = _skip(text, position, ",")
-    except json.JSONDecodeError as error:
-        raise _cut_off(f"{path}:{error.lineno}") from None
+    except (ValueError, RecursionError) as error:
+        raise _cut_off(f"{path}:{getattr(error, 'lineno', line)}") from None
     if text[position : position + 1] != ("}" if keyed else "]"):
         raise _cut_off(f"{path}:{_line_of(text, position)}")
     after = _skip_space(text, position + 1)

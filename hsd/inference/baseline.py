@@ -18,7 +18,7 @@ from hsd.metrics.operating import rows_digest
 from hsd.metrics.prediction import Prediction
 from hsd.progress import Progress, silent
 from hsd.report.baseline_runs import BASELINES
-from hsd.report.predictions import PREDICTIONS, Run
+from hsd.report.predictions import PREDICTIONS, Run, done_evaluation
 from hsd.runs import (
     DONE,
     claim,
@@ -84,7 +84,7 @@ def _make(
         cost=cost,
         starts=[{"at": started, "ended": now()} | provenance()],
     )
-    write_json(folder / DONE, {"rows": len(rows)})
+    write_json(folder / DONE, done_evaluation(folder, len(rows)))
 
 
 def _answered(

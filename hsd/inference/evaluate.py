@@ -48,7 +48,7 @@ from hsd.prompts.contract import save_contract
 from hsd.record import recorded
 from hsd.report.asked import asked_of, shown
 from hsd.report.beside import Beside
-from hsd.report.predictions import PREDICTIONS, read_predictions
+from hsd.report.predictions import finished_predictions
 from hsd.runs import DONE, claim, set_name, sha256_json, update_manifest
 from hsd.stopping import StopRequest, stop_request
 
@@ -219,7 +219,7 @@ def _evaluated(
     """Run one evaluation."""
     identity, before = prepared.identity(), begun(prepared)
     if before and (before / DONE).exists():
-        return Evaluated(before, read_predictions(before / PREDICTIONS), skipped=True)
+        return Evaluated(before, finished_predictions(before), skipped=True)
     if before is None and (left_alone := begun_otherwise(prepared)):
         say(left_alone)
     # A process with other numbers has to find the others, to be told so.
@@ -237,7 +237,7 @@ def _evaluated(
             f"answered {answered} of {len(prepared.encoded)} rows; run the same command again to "
             "go on."
         ) from None
-    return Evaluated(folder, read_predictions(folder / PREDICTIONS))
+    return Evaluated(folder, finished_predictions(folder))
 
 
 def _go_on(

@@ -14,13 +14,13 @@ from hsd.metrics.prediction import Prediction
 from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
 from hsd.report.asked import provenance_of
 from hsd.report.beside import Beside
-from hsd.report.predictions import PREDICTIONS
+from hsd.report.predictions import PREDICTIONS, done_evaluation
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
     DONE,
-    MANIFEST,
     differences,
     identity_of,
+    manifest_of,
     read_json,
     require_own,
     update_manifest,
@@ -74,8 +74,7 @@ def _both(folder: Path, prepared: Prepared, identity: Facts) -> tuple[Facts, Fac
     A finished evaluation is the same wherever it was computed.
     """
     known, wanted = identity_of(folder) or {}, dict(identity)
-    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
-    began = known.get("number_format") or recorded_format(manifest.get("model") or {})
+    began = known.get("number_format") or recorded_format(manifest_of(folder).get("model") or {})
     numbers = {**prepared.numbers, **began}
     if (folder / DONE).exists():
         wanted["number_format"] = as_asked(prepared.subject.config, numbers)
@@ -106,7 +105,8 @@ def finish(folder: Path, ids: Sequence[str], beside: Beside) -> None:
     write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
     beside = replace(beside, noise=_record_noise(folder, predictions))
     numbers = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
-    write_json(folder / DONE, {"rows": len(predictions), "headline": numbers.get("headline")})
+    done = done_evaluation(folder, len(predictions))
+    write_json(folder / DONE, {**done, "headline": numbers.get("headline")})
 
 
 def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | None:
@@ -114,8 +114,8 @@ def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | No
 
     None where labels were not scored, or no post had others beside it.
     """
-    manifest = read_json(folder / MANIFEST)
-    answering = manifest.get("answering", {})
+    manifest = manifest_of(folder)
+    answering = manifest.get("answering") or {}
     alone = answering.get("scored_alone")
     found = noise(alone, predictions, manifest["model"]["dtype"]) if alone else None
     if found:

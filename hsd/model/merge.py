@@ -32,7 +32,7 @@ from hsd.model.probes import Agreement, agreement, answer_logits, make_probes
 from hsd.model.standalone import own_dtype, read_back, weights_gb, write_standalone
 from hsd.progress import Progress, silent
 from hsd.prompts.contract import FILE
-from hsd.runs import MANIFEST, claim, now, provenance, read_json, require_space, update_manifest
+from hsd.runs import MANIFEST, claim, manifest_of, now, provenance, require_space, update_manifest
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def merge(config: MergeConfig, progress: Progress = silent) -> Merged:
     planned, output = plan(config), config.output_dir
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         claim(output, planned.identity())  # raises, unless it is this very merge
-        return Merged(output, planned.onto, read_json(output / MANIFEST)["figures"], skipped=True)
+        return Merged(output, planned.onto, manifest_of(output)["figures"], skipped=True)
     _require_room(planned, output, own_dtype(planned.source))
     with _staged(output) as folder:
         claim(folder, planned.identity())

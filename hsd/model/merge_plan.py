@@ -20,7 +20,7 @@ from hsd.model.quantization import again, in_4bit
 from hsd.model.standalone import weights_gb
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.template import load_template
-from hsd.runs import MANIFEST, read_json
+from hsd.runs import MANIFEST, read_object
 
 PROBES = 12
 """Prompts on which the models are compared."""
@@ -160,6 +160,6 @@ def _require_original(onto: Onto, source: Source) -> None:
 def _require_not_merged_yet(source: Source, adapter_sha256: str) -> None:
     """A merged base has the same norms as its base, so its fingerprint would not tell."""
     file = Path(source.location) / MANIFEST
-    merged = read_json(file).get("adapter") if file.is_file() else None
-    if merged and merged.get("sha256") == adapter_sha256:
+    merged = read_object(file).get("adapter") if file.is_file() else None
+    if isinstance(merged, dict) and merged.get("sha256") == adapter_sha256:
         raise ModelError(f"{source.name}: this adapter is already merged into it.")

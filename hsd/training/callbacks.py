@@ -11,9 +11,9 @@ from transformers import TrainerCallback
 from hsd.config.train import TrainConfig
 from hsd.model.adapter import export_adapter
 from hsd.progress import Progress
-from hsd.runs import write_jsonl
+from hsd.runs import read_objects, write_jsonl
 from hsd.stopping import StopRequest
-from hsd.training.checkpoints import remove_old
+from hsd.training.checkpoints import put_best, remove_old
 from hsd.training.early_stopping import best_step, should_stop
 from hsd.training.history import METRICS
 from hsd.training.processes import any_asked
@@ -22,9 +22,6 @@ from hsd.training.selection import evaluations
 from hsd.training.trainer import HsdTrainer
 
 log = logging.getLogger(__name__)
-
-BEST = "best"
-"""Folder of the best adapter so far, by the metric that selects."""
 
 
 class Flow(TrainerCallback):
@@ -62,7 +59,9 @@ class Flow(TrainerCallback):
         delta = self.stopping.min_delta if self.stopping else 0.0
         if state.is_world_process_zero and best_step(done, delta) == state.global_step:
             model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-            export_adapter(model, Path(args.output_dir) / BEST)
+            put_best(
+                Path(args.output_dir), state.global_step, lambda best: export_adapter(model, best)
+            )
         if self.patience_is_over(state):
             control.should_training_stop = control.should_save = True
 
@@ -131,7 +130,4 @@ class MetricsLog(TrainerCallback):
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     """Return the whole lines of a log that a kill may have cut."""
-    if not file.exists():
-        return []
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    return read_objects(file) if file.exists() else []

@@ -24,7 +24,7 @@ from hsd.model.placement import place
 from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.contract import save_contract
 from hsd.record import recorded
-from hsd.runs import DONE, now, read_json, update_manifest, write_json
+from hsd.runs import ADAPTER, DONE, now, update_manifest, write_json
 from hsd.stopping import StopRequest, stop_request
 from hsd.training.arguments import arguments
 from hsd.training.begun import (
@@ -33,9 +33,10 @@ from hsd.training.begun import (
     require_same_run,
     shared_before,
 )
-from hsd.training.callbacks import BEST, Flow, MetricsLog
-from hsd.training.checkpoints import newest_complete, remove_incomplete
+from hsd.training.callbacks import Flow, MetricsLog
+from hsd.training.checkpoints import BEST, Newest, damaged_best, newest_intact, remove_incomplete
 from hsd.training.early_stopping import best_step
+from hsd.training.finished import done_facts, finished
 from hsd.training.objective import objective_of
 from hsd.training.prepared import Prepared, prepare
 from hsd.training.processes import (
@@ -106,7 +107,7 @@ def _trained(
     folder = config.output_dir
     if (folder / DONE).exists():
         require_same_finished_run(prepared)
-        return _finished(folder)
+        return Trained(folder=folder, skipped=True, **finished(folder))
     require_same_run(prepared)
     require_space_for_checkpoints(config, prepared.adapter_parameters)
     state = linked(here, prepared.placement.device)
@@ -126,10 +127,15 @@ def _trained(
     for note in prepared.rows.notes:
         say(f"Warning: {note}")
     say(computing.reason)
-    checkpoint = as_the_first_sees(newest_complete(folder))
+    newest = as_the_first_sees(newest_intact(folder) if here.is_main else None)
+    if newest.refusal:
+        raise TrainingError(newest.refusal)
+    checkpoint = newest.checkpoint
+    for note in newest.notes:
+        say(f"Warning: {note}")
     with (
         logging_to(folder / "training.log", enabled=here.is_main),
-        _recorded(prepared, base, described, model, computing, checkpoint, started)
+        _recorded(prepared, base, described, model, computing, newest, started)
         if here.is_main
         else nullcontext(),
         _memory_in_a_line(config),
@@ -191,7 +197,7 @@ def _recorded(
     described: Mapping[str, Any],
     model: Any,
     computing: Computing,
-    checkpoint: Path | None,
+    newest: Newest,
     started: float,
 ) -> AbstractContextManager[None]:
     config, schedule, facts = prepared.config, prepared.schedule, prepared.rows.facts()
@@ -204,7 +210,7 @@ def _recorded(
         log.info("%s", computing.self_test.sentence())
     if prepared.rows.prompt_note:
         log.info("prompt: %s", prepared.rows.prompt_note)
-    for note in prepared.rows.notes:
+    for note in (*newest.notes, *prepared.rows.notes):
         log.warning("%s", note)
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
@@ -220,7 +226,7 @@ def _recorded(
         config,
         gpus=0 if base.placement.device == "cpu" else processes,
         since=started,
-        resumed_from=checkpoint.name if checkpoint else None,
+        resumed_from=newest.checkpoint.name if newest.checkpoint else None,
         data=facts,
         learned_from=learned_from(config.data),
         init_from=prepared.ancestor.facts() if prepared.ancestor else None,
@@ -301,10 +307,11 @@ def _finish(folder: Path, prepared: Prepared, trainer: HsdTrainer, flow: Flow) -
         if best is None:
             export_adapter(trainer.accelerator.unwrap_model(trainer.model), folder)
         else:
+            _require_best(folder, best)
             move_adapter(folder / BEST, folder)
         facts = _facts(result)
         update_manifest(folder, result=facts, finished=now())
-        write_json(folder / DONE, facts)
+        write_json(folder / DONE, done_facts(folder, facts))
     trainer.accelerator.wait_for_everyone()
     return result
 
@@ -320,5 +327,13 @@ def _facts(result: Trained) -> dict[str, Any]:
     }
 
 
-def _finished(folder: Path) -> Trained:
-    return Trained(folder=folder, skipped=True, **read_json(folder / DONE))
+def _require_best(folder: Path, step: int) -> None:
+    """Raise TrainingError where the best adapter so far is not what was written."""
+    found = damaged_best(folder)
+    if found is None and not (folder / BEST / ADAPTER).is_file():
+        found = f"{folder / BEST / ADAPTER} is missing"
+    if found:
+        raise TrainingError(
+            f"{found}, and it is the adapter to keep, of step {step}. Run the same command again, "
+            f"without the checkpoints from step {step} on: it is made once more."
+        )
