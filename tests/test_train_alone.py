@@ -1,4 +1,4 @@
-"""One training at a time in a folder: who comes second is refused, who was replaced writes no more."""
+"""One training at a time in a folder: a second one is refused, a replaced one writes no more."""
 
 import signal
 from pathlib import Path
