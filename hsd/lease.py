@@ -101,8 +101,10 @@ def ticks_of(pid: int) -> int | None:
 class Lease:
     """A lease that this process holds."""
 
-    def __init__(self, file: Path, holder: Holder, lost: Callable[[str], None]) -> None:
-        self.file, self._text, self._lost = file, _text(holder), lost
+    def __init__(
+        self, file: Path, holder: Holder, shown: Path, lost: Callable[[str], None]
+    ) -> None:
+        self.file, self._text, self._shown, self._lost = file, _text(holder), shown, lost
         self._taken: str | None = None
 
     def renew(self) -> bool:
@@ -130,7 +132,7 @@ class Lease:
             return True
         finally:
             os.close(handle)
-        self._taken = _taken_over(self.file.parent, _holder(found))
+        self._taken = _taken_over(self._shown, _holder(found))
         self._lost(self._taken)
         return False
 
@@ -165,9 +167,9 @@ def held(
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     mine = myself(work)
-    file = folder / name
-    _take(file, mine, of or folder)
-    lease = Lease(file, mine, lost)
+    file, shown = folder / name, of or folder
+    _take(file, mine, shown)
+    lease = Lease(file, mine, shown, lost)
     ended = threading.Event()
     # A thread, since the work may be in one long call of a library, which lets threads run, and
     # since a thread ends with its process, however that ends.
