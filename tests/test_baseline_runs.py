@@ -110,7 +110,7 @@ def test_a_baseline_that_another_process_makes_is_not_made_twice(run: Run) -> No
         baseline_run(run, "tfidf", TRAINING, "")
     assert baseline_run(run, "tfidf", TRAINING, "") == folder
     assert not list(folder.glob(".lease*"))
-    with held(folder, "hsd report"):
+    with held(run.folder, "hsd evaluate"), held(folder, "hsd report"):
         rewrite(run, TRAINING, "")
         assert baseline_run(run, "tfidf", TRAINING, "") == folder, "it is finished"
 
