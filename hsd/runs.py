@@ -35,6 +35,8 @@ _PARTS: Mapping[type, Sequence[str]] = {
     list: ("halvings", "notes", "prevalences", "starts"),
 }  # fmt: skip
 """Parts of a manifest that others read out of it, by their kind in JSON."""
+LEASE = ".lease"
+"""What the files of a lease are called, or begin with: they say who works, and hold no work."""
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy")
 
@@ -210,6 +212,11 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
+def is_empty(folder: Path) -> bool:
+    """Return whether nothing is in a folder but what says who works there."""
+    return all(path.name.startswith(LEASE) for path in folder.iterdir())
+
+
 Remedies = Mapping[str, Callable[[Any, Any], str]]
 """For parts of an identity that no setting of the run decides: from the old and the new value, what
 to do so that it goes on as it began."""
@@ -240,7 +247,7 @@ def require_own(
             raise PreflightError(_another(folder, lines, known, new, remedies or {}))
     elif folder.is_file():
         raise PreflightError(f"{folder} is a file; output_dir must be a folder.")
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and not is_empty(folder):
         raise PreflightError(f"{folder} is not empty and not a run of hsd; choose another folder.")
 
 

@@ -20,7 +20,7 @@ from slurm.preflight import Check, doubts, failures, preflight, refuse
 from slurm.submission import Prepared, commands, submit
 from slurm.submissions import Submitted
 from slurm.sweep import Cell
-from slurm.writing import write_run
+from slurm.writing import alone, write_run
 
 STAGE_HEADER = ("stage", "cells", "waits for", "each", "GPU-hours")
 
@@ -113,8 +113,9 @@ def submit_prepared(
     if not as_json:
         show_checks(checks)
     refuse(checks)
-    write()
-    submitted = submit(prepared, slurm)
+    with alone(prepared, "a submission"):
+        write()
+        submitted = submit(prepared, slurm)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in submitted], indent=2))
         return
@@ -124,20 +125,24 @@ def submit_prepared(
 
 def here(found: Found) -> int:
     """Run the plan on this machine; raises CellsFailed at the end when some cells did."""
-    checks = preflight(found.prepared(), None, found.work.cells)
+    prepared = found.prepared()
+    checks = preflight(prepared, None, found.work.cells)
     show_checks(checks)
     refuse(checks)
-    write_run(found)
     console = Console(soft_wrap=True, highlight=False)
     failed: list[Ended] = []
-    elements = run_here(
-        found.prepared(),
-        lambda stage, cell, log: console.print(f"{stage} {escape(cell)} ...  ({escape(str(log))})"),
-    )
-    for ended in elements:
-        if ended.code != 0:
-            failed.append(ended)
-        console.print(_ended_line(ended))
+    with alone(prepared, "hsd run --local"):
+        write_run(found)
+        elements = run_here(
+            prepared,
+            lambda stage, cell, log: console.print(
+                f"{stage} {escape(cell)} ...  ({escape(str(log))})"
+            ),
+        )
+        for ended in elements:
+            if ended.code != 0:
+                failed.append(ended)
+            console.print(_ended_line(ended))
     if found.work.folder.comparison_md.exists():
         console.print(f"Comparison: {escape(str(found.work.folder.comparison_md))}")
     if failed:

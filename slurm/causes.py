@@ -115,6 +115,15 @@ FAILURES = (
         log=r"NCCL.*tim(ed? ?out|eout)|Watchdog caught collective operation timeout",
     ),
     Known(
+        "another process works in its folder; wait for that, then",
+        RESUBMIT,
+        log=r"^(\[\w+\]:)?Error: .+ is in use: .+ works in it and was heard of",
+    ),
+    Known(
+        "another process took its folder over, as nothing was heard of this one for long",
+        log=r"was taken over: .+ works in it now",
+    ),
+    Known(
         "its request fits no node here",
         "hsd doctor",
         reason=r"BadConstraints",

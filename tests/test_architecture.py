@@ -24,6 +24,7 @@ FLOORS = {
     "logs": 1,
     "checks": 1,
     "stopping": 1,
+    "lease": 2,
     "record": 2,
     "data": 2,
     "embedded": 2,

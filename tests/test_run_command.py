@@ -5,16 +5,20 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import small_runs
 from fake_cluster import Fake
 
+from hsd.lease import held
 from hsd.runs import read_json
+from jobs import submitting
 from jobs.entry import run as run_program
 from jobs.resubmit import resubmit
 from jobs.run import run
+from jobs.status import status
 from jobs.submit import submit
 from slurm import submissions
 
@@ -378,3 +382,55 @@ def test_a_command_that_cannot_work_is_no_job(
     assert said in err
     assert not Path("runs").exists()
     assert not fake.jobs()
+
+
+# Two at once
+
+
+def test_of_two_starts_of_one_sweep_the_second_says_who_is_at_it_and_submits_nothing(
+    hsd: Hsd, fake: Fake
+) -> None:
+    with held(RUN, "a submission"):
+        code, _, err = hsd(run, *ON)
+        assert code == 3
+        assert f"{RUN.absolute()} is in use: a submission (process " in one_line(err)
+        code, _, _ = hsd(run, *ON, "--dry-run")
+        assert code == 0, "which writes nothing"
+    assert not fake.jobs()
+    assert hsd(run, *ON)[0] == 0
+    assert not list(RUN.glob(".lease*"))
+    assert {one.number for one in submissions.read(RUN)} == {1}
+
+
+def test_a_start_that_another_one_overtook_submits_nothing_twice(
+    hsd: Hsd, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(submitting, "preflight", preflight)
+        assert hsd(run, *ON)[0] == 0
+        return preflight(*arguments)
+
+    preflight = submitting.preflight
+    monkeypatch.setattr(submitting, "preflight", overtaken)
+    code, _, err = hsd(run, *ON)
+    assert code == 3
+    assert "another process has submitted jobs of this run meanwhile" in one_line(err)
+    assert len(fake.jobs()) == 4
+    code, out, _ = hsd(run, *ON)
+    assert code == 0
+    assert "3 in the queue" in out
+
+
+def test_a_single_job_of_a_name_that_is_being_submitted_is_refused(hsd: Hsd, fake: Fake) -> None:
+    config = ("--cluster", "here.toml", "--name", "one", "--config", "a.json")
+    with held(Path("runs/one"), "a submission"):
+        code, _, err = hsd(submit, "train", *config)
+    assert code == 3
+    assert "is in use: a submission" in one_line(err)
+    assert not fake.jobs()
+
+
+def test_who_works_in_a_run_keeps_nobody_from_looking_at_it(hsd: Hsd, fake: Fake) -> None:
+    assert hsd(run, *ON)[0] == 0
+    with held(RUN, "a submission"):
+        assert hsd(status, "pair")[0] == 0
