@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from containers.wrap import FORWARDED, IMAGE_PYTHON, Inside, signal_command, wrap
+from hsd.model.launcher import GPUS_ASKED
 from slurm.plan import Stage, Task
 from slurm.profile import Profile
 from slurm.run_folder import RunFolder
@@ -18,7 +19,9 @@ _OF_THE_JOB = ("TMPDIR", "HF_DATASETS_CACHE", "TRITON_CACHE_DIR", "TORCHINDUCTOR
 """What the script exports, and a container must be told; the supervisor fills in the values."""
 _BY_NAME = (*FORWARDED, "SLURM_JOB_NODELIST", "SLURM_JOB_PARTITION", "SLURM_CLUSTER_NAME")
 """What SLURM may have set. An empty CUDA_VISIBLE_DEVICES would hide all GPUs where it has not."""
-_OF_HSD = ("HF_HUB_OFFLINE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH", "PYTHONPATH", "HSD_RUN")
+_OF_HSD = (
+    "HF_HUB_OFFLINE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH", "PYTHONPATH", "HSD_RUN", GPUS_ASKED,
+)  # fmt: skip
 
 
 def orders(

@@ -1,7 +1,9 @@
 """Which job, attempt and node this is, and what only the node knows. Standard library alone."""
 
+import errno
 import os
 import re
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,16 +76,41 @@ def _hostnames(nodelist: str) -> tuple[str, ...]:
     return tuple(said.stdout.split())
 
 
+class ScratchRefused(Exception):  # noqa: N818 - what happened
+    """This node has no folder for the job's caches that is the job's alone."""
+
+
 def make_scratch(environ: Mapping[str, str]) -> Path | None:
     """Make the job's folders on this node, and return the folder of them all if it is new here.
 
     On the first node the script has made it, and removes it; so it has where nodes share it.
+    Raises ScratchRefused when it cannot be made, or is there and somebody else's: it holds code.
     """
     if not (name := environ.get("HSD_SCRATCH")):
         return None
     scratch = Path(name)
-    is_new = not scratch.exists()
-    for folder in environ.values():
-        if folder.startswith(f"{scratch}/"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        is_new = _made_alone(scratch)
+        for folder in environ.values():
+            if folder.startswith(f"{scratch}/"):
+                Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScratchRefused(
+            f"{scratch}: cannot be made on {os.uname().nodename} ({error.strerror}); set "
+            "node_local in the profile to a folder that every node has, best one of yours."
+        ) from None
     return scratch if is_new else None
+
+
+def _made_alone(folder: Path) -> bool:
+    """Make a folder for this user alone; False when there is one of ours."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)  # follows no link, and makes no use of what is there
+    except FileExistsError:
+        there = folder.lstat()
+        if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it is somebody else's, or a link") from None
+        folder.chmod(0o700)
+        return False
+    return True

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from strangers import given_away
 
 from slurm import supervisor
 from slurm.attempts import attempts
@@ -340,6 +341,23 @@ def test_the_job_s_own_caches_are_made_on_every_node_and_removed_where_they_were
     made = Here("7_0", 0, 1, ("n1", "n2"), there)
     assert supervise(orders(tmp_path, 'test -d "$TMPDIR"'), made) == 0
     assert scratch.exists() == is_there
+
+
+def test_a_further_node_refuses_scratch_that_is_not_the_job_s(tmp_path: Path) -> None:
+    scratch, elsewhere = tmp_path / "scratch", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    scratch.symlink_to(elsewhere)
+    there = {"HSD_SCRATCH": str(scratch), "TMPDIR": f"{scratch}/tmp", "PATH": os.environ["PATH"]}
+    with (tmp_path / "err").open("wb") as error:
+        made = Here("7_0", 0, 1, ("n1", "n2"), there, (None, error))
+        assert supervise(orders(tmp_path, f"touch {tmp_path}/went_on"), made) == 3
+    assert (tmp_path / "err").read_text().startswith(f"Error: {scratch}: cannot be made on ")
+    assert not (tmp_path / "went_on").exists()
+    assert not list(elsewhere.iterdir())
+    scratch.unlink()
+    scratch.mkdir(mode=0o777)
+    given_away(scratch)
+    assert supervise(orders(tmp_path, "true"), replace(made, streams=(None, None))) == 3
 
 
 def test_where_this_is_stands_in_slurm_s_variables() -> None:
