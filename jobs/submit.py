@@ -38,14 +38,14 @@ def submit(
     if it says PASS.
     """
     from jobs.submitting import show_script, submit_prepared
-    from slurm.client import Slurm
+    from slurm.client import programs
     from slurm.profile import default_profile, load_profile
     from slurm.single import Single, paths_in, still_to_wait
     from slurm.snapshot import running_code
 
     _check_usage(kind, arguments)
     profile = load_profile(cluster or default_profile())
-    if after and not dry_run and not still_to_wait(after, Slurm(profile.env.passed)):
+    if after and not dry_run and not still_to_wait(after, programs(profile)):
         after = None
     single = Single(
         kind, arguments, name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}",

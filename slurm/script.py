@@ -17,6 +17,7 @@ from hsd.model.launcher import GPUS_ASKED
 from slurm.owner import guard
 from slurm.plan import Edge, Plan, Stage
 from slurm.profile import Profile, SlurmConfig
+from slurm.submissions import job_name
 
 
 class Renderer(SlurmExecutor):
@@ -49,7 +50,7 @@ def script(plan: Plan, stage: Stage, profile: Profile, folder: Path, exports: Se
         )
     renderer = Renderer(folder, python=shlex.quote(profile.python or sys.executable))
     return renderer.text(
-        job_name=f"hsd-{plan.name}-{stage.name}",
+        job_name=job_name(plan.name, stage.name),
         map_count=len(stage.tasks),
         setup=[*exports, f"export {GPUS_ASKED}={stage.resources.gpus}", guard(plan.folder.path)],
         wckey=None,  # submitit's own would be refused where wckeys are tracked
