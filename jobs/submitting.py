@@ -110,7 +110,10 @@ def submit_prepared(
     """Check, write what jobs read, submit, and show what was submitted."""
     slurm = programs(prepared.profile)
     checks = preflight(prepared, slurm, cells)
-    if not as_json:
+    if as_json:
+        for check in doubts(checks):
+            click.echo(f"Warning: {check.sentence}", err=True)
+    else:
         show_checks(checks)
     refuse(checks)
     write()

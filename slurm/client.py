@@ -5,7 +5,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -122,10 +122,13 @@ class Slurm:
             try:
                 own = [job for job in self._own() if job.comment in wanted or job.id in ids]
                 left = {job.id for job in own if job.state not in _LEAVING}
-                self.cancel(sorted(left, key=int, reverse=True))  # from the leaves
             except CommandFailed as failed:
                 error = failed
-            if left is not None and not left:
+                continue
+            for job in sorted(left, key=int, reverse=True):  # from the leaves, whatever one says
+                with suppress(CommandFailed):
+                    self.cancel([job])
+            if not left:
                 return set()
         if left is None:
             raise error

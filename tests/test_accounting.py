@@ -66,7 +66,7 @@ OF_A_NAMESAKE = "".join(f"{line}hsd-2\n" for line in SACCT.splitlines())
 
 @pytest.mark.parametrize("rows", [OF_BEFORE, OF_OTHERS, OF_ANOTHER_NAME, OF_A_NAMESAKE])
 def test_other_jobs_that_have_had_its_id_cost_a_run_nothing(rows: str, tmp_path: Path) -> None:
-    at = "2026-11-27T00:30:00+00:00"
+    at = "2026-11-26T00:00:00+00:00"  # days from 2019 in every zone
     one = Submitted(1, "train", "train", "7", ("a", "b"), at, 4, 60, comment="hsd-1")
     append(tmp_path / "mine", one)
     assert costs(tmp_path / "mine", Told(sacct=rows + SACCT)).total == Used(3, 7200, 10.0)
