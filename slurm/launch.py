@@ -11,6 +11,7 @@ from slurm.plan import Stage, Task
 from slurm.profile import Profile
 from slurm.run_folder import RunFolder
 from slurm.supervisor import Orders
+from slurm.whereabouts import verbatim
 
 _IGNORING = 'trap "" USR2 TERM; export PET_SIGNALS_TO_HANDLE=SIGINT; exec "$@"'
 """torchrun has no handler for SIGUSR2 and ends its ranks 30 s after a SIGTERM. So it ignores both,
@@ -53,7 +54,7 @@ def _launched(command: Sequence[str], stage: Stage, profile: Profile) -> tuple[s
     """Return the processes of one node: the command itself, or torchrun with several."""
     inside = profile.container.runtime != "none"
     python = IMAGE_PYTHON if inside else profile.python or sys.executable
-    program = ("-m", f"jobs.{command[0]}", *command[1:])
+    program = ("-m", f"jobs.{command[0]}", *map(verbatim, command[1:]))
     ranks, nodes = stage.resources.ranks, stage.resources.nodes
     if command[0] not in ("train", "evaluate") or ranks * nodes == 1:
         return (python, *program)
@@ -83,13 +84,14 @@ def contained(
     paths = [folder.path, cwd, *(path for path in others if path.exists())]
     known = {variable: f"@env:{variable}@" for variable in (*_OF_HSD, *_OF_THE_JOB)}
     own = {key: str(path) for key, path in secrets.items()}
+    given = {"HF_HOME": str(hub), **profile.env.set, **own}
     return wrap(
         profile.container,
         Inside(
             argv=argv,
-            cwd=str(cwd),
-            binds=(*dict.fromkeys(map(str, paths)), "@env:HSD_SCRATCH@"),
-            env={**known, "HF_HOME": str(hub), **profile.env.set, **own},
+            cwd=verbatim(str(cwd)),
+            binds=(*dict.fromkeys(verbatim(str(path)) for path in paths), "@env:HSD_SCRATCH@"),
+            env={**known, **{name: verbatim(text) for name, text in given.items()}},
             gpus=stage.resources.gpus > 0,
             user=f"{os.getuid()}:{os.getgid()}",
             name=name,

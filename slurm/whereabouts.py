@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-_VARIABLE = re.compile(r"@env:(\w+)@")
+_PLACE = re.compile(r"@(job|node_rank|first_node|port|at|env:(\w+))@")
+"""What is filled in on the node; @at@ is a plain @ of a text that is not to be filled in."""
 
 
 @dataclass
@@ -50,20 +51,28 @@ def filled(command: Sequence[str], here: Here) -> list[str]:
     """Return a command with what only the node knows.
 
     @job@, @node_rank@, @first_node@, @port@, and @env:NAME@ for a variable (empty when unset).
+    What is filled in is not read again.
     """
     number = int("".join(c for c in here.job.split("_")[0] if c.isdigit()) or 0)
     index = int(here.job.partition("_")[2] or 0)
     known = {
-        "@job@": here.job,
-        "@node_rank@": str(here.node),
-        "@first_node@": here.nodes[0],
+        "at": "@",
+        "job": here.job,
+        "node_rank": str(here.node),
+        "first_node": here.nodes[0],
         # All nodes of a job must meet at one port, and jobs that share a node at several.
-        "@port@": str(20000 + (number + 7 * index + here.restart) % 20000),
+        "port": str(20000 + (number + 7 * index + here.restart) % 20000),
     }
-    words = list(command)
-    for name, value in known.items():
-        words = [word.replace(name, value) for word in words]
-    return [_VARIABLE.sub(lambda found: here.environ.get(found[1], ""), word) for word in words]
+
+    def value(found: re.Match[str]) -> str:
+        return here.environ.get(found[2], "") if found[2] else known[found[1]]
+
+    return [_PLACE.sub(value, word) for word in command]
+
+
+def verbatim(text: str) -> str:
+    """Return a user's text so that `filled` gives it as it is, whatever it looks like."""
+    return re.sub(rf"@(?={_PLACE.pattern[1:]})", "@at@", text)
 
 
 def _hostnames(nodelist: str) -> tuple[str, ...]:

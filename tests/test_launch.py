@@ -164,3 +164,16 @@ def test_a_stop_reaches_a_container_by_the_name_that_it_has_in_this_job() -> Non
 
 def test_a_container_belongs_to_who_submits() -> None:
     assert f"--user {os.getuid()}:{os.getgid()}" in launched(contained("docker"))
+
+
+@pytest.mark.parametrize("runtime", ["none", *CONTAINERS])
+def test_a_user_s_text_reaches_the_command_as_it_is(runtime: str) -> None:
+    image = {} if runtime == "none" else {"image": "/images/hsd"}
+    profile = cluster(
+        container={"runtime": runtime, **image}, env={"set": {"SAID": "@env:HOME@ of @job@"}}
+    )
+    (command,) = ordered(profile, ("train", "--set", "x=@env:HOME@@job@")).commands
+    words = filled(command, Here("7_1", 0, 0, ("n1",), {"HOME": "/secret"}))
+    assert words[-1] == "x=@env:HOME@@job@"
+    assert "/secret" not in " ".join(words)
+    assert runtime == "none" or "SAID=@env:HOME@ of @job@" in " ".join(words)

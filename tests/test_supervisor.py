@@ -15,7 +15,7 @@ from strangers import given_away
 from slurm import supervisor
 from slurm.attempts import attempts
 from slurm.supervisor import Orders, is_done, supervise
-from slurm.whereabouts import Here, filled, whereabouts
+from slurm.whereabouts import Here, filled, verbatim, whereabouts
 
 PYTHON = (sys.executable, "-S", "-c")
 STOP_ME = "import os, signal, sys, time; os.kill({supervisor}, signal.{signal});"
@@ -366,6 +366,16 @@ def test_where_this_is_stands_in_slurm_s_variables() -> None:
     assert (found.job, found.node, found.nodes, found.first) == ("7_3", 1, ("n1", "n2"), False)
     assert whereabouts({"SLURM_JOB_ID": "9", "SLURM_RESTART_COUNT": ""}).job == "9"
     assert whereabouts({}).nodes == (os.uname().nodename,)
+
+
+USER_S = ("@env:SET@", "a@job@b", "@job@env:SET@", "@at@", "@@port@@", "@at@job@", "me@x", "@job")
+
+
+@pytest.mark.parametrize("text", USER_S)
+def test_a_user_s_own_text_is_not_filled_in(text: str) -> None:
+    there = Here("7_1", 0, 1, ("n1",), {"SET": "@job@"})
+    assert filled((verbatim(text),), there) == [text]
+    assert filled(("@env:SET@",), there) == ["@job@"]  # nor is what was filled in
 
 
 def test_a_command_is_told_what_only_the_node_knows() -> None:
