@@ -5,7 +5,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from containers.wrap import FORWARDED, IMAGE_PYTHON, Inside, signal_command, wrap
+from containers.wrap import (
+    FORWARDED,
+    IMAGE_PYTHON,
+    Inside,
+    is_of_the_system,
+    signal_command,
+    wrap,
+)
+from hsd.data.hatexplain import DIVISIONS
 from hsd.model.launcher import GPUS_ASKED
 from slurm.plan import Stage, Task
 from slurm.profile import Profile
@@ -31,7 +39,8 @@ def orders(
 ) -> Orders:  # fmt: skip
     """Return what the supervisor does for one element of an array.
 
-    `seen` are paths that a container must see beside the run's folder: data, models.
+    `seen` are paths that a container must see beside the run's folder: data, models. Files are
+    given to be read, folders to be written.
     """
     slurm = profile.slurm
     name = f"hsd-@job@-{stage.name}"
@@ -80,8 +89,15 @@ def contained(
     hub = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
     secrets = {key: Path(path).expanduser() for key, path in profile.secrets.items()}
     # The run's own folder is made when all was checked; of the others only what is there.
-    others = (hub, *seen, *secrets.values())
-    paths = [folder.path, cwd, *(path for path in others if path.exists())]
+    there = [path for path in (hub, *seen, *secrets.values()) if path.exists()]
+    read = [path for path in there if not path.is_dir() or is_of_the_system(str(path))]
+    if profile.container.runtime == "charliecloud":  # its image has folders to bind at, all or none
+        there = [path.parent if path in seen and path in read else path for path in there]
+        read = []
+    paths = [folder.path, cwd, *(path for path in there if path not in read)]
+    around = (folder.path, cwd)  # what is in these can be seen, and may be written anew
+    read = [path for path in read if not any(path.is_relative_to(one) for one in around)]
+    read += [file for path in read if (file := path.parent / DIVISIONS).exists()]
     known = {variable: f"@env:{variable}@" for variable in (*_OF_HSD, *_OF_THE_JOB)}
     own = {key: str(path) for key, path in secrets.items()}
     given = {"HF_HOME": str(hub), **profile.env.set, **own}
@@ -91,6 +107,7 @@ def contained(
             argv=argv,
             cwd=verbatim(str(cwd)),
             binds=(*dict.fromkeys(verbatim(str(path)) for path in paths), "@env:HSD_SCRATCH@"),
+            read_only=tuple(dict.fromkeys(verbatim(str(path)) for path in read)),
             env={**known, **{name: verbatim(text) for name, text in given.items()}},
             gpus=stage.resources.gpus > 0,
             user=f"{os.getuid()}:{os.getgid()}",

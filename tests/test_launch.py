@@ -1,11 +1,13 @@
 """The commands of an element: the interpreter, the ranks, the container."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from sweeps import cluster
 
+from hsd.errors import PreflightError
 from slurm.launch import orders
 from slurm.plan import Stage, Task
 from slurm.profile import Profile
@@ -151,6 +153,29 @@ def test_a_container_sees_what_is_there_and_a_secret_by_its_path_alone(
     assert str(missing) not in said
     assert f"HF_TOKEN_PATH={token}" in said
     assert "hf_secret" not in said
+
+
+def binds(profile: Profile, *seen: Path) -> dict[str, bool]:
+    """Return the host paths that docker is given, and whether each can be written."""
+    words = " ".join(ordered(profile, seen=seen).commands[0])
+    found = re.findall(r"type=bind,source=([^,]+),target=[^ ,]+(,readonly)?", words)
+    return {source: not read_only for source, read_only in found}
+
+
+def test_a_file_is_seen_alone_and_cannot_be_written(tmp_path: Path) -> None:
+    rows, model = tmp_path / "rows.jsonl", tmp_path / "model"
+    rows.write_text("")
+    model.mkdir()
+    made = binds(contained("docker"), rows, model, Path("/etc/hosts"), Path("/usr/lib"))
+    assert made.items() >= {str(rows): False, "/etc/hosts": False, "/usr/lib": False}.items()
+    assert made[str(model)]
+    assert not {str(tmp_path), "/etc"} & made.keys()
+
+
+@pytest.mark.parametrize("path", [Path("/"), Path.home().parent])
+def test_all_of_a_machine_is_not_given_to_a_container(path: Path) -> None:
+    with pytest.raises(PreflightError, match="is not given to a command to write"):
+        binds(contained("docker"), path)
 
 
 def test_a_stop_reaches_a_container_by_the_name_that_it_has_in_this_job() -> None:
