@@ -12,7 +12,7 @@ from rich.table import Table
 
 from hsd.errors import CellsFailed
 from jobs.tables import plain_table
-from slurm.client import Slurm
+from slurm.client import programs
 from slurm.local import Ended, run_here
 from slurm.pipeline import Found, Left, Work
 from slurm.plan import Plan, Stage
@@ -80,7 +80,7 @@ def show_orders(prepared: Prepared) -> None:
 
 def show_missing(found: Found, prepared: Prepared) -> None:
     """Print a line for each thing that a submission from here would be refused for."""
-    slurm = None if prepared.profile.local else Slurm(keep=prepared.profile.env.passed)
+    slurm = None if prepared.profile.local else programs(prepared.profile)
     checks = failures(preflight(prepared, slurm, found.work.cells))
     missing = [*found.missing, *(f"{check.sentence}." for check in checks)]
     if missing:
@@ -108,9 +108,12 @@ def submit_prepared(
     as_json: bool = False,
 ) -> None:
     """Check, write what jobs read, submit, and show what was submitted."""
-    slurm = Slurm(keep=prepared.profile.env.passed)
+    slurm = programs(prepared.profile)
     checks = preflight(prepared, slurm, cells)
-    if not as_json:
+    if as_json:
+        for check in doubts(checks):
+            click.echo(f"Warning: {check.sentence}", err=True)
+    else:
         show_checks(checks)
     refuse(checks)
     with alone(prepared, "a submission"):

@@ -98,7 +98,8 @@ FAILURES = (
     Known(
         "{node} showed no GPU to it",
         "hsd doctor --smoke",
-        log=r"No CUDA GPUs are available|no CUDA-capable device|could not select device driver"
+        log=r"torch sees no GPU|No CUDA GPUs are available|no CUDA-capable device"
+        r"|could not select device driver"
         r"|Torch not compiled with CUDA|Found no NVIDIA driver|no nvidia-container-cli",
     ),
     Known(

@@ -8,6 +8,7 @@ from typing import Any
 from hsd.errors import InUseError, PreflightError
 from hsd.lease import held
 from hsd.runs import is_empty, now, write_json
+from slurm.owner import refuse_open
 from slurm.pipeline import Found, Work
 from slurm.run_folder import RunFolder, remember
 from slurm.snapshot import require_unchanged, write_snapshot
@@ -41,13 +42,14 @@ def write_run(found: Found) -> None:
 def private(folder: Path) -> Iterator[None]:
     """Make a run's folder, and within the block let nobody else read what is made in it.
 
-    Raises PreflightError where it cannot be written.
+    Raises PreflightError where it cannot be written, or others could have written into it.
     """
     with for_owner_alone():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if is_empty(folder):
                 folder.chmod(0o700)  # somebody made it before us
+            refuse_open(folder)
             yield
         except OSError as error:
             raise PreflightError(

@@ -415,6 +415,15 @@ def test_auto_takes_a_gpu_only_when_the_base_fits_on_it(
     assert plan(MergeConfig(adapter_path=run, output_dir=tmp_path)).model.device == device
 
 
+def test_a_merge_that_asked_for_gpus_and_sees_none_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("HSD_GPUS", "1")
+    with pytest.raises(PreflightError, match="asked for 1 GPU on each node, but torch sees no GPU"):
+        plan(MergeConfig(adapter_path=run, output_dir=tmp_path))
+
+
 def test_the_recorded_revision_goes_with_the_recorded_name(
     tiny_llama: Path, run: Path, tmp_path: Path
 ) -> None:
