@@ -17,6 +17,7 @@ from hsd.config.settings import flatten
 from hsd.errors import PreflightError
 from jobs.entry import run as run_command
 from jobs.options import CONTEXT, Command
+from jobs.terminal import echo, echo_text
 from slurm.environment import looks_secret
 
 GPU = Path("/dev/nvidiactl")
@@ -113,7 +114,7 @@ def run(arguments: tuple[str, ...], **options: Any) -> None:
 def command(arguments: tuple[str, ...], **options: Any) -> None:
     """Print the command that `run` would start, quoted for a shell; nothing is looked at."""
     inside = _inside(arguments, options)
-    click.echo(shlex.join(wrap(_config(**options), inside)))
+    echo_text(shlex.join(wrap(_config(**options), inside)))
 
 
 @container.command(
@@ -128,7 +129,7 @@ def check(**options: Any) -> None:
     """Check runtime, image, digest and binds on this machine; print the image's digest."""
     config = _config(**options)
     check_container(config)
-    click.echo(f"{config.runtime}: {config.image}: {found_digest(config) or 'has no digest here'}")
+    echo(f"{config.runtime}: {config.image}: {found_digest(config) or 'has no digest here'}")
 
 
 def _config(cluster: str | None, binds: tuple[str, ...], **options: str | None) -> ContainerConfig:
