@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate import EvalConfig
-from hsd.config.redaction import redacted
+from hsd.config.redaction import redacted, with_references
 from hsd.config.train import TrainConfig
 from hsd.runs import MANIFEST, now, provenance, read_json, update_manifest, write_json
 
@@ -26,11 +26,11 @@ def recorded(
     """Note that a process begins or goes on with a run, and after the block that it ended.
 
     `since` is when `gpus` GPUs were taken, in `time.monotonic()` seconds. A start that was killed
-    keeps no end and no GPU-hours. config.json holds the config as it is; the manifest hides what
-    looks like a secret.
+    keeps no end and no GPU-hours. config.json holds the config as it is, with `${NAME}` for what a
+    secret variable holds; the manifest hides what looks like a secret.
     """
     content = config.model_dump(mode="json")
-    write_json(folder / "config.json", content)
+    write_json(folder / "config.json", with_references(content))
     start = {"at": now(), "ended": None, "gpu_hours": None, "resumed_from": resumed_from}
     update_manifest(
         folder,

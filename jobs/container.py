@@ -15,10 +15,10 @@ from containers.wrap import IMAGE_HSD, Inside, wrap
 from hsd.config.problems import validated
 from hsd.config.settings import flatten
 from hsd.errors import PreflightError
+from hsd.secrets import holds_secret, is_secret_name
 from jobs.entry import run as run_command
 from jobs.options import CONTEXT, Command
 from jobs.terminal import echo, echo_text
-from slurm.environment import looks_secret
 
 GPU = Path("/dev/nvidiactl")
 """Is there where an NVIDIA driver is loaded."""
@@ -184,7 +184,7 @@ def _variables(texts: Iterable[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise PreflightError(f"--env {text}: expected NAME=VALUE, such as NCCL_DEBUG=INFO.")
-        if looks_secret(name):
+        if is_secret_name(name) or holds_secret(value):
             raise PreflightError(
                 f"--env {name}: looks like a secret, and every process list shows it; "
                 "write it to a file below HF_HOME and give HF_TOKEN_PATH=FILE."

@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from hsd.errors import HsdError, PreflightError, Stopped
+from hsd.secrets import hidden
 from jobs.home import provide_home
 from jobs.terminal import VisibleFormatter, brief, echo, echo_text
 
@@ -61,7 +62,7 @@ def _status(command: click.Command, name: str | None) -> int:
         return error.exit_code
     except click.ClickException as error:
         error.show(said := StringIO())
-        echo_text(brief(said.getvalue()), nl=False, err=True)
+        echo_text(hidden(brief(said.getvalue())), nl=False, err=True)
         return error.exit_code
     except click.Abort:
         echo("Stopped.", err=True)

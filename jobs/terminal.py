@@ -12,6 +12,8 @@ import unicodedata
 
 import click
 
+from hsd.secrets import hidden
+
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's kinds of characters that draw nothing: controls, marks of direction and of no width,
 halves of characters, separators of lines."""
@@ -36,9 +38,9 @@ def brief(text: str) -> str:
 
 
 def echo(*lines: str, err: bool = False) -> None:
-    """Print each text as one line."""
+    """Print each text as one line, without the secrets in it."""
     for line in lines:
-        click.echo(brief(visible(line)), err=err)
+        click.echo(brief(visible(hidden(line))), err=err)
 
 
 def echo_text(text: str, nl: bool = True, err: bool = False) -> None:

@@ -16,6 +16,7 @@ FILES = {
 ROOMS = {"hsd": 0, "containers": 1, "slurm": 2, "jobs": 3}
 FLOORS = {
     "errors": 0,
+    "secrets": 0,
     "config": 1,
     "runs": 1,
     "progress": 1,
