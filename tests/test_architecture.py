@@ -22,6 +22,7 @@ FLOORS = {
     "progress": 1,
     "logs": 1,
     "checks": 1,
+    "deadline": 1,
     "stopping": 1,
     "record": 2,
     "data": 2,
