@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate import EvalConfig
-from hsd.config.redaction import redacted
+from hsd.config.redaction import redacted, with_references
 from hsd.config.train import TrainConfig
 from hsd.errors import TakenOver
 from hsd.runs import manifest_of, now, provenance, update_manifest, write_json
@@ -28,11 +28,11 @@ def recorded(
 
     `since` is when `gpus` GPUs were taken, in `time.monotonic()` seconds. A start that was killed
     keeps no end and no GPU-hours, nor one whose folder was taken over, since the last start is
-    another's then. config.json holds the config as it is; the manifest hides what looks like a
-    secret.
+    another's then. config.json holds the config as it is, with `${NAME}` for what a secret variable
+    holds; the manifest hides what looks like a secret.
     """
     content = config.model_dump(mode="json")
-    write_json(folder / "config.json", content)
+    write_json(folder / "config.json", with_references(content))
     start = {"at": now(), "ended": None, "gpu_hours": None, "resumed_from": resumed_from}
     update_manifest(
         folder,

@@ -5,6 +5,7 @@ import click
 from jobs.entry import run as run_command
 from jobs.options import Command
 from jobs.run_argument import target, typed_name
+from jobs.terminal import echo
 
 
 @click.command(
@@ -29,11 +30,11 @@ def cancel(run: str, stuck: bool) -> None:
     folder, rest = target(run, 1)
     ended = cancel_jobs(folder.path, slurm_of(folder), *rest, stuck=stuck)
     for one in ended:
-        click.echo(f"cancelled {one.cell}/{one.stage} ({one.job}, was {one.state})")
+        echo(f"cancelled {one.cell}/{one.stage} ({one.job}, was {one.state})")
     if not ended:
-        click.echo("Nothing is stuck." if stuck else "Nothing was waiting or running.")
+        echo("Nothing is stuck." if stuck else "Nothing was waiting or running.")
     elif not stuck:
-        click.echo(f"To go on: hsd resubmit {typed_name(folder)}")
+        echo(f"To go on: hsd resubmit {typed_name(folder)}")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hsd.errors import PreflightError
+from jobs.console import Terminal, escape
 from jobs.entry import run
 from jobs.options import CONTEXT, Command
+from jobs.terminal import echo, echo_text
 from slurm.client import Slurm
 from slurm.discovery import asked, discover
 from slurm.profile import (
@@ -59,12 +59,12 @@ def init(name: str | None, output: str | None, shared_root: str, force: bool) ->
         raise PreflightError(f"{file} is there already; give --force to replace it, or --name.")
     text = discover(asked(Slurm().text, getpass.getuser()), shared_root)
     if output == _TERMINAL:
-        click.echo(text, nl=False)
+        echo_text(text, nl=False)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     chosen = f" --cluster {name or output}" if name or output else ""
-    click.echo(f"Written: {file}. Read it, then: hsd doctor{chosen}")
+    echo(f"Written: {file}. Read it, then: hsd doctor{chosen}")
 
 
 @cluster.command(
@@ -82,9 +82,9 @@ def show(source: str | None, form: str) -> None:
     source = source or default_profile()
     profile = load_profile(source)
     if form == "toml":
-        click.echo(profile_file(source).read_text(encoding="utf-8"), nl=False)
+        echo_text(profile_file(source).read_text(encoding="utf-8"), nl=False)
     else:
-        click.echo(json.dumps(profile.model_dump(mode="json"), indent=2, ensure_ascii=False))
+        echo_text(json.dumps(profile.model_dump(mode="json"), indent=2, ensure_ascii=False))
 
 
 @cluster.command("list", cls=Command, examples="hsd cluster list")
@@ -95,13 +95,13 @@ def list_profiles() -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "profile")
     for name in profile_names():
         table.add_row(name, *map(escape, _about(name)), escape(_place(name)))
-    Console().print(table)
+    Terminal().print(table)
 
 
 @cluster.command(cls=Command, examples="hsd cluster schema > profile.schema.json")
 def schema() -> None:
     """Print the JSON schema of a profile."""
-    click.echo(json.dumps(profile_schema(), indent=2))
+    echo_text(json.dumps(profile_schema(), indent=2))
 
 
 def _about(name: str) -> tuple[str, str]:

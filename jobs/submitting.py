@@ -5,13 +5,12 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-import click
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hsd.errors import CellsFailed
+from jobs.console import Terminal, escape
 from jobs.tables import plain_table
+from jobs.terminal import echo, echo_text
 from slurm.client import programs
 from slurm.local import Ended, run_here
 from slurm.pipeline import Found, Left, Work
@@ -34,14 +33,14 @@ def proceed(found: Found, *, dry_run: bool, as_json: bool) -> int:
         show_left(found.left, found.work)
     if not found.left.plan.stages:
         if as_json:
-            click.echo("[]")
+            echo("[]")
         return 0
     return here(found) if found.work.profile.local else on_cluster(found, as_json)
 
 
 def show_left(left: Left, work: Work) -> None:
     """Say which cells are new, which are done and which are in the queue."""
-    console = Console(soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     console.print(f"[bold]{escape(work.sweep.name)}[/] in {escape(str(work.folder.path))}")
     for word, names in (
         ("to do", left.new), ("done, skipped", left.done), ("in the queue", left.active)
@@ -61,7 +60,7 @@ def show_dry_run(found: Found) -> None:
     show_left(found.left, found.work)
     if not found.left.plan.stages:
         return
-    Console().print(plan_table(found.left.plan))
+    Terminal().print(plan_table(found.left.plan))
     prepared = found.prepared()
     if prepared.profile.local:
         show_orders(prepared)
@@ -75,7 +74,7 @@ def show_orders(prepared: Prepared) -> None:
     for name, orders in prepared.orders.items():
         for order in orders:
             lines = "\n".join(f"  {shlex.join(command)}" for command in order.commands)
-            click.echo(f"# {name}\n{lines}")
+            echo_text(f"# {name}\n{lines}")
 
 
 def show_missing(found: Found, prepared: Prepared) -> None:
@@ -84,15 +83,15 @@ def show_missing(found: Found, prepared: Prepared) -> None:
     checks = failures(preflight(prepared, slurm, found.work.cells))
     missing = [*found.missing, *(f"{check.sentence}." for check in checks)]
     if missing:
-        click.echo("\nNot submitted. Without --dry-run this would be refused here, for:")
+        echo("", "Not submitted. Without --dry-run this would be refused here, for:")
     for sentence in missing:
-        click.echo(f"- {sentence}")
+        echo(f"- {sentence}")
 
 
 def show_script(prepared: Prepared) -> None:
     """Print each sbatch command and the script that it gets."""
     for stage, command in zip(prepared.plan.stages, commands(prepared), strict=True):
-        click.echo(f"\n$ {command}\n{prepared.scripts[stage.name]}", nl=False)
+        echo_text(f"\n$ {command}\n{prepared.scripts[stage.name]}", nl=False)
 
 
 def on_cluster(found: Found, as_json: bool = False) -> int:
@@ -112,7 +111,7 @@ def submit_prepared(
     checks = preflight(prepared, slurm, cells)
     if as_json:
         for check in doubts(checks):
-            click.echo(f"Warning: {check.sentence}", err=True)
+            echo(f"Warning: {check.sentence}", err=True)
     else:
         show_checks(checks)
     refuse(checks)
@@ -120,10 +119,10 @@ def submit_prepared(
         write()
         submitted = submit(prepared, slurm)
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in submitted], indent=2))
+        echo_text(json.dumps([asdict(one) for one in submitted], indent=2))
         return
     show_submitted(prepared, submitted)
-    click.echo(f"Next: hsd status {shlex.quote(prepared.plan.name)} --watch")
+    echo(f"Next: hsd status {shlex.quote(prepared.plan.name)} --watch")
 
 
 def here(found: Found) -> int:
@@ -132,7 +131,7 @@ def here(found: Found) -> int:
     checks = preflight(prepared, None, found.work.cells)
     show_checks(checks)
     refuse(checks)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal(soft_wrap=True, highlight=False)
     failed: list[Ended] = []
     with alone(prepared, "hsd run --local"):
         write_run(found)
@@ -168,7 +167,7 @@ def _ended_line(ended: Ended) -> str:
 def show_checks(checks: Sequence[Check]) -> None:
     """Say what was checked; what is in doubt in a line of its own."""
     good = [check.name for check in checks if check.ok]
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal(soft_wrap=True, highlight=False)
     if good:
         console.print(f"Checked: {escape(', '.join(good))}.")
     for check in doubts(checks):
@@ -181,7 +180,7 @@ def show_submitted(prepared: Prepared, submitted: Sequence[Submitted]) -> None:
     table = plain_table("", ("job", *STAGE_HEADER))
     for stage in prepared.plan.stages:
         table.add_row(jobs[stage.name], *map(escape, _stage_row(stage)))
-    console = Console()
+    console = Terminal()
     console.print(table)
     console.print(f"At most {prepared.plan.gpu_hours:,.1f} GPU-hours, without requeues.")
 

@@ -14,7 +14,7 @@ from hsd.config.train import TrainConfig
 from hsd.errors import ConfigError, PreflightError, did_you_mean
 from slurm.anchored import anchored, anchored_config
 from slurm.grid import point_names, points, preset_label
-from slurm.strict_toml import refused_before_work
+from slurm.strict_toml import refuse_secrets, refused_before_work
 from slurm.sweep_config import Sweep
 
 _TAKEN = re.compile(r"all|baseline(-\d+)?")
@@ -108,6 +108,7 @@ def _cell(place: str, preset: str, point: str, changes: Mapping[str, Any], folde
         for key, value in changes.items():
             lower = merged(lower, as_settings({key: value}, "changes"))
         config = validated(TrainConfig, lower)
+        refuse_secrets(config.model_dump(mode="json"))
     except ConfigError as error:
         raise PreflightError(f"{place}: cell {name}: {error}") from None
     return Cell(name, preset, dict(changes), anchored_config(config, folder))

@@ -11,16 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsd.errors import PreflightError
+from hsd.secrets import is_secret_name, without_secrets
 
 if TYPE_CHECKING:
     from slurm.profile import Profile
 
-_SECRET = re.compile(
-    # TOKENIZERS_PARALLELISM is a setting of a library, no secret.
-    r"TOKEN(?!IZER)|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIAL",
-    re.IGNORECASE,
-)
-_PLACE = re.compile(r"_(PATH|FILE)$", re.IGNORECASE)
 _INHERITED = re.compile(
     r"^(SLURM|SBATCH|SALLOC|SRUN|SUBMITIT"
     r"|SQUEUE|SACCT|SINFO|SCANCEL|SCONTROL)_"  # SQUEUE_STATES would hide jobs from us
@@ -41,11 +36,6 @@ _CACHES = {
 }
 
 
-def looks_secret(name: str) -> bool:
-    """Return whether a variable of this name may hold a secret; HF_TOKEN_PATH holds a place."""
-    return bool(_SECRET.search(name)) and not _PLACE.search(name)
-
-
 def scrubbed(environ: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, str]:
     """Return what SLURM's programs may see: no secrets, nothing of a job around this process.
 
@@ -54,8 +44,8 @@ def scrubbed(environ: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, 
     wanted = _KEPT | set(keep)
     return {
         name: value
-        for name, value in environ.items()
-        if not looks_secret(name) and (name in wanted or not _INHERITED.match(name))
+        for name, value in without_secrets(environ).items()
+        if name in wanted or not _INHERITED.match(name)
     }
 
 
@@ -89,7 +79,7 @@ def exports(profile: "Profile", run_folder: Path, code: Path) -> list[str]:
 
 def _refuse_secrets(profile: "Profile") -> None:
     for name, value in profile.env.set.items():
-        if value and looks_secret(name):
+        if value and is_secret_name(name):
             raise PreflightError(
                 f"[env.set] {name}: looks like a secret, and a job's script can be read by others; "
                 f'write it to a file with mode 0600 and name that: [secrets] {name}_PATH = "FILE".'

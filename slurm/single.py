@@ -10,6 +10,7 @@ from typing import Any
 from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
 from hsd.runs import now, sha256_json, write_json
+from hsd.secrets import holds_secret
 from slurm import submissions
 from slurm.anchored import anchored_config
 from slurm.client import CommandFailed, Slurm
@@ -21,6 +22,7 @@ from slurm.resubmission import with_time
 from slurm.run_folder import RunFolder, remember
 from slurm.snapshot import Code, write_snapshot
 from slurm.stage_config import ASKS_FOR
+from slurm.strict_toml import KEPT_SECRET
 from slurm.submission import Prepared, next_number, scripts
 from slurm.sweep_config import NAME
 from slurm.writing import private
@@ -67,6 +69,8 @@ class Single:
                 f"--name {self.name}: expected letters, digits, '.', '_' and '-'; its folder is "
                 "called so."
             )
+        if any(map(holds_secret, self.arguments)):
+            raise PreflightError(f"hsd {self.kind}: an argument {KEPT_SECRET}.")
         if submissions.read(self.folder.path):
             raise PreflightError(
                 f"{self.folder.path}: a run of this name is there; choose another --name."

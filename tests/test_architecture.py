@@ -17,12 +17,14 @@ FILES = {
 ROOMS = {"hsd": 0, "containers": 1, "slurm": 2, "jobs": 3}
 FLOORS = {
     "errors": 0,
+    "secrets": 0,
     "config": 1,
     "runs": 1,
     "digests": 2,
     "progress": 1,
     "logs": 1,
     "checks": 1,
+    "deadline": 1,
     "stopping": 1,
     "lease": 2,
     "record": 2,

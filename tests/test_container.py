@@ -433,7 +433,12 @@ def test_variables_are_set_inside_and_secrets_are_not() -> None:
     image = ("--runtime", "docker", "--image", "hsd:cuda")
     argv = shlex.split(invoked("command", *image, "--env", "NCCL_DEBUG=INFO", "--", "x").output)
     assert argv[argv.index("NCCL_DEBUG=INFO") - 1] == "-e"
-    for text, problem in (("HF_TOKEN=hf_x", "looks like a secret"), ("A", "expected NAME=VALUE")):
+    for text, problem in (
+        ("HF_TOKEN=hf_x", "looks like a secret"),
+        ("DB_PASS=hf_x", "looks like a secret"),
+        ("PIP_INDEX_URL=https://u:hf_x@h", "looks like a secret"),
+        ("A", "expected NAME=VALUE"),
+    ):
         refused = invoked("command", *image, "--env", text, "--", "x").exception
         assert isinstance(refused, PreflightError)
         assert problem in str(refused)

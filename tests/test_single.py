@@ -159,3 +159,11 @@ def test_a_job_that_has_ended_well_is_not_waited_for(told: Any, expected: bool) 
 def test_a_job_that_can_not_end_well_any_more_is_refused(told: Any, said: str) -> None:
     with pytest.raises(PreflightError, match=said):
         still_to_wait("7", told)
+
+
+def test_an_argument_that_holds_a_secret_is_refused_since_the_folder_would_keep_it(
+    single: Single,
+) -> None:
+    with pytest.raises(PreflightError, match=r"looks like a secret, .* \[secrets\]") as caught:
+        replace(single, arguments=("--set", "model.name=hf_abcdefghijkl")).prepared()
+    assert "abcdefgh" not in str(caught.value)

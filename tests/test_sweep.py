@@ -496,3 +496,21 @@ def test_settings_keep_their_dotted_key() -> None:
     (setting,) = as_settings({"lora.rank": 8}, "here").values()
     assert (setting.key, setting.value, setting.place) == ("lora.rank", 8, "here")
     assert TrainConfig.model_validate({"lora": {"rank": 8}}).lora.rank == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[set]\n"model.revision" = "${SITE_KEY}"', "model.revision"),
+        ('[data]\ntrain_file = "/x/${SITE_KEY}"', "data.train_file"),
+        ('[grid]\n"model.revision" = ["hf_abcdefghijkl", "main"]', "model.revision"),
+        ('[evaluate.set]\n"model.revision" = "${SITE_KEY}"', "evaluate.set.model.revision"),
+    ],
+)
+def test_a_secret_in_a_sweep_is_refused_as_in_a_profile(
+    text: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SITE_KEY", "open-sesame")
+    said = refusal(text)
+    assert f"{key}: looks like a secret, which the run's folder would keep" in said
+    assert "sesame" not in said

@@ -13,11 +13,12 @@ from hsd.config.files import read_config_file
 from hsd.config.gate import GateRules
 from hsd.config.legacy import is_legacy, modernised
 from hsd.config.problems import Config, validated
-from hsd.config.redaction import HIDDEN, hides, redacted
+from hsd.config.redaction import hides, redacted
 from hsd.config.settings import Settings, flatten, merged
 from hsd.config.substitute import substituted
 from hsd.config.train import TrainConfig
 from hsd.errors import ConfigError, did_you_mean
+from hsd.secrets import HIDDEN
 
 
 @dataclass(frozen=True)

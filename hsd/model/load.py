@@ -23,7 +23,12 @@ from transformers import (
 from hsd.config.model import PACKAGE, ModelConfig
 from hsd.errors import ModelError, PreflightError, did_you_mean
 from hsd.model import gguf, quantization
-from hsd.model.families import attention_for
+from hsd.model.families import (
+    attention_for,
+    forget_choices,
+    require_attention,
+    require_countable,
+)
 from hsd.model.head import give_float32_logits
 from hsd.model.instructed import instead_of
 from hsd.model.memory import Need, free_gb, memory_error_as, need_of, require_room
@@ -75,7 +80,8 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
     """
     with _readable(config.name):
         location = _location(config)
-        base = AutoConfig.from_pretrained(location, **_hub(config))
+        base = forget_choices(AutoConfig.from_pretrained(location, **_hub(config)))
+    require_countable(base, config.name)
     require_writer(base, config.name)
     if parts := _file_beside(location, config, SENTENCE_ENCODER):
         require_no_encoder(parts, config.name)
@@ -116,6 +122,7 @@ def load_base(
     with _readable(config.name), memory_error_as(full):
         model, found = AutoModelForCausalLM.from_pretrained(
             source.location,
+            config=source.config,
             dtype=placement.dtype,
             device_map={"": placement.device},
             attn_implementation=attention.code,
@@ -127,6 +134,7 @@ def load_base(
             **_hub(config),
         )
     _require_as_expected(model, found, config, source, placement, how)
+    require_attention(model, attention, config.name)
     if hasattr(model.config, "output_router_logits"):
         model.config.output_router_logits = False
     give_float32_logits(model)
