@@ -24,10 +24,12 @@ def cancel(run: str, stuck: bool) -> None:
     What is done stays, and `hsd resubmit` goes on from there. RUN is the name of a run, its
     folder, or `last`, the newest that `hsd run` started.
     """
+    from jobs.submitting import settled
     from slurm.cancellation import cancel as cancel_jobs
     from slurm.state import slurm_of
 
     folder, rest = target(run, 1)
+    settled(folder)
     ended = cancel_jobs(folder.path, slurm_of(folder), *rest, stuck=stuck)
     for one in ended:
         echo(f"cancelled {one.cell}/{one.stage} ({one.job}, was {one.state})")

@@ -16,6 +16,8 @@ from slurm.local import Ended, run_here
 from slurm.pipeline import Found, Left, Work
 from slurm.plan import Plan, Stage
 from slurm.preflight import Check, doubts, failures, preflight, refuse
+from slurm.recovery import settle
+from slurm.run_folder import RunFolder
 from slurm.submission import Prepared, commands, submit
 from slurm.submissions import Submitted
 from slurm.sweep import Cell
@@ -36,6 +38,12 @@ def proceed(found: Found, *, dry_run: bool, as_json: bool) -> int:
             echo("[]")
         return 0
     return here(found) if found.work.profile.local else on_cluster(found, as_json)
+
+
+def settled(folder: RunFolder) -> None:
+    """Release or take back what a killed submission of the run left in the queue, and say so."""
+    for sentence in settle(folder):
+        echo(f"{folder.path}: {sentence}", err=True)
 
 
 def show_left(left: Left, work: Work) -> None:

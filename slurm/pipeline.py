@@ -97,8 +97,12 @@ class Found:
 def find_work(
     sweep: str, cluster: str | None, local: bool, only: Sequence[str] = (),
     overrides: Sequence[str] = (), max_parallel: int | None = None, dry_run: bool = False,
+    settled: Callable[[RunFolder], None] = lambda folder: None,  # noqa: ARG005
 ) -> Found:  # fmt: skip
     """Return what is left of a sweep; nothing is written, and only squeue and sacct are asked.
+
+    But for `settled`, which is called first with the run's folder, so that jobs of a killed
+    submission are not taken for such as wait.
 
     Raises PreflightError for whatever is wrong with sweep, profile, cells or files. With `dry_run`
     rows may be elsewhere and no cluster be chosen: the plan is the same, and what is missing said.
@@ -112,6 +116,7 @@ def find_work(
             "NAME, or write a profile with `hsd cluster init`."
         )
     profile = _profile(cluster, local, max_parallel)
+    settled(RunFolder(profile.shared_root / chosen.name))
     code = running_code()
     work = work_on(chosen, cells(chosen, overrides, only), profile, code, dry_run=dry_run)
     file = Path(sweep).expanduser()

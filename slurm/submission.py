@@ -49,8 +49,7 @@ class Prepared:
 
 def next_number(folder: RunFolder) -> int:
     """Return the number of a run's next submission."""
-    known = [line.get("number", 0) for line in submissions.lines(folder.path)]
-    return max(known, default=0) + 1
+    return submissions.next_number(folder.path)
 
 
 def scripts(plan: Plan, profile: Profile, number: int, exports: Sequence[str]) -> dict[str, str]:
@@ -95,15 +94,17 @@ def submit(
                 _submit_all(transaction, accepted)
         finally:
             signal.signal(signal.SIGUSR2, before)  # what is ignored here a child could not trap
-        submissions.append(prepared.plan.folder.path, {"released": prepared.number, "at": now()})
+        transaction.note("released")
     return transaction.held
 
 
 def _submit_all(transaction: "_Transaction", accepted: Callable[[Submitted], None]) -> None:
     try:
+        transaction.note("begun")
         for stage in transaction.prepared.plan.stages:
             accepted(transaction.hold(stage))
         transaction.at = "release"
+        transaction.note("complete")
         transaction.slurm.release(one.job_id for one in transaction.held)
     except BaseException as error:
         left = transaction.take_back()
@@ -132,6 +133,11 @@ class _Transaction:
     at: str = ""
     """The stage being submitted."""
 
+    def note(self, word: str, **more: str) -> None:
+        """Write down where the submission is."""
+        line = {word: self.prepared.number, **more, "at": now()}
+        submissions.append(self.prepared.plan.folder.path, line)
+
     def hold(self, stage: Stage) -> Submitted:
         """Submit one stage, held; its id is on disk before anything else happens."""
         self.at = stage.name
@@ -144,6 +150,7 @@ class _Transaction:
         name = submissions.job_name(self.prepared.plan.name, stage.name)
         comment = new_comment()
         self.comments.append(comment)
+        self.note("asked", comment=comment)  # before: a kill may come right after sbatch's yes
         job_id = self.slurm.submit(folder / SCRIPT, *after, name=name, comment=comment)
         submitted = Submitted(
             number=self.prepared.number,
@@ -175,6 +182,9 @@ class _Transaction:
                 line: dict[str, Any] = {"cancelled": job_id, "at": now()}
                 with suppress(OSError):
                     submissions.append(self.prepared.plan.folder.path, line)
+        if not left:
+            with suppress(OSError):
+                self.note("taken_back")
         return sorted(left, key=int, reverse=True)
 
 

@@ -42,7 +42,9 @@ class Submitted:
 def append(folder: Path, line: Submitted | Mapping[str, Any]) -> None:
     """Add one line to the run's submissions.jsonl; it is on disk when this returns.
 
-    A line is an accepted job, {"released": number, "at": ...} or {"cancelled": job_id, "at": ...}.
+    A line is an accepted job, {"cancelled": job_id}, or where a submission is by its number:
+    {"begun": 3}, {"asked": 3, "comment": ...} before each sbatch, {"complete": 3} once jobs have
+    all that they need, {"released": 3} or {"taken_back": 3}.
     """
     value = asdict(line) if isinstance(line, Submitted) else dict(line)
     if "stage" in value:
@@ -63,6 +65,44 @@ def read(folder: Path) -> list[Submitted]:
     run = _name(folder)
     found = [_submitted(line, released, run) for line in known if "stage" in line]
     return [submitted for submitted in found if submitted.job_id not in cancelled]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A submission that was neither released nor taken back: it goes on, or it was killed.
+
+    `comments` are those of all jobs that SLURM was asked for, whether or not it said that it has
+    them. `complete`: nothing but the release is missing.
+    """
+
+    number: int
+    comments: tuple[str, ...]
+    complete: bool
+
+
+def unsettled(folder: Path) -> list[Begun]:
+    """Return the submissions of a run that have no end. An older hsd wrote no beginnings down."""
+    known = lines(folder)
+
+    def numbers(word: str) -> list[int]:
+        return [line[word] for line in known if word in line and "stage" not in line]
+
+    ended = {*numbers("released"), *numbers("taken_back")}
+    return [
+        Begun(
+            number,
+            tuple(line["comment"] for line in known if line.get("asked") == number),
+            number in numbers("complete"),
+        )
+        for number in numbers("begun")
+        if number not in ended
+    ]
+
+
+def next_number(folder: Path) -> int:
+    """Return the number of a run's next submission; one that was killed has used its own."""
+    known = [line.get("number", line.get("begun", 0)) for line in lines(folder)]
+    return max(known, default=0) + 1
 
 
 def newest(submitted: Iterable[Submitted]) -> dict[tuple[str, str], tuple[Submitted, int]]:

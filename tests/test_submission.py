@@ -70,6 +70,7 @@ def lines(ready: Prepared) -> list[str]:
         if "stage" in line
         else " ".join(f"{key} {value}" for key, value in line.items() if key != "at")
         for line in submissions.lines(ready.plan.folder.path)
+        if not line.keys() & {"begun", "asked", "complete", "taken_back"}
     ]
 
 
@@ -93,7 +94,14 @@ def test_every_stage_is_held_until_all_were_accepted(ready: Prepared) -> None:
     ]
     assert [(one.stage, one.job_id) for one in accepted] == [*zip(STAGES, "1234", strict=True)]
     assert lines(ready) == ["train 1", "evaluate 2", "baseline 3", "compare 4", "released 1"]
+    assert submissions.unsettled(ready.plan.folder.path) == []
     assert accepted[0].cells == ("default", "high_capacity")
+
+
+def test_each_job_is_asked_for_in_writing_before_sbatch_is_called(ready: Prepared) -> None:
+    submit(ready, Scripted())
+    kinds = [next(iter(line)) for line in submissions.lines(ready.plan.folder.path)]
+    assert kinds == ["begun", *["asked", "number"] * len(STAGES), "complete", "released"]
 
 
 def test_what_sbatch_gets_is_what_a_dry_run_shows(ready: Prepared) -> None:
@@ -132,6 +140,7 @@ def test_when_the_third_is_refused_all_are_taken_back_from_the_leaves(ready: Pre
     )
     assert slurm.did[-1] == "cancel 2 1"
     assert lines(ready) == ["train 1", "evaluate 2", "cancelled 2", "cancelled 1"]
+    assert submissions.unsettled(ready.plan.folder.path) == []
     assert not submissions.read(ready.plan.folder.path)
 
 

@@ -31,28 +31,30 @@ def submissions(work: Path, share: float, tell: Callable[[str], None]) -> Outcom
     """
     began = time.monotonic()
     outcome = Outcome(NAME)
-    whole, calls = _undisturbed(work / "whole")
+    whole, calls = undisturbed(work / "whole")
     every = max(1, round(1 / share))
     for at in range(1, calls + 1, every):
         for when in ("before", "after"):
             outcome.trials += 1
             outcome.kills += 1
-            trial = f"trial {outcome.trials}: killed {when} call {at}"
-            lines = _trial(work / f"{at}_{when}", at, when, whole)
-            outcome.wrong += [f"{trial}: {line}" for line in lines]
+            place = f"trial {outcome.trials}: killed {when} call {at}"
+            lines = trial(work / f"{at}_{when}", at, when, whole)
+            outcome.wrong += [f"{place}: {line}" for line in lines]
             tell(f"{NAME}: {at} of {calls} calls, {len(outcome.wrong)} wrong")
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
-def _undisturbed(folder: Path) -> tuple[Jobs, int]:
+def undisturbed(folder: Path) -> tuple[Jobs, int]:
+    """Return what an undisturbed submission leaves in the queue, and how many calls it makes."""
     fake = _bench(folder)
     end = _run(folder, fake)
     assert end.code == 0, end.said
     return _left(fake), (fake.root / "calls.jsonl").read_text().count("\n")
 
 
-def _trial(folder: Path, at: int, when: str, whole: Jobs) -> Iterator[str]:
+def trial(folder: Path, at: int, when: str, whole: Jobs) -> Iterator[str]:
+    """Kill a submission at a call, start it again, and yield what is wrong in the end."""
     fake = _bench(folder)
     fake.fault(kill_caller={"at": at, "when": when})
     if (code := _run(folder, fake).code) != -9:

@@ -49,7 +49,7 @@ def strike_caller(when: str) -> None:
     if own.get("when") != when:
         return
     calls = (store.root() / "calls.jsonl").read_text().count("\n")
-    if own["at"] == calls:
+    if calls >= own["at"]:  # several calls at once may all have written themselves down by now
         os.kill(os.getppid(), signal.SIGKILL)
 
 
