@@ -127,7 +127,7 @@ def markdown(sweep: SweepBoard) -> str:
             f"## On {markdown_cell(one.data_file)}, {one.board.n} posts",
             markdown_table(ranking_header(one.board), ranking_rows(one.board)),
         ]
-        reasons = [f"- {e.name}: {markdown_cell(e.failure)}" for e in one.board.failures]
+        reasons = [f"- {markdown_cell(f'{e.name}: {e.failure}')}" for e in one.board.failures]
         parts += ["\n".join(reasons)] if reasons else []
         if one.compared:
             page = comparison_markdown(one.compared)

@@ -17,6 +17,7 @@ ROOMS = {"hsd": 0, "containers": 1, "slurm": 2, "jobs": 3}
 FLOORS = {
     "errors": 0,
     "secrets": 0,
+    "visible": 0,
     "config": 1,
     "runs": 1,
     "progress": 1,
