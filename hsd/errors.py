@@ -72,9 +72,13 @@ class Stopped(HsdError):  # noqa: N818 - a request, not a fault
     exit_code = 75
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'rank'? Known: alpha, rank."``, ready to end a message."""
+def did_you_mean(word: str, known: Iterable[str] = (), beside: Iterable[str] = ()) -> str:
+    """Return ``" Did you mean 'rank'? Known: alpha, rank."``, ready to end a message.
+
+    `beside` is what lies around a path. One of it may be what was meant, but it is never listed:
+    an adapter or a config of somebody else may have named the path.
+    """
     names = sorted(known)
-    close = get_close_matches(word, names, n=1)
+    close = get_close_matches(word, [*names, *sorted(beside)], n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"{hint} Known: {', '.join(names)}." if names else hint

@@ -234,7 +234,9 @@ def require_folder(folder: Path, what: str) -> Path:
     if folder.is_dir():
         return folder
     siblings = [p.name for p in folder.absolute().parent.glob("*") if p.is_dir()]
-    raise PreflightError(f"{what} {folder}: no such folder.{did_you_mean(folder.name, siblings)}")
+    raise PreflightError(
+        f"{what} {folder}: no such folder.{did_you_mean(folder.name, beside=siblings)}"
+    )
 
 
 _SLURM = (

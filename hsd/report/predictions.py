@@ -80,7 +80,7 @@ def find_run(path: Path) -> Path:
         return path
     if not path.is_dir():
         known = [p.name for p in path.absolute().parent.glob("*") if p.is_dir()]
-        raise EvaluationError(f"{path}: no such run folder.{did_you_mean(path.name, known)}")
+        raise EvaluationError(f"{path}: no such run folder.{did_you_mean(path.name, beside=known)}")
     inside = sorted(p.parent for p in path.glob(f"run_*/{PREDICTIONS}"))
     if len(inside) == 1:
         return inside[0]
