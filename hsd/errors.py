@@ -30,6 +30,10 @@ class PreflightError(HsdError):
     exit_code = 3
 
 
+class InUseError(PreflightError):
+    """Another process works in the folder; nothing is wrong with the request itself."""
+
+
 class SubmissionError(HsdError):
     """A scheduler refused jobs or was not reached; whatever had been submitted was taken back."""
 
@@ -70,6 +74,10 @@ class Stopped(HsdError):  # noqa: N818 - a request, not a fault
     """Stopped early on request (Ctrl-C, a signal); running the same command again goes on."""
 
     exit_code = 75
+
+
+class TakenOver(Stopped):  # noqa: N818 - nothing failed but this process's place
+    """Stopped since another process works in its folder now; nothing more may be written there."""
 
 
 def did_you_mean(word: str, known: Iterable[str] = (), beside: Iterable[str] = ()) -> str:

@@ -13,20 +13,30 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from hsd.errors import PreflightError, did_you_mean
+from hsd.errors import HsdError, PreflightError, did_you_mean
 
 MANIFEST = "manifest.json"
 IDENTITY = "identity.json"
 ADAPTER = "adapter_model.safetensors"
 DONE = "done.json"
 """Written last: a training, evaluation or baseline with it is finished."""
+_PARTS: Mapping[type, Sequence[str]] = {
+    dict: (
+        "adapter", "answering", "base", "config", "data", "figures", "init_from", "learned_from",
+        "model", "prefix_sharing", "prompt", "result",
+    ),
+    list: ("halvings", "notes", "prevalences", "starts"),
+}  # fmt: skip
+"""Parts of a manifest that others read out of it, by their kind in JSON."""
+LEASE = ".lease"
+"""What the files of a lease are called, or begin with: they say who works, and hold no work."""
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy")
 
@@ -73,14 +83,95 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def read_json(path: Path) -> Any:
-    """Return the parsed file. Raises PreflightError when it is absent or not JSON."""
+def parse_json(
+    text: str | bytes, place: str, problem: type[HsdError] = PreflightError, **options: Any
+) -> Any:
+    """Return the value of a JSON text; `options` are those of `json.loads`.
+
+    Raises a `problem` that begins with `place`, whatever the text is: a damaged or hostile file is
+    no bug of ours.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text.decode() if isinstance(text, bytes) else text, **options)
+    except json.JSONDecodeError as error:
+        raise problem(f"{place}:{error.lineno}: not JSON ({error.msg}).") from None
+    except UnicodeDecodeError as error:
+        raise problem(f"{place}: not JSON (byte {error.start} is not UTF-8).") from None
+    except RecursionError:
+        raise problem(f"{place}: not JSON of hsd (nested too deep).") from None
+    except ValueError:  # Python reads no number of more than 4,300 digits: it takes too long
+        raise problem(f"{place}: not JSON of hsd (a number has too many digits).") from None
+
+
+def read_json(path: Path) -> Any:
+    """Return the parsed file. Raises PreflightError when it is absent, unreadable or not JSON."""
+    return parse_json(_bytes(path), str(path))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file. Raises PreflightError as `read_json`, and for no object."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise PreflightError(f"{path}: expected a JSON object, found {_kind(value)}.")
+    return value
+
+
+def read_objects(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a file with one a line.
+
+    A last line without its newline may be half written: its process may have died, or still go on.
+    Raises PreflightError, naming the line, for any other that is no JSON object.
+    """
+    *lines, last = _bytes(path).split(b"\n")
+    rows = [
+        _object(line, f"{path}:{number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    with suppress(PreflightError):
+        rows.append(_object(last, str(path)))
+    return rows
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """Return the manifest of the run or adapter in a folder; {} where it has none.
+
+    Raises PreflightError when it cannot be read, or a part of it is of another kind than hsd
+    writes.
+    """
+    path = folder / MANIFEST
+    content = read_object(path) if path.exists() else {}
+    for kind, parts in _PARTS.items():
+        for part in parts:
+            if not isinstance(content.get(part), kind | None):
+                what = "an object" if kind is dict else "a list"
+                found = _kind(content[part])
+                raise PreflightError(f"{path}: {part}: expected {what}, found {found}.")
+    return content
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise PreflightError(f"{path}: no such file; is {path.parent} a finished run?") from None
-    except json.JSONDecodeError as error:
-        raise PreflightError(f"{path}:{error.lineno}: not JSON ({error.msg}).") from None
+    except OSError as error:
+        raise PreflightError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def _object(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        value = parse_json(line, place)
+    except PreflightError:
+        value = None
+    if not isinstance(value, dict):
+        raise PreflightError(f"{place}: not a JSON object; expected one a line.")
+    return value
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "a list", dict: "an object", str: "a text", bool: "true or false"}
+    return "null" if value is None else kinds.get(type(value), "a number")
 
 
 def sha256_text(text: str) -> str:
@@ -121,6 +212,11 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
+def is_empty(folder: Path) -> bool:
+    """Return whether nothing is in a folder but what says who works there."""
+    return all(path.name.startswith(LEASE) for path in folder.iterdir())
+
+
 Remedies = Mapping[str, Callable[[Any, Any], str]]
 """For parts of an identity that no setting of the run decides: from the old and the new value, what
 to do so that it goes on as it began."""
@@ -129,7 +225,7 @@ to do so that it goes on as it began."""
 def identity_of(folder: Path) -> dict[str, Any] | None:
     """Return what the run in `folder` says it is; None where none began."""
     file = folder / IDENTITY
-    return dict(read_json(file)) if file.exists() else None
+    return read_object(file) if file.exists() else None
 
 
 def require_own(
@@ -151,7 +247,7 @@ def require_own(
             raise PreflightError(_another(folder, lines, known, new, remedies or {}))
     elif folder.is_file():
         raise PreflightError(f"{folder} is a file; output_dir must be a folder.")
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and not is_empty(folder):
         raise PreflightError(f"{folder} is not empty and not a run of hsd; choose another folder.")
 
 
@@ -197,10 +293,8 @@ def _another(
 
 def update_manifest(folder: Path, **parts: Any) -> dict[str, Any]:
     """Merge `parts` into the run's manifest.json and return the whole."""
-    path = folder / MANIFEST
-    manifest: dict[str, Any] = read_json(path) if path.exists() else {}
-    manifest.update(parts)
-    write_json(path, manifest)
+    manifest = manifest_of(folder) | parts
+    write_json(folder / MANIFEST, manifest)
     return manifest
 
 
@@ -284,7 +378,7 @@ def _code_facts() -> dict[str, Any] | None:
     """
     if not _CODE.exists():
         return _git()
-    return {name: fact for name, fact in read_json(_CODE).items() if name in _FACTS}
+    return {name: fact for name, fact in read_object(_CODE).items() if name in _FACTS}
 
 
 def _git() -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ _THEIRS = {
     errno.EDQUOT: "your quota on this disk is used up",
     errno.EACCES: "no permission",
     errno.EROFS: "this disk is read-only",
+    errno.ENAMETOOLONG: "this name is too long for the file system",
     errno.EISDIR: "a folder stands where a file should",
     errno.ENOTDIR: "a file stands where a folder should",
 }
@@ -64,7 +65,10 @@ def _status(command: click.Command, name: str | None) -> int:
         error.show(said := StringIO())
         echo_text(hidden(brief(said.getvalue())), nl=False, err=True)
         return error.exit_code
-    except click.Abort:
+    except click.Abort as abort:
+        # Click makes one of any EOFError too, such as a damaged file's: that is nobody's Ctrl-C.
+        if isinstance(abort.__cause__, EOFError):
+            raise abort.__cause__ from None
         echo("Stopped.", err=True)
         return _INTERRUPTED
     except OSError as error:

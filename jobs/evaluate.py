@@ -136,12 +136,12 @@ def evaluate(
 def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
     """Print the tables of one evaluation, or one of all sets; then notes and folders."""
 
-    from hsd.runs import MANIFEST, read_json
+    from hsd.runs import MANIFEST, read_object
 
     Terminal().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
     for name, runs in sets.items():
         on = f"{name}: " if len(sets) > 1 else ""
-        for note in read_json(runs[-1].folder / MANIFEST).get("notes", []):
+        for note in read_object(runs[-1].folder / MANIFEST).get("notes", []):
             echo(f"Note: {on}{note}")
     for one in (one for runs in sets.values() for one in runs):
         echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")
@@ -151,11 +151,11 @@ def _one(runs: "tuple[Evaluated, ...]") -> "RenderableType":
     """Return one evaluation from its report, or the comparison of two."""
     from hsd.report.comparison import compare_runs
     from hsd.report.tables import REPORT
-    from hsd.runs import read_json
+    from hsd.runs import read_object
     from jobs.tables import comparison_table, metrics_table
 
     if len(runs) == 1:
-        return metrics_table(read_json(runs[0].folder / REPORT))
+        return metrics_table(read_object(runs[0].folder / REPORT))
     (comparison,) = compare_runs([one.folder for one in runs]).comparisons
     return comparison_table(comparison)
 
@@ -166,11 +166,11 @@ def _several(sets: "Mapping[str, tuple[Evaluated, ...]]") -> "RenderableType":
 
     from hsd.metrics.overlap import overlaps
     from hsd.report.tables import REPORT
-    from hsd.runs import read_json
+    from hsd.runs import read_object
     from jobs.set_tables import BySetTables, sets_table
 
     judged = {name: runs[-1] for name, runs in sets.items()}
-    reports = {name: read_json(run.folder / REPORT) for name, run in judged.items()}
+    reports = {name: read_object(run.folder / REPORT) for name, run in judged.items()}
     shared = overlaps({name: run.predictions for name, run in judged.items()})
     own = sets_table(reports, shared)
     if len(next(iter(sets.values()))) == 1:

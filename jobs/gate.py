@@ -60,10 +60,11 @@ def gate(
     from hsd.config.load import load_gate_rules
     from hsd.inference.learned import learned_by_run
     from hsd.metrics.gate import gate as judge
+    from hsd.report.gate_file import write_verdict
     from hsd.report.gate_words import verdict_numbers
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import at_threshold as called_at_threshold
-    from hsd.report.rewriting import named_reference, rewrite, write_verdict
+    from hsd.report.rewriting import named_reference, rewrite
     from jobs.progress import spinner
     from jobs.tables import gate_table
 
@@ -78,7 +79,7 @@ def gate(
     found = load_gate_rules(rules, overrides)
     with spinner("computing intervals"):
         verdict = judge(found, rows, before, (name, named))
-        write_verdict(judged, verdict)
+        write_verdict(judged.folder, verdict, len(judged.predictions))
         rewrite(judged, training, note)
     if as_json:
         echo_text(json.dumps(verdict_numbers(verdict), indent=2))

@@ -11,7 +11,7 @@ from hsd.errors import CellsFailed
 from jobs.console import Terminal, escape
 from jobs.tables import plain_table
 from jobs.terminal import echo, echo_text
-from slurm.client import Slurm
+from slurm.client import programs
 from slurm.local import Ended, run_here
 from slurm.pipeline import Found, Left, Work
 from slurm.plan import Plan, Stage
@@ -19,7 +19,7 @@ from slurm.preflight import Check, doubts, failures, preflight, refuse
 from slurm.submission import Prepared, commands, submit
 from slurm.submissions import Submitted
 from slurm.sweep import Cell
-from slurm.writing import write_run
+from slurm.writing import alone, write_run
 
 STAGE_HEADER = ("stage", "cells", "waits for", "each", "GPU-hours")
 
@@ -79,7 +79,7 @@ def show_orders(prepared: Prepared) -> None:
 
 def show_missing(found: Found, prepared: Prepared) -> None:
     """Print a line for each thing that a submission from here would be refused for."""
-    slurm = None if prepared.profile.local else Slurm(keep=prepared.profile.env.passed)
+    slurm = None if prepared.profile.local else programs(prepared.profile)
     checks = failures(preflight(prepared, slurm, found.work.cells))
     missing = [*found.missing, *(f"{check.sentence}." for check in checks)]
     if missing:
@@ -107,13 +107,17 @@ def submit_prepared(
     as_json: bool = False,
 ) -> None:
     """Check, write what jobs read, submit, and show what was submitted."""
-    slurm = Slurm(keep=prepared.profile.env.passed)
+    slurm = programs(prepared.profile)
     checks = preflight(prepared, slurm, cells)
-    if not as_json:
+    if as_json:
+        for check in doubts(checks):
+            echo(f"Warning: {check.sentence}", err=True)
+    else:
         show_checks(checks)
     refuse(checks)
-    write()
-    submitted = submit(prepared, slurm)
+    with alone(prepared, "a submission"):
+        write()
+        submitted = submit(prepared, slurm)
     if as_json:
         echo_text(json.dumps([asdict(one) for one in submitted], indent=2))
         return
@@ -123,20 +127,24 @@ def submit_prepared(
 
 def here(found: Found) -> int:
     """Run the plan on this machine; raises CellsFailed at the end when some cells did."""
-    checks = preflight(found.prepared(), None, found.work.cells)
+    prepared = found.prepared()
+    checks = preflight(prepared, None, found.work.cells)
     show_checks(checks)
     refuse(checks)
-    write_run(found)
     console = Terminal(soft_wrap=True, highlight=False)
     failed: list[Ended] = []
-    elements = run_here(
-        found.prepared(),
-        lambda stage, cell, log: console.print(f"{stage} {escape(cell)} ...  ({escape(str(log))})"),
-    )
-    for ended in elements:
-        if ended.code != 0:
-            failed.append(ended)
-        console.print(_ended_line(ended))
+    with alone(prepared, "hsd run --local"):
+        write_run(found)
+        elements = run_here(
+            prepared,
+            lambda stage, cell, log: console.print(
+                f"{stage} {escape(cell)} ...  ({escape(str(log))})"
+            ),
+        )
+        for ended in elements:
+            if ended.code != 0:
+                failed.append(ended)
+            console.print(_ended_line(ended))
     if found.work.folder.comparison_md.exists():
         console.print(f"Comparison: {escape(str(found.work.folder.comparison_md))}")
     if failed:

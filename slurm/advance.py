@@ -89,6 +89,6 @@ def _last_step(metrics: Path) -> int | None:
     for line in reversed(tail(metrics, 100_000).splitlines()):
         try:
             return int(json.loads(line)["step"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return None

@@ -54,5 +54,5 @@ def _ends_torn(handle: int) -> bool:
 def _parsed(line: str) -> Any:
     try:
         return json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, count
 from typing import Any
 
-from hsd.runs import read_json
+from hsd.runs import read_object
 from slurm.run_folder import BASELINE, RunFolder
 from slurm.sweep import Cell, Sweep
 
@@ -16,7 +16,7 @@ _IS_BASE = re.compile(rf"{BASELINE}(-\d+)?")
 def named_bases(sweep: Sweep, cells: Sequence[Cell], folder: RunFolder) -> dict[str, Cell]:
     """Return the untouched bases of cells by the names that the run has for them, or will have."""
     known = {
-        file.parent.name: base_kind(read_json(file)["config"])
+        file.parent.name: base_kind(read_object(file)["config"])
         for file in sorted(folder.cells.glob(f"{BASELINE}*/identity.json"))
         if _IS_BASE.fullmatch(file.parent.name)
     }

@@ -127,6 +127,11 @@ def _require_names(names: Sequence[str], place: str) -> None:
                 f"{place}: a cell cannot be called '{name}', as a run has a folder of that name; "
                 "rename the preset's file."
             )
+        if not name or name.startswith("."):
+            raise PreflightError(
+                f"{place}: a cell cannot be called '{name}', as its folder is hidden or another's; "
+                "rename the preset's file: it has to begin with a letter or digit."
+            )
         if len(name) > _LONGEST_NAME:
             raise PreflightError(
                 f"{place}: the cell name '{name[:40]}...' has {len(name)} characters, of at most "

@@ -1,6 +1,5 @@
 """Whether jobs will find their bases, and room for what they write."""
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,8 +9,10 @@ from pathlib import Path
 from hsd.checks import Check, Look
 from hsd.config.model import PACKAGE, ModelConfig
 from hsd.config.train import TrainConfig
+from hsd.errors import PreflightError
 from hsd.model import hub
 from hsd.model.package import is_installed
+from hsd.runs import read_object
 from slurm.mounts import existing, why_unseen
 from slurm.plan import BASELINE
 from slurm.profile import Profile
@@ -154,11 +155,11 @@ def _folder_of(base: ModelConfig, environ: Mapping[str, str]) -> Path | None:
 
 def _content(file: Path) -> dict[str, object]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_object(file)
+    except PreflightError:
         return {}
-    text = content.get("text_config") if isinstance(content, dict) else None
-    return text if isinstance(text, dict) else content if isinstance(content, dict) else {}
+    text = content.get("text_config")
+    return text if isinstance(text, dict) else content
 
 
 def _key(model: ModelConfig) -> str:

@@ -96,13 +96,22 @@ def _assignments(values: Mapping[str, str]) -> list[str]:
 def _scratch(node_local: str) -> list[str]:
     """Return lines that make a folder for the caches of this job alone, and remove it at the end.
 
-    Only paths that are made here are removed, and only whole job folders: never node_local itself.
+    Caches hold code that is loaded, and job ids are easy to guess: a folder that somebody else has
+    made first is refused. One of ours is of an earlier attempt that was killed here. Only what is
+    made here is removed, and only the whole job's folder: never node_local itself.
     """
+    above = _expandable(node_local)
     folders = " ".join(f'"$HSD_SCRATCH/{name}"' for name in _CACHES.values())
     return [
-        f'export HSD_SCRATCH="{_expandable(node_local)}/{_SCRATCH}"',
-        f'mkdir -p {folders} || {{ echo "Error: $HSD_SCRATCH: cannot be made on $(hostname);'
-        ' set node_local in the profile to a folder that every node has." >&2; exit 3; }',
+        f'export HSD_SCRATCH="{above}/{_SCRATCH}"',
+        f'mkdir -p "{above or "/"}"',
+        # mkdir does not follow a link, and without -p it makes no use of what is there.
+        '{ mkdir -m 700 "$HSD_SCRATCH" 2>/dev/null || { [ ! -L "$HSD_SCRATCH" ] && '
+        '[ -d "$HSD_SCRATCH" ] && [ -O "$HSD_SCRATCH" ] && chmod 700 "$HSD_SCRATCH"; }; } && '
+        f"mkdir -p {folders} || "
+        "{ echo \"Error: $HSD_SCRATCH: cannot be made on $(hostname), or is somebody else's;"
+        ' set node_local in the profile to a folder that every node has, best one of yours." >&2;'
+        " exit 3; }",
         "trap 'rm -rf -- \"$HSD_SCRATCH\"' EXIT",
         *(f'export {name}="$HSD_SCRATCH/{folder}"' for name, folder in _CACHES.items()),
     ]

@@ -11,7 +11,7 @@ from hsd.config.train import TrainConfig
 from hsd.data.files import digest
 from hsd.data.named import resolve_path
 from hsd.errors import DataError, PreflightError
-from hsd.runs import differences, read_json, sha256_json
+from hsd.runs import differences, read_object, sha256_json
 from slurm import submissions
 from slurm.profile import Profile
 from slurm.run_folder import RunFolder
@@ -94,7 +94,7 @@ def hash_of(parts: Mapping[str, Any]) -> str:
 def changed(folder: RunFolder, cell: str, parts: Identity) -> list[str]:
     """Return what differs from the cell as it was submitted before; nothing for a new one."""
     file = folder.identity(cell)
-    return differences(read_json(file), parts) if file.exists() else []
+    return differences(read_object(file), parts) if file.exists() else []
 
 
 def refuse_changes(folder: RunFolder, parts: Mapping[str, Identity]) -> None:

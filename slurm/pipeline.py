@@ -274,10 +274,10 @@ def seen_by(work: Work, cell: str) -> list[Path]:
 
 def _read_by(config: TrainConfig, work: Work) -> Iterable[Path]:
     files = row_files(config, work.sweep, work.absent)
-    yield from (path.absolute().parent for path in files.values())
+    yield from (path.absolute() for path in files.values())
     for named in (config.model.name, config.prompt.template):
         path = Path(named).expanduser()
         if path.exists():
-            yield path.absolute() if path.is_dir() else path.absolute().parent
+            yield path.absolute()
     if config.model.cache_dir is not None:
         yield config.model.cache_dir.absolute()

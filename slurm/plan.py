@@ -233,7 +233,7 @@ def _value(value: Any) -> str:
         return json.dumps(value, default=str)
     try:
         json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return value
     return json.dumps(value)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hsd.config.load import load_train_config
 from hsd.errors import ConfigError, PreflightError, did_you_mean
-from hsd.runs import read_json
+from hsd.runs import read_object
 from slurm.anchored import anchored_config
 from slurm.bases import named_bases
 from slurm.identity import Identity, base_identity, identity, refuse_changes
@@ -106,7 +106,7 @@ def _as_queued(folder: RunFolder, facts: Mapping[str, Any], profile: Profile) ->
 def _tree(folder: RunFolder, name: str, facts: Mapping[str, Any]) -> str:
     """Return which code a cell was submitted with."""
     file = folder.identity(name)
-    found = read_json(file if file.exists() else folder.code / facts["code"] / FACTS)
+    found = read_object(file if file.exists() else folder.code / facts["code"] / FACTS)
     return str(found["code" if file.exists() else "tree"])
 
 

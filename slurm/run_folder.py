@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import PreflightError, did_you_mean
-from hsd.runs import now, read_json, set_name
+from hsd.runs import now, read_object, set_name
 from slurm.attempts import append_line, read_lines
 from slurm.submissions import SUBMISSIONS
 
@@ -108,8 +108,7 @@ class RunFolder:
 
     def facts(self) -> dict[str, Any]:
         """Return run.json. Raises PreflightError when it is absent or not JSON."""
-        facts: dict[str, Any] = read_json(self.run_json)
-        return facts
+        return read_object(self.run_json)
 
     def cell_names(self) -> list[str]:
         """Return the cells of the sweep, in its order, without `baseline` and `all`."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
 from hsd.runs import now, sha256_json, write_json
 from hsd.secrets import holds_secret
 from slurm import submissions
+from slurm.anchored import anchored_config
 from slurm.client import CommandFailed, Slurm
 from slurm.environment import exports
 from slurm.launch import orders
@@ -139,4 +141,13 @@ def paths_in(arguments: Sequence[str], cwd: Path) -> tuple[Path, ...]:
     """Return the existing files and folders that arguments name, for a container to see."""
     words = [part for text in arguments for part in (text, text.partition("=")[2]) if part]
     found = [cwd / word for word in words if not word.startswith("-") and (cwd / word).exists()]
-    return tuple(dict.fromkeys(p if p.is_dir() else p.parent for p in found))
+    return tuple(dict.fromkeys(found))
+
+
+def paths_of(config: TrainConfig, cwd: Path) -> tuple[Path, ...]:
+    """Return the existing files and folders that a training reads; its config's file names them."""
+    tree = anchored_config(config, cwd)
+    named = (tree.data.train_file, tree.data.validation_file, tree.model.name, tree.prompt.template)
+    others = (tree.model.cache_dir, tree.training.init_from)
+    paths = [Path(path) for path in (*named, *others) if path and str(path).startswith("/")]
+    return tuple(dict.fromkeys(path for path in paths if path.exists()))

@@ -17,10 +17,10 @@ from hsd.config.model import PACKAGE, ModelConfig
 from hsd.errors import PreflightError
 from hsd.model import hub, package
 from hsd.progress import Say, unsaid
-from hsd.runs import MANIFEST, read_json
+from hsd.runs import MANIFEST, manifest_of
 from slurm.attempts import attempts
 from slurm.cancellation import cancel
-from slurm.client import Slurm
+from slurm.client import Slurm, programs
 from slurm.pipeline import Found, left_to_do, work_on
 from slurm.preflight import preflight, refuse
 from slurm.profile import Profile
@@ -98,7 +98,7 @@ def smoke(
         raise PreflightError(
             "--smoke: this profile has no scheduler; try `hsd run quick_cpu --local`."
         )
-    slurm = slurm or Slurm(keep=profile.env.passed)
+    slurm = slurm or programs(profile)
     short = shortened(profile)
     found = _found(sweep or smoke_sweep(short, base_for(short, os.environ)), short)
     prepared, folder = found.prepared(), found.work.folder
@@ -216,7 +216,7 @@ def _resumed(folder: RunFolder, cell: str, *, interrupted: bool) -> list[Check]:
     started = words.count("started")
     goes_on = 'requeue = "chain" where users may not requeue'
     manifest = folder.train(cell) / MANIFEST
-    starts = read_json(manifest).get("starts", []) if manifest.exists() else []
+    starts = manifest_of(manifest.parent).get("starts") or []
     resumed = any(start.get("resumed_from") for start in starts)
     if "signalled" not in words:
         return [Check("signal", False, "the job was told to stop, and its supervisor never heard")]

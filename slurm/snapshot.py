@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hsd.errors import PreflightError
-from hsd.runs import sha256_file, write_json
+from hsd.runs import read_object, sha256_file, write_json
 
 PACKAGES = ("hsd", "containers", "slurm", "jobs")
 FACTS = "code.json"
@@ -61,16 +61,18 @@ def running_code() -> Code:
 def write_snapshot(code: Code, folder: Path) -> Path:
     """Copy the code into `folder`/TREE and return that; the same code is copied once.
 
-    Raises PreflightError when a file changes meanwhile: a cell's identity names its code.
+    Raises PreflightError when a file changes meanwhile, or did since an earlier copy: a cell's
+    identity names its code.
     """
     target = folder / code.tree[:12]
     if (target / FACTS).exists():
+        require_unchanged(target, "Remove that folder, and the same command copies it again.")
         return target
     copies = {name: target / name for name in code.files}
     for name, copy in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(code.files[name], copy)
-    if _tree(copies) != code.tree:
+    if _tree(_files_in(target)) != code.tree:  # what else lay there would be imported too
         shutil.rmtree(target)
         raise PreflightError("hsd's own code was changed while it was copied; run this again.")
     if code.diff:
@@ -79,6 +81,26 @@ def write_snapshot(code: Code, folder: Path) -> Path:
     facts = {"commit": code.commit, "dirty": dirty, "tree": code.tree}
     write_json(target / FACTS, facts)  # last: a copy without it is not whole
     return target
+
+
+def require_unchanged(copy: Path, instead: str) -> None:
+    """Raise PreflightError unless a copy holds the files that it was made of, and no others.
+
+    Its facts are what jobs write into their manifests. Some 300 small files: a few milliseconds.
+    """
+    if not (copy / FACTS).exists():
+        raise PreflightError(f"{copy}: no whole copy of the code is here. {instead}")
+    known = read_object(copy / FACTS).get("tree")
+    if _tree(_files_in(copy)) != known or not str(known).startswith(copy.name):
+        raise PreflightError(
+            f"{copy}: this copy of the code was changed since it was made for this run, so its "
+            f"results would be another code's. {instead}"
+        )
+
+
+def _files_in(copy: Path) -> dict[str, Path]:
+    files = (file for package in PACKAGES for file in _package_files(copy / package))
+    return {str(file.relative_to(copy)): file for file in files}
 
 
 def _tree(files: Mapping[str, Path]) -> str:

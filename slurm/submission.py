@@ -14,6 +14,7 @@ from hsd.runs import now, write_atomic
 from hsd.stopping import ended_by_signal
 from slurm import submissions
 from slurm.client import Slurm
+from slurm.ownership import new_comment
 from slurm.pickles import hand_over, write_pickles
 from slurm.plan import Plan, Stage
 from slurm.profile import Profile
@@ -126,6 +127,8 @@ class _Transaction:
     prepared: Prepared
     slurm: Slurm
     held: list[Submitted] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
+    """Those of all jobs, of one that sbatch may have accepted without saying so too."""
     at: str = ""
     """The stage being submitted."""
 
@@ -138,7 +141,10 @@ class _Transaction:
         write_atomic(folder / SCRIPT, self.prepared.scripts[stage.name])
         ids = {one.stage: one.job_id for one in self.held}
         after = options(stage.after, ids, profile.slurm)
-        job_id = self.slurm.submit(folder / SCRIPT, *after)
+        name = submissions.job_name(self.prepared.plan.name, stage.name)
+        comment = new_comment()
+        self.comments.append(comment)
+        job_id = self.slurm.submit(folder / SCRIPT, *after, name=name, comment=comment)
         submitted = Submitted(
             number=self.prepared.number,
             stage=stage.name,
@@ -148,6 +154,9 @@ class _Transaction:
             at=now(),
             gpus=stage.resources.gpus * stage.resources.nodes,
             time_min=stage.resources.time_min,
+            name=name,
+            comment=comment,
+            cluster=profile.slurm.cluster,
         )
         self.held.append(submitted)
         submissions.append(self.prepared.plan.folder.path, submitted)
@@ -155,18 +164,18 @@ class _Transaction:
         return submitted
 
     def take_back(self) -> list[str]:
-        """Cancel what was accepted; return the ids that could not be cancelled."""
-        left = []
-        for one in reversed(self.held):  # from the leaves: nothing starts because another ended
-            try:
-                self.slurm.cancel([one.job_id])
-            except HsdError:
-                left.append(one.job_id)
-                continue
-            line: dict[str, Any] = {"cancelled": one.job_id, "at": now()}
-            with suppress(OSError):
-                submissions.append(self.prepared.plan.folder.path, line)
-        return left
+        """Cancel whatever has one of our comments; return the ids that are not seen to be gone."""
+        ids = [one.job_id for one in self.held]
+        try:
+            left = self.slurm.take_back(self.comments, ids)
+        except HsdError:  # nobody can say what is left
+            return ids[::-1]
+        for job_id in reversed(ids):
+            if job_id not in left:
+                line: dict[str, Any] = {"cancelled": job_id, "at": now()}
+                with suppress(OSError):
+                    submissions.append(self.prepared.plan.folder.path, line)
+        return sorted(left, key=int, reverse=True)
 
 
 def _sentence(error: BaseException, transaction: _Transaction, left: Sequence[str]) -> str:

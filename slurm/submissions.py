@@ -1,5 +1,6 @@
 """submissions.jsonl: which SLURM job does which stage of which cells; a line per job accepted."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ class Submitted:
     """One job array that SLURM accepted; a cell's place in `cells` is its array index.
 
     `job_id` is the array's, `number` counts the run's submissions from 1, `gpus` are those of one
-    element on all of its nodes. `released` is a line of its own in the file.
+    element on all of its nodes. `released` is a line of its own in the file. `name` and `comment`
+    are what SLURM knows the job by beside its id; an older hsd did not write them down, nor the
+    `cluster`, which is empty where there is one alone.
     """
 
     number: int
@@ -27,6 +30,9 @@ class Submitted:
     gpus: int
     time_min: int
     released: bool = False
+    name: str = ""
+    comment: str = ""
+    cluster: str = ""
 
     def element_id(self, index: int) -> str:
         """Return the id SLURM knows an element by, such as 123_0."""
@@ -54,7 +60,8 @@ def read(folder: Path) -> list[Submitted]:
     known = lines(folder)
     cancelled = {str(line["cancelled"]) for line in known if "cancelled" in line}
     released = {line["released"] for line in known if "released" in line and "stage" not in line}
-    found = [_submitted(line, released) for line in known if "stage" in line]
+    run = _name(folder)
+    found = [_submitted(line, released, run) for line in known if "stage" in line]
     return [submitted for submitted in found if submitted.job_id not in cancelled]
 
 
@@ -65,7 +72,22 @@ def newest(submitted: Iterable[Submitted]) -> dict[tuple[str, str], tuple[Submit
     }
 
 
-def _submitted(line: Mapping[str, Any], released: set[int]) -> Submitted:
+def job_name(run: str, stage: str) -> str:
+    """Return what a job is called in the queue."""
+    return f"hsd-{run}-{stage}"
+
+
+def _name(folder: Path) -> str:
+    """Return the run's name; its folder may have been renamed since."""
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return folder.name
+    name = facts.get("name") if isinstance(facts, dict) else None
+    return name if isinstance(name, str) else folder.name
+
+
+def _submitted(line: Mapping[str, Any], released: set[int], run: str) -> Submitted:
     return Submitted(
         number=line["number"],
         stage=line["stage"],
@@ -76,4 +98,7 @@ def _submitted(line: Mapping[str, Any], released: set[int]) -> Submitted:
         gpus=line["gpus"],
         time_min=line["time_min"],
         released=line["number"] in released,
+        name=str(line.get("name") or job_name(run, line["stage"])),
+        comment=str(line.get("comment") or ""),
+        cluster=str(line.get("cluster") or ""),
     )

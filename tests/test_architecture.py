@@ -1,6 +1,7 @@
 """The floors of CONTRIBUTING.md: who may import whom. Imports inside functions count too."""
 
 import ast
+import re
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -20,11 +21,13 @@ FLOORS = {
     "visible": 0,
     "config": 1,
     "runs": 1,
+    "digests": 2,
     "progress": 1,
     "logs": 1,
     "checks": 1,
     "deadline": 1,
     "stopping": 1,
+    "lease": 2,
     "record": 2,
     "data": 2,
     "embedded": 2,
@@ -39,6 +42,24 @@ HEAVY = {"torch", "transformers", "peft", "bitsandbytes", "accelerate"}
 MAY_BE_HEAVY = {"hsd.model", "hsd.training", "hsd.inference"}
 NO_TORCH = {"hsd.training.convergence", "hsd.training.history", "hsd.training.curves"}
 ONLY_IN = {"click": "jobs", "rich": "jobs", "submitit": "slurm"}
+MAY_PARSE_JSON = {
+    "hsd.runs": "the one reader of files",
+    "hsd.config.load": "a value that was typed",
+    "hsd.data.chat": "an answer",
+    "hsd.data.classes": "a column's note in a table",
+    "hsd.data.identity": "a row as text",
+    "hsd.data.json_rows": "rows, of which each bad one is told",
+    "hsd.data.printed": "a cell",
+    "hsd.inference.evaluate": "what another process said",
+    "hsd.model.own_tokenizer": "a tokenizer that was read",
+    "hsd.prompts.answers": "a reply",
+    "hsd.prompts.vocabulary": "a tokenizer that was read",
+    "slurm.advance": "the end of a log",
+    "slurm.attempts": "on the host",
+    "slurm.plan": "a value to be typed",
+    "slurm.supervisor": "on the host",
+}
+"""Who parses JSON beside `hsd.runs.read_json`, and what: no file of a run, an adapter or a base."""
 ON_THE_HOST = tuple(
     f"slurm.{name}"
     for name in ("supervisor", "payload", "attempts", "descendants", "requeue", "whereabouts")
@@ -95,6 +116,13 @@ def test_what_runs_on_the_host_needs_the_standard_library_and_submitit_alone() -
     allowed = sys.stdlib_module_names | {"submitit"}
     for module in ON_THE_HOST:
         assert {parts(name, 1) for name in imports(module) - set(ON_THE_HOST)} <= allowed, module
+
+
+def test_files_of_json_are_read_in_one_place() -> None:
+    """Which says in one line what is wrong with them; the library's own errors are many."""
+    parse = re.compile(r"json\.loads?\(|JSONDecoder\(")
+    found = {name for name, file in FILES.items() if parse.search(file.read_text("utf-8"))}
+    assert found == MAY_PARSE_JSON.keys()
 
 
 def test_imports_have_no_circles() -> None:

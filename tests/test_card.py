@@ -9,11 +9,12 @@ from click.testing import CliRunner
 from huggingface_hub import ModelCard, ModelCardData
 from test_report_page import SCORED, everything
 
+from hsd.digests import digests
 from hsd.errors import EvaluationError
 from hsd.report.card import card as as_markdown
-from hsd.report.predictions import append_predictions
+from hsd.report.predictions import append_predictions, done_evaluation
 from hsd.report.tables import write_evaluation
-from hsd.runs import write_json
+from hsd.runs import ADAPTER, write_json
 from jobs.card import card
 
 MANIFEST = {
@@ -64,6 +65,23 @@ def test_an_adapter_that_was_moved_or_copied_is_the_same_adapter() -> None:
     adapter("moved", b"weights")
     here, there = (write(name).partition("<!--")[0] for name in ("adapter", "moved"))
     assert there == here.replace("# adapter", "# moved")
+
+
+def test_no_card_is_written_from_damaged_files(run: Path) -> None:
+    write_json(Path("adapter/done.json"), {"files": digests(Path("adapter"), [ADAPTER])})
+    write_json(run / "done.json", done_evaluation(run, len(SCORED)))
+    rows = (run / "predictions.jsonl").read_bytes()
+    (run / "predictions.jsonl").write_bytes(rows[: rows.index(b"\n") + 1])
+    with pytest.raises(EvaluationError, match=r"predictions\.jsonl: 1 rows, where done\.json"):
+        write()
+    (run / "predictions.jsonl").write_bytes(rows)
+    write()
+    write_json(run / "gate.json", {"status": "PASS"})
+    with pytest.raises(EvaluationError, match=r"shows another verdict than gate\.json"):
+        write()
+    adapter("adapter", b"weightz")
+    with pytest.raises(EvaluationError, match=r"adapter_model\.safetensors is not as it was"):
+        write()
 
 
 def test_an_evaluation_of_no_adapter_or_a_folder_without_one_is_refused(run: Path) -> None:

@@ -183,6 +183,15 @@ def test_config_schema_is_json(kind: str, field: str) -> None:
     assert field in json.loads(printed)["properties"]
 
 
+def test_a_file_that_ends_early_is_no_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(EOFError, match="Ran out of input"):
+        run(raising(EOFError("Ran out of input")), "hsd")
+    assert "Stopped" not in capsys.readouterr().err
+
+
 # A container started with `--user N`
 
 

@@ -89,6 +89,14 @@ BAD_LINES = {
         ["2: not JSON", "3: a row is a JSON obj"],
     ),
     "a.json": ('[{"text": "one"},\n "two"]', ["2: a row is a JSON object, this is a string"]),
+    "deep.jsonl": (
+        '{"text": "one"}\n{"z": ' + "[" * 60_000 + "]" * 60_000 + "}\n",
+        ["2: is nested too deep to be read"],
+    ),
+    "long.jsonl": (
+        '{"text": "one"}\n{"id": ' + "9" * 5_000 + "}\n",
+        ["2: holds a number of more than 4,300 digits"],
+    ),
     "a.csv": ("text,label\none\n", ["2: 1 cells, but 2 columns"]),
 }
 
@@ -110,6 +118,7 @@ REFUSED = {
     "latin.csv": (b"text,label\ncaf\xe9,hate\n", ":2: not UTF-8 (byte 0xe9)"),
     "cut.jsonl": ('{"text": "one"}\n{"text": "tw', ":2: the file ends in the middle of a row"),
     "cut.json": ('[{"text": "one"},\n {"text": "tw', ":2: the file ends in the middle of a row"),
+    "deep.json": ('[{"text": "one"},\n' + "[" * 60_000, ":2: the file ends in the middle"),
     "open.json": ('[{"text": "one"}\n', ":2: the file ends in the middle of a row"),
     "cut.csv": ('text,label\n"half a te', ":2: not CSV"),
     "bare.csv": ("it was a fine day,1\n", ":1: the first line is no header"),

@@ -16,7 +16,7 @@ from small_runs import adapter_bytes, metrics
 
 from hsd.report.predictions import PREDICTIONS, read_predictions
 from hsd.runs import read_json
-from hsd.training.checkpoints import newest_complete
+from hsd.training.checkpoints import newest_intact
 from slurm.descendants import descendants
 
 pytestmark = [pytest.mark.model, pytest.mark.e2e]
@@ -82,7 +82,7 @@ def test_ranks_that_are_told_again_and_again_save_once_and_go_on_to_the_same_ada
     assert said.count("stopped after step") == 2, said
     assert said.count("exitcode  : 75") == 2, said
     assert said.count("host ") >= 1
-    saved = newest_complete(tmp_path / "run")
+    saved = newest_intact(tmp_path / "run").checkpoint
     assert saved is not None
     for name in ("run", "whole"):
         ended = hsd_train(tmp_path, [*command, str(tmp_path / name)], ranks=2)

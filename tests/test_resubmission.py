@@ -73,6 +73,12 @@ def test_what_is_neither_done_nor_queued_is_submitted_again(run: Work) -> None:
     assert not found.aside
 
 
+def test_queued_code_that_was_changed_is_not_submitted_again(run: Work) -> None:
+    (run.code / "hsd/one.py").write_text("answer = 43\n")
+    with pytest.raises(PreflightError, match=r"copy of the code was changed.*--new_code"):
+        write_run(found_again(run.folder))
+
+
 def test_of_failed_cells_alone_when_asked(run: Work) -> None:
     assert found_again(run.folder, failed=True).left.new == ("high_capacity",)
 

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 from posts import predictions
 
-from hsd.errors import ConfigError, EvaluationError
+from hsd.errors import ConfigError, EvaluationError, PreflightError
 from hsd.metrics.baselines import Training
 from hsd.metrics.thresholds import Rule
-from hsd.report.predictions import append_predictions, load_run
+from hsd.report.predictions import append_predictions, done_evaluation, load_run
 from hsd.report.rewriting import freeze
 from hsd.runs import update_manifest, write_json
 from jobs.compare import compare
@@ -68,6 +68,82 @@ def test_a_verdict_is_words_an_exit_code_and_the_top_of_the_report() -> None:
     assert "FAIL: false positive rate rises by 0.300" in " ".join(said.output.split())
     assert numbers()["gate"]["status"] == "FAIL"
     assert '<div class="verdict fail"' in page()
+
+
+FOLDER = Path("run/run_20260102_030405")
+READERS = {
+    report: ("run",),
+    compare: ("base", "run"),
+    gate: ("run", "--reference", "base"),
+    threshold: ("validation", "run"),
+}
+
+
+def finished(folder: Path = FOLDER) -> Path:
+    """Return an evaluation's predictions, marked as finished."""
+    rows = len(load_run(folder).predictions)
+    write_json(folder / "done.json", done_evaluation(folder, rows))
+    return folder / "predictions.jsonl"
+
+
+def relabelled(file: Path) -> None:
+    """Change answers of the finished rows; not one is lost."""
+    file.write_text(file.read_text().replace('"label": "hate"', '"label": "normal"', 20))
+
+
+@pytest.mark.parametrize("command", READERS, ids=lambda command: command.name)
+def test_a_lost_row_is_refused_whoever_reads_it(command: click.Command) -> None:
+    file = finished()
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:20]))
+    with pytest.raises(EvaluationError, match=r"predictions\.jsonl: 20 rows, .*says 200; put it"):
+        run(command, *READERS[command])
+
+
+@pytest.mark.parametrize("command", READERS, ids=lambda command: command.name)
+def test_a_changed_answer_is_refused_whoever_reads_it(command: click.Command) -> None:
+    relabelled(finished())
+    with pytest.raises(EvaluationError, match=r"predictions\.jsonl is not as it was written"):
+        run(command, *READERS[command])
+
+
+def test_an_evaluation_of_an_earlier_hsd_is_held_to_its_number_of_rows_alone() -> None:
+    relabelled(finished())
+    write_json(FOLDER / "done.json", {"rows": 200, "headline": None})
+    run(report, "run")
+    write_json(FOLDER / "done.json", {"rows": 201, "headline": None})
+    with pytest.raises(EvaluationError, match="200 rows, where done.json says 201"):
+        run(report, "run")
+    (FOLDER / "done.json").write_text("")
+    with pytest.raises(PreflightError, match=r"done\.json:1: not JSON"):
+        run(report, "run")
+
+
+def test_an_edited_verdict_is_never_shown_as_one() -> None:
+    run(gate, "run", "--reference", "base")
+    file = FOLDER / "gate.json"
+    file.write_text(file.read_text().replace('"status": "FAIL"', '"status": "PASS"', 1))
+    with pytest.raises(EvaluationError, match=r"gate\.json: was edited since .*`hsd gate`"):
+        run(report, "run")
+    assert '<div class="verdict fail"' in page()
+    run(gate, "run", "--reference", "base")
+    run(report, "run")
+
+
+def test_a_verdict_about_other_answers_is_never_shown() -> None:
+    run(gate, "run", "--reference", "base")
+    relabelled(FOLDER / "predictions.jsonl")
+    with pytest.raises(EvaluationError, match=r"gate\.json: its verdict is about other answers"):
+        run(report, "run")
+
+
+def test_a_verdict_of_an_earlier_hsd_is_shown_as_it_is() -> None:
+    run(gate, "run", "--reference", "base")
+    content = json.loads((FOLDER / "gate.json").read_text())
+    for name in ("sha256", "rows", "files"):
+        del content[name]
+    write_json(FOLDER / "gate.json", content)
+    run(report, "run")
+    assert numbers()["gate"] == content
 
 
 def test_rules_come_from_a_file_and_single_ones_from_the_command() -> None:

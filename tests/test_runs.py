@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,72 @@ def test_reading_says_which_file_is_missing_and_which_line_is_no_json(tmp_path: 
     (tmp_path / "a.json").write_text('{"a": 1,\n oops}')
     with pytest.raises(PreflightError, match=r"a\.json:2: not JSON"):
         runs.read_json(tmp_path / "a.json")
+
+
+DAMAGED = {
+    b'{"a": "\xff"}': "byte 7 is not UTF-8",
+    b'{"a":' * 60_000 + b"1" + b"}" * 60_000: "nested too deep",
+    b"[" * 60_000: "nested too deep",
+    b'{"a": ' + b"9" * 5_000 + b"}": "a number has too many digits",
+    b"": "not JSON",
+    b'{"a": 1': "not JSON",
+}
+
+
+@pytest.mark.parametrize(("content", "said"), DAMAGED.items(), ids=range(len(DAMAGED)))
+def test_a_damaged_file_is_one_line_whatever_is_in_it(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / runs.MANIFEST
+    file.write_bytes(content)
+    readers: list[Callable[[], object]] = [
+        lambda: runs.read_json(file),
+        lambda: runs.read_object(file),
+        lambda: runs.manifest_of(tmp_path),
+    ]
+    for read in readers:
+        with pytest.raises(PreflightError, match=rf"manifest\.json.*{said}"):
+            read()
+    file.write_bytes(content + b"\n")
+    if content:
+        with pytest.raises(PreflightError, match=r"manifest\.json:1: not a JSON object"):
+            runs.read_objects(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"), [("[]", "a list"), ("null", "null"), ("3", "a number"), ('"x"', "a text")]
+)
+def test_another_kind_of_json_than_an_object_is_one_line(
+    content: str, found: str, tmp_path: Path
+) -> None:
+    (tmp_path / runs.MANIFEST).write_text(content)
+    with pytest.raises(PreflightError, match=rf"expected a JSON object, found {found}\."):
+        runs.manifest_of(tmp_path)
+    (tmp_path / runs.MANIFEST).write_text(f'{{"base": {content}}}')
+    if content != "null":
+        with pytest.raises(PreflightError, match=rf"base: expected an object, found {found}\."):
+            runs.manifest_of(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(PreflightError, match=r"a\.json: cannot be read \(Is a directory\)"):
+        runs.read_json(tmp_path / "a.json")
+    with pytest.raises(PreflightError, match=r"cannot be read \(File name too long\)"):
+        runs.read_json(tmp_path / ("a" * 300))
+
+
+def test_a_folder_without_a_manifest_has_an_empty_one(tmp_path: Path) -> None:
+    assert runs.manifest_of(tmp_path) == {}
+
+
+def test_of_lines_the_last_alone_may_be_half_written(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b'{"a": 1}\n\n{"a": "\xe2\x80\xa8"}\n{"a": "\xe2')
+    assert runs.read_objects(file) == [{"a": 1}, {"a": "\u2028"}]
+    file.write_bytes(b'{"a": 1}\n[]\n{"a": 3}')
+    with pytest.raises(PreflightError, match=r"a\.jsonl:2: not a JSON object; expected one a line"):
+        runs.read_objects(file)
 
 
 def test_differences_name_each_leaf_once() -> None:

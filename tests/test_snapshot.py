@@ -143,6 +143,18 @@ def test_a_copy_that_was_interrupted_is_made_again(checkout: Path, tmp_path: Pat
     assert (copy / "hsd/one.py").read_text() == "answer = 42\n"
 
 
+@pytest.mark.parametrize("name", ["hsd/one.py", "hsd/new.py", "code.json"])
+def test_a_copy_that_was_changed_is_not_used_again(
+    checkout: Path, tmp_path: Path, name: str
+) -> None:
+    copy = write_snapshot(running_code(), tmp_path / "code")
+    write(copy / "hsd/__pycache__/one.pyc", "jobs leave these")
+    write_snapshot(running_code(), tmp_path / "code")
+    write(copy / name, '{"tree": "0123"}')
+    with pytest.raises(PreflightError, match=r"this copy of the code was changed.* Remove that"):
+        write_snapshot(running_code(), tmp_path / "code")
+
+
 def test_code_that_changes_while_it_is_copied_is_refused(checkout: Path, tmp_path: Path) -> None:
     code = running_code()
     assert code.tree  # the cells' identities are made of it
@@ -150,6 +162,14 @@ def test_code_that_changes_while_it_is_copied_is_refused(checkout: Path, tmp_pat
     with pytest.raises(PreflightError, match="changed while it was copied; run this again"):
         write_snapshot(code, tmp_path / "code")
     assert not list((tmp_path / "code").iterdir())
+
+
+def test_what_lay_in_the_place_of_a_copy_is_no_part_of_it(checkout: Path, tmp_path: Path) -> None:
+    code = running_code()
+    write(tmp_path / "code" / code.tree[:12] / "hsd/planted.py", "")
+    with pytest.raises(PreflightError, match="run this again"):
+        write_snapshot(code, tmp_path / "code")
+    assert not (write_snapshot(code, tmp_path / "code") / "hsd/planted.py").exists()
 
 
 def test_the_digest_is_of_names_and_contents(tmp_path: Path) -> None:

@@ -427,6 +427,15 @@ def test_a_cell_is_not_called_like_a_folder_of_the_run(name: str) -> None:
     assert f"a cell cannot be called '{name}'" in said
 
 
+@pytest.mark.parametrize(
+    ("file", "name"), [("...json", ".."), ("....json", "..."), (".x.json", ".x"), ("__.json", "")]
+)
+def test_a_cell_s_folder_is_neither_hidden_nor_outside_the_cells(file: str, name: str) -> None:
+    write(f"p/{file}", "{}")
+    said = refusal("", f"name = 'a'\npresets = ['p/{file}']\n")
+    assert f"a cell cannot be called '{name}', as its folder is hidden or another's" in said
+
+
 def test_two_presets_of_one_file_name_are_refused() -> None:
     write("a/x.toml", "")
     write("b/x.toml", "")

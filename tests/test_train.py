@@ -17,13 +17,21 @@ from small_runs import adapter_bytes, jsonl, metrics, posts
 
 from hsd.config.load import resolve_train_config
 from hsd.config.train import TrainConfig
-from hsd.errors import ConfigError, DataError, ModelError, PreflightError, Stopped, TrainingError
+from hsd.errors import (
+    ConfigError,
+    DataError,
+    HsdError,
+    ModelError,
+    PreflightError,
+    Stopped,
+    TrainingError,
+)
 from hsd.model import packing
 from hsd.model.load import Base, load_base
 from hsd.prompts.contract import load_contract
-from hsd.runs import read_json
+from hsd.runs import read_json, write_json
 from hsd.training import run as training
-from hsd.training.checkpoints import newest_complete
+from hsd.training.checkpoints import newest_intact
 from hsd.training.early_stopping import best_step, should_stop
 from hsd.training.objective import Objective
 from hsd.training.run import Trained, train
@@ -263,7 +271,7 @@ def test_a_run_stopped_by_a_signal_and_resumed_equals_the_uninterrupted(
         train(settings, signalled(number, step))
     assert stopped.value.exit_code == 75
     run = settings.output_dir
-    assert newest_complete(run).name == f"checkpoint-{step}"
+    assert newest_intact(run).checkpoint.name == f"checkpoint-{step}"
     assert not (run / "adapter_model.safetensors").exists()
     assert signal.getsignal(number) == before
 
@@ -305,6 +313,85 @@ def test_a_checkpoint_without_its_marker_is_passed_over_and_removed(
     train(settings)
     assert read_json(run / "manifest.json")["starts"][-1]["resumed_from"] == "checkpoint-4"
     assert not half.exists()
+    assert adapter_bytes(run) == adapter_bytes(whole.folder)
+
+
+@pytest.fixture
+def again(whole: Trained, tmp_path: Path) -> TrainConfig:
+    """The config of a copy of `whole`, which is finished."""
+    run = shutil.copytree(whole.folder, tmp_path / "run")
+    own = TrainConfig.model_validate_json((run / "config.json").read_text())
+    return own.model_copy(update={"output_dir": run})
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-len(content) // 3] ^= 0x41
+    file.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_costs_steps_and_changes_no_adapter(
+    whole: Trained, config: Config
+) -> None:
+    settings, said = config(), list[str]()
+    with pytest.raises(Stopped):
+        train(settings, signalled(signal.SIGTERM, 4))
+    run = settings.output_dir
+    assert {"checkpoint-3", "checkpoint-4"} <= {path.name for path in run.iterdir()}
+    flip(run / "checkpoint-4/optimizer.pt")
+    train(settings, say=said.append)
+    (warning,) = (line for line in said if line.startswith("Warning: "))
+    assert "checkpoint-4/optimizer.pt is not as it was written" in warning
+    assert read_json(run / "manifest.json")["starts"][-1]["resumed_from"] == "checkpoint-3"
+    assert adapter_bytes(run) == adapter_bytes(whole.folder)
+    assert metrics(run) == metrics(whole.folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "loss_0.json"]
+)
+def test_a_damaged_checkpoint_of_an_earlier_hsd_is_one_line(config: Config, name: str) -> None:
+    settings = config()
+    with pytest.raises(Stopped):
+        train(settings, signalled(signal.SIGTERM, 2))
+    folder = settings.output_dir / "checkpoint-2"
+    (folder / "complete.json").write_text('{"step": 2}')
+    (folder / name).write_bytes(b"")
+    with pytest.raises(HsdError, match=r"checkpoint-2.*(a file of this checkpoint is|not JSON)"):
+        train(settings)
+
+
+@pytest.mark.parametrize("harm", [flip, Path.unlink])
+def test_a_finished_run_that_lost_its_adapter_is_not_called_finished(
+    whole: Trained, again: TrainConfig, harm: Callable[[Path], None]
+) -> None:
+    run = again.output_dir
+    assert train(again).skipped
+    harm(run / "adapter_model.safetensors")
+    with pytest.raises(TrainingError, match=r"adapter_model\.safetensors is .*remove done\.json"):
+        train(again)
+    (run / "done.json").unlink()
+    train(again)
+    assert adapter_bytes(run) == adapter_bytes(whole.folder)
+
+
+def test_a_finished_run_without_digests_is_finished(again: TrainConfig) -> None:
+    file = again.output_dir / "done.json"
+    done = read_json(file)
+    del done["files"]
+    write_json(file, done)
+    assert train(again).skipped
+    write_json(file, {})
+    with pytest.raises(HsdError, match=r"done\.json: says nothing of processes"):
+        train(again)
+
+
+def test_a_best_adapter_that_changed_is_made_again(whole: Trained, again: TrainConfig) -> None:
+    run = again.output_dir
+    for name in ("done.json", "adapter_model.safetensors"):
+        (run / name).unlink()
+    flip(run / "best/adapter_model.safetensors")
+    train(again)
     assert adapter_bytes(run) == adapter_bytes(whole.folder)
 
 
@@ -433,7 +520,7 @@ def test_a_loss_that_is_no_number_stops_before_the_step_and_names_the_rows(
     assert "It comes from: p7. " in str(error.value)
     run = settings.output_dir
     assert not (run / "adapter_model.safetensors").exists()
-    checkpoint = newest_complete(run)
+    checkpoint = newest_intact(run).checkpoint
     assert (checkpoint.name if checkpoint else None) == (
         f"checkpoint-{step - 1}" if step > 1 else None
     )
@@ -488,7 +575,7 @@ def test_an_infinite_gradient_stops_before_the_step_and_the_run_can_go_on(
     assert (
         len(str(error.value).partition("Rows of the step: ")[2].partition(". ")[0].split(", ")) == 4
     )
-    assert newest_complete(settings.output_dir).name == "checkpoint-3"
+    assert newest_intact(settings.output_dir).checkpoint.name == "checkpoint-3"
     train(settings)  # the cause is mended
     assert adapter_bytes(settings.output_dir) == adapter_bytes(whole.folder)
     assert metrics(settings.output_dir) == metrics(whole.folder)
@@ -650,7 +737,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_one_before_goes
     with pytest.raises(TrainingError, match="checkpoint of step 6 cannot be written.*goes on from"):
         train(settings)
     monkeypatch.undo()
-    assert newest_complete(settings.output_dir).name == "checkpoint-3"
+    assert newest_intact(settings.output_dir).checkpoint.name == "checkpoint-3"
     train(settings)
     assert adapter_bytes(settings.output_dir) == adapter_bytes(whole.folder)
 

@@ -1,6 +1,5 @@
 """Read one JSON, YAML or TOML file; anything half-written is refused with its line."""
 
-import json
 import re
 import tomllib
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import ConfigError
+from hsd.runs import parse_json
 
 MOST = 10_000
 """Values of a config, each as often as it is referred to. A preset has some 50."""
@@ -53,12 +53,9 @@ def _json(text: str, place: str) -> Any:
             raise ConfigError(f"{place}: key '{twice[0]}' is written twice in one section.")
         return dict(pairs)
 
-    try:
-        return json.loads(text, object_pairs_hook=unique) if text.strip() else None
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{place}:{error.lineno}: not JSON ({error.msg}).") from None
-    except (RecursionError, ValueError) as error:  # too deep, or a number of thousands of digits
-        raise ConfigError(f"{place}: not JSON that can be read ({error}).") from None
+    if not text.strip():
+        return None
+    return parse_json(text, place, ConfigError, object_pairs_hook=unique)
 
 
 def _toml(text: str, place: str) -> Any:

@@ -183,5 +183,5 @@ def _overrides(texts: Sequence[str], model: type[Config]) -> Settings:
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hsd.errors import PreflightError
 from hsd.inference.halving import Halving
 from hsd.inference.prepared import Prepared
 from hsd.inference.shards import merged
@@ -14,15 +15,16 @@ from hsd.metrics.prediction import Prediction
 from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
 from hsd.report.asked import provenance_of
 from hsd.report.beside import Beside
-from hsd.report.predictions import PREDICTIONS
+from hsd.report.predictions import PREDICTIONS, done_evaluation
 from hsd.report.tables import write_evaluation
 from hsd.runs import (
     DONE,
-    MANIFEST,
     differences,
     identity_of,
+    manifest_of,
     read_json,
     require_own,
+    sha256_json,
     update_manifest,
     write_json,
     write_jsonl,
@@ -74,8 +76,7 @@ def _both(folder: Path, prepared: Prepared, identity: Facts) -> tuple[Facts, Fac
     A finished evaluation is the same wherever it was computed.
     """
     known, wanted = identity_of(folder) or {}, dict(identity)
-    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
-    began = known.get("number_format") or recorded_format(manifest.get("model") or {})
+    began = known.get("number_format") or recorded_format(manifest_of(folder).get("model") or {})
     numbers = {**prepared.numbers, **began}
     if (folder / DONE).exists():
         wanted["number_format"] = as_asked(prepared.subject.config, numbers)
@@ -87,12 +88,24 @@ def _resolved(identity: Facts) -> Facts:
     return {**identity, "model": {k: v for k, v in model.items() if k not in FIELDS}}
 
 
+def key_of(identity: Facts) -> str:
+    """Return a name for the evaluation of an identity, the same however its format is asked for."""
+    return sha256_json(_resolved(identity))[:12]
+
+
 def new_folder(output_dir: Path) -> Path:
-    """Return `run_YYYYMMDD_HHMMSS`, of the next second that no other evaluation has."""
+    """Make and return `run_YYYYMMDD_HHMMSS`, of the next second that no other evaluation has."""
     at = datetime.now()
-    while (folder := output_dir / f"run_{at:%Y%m%d_%H%M%S}").exists():
-        at += timedelta(seconds=1)
-    return folder
+    while True:
+        folder = output_dir / f"run_{at:%Y%m%d_%H%M%S}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            at += timedelta(seconds=1)
+        except OSError as error:
+            raise PreflightError(f"{folder}: cannot be written ({error.strerror}).") from None
+        else:
+            return folder
 
 
 def stamp(folder: Path) -> str:
@@ -106,7 +119,8 @@ def finish(folder: Path, ids: Sequence[str], beside: Beside) -> None:
     write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
     beside = replace(beside, noise=_record_noise(folder, predictions))
     numbers = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
-    write_json(folder / DONE, {"rows": len(predictions), "headline": numbers.get("headline")})
+    done = done_evaluation(folder, len(predictions))
+    write_json(folder / DONE, {**done, "headline": numbers.get("headline")})
 
 
 def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | None:
@@ -114,8 +128,8 @@ def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | No
 
     None where labels were not scored, or no post had others beside it.
     """
-    manifest = read_json(folder / MANIFEST)
-    answering = manifest.get("answering", {})
+    manifest = manifest_of(folder)
+    answering = manifest.get("answering") or {}
     alone = answering.get("scored_alone")
     found = noise(alone, predictions, manifest["model"]["dtype"]) if alone else None
     if found:

@@ -16,7 +16,7 @@ from hsd.errors import HsdError
 from hsd.metrics.baselines import Training
 from hsd.model.adapter_folder import adapter_digest
 from hsd.prompts.contract import load_contract
-from hsd.runs import MANIFEST, read_json
+from hsd.runs import manifest_of
 from hsd.training.rows import learned_posts
 
 
@@ -26,17 +26,17 @@ def learned(adapter: Path | None) -> tuple[Training | None, str]:
         return None, "the model is no adapter with a training run of its own"
     if not adapter.is_dir():
         return None, f"{adapter} is no folder here; run this where the evaluation ran"
-    manifest = read_json(adapter / MANIFEST) if (adapter / MANIFEST).is_file() else {}
+    manifest = manifest_of(adapter)
     source, before = manifest.get("learned_from"), manifest.get("init_from")
     if not source:
         return None, f"{adapter} does not say what it was trained on"
     try:
         own, note = _read(adapter, source)
+        if own is None or not before:
+            return own, note
+        first, note = _learned_before(before)
     except HsdError as error:
         return None, str(error).rstrip(".")
-    if own is None or not before:
-        return own, note
-    first, note = _learned_before(before)
     return (_joined(first, own), "") if first else (None, note)
 
 

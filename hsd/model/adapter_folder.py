@@ -12,8 +12,9 @@ from typing import Any
 
 from peft import LoraConfig
 
+from hsd.digests import recorded
 from hsd.errors import ModelError
-from hsd.runs import ADAPTER, MANIFEST, read_json, require_folder, sha256_file
+from hsd.runs import ADAPTER, manifest_of, read_object, require_folder, sha256_file
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ADAPTER
@@ -85,16 +86,15 @@ def read_adapter(folder: Path) -> dict[str, Any]:
     require_folder(folder, "adapter folder")
     if not is_adapter(folder):
         raise ModelError(_no_adapter(folder))
-    config = read_json(folder / CONFIG)
-    problem = unreadable(config) if isinstance(config, dict) else "it is no JSON object."
-    if problem:
+    config = read_object(folder / CONFIG)
+    if problem := unreadable(config):
         raise ModelError(f"{folder / CONFIG}: {problem}")
     if not (folder / WEIGHTS).is_file() and (folder / PICKLED).is_file():
         raise ModelError(
             f"{folder}: its weights are in {PICKLED}, and only safetensors adapters are read: a "
             "pickle can run code. Save it again with peft's save_pretrained."
         )
-    return dict(config)
+    return config
 
 
 def unreadable(config: Mapping[str, Any]) -> str | None:
@@ -139,19 +139,35 @@ def base_of(folder: Path) -> dict[str, Any]:
 
 def recorded_base(folder: Path) -> dict[str, Any]:
     """Return the base as the run's manifest describes it; empty for an adapter made elsewhere."""
-    manifest = folder / MANIFEST
-    content = read_json(manifest) if manifest.exists() else {}
-    return dict(content.get("base", {}))
+    return dict(manifest_of(folder).get("base") or {})
 
 
 def adapter_digest(folder: Path) -> str:
-    """Return the digest of an adapter's weights. Raises ModelError when it has none to read."""
+    """Return the digest of an adapter's weights.
+
+    Raises ModelError when it has none to read, and when weights or settings are not what the
+    training that finished here, or saved this checkpoint, wrote.
+    """
     try:
-        return sha256_file(folder / WEIGHTS)
+        digest = sha256_file(folder / WEIGHTS)
     except OSError:
         raise ModelError(
             f"{folder}: {WEIGHTS} is missing or unreadable; only safetensors adapters are read."
         ) from None
+    known = recorded(folder)
+    if CONFIG in known:
+        _require_as_written(folder / CONFIG, sha256_file(folder / CONFIG), known)
+    _require_as_written(folder / WEIGHTS, digest, known)
+    return digest
+
+
+def _require_as_written(file: Path, digest: str, known: Mapping[str, str]) -> None:
+    if known.get(file.name, digest) != digest:
+        raise ModelError(
+            f"{file} is not as its training wrote it (its sha256 is another); put it back, or "
+            "train again. Where the change is meant, copy the adapter without its done.json or "
+            "complete.json."
+        )
 
 
 def _has_weights(folder: Path) -> bool:

@@ -3,7 +3,6 @@
 Loads no torch: a login node looks at this before every submission.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +13,8 @@ from typing import Any, Literal
 
 from hsd.config.model import PACKAGE, ModelConfig
 from hsd.data.hub import TOKEN_FILE, read_token
-from hsd.errors import ModelError
-from hsd.runs import require_space
+from hsd.errors import ModelError, PreflightError
+from hsd.runs import read_object, require_space
 
 MAIN = "main"
 WANTED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
@@ -206,8 +205,8 @@ def _at(config: ModelConfig, word: str = " --revision ") -> str:
 
 def _absent_shards(index: Path) -> list[str]:
     try:
-        shards: Iterable[str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    except (ValueError, KeyError):
+        shards: Iterable[str] = read_object(index)["weight_map"].values()
+    except (PreflightError, KeyError, AttributeError):
         return [index.name]
     return sorted({shard for shard in shards if not (index.parent / shard).is_file()})
 

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from hsd.errors import ModelError
 from hsd.model.adapter_weights import RESIZED
 from hsd.model.load import Source
-from hsd.runs import read_json, sha256_json
+from hsd.runs import read_object, sha256_json
 
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
 """Files that hold a tokenizer's words; without one, the words are the base's."""
@@ -74,7 +74,7 @@ def template_beside(folder: Path) -> Templates | None:
     if (file := folder / "chat_template.jinja").is_file():
         return file.read_text(encoding="utf-8")
     for name in ("tokenizer_config.json", "chat_template.json"):
-        content = read_json(folder / name) if (folder / name).is_file() else {}
+        content = read_object(folder / name) if (folder / name).is_file() else {}
         if found := content.get("chat_template"):
             several = isinstance(found, list)
             return {one["name"]: one["template"] for one in found} if several else found

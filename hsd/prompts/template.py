@@ -1,6 +1,5 @@
 """Template files: the words of a prompt, and the strategies that ask with them."""
 
-import json
 from importlib.resources import files
 from pathlib import Path
 from string import Formatter
@@ -9,6 +8,7 @@ from pydantic import ConfigDict, Field, PositiveInt, ValidationError, field_vali
 
 from hsd.config.strict import Strict
 from hsd.errors import ConfigError, did_you_mean
+from hsd.runs import parse_json
 
 SHIPPED = Path(str(files("hsd.prompts"))) / "templates"
 
@@ -102,12 +102,7 @@ def load_template(name_or_path: str) -> Template:
     Raises ConfigError for an unknown name, broken JSON, an unknown key or no strategies.
     """
     path = _find(name_or_path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}:{error.lineno}: not JSON ({error.msg}).") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8; save it as UTF-8.") from None
+    content = parse_json(path.read_bytes(), str(path), ConfigError)
     if not isinstance(content, dict) or not content.get("strategies"):
         raise ConfigError(f'{path}: expected {{"strategies": {{NAME: {{...}}}}}} with one or more.')
     if unknown := sorted(content.keys() - {"strategies"}):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import EvaluationError
-from hsd.runs import IDENTITY, MANIFEST, read_json
+from hsd.runs import identity_of, manifest_of
 
 COMPARED = ("mode", "max_length", "temperature")
 
@@ -29,14 +29,14 @@ class Asked:
 
 def asked_of(folder: Path) -> Asked:
     """Return how the run in `folder` was asked and read."""
-    manifest, identity = (_json(folder / name) for name in (MANIFEST, IDENTITY))
+    manifest, identity = manifest_of(folder), identity_of(folder) or {}
     prompt = (manifest.get("prompt") or {}).get("hash") or identity.get("prompt_hash")
     return Asked(prompt, *(identity.get(name) for name in COMPARED))
 
 
 def provenance_of(folder: Path) -> dict[str, Any]:
     """Return what a report says of a run: model, data, prompt, how it was read, when, by what."""
-    manifest, identity = (_json(folder / name) for name in (MANIFEST, IDENTITY))
+    manifest, identity = manifest_of(folder), identity_of(folder) or {}
     last = (manifest.get("starts") or [{}])[-1]
     known = {name: manifest.get(name) for name in ("model", "data", "prompt")}
     known |= {name: identity.get(name) for name in (*COMPARED, "max_new_tokens", "seed")}
@@ -88,7 +88,3 @@ def require_alike(runs: Mapping[str, Asked]) -> None:
 
 def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _json(file: Path) -> dict[str, Any]:
-    return dict(read_json(file)) if file.exists() else {}

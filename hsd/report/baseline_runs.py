@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from hsd.metrics.prediction import Prediction
-from hsd.report.predictions import PREDICTIONS, read_predictions
-from hsd.runs import DONE, MANIFEST, read_json
+from hsd.report.predictions import finished_predictions
+from hsd.runs import DONE, manifest_of
 
 BASELINES = "baselines"
 
@@ -12,9 +12,9 @@ BASELINES = "baselines"
 def baselines_of(folder: Path) -> dict[str, list[Prediction]]:
     """Return what the finished baselines in a run's folder say of its posts, by their names."""
     finished = [file.parent for file in sorted(folder.glob(f"{BASELINES}/*/{DONE}"))]
-    return {name_of(one): read_predictions(one / PREDICTIONS) for one in finished}
+    return {name_of(one): finished_predictions(one) for one in finished}
 
 
 def name_of(baseline: Path) -> str:
     """Return the name of a finished baseline, with what it took."""
-    return str(read_json(baseline / MANIFEST)["model"]["name"])
+    return str(manifest_of(baseline)["model"]["name"])

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.model import PACKAGE
+from hsd.digests import require_intact
 from hsd.errors import EvaluationError
 from hsd.metrics.classification import METRIC_NAMES
 from hsd.report.asked import Asked, asked_in
 from hsd.report.card_file import write_card_file
+from hsd.report.gate_file import GATE, read_verdict
 from hsd.report.gate_words import verdict_lines
 from hsd.report.markdown import markdown_cell, markdown_table
-from hsd.report.predictions import find_run
+from hsd.report.predictions import find_run, finished_predictions
 from hsd.report.wording import METRIC_WORDS, UNKNOWN, number
-from hsd.runs import ADAPTER, IDENTITY, MANIFEST, read_json, sha256_file
+from hsd.runs import ADAPTER, IDENTITY, MANIFEST, manifest_of, read_object, sha256_file
 from hsd.visible import visible
 
 
@@ -25,9 +27,17 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
     Raises EvaluationError when the evaluation is of other weights, or of posts that they were
     trained on, and when the README.md there is somebody's own.
     """
-    manifest, run = read_json(adapter / MANIFEST), find_run(evaluation)
-    report = read_json(run / "report.json")
+    if not (adapter / MANIFEST).is_file():
+        raise EvaluationError(f"{adapter}: no {MANIFEST} here; is it a finished run?")
+    manifest, run = manifest_of(adapter), find_run(evaluation)
+    report = read_object(run / "report.json")
     _require_judged(adapter, run)
+    finished_predictions(run)
+    if (run / GATE).exists() and read_verdict(run) != report.get("gate"):
+        raise EvaluationError(
+            f"{run / 'report.json'} shows another verdict than {GATE}; write it again with "
+            "`hsd report`."
+        )
     if seen := report.get("seen_in_training"):
         raise EvaluationError(
             f"{evaluation}: {seen} of its {report['headline']['n']} posts are among those that "
@@ -39,11 +49,12 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
 
 def _require_judged(adapter: Path, run: Path) -> None:
     """Compare weights, not paths: a folder may be trained anew under its name, or moved."""
-    judged = read_json(run / IDENTITY).get("model") or {}
+    judged = read_object(run / IDENTITY).get("model") or {}
     if not judged.get("adapter"):
         raise EvaluationError(f"{run} judged no adapter; name an evaluation of {adapter}.")
     if not (adapter / ADAPTER).is_file():
         raise EvaluationError(f"{adapter}: no {ADAPTER} here; name the folder of an adapter.")
+    require_intact(adapter, EvaluationError, "put it back, or train again")
     if judged["adapter"] != sha256_file(adapter / ADAPTER):
         raise EvaluationError(
             f"{run} judged other weights than {adapter} holds now; evaluate this adapter, then "

@@ -14,10 +14,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from hsd.digests import FILES, digests, require_intact
 from hsd.errors import EvaluationError, did_you_mean
 from hsd.metrics.outcomes import READABLE
 from hsd.metrics.prediction import Prediction
-from hsd.runs import MANIFEST, identity_of, read_json, set_name
+from hsd.runs import DONE, identity_of, manifest_of, read_object, set_name
 
 PREDICTIONS = "predictions.jsonl"
 ROW = TypeAdapter(Prediction)
@@ -61,17 +62,40 @@ def read_predictions(path: Path) -> list[Prediction]:
     return list(rows.values())
 
 
+def finished_predictions(folder: Path) -> list[Prediction]:
+    """Return the rows in an evaluation's folder, held to what done.json says of them.
+
+    One that is not finished has none to be held to. Raises EvaluationError, as `read_predictions`,
+    and when a row was lost, added or changed since; PreflightError when done.json cannot be read.
+    """
+    rows = read_predictions(folder / PREDICTIONS)
+    done = folder / DONE
+    said = read_object(done).get("rows") if done.exists() else None
+    again = "put it back, or remove done.json, and the same `hsd evaluate` makes it once more"
+    if said is not None and said != len(rows):
+        raise EvaluationError(
+            f"{folder / PREDICTIONS}: {len(rows)} rows, where {DONE} says {said}; {again}."
+        )
+    require_intact(folder, EvaluationError, again)
+    return rows
+
+
+def done_evaluation(folder: Path, rows: int) -> dict[str, Any]:
+    """Return what done.json says of an evaluation's predictions in `folder`."""
+    return {"rows": rows, FILES: digests(folder, [PREDICTIONS])}
+
+
 def load_run(path: Path) -> Run:
     """Return the evaluation in `path`, or in the one run_* folder inside it.
 
-    Raises EvaluationError when there is none, more than one, or one without predictions.
+    Raises EvaluationError when there is none, more than one, or one without predictions, and as
+    `finished_predictions`.
     """
     folder = find_run(path)
-    predictions = read_predictions(folder / PREDICTIONS)
+    predictions = finished_predictions(folder)
     if not predictions:
         raise EvaluationError(f"{folder / PREDICTIONS}: no predictions; finish the evaluation.")
-    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
-    return Run(folder, predictions, manifest)
+    return Run(folder, predictions, manifest_of(folder))
 
 
 def find_run(path: Path) -> Path:
@@ -114,8 +138,7 @@ def find_runs(path: Path) -> list[Path]:
 
 def data_file_of(folder: Path) -> str | None:
     """Return the name of the set that an evaluation's folder is of; None where it does not say."""
-    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
-    named = (manifest.get("data") or {}).get("data_file")
+    named = (manifest_of(folder).get("data") or {}).get("data_file")
     return named or (identity_of(folder) or {}).get("data_file")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from hsd.errors import EvaluationError
 from hsd.metrics.baselines import Training
-from hsd.metrics.gate import Verdict
 from hsd.metrics.operating import (
     OperatingPoint,
     operating_point,
@@ -24,14 +23,13 @@ from hsd.report.asked import asked_of, mismatches, provenance_of, require_alike,
 from hsd.report.baseline_runs import baselines_of
 from hsd.report.beside import Beside
 from hsd.report.evaluation_page import evaluation_page
-from hsd.report.gate_words import verdict_numbers
+from hsd.report.gate_file import read_verdict
 from hsd.report.predictions import Run, find_run, load_run
 from hsd.report.score_noise import noise_of
 from hsd.report.tables import write_evaluation
-from hsd.runs import IDENTITY, differences, read_json, update_manifest, write_atomic, write_json
+from hsd.runs import IDENTITY, differences, read_object, update_manifest, write_atomic, write_json
 
 POINT = "operating_point.json"
-GATE = "gate.json"
 QUOTING = "report_with_text.html"
 
 
@@ -60,7 +58,7 @@ def rewrite(
         training,
         note,
         point=_point(run),
-        verdict=_verdict(run.folder),
+        verdict=read_verdict(run.folder),
         noise=noise_of(run.manifest),
         prevalences=prevalences or tuple(run.manifest.get("prevalences", PREVALENCES)),
         baselines=baselines_of(run.folder),
@@ -110,7 +108,7 @@ def read_point(folder: Path) -> OperatingPoint | None:
     file = folder / POINT
     if not file.exists():
         return None
-    content: dict[str, Any] = read_json(file)
+    content = read_object(file)
     return OperatingPoint(**{**content, "choice": Choice(**content["choice"])})
 
 
@@ -161,17 +159,6 @@ def _point(run: Run) -> OperatingPoint | None:
     return point
 
 
-def write_verdict(run: Run, verdict: Verdict) -> Path:
-    """Write gate.json into the run's folder and return its path."""
-    write_json(run.folder / GATE, verdict_numbers(verdict))
-    return run.folder / GATE
-
-
-def _verdict(folder: Path) -> dict[str, Any] | None:
-    file = folder / GATE
-    return read_json(file) if file.exists() else None
-
-
 def _base(run: Run, base: Path | None) -> dict[str, Any]:
     known = run.manifest.get("base_run")
     path = base or (Path(known) if known and Path(known).exists() else None)
@@ -203,7 +190,7 @@ def _require_same_model(validation: Run, run: Run) -> None:
             "know that one model with one prompt answered both."
         )
     before, after = (
-        {key: read_json(file).get(key) for key in ("model", "prompt_hash", "mode")}
+        {key: read_object(file).get(key) for key in ("model", "prompt_hash", "mode")}
         for file in files
     )
     if lines := differences(before, after):

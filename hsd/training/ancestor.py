@@ -11,7 +11,7 @@ from hsd.inference.learned import learned
 from hsd.model.adapter_folder import CONFIG, adapter_digest, is_adapter
 from hsd.prompts.contract import Contract, load_contract, mismatch
 from hsd.prompts.render import Encoded
-from hsd.runs import read_json, require_folder
+from hsd.runs import read_object, require_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def find_ancestor(
 
 def _require_same_settings(folder: Path, lora: LoraConfig) -> None:
     """Compare what decides the weights' shapes and scale."""
-    saved = read_json(folder / CONFIG)
+    saved = read_object(folder / CONFIG)
     numbers = {"rank": (saved.get("r"), lora.rank), "alpha": (saved.get("lora_alpha"), lora.alpha)}
     unlike = [
         f"{name} is {there} there and {here} here"

@@ -7,7 +7,7 @@ from typing import Any
 from hsd.config.redaction import with_references
 from hsd.config.train import TrainConfig
 from hsd.model.number_format import FIELDS, as_asked, began_in, how_to_keep
-from hsd.runs import MANIFEST, Remedies, claim, identity_of, read_json, require_own
+from hsd.runs import Remedies, claim, identity_of, manifest_of, require_own
 from hsd.training.prepared import Prepared
 
 Identity = dict[str, Any]
@@ -39,9 +39,7 @@ def claim_folder(prepared: Prepared) -> None:
 
 def shared_before(folder: Path) -> bool | None:
     """Return whether the run that began in `folder` shared its prompts; None before it learned."""
-    manifest = folder / MANIFEST
-    content = read_json(manifest) if manifest.exists() else {}
-    found: bool | None = (content.get("prefix_sharing") or {}).get("shared")
+    found: bool | None = (manifest_of(folder).get("prefix_sharing") or {}).get("shared")
     return found
 
 

@@ -9,22 +9,20 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hsd.config.train import TrainConfig
+from hsd.lease import Lease
 from hsd.model.adapter import export_adapter
 from hsd.progress import Progress
-from hsd.runs import write_jsonl
+from hsd.runs import read_objects, write_jsonl
 from hsd.stopping import StopRequest
-from hsd.training.checkpoints import remove_old
+from hsd.training.checkpoints import put_best, remove_old
 from hsd.training.early_stopping import best_step, should_stop
 from hsd.training.history import METRICS
-from hsd.training.processes import any_asked
+from hsd.training.processes import any_asked, as_the_first_sees
 from hsd.training.schedule import Schedule, patience_steps
 from hsd.training.selection import evaluations
 from hsd.training.trainer import HsdTrainer
 
 log = logging.getLogger(__name__)
-
-BEST = "best"
-"""Folder of the best adapter so far, by the metric that selects."""
 
 
 class Flow(TrainerCallback):
@@ -40,11 +38,15 @@ class Flow(TrainerCallback):
         schedule: Schedule,
         config: TrainConfig,
         request: StopRequest,
+        lease: Lease | None = None,
     ) -> None:
         self.trainer, self.schedule, self.request = trainer, schedule, request
+        self.lease = lease
         self.stopping, self.training = config.early_stopping, config.training
         self.selection = config.selection
         self.stopped_by_request = False
+        self.taken_over: str | None = None
+        """Who has the run's folder by now, in a sentence."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Decide what follows this optimiser step."""
@@ -52,7 +54,15 @@ class Flow(TrainerCallback):
         control.should_log = step % self.training.log_every_steps == 0 or last or step == 1
         control.should_evaluate = self.schedule.evaluates_at(step)
         control.should_save = self.schedule.saves_at(step)
-        if not last and any_asked(self.request, self.trainer.args.device):
+        if self.lease and (control.should_evaluate or control.should_save or last):
+            self.lease.renew()  # whoever is about to write much looks whether it still may
+        if not any_asked(self.request, self.trainer.args.device):
+            return
+        self.taken_over = as_the_first_sees(self.request.lost)
+        if self.taken_over:
+            control.should_log = control.should_evaluate = control.should_save = False
+            control.should_training_stop = True
+        elif not last:
             self.stopped_by_request = True
             control.should_save = control.should_training_stop = True
 
@@ -62,7 +72,9 @@ class Flow(TrainerCallback):
         delta = self.stopping.min_delta if self.stopping else 0.0
         if state.is_world_process_zero and best_step(done, delta) == state.global_step:
             model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-            export_adapter(model, Path(args.output_dir) / BEST)
+            put_best(
+                Path(args.output_dir), state.global_step, lambda best: export_adapter(model, best)
+            )
         if self.patience_is_over(state):
             control.should_training_stop = control.should_save = True
 
@@ -131,7 +143,4 @@ class MetricsLog(TrainerCallback):
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     """Return the whole lines of a log that a kill may have cut."""
-    if not file.exists():
-        return []
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    return read_objects(file) if file.exists() else []

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from hsd.runs import read_json
+from hsd.runs import read_object
 from hsd.training.early_stopping import should_stop
 from hsd.training.history import Curves, Point
 
@@ -103,7 +103,7 @@ def early_stop(evaluations: Sequence[Point], patience: Patience) -> Point | None
 def patience_of(run: Path) -> Patience | None:
     """Return the early stopping that a run was configured with; None without one."""
     file = run / "config.json"
-    rule = read_json(file).get("early_stopping") if file.exists() else None
+    rule = read_object(file).get("early_stopping") if file.exists() else None
     return Patience(rule["patience"], rule["unit"], rule["min_delta"]) if rule else None
 
 

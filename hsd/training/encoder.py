@@ -35,7 +35,7 @@ from hsd.model.families import forget_choices
 from hsd.model.launcher import unseen
 from hsd.model.package import package_folder
 from hsd.progress import Progress, silent
-from hsd.runs import read_json, sha256_file, sha256_json, write_json
+from hsd.runs import read_object, sha256_file, sha256_json, write_json
 
 WEIGHTS = "model.safetensors"
 COST = "cost.json"
@@ -140,7 +140,7 @@ def read_encoder(folder: Path) -> tuple[Any, SentenceClassifier, float]:
     config = forget_choices(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     model = SentenceClassifier(AutoModel.from_config(config, dtype=torch.float32))
     load_model(model, folder / WEIGHTS)
-    return tokenizer, model.eval(), read_json(folder / COST)["train_seconds"]
+    return tokenizer, model.eval(), read_object(folder / COST)["train_seconds"]
 
 
 def _location(name: str) -> str:

@@ -1,6 +1,5 @@
 """What a training run logged, read from metrics.jsonl or a Trainer's trainer_state.json."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import PreflightError
-from hsd.runs import read_json, require_folder
+from hsd.runs import read_json, read_objects, require_folder
 
 METRICS = "metrics.jsonl"
 TRAINER_STATE = "trainer_state.json"
@@ -53,7 +52,8 @@ def read_curves(run: Path) -> Curves:
     PreflightError when there is none, or none with a loss.
     """
     file = _log_file(run)
-    rows = _state_rows(file) if file.name == TRAINER_STATE else _jsonl_rows(file)
+    is_state = file.name == TRAINER_STATE
+    rows: Iterable[Mapping[str, Any]] = _state_rows(file) if is_state else read_objects(file)
     curves = curves_of(rows)
     if not curves.loss and not curves.eval_loss:
         raise PreflightError(f"{file}: no row with a step and a loss or eval_loss; nothing to see.")
@@ -97,27 +97,6 @@ def _state_rows(file: Path) -> list[Mapping[str, Any]]:
     if not isinstance(history, list):
         raise PreflightError(f"{file}: no list 'log_history'; expected a Trainer's state.")
     return [row for row in history if isinstance(row, dict)]
-
-
-def _jsonl_rows(file: Path) -> list[Mapping[str, Any]]:
-    """Return the rows. The last line may be half written: the run may have died, or still go on."""
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    rows: list[Mapping[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
-        row = _row(line)
-        if row is not None:
-            rows.append(row)
-        elif number < len(lines) and line.strip():
-            raise PreflightError(f"{file}:{number}: not a JSON object; expected one a line.")
-    return rows
-
-
-def _row(line: str) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return row if isinstance(row, dict) else None
 
 
 def _finite(point: Point) -> bool:

@@ -13,7 +13,8 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers.integrations import TensorBoardCallback
 
 from hsd.config.train import TrainConfig
-from hsd.errors import Stopped, TrainingError
+from hsd.errors import Stopped, TakenOver, TrainingError
+from hsd.lease import Lease
 from hsd.logs import logging_to
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter, take_weights
 from hsd.model.describe import describe, trainable
@@ -24,7 +25,7 @@ from hsd.model.placement import place
 from hsd.progress import Progress, Say, silent, unsaid
 from hsd.prompts.contract import save_contract
 from hsd.record import recorded
-from hsd.runs import DONE, now, read_json, update_manifest, write_json
+from hsd.runs import ADAPTER, DONE, now, update_manifest, write_json
 from hsd.stopping import StopRequest, stop_request
 from hsd.training.arguments import arguments
 from hsd.training.begun import (
@@ -33,9 +34,10 @@ from hsd.training.begun import (
     require_same_run,
     shared_before,
 )
-from hsd.training.callbacks import BEST, Flow, MetricsLog
-from hsd.training.checkpoints import newest_complete, remove_incomplete
+from hsd.training.callbacks import Flow, MetricsLog
+from hsd.training.checkpoints import BEST, Newest, damaged_best, newest_intact, remove_incomplete
 from hsd.training.early_stopping import best_step
+from hsd.training.finished import done_facts, finished
 from hsd.training.objective import objective_of
 from hsd.training.prepared import Prepared, prepare
 from hsd.training.processes import (
@@ -44,6 +46,7 @@ from hsd.training.processes import (
     draw_apart,
     in_one_format,
     keep_frozen_at_home,
+    leased,
     linked,
 )
 from hsd.training.rows import learned_from
@@ -89,8 +92,9 @@ class Trained:
 def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -> Trained:
     """Train, or go on training, the run in `config.output_dir`; `say` gets what was decided.
 
-    Raises Stopped when a signal ended it, with a checkpoint if a step was taken; TrainingError
-    when a loss or gradient is not a number, and what `prepare` raises.
+    Raises Stopped when a signal ended it, with a checkpoint if a step was taken; InUseError while
+    another process trains there; TrainingError when a loss or gradient is not a number, and what
+    `prepare` raises.
     """
     started = time.monotonic()
     with stop_request() as request:
@@ -105,12 +109,33 @@ def _trained(
     config, here = prepared.config, prepared.here
     folder = config.output_dir
     if (folder / DONE).exists():
-        require_same_finished_run(prepared)
-        return _finished(folder)
+        return _finished(prepared)
     require_same_run(prepared)
     require_space_for_checkpoints(config, prepared.adapter_parameters)
     state = linked(here, prepared.placement.device)
     prepared = in_one_format(prepared)
+    with leased(folder, here, request) as lease:
+        if as_the_first_sees((folder / DONE).exists()):  # by who had the lease a moment ago
+            return _finished(prepared)
+        return _learned(prepared, state, lease, progress, say, request, started)
+
+
+def _finished(prepared: Prepared) -> Trained:
+    require_same_finished_run(prepared)
+    folder = prepared.config.output_dir
+    return Trained(folder=folder, skipped=True, **finished(folder))
+
+
+def _learned(
+    prepared: Prepared,
+    state: PartialState,
+    lease: Lease | None,
+    progress: Progress,
+    say: Say,
+    request: StopRequest,
+    started: float,
+) -> Trained:
+    config, here, folder = prepared.config, prepared.here, prepared.config.output_dir
     for note in prepared.notes():
         say(note)
     _require_not_stopped(request, state)
@@ -126,20 +151,27 @@ def _trained(
     for note in prepared.rows.notes:
         say(f"Warning: {note}")
     say(computing.reason)
-    checkpoint = as_the_first_sees(newest_complete(folder))
+    newest = as_the_first_sees(newest_intact(folder) if here.is_main else None)
+    if newest.refusal:
+        raise TrainingError(newest.refusal)
+    checkpoint = newest.checkpoint
+    for note in newest.notes:
+        say(f"Warning: {note}")
     with (
         logging_to(folder / "training.log", enabled=here.is_main),
-        _recorded(prepared, base, described, model, computing, checkpoint, started)
+        _recorded(prepared, base, described, model, computing, newest, started)
         if here.is_main
         else nullcontext(),
         _memory_in_a_line(config),
     ):
-        return _run(prepared, base, model, computing, checkpoint, request, progress)
+        return _run(prepared, base, model, computing, checkpoint, request, lease, progress)
 
 
 def _require_not_stopped(request: StopRequest, state: PartialState) -> None:
     """Raise Stopped on all ranks when one was asked while it prepared or loaded."""
     if any_asked(request, state.device):
+        if taken_over := as_the_first_sees(request.lost):
+            raise TakenOver(taken_over)
         raise Stopped(
             "stopped before the first step of this start; run the same command again to go on."
         )
@@ -191,7 +223,7 @@ def _recorded(
     described: Mapping[str, Any],
     model: Any,
     computing: Computing,
-    checkpoint: Path | None,
+    newest: Newest,
     started: float,
 ) -> AbstractContextManager[None]:
     config, schedule, facts = prepared.config, prepared.schedule, prepared.rows.facts()
@@ -204,7 +236,7 @@ def _recorded(
         log.info("%s", computing.self_test.sentence())
     if prepared.rows.prompt_note:
         log.info("prompt: %s", prepared.rows.prompt_note)
-    for note in prepared.rows.notes:
+    for note in (*newest.notes, *prepared.rows.notes):
         log.warning("%s", note)
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
@@ -220,7 +252,7 @@ def _recorded(
         config,
         gpus=0 if base.placement.device == "cpu" else processes,
         since=started,
-        resumed_from=checkpoint.name if checkpoint else None,
+        resumed_from=newest.checkpoint.name if newest.checkpoint else None,
         data=facts,
         learned_from=learned_from(config.data),
         init_from=prepared.ancestor.facts() if prepared.ancestor else None,
@@ -240,6 +272,7 @@ def _run(
     computing: Computing,
     checkpoint: Path | None,
     request: StopRequest,
+    lease: Lease | None,
     progress: Progress,
 ) -> Trained:
     config, schedule, folder = prepared.config, prepared.schedule, prepared.config.output_dir
@@ -257,12 +290,15 @@ def _run(
         on_validation=lambda done, total: progress(done, total, "validation rows"),
     )
     draw_apart(config.seed, prepared.here.rank)
-    flow = Flow(trainer, schedule, config, request)
+    flow = Flow(trainer, schedule, config, request, lease)
     trainer.add_callback(flow)
     trainer.add_callback(MetricsLog(trainer, schedule, progress))
     if prepared.here.is_main:
         trainer.add_callback(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
     _learn(trainer, flow, checkpoint)
+    if flow.taken_over:
+        trainer.accelerator.wait_for_everyone()
+        raise TakenOver(flow.taken_over)
     if flow.stopped_by_request:
         # A launcher ends the others soon after the first rank: not while it still writes.
         trainer.accelerator.wait_for_everyone()
@@ -301,10 +337,11 @@ def _finish(folder: Path, prepared: Prepared, trainer: HsdTrainer, flow: Flow) -
         if best is None:
             export_adapter(trainer.accelerator.unwrap_model(trainer.model), folder)
         else:
+            _require_best(folder, best)
             move_adapter(folder / BEST, folder)
         facts = _facts(result)
         update_manifest(folder, result=facts, finished=now())
-        write_json(folder / DONE, facts)
+        write_json(folder / DONE, done_facts(folder, facts))
     trainer.accelerator.wait_for_everyone()
     return result
 
@@ -320,5 +357,13 @@ def _facts(result: Trained) -> dict[str, Any]:
     }
 
 
-def _finished(folder: Path) -> Trained:
-    return Trained(folder=folder, skipped=True, **read_json(folder / DONE))
+def _require_best(folder: Path, step: int) -> None:
+    """Raise TrainingError where the best adapter so far is not what was written."""
+    found = damaged_best(folder)
+    if found is None and not (folder / BEST / ADAPTER).is_file():
+        found = f"{folder / BEST / ADAPTER} is missing"
+    if found:
+        raise TrainingError(
+            f"{found}, and it is the adapter to keep, of step {step}. Run the same command again, "
+            f"without the checkpoints from step {step} on: it is made once more."
+        )

@@ -1,8 +1,10 @@
 """transformers' Trainer with hsd's loss, order, validation and refusals; the loop is its own."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from hsd.model.adapter import write_adapter
 from hsd.model.adapter_weights import fill_adapter
 from hsd.model.judging import judging
 from hsd.prompts.render import Encoded
-from hsd.runs import read_json, write_json
+from hsd.runs import read_object, write_json
 from hsd.training.batches import PADDING, RowIndices, StepSampler, as_batch
 from hsd.training.checkpoints import mark_complete
 from hsd.training.objective import Counts, Objective, count
@@ -210,13 +212,23 @@ class HsdTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
         fill_adapter(self.accelerator.unwrap_model(self.model), folder)
-        logged = read_json(folder / self._loss_file())
-        self._loss_in_checkpoint = (logged["loss"], logged["since_step"])
+        with _readable(folder):
+            logged = read_object(folder / self._loss_file())
+            self._loss_in_checkpoint = (logged["loss"], logged["since_step"])
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with _readable(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _readable(checkpoint):
+            super()._load_rng_state(checkpoint)
 
     def take(self, checkpoint: Path) -> None:
         """Take a checkpoint's adapter and state, to go no further."""
         self._load_from_checkpoint(str(checkpoint))
-        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        with _readable(checkpoint):
+            self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
 
     def restore_loss(self) -> None:
         """Go on with the sum of losses since the last log, which the Trainer would forget."""
@@ -248,3 +260,19 @@ class HsdTrainer(Trainer):
         if self.args.should_save:
             step = self.state.global_step
             mark_complete(Path(self.args.output_dir) / f"checkpoint-{step}", step)
+
+
+@contextmanager
+def _readable(checkpoint: Path | str | None) -> Iterator[None]:
+    """Turn what torch and transformers raise for a damaged file of a checkpoint into one line.
+
+    Digests find such a file before, but a checkpoint of an earlier hsd has none.
+    """
+    try:
+        yield
+    except (EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError, UnpicklingError) as e:
+        reason = " ".join(str(e).split())[:200] or type(e).__name__
+        raise TrainingError(
+            f"{checkpoint}: a file of this checkpoint is damaged ({reason}); remove its folder, "
+            "and the same command goes on from the checkpoint before."
+        ) from e

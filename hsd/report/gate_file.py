@@ -1,0 +1,40 @@
+"""gate.json: a verdict with digests of itself and of the answers that it is about."""
+
+from pathlib import Path
+from typing import Any
+
+from hsd.digests import FILES, damage, digests
+from hsd.errors import EvaluationError
+from hsd.metrics.gate import Verdict
+from hsd.report.gate_words import verdict_numbers
+from hsd.report.predictions import PREDICTIONS
+from hsd.runs import read_object, sha256_json, write_json
+
+GATE = "gate.json"
+SHA256 = "sha256"
+_AGAIN = "judge it again with `hsd gate`"
+
+
+def write_verdict(folder: Path, verdict: Verdict, rows: int) -> Path:
+    """Write gate.json into the folder of an evaluation of `rows` answers; return its path."""
+    about = {"rows": rows, FILES: digests(folder, [PREDICTIONS])}
+    content = {**verdict_numbers(verdict), **about}
+    write_json(folder / GATE, {**content, SHA256: sha256_json(content)})
+    return folder / GATE
+
+
+def read_verdict(folder: Path) -> dict[str, Any] | None:
+    """Return the verdict in an evaluation's folder, None where no gate has judged it.
+
+    Raises EvaluationError when it was edited, or is about other answers than are there now.
+    """
+    file = folder / GATE
+    if not file.exists():
+        return None
+    content = read_object(file)
+    said = content.pop(SHA256, None)
+    if said is not None and said != sha256_json(content):
+        raise EvaluationError(f"{file}: was edited since `hsd gate` wrote it; {_AGAIN}.")
+    if lost := damage(folder, GATE):
+        raise EvaluationError(f"{file}: its verdict is about other answers ({lost}); {_AGAIN}.")
+    return {name: part for name, part in content.items() if name not in ("rows", FILES)}
