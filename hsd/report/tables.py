@@ -34,6 +34,7 @@ FORMULA_STARTS = (*_OPERATORS, "\t", "\r", "\n")
 _INSIDE = re.compile(rf"([;\t\r\n]\"*)(?=[{_OPERATORS}])(?!-\S?(?:[\s.,!?]|$))")
 """Where a spreadsheet whose cells are parted by `;` or tabs would see a formula begin within a
 cell. `;-)` is none."""
+_WITH_POSTS = ("validation_results", "test_samples")
 Row = dict[str, Any]
 
 
@@ -66,7 +67,7 @@ def write_evaluation(
         "test_samples": [sample_row(p) for p in predictions],
     }
     for name, rows in tables.items():
-        write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows))
+        write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows), posts=name in _WITH_POSTS)
     numbers = evaluation_numbers(evaluation, provenance, beside)
     text = visible(text_report(numbers), lines=True)  # read on terminals
     write_atomic(folder / f"evaluation_report_{stamp}.txt", text)
