@@ -80,9 +80,13 @@ class TakenOver(Stopped):  # noqa: N818 - nothing failed but this process's plac
     """Stopped since another process works in its folder now; nothing more may be written there."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'rank'? Known: alpha, rank."``, ready to end a message."""
+def did_you_mean(word: str, known: Iterable[str] = (), beside: Iterable[str] = ()) -> str:
+    """Return ``" Did you mean 'rank'? Known: alpha, rank."``, ready to end a message.
+
+    `beside` is what lies around a path. One of it may be what was meant, but it is never listed:
+    an adapter or a config of somebody else may have named the path.
+    """
     names = sorted(known)
-    close = get_close_matches(word, names, n=1)
+    close = get_close_matches(word, [*names, *sorted(beside)], n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"{hint} Known: {', '.join(names)}." if names else hint

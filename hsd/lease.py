@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from hsd.errors import InUseError, PreflightError, TakenOver
-from hsd.runs import LEASE, now
+from hsd.runs import LEASE, now, remove_unfinished
 
 RENEW_S = 30.0
 """How often a lease is renewed: seldom enough for a file system's server, often enough that a job
@@ -176,6 +176,8 @@ def held(
     renewing = threading.Thread(target=_renew, args=(lease, ended), daemon=True, name="lease")
     renewing.start()
     try:
+        if name == LEASE:
+            remove_unfinished(folder)
         yield lease
     finally:
         ended.set()

@@ -8,7 +8,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from jobs.terminal import brief, visible
+from hsd.visible import visible
+from jobs.terminal import brief
 
 
 def escape(text: str) -> str:

@@ -5,31 +5,19 @@ in one could clear the screen, hide what follows or write "All checks passed" in
 is shown as JSON spells it: `\\u001b`. JSON that is printed so reads back to the same.
 """
 
-import json
 import logging
 import re
-import unicodedata
 
 import click
 
 from hsd.secrets import hidden
+from hsd.visible import visible
 
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's kinds of characters that draw nothing: controls, marks of direction and of no width,
-halves of characters, separators of lines."""
 _LONGEST = 400
 """Letters of one word that are shown. The longest path that hsd makes has about 250."""
 _KEPT = 120
 _WORD = re.compile(rf"\S{{{_LONGEST + 1},}}")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def visible(text: str, lines: bool = False) -> str:
-    """Return text without a character that acts or hides; a tab stays, with `lines` a line feed."""
-    if text.isprintable():
-        return text
-    kept = "\t\n" if lines else "\t"
-    return "".join(c if c in kept or _is_seen(c) else json.dumps(c)[1:-1] for c in text)
 
 
 def brief(text: str) -> str:
@@ -55,7 +43,3 @@ class VisibleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's lines."""
         return visible(super().format(record), lines=True)
-
-
-def _is_seen(character: str) -> bool:
-    return unicodedata.category(character) not in _UNSEEN

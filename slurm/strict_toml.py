@@ -63,7 +63,7 @@ def find(kind: str, name: str, folders: Sequence[Path]) -> Source:
         hint = did_you_mean(name, named)
         raise PreflightError(f"unknown {kind} '{name}'.{hint} A file's path works.")
     around = [f.name for f in file.parent.glob("*.toml")]
-    near = did_you_mean(file.name, around).split(" Known:")[0]
+    near = did_you_mean(file.name, beside=around)
     raise PreflightError(f"{file}: no such file.{near} Known {kind}s: {', '.join(named)}.")
 
 

@@ -132,7 +132,7 @@ def _find(name: str, folder: Path, presets: Path) -> _Source:
         return _Source(file, str(file))
     if "/" in name or file.suffix:
         around = [f.name for f in file.parent.glob("*") if f.suffix == file.suffix]
-        near = did_you_mean(file.name, around).split(" Known:")[0]
+        near = did_you_mean(file.name, beside=around)
         raise ConfigError(f"{file}: no such file.{near} Presets: {', '.join(known)}.")
     raise ConfigError(f"unknown preset '{name}'.{did_you_mean(name, known)} A file's path works.")
 

@@ -80,7 +80,7 @@ def _make(
 ) -> None:
     started = now()
     rows, name, cost = _answered(run, kind, training, settings, progress)
-    write_jsonl(folder / PREDICTIONS, map(asdict, rows))
+    write_jsonl(folder / PREDICTIONS, map(asdict, rows), posts=True)
     update_manifest(
         folder,
         kind="baseline",

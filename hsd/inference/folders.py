@@ -116,7 +116,7 @@ def stamp(folder: Path) -> str:
 def finish(folder: Path, ids: Sequence[str], beside: Beside) -> None:
     """Merge all ranks' predictions, in the order of `ids`, and write the reports."""
     predictions = merged(folder, ids)
-    write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
+    write_jsonl(folder / PREDICTIONS, map(asdict, predictions), posts=True)
     beside = replace(beside, noise=_record_noise(folder, predictions))
     numbers = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
     done = done_evaluation(folder, len(predictions))

@@ -190,7 +190,7 @@ def _location(config: ModelConfig) -> str:
         return name
     raise ModelError(
         f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
-        + did_you_mean(folder.name, _siblings(folder))
+        + did_you_mean(folder.name, beside=_siblings(folder))
     )
 
 

@@ -6,7 +6,9 @@ model (measured: loss .013 -> 3.69).
 
 import errno
 import gc
+import glob
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +37,7 @@ from hsd.model.standalone import own_dtype, read_back, weights_gb, write_standal
 from hsd.progress import Progress, silent
 from hsd.prompts.contract import FILE
 from hsd.runs import (
+    IDENTITY,
     LEASE,
     MANIFEST,
     claim,
@@ -114,6 +117,7 @@ def _staged(output: Path, lease: Lease) -> Iterator[Path]:
     target = output.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_killed(target)
         folder = target.parent / f".{target.name}.{token_hex(4)}"
         folder.mkdir()
     except OSError as error:
@@ -126,6 +130,13 @@ def _staged(output: Path, lease: Lease) -> Iterator[Path]:
         _give_name(folder, target, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_killed(target: Path) -> None:
+    """Remove what merges into this folder left that were killed: each is as big as the model."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        if re.fullmatch(r"[0-9a-f]{8}", path.suffix[1:]) and (path / IDENTITY).is_file():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _give_name(folder: Path, target: Path, output: Path) -> None:

@@ -12,7 +12,7 @@ from hsd.config.train import TrainConfig
 from hsd.lease import Lease
 from hsd.model.adapter import export_adapter
 from hsd.progress import Progress
-from hsd.runs import read_objects, write_jsonl
+from hsd.runs import naming, read_objects, write_jsonl
 from hsd.stopping import StopRequest
 from hsd.training.checkpoints import put_best, remove_old
 from hsd.training.early_stopping import best_step, should_stop
@@ -123,7 +123,8 @@ class MetricsLog(TrainerCallback):
         row = {"step": state.global_step, **logs}
         if "loss" in logs:
             row["tokens_per_second"] = round(self._speed(), 1)
-        with self._file(args).open("a", encoding="utf-8") as file:
+        path = self._file(args)
+        with naming(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         log.info(" ".join(f"{name} {value:.6g}" for name, value in row.items()))
 
