@@ -101,7 +101,8 @@ class Slurm:
             unread = CommandFailed(
                 "sbatch",
                 0,
-                f"no job in the queue has the comment {comment}; it printed: {printed.strip()!r}",
+                f"no job in the queue has the comment {comment}; it printed: {printed.strip()!r}; "
+                "if a number in it is a job of yours, it is held: scancel it",
             )
             if found := self._find(comment, unread, name, printed):
                 return found
