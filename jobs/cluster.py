@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 from pathlib import Path
 
 import click
@@ -57,7 +58,11 @@ def init(name: str | None, output: str | None, shared_root: str, force: bool) ->
     file = Path(output) if output else own_file(name)
     if output != _TERMINAL and file.exists() and not force:
         raise PreflightError(f"{file} is there already; give --force to replace it, or --name.")
-    text = discover(asked(Slurm().text, getpass.getuser()), shared_root)
+    wanted = os.environ.get("SLURM_CLUSTERS", "")
+    if "," in wanted:
+        raise PreflightError(f"SLURM_CLUSTERS={wanted}: a profile is of one cluster; name one.")
+    slurm = Slurm(cluster=wanted)
+    text = discover(asked(slurm.text, getpass.getuser()), shared_root, wanted)
     if output == _TERMINAL:
         echo_text(text, nl=False)
         return

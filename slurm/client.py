@@ -101,7 +101,8 @@ class Slurm:
             unread = CommandFailed(
                 "sbatch",
                 0,
-                f"no job in the queue has the comment {comment}; it printed: {printed.strip()!r}",
+                f"no job in the queue has the comment {comment}; it printed: {printed.strip()!r}; "
+                "if a number in it is a job of yours, it is held: scancel it",
             )
             if found := self._find(comment, unread, name, printed):
                 return found
@@ -214,7 +215,8 @@ class Slurm:
 
     def _own(self) -> list["_Own"]:
         """Return this user's jobs that are not over, one a line of squeue."""
-        said = self.text("squeue", "-h", "-u", str(os.getuid()), "-o", OWN_FORMAT)
+        # -a: without it jobs in a hidden partition are not shown.
+        said = self.text("squeue", "-h", "-a", "-u", str(os.getuid()), "-o", OWN_FORMAT)
         rows = ([*line.strip().split("|", 3), "", ""] for line in said.split("\n") if "|" in line)
         return [_Own(*row[:4]) for row in rows]
 
@@ -233,9 +235,11 @@ class Slurm:
             except CommandFailed:
                 continue
             asked = True
-            for job in own:
-                if job.comment == comment or job.may_be(name, printed):
-                    return job.id
+            found = {j.id for j in own if j.comment == comment or j.may_be(name, printed)}
+            if found:
+                first, *more = sorted(found, key=int)
+                self.cancel(more)  # a site's sbatch that tried again after a lost answer
+                return first
         if not asked:
             raise CommandFailed(
                 error.program,

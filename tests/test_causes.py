@@ -74,6 +74,11 @@ AGAIN = "hsd resubmit mine --failed"
             "hsd doctor --smoke",
         ),
         (
+            "Error: this job asked for 1 GPU on each node, but torch sees no GPU on n1; look at",
+            "gpu1 showed no GPU to it",
+            "hsd doctor --smoke",
+        ),
+        (
             "FATAL:   could not open image /shared/hsd.sif: no such file or directory",
             "the container or its image was not found",
             "hsd doctor",

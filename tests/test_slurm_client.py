@@ -79,6 +79,13 @@ def test_where_a_site_changes_comments_a_job_is_known_by_its_name_and_id(
         Slurm(waits_s=NOW).submit(SCRIPT, name="hsd-x-train")
 
 
+def test_a_job_that_a_site_s_sbatch_submitted_twice_is_one_job(programs: Programs) -> None:
+    twice = FOUND.replace('echo "7|$comment"', 'echo "8|$comment"; echo "7|$comment"')
+    ran = programs(sbatch="echo 8", squeue=twice, scancel="true")
+    assert Slurm(waits_s=NOW).submit(SCRIPT) == "7"
+    assert ran.read_text().splitlines()[-1] == "scancel 8"
+
+
 QUEUED = """
 n=$(grep -c ^scancel "$(dirname "$0")/../ran")
 [ "$n" -lt {after} ] && echo "7|hsd-a|PENDING|x"
