@@ -26,6 +26,7 @@ from hsd.model import gguf, quantization
 from hsd.model.families import attention_for
 from hsd.model.head import give_float32_logits
 from hsd.model.instructed import instead_of
+from hsd.model.json_files import require_readable
 from hsd.model.memory import Need, free_gb, memory_error_as, need_of, require_room
 from hsd.model.package import package_folder
 from hsd.model.placement import Placement, four_bit_compute, place
@@ -78,6 +79,11 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
     """
     with _readable(config.name):
         location = _location(config)
+    weights_in = _weights_in(location, config)
+    if weights_in:
+        require_readable(Path(location) if Path(location).is_dir() else weights_in)
+        weight_files(weights_in)  # refuses an index that names files elsewhere
+    with _readable(config.name):
         base = AutoConfig.from_pretrained(location, **_hub(config))
     require_writer(base, config.name)
     if parts := _file_beside(location, config, SENTENCE_ENCODER):
@@ -91,9 +97,6 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
         raise ModelError(f"model '{config.name}': its tokenizer has no chat template; {advice}.")
     require_embeddings(tokenizer, base, config.name)
     revision = getattr(base, "_commit_hash", None) or config.revision
-    weights_in = _weights_in(location, config)
-    if weights_in:
-        weight_files(weights_in)  # refuses an index that names files elsewhere
     return Source(config.name, location, revision, base, tokenizer, weights_in)
 
 
