@@ -10,6 +10,7 @@ import pytest
 
 from hsd.config.model import ModelConfig
 from hsd.config.train import LoraConfig
+from hsd.digests import digests
 from hsd.errors import ModelError, PreflightError
 from hsd.runs import read_json, write_json
 
@@ -213,6 +214,17 @@ def test_half_an_adapter_file_is_refused(tiny_llama: Path, saved: Path, tmp_path
     assert "adapter_model.safetensors: cannot be read" in refused(base_at(tiny_llama), made)
     file.unlink()
     assert "adapter_model.safetensors: cannot be read" in refused(base_at(tiny_llama), made)
+
+
+def test_an_adapter_that_is_not_as_its_training_wrote_it_is_never_loaded(
+    tiny_llama: Path, saved: Path, tmp_path: Path
+) -> None:
+    made = changed(saved, tmp_path, lambda _: None)
+    write_json(made / "done.json", {"files": digests(made, ["adapter_model.safetensors"])})
+    assert logits_of(base_at(tiny_llama), made) is not None
+    other = changed(saved, tmp_path / "other", lambda weights: weights[SECOND].mul_(1.5))
+    shutil.copy(made / "done.json", other)
+    assert "is not as its training wrote it" in refused(base_at(tiny_llama), other)
 
 
 def test_a_folder_without_an_adapter_is_refused(tiny_llama: Path, tmp_path: Path) -> None:

@@ -17,12 +17,14 @@ from transformers.pytorch_utils import Conv1D
 
 from hsd.config.model import ModelConfig
 from hsd.config.train import LoraConfig as LoraSettings
+from hsd.digests import recorded
 from hsd.errors import ModelError, did_you_mean
 from hsd.model.adapter_check import is_packed_by_use, probe, require_effect, require_same
 from hsd.model.adapter_folder import (
     CONFIG,
     KEEPS_BASE,
     WEIGHTS,
+    adapter_digest,
     base_of,
     changes_base,
     read_adapter,
@@ -73,9 +75,11 @@ def load_adapter(base: Base, folder: Path) -> PeftModel:
 
     Switched off it is the base, or `changes_base` says why not. Raises ModelError when the adapter
     cannot be loaded as it was trained, was trained on another base, has a weight too many or too
-    few, or changes nothing.
+    few, changes nothing, or is not as its training wrote it.
     """
     said = read_adapter(folder)
+    if recorded(folder):
+        adapter_digest(folder)  # raises where they are not as they were written
     _require_same_base(base, folder)
     _require_plain_weights(base, folder, said)
     _require_tokens(base, folder, said)
@@ -262,15 +266,15 @@ def _require_own_layers(model: PeftModel, base: Base, folder: Path) -> None:
 
 
 def _require_same_base(base: Base, folder: Path) -> None:
-    recorded, here = recorded_base(folder), files_identity(base.source)
-    known = recorded.get("files_sha256")
+    trained, here = recorded_base(folder), files_identity(base.source)
+    known = trained.get("files_sha256")
     if known and known == here["files_sha256"]:
         return
-    is_same_form = recorded.get("files_form") == here["files_form"]
+    is_same_form = trained.get("files_form") == here["files_form"]
     if known and here["files_sha256"] and (is_same_form or _is_merged(base)):
         is_other = True
     else:  # of an earlier hsd, or two forms of one base
-        printed = recorded.get("weights_sha256")
+        printed = trained.get("weights_sha256")
         is_other = bool(printed) and printed != weights_fingerprint(base.model)
     if is_other:
         trained_on = base_of(folder)["name"]
