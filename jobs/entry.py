@@ -26,6 +26,7 @@ _THEIRS = {
     errno.EDQUOT: "your quota on this disk is used up",
     errno.EACCES: "no permission",
     errno.EROFS: "this disk is read-only",
+    errno.EFBIG: "a file may not grow as large as this here (ulimit -f)",
     errno.ENAMETOOLONG: "this name is too long for the file system",
     errno.EISDIR: "a folder stands where a file should",
     errno.ENOTDIR: "a file stands where a folder should",

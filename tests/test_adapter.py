@@ -10,7 +10,9 @@ import pytest
 
 from hsd.config.model import ModelConfig
 from hsd.config.train import LoraConfig
+from hsd.digests import digests
 from hsd.errors import ModelError, PreflightError
+from hsd.runs import read_json, write_json
 
 pytestmark = pytest.mark.model
 
@@ -214,6 +216,17 @@ def test_half_an_adapter_file_is_refused(tiny_llama: Path, saved: Path, tmp_path
     assert "adapter_model.safetensors: cannot be read" in refused(base_at(tiny_llama), made)
 
 
+def test_an_adapter_that_is_not_as_its_training_wrote_it_is_never_loaded(
+    tiny_llama: Path, saved: Path, tmp_path: Path
+) -> None:
+    made = changed(saved, tmp_path, lambda _: None)
+    write_json(made / "done.json", {"files": digests(made, ["adapter_model.safetensors"])})
+    assert logits_of(base_at(tiny_llama), made) is not None
+    other = changed(saved, tmp_path / "other", lambda weights: weights[SECOND].mul_(1.5))
+    shutil.copy(made / "done.json", other)
+    assert "is not as its training wrote it" in refused(base_at(tiny_llama), other)
+
+
 def test_a_folder_without_an_adapter_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
     from hsd.model.adapter import load_adapter
 
@@ -236,6 +249,52 @@ def test_an_adapter_of_another_base_is_refused_by_its_fingerprint(
     assert f"trained on {tiny_llama}, and {other} has other weights" in line
     (copy := tmp_path / "copy").symlink_to(tiny_llama)
     assert logits_of(base_at(copy), saved) is not None
+
+
+def with_other_matrices(base: Path, folder: Path, dtype: str = "float32") -> Path:
+    """Return a copy of a base as a merged adapter leaves it: norms and embeddings are its own."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(base, folder)
+    weights = load_file(folder / "model.safetensors")
+    for name, weight in weights.items():
+        change = 1.5 if "q_proj" in name and dtype == "float32" else 1.0
+        weights[name] = (weight * change).to(getattr(torch, dtype))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = read_json(folder / "config.json") | {"dtype": dtype}
+    config.pop("torch_dtype", None)
+    write_json(folder / "config.json", config)
+    return folder
+
+
+def test_a_base_that_an_adapter_was_merged_into_is_another_base(
+    tiny_llama: Path, saved: Path, tmp_path: Path
+) -> None:
+    other = with_other_matrices(tiny_llama, tmp_path / "other")
+    assert f"{other} has other weights" in refused(base_at(other), saved)
+
+
+def test_an_adapter_of_an_earlier_hsd_is_held_to_the_fingerprint_it_wrote(
+    tiny_llama: Path, saved: Path, tmp_path: Path
+) -> None:
+    made = changed(saved, tmp_path, lambda _: None)
+    manifest = read_json(made / "manifest.json")
+    for name in ("files_sha256", "files_form"):
+        del manifest["base"][name]
+    write_json(made / "manifest.json", manifest)
+    other = with_other_matrices(tiny_llama, tmp_path / "other")
+    assert logits_of(base_at(other), made) is not None
+
+
+def test_another_form_of_a_base_is_held_to_its_fingerprint(
+    tiny_llama: Path, saved: Path, tmp_path: Path
+) -> None:
+    """Such as the original of a checkpoint in 4 bit; but not what was merged into it."""
+    form = with_other_matrices(tiny_llama, tmp_path / "form", "bfloat16")
+    assert logits_of(base_at(form), saved) is not None
+    write_json(form / "manifest.json", {"kind": "merge"})
+    assert f"{form} has other weights" in refused(base_at(form), saved)
 
 
 def logits_of(base: Any, folder: Path) -> Any:

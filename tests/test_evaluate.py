@@ -16,11 +16,12 @@ from click.testing import CliRunner
 
 from hsd.config.evaluate import EvalConfig
 from hsd.config.train import LoraConfig
+from hsd.digests import digests
 from hsd.errors import ConfigError, DataError, EvaluationError, ModelError, PreflightError
 from hsd.inference.shards import part
 from hsd.metrics.evaluation import summarize
 from hsd.report.predictions import PREDICTIONS, read_predictions
-from hsd.runs import read_json
+from hsd.runs import read_json, write_json
 from jobs.evaluate import evaluate as command
 
 pytestmark = pytest.mark.model
@@ -346,6 +347,38 @@ def test_a_finished_run_is_skipped_without_loading(
     assert (first.skipped, again.skipped) == (False, True)
     assert again.folder == first.folder
     assert again.predictions == first.predictions
+
+
+@pytest.mark.parametrize("kept", [0, 5])
+def test_a_finished_run_that_lost_rows_is_not_called_finished(
+    kept: int, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hsd.inference.subject import Subject
+
+    first = evaluated(tiny_llama, data)
+    file = first.folder / PREDICTIONS
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:kept]))
+    with pytest.raises(EvaluationError, match=rf"{kept} rows, where done\.json says {len(ROWS)};"):
+        evaluated(tiny_llama, data)
+    (first.folder / "done.json").unlink()
+    monkeypatch.setattr(Subject, "load", lambda _: pytest.fail("it was loaded"))
+    assert evaluated(tiny_llama, data).predictions == first.predictions
+
+
+def test_an_adapter_that_changed_since_its_training_is_not_evaluated(
+    adapter: Path, data: Path, tmp_path: Path
+) -> None:
+    from hsd.inference.subject import subject
+
+    copy = shutil.copytree(adapter, tmp_path / "copy")
+    names = ("adapter_model.safetensors", "adapter_config.json")
+    write_json(copy / "done.json", {"files": digests(copy, names)})
+    subject(config_of(copy, data)).identity()
+    weights = bytearray((copy / names[0]).read_bytes())
+    weights[-7] ^= 0x40
+    (copy / names[0]).write_bytes(weights)
+    with pytest.raises(ModelError, match="adapter_model.safetensors is not as its training wrote"):
+        subject(config_of(copy, data)).identity()
 
 
 @pytest.mark.parametrize(

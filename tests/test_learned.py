@@ -1,6 +1,7 @@
 """The baseline learns from the adapter's own training posts, or says why it cannot."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from small_runs import posts
 from hsd.config.evaluate import EvalConfig
 from hsd.data.preparation import preparation
 from hsd.data.prepare import prepare
+from hsd.errors import PreflightError
 from hsd.inference.evaluate import evaluate_with_base
 from hsd.inference.learned import learned, learned_by_run
+from hsd.inference.prepared import prepare as prepare_evaluation
+from hsd.runs import update_manifest
 from hsd.training.run import train
 
 pytestmark = pytest.mark.model
@@ -54,6 +58,20 @@ def test_a_model_without_a_training_run_says_so(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     assert learned(gone)[1] == f"{gone} is no folder here; run this where the evaluation ran"
     assert learned_by_run({"model": {"name": "tiny"}})[0] is None
+
+
+@pytest.mark.parametrize(
+    "part", [{"learned_from": {"file": 3}}, {"init_from": {"folder": 3}}, {"learned_from": ["a"]}]
+)
+def test_an_odd_manifest_is_told_before_a_row_is_answered(
+    run: Path, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    odd = shutil.copytree(run, tmp_path / "odd")
+    update_manifest(odd, **part)
+    config = EvalConfig.model_validate({"model": {"name": str(odd)}, "data_file": "embedded"})
+    with pytest.raises(PreflightError, match=rf"manifest\.json: {next(iter(part))}: expected a"):
+        prepare_evaluation(config)
+    assert learned(odd)[0] is None
 
 
 def test_posts_are_told_from_the_chats_of_hsd_prepare(tiny_llama: Path, tmp_path: Path) -> None:

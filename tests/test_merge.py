@@ -442,6 +442,18 @@ def test_a_base_that_moved_is_given_by_hand(tiny_llama: Path, run: Path, tmp_pat
     assert (merged_logits(tmp_path / "merged") - adapter_logits(tiny_llama, run)).abs().max() < 1e-4
 
 
+def test_a_finished_merge_is_held_to_the_weights_that_were_verified(
+    run: Path, tmp_path: Path
+) -> None:
+    assert not merged_from(run, tmp_path / "merged").skipped
+    assert merged_from(run, tmp_path / "merged").skipped
+    weights = bytearray((tmp_path / "merged" / WEIGHTS).read_bytes())
+    weights[-9] ^= 0x40
+    (tmp_path / "merged" / WEIGHTS).write_bytes(weights)
+    with pytest.raises(ModelError, match="its weights are not those that were verified"):
+        merged_from(run, tmp_path / "merged")
+
+
 def test_an_adapter_goes_into_a_base_once(run: Path, tmp_path: Path) -> None:
     merged_from(run, tmp_path / "merged")
     with pytest.raises(ModelError, match="this adapter is already merged into it"):
@@ -464,15 +476,14 @@ def test_a_head_that_is_tied_to_the_embedding_cannot_take_an_adapter(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
     tied = shutil.copytree(tiny_llama, tmp_path / "tied")
-    run = run_of(tied, tmp_path / "run")
     weights = load_file(tied / WEIGHTS)
     del weights["lm_head.weight"]
     save_file(weights, tied / WEIGHTS, metadata={"format": "pt"})
-    for file, change in {
-        tied / "config.json": {"tie_word_embeddings": True},
-        run / "adapter_config.json": {"target_modules": ["q_proj", "lm_head"]},
-    }.items():
-        file.write_text(json.dumps(read_json(file) | change))
+    config = read_json(tied / "config.json") | {"tie_word_embeddings": True}
+    (tied / "config.json").write_text(json.dumps(config))
+    settings = run_of(tied, run := tmp_path / "run") / "adapter_config.json"
+    own = read_json(settings) | {"target_modules": ["q_proj", "lm_head"]}
+    settings.write_text(json.dumps(own))
     with pytest.raises(ModelError, match="'lm_head' shares its weights with another layer"):
         merged_from(run, tmp_path / "merged")
 

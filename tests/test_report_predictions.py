@@ -64,6 +64,9 @@ def test_appending_nothing_changes_nothing(tmp_path: Path) -> None:
         ({"label": None}, "outcome 'valid' with label None"),
         ({"outcome": "refusal"}, "outcome 'refusal' with label 'hate'"),
         ({"id": None}, "id"),
+        ({"score": 1.5}, "score 1.5; expected a number from 0 to 1"),
+        ({"score": -0.1}, "score -0.1; expected"),
+        ({"hate_share": 7}, "hate_share 7; expected"),
     ],
 )
 def test_a_row_that_is_no_prediction_is_named_with_its_line(

@@ -4,19 +4,18 @@ Those of the adapter that it went on from count too. Only where the runs' folder
 certain: a file that changed since is another file.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from hsd.config.train import TrainConfig
 from hsd.data.files import digest, is_one_table
-from hsd.errors import HsdError
+from hsd.errors import HsdError, PreflightError
 from hsd.metrics.baselines import Training
 from hsd.model.adapter_folder import adapter_digest
 from hsd.prompts.contract import load_contract
-from hsd.runs import manifest_of
+from hsd.runs import MANIFEST, manifest_of
 from hsd.training.rows import learned_posts
 
 
@@ -26,11 +25,10 @@ def learned(adapter: Path | None) -> tuple[Training | None, str]:
         return None, "the model is no adapter with a training run of its own"
     if not adapter.is_dir():
         return None, f"{adapter} is no folder here; run this where the evaluation ran"
-    manifest = manifest_of(adapter)
-    source, before = manifest.get("learned_from"), manifest.get("init_from")
-    if not source:
-        return None, f"{adapter} does not say what it was trained on"
     try:
+        source, before = require_sources(adapter)
+        if not source:
+            return None, f"{adapter} does not say what it was trained on"
         own, note = _read(adapter, source)
         if own is None or not before:
             return own, note
@@ -46,9 +44,29 @@ def learned_by_run(manifest: Mapping[str, Any]) -> tuple[Training | None, str]:
     return learned(Path(named) if named else None)
 
 
+def require_sources(adapter: Path) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Return which file and which adapter a manifest says that an adapter learned from.
+
+    Raises PreflightError where that cannot be read.
+    """
+    manifest, kinds = manifest_of(adapter), (str, str | None)
+    for name, keys in {
+        "learned_from": ("file", "sha256"),
+        "init_from": ("folder", "sha256"),
+    }.items():
+        found = manifest.get(name)
+        said = [found.get(key) for key in keys] if found else []
+        if not all(isinstance(one, kind) for one, kind in zip(said, kinds, strict=False)):
+            raise PreflightError(
+                f"{adapter / MANIFEST}: {name}: expected a {keys[0]} and its sha256, found "
+                f"{json.dumps(found)[:100]}."
+            )
+    return manifest.get("learned_from"), manifest.get("init_from")
+
+
 def _learned_before(before: Mapping[str, Any]) -> tuple[Training | None, str]:
     folder = Path(before["folder"])
-    if folder.is_dir() and adapter_digest(folder) != before["sha256"]:
+    if folder.is_dir() and adapter_digest(folder) != before.get("sha256"):
         return None, f"{folder}, which it went on from, has changed since"
     return learned(folder)
 
@@ -62,14 +80,14 @@ def _joined(first: Training, then: Training) -> Training:
 
 def _read(adapter: Path, source: Mapping[str, Any]) -> tuple[Training | None, str]:
     file = source["file"]
-    if source["sha256"] and not is_one_table(Path(file)):
+    if source.get("sha256") and not is_one_table(Path(file)):
         return None, f"its training file {file} is no longer there"
-    if source["sha256"] and digest(Path(file)) != source["sha256"]:
+    if source.get("sha256") and digest(Path(file)) != source["sha256"]:
         return None, f"its training file {file} has changed since"
     contract = load_contract(adapter)
     try:
         config = TrainConfig.model_validate_json((adapter / "config.json").read_text("utf-8"))
-    except (OSError, ValidationError):
+    except (OSError, ValueError):
         return None, f"{adapter}/config.json cannot be read"
     if contract is None:
         return None, f"{adapter} has no prompt.json"

@@ -13,6 +13,7 @@ from hsd.data.loaded import Loaded
 from hsd.data.named import load_named, resolve_path
 from hsd.data.sampling import of_sources, stratified
 from hsd.errors import ConfigError, DataError, EvaluationError
+from hsd.inference.learned import require_sources
 from hsd.inference.prompting import contract_for, renderer_for
 from hsd.inference.subject import Subject, subject
 from hsd.model.context import positions_of
@@ -149,6 +150,8 @@ def prepare_sets(configs: Sequence[EvalConfig], data_dir: Path | None = None) ->
     _require_each_once([one.data_file for one in configs], data_dir)
     sets = [load_named(one.data_file, data_dir) for one in configs]
     chosen = subject(config)
+    if chosen.adapter:
+        require_sources(chosen.adapter)  # the report asks, once all rows are answered
     numbers = number_format(chosen.config, chosen.source)
     contract = contract_for(config, chosen.carries_prompt)
     with blaming(chosen.own_words_in):

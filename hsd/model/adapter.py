@@ -17,12 +17,14 @@ from transformers.pytorch_utils import Conv1D
 
 from hsd.config.model import ModelConfig
 from hsd.config.train import LoraConfig as LoraSettings
+from hsd.digests import recorded
 from hsd.errors import ModelError, did_you_mean
 from hsd.model.adapter_check import is_packed_by_use, probe, require_effect, require_same
 from hsd.model.adapter_folder import (
     CONFIG,
     KEEPS_BASE,
     WEIGHTS,
+    adapter_digest,
     base_of,
     changes_base,
     read_adapter,
@@ -30,11 +32,11 @@ from hsd.model.adapter_folder import (
     rewrites_base,
 )
 from hsd.model.adapter_weights import RESIZED, fill_adapter
-from hsd.model.describe import weights_fingerprint
+from hsd.model.describe import files_identity, weights_fingerprint
 from hsd.model.load import Base, Source, find
 from hsd.model.own_tokenizer import template_beside
 from hsd.model.patterns import require_patterns
-from hsd.runs import atomic_file
+from hsd.runs import MANIFEST, atomic_file, read_object
 
 
 def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
@@ -74,9 +76,11 @@ def load_adapter(base: Base, folder: Path) -> PeftModel:
 
     Switched off it is the base, or `changes_base` says why not. Raises ModelError when the adapter
     cannot be loaded as it was trained, was trained on another base, has a weight too many or too
-    few, or changes nothing.
+    few, changes nothing, or is not as its training wrote it.
     """
     said = read_adapter(folder)
+    if recorded(folder):
+        adapter_digest(folder)  # raises where they are not as they were written
     _require_same_base(base, folder)
     _require_plain_weights(base, folder, said)
     _require_tokens(base, folder, said)
@@ -264,13 +268,28 @@ def _require_own_layers(model: PeftModel, base: Base, folder: Path) -> None:
 
 
 def _require_same_base(base: Base, folder: Path) -> None:
-    recorded = recorded_base(folder).get("weights_sha256")
-    if recorded and recorded != weights_fingerprint(base.model):
+    trained, here = recorded_base(folder), files_identity(base.source)
+    known = trained.get("files_sha256")
+    if known and known == here["files_sha256"]:
+        return
+    is_same_form = trained.get("files_form") == here["files_form"]
+    if known and here["files_sha256"] and (is_same_form or _is_merged(base)):
+        is_other = True
+    else:  # of an earlier hsd, or two forms of one base
+        printed = trained.get("weights_sha256")
+        is_other = bool(printed) and printed != weights_fingerprint(base.model)
+    if is_other:
         trained_on = base_of(folder)["name"]
         raise ModelError(
             f"{folder}: this adapter was trained on {trained_on}, and {base.source.name} has "
             "other weights. Give the base it was trained on, in the same revision."
         )
+
+
+def _is_merged(base: Base) -> bool:
+    """Whether an adapter was merged into these weights: that leaves a fingerprint as it was."""
+    file = Path(base.source.location) / MANIFEST
+    return file.is_file() and read_object(file).get("kind") == "merge"
 
 
 def write_adapter(model: PeftModel, folder: Path) -> None:

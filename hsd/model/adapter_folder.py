@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
 
 from hsd.digests import recorded
 from hsd.errors import ModelError
@@ -99,6 +100,8 @@ def read_adapter(folder: Path) -> dict[str, Any]:
 
 def unreadable(config: Mapping[str, Any]) -> str | None:
     """Return why an adapter of this adapter_config.json cannot be loaded truly, None if it can."""
+    if odd := _odd(config):
+        return odd
     kind, task = config.get("peft_type"), config.get("task_type")
     if kind != "LORA":
         named = f"an adapter of kind {kind}" if kind else "no adapter of peft (no peft_type)"
@@ -168,6 +171,47 @@ def _require_as_written(file: Path, digest: str, known: Mapping[str, str]) -> No
             "train again. Where the change is meant, copy the adapter without its done.json or "
             "complete.json."
         )
+
+
+class _Settings(BaseModel):
+    """The kinds of the settings that hsd or peft reads, of a LoRA adapter."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    peft_type: str | None = None
+    task_type: str | None = None
+    base_model_name_or_path: str | None = None
+    revision: str | None = None
+    r: PositiveInt = 8
+    lora_alpha: NonNegativeFloat = 8
+    lora_dropout: NonNegativeFloat = 0
+    bias: str | None = None
+    target_modules: str | list[str] | None = None
+    exclude_modules: str | list[str] | None = None
+    modules_to_save: list[str] | None = None
+    target_parameters: list[str] | None = None
+    init_lora_weights: bool | str | None = None
+    use_rslora: bool | None = None
+    use_dora: bool | None = None
+    fan_in_fan_out: bool | None = None
+    lora_bias: bool | None = None
+    rank_pattern: dict[str, PositiveInt] | None = None
+    alpha_pattern: dict[str, NonNegativeFloat] | None = None
+    layers_to_transform: int | list[int] | None = None
+    layers_pattern: str | list[str] | None = None
+    trainable_token_indices: list[int] | dict[str, list[int]] | None = None
+
+
+def _odd(config: Mapping[str, Any]) -> str | None:
+    """Return which setting is of a kind that it cannot be, None where none is."""
+    if config.get("peft_type") not in (None, "LORA") and isinstance(config["peft_type"], str):
+        return None  # said better
+    try:
+        _Settings.model_validate(dict(config))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        return f"{first['loc'][0]}: {first['msg']}."
+    return None
 
 
 def _has_weights(folder: Path) -> bool:

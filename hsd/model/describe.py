@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from hsd.model.load import Base
+from hsd.model.formats import stored
+from hsd.model.load import Base, Source
 from hsd.model.quantization import quantized_share, true_numel
+from hsd.model.weight_files import bytes_digest, weight_files
 from hsd.runs import sha256_json, sha256_text
 
 
@@ -42,6 +44,7 @@ def identity(base: Base) -> dict[str, Any]:
         "model_type": base.model.config.model_type,
         "shape_sha256": sha256_json(_shape(base.model.config)),
         "weights_sha256": weights_fingerprint(base.model),
+        **files_identity(base.source),
         "chat_template_sha256": sha256_text(str(template)),
         "quantization": base.quantization.method,
         "double_quantization": base.quantization.double,
@@ -50,11 +53,24 @@ def identity(base: Base) -> dict[str, Any]:
     }
 
 
+def files_identity(source: Source) -> dict[str, str | None]:
+    """Return a digest of the bytes of a base's weight files, and the form that they are in.
+
+    `files_sha256` is None where the files are not to be found. Two forms of one base, such as its
+    4-bit checkpoint and its original, have other bytes: digests of one form alone are compared.
+    """
+    files = weight_files(source.weights_in) if source.weights_in else []
+    dtype = str(getattr(source.config, "dtype", None)).removeprefix("torch.")
+    is_gguf = any(file.suffix == ".gguf" for file in files)
+    form = "GGUF" if is_gguf else f"{stored(source.config).kind}, {dtype}"
+    return {"files_sha256": bytes_digest(files), "files_form": form}
+
+
 def weights_fingerprint(model: Any) -> str:
     """Return a digest of the norms and the first rows of the embedding, in bfloat16.
 
-    Neither is ever quantised or adapted, and they differ between any two trained models, so a few
-    kilobytes tell one base from another whatever number format it was loaded in.
+    Neither is ever quantised or adapted, so they are alike in all forms of a base; and in what an
+    adapter was merged into, which `files_identity` tells from it.
     """
     norms = [p for name, p in model.named_parameters() if p.dim() == 1 and "norm" in name]
     embedding = model.get_input_embeddings().weight[:8]

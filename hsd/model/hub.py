@@ -5,7 +5,7 @@ Loads no torch: a login node looks at this before every submission.
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 from hsd.config.model import PACKAGE, ModelConfig
 from hsd.data.hub import TOKEN_FILE, read_token
-from hsd.errors import ModelError, PreflightError
-from hsd.runs import read_object, require_space
+from hsd.errors import ModelError
+from hsd.model.weight_files import INDEX, SINGLE, shards_of
+from hsd.runs import require_space
 
 MAIN = "main"
 WANTED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 UNWANTED = ("*/*", "consolidated*")
 """Copies of the same weights in other forms: gpt-oss carries two of them in folders."""
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _WORDS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -99,7 +99,7 @@ def names_in(cache: Path) -> list[str]:
 def lacking(folder: Path) -> list[str]:
     """Return the files that a model's folder lacks, to be loaded with its tokenizer."""
     found = [] if (folder / "config.json").is_file() else ["config.json"]
-    single, index = (folder / name for name in _WEIGHTS)
+    single, index = (folder / name for name in (SINGLE, INDEX))
     if not single.is_file():
         found += _absent_shards(index) if index.is_file() else [single.name]
     if not any((folder / name).is_file() for name in _WORDS):
@@ -205,10 +205,10 @@ def _at(config: ModelConfig, word: str = " --revision ") -> str:
 
 def _absent_shards(index: Path) -> list[str]:
     try:
-        shards: Iterable[str] = read_object(index)["weight_map"].values()
-    except (PreflightError, KeyError, AttributeError):
+        shards = shards_of(index)
+    except ModelError:
         return [index.name]
-    return sorted({shard for shard in shards if not (index.parent / shard).is_file()})
+    return [shard for shard in shards if not (index.parent / shard).is_file()]
 
 
 def _first_line(error: Exception) -> str:

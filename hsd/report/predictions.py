@@ -168,4 +168,8 @@ def _row(line: bytes, where: str) -> Prediction:
             f"{where}: outcome '{row.outcome}' with label {row.label!r}; "
             "a reply has a label when it is valid or repaired, and only then."
         )
+    for name in ("score", "hate_share"):
+        share = getattr(row, name)
+        if share is not None and not 0 <= share <= 1:
+            raise EvaluationError(f"{where}: {name} {share:g}; expected a number from 0 to 1.")
     return row
