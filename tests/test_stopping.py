@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hsd.errors import Stopped
-from hsd.stopping import STOPPING, StopRequest, ended_by_signal, stop_request
+from hsd.stopping import LAUNCHERS, STOPPING, StopRequest, ended_by_signal, stop_request
 
 
 def strike(number: int) -> None:
@@ -140,13 +140,14 @@ with stop_request() as request:
     ("variable", "asked"),
     [
         ("TORCHELASTIC_RUN_ID", "True"),  # torchrun, and accelerate launch with several processes
-        ("ACCELERATE_MIXED_PRECISION", "True"),  # accelerate launch with one
+        ("ACCELERATE_DYNAMO_MODE", "True"),  # accelerate launch with one
+        ("ACCELERATE_MIXED_PRECISION", "False"),  # a shell's own setting
         ("LOCAL_RANK", "False"),  # a script that starts its ranks by itself may end before them
         ("NOTHING", "False"),  # nohup hsd train, and the shell goes
     ],
 )
 def test_a_process_whose_launcher_is_gone_is_asked_to_stop(variable: str, asked: str) -> None:
-    unset = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION", "LOCAL_RANK")
+    unset = (*LAUNCHERS, "ACCELERATE_MIXED_PRECISION", "LOCAL_RANK")
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, CHILD],
         cwd=Path(__file__).parent.parent,
