@@ -30,7 +30,7 @@ WATCH_S = 120.0
 """How long a job of a scheduler waits for a sign of life: four renewals, measured by its own clock
 alone. It may follow a job that was killed on another node a moment ago."""
 POLL_S = 1.0
-_LONGEST = 65536
+_LONGEST, _TRIES = 65536, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ class Lease:
     ) -> None:
         self.file, self._text, self._shown, self._lost = file, _text(holder), shown, lost
         self._taken: str | None = None
+        self._one_at_a_time = threading.Lock()
 
     def renew(self) -> bool:
         """Say that this process is alive; False, once told to `lost`, when another has the lease.
@@ -113,6 +114,10 @@ class Lease:
         The file's time alone is changed, which needs no room on a full disk. What the disk cannot
         say now it may say the next time.
         """
+        with self._one_at_a_time:
+            return self._renewed()
+
+    def _renewed(self) -> bool:
         if self._taken:
             return False
         try:
@@ -195,7 +200,9 @@ def _renew(lease: Lease, ended: threading.Event) -> None:
 
 def _take(file: Path, mine: Holder, shown: Path) -> None:
     """Make the lease's file, once whoever held it has ended."""
-    while not _made(file, mine, shown):
+    for _ in range(_TRIES):
+        if _made(file, mine, shown):
+            return
         found = _read(file)
         if found is None:
             continue  # released a moment ago
@@ -206,14 +213,15 @@ def _take(file: Path, mine: Holder, shown: Path) -> None:
             _put_aside(file, found)
         elif _read(file) is not None:
             raise InUseError(_in_use(file, found, shown))
+    raise PreflightError(f"{file}: cannot be made and is not there; remove what stands there.")
 
 
 def _made(file: Path, mine: Holder, shown: Path) -> bool:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        return _create(file, _text(mine))
-    except FileNotFoundError:
-        return False  # the folder went again, as who made it left it empty
+        with suppress(FileNotFoundError):  # the folder went again, as who made it left it empty
+            return _create(file, _text(mine))
+        return False
     except FileExistsError:
         raise PreflightError(f"{shown} is a file; output_dir must be a folder.") from None
     except OSError as error:

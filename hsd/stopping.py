@@ -15,9 +15,10 @@ from hsd.errors import Stopped
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 """Ctrl-C, the scheduler's end, and the scheduler's warning before a time limit."""
-LAUNCHERS = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
-"""Set by torchrun, and by `accelerate launch` for a single process too. RANK and LOCAL_RANK may be
-set by a script of its own, which ends while what it started goes on."""
+LAUNCHERS = ("TORCHELASTIC_RUN_ID", "ACCELERATE_DYNAMO_MODE")
+"""Set by torchrun, and by `accelerate launch` for a single process too. What people set themselves,
+as RANK and ACCELERATE_MIXED_PRECISION, tells of no launcher: their shell may end, and what it
+started with nohup goes on."""
 
 
 class StopRequest:

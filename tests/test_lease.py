@@ -220,6 +220,12 @@ def test_where_nothing_can_be_written_is_said_in_a_line(tmp_path: Path) -> None:
             pass
 
 
+def test_what_is_no_lease_and_cannot_become_one_is_said_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / ".lease").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(PreflightError, match="remove what stands there"), held(tmp_path, "x"):
+        pass
+
+
 def test_a_renewal_changes_the_files_time_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

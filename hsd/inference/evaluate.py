@@ -358,7 +358,7 @@ def _answer(
                 ranks.go_on,
             )
     finally:
-        if here.is_main:
+        if here.is_main and not ranks.lost:
             record_halvings(folder)
 
 

@@ -56,6 +56,11 @@ class Ranks:
         if self._request.asked or not self._all_here():
             raise AskedToStop
 
+    @property
+    def lost(self) -> bool:
+        """Whether the evaluation's folder is another process's by now."""
+        return self._request.lost is not None
+
     def gather(self, what: str) -> None:
         """Say that this rank got there, and wait for all; raises as `go_on` until all have."""
         self._tell(f"{what}/{self._here.rank}")
