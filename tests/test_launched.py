@@ -135,7 +135,7 @@ def test_ranks_whose_launcher_dies_save_and_end_and_the_same_command_goes_on(
     until(lambda: not any(ticks_of(pid) for pid in below), "the ranks to end", PATIENCE_S)
     said = (tmp_path / "said").read_text()
     assert said.count("stopped after step") == 2, said
-    saved = newest_complete(run)
+    saved = newest_intact(run).checkpoint
     assert saved is not None, said
     assert not (run / ".lease").exists()
     ended = hsd_train(tmp_path, [*command, str(run)], ranks=2)
