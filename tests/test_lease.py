@@ -8,18 +8,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stolen import stolen
 from waiting import until
 
 from hsd import lease
 from hsd.errors import InUseError, PreflightError, TakenOver
-from hsd.lease import Holder, held, myself, ticks_of
+from hsd.lease import Holder, held, ticks_of
 from hsd.runs import claim, is_empty, require_own
 
 CHECKOUT = Path(__file__).parent.parent
@@ -62,10 +62,8 @@ def worker() -> Iterator[Callable[[Path], Any]]:
 
 def left_by(folder: Path, age_s: float = 0, **changes: Any) -> Holder:
     """Put a lease into a folder, as another holder left it so many seconds ago."""
-    holder = replace(myself("hsd train"), **changes)
     file = folder / ".lease"
-    folder.mkdir(exist_ok=True)
-    file.write_bytes(lease._text(holder))
+    holder = stolen(file, **changes)
     at = file.stat().st_mtime - age_s
     os.utime(file, (at, at))
     return holder
