@@ -150,6 +150,13 @@ def test_a_file_that_is_not_whole_counts_as_a_lease_until_it_is_old(tmp_path: Pa
         assert taken(tmp_path)
 
 
+def test_what_a_lease_says_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    left_by(tmp_path, **ELSEWHERE | {"host": "node9\x1b[2J\n\u202e"}, job="1\x07@")
+    with pytest.raises(InUseError, match="on node9.2J, SLURM job 1.") as error, held(tmp_path, "x"):
+        pass
+    assert str(error.value).isprintable()
+
+
 def test_a_later_attempt_of_the_same_job_takes_over_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
