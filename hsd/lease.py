@@ -54,10 +54,11 @@ class Holder:
 
     @property
     def words(self) -> str:
-        """Return who it is, for a sentence."""
+        """Return who it is, for a sentence; a file may say anything, which a terminal obeys."""
         attempt = f", attempt {self.attempt}" if self.attempt else ""
         job = f", SLURM job {self.job.partition('@')[0]}{attempt}" if self.job else ""
-        return f"{self.work} (process {self.pid} on {self.host}{job}) since {self.since}"
+        said = f"{self.work} (process {self.pid} on {self.host}{job}) since {self.since}"
+        return "".join(filter(str.isprintable, said))
 
     def is_over(self, mine: "Holder") -> bool | None:
         """Whether its holder has ended, by what the process `mine` can tell; None: by nothing.

@@ -104,7 +104,9 @@ def show_script(prepared: Prepared) -> None:
 
 def on_cluster(found: Found, as_json: bool = False) -> int:
     """Check, write and submit a sweep."""
-    submit_prepared(found.prepared(), lambda: write_run(found), found.work.cells, as_json)
+    submit_prepared(
+        found.prepared(), lambda: write_run(found), found.work.cells, as_json, found.seen
+    )
     return 0
 
 
@@ -113,8 +115,9 @@ def submit_prepared(
     write: Callable[[], None],
     cells: Sequence[Cell] = (),
     as_json: bool = False,
+    seen: int | None = None,
 ) -> None:
-    """Check, write what jobs read, submit, and show what was submitted."""
+    """Check, write what jobs read, submit, and show what was submitted; `seen` as in `alone`."""
     slurm = programs(prepared.profile)
     checks = preflight(prepared, slurm, cells)
     if as_json:
@@ -123,7 +126,7 @@ def submit_prepared(
     else:
         show_checks(checks)
     refuse(checks)
-    with alone(prepared, "a submission"):
+    with alone(prepared, "a submission", seen):
         write()
         submitted = submit(prepared, slurm)
     if as_json:
@@ -141,7 +144,7 @@ def here(found: Found) -> int:
     refuse(checks)
     console = Terminal(soft_wrap=True, highlight=False)
     failed: list[Ended] = []
-    with alone(prepared, "hsd run --local"):
+    with alone(prepared, "hsd run --local", found.seen):
         write_run(found)
         elements = run_here(
             prepared,

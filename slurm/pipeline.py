@@ -9,6 +9,7 @@ from hsd.config.train import TrainConfig
 from hsd.data.named import STEMS, resolve_path
 from hsd.errors import DataError, PreflightError
 from hsd.runs import sha256_json
+from slurm import submissions
 from slurm.bases import named_bases
 from slurm.environment import exports
 from slurm.identity import (
@@ -88,6 +89,9 @@ class Found:
     """Cells whose earlier output is another content's, and is put aside."""
     missing: tuple[str, ...] = ()
     """What a submission needs and this machine lacks, a sentence each; only of a dry run."""
+    seen: int | None = None
+    """How many lines submissions.jsonl had before it was asked what is left; None: nobody looked.
+    With more of them something else is left."""
 
     def prepared(self) -> Prepared:
         """Return scripts and orders of what is left. Nothing is written."""
@@ -121,8 +125,9 @@ def find_work(
     work = work_on(chosen, cells(chosen, overrides, only), profile, code, dry_run=dry_run)
     file = Path(sweep).expanduser()
     work = replace(work, source=str(file.absolute()) if file.is_file() else sweep)
+    seen = len(submissions.lines(work.folder.path))
     left = left_to_do(work, active_in(work))
-    return Found(work, left, code, missing=(*missing, *work.absent.values()))
+    return Found(work, left, code, missing=(*missing, *work.absent.values()), seen=seen)
 
 
 def active_in(work: Work) -> Active:

@@ -8,6 +8,7 @@ from typing import Any
 from hsd.errors import InUseError, PreflightError
 from hsd.lease import held
 from hsd.runs import is_empty, now, write_json
+from slurm import submissions
 from slurm.owner import refuse_open
 from slurm.pipeline import Found, Work
 from slurm.run_folder import RunFolder, remember
@@ -59,17 +60,19 @@ def private(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(prepared: Prepared, work: str) -> Iterator[None]:
+def alone(prepared: Prepared, work: str, seen: int | None = None) -> Iterator[None]:
     """Hold the run's lease within the block, in which what was prepared is written and submitted.
 
-    Raises InUseError while another process is at it, and when one was since it was prepared: what
-    is left to do is something else then, and its jobs would get the same files.
+    Raises InUseError while another process is at it, and when one was since it was prepared, or
+    since submissions.jsonl was `seen` with so many lines: what is left to do is something else
+    then, and its jobs would get the same files.
     """
     folder = prepared.plan.folder
     with ExitStack() as stack:
         with private(folder.path):
             stack.enter_context(held(folder.path, work))
-        if next_number(folder) != prepared.number:
+        lines = len(submissions.lines(folder.path))
+        if next_number(folder) != prepared.number or lines != (lines if seen is None else seen):
             raise InUseError(
                 f"{folder.path}: another process has submitted jobs of this run meanwhile; the "
                 "same command again does what is left."

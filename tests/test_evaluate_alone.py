@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ranks import Ended, hsd_command
 from small_runs import jsonl, posts
+from stolen import stolen
 
-from hsd import lease
 from hsd.config.evaluate import EvalConfig
 from hsd.errors import InUseError, Stopped, TakenOver
 from hsd.lease import held
@@ -54,6 +54,26 @@ def test_the_same_evaluation_started_while_it_runs_is_refused_and_harms_nothing(
     assert len(refused) == 2
     assert [p.id for p in run.predictions] == [f"p{n}" for n in range(5)]
     assert load_run(tmp_path / "eval").folder == run.folder
+    assert leases(tmp_path) == []
+
+
+def test_of_several_sets_the_one_that_is_answered_is_refused_and_the_finished_are_skipped(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    from hsd.inference.evaluate import evaluate_sets
+
+    sets, refused = [config(tiny_llama, tmp_path, rows) for rows in (3, 4)], []
+
+    def start_again(done: int, total: int, what: str) -> None:
+        if what.endswith("4.jsonl rows") and done == 2:
+            with pytest.raises(InUseError) as error:
+                evaluate_sets(sets)
+            refused.append(str(error.value))
+
+    runs = evaluate_sets(sets, start_again)
+    assert refused[0].startswith(f"{runs[1].folder} is in use: hsd evaluate ")
+    assert [len(run.predictions) for run in runs] == [3, 4]
+    assert all(run.skipped for run in evaluate_sets(sets))
     assert leases(tmp_path) == []
 
 
@@ -109,7 +129,7 @@ def test_an_evaluation_whose_lease_was_taken_stops_and_its_answers_stay(
     def steal(done: int, total: int, what: str) -> None:
         if what.endswith("rows") and done == 5:
             (run,) = (tmp_path / "eval").glob("run_*")
-            (run / ".lease").write_bytes(lease._text(lease.myself("hsd evaluate")))
+            stolen(run / ".lease", "hsd evaluate")
 
     with pytest.raises(TakenOver, match="was taken over: hsd evaluate"):
         evaluate(one, steal)

@@ -8,18 +8,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stolen import stolen
 from waiting import until
 
 from hsd import lease
 from hsd.errors import InUseError, PreflightError, TakenOver
-from hsd.lease import Holder, held, myself, ticks_of
+from hsd.lease import Holder, held, ticks_of
 from hsd.runs import claim, is_empty, require_own
 
 CHECKOUT = Path(__file__).parent.parent
@@ -62,10 +62,8 @@ def worker() -> Iterator[Callable[[Path], Any]]:
 
 def left_by(folder: Path, age_s: float = 0, **changes: Any) -> Holder:
     """Put a lease into a folder, as another holder left it so many seconds ago."""
-    holder = replace(myself("hsd train"), **changes)
     file = folder / ".lease"
-    folder.mkdir(exist_ok=True)
-    file.write_bytes(lease._text(holder))
+    holder = stolen(file, **changes)
     at = file.stat().st_mtime - age_s
     os.utime(file, (at, at))
     return holder
@@ -150,6 +148,13 @@ def test_a_file_that_is_not_whole_counts_as_a_lease_until_it_is_old(tmp_path: Pa
             pass
         os.utime(tmp_path / ".lease", (1, 1))
         assert taken(tmp_path)
+
+
+def test_what_a_lease_says_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    left_by(tmp_path, **ELSEWHERE | {"host": "node9\x1b[2J\n\u202e"}, job="1\x07@")
+    with pytest.raises(InUseError, match="on node9.2J, SLURM job 1.") as error, held(tmp_path, "x"):
+        pass
+    assert str(error.value).isprintable()
 
 
 def test_a_later_attempt_of_the_same_job_takes_over_at_once(

@@ -16,9 +16,9 @@ from bitsandbytes.functional import dequantize_4bit, quantize_4bit  # noqa: E402
 from click.testing import CliRunner  # noqa: E402
 from peft.tuners.lora.bnb import Linear4bit as LoraOn4bit  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
+from stolen import stolen  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
-from hsd import lease  # noqa: E402
 from hsd.config.evaluate import EvalConfig  # noqa: E402
 from hsd.config.merge import MergeConfig  # noqa: E402
 from hsd.config.model import ModelConfig  # noqa: E402
@@ -230,7 +230,7 @@ def test_a_merge_whose_lease_was_taken_leaves_the_folder_to_the_other(
     config = MergeConfig(adapter_path=run, output_dir=tmp_path / "merged", device="cpu")
 
     def steal(done: int, total: int, what: str) -> None:
-        (tmp_path / ".lease-merged").write_bytes(lease._text(lease.myself("hsd merge")))
+        stolen(tmp_path / ".lease-merged", "hsd merge")
 
     with pytest.raises(TakenOver, match=f"{config.output_dir} was taken over: hsd merge "):
         merge(config, steal)

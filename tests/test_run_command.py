@@ -14,6 +14,7 @@ import pytest
 import small_runs
 from fake_cluster import Fake
 
+from hsd.errors import InUseError
 from hsd.lease import held
 from hsd.runs import read_json
 from jobs import submitting
@@ -25,6 +26,7 @@ from jobs.run import run
 from jobs.status import status
 from jobs.submit import submit
 from slurm import submissions
+from slurm.pipeline import find_work
 
 Hsd = Callable[..., tuple[int, str, str]]
 PROFILE = """
@@ -573,6 +575,24 @@ def test_a_start_that_another_one_overtook_submits_nothing_twice(
     code, out, _ = hsd(run, *ON)
     assert code == 0
     assert "3 in the queue" in out
+
+
+def test_what_was_left_while_another_start_submitted_is_not_submitted_again(
+    hsd: Hsd, fake: Fake
+) -> None:
+    assert hsd(run, *ON)[0] == 0
+    refused = 0
+    for lines in (0, 1, 4):  # of the first start's five: nothing, some or all but the release
+        whole = (RUN / "submissions.jsonl").read_text().splitlines(keepends=True)
+        (RUN / "submissions.jsonl").write_text("".join(whole[:lines]))
+        found = find_work("pair.toml", "here.toml", local=False)
+        (RUN / "submissions.jsonl").write_text("".join(whole))
+        if found.left.plan.stages:
+            refused += 1
+            with pytest.raises(InUseError, match="has submitted jobs of this run meanwhile"):
+                submitting.proceed(found, dry_run=False, as_json=True)
+    assert refused >= 2
+    assert len(fake.jobs()) == 4
 
 
 def test_a_single_job_of_a_name_that_is_being_submitted_is_refused(hsd: Hsd, fake: Fake) -> None:

@@ -1,20 +1,23 @@
 """One training at a time in a folder: a second one is refused, a replaced one writes no more."""
 
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import small_runs
 import torch
-from ranks import hsd_train
+from ranks import PATIENCE_S, hsd_train
 from small_runs import adapter_bytes, metrics
+from stolen import stolen
 from waiting import until
 
 from hsd import lease
 from hsd.errors import InUseError, TakenOver
 from hsd.lease import held
 from hsd.runs import read_json
+from hsd.training.checkpoints import newest_complete
 
 pytestmark = pytest.mark.model
 
@@ -86,8 +89,7 @@ def test_a_training_whose_lease_was_taken_stops_and_writes_no_more(
 
     def steal(done: int, total: int, what: str) -> None:
         if what == "training" and done == 5:
-            other = lease.myself("hsd train")
-            (run / ".lease").write_bytes(lease._text(other))
+            stolen(run / ".lease")
             request: Any = signal.getsignal(signal.SIGUSR2)
             until(lambda: request.lost, "the news")
             seen.update(files(run))
@@ -106,7 +108,7 @@ def test_before_much_is_written_the_lease_is_looked_at(tiny_llama: Path, tmp_pat
 
     def steal(done: int, total: int, what: str) -> None:
         if what == "training" and done == 5:
-            (run / ".lease").write_bytes(lease._text(lease.myself("hsd train")))
+            stolen(run / ".lease")
 
     with pytest.raises(TakenOver):
         train(small_runs.config(tiny_llama, tmp_path), steal)
@@ -125,3 +127,22 @@ def test_all_ranks_are_refused_in_the_same_words(tiny_llama: Path, tmp_path: Pat
     assert said.pop().startswith(f"Error: {config.output_dir} is in use: hsd train (process ")
     assert all("Traceback" not in rank.said for rank in ended)
     assert not config.output_dir.exists()
+
+
+@pytest.mark.e2e
+def test_all_ranks_of_a_training_whose_lease_was_taken_stop(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    steps = {"batch_size": 1, "epochs": 300, "save_every_steps": 1}
+    config, ended = small_runs.config(tiny_llama, tmp_path, training=steps), []
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    command = ["--config_file", str(tmp_path / "config.json")]
+    start = threading.Thread(target=lambda: ended.extend(hsd_train(tmp_path, command, ranks=2)))
+    start.start()
+    until(lambda: newest_complete(config.output_dir), "a checkpoint", PATIENCE_S)
+    stolen(config.output_dir / ".lease")
+    before = (config.output_dir / ".lease").read_bytes()
+    start.join()
+    assert [rank.code for rank in ended] == [75, 75], ended
+    assert all(" was taken over: hsd train " in rank.said.splitlines()[-1] for rank in ended)
+    assert (config.output_dir / ".lease").read_bytes() == before
