@@ -44,7 +44,11 @@ def damage(folder: Path, marker: str | None = None) -> str | None:
         file = folder / name
         if not file.is_file():
             return f"{file} is missing"
-        if sha256_file(file) != digest:
+        try:
+            found = sha256_file(file)
+        except OSError as error:  # a bad block of a disk
+            return f"{file} cannot be read ({error.strerror})"
+        if found != digest:
             return f"{file} is not as it was written (its sha256 is another)"
     return None
 

@@ -29,8 +29,8 @@ DONE = "done.json"
 """Written last: a training, evaluation or baseline with it is finished."""
 _PARTS: Mapping[type, Sequence[str]] = {
     dict: (
-        "adapter", "answering", "base", "config", "data", "figures", "init_from", "learned_from",
-        "model", "prefix_sharing", "prompt", "result",
+        "adapter", "answering", "base", "config", "data", "figures", "init_from", "model",
+        "prefix_sharing", "prompt", "result",
     ),
     list: ("halvings", "notes", "prevalences", "starts"),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -41,6 +42,13 @@ def test_an_adapter_that_is_not_as_its_training_wrote_it_is_refused(
 def test_a_lost_file_is_named(adapter: Path) -> None:
     (adapter / "adapter_model.safetensors").unlink()
     assert damage(adapter) == f"{adapter / 'adapter_model.safetensors'} is missing"
+
+
+def test_a_file_that_cannot_be_read_is_damaged(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsd.digests.sha256_file", Mock(side_effect=OSError(5, "I/O error")))
+    assert damage(adapter) == f"{adapter / 'adapter_config.json'} cannot be read (I/O error)"
 
 
 @pytest.mark.parametrize("marker", [None, {"steps": 9}])

@@ -61,7 +61,7 @@ def test_a_model_without_a_training_run_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [{"learned_from": {"file": 3}}, {"init_from": {"folder": 3}}, {"learned_from": ["a"]}]
+    "part", [{"learned_from": {"file": 3}}, {"init_from": {"folder": 3}}, {"learned_from": "a"}]
 )
 def test_an_odd_manifest_is_told_before_a_row_is_answered(
     run: Path, tmp_path: Path, part: dict[str, Any]

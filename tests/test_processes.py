@@ -12,6 +12,7 @@ from hsd.runs import read_json
 from hsd.training import processes
 from hsd.training import run as training
 from hsd.training.arguments import arguments
+from hsd.training.checkpoints import Newest
 from hsd.training.processes import PATIENCE, draw_apart, keep_frozen_at_home
 
 pytestmark = pytest.mark.model
@@ -71,8 +72,8 @@ def test_all_processes_go_on_from_the_checkpoint_that_the_first_one_sees(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told(what: list[Any]) -> None:  # what another machine's listing of the folder does not show
-        if what == [tmp_path / "run/checkpoint-9"]:
-            what[0] = tmp_path / "run/checkpoint-6"
+        if what == [Newest(tmp_path / "run/checkpoint-9")]:
+            what[0] = Newest(tmp_path / "run/checkpoint-6")
 
     training.train(small_runs.config(tiny_llama, tmp_path))
     for name in ("done.json", "adapter_model.safetensors"):

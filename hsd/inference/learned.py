@@ -49,16 +49,13 @@ def require_sources(adapter: Path) -> tuple[Mapping[str, Any] | None, Mapping[st
 
     Raises PreflightError where that cannot be read.
     """
-    manifest, kinds = manifest_of(adapter), (str, str | None)
-    for name, keys in {
-        "learned_from": ("file", "sha256"),
-        "init_from": ("folder", "sha256"),
-    }.items():
-        found = manifest.get(name)
-        said = [found.get(key) for key in keys] if found else []
-        if not all(isinstance(one, kind) for one, kind in zip(said, kinds, strict=False)):
+    manifest = manifest_of(adapter)
+    for name, key in {"learned_from": "file", "init_from": "folder"}.items():
+        found = manifest.get(name) or {key: ""}
+        said = found if isinstance(found, dict) else {}  # a text is a baseline's
+        if not isinstance(said.get(key), str) or not isinstance(said.get("sha256"), str | None):
             raise PreflightError(
-                f"{adapter / MANIFEST}: {name}: expected a {keys[0]} and its sha256, found "
+                f"{adapter / MANIFEST}: {name}: expected a {key} and its sha256, found "
                 f"{json.dumps(found)[:100]}."
             )
     return manifest.get("learned_from"), manifest.get("init_from")

@@ -88,12 +88,14 @@ def _made_from(manifest: Mapping[str, Any], report: Mapping[str, Any], base_name
     lora = manifest.get("config", {}).get("lora", {})
     train = (manifest.get("data") or {}).get("train", {})
     digest = str(train.get("sha256", UNKNOWN))[:12]
+    said = manifest.get("learned_from")
+    learned = said if isinstance(said, dict) else {}
     facts = {
         "base": base_name,
         "base revision": (manifest.get("base") or {}).get("revision") or UNKNOWN,
         "rank, alpha": f"{lora.get('rank', UNKNOWN)}, {lora.get('alpha', UNKNOWN)}",
         "training rows": f"{train.get('rows', UNKNOWN)} (digest {digest})",
-        "learned from": Path(str((manifest.get("learned_from") or {}).get("file", UNKNOWN))).name,
+        "learned from": Path(str(learned.get("file", UNKNOWN))).name,
         "prompt hash": str((manifest.get("data") or {}).get("prompt_hash", UNKNOWN))[:12],
         "exported step": (manifest.get("result") or {}).get("exported_step", UNKNOWN),
         "judged with": asked_in(report["provenance"]).words(),
