@@ -9,10 +9,10 @@ from types import FrameType
 
 @contextmanager
 def within(seconds: float, late: Exception) -> Iterator[None]:
-    """Raise `late` when the block takes longer than `seconds`.
+    """Raise `late` when the block has computed for longer than `seconds`.
 
-    By a signal, which ends loops of Python and matches of `re`. It reaches the main thread alone:
-    in another there is no end.
+    On a busy machine it may wait for long and not be late. By a signal, which ends loops of Python
+    and matches of `re`; it reaches the main thread alone: in another there is no end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -21,15 +21,15 @@ def within(seconds: float, late: Exception) -> Iterator[None]:
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise _Late
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGVTALRM, ring)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:
         yield
     except _Late:
         raise late from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 class _Late(BaseException):

@@ -221,7 +221,9 @@ def test_a_template_that_trims_its_turns_is_no_liar() -> None:
 def test_a_template_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hsd.prompts.chat_template.SECONDS", 0.2)
     loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
-    assert "fails: TimeoutError: it has not ended after 0.2 seconds; " in refused(loops)
+    assert "fails: TimeoutError: it has not ended after 0.2 seconds of computing; " in refused(
+        loops
+    )
 
 
 def test_a_template_that_writes_without_measure_is_refused() -> None:

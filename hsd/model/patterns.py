@@ -8,8 +8,8 @@ from typing import Any
 from hsd.deadline import within
 from hsd.errors import ModelError
 
-SECONDS = 20.0
-"""How long all layers of a base may take one pattern. It takes milliseconds."""
+SECONDS = 3.0
+"""How long one pattern may compute on all layers of a base. It takes milliseconds."""
 
 
 def require_patterns(config: Mapping[str, Any], names: Iterable[str], file: Path) -> None:
@@ -21,7 +21,7 @@ def require_patterns(config: Mapping[str, Any], names: Iterable[str], file: Path
     for key, pattern in _patterns(config):
         late = ModelError(
             f"{file}: {key} {pattern[:60]!r} has not been matched with the names of the base's "
-            f"layers after {SECONDS:g} seconds; name the layers in a list instead."
+            f"layers after {SECONDS:g} seconds of computing; name the layers in a list instead."
         )
         try:
             with within(SECONDS, late):

@@ -14,8 +14,8 @@ TODAY = re.compile(r"""strftime_now\(\s*(['"])(.+?)\1\s*\)""")
 """How chat templates ask for the date; transformers lets no argument replace that function."""
 ANY_DAY = re.compile(r"strftime_now\s*\(")
 
-SECONDS = 20.0
-"""How long one chat may take to be written. It takes milliseconds."""
+SECONDS = 3.0
+"""How long one chat may be computed. It takes milliseconds."""
 LONGEST = 1_000_000
 """Characters of a chat without a post: the longest template in circulation writes some 10,000."""
 MENDED = "put a chat template for plain chats into its folder as chat_template.jinja"
@@ -72,7 +72,9 @@ def render(
     Raises ModelError when the template fails, does not end, or writes more than a chat.
     """
     try:
-        with within(SECONDS, TimeoutError(f"it has not ended after {SECONDS:g} seconds")):
+        with within(
+            SECONDS, TimeoutError(f"it has not ended after {SECONDS:g} seconds of computing")
+        ):
             rendered: str = tokenizer.apply_chat_template(
                 turns,
                 tokenize=False,
