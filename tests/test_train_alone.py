@@ -17,7 +17,7 @@ from hsd import lease
 from hsd.errors import InUseError, TakenOver
 from hsd.lease import held
 from hsd.runs import read_json
-from hsd.training.checkpoints import newest_complete
+from hsd.training.checkpoints import newest_intact
 
 pytestmark = pytest.mark.model
 
@@ -139,7 +139,7 @@ def test_all_ranks_of_a_training_whose_lease_was_taken_stop(
     command = ["--config_file", str(tmp_path / "config.json")]
     start = threading.Thread(target=lambda: ended.extend(hsd_train(tmp_path, command, ranks=2)))
     start.start()
-    until(lambda: newest_complete(config.output_dir), "a checkpoint", PATIENCE_S)
+    until(lambda: newest_intact(config.output_dir).checkpoint, "a checkpoint", PATIENCE_S)
     stolen(config.output_dir / ".lease")
     before = (config.output_dir / ".lease").read_bytes()
     start.join()
