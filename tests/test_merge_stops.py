@@ -39,3 +39,17 @@ def test_a_signal_ends_it_at_once_and_nothing_half_written_is_left(
     (ended,) = hsd_command("merge", tmp_path, arguments)
     assert ended.code == 0, ended.said
     assert read_json(output / "manifest.json")["kind"] == "merge"
+
+
+def test_what_killed_merges_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    """Each is as big as the model; folders that no merge made stay."""
+    from hsd.model.merge import _remove_killed
+
+    target = tmp_path / "merged"
+    for name in (".merged.0a1b2c3d", ".merged.deadbeef", ".merged.mine", ".other.0a1b2c3d"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "identity.json").write_text("{}")
+    (tmp_path / ".merged.00000000").mkdir()
+    _remove_killed(target)
+    kept = {path.name for path in tmp_path.glob(".*")}
+    assert kept == {".merged.mine", ".other.0a1b2c3d", ".merged.00000000"}
