@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hsd.config.train import TrainConfig
-from hsd.data.named import STEMS, resolve_path
+from hsd.data.named import EMBEDDED_NAMES, STEMS, resolve_path
 from hsd.errors import DataError, PreflightError
 from hsd.runs import sha256_json
 from slurm import submissions
@@ -284,7 +284,8 @@ def seen_by(work: Work, cell: str) -> list[Path]:
 
 def _read_by(config: TrainConfig, work: Work) -> Iterable[Path]:
     files = row_files(config, work.sweep, work.absent)
-    yield from (path.absolute() for path in files.values())
+    # The embedded rows come with the code, of which a job has a copy.
+    yield from (path.absolute() for name, path in files.items() if name not in EMBEDDED_NAMES)
     for named in (config.model.name, config.prompt.template):
         path = Path(named).expanduser()
         if path.exists():

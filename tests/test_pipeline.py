@@ -21,6 +21,7 @@ from slurm.pipeline import (
     left_to_do,
     pinned,
     prepared,
+    seen_by,
     work_on,
 )
 from slurm.run_folder import RunFolder, find_run
@@ -364,3 +365,15 @@ def test_the_comparison_of_each_submission_is_another(tmp_path: Path) -> None:
     second = prepared(work, left_to_do(work).plan)
     assert first.orders["compare"][0].identity != second.orders["compare"][0].identity
     assert first.orders["train"][0].identity == second.orders["train"][0].identity
+
+
+def test_a_container_sees_the_rows_themselves_and_the_embedded_ones_by_the_code(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    of = sweeps.sweep(evaluate={"sets": ("embedded", str(tmp_path / "rows.jsonl"))})
+    work = sweeps.work(tmp_path, of)
+    assert [path for path in seen_by(work, "default") if path.is_file()] == [
+        tmp_path / "rows.jsonl"
+    ]
+    assert tmp_path not in seen_by(work, "baseline")
