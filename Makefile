@@ -7,7 +7,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 export MALLOC_TOP_PAD_ ?= 268435456
 
-.PHONY: demo real test fast check golden bench install clean slurm-testbed slurm-testbed-stop \
+.PHONY: demo real test fast check golden bench kill-test sources install clean slurm-testbed slurm-testbed-stop \
 	tools lint lock image sif sqsh sbom test-containers
 .DEFAULT_GOAL := help
 
@@ -18,6 +18,7 @@ help:
 	@echo "make fast    the tests that need no model"
 	@echo "make check   ruff, mypy and the import floors"
 	@echo "make bench   hsd beside TRL, transformers and lm-eval (40 min; own environment of 2.2 GB)"
+	@echo "make kill-test  kill train, evaluate, merge, prepare and run 190 times, fill disks (25 min)"
 	@echo "make slurm-testbed  start a SLURM of four nodes on this machine (Debian, root); -stop ends it"
 	@echo "make golden  accept today's text output as the golden files"
 	@echo "make image   the container image (VARIANT=cuda130 or cpu); make sif, sqsh, sbom from it"
@@ -56,6 +57,23 @@ real: install
 	-$(BIN)/hsd gate $(OUT)/test --baseline encoder
 	$(BIN)/hsd card $(OUT) $(OUT)/test
 
+# Each source left out of the training once, and judged on: does a detector know more than the words of
+# its sources? Half a pass each, hours on one core. The sources are those of the unified data.
+SOURCES ?= hatexplain implicit_hate toxigen,toxigen_demos hatemojibuild
+SOURCES_OUT ?= runs/sources
+
+sources: install
+	$(PIP) install -c containers/constraints.txt --no-deps $(BASELINE)
+	set -e; for names in $(SOURCES); do \
+	  run=$(SOURCES_OUT)/$${names%%,*}; list="[\"$$(echo $$names | sed 's/,/","/g')\"]"; \
+	  $(BIN)/hsd train --config cpu_small --set data.train_file=$(DATA)/train.jsonl \
+	    --set data.validation_file=$(DATA)/val.jsonl --set "data.without_sources=$$list" \
+	    --set training.max_steps=320 --output_dir $$run; \
+	  $(BIN)/hsd evaluate --model_name $$run --data_file $(DATA)/train.jsonl --max_samples 500 \
+	    --set "only_sources=$$list" --output_dir $$run/held; \
+	  $(BIN)/hsd report $$run/held --baseline tfidf --baseline encoder; \
+	done
+
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -90,6 +108,10 @@ BENCH_PIP := $(BENCH)/bin/pip --disable-pip-version-check -q
 
 bench: $(BENCH)/installed
 	$(BENCH)/bin/python -m benchmarks $(BENCH_OPTIONS)
+
+# Its full disks need root. KILL_OPTIONS="--only train --share .1" is a quick look.
+kill-test: install
+	$(BIN)/python -m benchmarks.kill $(KILL_OPTIONS)
 
 $(BENCH)/installed: pyproject.toml containers/constraints.txt
 	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)

@@ -68,7 +68,7 @@ def _require_image(config: ContainerConfig) -> None:
         return
     image = Path(config.image or "")
     if not image.exists():
-        near = did_you_mean(image.name, _names_beside(image)).split(" Known:")[0]
+        near = did_you_mean(image.name, beside=_names_beside(image))
         raise PreflightError(
             f"container: image {image}: no such file or folder.{near} "
             f"{config.runtime} takes {IMAGE_KINDS[config.runtime]}; `make sif` and `make sqsh` "
@@ -99,7 +99,7 @@ def _require_bind(config: ContainerConfig, text: str) -> None:
     bind = parse_bind(text)
     source = Path(bind.source)
     if not source.exists():
-        near = did_you_mean(source.name, _names_beside(source)).split(" Known:")[0]
+        near = did_you_mean(source.name, beside=_names_beside(source))
         raise PreflightError(
             f"container: bind '{text}': {source} does not exist here; create it or correct the "
             f"path.{near}"

@@ -55,7 +55,7 @@ class ContainerConfig(Strict):
     file or enroot URI for pyxis, a folder for charliecloud."""
     digest: Text | None = None
     """`sha256:...` that the image must have: of the image for docker and podman, of the file for
-    the others. Checked before a run, and written to every manifest."""
+    the others. Checked before a run and where it starts, and written to every manifest."""
     binds: tuple[Annotated[Text, AfterValidator(_normal_bind)], ...] = ()
     """`HOST:INSIDE` or `HOST:INSIDE:ro`, beside the folders of the run itself."""
 
@@ -66,6 +66,11 @@ class ContainerConfig(Strict):
             raise PreflightError(
                 f"container: runtime = '{self.runtime}' without an image; set image to "
                 f"{IMAGE_KINDS[self.runtime]}, or runtime to 'none'."
+            )
+        if self.image is not None and self.image.startswith("-"):
+            raise PreflightError(
+                f"container: image '{self.image}' would be read as an option of {self.runtime}; "
+                f"expected {IMAGE_KINDS.get(self.runtime, 'a name')}."
             )
         if self.digest is not None and not _is_digest(self.digest):
             raise PreflightError(

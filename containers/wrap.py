@@ -6,9 +6,11 @@ GPUs, its job) is passed on by name and never by value.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from containers.config import Bind, ContainerConfig, parse_bind
+from containers.pinned import name_of, pinned
 from containers.signals import IGNORING, MARK, signal_command
 from hsd.errors import PreflightError
 
@@ -35,6 +37,7 @@ FORWARDED = (
     "SLURM_RESTART_COUNT",
 )
 """Variables of the node that every runtime passes on when they are set: the manifest's."""
+_SYSTEM = frozenset({"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr"})
 _ON_THE_NODE = re.compile(r"@\w+(:\w+)?@")
 """What the supervisor fills in later, such as @env:HSD_SCRATCH@."""
 
@@ -47,7 +50,9 @@ class Inside:
     cwd: str
     binds: tuple[str, ...] = ()
     """Absolute host paths that are seen at the same path, writable; or `@env:NAME@`, which the
-    supervisor fills in."""
+    supervisor fills in. Never a folder of the system, home as a whole, or what holds it."""
+    read_only: tuple[str, ...] = ()
+    """Absolute host paths that are seen at the same path, to be read."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Paths and switches; everybody on the host can read them, so never a secret."""
     gpus: bool = False
@@ -69,7 +74,7 @@ def wrap(config: ContainerConfig, inside: Inside) -> tuple[str, ...]:
     """
     if config.runtime == "none":
         return inside.argv
-    return _RUNTIMES[config.runtime](config, inside)
+    return pinned(config, _RUNTIMES[config.runtime](config, inside))
 
 
 def _engine(config: ContainerConfig, inside: Inside) -> tuple[str, ...]:
@@ -97,7 +102,7 @@ def _engine(config: ContainerConfig, inside: Inside) -> tuple[str, ...]:
             for word in ("-e", f"{name}={value}")
         ),
         *(word for name in _forwarded(inside) for word in ("-e", name)),
-        *("--entrypoint", IMAGE_TINI, config.image, "--"),
+        *("--entrypoint", IMAGE_TINI, name_of(config), "--"),
         *_command(inside),
     )
 
@@ -208,9 +213,27 @@ def _command(inside: Inside) -> tuple[str, ...]:
 
 def _binds(config: ContainerConfig, inside: Inside) -> list[Bind]:
     """Return each place once, a folder before what is inside it; the profile's binds win."""
-    binds = (*map(_same_place, inside.binds), *map(parse_bind, config.binds))
+    read = (replace(_same_place(path), read_only=True) for path in inside.read_only)
+    binds = (*read, *map(_writable, inside.binds), *map(parse_bind, config.binds))
     places = {bind.target: bind for bind in binds}
     return [places[target] for target in sorted(places)]
+
+
+def is_of_the_system(path: str) -> bool:
+    """Return whether a folder is the machine's own, which no command has to write."""
+    parts = PurePosixPath(path).parts
+    return len(parts) > 1 and parts[1] in _SYSTEM
+
+
+def _writable(path: str) -> Bind:
+    home = Path.home()
+    if path.startswith("/") and (is_of_the_system(path) or home.is_relative_to(path)):
+        raise PreflightError(
+            f"container: {path} is not given to a command to write: it is "
+            f"{'the system' if is_of_the_system(path) else 'all of your home, or more'}; work in a "
+            "folder of its own, or name a bind in [container]."
+        )
+    return _same_place(path)
 
 
 def _same_place(path: str) -> Bind:

@@ -30,6 +30,10 @@ class PreflightError(HsdError):
     exit_code = 3
 
 
+class InUseError(PreflightError):
+    """Another process works in the folder; nothing is wrong with the request itself."""
+
+
 class SubmissionError(HsdError):
     """A scheduler refused jobs or was not reached; whatever had been submitted was taken back."""
 
@@ -72,9 +76,17 @@ class Stopped(HsdError):  # noqa: N818 - a request, not a fault
     exit_code = 75
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'rank'? Known: alpha, rank."``, ready to end a message."""
+class TakenOver(Stopped):  # noqa: N818 - nothing failed but this process's place
+    """Stopped since another process works in its folder now; nothing more may be written there."""
+
+
+def did_you_mean(word: str, known: Iterable[str] = (), beside: Iterable[str] = ()) -> str:
+    """Return ``" Did you mean 'rank'? Known: alpha, rank."``, ready to end a message.
+
+    `beside` is what lies around a path. One of it may be what was meant, but it is never listed:
+    an adapter or a config of somebody else may have named the path.
+    """
     names = sorted(known)
-    close = get_close_matches(word, names, n=1)
+    close = get_close_matches(word, [*names, *sorted(beside)], n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"{hint} Known: {', '.join(names)}." if names else hint

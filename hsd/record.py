@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate import EvalConfig
-from hsd.config.redaction import redacted
+from hsd.config.redaction import redacted, with_references
 from hsd.config.train import TrainConfig
+from hsd.errors import TakenOver
 from hsd.runs import manifest_of, now, provenance, update_manifest, write_json
 
 
@@ -26,11 +27,12 @@ def recorded(
     """Note that a process begins or goes on with a run, and after the block that it ended.
 
     `since` is when `gpus` GPUs were taken, in `time.monotonic()` seconds. A start that was killed
-    keeps no end and no GPU-hours. config.json holds the config as it is; the manifest hides what
-    looks like a secret.
+    keeps no end and no GPU-hours, nor one whose folder was taken over, since the last start is
+    another's then. config.json holds the config as it is, with `${NAME}` for what a secret variable
+    holds; the manifest hides what looks like a secret.
     """
     content = config.model_dump(mode="json")
-    write_json(folder / "config.json", content)
+    write_json(folder / "config.json", with_references(content))
     start = {"at": now(), "ended": None, "gpu_hours": None, "resumed_from": resumed_from}
     update_manifest(
         folder,
@@ -40,10 +42,15 @@ def recorded(
         **facts,
         starts=[*_starts(folder), redacted(start | provenance())],
     )
+    is_ours = True
     try:
         yield
+    except TakenOver:
+        is_ours = False
+        raise
     finally:
-        _record_end(folder, gpus * (time.monotonic() - since) / 3600)
+        if is_ours:
+            _record_end(folder, gpus * (time.monotonic() - since) / 3600)
 
 
 def _record_end(folder: Path, gpu_hours: float) -> None:

@@ -35,34 +35,88 @@ _PARTS: Mapping[type, Sequence[str]] = {
     list: ("halvings", "notes", "prevalences", "starts"),
 }  # fmt: skip
 """Parts of a manifest that others read out of it, by their kind in JSON."""
+LEASE = ".lease"
+"""What the files of a lease are called, or begin with: they say who works, and hold no work."""
+MODE = 0o600
+"""Of files that hold people's posts. Not 0640: on many clusters all users are of one group. A mode
+that somebody gave such a file stays."""
+_UNFINISHED = re.compile(
+    r"\..+\.(?:json|jsonl|csv|txt|html|md|safetensors|png)\.[a-z0-9_]{8}|\.adapter-[a-z0-9_]{8}"
+)
+"""What a write is called until it is whole, and the folder of an adapter that is being exported."""
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy")
 
 
 @contextmanager
-def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Yield a file that becomes `path` when the block ends well, and vanishes when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    encoding = None if "b" in mode else "utf-8"
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+def atomic_file(path: Path, mode: str = "w", *, posts: bool = False) -> Iterator[IO[Any]]:
+    """Yield a file that becomes `path` when the block ends well, and vanishes when it does not.
+
+    One that holds people's `posts` is for its owner alone until he says otherwise (`MODE`).
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encoding = None if "b" in mode else "utf-8"
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(
+                handle, mode, encoding=encoding, newline=None if encoding is None else ""
+            ) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(_mode_of_posts(path) if posts else 0o666 & ~_umask())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an error of a full disk within the block the file's name, which a write does not."""
     try:
-        with os.fdopen(
-            handle, mode, encoding=encoding, newline=None if encoding is None else ""
-        ) as file:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
+def appended(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file of posts to be written on behind its end; a new one is for its owner alone."""
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, MODE)
+        with os.fdopen(handle, "ab+") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a whole text file, or nothing."""
-    with atomic_file(path) as file:
+def remove_unfinished(folder: Path) -> None:
+    """Remove what writes left behind that were killed; whoever calls holds the folder's lease."""
+    for path in folder.iterdir():
+        if not _UNFINISHED.fullmatch(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _mode_of_posts(path: Path) -> int:
+    """Return the mode of a file that holds posts: its own, where somebody chose one."""
+    try:
+        return path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        return MODE
+
+
+def write_atomic(path: Path, text: str, *, posts: bool = False) -> None:
+    """Write a whole text file, or nothing; `posts` as in `atomic_file`."""
+    with atomic_file(path, posts=posts) as file:
         file.write(text)
 
 
@@ -75,9 +129,9 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, text + "\n")
 
 
-def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one JSON object a line, the whole file or nothing."""
-    with atomic_file(path) as file:
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]], *, posts: bool = False) -> None:
+    """Write one JSON object a line, the whole file or nothing; `posts` as in `atomic_file`."""
+    with atomic_file(path, posts=posts) as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
@@ -210,6 +264,15 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
 
 
+def is_empty(folder: Path) -> bool:
+    """Return whether nothing is in a folder but what says who works there.
+
+    A start that was killed in its very first write may have left that unfinished.
+    """
+    names = [path.name for path in folder.iterdir()]
+    return all(name.startswith(LEASE) or _UNFINISHED.fullmatch(name) for name in names)
+
+
 Remedies = Mapping[str, Callable[[Any, Any], str]]
 """For parts of an identity that no setting of the run decides: from the old and the new value, what
 to do so that it goes on as it began."""
@@ -240,7 +303,7 @@ def require_own(
             raise PreflightError(_another(folder, lines, known, new, remedies or {}))
     elif folder.is_file():
         raise PreflightError(f"{folder} is a file; output_dir must be a folder.")
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and not is_empty(folder):
         raise PreflightError(f"{folder} is not empty and not a run of hsd; choose another folder.")
 
 
@@ -321,7 +384,9 @@ def require_folder(folder: Path, what: str) -> Path:
     if folder.is_dir():
         return folder
     siblings = [p.name for p in folder.absolute().parent.glob("*") if p.is_dir()]
-    raise PreflightError(f"{what} {folder}: no such folder.{did_you_mean(folder.name, siblings)}")
+    raise PreflightError(
+        f"{what} {folder}: no such folder.{did_you_mean(folder.name, beside=siblings)}"
+    )
 
 
 _SLURM = (

@@ -1,4 +1,7 @@
-"""Stopping on request: Ctrl-C, SIGTERM and SIGUSR2 end a command where it can go on later."""
+"""Stopping on request: Ctrl-C, SIGTERM and SIGUSR2 end a command where it can go on later.
+
+So does the end of the launcher that started this process, and the loss of the run's folder.
+"""
 
 import os
 import signal
@@ -12,6 +15,10 @@ from hsd.errors import Stopped
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 """Ctrl-C, the scheduler's end, and the scheduler's warning before a time limit."""
+LAUNCHERS = ("TORCHELASTIC_RUN_ID", "ACCELERATE_DYNAMO_MODE")
+"""Set by torchrun, and by `accelerate launch` for a single process too. What people set themselves,
+as RANK and ACCELERATE_MIXED_PRECISION, tells of no launcher: their shell may end, and what it
+started with nohup goes on."""
 
 
 class StopRequest:
@@ -21,15 +28,34 @@ class StopRequest:
     Ctrl-C on to processes that have got it already.
     """
 
-    def __init__(self, *, launched: bool) -> None:
+    def __init__(self, *, launched: bool, launcher: int | None = None) -> None:
         self.signal: int | None = None
+        self.lost: str | None = None
+        """Who has taken the run's folder over, in a sentence."""
         self.launched = launched
+        self._launcher = launcher
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         """Remember the signal."""
         if self.signal is not None and number == signal.SIGINT and not self.launched:
             raise KeyboardInterrupt
         self.signal = number
+
+    def lose(self, sentence: str) -> None:
+        """Remember that the run's folder is another process's now."""
+        self.lost = sentence
+
+    @property
+    def asked(self) -> bool:
+        """Whether this process is to stop: a signal came, or the folder or the launcher is gone.
+
+        A launcher that dies of a signal it has no handler for takes no rank along: they would hold
+        their GPUs, and work in the folder that the same job opens next. It is gone once this
+        process has another parent; which one that is (1, a container's init, a `subreaper`) does
+        not matter, and a launcher that is 1 itself takes all processes along.
+        """
+        orphaned = self._launcher is not None and os.getppid() != self._launcher
+        return orphaned or self.signal is not None or self.lost is not None
 
 
 @contextmanager
@@ -44,7 +70,9 @@ def stop_request() -> Iterator[StopRequest]:
     if isinstance(around, StopRequest):
         yield around
         return
-    request = StopRequest(launched=int(os.environ.get("WORLD_SIZE", "1")) > 1)
+    launcher = os.getppid() if any(name in os.environ for name in LAUNCHERS) else None
+    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    request = StopRequest(launched=launched, launcher=launcher)
     with _handled_by(request):
         yield request
 

@@ -5,6 +5,7 @@ import click
 from jobs.entry import run as run_command
 from jobs.options import Command
 from jobs.run_argument import target, typed_name
+from jobs.terminal import echo
 
 
 @click.command(
@@ -23,17 +24,19 @@ def cancel(run: str, stuck: bool) -> None:
     What is done stays, and `hsd resubmit` goes on from there. RUN is the name of a run, its
     folder, or `last`, the newest that `hsd run` started.
     """
+    from jobs.submitting import settled
     from slurm.cancellation import cancel as cancel_jobs
     from slurm.state import slurm_of
 
     folder, rest = target(run, 1)
+    settled(folder)
     ended = cancel_jobs(folder.path, slurm_of(folder), *rest, stuck=stuck)
     for one in ended:
-        click.echo(f"cancelled {one.cell}/{one.stage} ({one.job}, was {one.state})")
+        echo(f"cancelled {one.cell}/{one.stage} ({one.job}, was {one.state})")
     if not ended:
-        click.echo("Nothing is stuck." if stuck else "Nothing was waiting or running.")
+        echo("Nothing is stuck." if stuck else "Nothing was waiting or running.")
     elif not stuck:
-        click.echo(f"To go on: hsd resubmit {typed_name(folder)}")
+        echo(f"To go on: hsd resubmit {typed_name(folder)}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import click
 
 from jobs.entry import run as run_command
 from jobs.options import Command
+from jobs.terminal import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -21,7 +22,7 @@ def card(adapter: Path, evaluation: Path) -> None:
     """
     from hsd.report.card import write_card
 
-    click.echo(f"Card: {write_card(adapter, evaluation)}")
+    echo(f"Card: {write_card(adapter, evaluation)}")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from math import ceil
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from hsd.data.doctor import PLANNED_RATE, Checked, Power
 from hsd.data.example import LABELS
 from hsd.report.wording import UNKNOWN, number, percent
+from jobs.console import escape
 from jobs.data_tables import table
 
 SOURCES = 3

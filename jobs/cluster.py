@@ -2,16 +2,17 @@
 
 import getpass
 import json
+import os
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hsd.errors import PreflightError
+from jobs.console import Terminal, escape
 from jobs.entry import run
 from jobs.options import CONTEXT, Command
+from jobs.terminal import echo, echo_text
 from slurm.client import Slurm
 from slurm.discovery import asked, discover
 from slurm.profile import (
@@ -57,14 +58,18 @@ def init(name: str | None, output: str | None, shared_root: str, force: bool) ->
     file = Path(output) if output else own_file(name)
     if output != _TERMINAL and file.exists() and not force:
         raise PreflightError(f"{file} is there already; give --force to replace it, or --name.")
-    text = discover(asked(Slurm().text, getpass.getuser()), shared_root)
+    wanted = os.environ.get("SLURM_CLUSTERS", "")
+    if "," in wanted:
+        raise PreflightError(f"SLURM_CLUSTERS={wanted}: a profile is of one cluster; name one.")
+    slurm = Slurm(cluster=wanted)
+    text = discover(asked(slurm.text, getpass.getuser()), shared_root, wanted)
     if output == _TERMINAL:
-        click.echo(text, nl=False)
+        echo_text(text, nl=False)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     chosen = f" --cluster {name or output}" if name or output else ""
-    click.echo(f"Written: {file}. Read it, then: hsd doctor{chosen}")
+    echo(f"Written: {file}. Read it, then: hsd doctor{chosen}")
 
 
 @cluster.command(
@@ -82,9 +87,9 @@ def show(source: str | None, form: str) -> None:
     source = source or default_profile()
     profile = load_profile(source)
     if form == "toml":
-        click.echo(profile_file(source).read_text(encoding="utf-8"), nl=False)
+        echo_text(profile_file(source).read_text(encoding="utf-8"), nl=False)
     else:
-        click.echo(json.dumps(profile.model_dump(mode="json"), indent=2, ensure_ascii=False))
+        echo_text(json.dumps(profile.model_dump(mode="json"), indent=2, ensure_ascii=False))
 
 
 @cluster.command("list", cls=Command, examples="hsd cluster list")
@@ -95,13 +100,13 @@ def list_profiles() -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "profile")
     for name in profile_names():
         table.add_row(name, *map(escape, _about(name)), escape(_place(name)))
-    Console().print(table)
+    Terminal().print(table)
 
 
 @cluster.command(cls=Command, examples="hsd cluster schema > profile.schema.json")
 def schema() -> None:
     """Print the JSON schema of a profile."""
-    click.echo(json.dumps(profile_schema(), indent=2))
+    echo_text(json.dumps(profile_schema(), indent=2))
 
 
 def _about(name: str) -> tuple[str, str]:

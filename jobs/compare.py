@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
+from jobs.console import Terminal
 from jobs.entry import run
 from jobs.options import Command, ignore_mode_option
+from jobs.terminal import echo, echo_text
 
 
 @click.command(
@@ -63,8 +65,6 @@ def compare(
         show_leaderboard(sweep, rank, rules, output, as_json)
         return
 
-    from rich.console import Console
-
     from hsd.report.comparison import write_comparison
     from hsd.report.sets import SetsComparison, compare_folders
     from jobs.progress import spinner
@@ -76,16 +76,16 @@ def compare(
     if output:
         write_comparison(output, compared)
     if as_json:
-        click.echo(json.dumps(compared.numbers(), indent=2))
+        echo_text(json.dumps(compared.numbers(), indent=2))
         return
     if isinstance(compared, SetsComparison):
-        Console().print(sets_comparison(compared))
+        Terminal().print(sets_comparison(compared))
     else:
         for comparison in compared.comparisons:
-            Console().print(comparison_table(comparison))
+            Terminal().print(comparison_table(comparison))
         if compared.board:
-            Console().print(board_table(compared.board))
-    click.echo("\n".join(compared.prompt_lines()))
+            Terminal().print(board_table(compared.board))
+    echo(*compared.prompt_lines())
 
 
 if __name__ == "__main__":

@@ -3,15 +3,15 @@
 import json
 
 import click
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hsd.config import EvalConfig
 from hsd.config.load import preset_names, resolve_train_config, train_schema
 from hsd.config.view import annotated_yaml, differing
+from jobs.console import Terminal, escape, escape_lines
 from jobs.entry import run
 from jobs.options import CONTEXT, Command, set_option
+from jobs.terminal import echo, echo_text
 
 
 @click.group(context_settings=CONTEXT)
@@ -34,11 +34,11 @@ def show(source: str, overrides: tuple[str, ...], form: str) -> None:
     """Show every field of a resolved config and where it was set; secrets are ***."""
     resolved = resolve_train_config(source, overrides)
     if form == "yaml":
-        click.echo(annotated_yaml(resolved), nl=False)
+        echo_text(annotated_yaml(resolved), nl=False)
         return
     for note in resolved.notes:
-        click.echo(f"Note: {note}", err=True)
-    click.echo(json.dumps(resolved.shown(), indent=2, ensure_ascii=False))
+        echo(f"Note: {note}", err=True)
+    echo_text(json.dumps(resolved.shown(), indent=2, ensure_ascii=False))
 
 
 @config.command("list", cls=Command, examples="hsd config list")
@@ -51,8 +51,8 @@ def list_presets() -> None:
     for name in preset_names():
         resolved = resolve_train_config(name)
         changes = [f"{key}={json.dumps(value)}" for key, value in differing(resolved).items()]
-        table.add_row(name, escape(resolved.config.description), escape("\n".join(changes)))
-    Console().print(table)
+        table.add_row(name, escape(resolved.config.description), escape_lines(changes))
+    Terminal().print(table)
 
 
 @config.command(
@@ -66,7 +66,7 @@ def list_presets() -> None:
 def schema(kind: str) -> None:
     """Print the JSON schema of a training config (default) or an evaluation."""
     described = train_schema() if kind == "train" else EvalConfig.model_json_schema()
-    click.echo(json.dumps(described, indent=2))
+    echo_text(json.dumps(described, indent=2))
 
 
 if __name__ == "__main__":

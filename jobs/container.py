@@ -15,9 +15,10 @@ from containers.wrap import IMAGE_HSD, Inside, wrap
 from hsd.config.problems import validated
 from hsd.config.settings import flatten
 from hsd.errors import PreflightError
+from hsd.secrets import holds_secret, is_secret_name
 from jobs.entry import run as run_command
 from jobs.options import CONTEXT, Command
-from slurm.environment import looks_secret
+from jobs.terminal import echo, echo_text
 
 GPU = Path("/dev/nvidiactl")
 """Is there where an NVIDIA driver is loaded."""
@@ -113,7 +114,7 @@ def run(arguments: tuple[str, ...], **options: Any) -> None:
 def command(arguments: tuple[str, ...], **options: Any) -> None:
     """Print the command that `run` would start, quoted for a shell; nothing is looked at."""
     inside = _inside(arguments, options)
-    click.echo(shlex.join(wrap(_config(**options), inside)))
+    echo_text(shlex.join(wrap(_config(**options), inside)))
 
 
 @container.command(
@@ -128,7 +129,7 @@ def check(**options: Any) -> None:
     """Check runtime, image, digest and binds on this machine; print the image's digest."""
     config = _config(**options)
     check_container(config)
-    click.echo(f"{config.runtime}: {config.image}: {found_digest(config) or 'has no digest here'}")
+    echo(f"{config.runtime}: {config.image}: {found_digest(config) or 'has no digest here'}")
 
 
 def _config(cluster: str | None, binds: tuple[str, ...], **options: str | None) -> ContainerConfig:
@@ -183,7 +184,7 @@ def _variables(texts: Iterable[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise PreflightError(f"--env {text}: expected NAME=VALUE, such as NCCL_DEBUG=INFO.")
-        if looks_secret(name):
+        if is_secret_name(name) or holds_secret(value):
             raise PreflightError(
                 f"--env {name}: looks like a secret, and every process list shows it; "
                 "write it to a file below HF_HOME and give HF_TOKEN_PATH=FILE."

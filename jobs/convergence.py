@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
+from jobs.console import Terminal
 from jobs.entry import run as run_command
 from jobs.options import Command
+from jobs.terminal import echo, echo_text
 
 
 @click.command(
@@ -33,7 +35,6 @@ def convergence(run: Path, output_dir: Path | None, patience: int | None, as_jso
     converged, still improving, overfitting, diverged or too short, the numbers behind it, and
     whether early stopping would have fired.
     """
-    from rich.console import Console
 
     from hsd.training.convergence import Patience, verdict_numbers
     from hsd.training.curves import convergence_report
@@ -43,10 +44,10 @@ def convergence(run: Path, output_dir: Path | None, patience: int | None, as_jso
     verdict, files = convergence_report(run, output_dir, rule)
     if as_json:
         numbers = {**verdict_numbers(verdict), "files": list(map(str, files))}
-        click.echo(json.dumps(numbers, indent=2))
+        echo_text(json.dumps(numbers, indent=2))
         return
-    Console().print(verdict_table(verdict))
-    click.echo("\n".join(map(str, files)))
+    Terminal().print(verdict_table(verdict))
+    echo(*map(str, files))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ import json
 
 import click
 
+from jobs.console import Terminal
 from jobs.entry import run as run_command
 from jobs.options import Command
 from jobs.run_argument import run_argument
+from jobs.terminal import echo_text
 from slurm.run_folder import RunFolder
 
 
@@ -24,7 +26,6 @@ def cost(run: RunFolder, as_json: bool) -> None:
 
     RUN is the name of a run, its folder, or `last`, the newest that `hsd run` started.
     """
-    from rich.console import Console
 
     from jobs.cost_table import cost_json, cost_table
     from slurm.accounting import costs
@@ -32,9 +33,9 @@ def cost(run: RunFolder, as_json: bool) -> None:
 
     found = costs(run.path, slurm_of(run))
     if as_json:
-        click.echo(json.dumps({"run": run.name, **cost_json(found)}, indent=2))
+        echo_text(json.dumps({"run": run.name, **cost_json(found)}, indent=2))
         return
-    Console().print(cost_table(run.name, found))
+    Terminal().print(cost_table(run.name, found))
 
 
 if __name__ == "__main__":

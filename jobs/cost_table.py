@@ -3,8 +3,8 @@
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 
+from jobs.console import escape
 from jobs.tables import number_table
 from slurm.accounting import Costs, Used
 from slurm.state import ORDER

@@ -6,6 +6,7 @@ import click
 
 from jobs.entry import run as run_command
 from jobs.options import CONTEXT, Command
+from jobs.terminal import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -64,7 +65,7 @@ def check(
     checked = look(files, measure, max_length)
     if output:
         write_atomic(output, doctor_page(checked, [file.name for file in files]))
-    click.echo("\n".join(doctor_lines(checked)))
+    echo(*doctor_lines(checked))
     stdout().print(check_tables(checked))
     fails = checked.findings if strict else checked.errors
     return DataError.exit_code if fails else 0
@@ -93,7 +94,7 @@ def swap(file: str, output: Path) -> None:
     rows = list(swaps(examples))
     write_jsonl(output, map(unified.to_row, rows))
     originals = sum(not row.reference_id for row in rows)
-    click.echo(
+    echo(
         f"{originals} of {len(examples)} posts name one group (term list version {version()}); "
         f"{len(rows)} rows in {output}."
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -17,20 +16,21 @@ from hsd.data.example import GROUPS, LABELS
 from hsd.data.loaded import by_reason
 from hsd.data.preparation import Prepared
 from hsd.data.rows import BadRow
+from jobs.console import Terminal, escape
 
 SHOWN = 5
 
 
 def stdout() -> Console:
     """Return the terminal, without colouring the numbers in sentences."""
-    return Console(highlight=False)
+    return Terminal(highlight=False)
 
 
 @contextmanager
 def stderr_steps(steps: Sequence[str]) -> Iterator[Callable[[str], None]]:
     """Show a bar over named steps; yield what to call as each begins."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Terminal(stderr=True), transient=True) as progress:
         task = progress.add_task(steps[0], total=len(steps))
         yield lambda step: progress.update(task, description=step, completed=steps.index(step))
 

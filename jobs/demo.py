@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from jobs.console import Terminal
 from jobs.entry import run
 from jobs.options import Command, set_option, train_config
 
@@ -27,8 +28,6 @@ def demo(overrides: tuple[str, ...], output_dir: Path) -> None:
     """
     config = train_config("demo", (*overrides, f"output_dir={output_dir / 'train'}"))
 
-    from rich.console import Console
-
     from hsd.config.evaluate import EvalConfig
     from hsd.inference.evaluate import evaluate_with_base
     from hsd.report.comparison import compare_runs
@@ -44,7 +43,7 @@ def demo(overrides: tuple[str, ...], output_dir: Path) -> None:
         mode="score",
         output_dir=output_dir / "judged",
     )
-    console = Console()
+    console = Terminal()
     console.print("[bold]1 of 2[/]  an adapter learns from embedded posts")
     console.print("        (once, its base is unpacked first: half a minute)", highlight=False)
     with progress_bars() as progress:

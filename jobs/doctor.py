@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jobs.console import Terminal
 from jobs.entry import run
 from jobs.options import Command
+from jobs.terminal import echo, echo_text
 
 if TYPE_CHECKING:
     from hsd.checks import Check
@@ -51,9 +53,9 @@ def doctor(cluster: str | None, smoke: bool, as_json: bool) -> int:
         if not as_json:
             _show(tried)
     elif smoke:
-        click.echo("--smoke was not tried, as it would fail.", err=True)
+        echo("--smoke was not tried, as it would fail.", err=True)
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
+        echo_text(json.dumps([asdict(check) for check in checks], indent=2))
     return 3 if failures(checks) else 0
 
 
@@ -85,12 +87,11 @@ def _tried(cluster: str | None) -> list["Check"]:
 
 
 def _show(checks: Sequence["Check"]) -> None:
-    from rich.console import Console
 
     from jobs.doctor_table import checks_table
 
-    Console().print(checks_table(checks))
-    click.echo(verdict(checks))
+    Terminal().print(checks_table(checks))
+    echo(verdict(checks))
 
 
 if __name__ == "__main__":

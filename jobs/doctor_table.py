@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from rich.markup import escape
 from rich.table import Table
 
 from hsd.checks import Check
+from jobs.console import escape
 from jobs.tables import plain_table
 
 _WORDS = {True: "ok", None: "[yellow]warning[/]", False: "[bold red]FAIL[/]"}

@@ -10,12 +10,15 @@ import logging
 import os
 import sys
 import warnings
+from io import StringIO
 from typing import NoReturn
 
 import click
 
 from hsd.errors import HsdError, PreflightError, Stopped
+from hsd.secrets import hidden
 from jobs.home import provide_home
+from jobs.terminal import VisibleFormatter, brief, echo, echo_text
 
 _INTERRUPTED = 130
 _THEIRS = {
@@ -34,7 +37,7 @@ _THEIRS = {
 def run(command: click.Command, name: str | None = None) -> NoReturn:
     """Run `command` on the program's arguments and exit; every `python -m jobs.X` ends here."""
     for line in provide_home(os.environ, os.getuid()):
-        click.echo(line, err=True)
+        echo(line, err=True)
     _hush_libraries()
     sys.exit(_status(command, name))
 
@@ -45,6 +48,8 @@ def _hush_libraries() -> None:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # bars of loading would fill log files
+    if logging.lastResort:  # what shows hsd's own warnings
+        logging.lastResort.setFormatter(VisibleFormatter())
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
@@ -55,21 +60,22 @@ def _status(command: click.Command, name: str | None) -> int:
         result = command.main(prog_name=name, standalone_mode=False)
     except HsdError as error:
         sentence = " ".join(str(error).split())
-        click.echo(sentence if isinstance(error, Stopped) else f"Error: {sentence}", err=True)
+        echo(sentence if isinstance(error, Stopped) else f"Error: {sentence}", err=True)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        error.show(said := StringIO())
+        echo_text(hidden(brief(said.getvalue())), nl=False, err=True)
         return error.exit_code
     except click.Abort as abort:
         # Click makes one of any EOFError too, such as a damaged file's: that is nobody's Ctrl-C.
         if isinstance(abort.__cause__, EOFError):
             raise abort.__cause__ from None
-        click.echo("Stopped.", err=True)
+        echo("Stopped.", err=True)
         return _INTERRUPTED
     except OSError as error:
         if error.errno not in _THEIRS:
             raise
         place = error.filename or "output"
-        click.echo(f"Error: {place}: {_THEIRS[error.errno]}.", err=True)
+        echo(f"Error: {place}: {_THEIRS[error.errno]}.", err=True)
         return PreflightError.exit_code
     return result if isinstance(result, int) else 0  # ctx.exit(1) arrives here as 1

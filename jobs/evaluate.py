@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hsd.stopping import stop_request
+from jobs.console import Terminal
 from jobs.entry import run
 from jobs.host import say_host
 from jobs.options import Command, is_first_process, set_option
+from jobs.terminal import VisibleFormatter, echo, echo_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -106,7 +108,9 @@ def evaluate(
         options["mode"] = "generate"  # scripts from before there were scores sample replies
     configs = _configs(data_files, options)
     if debug:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        shown = logging.StreamHandler()
+        shown.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[shown])
     if test_connection:
         return _test_connection(configs[0])
 
@@ -131,17 +135,16 @@ def evaluate(
 
 def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
     """Print the tables of one evaluation, or one of all sets; then notes and folders."""
-    from rich.console import Console
 
     from hsd.runs import MANIFEST, read_object
 
-    Console().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
+    Terminal().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
     for name, runs in sets.items():
         on = f"{name}: " if len(sets) > 1 else ""
         for note in read_object(runs[-1].folder / MANIFEST).get("notes") or []:
-            click.echo(f"Note: {on}{note}")
+            echo(f"Note: {on}{note}")
     for one in (one for runs in sets.values() for one in runs):
-        click.echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")
+        echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")
 
 
 def _one(runs: "tuple[Evaluated, ...]") -> "RenderableType":
@@ -201,10 +204,10 @@ def _test_connection(config: Any) -> int:
     try:
         facts, reply = probe(config)
     except HsdError as error:
-        click.echo(f"Not connected: {error}", err=True)
+        echo(f"Not connected: {error}", err=True)
         return 1
-    click.echo(json.dumps(facts, indent=2, default=str))
-    click.echo(f"Reply to a probe: {reply}")
+    echo_text(json.dumps(facts, indent=2, default=str))
+    echo(f"Reply to a probe: {reply}")
     return 0
 
 

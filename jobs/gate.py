@@ -6,8 +6,10 @@ from pathlib import Path
 import click
 
 from jobs.baseline import baseline_option, encoder_option, made_baseline
+from jobs.console import Terminal
 from jobs.entry import run as run_command
 from jobs.options import Command, ignore_mode_option
+from jobs.terminal import echo_text
 
 PATH = click.Path(path_type=Path)
 
@@ -54,7 +56,6 @@ def gate(
     too few to tell. Either stops a chain of SLURM jobs that waits with `afterok`. The verdict is
     kept in RUN (gate.json) and stands on top of its report.
     """
-    from rich.console import Console
 
     from hsd.config.load import load_gate_rules
     from hsd.inference.learned import learned_by_run
@@ -81,9 +82,9 @@ def gate(
         write_verdict(judged.folder, verdict, len(judged.predictions))
         rewrite(judged, training, note)
     if as_json:
-        click.echo(json.dumps(verdict_numbers(verdict), indent=2))
+        echo_text(json.dumps(verdict_numbers(verdict), indent=2))
     else:
-        Console().print(gate_table(verdict))
+        Terminal().print(gate_table(verdict))
     return verdict.status.exit_code
 
 

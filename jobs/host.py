@@ -2,9 +2,8 @@
 
 import os
 
-import click
-
 from jobs.options import is_first_process
+from jobs.terminal import echo
 
 
 def say_host() -> None:
@@ -14,4 +13,4 @@ def say_host() -> None:
         return
     from hsd.model.host import host_line
 
-    click.echo(host_line())
+    echo(host_line())

@@ -3,8 +3,7 @@
 import time
 from pathlib import Path
 
-import click
-
+from jobs.terminal import echo, echo_text
 from slurm.client import Slurm
 from slurm.elements import Element
 from slurm.log_files import attempt, first_error, log_files, read
@@ -20,7 +19,7 @@ def list_logs(state: RunState) -> None:
     """Print where the logs of each cell and stage are."""
     for element in state.shown:
         for path in log_files(state.folder, element):
-            click.echo(f"{element.cell}/{element.stage} ({element.state}): {path}")
+            echo(f"{element.cell}/{element.stage} ({element.state}): {path}")
 
 
 def show_logs(
@@ -31,8 +30,8 @@ def show_logs(
         text = read(path) if number is None else attempt(read(path), number)
         text = first_error(text) if first_error_only else text
         if text.strip():
-            click.echo(f"==> {path} <==")
-            click.echo(text.rstrip("\n"))
+            echo(f"==> {path} <==")
+            echo_text(text.rstrip("\n"))
 
 
 def follow_logs(run: RunFolder, element: Element, slurm: Slurm | None) -> None:
@@ -55,7 +54,7 @@ def _print_new(run: RunFolder, element: Element, read_to: dict[Path, int]) -> bo
             new = file.read()
         read_to[path] = read_to.get(path, 0) + len(new)
         if new:
-            click.echo(new.decode("utf-8", errors="replace"), nl=False)
+            echo_text(new.decode("utf-8", errors="replace"), nl=False)
             grown = True
     return grown
 

@@ -9,6 +9,7 @@ from hsd.stopping import ended_by_signal
 from jobs.entry import run
 from jobs.host import say_host
 from jobs.options import Command
+from jobs.terminal import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -55,7 +56,7 @@ def merge(**options: Any) -> None:
 
         with progress_bars() as progress:
             merged = merge_adapter(config, progress)
-    click.echo("\n".join(merged.sentences()))
+    echo(*merged.sentences())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.terminal import echo
+
 if TYPE_CHECKING:
     from hsd.config import TrainConfig
 
@@ -103,5 +105,5 @@ def train_config(source: str, overrides: Sequence[str]) -> "TrainConfig":
     resolved = resolve_train_config(source, overrides)
     if is_first_process():
         for note in resolved.notes:
-            click.echo(f"Note: {note}", err=True)
+            echo(f"Note: {note}", err=True)
     return resolved.config

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,7 +16,9 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from hsd.progress import Progress, silent
+from jobs.console import Terminal, escape
 from jobs.options import is_first_process
+from jobs.terminal import echo
 
 LINE_EVERY_SECONDS = 30.0
 
@@ -25,7 +26,7 @@ LINE_EVERY_SECONDS = 30.0
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
     """Yield what hsd's long calls report to. Under a launcher only the first process shows it."""
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     if not is_first_process():
         yield silent
     elif console.is_terminal:
@@ -39,7 +40,7 @@ def progress_bars() -> Iterator[Progress]:
 @contextmanager
 def spinner(what: str) -> Iterator[None]:
     """Show on a terminal that a command of a few seconds is at work."""
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with console.status(f"{what} ...") if console.is_terminal else nullcontext():
         yield
 
@@ -47,7 +48,7 @@ def spinner(what: str) -> Iterator[None]:
 def say(sentence: str) -> None:
     """Show a sentence at once, above the bars; under a launcher only the first process does."""
     if is_first_process():
-        click.echo(sentence, err=True)
+        echo(sentence, err=True)
 
 
 class _OnTerminal:
@@ -57,7 +58,7 @@ class _OnTerminal:
 
     def __call__(self, done: int, total: int, what: str) -> None:
         if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total)
+            self._tasks[what] = self._bars.add_task(escape(what), total=total)
         self._bars.update(self._tasks[what], completed=done, total=total)
 
 
@@ -73,4 +74,4 @@ class _Lines:
         due = now - self._shown.get(what, -LINE_EVERY_SECONDS) >= LINE_EVERY_SECONDS
         if due or done == total:
             self._shown[what] = now
-            self._console.print(f"{what}: {done} of {total}", highlight=False)
+            self._console.print(f"{escape(what)}: {done} of {total}", highlight=False)

@@ -7,6 +7,7 @@ import click
 from jobs.baseline import baseline_option, encoder_option, made_baseline
 from jobs.entry import run as run_command
 from jobs.options import Command, ignore_mode_option
+from jobs.terminal import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -82,7 +83,7 @@ def report(
             ignore_mode_mismatch=ignore_mode_mismatch,
             prevalences=prevalences,
         )
-    click.echo(f"Report: {page}")
+    echo(f"Report: {page}")
 
 
 if __name__ == "__main__":

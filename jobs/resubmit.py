@@ -35,12 +35,15 @@ def resubmit(
     A training goes on from its newest checkpoint. --set changes the cells that are submitted: they
     begin anew, and what they had is kept beside them.
     """
-    from jobs.submitting import proceed
+    from jobs.submitting import proceed, settled
     from slurm.resubmission import resubmission
     from slurm.run_folder import find_run
 
+    folder = find_run(run_name)
+    if not dry_run:
+        settled(folder)
     found = resubmission(
-        find_run(run_name),
+        folder,
         failed=failed,
         only=tuple(filter(None, (name.strip() for name in only.split(",")))),
         overrides=overrides,

@@ -34,11 +34,12 @@ def run(
     The same command again does what is left: cells that are done are skipped, cells in the queue
     left alone, and a cell whose config, code or data changed is refused.
     """
-    from jobs.submitting import proceed
+    from jobs.submitting import proceed, settled
     from slurm.pipeline import find_work
 
     names = tuple(filter(None, (name.strip() for name in only.split(","))))
-    found = find_work(sweep, cluster, local, names, overrides, max_parallel, dry_run)
+    before = {} if dry_run else {"settled": settled}
+    found = find_work(sweep, cluster, local, names, overrides, max_parallel, dry_run, **before)
     return proceed(found, dry_run=dry_run, as_json=as_json)
 
 

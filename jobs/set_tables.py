@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.markup import escape
 
 from hsd.metrics.by_set import BySet
 from hsd.metrics.groups import Proportion
@@ -22,6 +21,7 @@ from hsd.report.by_set import (
 from hsd.report.comparison import RunsComparison, sentences
 from hsd.report.sets import SetsComparison
 from hsd.report.wording import METRIC_WORDS, RATE_LEGEND, between, number
+from jobs.console import escape
 from jobs.tables import board_table, number_table
 
 _NUMBERS = 15

@@ -7,6 +7,7 @@ import click
 
 from jobs.entry import run
 from jobs.options import Command, cluster_option, set_option
+from jobs.terminal import echo
 
 if TYPE_CHECKING:
     from hsd.config.model import ModelConfig
@@ -38,7 +39,7 @@ def stage(sweep: str, cluster: str | None, overrides: tuple[str, ...]) -> None:
     distinct = {(one.name, one.revision, one.cache_dir): one for one in found}
     for base in distinct.values():
         for line in staged(base, environ):
-            click.echo(line)
+            echo(line)
 
 
 def staged(base: "ModelConfig", environ: dict[str, str]) -> list[str]:

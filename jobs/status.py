@@ -5,9 +5,11 @@ import time
 
 import click
 
+from jobs.console import Terminal
 from jobs.entry import run as run_command
 from jobs.options import Command
 from jobs.run_argument import run_argument, sweep_name, typed_name
+from jobs.terminal import echo_text
 from slurm.run_folder import RunFolder
 
 
@@ -36,7 +38,6 @@ def status(run: RunFolder, watch: bool, every_s: int, as_json: bool) -> None:
 
     RUN is the name of a run, its folder, or `last`, the newest that `hsd run` started.
     """
-    from rich.console import Console
     from rich.live import Live
 
     from jobs.status_table import status_json, status_table
@@ -46,9 +47,9 @@ def status(run: RunFolder, watch: bool, every_s: int, as_json: bool) -> None:
     slurm, names = slurm_of(run), (typed_name(run), sweep_name(run))
     seen = overview(run.path, slurm, *names)
     if as_json:
-        click.echo(json.dumps(status_json(seen), indent=2, ensure_ascii=False))
+        echo_text(json.dumps(status_json(seen), indent=2, ensure_ascii=False))
         return
-    console = Console()
+    console = Terminal()
     if not watch:
         console.print(status_table(seen))
         return

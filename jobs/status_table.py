@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.text import Text
 
+from jobs.console import escape
 from jobs.tables import plain_table
 from slurm.advance import Advance
 from slurm.causes import Cause

@@ -3,11 +3,15 @@
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from jobs.entry import run
 from jobs.options import CONTEXT, Command, cluster_option, time_option
+
+if TYPE_CHECKING:
+    from hsd.config.train import TrainConfig
 
 
 @click.command(
@@ -38,18 +42,20 @@ def submit(
     if it says PASS.
     """
     from jobs.submitting import show_script, submit_prepared
-    from slurm.client import Slurm
+    from slurm.client import programs
     from slurm.profile import default_profile, load_profile
-    from slurm.single import Single, paths_in, still_to_wait
+    from slurm.single import Single, paths_in, paths_of, still_to_wait
     from slurm.snapshot import running_code
 
-    _check_usage(kind, arguments)
+    config = _check_usage(kind, arguments)
     profile = load_profile(cluster or default_profile())
-    if after and not dry_run and not still_to_wait(after, Slurm(profile.env.passed)):
+    if after and not dry_run and not still_to_wait(after, programs(profile)):
         after = None
     single = Single(
         kind, arguments, name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}",
-        profile, running_code(), Path.cwd(), after, time_min, paths_in(arguments, Path.cwd()),
+        profile, running_code(), Path.cwd(), after, time_min, (
+            *paths_in(arguments, Path.cwd()), *(paths_of(config, Path.cwd()) if config else ())
+        ),
     )  # fmt: skip
     prepared = single.prepared()
     if dry_run:
@@ -58,8 +64,11 @@ def submit(
         submit_prepared(prepared, single.write)
 
 
-def _check_usage(kind: str, arguments: tuple[str, ...]) -> None:
-    """Refuse what the command itself would refuse, before a job waits hours to say so."""
+def _check_usage(kind: str, arguments: tuple[str, ...]) -> "TrainConfig | None":
+    """Refuse what the command itself would refuse, before a job waits hours to say so.
+
+    Return the config of a training.
+    """
     command = getattr(import_module(f"jobs.{kind}"), kind)
     with command.make_context(f"hsd {kind}", list(arguments), **CONTEXT) as context:
         given = context.params
@@ -68,7 +77,8 @@ def _check_usage(kind: str, arguments: tuple[str, ...]) -> None:
 
         folder = given["output_dir"]
         own = (f"output_dir={folder}",) if folder else ()
-        train_config(given["source"], (*given["overrides"], *own))
+        return train_config(given["source"], (*given["overrides"], *own))
+    return None
 
 
 if __name__ == "__main__":

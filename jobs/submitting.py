@@ -5,22 +5,23 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-import click
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hsd.errors import CellsFailed
+from jobs.console import Terminal, escape
 from jobs.tables import plain_table
-from slurm.client import Slurm
+from jobs.terminal import echo, echo_text
+from slurm.client import programs
 from slurm.local import Ended, run_here
 from slurm.pipeline import Found, Left, Work
 from slurm.plan import Plan, Stage
 from slurm.preflight import Check, doubts, failures, preflight, refuse
+from slurm.recovery import settle
+from slurm.run_folder import RunFolder
 from slurm.submission import Prepared, commands, submit
 from slurm.submissions import Submitted
 from slurm.sweep import Cell
-from slurm.writing import write_run
+from slurm.writing import alone, write_run
 
 STAGE_HEADER = ("stage", "cells", "waits for", "each", "GPU-hours")
 
@@ -34,14 +35,20 @@ def proceed(found: Found, *, dry_run: bool, as_json: bool) -> int:
         show_left(found.left, found.work)
     if not found.left.plan.stages:
         if as_json:
-            click.echo("[]")
+            echo("[]")
         return 0
     return here(found) if found.work.profile.local else on_cluster(found, as_json)
 
 
+def settled(folder: RunFolder) -> None:
+    """Release or take back what a killed submission of the run left in the queue, and say so."""
+    for sentence in settle(folder):
+        echo(f"{folder.path}: {sentence}", err=True)
+
+
 def show_left(left: Left, work: Work) -> None:
     """Say which cells are new, which are done and which are in the queue."""
-    console = Console(soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     console.print(f"[bold]{escape(work.sweep.name)}[/] in {escape(str(work.folder.path))}")
     for word, names in (
         ("to do", left.new), ("done, skipped", left.done), ("in the queue", left.active)
@@ -61,7 +68,7 @@ def show_dry_run(found: Found) -> None:
     show_left(found.left, found.work)
     if not found.left.plan.stages:
         return
-    Console().print(plan_table(found.left.plan))
+    Terminal().print(plan_table(found.left.plan))
     prepared = found.prepared()
     if prepared.profile.local:
         show_orders(prepared)
@@ -75,29 +82,31 @@ def show_orders(prepared: Prepared) -> None:
     for name, orders in prepared.orders.items():
         for order in orders:
             lines = "\n".join(f"  {shlex.join(command)}" for command in order.commands)
-            click.echo(f"# {name}\n{lines}")
+            echo_text(f"# {name}\n{lines}")
 
 
 def show_missing(found: Found, prepared: Prepared) -> None:
     """Print a line for each thing that a submission from here would be refused for."""
-    slurm = None if prepared.profile.local else Slurm(keep=prepared.profile.env.passed)
+    slurm = None if prepared.profile.local else programs(prepared.profile)
     checks = failures(preflight(prepared, slurm, found.work.cells))
     missing = [*found.missing, *(f"{check.sentence}." for check in checks)]
     if missing:
-        click.echo("\nNot submitted. Without --dry-run this would be refused here, for:")
+        echo("", "Not submitted. Without --dry-run this would be refused here, for:")
     for sentence in missing:
-        click.echo(f"- {sentence}")
+        echo(f"- {sentence}")
 
 
 def show_script(prepared: Prepared) -> None:
     """Print each sbatch command and the script that it gets."""
     for stage, command in zip(prepared.plan.stages, commands(prepared), strict=True):
-        click.echo(f"\n$ {command}\n{prepared.scripts[stage.name]}", nl=False)
+        echo_text(f"\n$ {command}\n{prepared.scripts[stage.name]}", nl=False)
 
 
 def on_cluster(found: Found, as_json: bool = False) -> int:
     """Check, write and submit a sweep."""
-    submit_prepared(found.prepared(), lambda: write_run(found), found.work.cells, as_json)
+    submit_prepared(
+        found.prepared(), lambda: write_run(found), found.work.cells, as_json, found.seen
+    )
     return 0
 
 
@@ -106,38 +115,47 @@ def submit_prepared(
     write: Callable[[], None],
     cells: Sequence[Cell] = (),
     as_json: bool = False,
+    seen: int | None = None,
 ) -> None:
-    """Check, write what jobs read, submit, and show what was submitted."""
-    slurm = Slurm(keep=prepared.profile.env.passed)
+    """Check, write what jobs read, submit, and show what was submitted; `seen` as in `alone`."""
+    slurm = programs(prepared.profile)
     checks = preflight(prepared, slurm, cells)
-    if not as_json:
+    if as_json:
+        for check in doubts(checks):
+            echo(f"Warning: {check.sentence}", err=True)
+    else:
         show_checks(checks)
     refuse(checks)
-    write()
-    submitted = submit(prepared, slurm)
+    with alone(prepared, "a submission", seen):
+        write()
+        submitted = submit(prepared, slurm)
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in submitted], indent=2))
+        echo_text(json.dumps([asdict(one) for one in submitted], indent=2))
         return
     show_submitted(prepared, submitted)
-    click.echo(f"Next: hsd status {shlex.quote(prepared.plan.name)} --watch")
+    echo(f"Next: hsd status {shlex.quote(prepared.plan.name)} --watch")
 
 
 def here(found: Found) -> int:
     """Run the plan on this machine; raises CellsFailed at the end when some cells did."""
-    checks = preflight(found.prepared(), None, found.work.cells)
+    prepared = found.prepared()
+    checks = preflight(prepared, None, found.work.cells)
     show_checks(checks)
     refuse(checks)
-    write_run(found)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal(soft_wrap=True, highlight=False)
     failed: list[Ended] = []
-    elements = run_here(
-        found.prepared(),
-        lambda stage, cell, log: console.print(f"{stage} {escape(cell)} ...  ({escape(str(log))})"),
-    )
-    for ended in elements:
-        if ended.code != 0:
-            failed.append(ended)
-        console.print(_ended_line(ended))
+    with alone(prepared, "hsd run --local", found.seen):
+        write_run(found)
+        elements = run_here(
+            prepared,
+            lambda stage, cell, log: console.print(
+                f"{stage} {escape(cell)} ...  ({escape(str(log))})"
+            ),
+        )
+        for ended in elements:
+            if ended.code != 0:
+                failed.append(ended)
+            console.print(_ended_line(ended))
     if found.work.folder.comparison_md.exists():
         console.print(f"Comparison: {escape(str(found.work.folder.comparison_md))}")
     if failed:
@@ -160,7 +178,7 @@ def _ended_line(ended: Ended) -> str:
 def show_checks(checks: Sequence[Check]) -> None:
     """Say what was checked; what is in doubt in a line of its own."""
     good = [check.name for check in checks if check.ok]
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal(soft_wrap=True, highlight=False)
     if good:
         console.print(f"Checked: {escape(', '.join(good))}.")
     for check in doubts(checks):
@@ -173,7 +191,7 @@ def show_submitted(prepared: Prepared, submitted: Sequence[Submitted]) -> None:
     table = plain_table("", ("job", *STAGE_HEADER))
     for stage in prepared.plan.stages:
         table.add_row(jobs[stage.name], *map(escape, _stage_row(stage)))
-    console = Console()
+    console = Terminal()
     console.print(table)
     console.print(f"At most {prepared.plan.gpu_hours:,.1f} GPU-hours, without requeues.")
 

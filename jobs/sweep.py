@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hsd.config.settings import Settings, flatten
+from jobs.console import Terminal, escape, escape_lines
 from jobs.entry import run
 from jobs.options import CONTEXT, Command, set_option
+from jobs.terminal import echo_text
 from slurm.sweep import Cell, Sweep, cells, load_sweep, sweep_names, sweep_schema
 
 
@@ -29,7 +29,7 @@ def list_sweeps() -> None:
         one = load_sweep(name)
         sets = ", ".join(one.evaluate.sets)
         table.add_row(name, escape(one.description), str(len(cells(one))), escape(sets))
-    Console().print(table)
+    Terminal().print(table)
 
 
 @sweep.command(
@@ -49,13 +49,13 @@ def show(source: str, overrides: tuple[str, ...], form: str) -> None:
     made = cells(loaded, overrides)
     if form == "json":
         shown = {"sweep": loaded.model_dump(mode="json"), "cells": [_cell(c) for c in made]}
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        echo_text(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     alike = _alike(made)
-    console = Console()
+    console = Terminal()
     console.print(_headline(loaded, len(made)), highlight=False)
     if alike:
-        changes = escape("\n".join(_lines(alike)))
+        changes = escape_lines(_lines(alike))
         console.print(f"In every cell:\n{changes}", highlight=False, soft_wrap=True)
     console.print(_table(made))
 
@@ -63,7 +63,7 @@ def show(source: str, overrides: tuple[str, ...], form: str) -> None:
 @sweep.command(cls=Command, examples="hsd sweep schema > sweep.schema.json")
 def schema() -> None:
     """Print the JSON schema of a sweep's file."""
-    click.echo(json.dumps(sweep_schema(), indent=2))
+    echo_text(json.dumps(sweep_schema(), indent=2))
 
 
 def _headline(loaded: Sweep, count: int) -> str:
@@ -91,7 +91,7 @@ def _table(made: tuple[Cell, ...]) -> Table:
     common = [key for key, value in fields[0].items() if all(f.get(key) == value for f in fields)]
     for cell, values in zip(made, fields, strict=True):
         own = {key: value for key, value in values.items() if key not in common}
-        table.add_row(escape(cell.name), escape(cell.preset), escape("\n".join(_lines(own))))
+        table.add_row(escape(cell.name), escape(cell.preset), escape_lines(_lines(own)))
     return table
 
 

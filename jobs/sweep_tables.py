@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
-import click
-from rich.console import Console
-from rich.markup import escape
-
 from hsd.config.gate import GateRules
+from jobs.console import Terminal, escape
 from jobs.set_tables import BySetTables, change_lines
 from jobs.tables import board_table
+from jobs.terminal import echo_text
 from slurm.leaderboard import leaderboard, write_leaderboard
 from slurm.run_folder import RunFolder
 
@@ -23,9 +21,9 @@ def show_leaderboard(
     if output:
         write_leaderboard(output, sweep)
     if as_json:
-        click.echo(json.dumps(sweep.numbers(), indent=2))
+        echo_text(json.dumps(sweep.numbers(), indent=2))
         return
-    console = Console()
+    console = Terminal()
     if sweep.by_set:
         console.print(BySetTables(sweep.by_set))
     for one in sweep.sets:

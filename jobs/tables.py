@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from hsd.metrics.comparison import Comparison
@@ -18,6 +17,7 @@ from hsd.report.ranking import ranking_header, ranking_rows
 from hsd.report.text import GROUP_HEADER, gap_lines, group_rows, headline_rows
 from hsd.report.wording import METRIC_WORDS, RATE_LEGEND, percent
 from hsd.training.convergence import Verdict as Convergence
+from jobs.console import escape, escape_lines
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
@@ -109,7 +109,7 @@ def plain_table(title: str, header: Sequence[str] = ()) -> Table:
     """Return an empty table in hsd's look, with columns of words."""
     return Table(
         *header,
-        title=escape(title) or None,
+        title=escape_lines(title.split("\n")) or None,
         title_justify="left",
         title_style="bold",
         header_style="bold",
@@ -134,5 +134,5 @@ def number_table(
         justify: Literal["left", "right"] = "left" if words else "right"
         table.add_column(name, justify=justify, no_wrap=not words, overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape_lines(cell.split("\n")) for cell in row))
     return table

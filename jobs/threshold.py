@@ -6,6 +6,7 @@ import click
 
 from jobs.entry import run as run_command
 from jobs.options import Command
+from jobs.terminal import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -50,13 +51,11 @@ def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> No
     point = freeze(load_run(validation), judged, chosen_by, training)
     with spinner("computing intervals"):
         page = rewrite(judged, training, note)
-    click.echo(
-        f"Threshold {point.threshold:.4f}, temperature {point.temperature:.3f} ({point.rule})."
-    )
-    click.echo(f"F1 {point.choice.f1:.3f} on the {point.rows} validation rows it was chosen on.")
+    echo(f"Threshold {point.threshold:.4f}, temperature {point.temperature:.3f} ({point.rule}).")
+    echo(f"F1 {point.choice.f1:.3f} on the {point.rows} validation rows it was chosen on.")
     for line in noise_at(judged, point.threshold):
-        click.echo(line)
-    click.echo(f"Report: {page}")
+        echo(line)
+    echo(f"Report: {page}")
 
 
 if __name__ == "__main__":

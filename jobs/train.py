@@ -8,6 +8,7 @@ from hsd.stopping import stop_request
 from jobs.entry import run
 from jobs.host import say_host
 from jobs.options import Command, config_option, is_first_process, set_option, train_config
+from jobs.terminal import echo
 
 
 @click.command(
@@ -41,7 +42,7 @@ def train(source: str, overrides: tuple[str, ...], output_dir: Path | None) -> N
             trained = train_run(config, progress, say)
     if is_first_process():
         for line in trained.sentences():
-            click.echo(line)
+            echo(line)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from slurm.attempts import attempts
 from slurm.client import Slurm
 from slurm.reports import Accounted, parse_accounting
 from slurm.run_folder import RunFolder, whole_stage
-from slurm.state import in_slurm
+from slurm.state import in_slurm, own_attempts
 from slurm.submissions import Submitted
 
 _END = {"requeued", "stopped", "ended"}
@@ -64,7 +64,7 @@ def costs(folder: Path, slurm: Slurm | None) -> Costs:
     by_stage: dict[tuple[str, str], Used] = {}
     own = 0
     for one, cell, job in _elements(submitted):
-        used = from_accounting(accounted.get(job, ()))
+        used = from_accounting(own_attempts(one, accounted.get(job, ())))
         if not used.attempts:
             used = from_events(attempts(run.attempts(cell, one.stage)), job, one.gpus)
             own += used.attempts

@@ -98,7 +98,8 @@ FAILURES = (
     Known(
         "{node} showed no GPU to it",
         "hsd doctor --smoke",
-        log=r"No CUDA GPUs are available|no CUDA-capable device|could not select device driver"
+        log=r"torch sees no GPU|No CUDA GPUs are available|no CUDA-capable device"
+        r"|could not select device driver"
         r"|Torch not compiled with CUDA|Found no NVIDIA driver|no nvidia-container-cli",
     ),
     Known(
@@ -113,6 +114,15 @@ FAILURES = (
         "the GPUs lost one another (NCCL timed out)",
         RESUBMIT,
         log=r"NCCL.*tim(ed? ?out|eout)|Watchdog caught collective operation timeout",
+    ),
+    Known(
+        "another process works in its folder; wait for that, then",
+        RESUBMIT,
+        log=r"^(\[\w+\]:)?Error: .+ is in use: .+ works in it and was heard of",
+    ),
+    Known(
+        "another process took its folder over, as nothing was heard of this one for long",
+        log=r"was taken over: .+ works in it now",
     ),
     Known(
         "its request fits no node here",

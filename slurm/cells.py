@@ -14,7 +14,7 @@ from hsd.config.train import TrainConfig
 from hsd.errors import ConfigError, PreflightError, did_you_mean
 from slurm.anchored import anchored, anchored_config
 from slurm.grid import point_names, points, preset_label
-from slurm.strict_toml import refused_before_work
+from slurm.strict_toml import refuse_secrets, refused_before_work
 from slurm.sweep_config import Sweep
 
 _TAKEN = re.compile(r"all|baseline(-\d+)?")
@@ -108,6 +108,7 @@ def _cell(place: str, preset: str, point: str, changes: Mapping[str, Any], folde
         for key, value in changes.items():
             lower = merged(lower, as_settings({key: value}, "changes"))
         config = validated(TrainConfig, lower)
+        refuse_secrets(config.model_dump(mode="json"))
     except ConfigError as error:
         raise PreflightError(f"{place}: cell {name}: {error}") from None
     return Cell(name, preset, dict(changes), anchored_config(config, folder))
@@ -125,6 +126,11 @@ def _require_names(names: Sequence[str], place: str) -> None:
             raise PreflightError(
                 f"{place}: a cell cannot be called '{name}', as a run has a folder of that name; "
                 "rename the preset's file."
+            )
+        if not name or name.startswith("."):
+            raise PreflightError(
+                f"{place}: a cell cannot be called '{name}', as its folder is hidden or another's; "
+                "rename the preset's file: it has to begin with a letter or digit."
             )
         if len(name) > _LONGEST_NAME:
             raise PreflightError(

@@ -1,9 +1,10 @@
 """What SLURM itself says of a plan: scripts, arrays, time limits. Nothing is submitted."""
 
 import math
+import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,15 +40,45 @@ def looks(prepared: Prepared, slurm: Slurm, scratch: Path) -> list[Look]:
     """Return what is to be asked of SLURM, each by itself; scripts go into `scratch`."""
     config = prepared.profile.slurm
     assert config is not None
+    wishes: list[Look] = [
+        ("environment", lambda: unheard(os.environ, config, prepared.profile.env.passed))
+    ]
     if shutil.which("sbatch") is None:
-        return [("sbatch", lambda: [_absent()])]
+        return [("sbatch", lambda: [_absent()]), *wishes]
     plan = prepared.plan
     found: list[Look] = [
-        (f"sbatch {names}", partial(tested, names, stage, prepared, slurm, scratch))
-        for names, stage in distinct(plan).items()
+        *wishes,
+        *(
+            (f"sbatch {names}", partial(tested, names, stage, prepared, slurm, scratch))
+            for names, stage in distinct(plan).items()
+        ),
     ]
     found.append(("array", lambda: [array_size(plan, config, slurm.config().get("MaxArraySize"))]))
     found.append(("time", lambda: times(plan, config, partitions(_sinfo(slurm)))))
+    return found
+
+
+def unheard(environ: Mapping[str, str], config: SlurmConfig, kept: Sequence[str]) -> list[Check]:
+    """Return what this shell asks of sbatch and does not get: jobs are what the profile says.
+
+    Another cluster is refused, as nobody would look for the jobs on this one.
+    """
+    found = []
+    for name in ("SLURM_CLUSTERS", "SBATCH_CLUSTERS"):
+        if (wanted := environ.get(name, "")) and wanted != config.cluster:
+            fix = f'[slurm.extra] clusters = "{wanted}" in the profile, or `unset {name}`'
+            line = f"{name}={wanted}, but the profile names {config.cluster or 'no cluster'}"
+            found.append(Check(name, False, line, fix))
+    wishes = sorted(
+        name
+        for name, value in environ.items()
+        if name.startswith("SBATCH_") and value and name not in {"SBATCH_CLUSTERS", *kept}
+    )
+    if wishes:
+        said = ", ".join(f"{name}={environ[name]}" for name in wishes)
+        line = f"{said}: set here and not passed to sbatch, as jobs are what the profile says"
+        words = ", ".join(f'"{name}"' for name in wishes)
+        found.append(Check("environment", None, line, f"[env] pass = [{words}] passes them"))
     return found
 
 

@@ -4,21 +4,28 @@ import os
 import re
 import subprocess
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hsd.errors import HsdError, PreflightError
+from hsd.errors import HsdError, PreflightError, Stopped
 from slurm.environment import scrubbed
+from slurm.ownership import COMMENT, new_comment
+from slurm.profile import Profile
 
-QUEUE_FORMAT = "%F|%K|%i|%T|%M|%l|%S|%N|%E|%r"
-"""Array job, index, id, state, time used, its limit, (expected) start, nodes, dependency, reason.
+QUEUE_FORMAT = "%F|%K|%i|%T|%M|%l|%S|%N|%E|%u|%j|%k|%r"
+"""Array job, index, id, state, time used, its limit, (expected) start, nodes, dependency, user,
+name, comment, reason.
 
 The reason is last: it is a sentence now and then, and may hold any sign.
 """
-ACCOUNTING_FIELDS = "JobID,State,ExitCode,Reason,Submit,Start,End,ElapsedRaw,AllocTRES,NodeList"
+ACCOUNTING_FIELDS = (
+    "JobID,State,ExitCode,Reason,Submit,Start,End,ElapsedRaw,AllocTRES,NodeList,"
+    "User,JobName,Comment"
+)
+OWN_FORMAT = "%F|%k|%T|%j"
+"""Array job, comment, state, name: by what a job that was just submitted is found."""
 
 _LONGEST_REPLY_S = 100.0  # sbatch itself waits for a busy controller, for MessageTimeout and more
 _WAITS_S = (0.0, 1.0, 3.0, 9.0, 20.0)
@@ -30,8 +37,10 @@ _AMBIGUOUS = re.compile(
 )
 _NOISE = re.compile(r"^(s[a-z]+: )?((error|fatal|warning|info): )?")
 _LINES_TOLD = 2
+_LEAVING = frozenset({"COMPLETING", "CANCELLED"})
 _NO_SUCH_JOB = "Invalid job id"
-_ID = re.compile(r"(\d+)(;\S+)?")
+_ASK_A_CLUSTER = frozenset({"squeue", "sacct", "scancel", "scontrol", "sinfo"})
+"""Programs that take -M; sbatch reads it in the script."""
 
 
 class ClusterError(PreflightError):
@@ -56,12 +65,14 @@ class Slurm:
     """SLURM's programs, run one at a time in a scrubbed environment.
 
     `keep` are names of variables that jobs may see; `waits_s` the pauses before each look for a
-    job whose acceptance is in doubt.
+    job that is to be there, or to be gone. `cluster` is asked where a site has several; empty asks
+    the one that this machine belongs to.
     """
 
     keep: tuple[str, ...] = ()
     timeout_s: float = _LONGEST_REPLY_S
     waits_s: tuple[float, ...] = _WAITS_S
+    cluster: str = ""
 
     def text(self, *argv: str) -> str:
         """Run one program and return what it printed.
@@ -70,13 +81,15 @@ class Slurm:
         """
         return self._run(argv).stdout
 
-    def submit(self, script: Path, *options: str) -> str:
+    def submit(self, script: Path, *options: str, name: str = "", comment: str = "") -> str:
         """Submit a script, held, and return its job id; `release` lets it start.
 
-        When the answer is lost the job is looked for by a unique comment before it counts as
-        failed. The comment is not in the script, whose bytes are those of the dry run.
+        The id is that of the job with our unique `comment`, which is not in the script, whose bytes
+        are those of the dry run. What sbatch prints counts for nothing by itself: sites have it
+        print other things, and an answer can be lost. Only where a site changes comments is a
+        number in it that is held under `name`. Raises CommandFailed for a job that is not found.
         """
-        comment = f"hsd-{uuid.uuid4().hex}"
+        comment = comment or new_comment()
         argv = ("sbatch", "--parsable", "--hold", f"--comment={comment}", *options, str(script))
         with self._no_orphan(comment):
             try:
@@ -85,12 +98,42 @@ class Slurm:
                 if error.ambiguous and (found := self._find(comment, error)):
                     return found
                 raise
-            if job := _job_id(printed):
-                return job
-            unread = CommandFailed("sbatch", 0, f"no job id in what it printed: {printed!r}")
-            if found := self._find(comment, unread):
+            unread = CommandFailed(
+                "sbatch",
+                0,
+                f"no job in the queue has the comment {comment}; it printed: {printed.strip()!r}; "
+                "if a number in it is a job of yours, it is held: scancel it",
+            )
+            if found := self._find(comment, unread, name, printed):
                 return found
             raise unread
+
+    def take_back(self, comments: Iterable[str], known: Iterable[str] = ()) -> set[str]:
+        """Cancel every job with one of our comments; return the ids that are still there.
+
+        `known` are jobs whose comment the site has changed. That scancel went well, or knows no
+        such job, is not enough: the queue has to show none of them. Raises CommandFailed when it
+        could not be asked.
+        """
+        wanted, ids = set(comments), set(known)
+        left: set[str] | None = None
+        error = CommandFailed("squeue", None, "was not asked")
+        for wait_s in self.waits_s:
+            time.sleep(wait_s)
+            try:
+                own = [job for job in self._own() if job.comment in wanted or job.id in ids]
+                left = {job.id for job in own if job.state not in _LEAVING}
+            except CommandFailed as failed:
+                error = failed
+                continue
+            for job in sorted(left, key=int, reverse=True):  # from the leaves, whatever one says
+                with suppress(CommandFailed):
+                    self.cancel([job])
+            if not left:
+                return set()
+        if left is None:
+            raise error
+        return left
 
     def test_only(self, script: Path, *options: str) -> str:
         """Return what sbatch says of a script without submitting it: when it would start."""
@@ -103,7 +146,10 @@ class Slurm:
             self.text("scontrol", "release", listed)
 
     def cancel(self, ids: Iterable[str], signal: str | None = None) -> None:
-        """Cancel jobs, or send them a signal; those that are over are left alone."""
+        """Ask for jobs to be cancelled, or send them a signal; an id that is unknown is no error.
+
+        Whether they are gone is another question: see `take_back`, and slurm/cancellation.py.
+        """
         if listed := list(ids):
             how = (f"--signal={signal}",) if signal else ()
             try:
@@ -142,10 +188,11 @@ class Slurm:
         return {name.strip(): value.strip() for name, sign, value in pairs if sign}
 
     def _run(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        program = argv[0]
+        program, *rest = argv
+        where = ("-M", self.cluster) if self.cluster and program in _ASK_A_CLUSTER else ()
         try:
             done = subprocess.run(
-                argv,
+                (program, *where, *rest),
                 env=scrubbed(os.environ, self.keep),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -166,7 +213,16 @@ class Slurm:
             raise CommandFailed(program, done.returncode, line)
         return done
 
-    def _find(self, comment: str, error: CommandFailed) -> str | None:
+    def _own(self) -> list["_Own"]:
+        """Return this user's jobs that are not over, one a line of squeue."""
+        # -a: without it jobs in a hidden partition are not shown.
+        said = self.text("squeue", "-h", "-a", "-u", str(os.getuid()), "-o", OWN_FORMAT)
+        rows = ([*line.strip().split("|", 3), "", ""] for line in said.split("\n") if "|" in line)
+        return [_Own(*row[:4]) for row in rows]
+
+    def _find(
+        self, comment: str, error: CommandFailed, name: str = "", printed: str = ""
+    ) -> str | None:
         """Return the job with this comment; look again for a while, as a busy controller is slow.
 
         Raises CommandFailed when the controller could not be asked even once.
@@ -175,13 +231,15 @@ class Slurm:
         for wait_s in self.waits_s:
             time.sleep(wait_s)
             try:
-                lines = self.text("squeue", "-h", "-o", "%F|%k").split("\n")
+                own = self._own()
             except CommandFailed:
                 continue
             asked = True
-            for job, _, said in (line.strip().partition("|") for line in lines):
-                if said == comment:
-                    return job
+            found = {j.id for j in own if j.comment == comment or j.may_be(name, printed)}
+            if found:
+                first, *more = sorted(found, key=int)
+                self.cancel(more)  # a site's sbatch that tried again after a lost answer
+                return first
         if not asked:
             raise CommandFailed(
                 error.program,
@@ -196,17 +254,31 @@ class Slurm:
         """Cancel what was submitted when Ctrl-C comes before its id is known to the caller."""
         try:
             yield
-        except KeyboardInterrupt:
-            once = Slurm(self.keep, self.timeout_s, (0.0, 1.0))
-            if job := once._find(comment, CommandFailed("sbatch", None, "interrupted")):
-                self.cancel([job])
+        except (KeyboardInterrupt, Stopped):
+            once = replace(self, waits_s=(0.0, 1.0))
+            if once._find(comment, CommandFailed("sbatch", None, "interrupted")):
+                once.take_back([comment])
             raise
 
 
-def _job_id(printed: str) -> str | None:
-    """Return the id in sbatch --parsable's output; sites' wrappers print lines before it."""
-    found = [match[1] for line in printed.split() if (match := _ID.fullmatch(line))]
-    return found[-1] if found else None
+def programs(profile: Profile) -> Slurm:
+    """Return SLURM's programs as a profile has them used."""
+    return Slurm(profile.env.passed, cluster=profile.slurm.cluster if profile.slurm else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A line of OWN_FORMAT."""
+
+    id: str
+    comment: str
+    state: str
+    name: str
+
+    def may_be(self, name: str, printed: str) -> bool:
+        """Whether this is what sbatch just printed, and the site has changed its comment."""
+        is_ours = bool(name) and self.name == name and not self.comment.startswith(COMMENT)
+        return is_ours and self.state == "PENDING" and self.id in re.findall(r"\d+", printed)
 
 
 def _reason(stderr: str) -> str:

@@ -70,8 +70,11 @@ def facts_of(texts: Texts) -> Facts:
     )
 
 
-def discover(texts: Texts, shared_root: str = "runs") -> str:
-    """Return the TOML of a profile, with comments. Raises PreflightError without any node."""
+def discover(texts: Texts, shared_root: str = "runs", cluster: str = "") -> str:
+    """Return the TOML of a profile, with comments. Raises PreflightError without any node.
+
+    `cluster` is the one that was asked, where a site has several.
+    """
     facts = facts_of(texts)
     usable = facts.usable()
     if not usable:
@@ -85,9 +88,18 @@ def discover(texts: Texts, shared_root: str = "runs") -> str:
     lines = [
         *_head(facts, best, shared_root),
         *_slurm(facts, best),
+        *_extra(cluster),
         *_stages(best, cpu),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _extra(cluster: str) -> Iterator[str]:
+    if cluster:
+        yield ""
+        yield "[slurm.extra]"
+        yield "# As SLURM_CLUSTERS said when this was written: jobs go there, and are sought there."
+        yield f"clusters = {_text(cluster)}"
 
 
 def gpu_memory_gb(kind: str | None) -> int:

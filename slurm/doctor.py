@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from hsd.checks import Check, Look
-from slurm.client import ClusterError, CommandFailed, Slurm
+from slurm.client import ClusterError, CommandFailed, Slurm, programs
 from slurm.cluster_facts import SINFO_FORMAT, Nodes, nodes_of
 from slurm.environment import exports
 from slurm.plan import Plan, Stage, Task
@@ -34,7 +34,7 @@ def examine(profile_name: str, slurm: Slurm | None = None) -> list[Check]:
             Check("profile", True, f"{profile_name}: this machine, without a scheduler"),
             *preflight(stand_in(profile), None),
         ]
-    slurm = slurm or Slurm(keep=profile.env.passed)
+    slurm = slurm or programs(profile)
     return [
         Check("profile", True, f"{profile_name}: {profile.description or profile.shared_root}"),
         *run_all(looks(profile, slurm)),

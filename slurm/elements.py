@@ -78,6 +78,11 @@ class Element:
         """Whether something still comes of it."""
         return self.state in LIVE
 
+    @property
+    def leaving(self) -> bool:
+        """Whether SLURM is ending it already."""
+        return self.slurm in _STOPPING
+
 
 def element(stage: str, cell: str, known: Known) -> Element:
     """Return what one cell does in one stage."""

@@ -11,16 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsd.errors import PreflightError
+from hsd.secrets import is_secret_name, without_secrets
 
 if TYPE_CHECKING:
     from slurm.profile import Profile
 
-_SECRET = re.compile(
-    # TOKENIZERS_PARALLELISM is a setting of a library, no secret.
-    r"TOKEN(?!IZER)|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIAL",
-    re.IGNORECASE,
-)
-_PLACE = re.compile(r"_(PATH|FILE)$", re.IGNORECASE)
 _INHERITED = re.compile(
     r"^(SLURM|SBATCH|SALLOC|SRUN|SUBMITIT"
     r"|SQUEUE|SACCT|SINFO|SCANCEL|SCONTROL)_"  # SQUEUE_STATES would hide jobs from us
@@ -41,11 +36,6 @@ _CACHES = {
 }
 
 
-def looks_secret(name: str) -> bool:
-    """Return whether a variable of this name may hold a secret; HF_TOKEN_PATH holds a place."""
-    return bool(_SECRET.search(name)) and not _PLACE.search(name)
-
-
 def scrubbed(environ: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, str]:
     """Return what SLURM's programs may see: no secrets, nothing of a job around this process.
 
@@ -54,8 +44,8 @@ def scrubbed(environ: Mapping[str, str], keep: Iterable[str] = ()) -> dict[str, 
     wanted = _KEPT | set(keep)
     return {
         name: value
-        for name, value in environ.items()
-        if not looks_secret(name) and (name in wanted or not _INHERITED.match(name))
+        for name, value in without_secrets(environ).items()
+        if name in wanted or not _INHERITED.match(name)
     }
 
 
@@ -89,7 +79,7 @@ def exports(profile: "Profile", run_folder: Path, code: Path) -> list[str]:
 
 def _refuse_secrets(profile: "Profile") -> None:
     for name, value in profile.env.set.items():
-        if value and looks_secret(name):
+        if value and is_secret_name(name):
             raise PreflightError(
                 f"[env.set] {name}: looks like a secret, and a job's script can be read by others; "
                 f'write it to a file with mode 0600 and name that: [secrets] {name}_PATH = "FILE".'
@@ -106,13 +96,22 @@ def _assignments(values: Mapping[str, str]) -> list[str]:
 def _scratch(node_local: str) -> list[str]:
     """Return lines that make a folder for the caches of this job alone, and remove it at the end.
 
-    Only paths that are made here are removed, and only whole job folders: never node_local itself.
+    Caches hold code that is loaded, and job ids are easy to guess: a folder that somebody else has
+    made first is refused. One of ours is of an earlier attempt that was killed here. Only what is
+    made here is removed, and only the whole job's folder: never node_local itself.
     """
+    above = _expandable(node_local)
     folders = " ".join(f'"$HSD_SCRATCH/{name}"' for name in _CACHES.values())
     return [
-        f'export HSD_SCRATCH="{_expandable(node_local)}/{_SCRATCH}"',
-        f'mkdir -p {folders} || {{ echo "Error: $HSD_SCRATCH: cannot be made on $(hostname);'
-        ' set node_local in the profile to a folder that every node has." >&2; exit 3; }',
+        f'export HSD_SCRATCH="{above}/{_SCRATCH}"',
+        f'mkdir -p "{above or "/"}"',
+        # mkdir does not follow a link, and without -p it makes no use of what is there.
+        '{ mkdir -m 700 "$HSD_SCRATCH" 2>/dev/null || { [ ! -L "$HSD_SCRATCH" ] && '
+        '[ -d "$HSD_SCRATCH" ] && [ -O "$HSD_SCRATCH" ] && chmod 700 "$HSD_SCRATCH"; }; } && '
+        f"mkdir -p {folders} || "
+        "{ echo \"Error: $HSD_SCRATCH: cannot be made on $(hostname), or is somebody else's;"
+        ' set node_local in the profile to a folder that every node has, best one of yours." >&2;'
+        " exit 3; }",
         "trap 'rm -rf -- \"$HSD_SCRATCH\"' EXIT",
         *(f'export {name}="$HSD_SCRATCH/{folder}"' for name, folder in _CACHES.items()),
     ]

@@ -5,11 +5,21 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from containers.wrap import FORWARDED, IMAGE_PYTHON, Inside, signal_command, wrap
+from containers.wrap import (
+    FORWARDED,
+    IMAGE_PYTHON,
+    Inside,
+    is_of_the_system,
+    signal_command,
+    wrap,
+)
+from hsd.data.hatexplain import DIVISIONS
+from hsd.model.launcher import GPUS_ASKED
 from slurm.plan import Stage, Task
 from slurm.profile import Profile
 from slurm.run_folder import RunFolder
 from slurm.supervisor import Orders
+from slurm.whereabouts import verbatim
 
 _IGNORING = 'trap "" USR2 TERM; export PET_SIGNALS_TO_HANDLE=SIGINT; exec "$@"'
 """torchrun has no handler for SIGUSR2 and ends its ranks 30 s after a SIGTERM. So it ignores both,
@@ -18,7 +28,9 @@ _OF_THE_JOB = ("TMPDIR", "HF_DATASETS_CACHE", "TRITON_CACHE_DIR", "TORCHINDUCTOR
 """What the script exports, and a container must be told; the supervisor fills in the values."""
 _BY_NAME = (*FORWARDED, "SLURM_JOB_NODELIST", "SLURM_JOB_PARTITION", "SLURM_CLUSTER_NAME")
 """What SLURM may have set. An empty CUDA_VISIBLE_DEVICES would hide all GPUs where it has not."""
-_OF_HSD = ("HF_HUB_OFFLINE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH", "PYTHONPATH", "HSD_RUN")
+_OF_HSD = (
+    "HF_HUB_OFFLINE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH", "PYTHONPATH", "HSD_RUN", GPUS_ASKED,
+)  # fmt: skip
 
 
 def orders(
@@ -27,7 +39,8 @@ def orders(
 ) -> Orders:  # fmt: skip
     """Return what the supervisor does for one element of an array.
 
-    `seen` are paths that a container must see beside the run's folder: data, models.
+    `seen` are paths that a container must see beside the run's folder: data, models. Files are
+    given to be read, folders to be written.
     """
     slurm = profile.slurm
     name = f"hsd-@job@-{stage.name}"
@@ -50,7 +63,7 @@ def _launched(command: Sequence[str], stage: Stage, profile: Profile) -> tuple[s
     """Return the processes of one node: the command itself, or torchrun with several."""
     inside = profile.container.runtime != "none"
     python = IMAGE_PYTHON if inside else profile.python or sys.executable
-    program = ("-m", f"jobs.{command[0]}", *command[1:])
+    program = ("-m", f"jobs.{command[0]}", *map(verbatim, command[1:]))
     ranks, nodes = stage.resources.ranks, stage.resources.nodes
     if command[0] not in ("train", "evaluate") or ranks * nodes == 1:
         return (python, *program)
@@ -76,17 +89,26 @@ def contained(
     hub = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
     secrets = {key: Path(path).expanduser() for key, path in profile.secrets.items()}
     # The run's own folder is made when all was checked; of the others only what is there.
-    others = (hub, *seen, *secrets.values())
-    paths = [folder.path, cwd, *(path for path in others if path.exists())]
+    there = [path for path in (hub, *seen, *secrets.values()) if path.exists()]
+    read = [path for path in there if not path.is_dir() or is_of_the_system(str(path))]
+    if profile.container.runtime == "charliecloud":  # its image has folders to bind at, all or none
+        there = [path.parent if path in seen and path in read else path for path in there]
+        read = []
+    paths = [folder.path, cwd, *(path for path in there if path not in read)]
+    around = (folder.path, cwd)  # what is in these can be seen, and may be written anew
+    read = [path for path in read if not any(path.is_relative_to(one) for one in around)]
+    read += [file for path in read if (file := path.parent / DIVISIONS).exists()]
     known = {variable: f"@env:{variable}@" for variable in (*_OF_HSD, *_OF_THE_JOB)}
     own = {key: str(path) for key, path in secrets.items()}
+    given = {"HF_HOME": str(hub), **profile.env.set, **own}
     return wrap(
         profile.container,
         Inside(
             argv=argv,
-            cwd=str(cwd),
-            binds=(*dict.fromkeys(map(str, paths)), "@env:HSD_SCRATCH@"),
-            env={**known, "HF_HOME": str(hub), **profile.env.set, **own},
+            cwd=verbatim(str(cwd)),
+            binds=(*dict.fromkeys(verbatim(str(path)) for path in paths), "@env:HSD_SCRATCH@"),
+            read_only=tuple(dict.fromkeys(verbatim(str(path)) for path in read)),
+            env={**known, **{name: verbatim(text) for name, text in given.items()}},
             gpus=stage.resources.gpus > 0,
             user=f"{os.getuid()}:{os.getgid()}",
             name=name,

@@ -19,6 +19,7 @@ from hsd.report.numbers import SCHEMA, board_numbers
 from hsd.report.page import Page, render
 from hsd.report.predictions import find_run, load_run
 from hsd.report.ranking import ranking_header, ranking_rows
+from hsd.report.replaceable import require_replaceable
 from hsd.runs import set_name, write_atomic, write_json
 from slurm.overview import Overview, overview
 from slurm.plan import BASELINE
@@ -100,10 +101,19 @@ def _by_set(made: Sequence[SetBoard], cells: Sequence[str]) -> BySet | None:
 def write_leaderboard(path: Path, sweep: SweepBoard) -> None:
     """Write a Markdown page, JSON, and a self-contained HTML page for each set, side by side.
 
-    Raises EvaluationError for an ending that is none of theirs.
+    Raises EvaluationError for an ending that is none of theirs, and where something else is there.
     """
     if path.suffix not in (".md", ".json", ".html"):
         raise EvaluationError(f"{path}: a comparison is written as .html, .md or .json.")
+    pages = {
+        path.with_name(f"{path.stem}-{set_name(one.data_file)}.html")
+        if len(sweep.sets) > 1
+        else path.with_suffix(".html"): one
+        for one in sweep.sets
+    }
+    whole = [path.with_suffix(".html")] if sweep.by_set else []
+    for file in (path.with_suffix(".md"), path.with_suffix(".json"), *whole, *pages):
+        require_replaceable(file)
     write_atomic(path.with_suffix(".md"), markdown(sweep))
     write_json(path.with_suffix(".json"), sweep.numbers())
     if sweep.by_set:
@@ -113,9 +123,8 @@ def write_leaderboard(path: Path, sweep: SweepBoard) -> None:
             "A page for each set lies beside it.",
         )
         write_atomic(path.with_suffix(".html"), render(page))
-    for one in sweep.sets:
-        stem = path.stem if len(sweep.sets) == 1 else f"{path.stem}-{set_name(one.data_file)}"
-        write_atomic(path.with_name(f"{stem}.html"), _page(sweep.name, one))
+    for file, one in pages.items():
+        write_atomic(file, _page(sweep.name, one))
 
 
 def markdown(sweep: SweepBoard) -> str:
@@ -127,7 +136,7 @@ def markdown(sweep: SweepBoard) -> str:
             f"## On {markdown_cell(one.data_file)}, {one.board.n} posts",
             markdown_table(ranking_header(one.board), ranking_rows(one.board)),
         ]
-        reasons = [f"- {e.name}: {markdown_cell(e.failure)}" for e in one.board.failures]
+        reasons = [f"- {markdown_cell(f'{e.name}: {e.failure}')}" for e in one.board.failures]
         parts += ["\n".join(reasons)] if reasons else []
         if one.compared:
             page = comparison_markdown(one.compared)

@@ -9,6 +9,7 @@ from hsd.config.train import TrainConfig
 from hsd.data.named import STEMS, resolve_path
 from hsd.errors import DataError, PreflightError
 from hsd.runs import sha256_json
+from slurm import submissions
 from slurm.bases import named_bases
 from slurm.environment import exports
 from slurm.identity import (
@@ -88,6 +89,9 @@ class Found:
     """Cells whose earlier output is another content's, and is put aside."""
     missing: tuple[str, ...] = ()
     """What a submission needs and this machine lacks, a sentence each; only of a dry run."""
+    seen: int | None = None
+    """How many lines submissions.jsonl had before it was asked what is left; None: nobody looked.
+    With more of them something else is left."""
 
     def prepared(self) -> Prepared:
         """Return scripts and orders of what is left. Nothing is written."""
@@ -97,8 +101,12 @@ class Found:
 def find_work(
     sweep: str, cluster: str | None, local: bool, only: Sequence[str] = (),
     overrides: Sequence[str] = (), max_parallel: int | None = None, dry_run: bool = False,
+    settled: Callable[[RunFolder], None] = lambda folder: None,  # noqa: ARG005
 ) -> Found:  # fmt: skip
     """Return what is left of a sweep; nothing is written, and only squeue and sacct are asked.
+
+    But for `settled`, which is called first with the run's folder, so that jobs of a killed
+    submission are not taken for such as wait.
 
     Raises PreflightError for whatever is wrong with sweep, profile, cells or files. With `dry_run`
     rows may be elsewhere and no cluster be chosen: the plan is the same, and what is missing said.
@@ -112,12 +120,14 @@ def find_work(
             "NAME, or write a profile with `hsd cluster init`."
         )
     profile = _profile(cluster, local, max_parallel)
+    settled(RunFolder(profile.shared_root / chosen.name))
     code = running_code()
     work = work_on(chosen, cells(chosen, overrides, only), profile, code, dry_run=dry_run)
     file = Path(sweep).expanduser()
     work = replace(work, source=str(file.absolute()) if file.is_file() else sweep)
+    seen = len(submissions.lines(work.folder.path))
     left = left_to_do(work, active_in(work))
-    return Found(work, left, code, missing=(*missing, *work.absent.values()))
+    return Found(work, left, code, missing=(*missing, *work.absent.values()), seen=seen)
 
 
 def active_in(work: Work) -> Active:
@@ -274,10 +284,10 @@ def seen_by(work: Work, cell: str) -> list[Path]:
 
 def _read_by(config: TrainConfig, work: Work) -> Iterable[Path]:
     files = row_files(config, work.sweep, work.absent)
-    yield from (path.absolute().parent for path in files.values())
+    yield from (path.absolute() for path in files.values())
     for named in (config.model.name, config.prompt.template):
         path = Path(named).expanduser()
         if path.exists():
-            yield path.absolute() if path.is_dir() else path.absolute().parent
+            yield path.absolute()
     if config.model.cache_dir is not None:
         yield config.model.cache_dir.absolute()

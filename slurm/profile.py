@@ -13,6 +13,7 @@ from hsd.config.settings import Settings, flatten
 from hsd.config.strict import Folder, Strict, Text
 from hsd.config.substitute import substituted
 from hsd.errors import PreflightError
+from slurm.sbatch_options import wrong_options
 from slurm.stage_config import EnvConfig, SlurmConfig, StageConfig, StagesConfig
 from slurm.strict_toml import Source, find, known, looks_secret, refused_before_work, typed
 
@@ -75,6 +76,7 @@ def load_profile(name_or_file: str) -> Profile:
         profile = _typed(settings, source)
         if problems := [
             *_leaks(settings),
+            *(f"{source.place}: {line}" for line in _extra(profile)),
             *_too_short(profile, source),
             *_too_wide(profile, source),
         ]:
@@ -165,6 +167,11 @@ def _leaks(settings: Settings) -> list[str]:
         for path, setting in settings.items()
         if path[0] != "secrets" and looks_secret(setting.value)
     ]
+
+
+def _extra(profile: Profile) -> list[str]:
+    """Return what is wrong with options that are given to sbatch as they are written."""
+    return wrong_options(profile.slurm.extra) if profile.slurm else []
 
 
 def _too_short(profile: Profile, source: Source) -> list[str]:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_COLUMNS = 13
+"""Of both; their last may hold any sign."""
 _NOTHING = {"", "None", "N/A", "(null)", "Unknown", "None assigned"}
 _TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 _ARRAY = re.compile(r"(\d+)_\[([\d,-]+)(?:%\d+)?\]")
@@ -21,6 +23,9 @@ class Queued:
     limit_s: int | None = None
     start: str = ""
     nodes: str = ""
+    user: str = ""
+    name: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +48,22 @@ class Accounted:
     gpus: int | None = None
     nodes: str = ""
     by_user: bool = False
+    user: str = ""
+    name: str = ""
+    comment: str = ""
 
 
 def parse_queue(text: str) -> dict[str, Queued]:
     """Return the elements in squeue's lines by their id, such as 123_0. Other lines are skipped."""
-    rows = (line.split("|", 9) for line in text.splitlines())
-    found = (_queued(row) for row in rows if len(row) == 10)
+    rows = (line.split("|", _COLUMNS - 1) for line in text.splitlines())
+    found = (_queued(row) for row in rows if len(row) == _COLUMNS)
     return {one.job: one for one in found}
 
 
 def parse_accounting(text: str) -> dict[str, tuple[Accounted, ...]]:
     """Return each element's attempts in sacct's lines, the oldest first."""
-    rows = [line.split("|") for line in text.splitlines()]
-    found = [one for row in rows if len(row) == 10 for one in _accounted(row)]
+    rows = [line.split("|", _COLUMNS - 1) for line in text.splitlines()]
+    found = [one for row in rows if len(row) == _COLUMNS for one in _accounted(row)]
     by_job: dict[str, list[Accounted]] = {}
     for one in sorted(found, key=lambda a: a.submit):  # stable; a requeue submits anew
         by_job.setdefault(one.job, []).append(one)
@@ -80,7 +88,8 @@ def seconds(text: str) -> int | None:
 
 
 def _queued(row: list[str]) -> Queued:
-    array, index, own, state, used, limit, start, nodes, _, reason = map(_word, row)
+    array, index, own, state, used, limit, start, nodes, _, *known, reason = map(_word, row)
+    user, name, comment = known
     return Queued(
         job=f"{array}_{index}" if index else own,
         state=state,
@@ -89,11 +98,17 @@ def _queued(row: list[str]) -> Queued:
         limit_s=seconds(limit),
         start=start,
         nodes=nodes,
+        user=user,
+        name=name,
+        comment=comment,
     )
 
 
 def _accounted(row: list[str]) -> Iterable[Accounted]:
-    own, state, exit_code, reason, submit, start, end, elapsed, tres, nodes = map(_word, row)
+    own, state, exit_code, reason, submit, start, end, elapsed, tres, nodes, *known = map(
+        _word, row
+    )
+    user, name, comment = known
     code, _, signal = exit_code.partition(":")
     for job in _elements(own):
         yield Accounted(
@@ -109,6 +124,9 @@ def _accounted(row: list[str]) -> Iterable[Accounted]:
             gpus=gpus_in(tres),
             nodes=nodes,
             by_user=" by " in state,
+            user=user,
+            name=name,
+            comment=comment,
         )
 
 

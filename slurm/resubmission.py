@@ -8,6 +8,7 @@ from typing import Any
 from hsd.config.load import load_train_config
 from hsd.errors import ConfigError, PreflightError, did_you_mean
 from hsd.runs import read_object
+from slurm import submissions
 from slurm.anchored import anchored_config
 from slurm.bases import named_bases
 from slurm.identity import Identity, base_identity, identity, refuse_changes
@@ -35,6 +36,7 @@ def resubmission(
         raise PreflightError(f"{folder.path}: not a sweep; submit the job again as it was.")
     profile = Profile.model_validate(facts["profile"])
     profile = with_time(profile, time_min, [name for name in _STAGES if name != "compare"])
+    seen = len(submissions.lines(folder.path))
     state = states(folder.path, slurm_of(folder))
     work = _as_queued(folder, facts, profile)
     chosen = _chosen(state, list(work.bases), failed, only)
@@ -49,7 +51,7 @@ def resubmission(
         work = _changed(work, named, overrides, code)
         left = left_to_do(work, active, [*chosen, *(work.bases.keys() - bases)])
         aside = tuple(named) if overrides else ()
-    return Found(_with_one_code(work, left, facts), left, code, aside)
+    return Found(_with_one_code(work, left, facts), left, code, aside, seen=seen)
 
 
 _STAGES = ("train", "merge", "evaluate", "compare")

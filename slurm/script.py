@@ -12,8 +12,12 @@ from typing import Any
 
 from submitit import SlurmExecutor
 
+from hsd.errors import PreflightError
+from hsd.model.launcher import GPUS_ASKED
+from slurm.owner import guard
 from slurm.plan import Edge, Plan, Stage
 from slurm.profile import Profile, SlurmConfig
+from slurm.submissions import job_name
 
 
 class Renderer(SlurmExecutor):
@@ -34,13 +38,21 @@ class Renderer(SlurmExecutor):
 
 
 def script(plan: Plan, stage: Stage, profile: Profile, folder: Path, exports: Sequence[str]) -> str:
-    """Return the script of one stage; `folder` is where its pickles and logs are."""
+    """Return the script of one stage; `folder` is where its pickles and logs are.
+
+    Raises PreflightError for a run's folder that a log cannot be in.
+    """
     assert profile.slurm is not None, "a local profile has no scripts"
+    if "%" in str(folder):
+        raise PreflightError(
+            f"{plan.folder.path}: sbatch and srun read '%' in the name of a log as a pattern; set "
+            "shared_root in the profile to a folder without it."
+        )
     renderer = Renderer(folder, python=shlex.quote(profile.python or sys.executable))
     return renderer.text(
-        job_name=f"hsd-{plan.name}-{stage.name}",
+        job_name=job_name(plan.name, stage.name),
         map_count=len(stage.tasks),
-        setup=list(exports),
+        setup=[*exports, f"export {GPUS_ASKED}={stage.resources.gpus}", guard(plan.folder.path)],
         wckey=None,  # submitit's own would be refused where wckeys are tracked
         **_resources(stage, profile.slurm),
         **_place(stage, profile.slurm),

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
 from hsd.runs import now, sha256_json, write_json
+from hsd.secrets import holds_secret
 from slurm import submissions
+from slurm.anchored import anchored_config
 from slurm.client import CommandFailed, Slurm
 from slurm.environment import exports
 from slurm.launch import orders
@@ -19,6 +22,7 @@ from slurm.resubmission import with_time
 from slurm.run_folder import RunFolder, remember
 from slurm.snapshot import Code, write_snapshot
 from slurm.stage_config import ASKS_FOR
+from slurm.strict_toml import KEPT_SECRET
 from slurm.submission import Prepared, next_number, scripts
 from slurm.sweep_config import NAME
 from slurm.writing import private
@@ -65,6 +69,8 @@ class Single:
                 f"--name {self.name}: expected letters, digits, '.', '_' and '-'; its folder is "
                 "called so."
             )
+        if any(map(holds_secret, self.arguments)):
+            raise PreflightError(f"hsd {self.kind}: an argument {KEPT_SECRET}.")
         if submissions.read(self.folder.path):
             raise PreflightError(
                 f"{self.folder.path}: a run of this name is there; choose another --name."
@@ -135,4 +141,13 @@ def paths_in(arguments: Sequence[str], cwd: Path) -> tuple[Path, ...]:
     """Return the existing files and folders that arguments name, for a container to see."""
     words = [part for text in arguments for part in (text, text.partition("=")[2]) if part]
     found = [cwd / word for word in words if not word.startswith("-") and (cwd / word).exists()]
-    return tuple(dict.fromkeys(p if p.is_dir() else p.parent for p in found))
+    return tuple(dict.fromkeys(found))
+
+
+def paths_of(config: TrainConfig, cwd: Path) -> tuple[Path, ...]:
+    """Return the existing files and folders that a training reads; its config's file names them."""
+    tree = anchored_config(config, cwd)
+    named = (tree.data.train_file, tree.data.validation_file, tree.model.name, tree.prompt.template)
+    others = (tree.model.cache_dir, tree.training.init_from)
+    paths = [Path(path) for path in (*named, *others) if path and str(path).startswith("/")]
+    return tuple(dict.fromkeys(path for path in paths if path.exists()))

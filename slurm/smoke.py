@@ -20,7 +20,7 @@ from hsd.progress import Say, unsaid
 from hsd.runs import MANIFEST, manifest_of
 from slurm.attempts import attempts
 from slurm.cancellation import cancel
-from slurm.client import Slurm
+from slurm.client import Slurm, programs
 from slurm.pipeline import Found, left_to_do, work_on
 from slurm.preflight import preflight, refuse
 from slurm.profile import Profile
@@ -98,7 +98,7 @@ def smoke(
         raise PreflightError(
             "--smoke: this profile has no scheduler; try `hsd run quick_cpu --local`."
         )
-    slurm = slurm or Slurm(keep=profile.env.passed)
+    slurm = slurm or programs(profile)
     short = shortened(profile)
     found = _found(sweep or smoke_sweep(short, base_for(short, os.environ)), short)
     prepared, folder = found.prepared(), found.work.folder

@@ -44,7 +44,13 @@ class SlurmConfig(Strict):
     max_array_size: PositiveInt | None = None
     """The cluster's MaxArraySize: the number of cells that a sweep may have. None is unchecked."""
     extra: dict[str, str] = {}
-    """Further options of sbatch: `{mail-type = "END"}` becomes `#SBATCH --mail-type=END`."""
+    """Further options of sbatch: `{mail-type = "END"}` becomes `#SBATCH --mail-type=END`. With
+    `clusters = "NAME"` that cluster is asked everywhere, where a site has several."""
+
+    @property
+    def cluster(self) -> str:
+        """The cluster to submit to and to ask; empty where there is one alone."""
+        return self.extra.get("clusters", "")
 
 
 class StageConfig(Strict):

@@ -11,6 +11,7 @@ from slurm import submissions
 from slurm.attempts import attempts
 from slurm.client import ClusterError, CommandFailed, Slurm
 from slurm.elements import LIVE, Element, Known, element, shown
+from slurm.ownership import is_own, is_own_attempt
 from slurm.reports import Accounted, Queued, parse_accounting, parse_queue
 from slurm.run_folder import ALL, RunFolder, whole_stage
 from slurm.submissions import Submitted
@@ -62,13 +63,32 @@ class Asked:
     accounting: dict[str, tuple[Accounted, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def queued(self, one: Submitted, element: str) -> Queued | None:
+        """Return what squeue says of an element, unless its id is another job's by now."""
+        found = (self.queue or {}).get(element)
+        return found if found and is_own(one, found) else None
+
+    def attempts(self, one: Submitted, element: str) -> tuple[Accounted, ...]:
+        """Return what sacct says of an element, without other jobs that have had its id."""
+        return own_attempts(one, self.accounting.get(element, ()))
+
+
+def own_attempts(one: Submitted, accounted: Iterable[Accounted]) -> tuple[Accounted, ...]:
+    """Return the attempts that are of this submission."""
+    return tuple(told for told in accounted if is_own_attempt(one, told, told.submit))
+
 
 def slurm_of(folder: RunFolder) -> Slurm | None:
     """Return SLURM's programs for a run; None for one that has no job in a queue."""
-    if not any(in_slurm(one) for one in submissions.read(folder.path)):
+    ours = [one for one in submissions.read(folder.path) if in_slurm(one)]
+    if not ours:
         return None
     profile: dict[str, Any] = folder.facts().get("profile") or {}
-    return Slurm(keep=tuple((profile.get("env") or {}).get("pass") or ()))
+    extra = (profile.get("slurm") or {}).get("extra") or {}
+    return Slurm(
+        keep=tuple((profile.get("env") or {}).get("pass") or ()),
+        cluster=ours[-1].cluster or extra.get("clusters", ""),
+    )
 
 
 def in_slurm(submitted: Submitted) -> bool:
@@ -82,6 +102,7 @@ def states(folder: Path, slurm: Slurm | None) -> RunState:
     newest = submissions.newest(submissions.read(folder))
     jobs = {submitted.job_id for submitted, _ in newest.values() if in_slurm(submitted)}
     asked = ask(slurm, jobs)
+    strange = strangers(asked, newest.values())
     elements = [
         element(stage, cell, _known(run, stage, cell, asked, submitted, index))
         for (stage, cell), (submitted, index) in newest.items()
@@ -92,7 +113,21 @@ def states(folder: Path, slurm: Slurm | None) -> RunState:
         for stage, cell in _on_disk(run)
         if (stage, cell) not in covered
     ]
-    return RunState(run, tuple(elements), asked.notes, asked.queue is not None)
+    return RunState(run, tuple(elements), (*asked.notes, *strange), asked.queue is not None)
+
+
+def strangers(asked: Asked, submitted: Iterable[tuple[Submitted, int]]) -> list[str]:
+    """Return a sentence for each id of the run that is another job's in the queue by now."""
+    found = {
+        one.job_id: told
+        for one, index in submitted
+        if (told := (asked.queue or {}).get(one.element_id(index))) and not is_own(one, told)
+    }
+    return [
+        f"{job} is another job by now ({told.name or 'without a name'} of {told.user}), not this "
+        "run's; it is left alone."
+        for job, told in found.items()
+    ]
 
 
 def ask(slurm: Slurm | None, jobs: Iterable[str]) -> Asked:
@@ -128,8 +163,8 @@ def _known(
         index=index,
         done_at=_done_at(run.done(cell, stage)),
         events=attempts(run.attempts(cell, stage)),
-        queued=(asked.queue or {}).get(job),
-        accounted=asked.accounting.get(job, ()),
+        queued=asked.queued(submitted, job) if submitted else None,
+        accounted=asked.attempts(submitted, job) if submitted else (),
         asked=asked.queue is not None and bool(submitted and in_slurm(submitted)),
     )
 

@@ -4,7 +4,7 @@ What is wrong in one is refused before anything is submitted: hsd.config finds i
 here it becomes a PreflightError.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,16 @@ from pydantic import BaseModel
 
 from hsd.config.fields import expected, field_at, leaf_paths
 from hsd.config.problems import Config, faults, refusal, shown, validated
-from hsd.config.redaction import redacted
+from hsd.config.redaction import secret_keys
 from hsd.config.settings import FieldPath, Setting, Settings
 from hsd.config.strict import Folder
 from hsd.errors import ConfigError, PreflightError, did_you_mean
+from hsd.secrets import holds_secret
 
+KEPT_SECRET = (
+    "looks like a secret, which the run's folder would keep; write it to a file with mode 0600 and "
+    'name that in the profile, such as [secrets] HF_TOKEN_PATH = "~/.cache/huggingface/token"'
+)
 _SPACE = ord(" ")
 
 
@@ -58,7 +63,7 @@ def find(kind: str, name: str, folders: Sequence[Path]) -> Source:
         hint = did_you_mean(name, named)
         raise PreflightError(f"unknown {kind} '{name}'.{hint} A file's path works.")
     around = [f.name for f in file.parent.glob("*.toml")]
-    near = did_you_mean(file.name, around).split(" Known:")[0]
+    near = did_you_mean(file.name, beside=around)
     raise PreflightError(f"{file}: no such file.{near} Known {kind}s: {', '.join(named)}.")
 
 
@@ -80,13 +85,15 @@ def takes(model: type[BaseModel], path: FieldPath) -> str:
 
 
 def looks_secret(value: Any) -> bool:
-    """Return whether a value holds what looks like a token, or the value of a secret variable.
-
-    A path is none, though HF_TOKEN_PATH, whose name looks like a secret's, may hold it.
-    """
+    """Return whether a value holds what looks like a token, or the value of a secret variable."""
     values = value if isinstance(value, list) else [value]
-    texts = [v for v in values if isinstance(v, str) and not v.startswith(("/", "~"))]
-    return redacted({"value": texts}) != {"value": texts}
+    return any(isinstance(v, str) and holds_secret(v) for v in values)
+
+
+def refuse_secrets(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError when a value that a run's folder would keep looks like a secret."""
+    if found := secret_keys(config):
+        raise ConfigError(f"{', '.join(found)}: {KEPT_SECRET}.")
 
 
 def wrong(setting: Setting, wanted: str) -> str:

@@ -14,6 +14,7 @@ from hsd.runs import now, write_atomic
 from hsd.stopping import ended_by_signal
 from slurm import submissions
 from slurm.client import Slurm
+from slurm.ownership import new_comment
 from slurm.pickles import hand_over, write_pickles
 from slurm.plan import Plan, Stage
 from slurm.profile import Profile
@@ -48,8 +49,7 @@ class Prepared:
 
 def next_number(folder: RunFolder) -> int:
     """Return the number of a run's next submission."""
-    known = [line.get("number", 0) for line in submissions.lines(folder.path)]
-    return max(known, default=0) + 1
+    return submissions.next_number(folder.path)
 
 
 def scripts(plan: Plan, profile: Profile, number: int, exports: Sequence[str]) -> dict[str, str]:
@@ -94,15 +94,17 @@ def submit(
                 _submit_all(transaction, accepted)
         finally:
             signal.signal(signal.SIGUSR2, before)  # what is ignored here a child could not trap
-        submissions.append(prepared.plan.folder.path, {"released": prepared.number, "at": now()})
+        transaction.note("released")
     return transaction.held
 
 
 def _submit_all(transaction: "_Transaction", accepted: Callable[[Submitted], None]) -> None:
     try:
+        transaction.note("begun")
         for stage in transaction.prepared.plan.stages:
             accepted(transaction.hold(stage))
         transaction.at = "release"
+        transaction.note("complete")
         transaction.slurm.release(one.job_id for one in transaction.held)
     except BaseException as error:
         left = transaction.take_back()
@@ -126,8 +128,15 @@ class _Transaction:
     prepared: Prepared
     slurm: Slurm
     held: list[Submitted] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
+    """Those of all jobs, of one that sbatch may have accepted without saying so too."""
     at: str = ""
     """The stage being submitted."""
+
+    def note(self, word: str, **more: str) -> None:
+        """Write down where the submission is."""
+        line = {word: self.prepared.number, **more, "at": now()}
+        submissions.append(self.prepared.plan.folder.path, line)
 
     def hold(self, stage: Stage) -> Submitted:
         """Submit one stage, held; its id is on disk before anything else happens."""
@@ -138,7 +147,11 @@ class _Transaction:
         write_atomic(folder / SCRIPT, self.prepared.scripts[stage.name])
         ids = {one.stage: one.job_id for one in self.held}
         after = options(stage.after, ids, profile.slurm)
-        job_id = self.slurm.submit(folder / SCRIPT, *after)
+        name = submissions.job_name(self.prepared.plan.name, stage.name)
+        comment = new_comment()
+        self.comments.append(comment)
+        self.note("asked", comment=comment)  # before: a kill may come right after sbatch's yes
+        job_id = self.slurm.submit(folder / SCRIPT, *after, name=name, comment=comment)
         submitted = Submitted(
             number=self.prepared.number,
             stage=stage.name,
@@ -148,6 +161,9 @@ class _Transaction:
             at=now(),
             gpus=stage.resources.gpus * stage.resources.nodes,
             time_min=stage.resources.time_min,
+            name=name,
+            comment=comment,
+            cluster=profile.slurm.cluster,
         )
         self.held.append(submitted)
         submissions.append(self.prepared.plan.folder.path, submitted)
@@ -155,18 +171,21 @@ class _Transaction:
         return submitted
 
     def take_back(self) -> list[str]:
-        """Cancel what was accepted; return the ids that could not be cancelled."""
-        left = []
-        for one in reversed(self.held):  # from the leaves: nothing starts because another ended
-            try:
-                self.slurm.cancel([one.job_id])
-            except HsdError:
-                left.append(one.job_id)
-                continue
-            line: dict[str, Any] = {"cancelled": one.job_id, "at": now()}
+        """Cancel whatever has one of our comments; return the ids that are not seen to be gone."""
+        ids = [one.job_id for one in self.held]
+        try:
+            left = self.slurm.take_back(self.comments, ids)
+        except HsdError:  # nobody can say what is left
+            return ids[::-1]
+        for job_id in reversed(ids):
+            if job_id not in left:
+                line: dict[str, Any] = {"cancelled": job_id, "at": now()}
+                with suppress(OSError):
+                    submissions.append(self.prepared.plan.folder.path, line)
+        if not left:
             with suppress(OSError):
-                submissions.append(self.prepared.plan.folder.path, line)
-        return left
+                self.note("taken_back")
+        return sorted(left, key=int, reverse=True)
 
 
 def _sentence(error: BaseException, transaction: _Transaction, left: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """submissions.jsonl: which SLURM job does which stage of which cells; a line per job accepted."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ class Submitted:
     """One job array that SLURM accepted; a cell's place in `cells` is its array index.
 
     `job_id` is the array's, `number` counts the run's submissions from 1, `gpus` are those of one
-    element on all of its nodes. `released` is a line of its own in the file.
+    element on all of its nodes. `released` is a line of its own in the file. `name` and `comment`
+    are what SLURM knows the job by beside its id; an older hsd did not write them down, nor the
+    `cluster`, which is empty where there is one alone.
     """
 
     number: int
@@ -27,6 +30,9 @@ class Submitted:
     gpus: int
     time_min: int
     released: bool = False
+    name: str = ""
+    comment: str = ""
+    cluster: str = ""
 
     def element_id(self, index: int) -> str:
         """Return the id SLURM knows an element by, such as 123_0."""
@@ -36,7 +42,9 @@ class Submitted:
 def append(folder: Path, line: Submitted | Mapping[str, Any]) -> None:
     """Add one line to the run's submissions.jsonl; it is on disk when this returns.
 
-    A line is an accepted job, {"released": number, "at": ...} or {"cancelled": job_id, "at": ...}.
+    A line is an accepted job, {"cancelled": job_id}, or where a submission is by its number:
+    {"begun": 3}, {"asked": 3, "comment": ...} before each sbatch, {"complete": 3} once jobs have
+    all that they need, {"released": 3} or {"taken_back": 3}.
     """
     value = asdict(line) if isinstance(line, Submitted) else dict(line)
     if "stage" in value:
@@ -54,8 +62,47 @@ def read(folder: Path) -> list[Submitted]:
     known = lines(folder)
     cancelled = {str(line["cancelled"]) for line in known if "cancelled" in line}
     released = {line["released"] for line in known if "released" in line and "stage" not in line}
-    found = [_submitted(line, released) for line in known if "stage" in line]
+    run = _name(folder)
+    found = [_submitted(line, released, run) for line in known if "stage" in line]
     return [submitted for submitted in found if submitted.job_id not in cancelled]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A submission that was neither released nor taken back: it goes on, or it was killed.
+
+    `comments` are those of all jobs that SLURM was asked for, whether or not it said that it has
+    them. `complete`: nothing but the release is missing.
+    """
+
+    number: int
+    comments: tuple[str, ...]
+    complete: bool
+
+
+def unsettled(folder: Path) -> list[Begun]:
+    """Return the submissions of a run that have no end. An older hsd wrote no beginnings down."""
+    known = lines(folder)
+
+    def numbers(word: str) -> list[int]:
+        return [line[word] for line in known if word in line and "stage" not in line]
+
+    ended = {*numbers("released"), *numbers("taken_back")}
+    return [
+        Begun(
+            number,
+            tuple(line["comment"] for line in known if line.get("asked") == number),
+            number in numbers("complete"),
+        )
+        for number in numbers("begun")
+        if number not in ended
+    ]
+
+
+def next_number(folder: Path) -> int:
+    """Return the number of a run's next submission; one that was killed has used its own."""
+    known = [line.get("number", line.get("begun", 0)) for line in lines(folder)]
+    return max(known, default=0) + 1
 
 
 def newest(submitted: Iterable[Submitted]) -> dict[tuple[str, str], tuple[Submitted, int]]:
@@ -65,7 +112,22 @@ def newest(submitted: Iterable[Submitted]) -> dict[tuple[str, str], tuple[Submit
     }
 
 
-def _submitted(line: Mapping[str, Any], released: set[int]) -> Submitted:
+def job_name(run: str, stage: str) -> str:
+    """Return what a job is called in the queue."""
+    return f"hsd-{run}-{stage}"
+
+
+def _name(folder: Path) -> str:
+    """Return the run's name; its folder may have been renamed since."""
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return folder.name
+    name = facts.get("name") if isinstance(facts, dict) else None
+    return name if isinstance(name, str) else folder.name
+
+
+def _submitted(line: Mapping[str, Any], released: set[int], run: str) -> Submitted:
     return Submitted(
         number=line["number"],
         stage=line["stage"],
@@ -76,4 +138,7 @@ def _submitted(line: Mapping[str, Any], released: set[int]) -> Submitted:
         gpus=line["gpus"],
         time_min=line["time_min"],
         released=line["number"] in released,
+        name=str(line.get("name") or job_name(run, line["stage"])),
+        comment=str(line.get("comment") or ""),
+        cluster=str(line.get("cluster") or ""),
     )

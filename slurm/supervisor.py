@@ -25,7 +25,7 @@ from typing import Any
 from slurm.attempts import record
 from slurm.descendants import tell
 from slurm.requeue import BACK, CANCELLED, requeue, standing
-from slurm.whereabouts import Here, filled, make_scratch, whereabouts
+from slurm.whereabouts import Here, ScratchRefused, filled, make_scratch, whereabouts
 
 STOPPED = 75
 """The exit code of hsd's commands for: stopped on request, the same command goes on."""
@@ -38,6 +38,8 @@ WAIT_FOR_END_S = 120.0
 """After a requeue SLURM ends the job itself; leaving early would make it count as failed."""
 _NOT_FOUND = 127
 """A shell's exit code for a command that cannot be started."""
+_REFUSED = 3
+"""The exit code of hsd's commands for: the request is well formed, but cannot work here."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,17 @@ def supervise(orders: Orders, here: Here | None = None) -> int:
     if is_done(Path(orders.done), orders.identity):
         return 0  # a queued follow-up has nothing to do
     before = _listen(here)
-    made = make_scratch(here.environ)
     try:
+        made = make_scratch(here.environ)
         if here.first:
             _record(orders, here, "started", host=here.nodes[0], argv=orders.commands)
         code = _run_all(orders, here)
         if made:  # before a requeue, which ends this process where it stands
             shutil.rmtree(made, ignore_errors=True)
         return _concluded(orders, here, code) if here.first else _waited(here, code)
+    except ScratchRefused as refused:
+        _say(f"Error: {refused}", here)
+        return _REFUSED
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -10,7 +10,7 @@ from hsd.config.settings import flatten
 from hsd.config.train import DataConfig
 from hsd.errors import ConfigError
 from slurm.cells import Cell, cells
-from slurm.strict_toml import find, known, refused_before_work
+from slurm.strict_toml import find, known, refuse_secrets, refused_before_work
 from slurm.sweep_config import EvaluateConfig, Sweep
 from slurm.sweep_file import sweep_of
 
@@ -27,6 +27,10 @@ def load_sweep(name_or_file: str) -> Sweep:
         tree = read_config_file(source.file, source.place)
         gated = tree.pop("gate", None) is not None
         sweep = sweep_of(flatten(tree, source.place), source.place, Path.cwd())
+        try:
+            refuse_secrets(sweep.evaluate.model_dump(mode="json"))
+        except ConfigError as error:
+            raise ConfigError(f"{source.place}: evaluate.{error}") from None
         if gated:
             rules = load_gate_rules(source.file, section="gate")
             if not sweep.baseline and not rules.has_floor:

@@ -1,16 +1,19 @@
 """What a run's folder gets before its jobs are submitted, for its owner alone."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hsd.errors import PreflightError
-from hsd.runs import now, write_json
+from hsd.errors import InUseError, PreflightError
+from hsd.lease import held
+from hsd.runs import is_empty, now, write_json
+from slurm import submissions
+from slurm.owner import refuse_open
 from slurm.pipeline import Found, Work
 from slurm.run_folder import RunFolder, remember
 from slurm.snapshot import require_unchanged, write_snapshot
-from slurm.submission import for_owner_alone
+from slurm.submission import Prepared, for_owner_alone, next_number
 
 
 def write_run(found: Found) -> None:
@@ -40,19 +43,41 @@ def write_run(found: Found) -> None:
 def private(folder: Path) -> Iterator[None]:
     """Make a run's folder, and within the block let nobody else read what is made in it.
 
-    Raises PreflightError where it cannot be written.
+    Raises PreflightError where it cannot be written, or others could have written into it.
     """
     with for_owner_alone():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not any(folder.iterdir()):
+            if is_empty(folder):
                 folder.chmod(0o700)  # somebody made it before us
+            refuse_open(folder)
             yield
         except OSError as error:
             raise PreflightError(
                 f"{folder}: cannot be written ({error.strerror}); set shared_root in the profile "
                 "to a folder of yours that all nodes see."
             ) from None
+
+
+@contextmanager
+def alone(prepared: Prepared, work: str, seen: int | None = None) -> Iterator[None]:
+    """Hold the run's lease within the block, in which what was prepared is written and submitted.
+
+    Raises InUseError while another process is at it, and when one was since it was prepared, or
+    since submissions.jsonl was `seen` with so many lines: what is left to do is something else
+    then, and its jobs would get the same files.
+    """
+    folder = prepared.plan.folder
+    with ExitStack() as stack:
+        with private(folder.path):
+            stack.enter_context(held(folder.path, work))
+        lines = len(submissions.lines(folder.path))
+        if next_number(folder) != prepared.number or lines != (lines if seen is None else seen):
+            raise InUseError(
+                f"{folder.path}: another process has submitted jobs of this run meanwhile; the "
+                "same command again does what is left."
+            )
+        yield
 
 
 def set_aside(folder: RunFolder, cell: str) -> Path:

@@ -22,10 +22,15 @@ os.environ["FAKE_SLURM"] = {root!r}
 sys.path.insert(0, {tests!r})
 with open({root!r} + "/calls.jsonl", "a") as calls:
     calls.write(json.dumps([{program!r}, *sys.argv[1:]]) + "\\n")
-if sys.argv[1:] in (["--version"], ["-V"]):
-    sys.exit(print("slurm-wlm 22.05.8"))
-from fake_slurm.{program} import main
-main(sys.argv[1:])
+from fake_slurm.faults import strike_caller
+strike_caller("before")
+try:
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        sys.exit(print("slurm-wlm 22.05.8"))
+    from fake_slurm.{program} import main
+    main(sys.argv[1:])
+finally:
+    strike_caller("after")
 """
 
 
@@ -90,16 +95,22 @@ class Fake:
                 store.command(element, state, requeue, code)
 
 
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
-    """Give a fake SLURM that is first on PATH; nothing of it runs after the test."""
-    root = tmp_path / "fake_slurm"
+def fake_slurm(root: Path) -> Fake:
+    """Return a fake SLURM with its programs and queue below `root`."""
     made = Fake(root, root / "bin")
     made.bin.mkdir(parents=True)
     for program in PROGRAMS:
         names = {"root": str(root), "tests": str(Path(__file__).parent), "program": program}
         (made.bin / program).write_text(WRAPPER.format(python=sys.executable, **names))
         (made.bin / program).chmod(0o755)
+    return made
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
+    """Give a fake SLURM that is first on PATH; nothing of it runs after the test."""
+    root = tmp_path / "fake_slurm"
+    made = fake_slurm(root)
     monkeypatch.setenv("PATH", f"{made.bin}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(root))
     # Commands leave it ignored, and no script of a job could trap what was ignored before it.

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -67,27 +67,63 @@ def hsd_command(
 
     When one is killed the others are, too, as torchrun does it; not so without a `launcher`.
     """
+    started = start_command(command, folder, arguments, ranks, blow)
+    struck = started.processes[blow.rank if blow else 0]
+    struck.join(PATIENCE_S)
+    if launcher and struck.exitcode and struck.exitcode < 0:
+        started.kill()
+    return started.ended()
+
+
+@dataclass(frozen=True)
+class Started:
+    """The processes of a command that runs, by rank, and the files that they print into."""
+
+    processes: Sequence[Any]
+    outputs: Sequence[Path]
+
+    def kill(self) -> None:
+        """Send SIGKILL to all of them."""
+        for process in self.processes:
+            process.kill()
+
+    def ended(self) -> list[Ended]:
+        """Wait for all of them, kill those that hang, and return how each ended."""
+        for process in self.processes:
+            process.join(PATIENCE_S)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+        pairs = zip(self.processes, self.outputs, strict=True)
+        return [Ended(process.exitcode, output.read_text()) for process, output in pairs]
+
+
+def start_command(
+    command: str,
+    folder: Path,
+    arguments: Sequence[str],
+    ranks: int = 1,
+    blow: Blow | None = None,
+    environment: Mapping[str, str] | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> Started:
+    """Start one of hsd's commands in `ranks` processes, which print into `folder`.
+
+    Each calls `prepare` before it does anything, such as to spoil what it will use.
+    """
     outputs = [folder / f"rank{rank}.txt" for rank in range(ranks)]
     launch = {"WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     processes = []
     for rank, output in enumerate(outputs):
+        output.touch()
         place = launch | {"RANK": rank, "LOCAL_RANK": rank} if ranks > 1 else {}
-        environment = {name: str(value) for name, value in place.items()}
         own = blow if blow and blow.rank == rank else None
-        program = (command, arguments, environment, output, own)
+        everywhere = {name: str(value) for name, value in place.items()} | dict(environment or {})
+        program = (command, arguments, everywhere, output, own, prepare)
         processes.append(FORKS.Process(target=_program, args=program))
     for process in processes:
         process.start()
-    struck = processes[blow.rank if blow else 0]
-    struck.join(PATIENCE_S)
-    for process in processes:
-        if launcher and struck.exitcode and struck.exitcode < 0:
-            process.kill()
-        process.join(PATIENCE_S)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-    return [Ended(p.exitcode, o.read_text()) for p, o in zip(processes, outputs, strict=True)]
+    return Started(processes, outputs)
 
 
 def free_port() -> int:
@@ -103,6 +139,7 @@ def _program(
     environment: dict[str, str],
     output: Path,
     blow: Blow | None,
+    prepare: Callable[[], None] | None,
 ) -> None:
     os.environ.update(environment)
     with output.open("w") as file:
@@ -113,6 +150,8 @@ def _program(
 
     if blow is not None:
         _prepare(blow)
+    if prepare is not None:
+        prepare()
     run(getattr(import_module(f"jobs.{command}"), command))
 
 

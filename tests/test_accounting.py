@@ -15,10 +15,10 @@ from slurm.run_folder import RunFolder
 from slurm.submissions import Submitted, append
 
 SACCT = """\
-7_0|REQUEUED|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:00:00|3600|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1
-7_0|COMPLETED|0:0|BeginTime|2026-11-27T02:00:01|2026-11-27T02:02:00|2026-11-27T02:32:00|1800|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1
-7_1|FAILED|11:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T01:30:00|1800|cpu=8,gres/gpu:a100=8,gres/gpu=8,node=2|gpu[1-2]
-8_0|CANCELLED|0:0|Dependency|2026-11-27T01:00:00|None|2026-11-27T01:31:00|0||None assigned
+7_0|REQUEUED|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:00:00|3600|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1||hsd-mine-train|
+7_0|COMPLETED|0:0|BeginTime|2026-11-27T02:00:01|2026-11-27T02:02:00|2026-11-27T02:32:00|1800|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1||hsd-mine-train|
+7_1|FAILED|11:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T01:30:00|1800|cpu=8,gres/gpu:a100=8,gres/gpu=8,node=2|gpu[1-2]||hsd-mine-train|
+8_0|CANCELLED|0:0|Dependency|2026-11-27T01:00:00|None|2026-11-27T01:31:00|0||None assigned||hsd-mine-evaluate|
 """  # noqa: E501 - as it is printed
 
 
@@ -56,6 +56,21 @@ def test_a_run_costs_what_its_cells_and_stages_do(run: RunFolder) -> None:
     assert found.of_cell("b").gpu_hours == 4.0
     assert found.total.gpu_hours == sum(used.gpu_hours for used in found.by_stage.values()) == 10.0
     assert found.notes == ()
+
+
+OF_BEFORE = SACCT.replace("2026-11-27T", "2019-11-27T")
+OF_OTHERS = SACCT.replace("||hsd-", "|nobody-|hsd-")
+OF_ANOTHER_NAME = SACCT.replace("hsd-mine-", "hsd-other-")
+OF_A_NAMESAKE = "".join(f"{line}hsd-2\n" for line in SACCT.splitlines())
+
+
+@pytest.mark.parametrize("rows", [OF_BEFORE, OF_OTHERS, OF_ANOTHER_NAME, OF_A_NAMESAKE])
+def test_other_jobs_that_have_had_its_id_cost_a_run_nothing(rows: str, tmp_path: Path) -> None:
+    at = "2026-11-26T00:00:00+00:00"  # days from 2019 in every zone
+    one = Submitted(1, "train", "train", "7", ("a", "b"), at, 4, 60, comment="hsd-1")
+    append(tmp_path / "mine", one)
+    assert costs(tmp_path / "mine", Told(sacct=rows + SACCT)).total == Used(3, 7200, 10.0)
+    assert costs(tmp_path / "mine", Told(sacct=rows)).total == Used()
 
 
 def test_all_submissions_of_a_cell_count(run: RunFolder) -> None:

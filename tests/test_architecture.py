@@ -17,13 +17,17 @@ FILES = {
 ROOMS = {"hsd": 0, "containers": 1, "slurm": 2, "jobs": 3}
 FLOORS = {
     "errors": 0,
+    "secrets": 0,
+    "visible": 0,
     "config": 1,
     "runs": 1,
     "digests": 2,
     "progress": 1,
     "logs": 1,
     "checks": 1,
+    "deadline": 1,
     "stopping": 1,
+    "lease": 2,
     "record": 2,
     "data": 2,
     "embedded": 2,
@@ -50,9 +54,11 @@ MAY_PARSE_JSON = {
     "hsd.model.own_tokenizer": "a tokenizer that was read",
     "hsd.prompts.answers": "a reply",
     "hsd.prompts.vocabulary": "a tokenizer that was read",
+    "hsd.lease": "who works in a folder",
     "slurm.advance": "the end of a log",
     "slurm.attempts": "on the host",
     "slurm.plan": "a value to be typed",
+    "slurm.submissions": "whose run it is",
     "slurm.supervisor": "on the host",
 }
 """Who parses JSON beside `hsd.runs.read_json`, and what: no file of a run, an adapter or a base."""

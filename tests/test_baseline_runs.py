@@ -10,9 +10,10 @@ import tiny
 from posts import predictions
 from small_runs import posts
 
-from hsd.errors import EvaluationError, ModelError
+from hsd.errors import EvaluationError, InUseError, ModelError
 from hsd.inference.baseline import baseline_run
 from hsd.inference.encoder import encoder_scores
+from hsd.lease import held
 from hsd.metrics.baselines import Training
 from hsd.model.cache import cache
 from hsd.report.baseline_runs import baselines_of, name_of
@@ -101,6 +102,17 @@ def test_a_baseline_of_the_run_stands_in_its_report(run: Run) -> None:
     rewrite(run, TRAINING, "")
     names = [b["name"] for b in json.loads((run.folder / "report.json").read_text())["baselines"]]
     assert names == ["always hate", "majority of training rows (normal)", name_of(folder)]
+
+
+def test_a_baseline_that_another_process_makes_is_not_made_twice(run: Run) -> None:
+    folder = run.folder / "baselines" / "tfidf"
+    with held(folder, "hsd report"), pytest.raises(InUseError, match="is in use: hsd report "):
+        baseline_run(run, "tfidf", TRAINING, "")
+    assert baseline_run(run, "tfidf", TRAINING, "") == folder
+    assert not list(folder.glob(".lease*"))
+    with held(run.folder, "hsd evaluate"), held(folder, "hsd report"):
+        rewrite(run, TRAINING, "")
+        assert baseline_run(run, "tfidf", TRAINING, "") == folder, "it is finished"
 
 
 def test_without_training_posts_there_is_no_baseline(run: Run) -> None:

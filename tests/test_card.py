@@ -182,6 +182,17 @@ def test_a_bases_name_is_one_value_wherever_it_stands(
     assert len(tree.body) == 4
 
 
+@pytest.mark.usefixtures("run")
+def test_a_name_calls_no_picture_and_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = "![t](http://evil/x.png) [x](javascript:y)"
+    monkeypatch.setitem(MANIFEST["base"], "name", hostile)
+    monkeypatch.setitem(MANIFEST, "learned_from", {"file": hostile.replace("/", "")})
+    write_json(Path("adapter/manifest.json"), MANIFEST)
+    prose = "".join(write().split("---")[2].split("```")[::2])
+    assert "evil" in prose
+    assert "](" not in prose.replace("\\](", "")
+
+
 def test_paths_of_this_machine_are_not_told(run: Path, tmp_path: Path) -> None:
     rewritten = json.loads((run / "report.json").read_text())
     rewritten["provenance"]["data"]["data_file"] = str(tmp_path / "secret" / "test.jsonl")

@@ -1,7 +1,11 @@
 """Why something failed or waits: the first cause that fits, and the command that comes next."""
 
+from pathlib import Path
+
 import pytest
 
+from hsd.errors import InUseError, TakenOver
+from hsd.lease import Lease, held, myself
 from slurm.causes import FAILURES, WAITS, Cause, cause
 from slurm.elements import Element
 
@@ -66,6 +70,11 @@ AGAIN = "hsd resubmit mine --failed"
         ),
         (
             "RuntimeError: No CUDA GPUs are available",
+            "gpu1 showed no GPU to it",
+            "hsd doctor --smoke",
+        ),
+        (
+            "Error: this job asked for 1 GPU on each node, but torch sees no GPU on n1; look at",
             "gpu1 showed no GPU to it",
             "hsd doctor --smoke",
         ),
@@ -204,3 +213,20 @@ def test_each_cause_can_be_told_and_has_something_to_be_known_by(known: object) 
 
     assert isinstance(known, Known)
     assert known.slurm or known.reason or known.log or known.code is not None
+
+
+def test_a_folder_in_use_is_no_fault_of_the_cell(tmp_path: Path) -> None:
+    with held(tmp_path, "hsd train"), pytest.raises(InUseError) as error, held(tmp_path, "x"):
+        pass
+    assert found(failed(code=3), f"[rank1]:Error: {error.value}\nError: {error.value}\n") == Cause(
+        "another process works in its folder; wait for that, then", AGAIN
+    )
+
+
+def test_a_folder_that_was_taken_over_is_said(tmp_path: Path) -> None:
+    with held(tmp_path, "hsd train"):
+        late = Lease(tmp_path / ".lease", myself("hsd train"), tmp_path, lambda _: None)
+        with pytest.raises(TakenOver) as error:
+            late.require()
+    said = found(failed(code=75), f"{error.value}\n").words
+    assert said == "another process took its folder over, as nothing was heard of this one for long"

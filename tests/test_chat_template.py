@@ -180,3 +180,51 @@ def test_a_token_that_prompt_and_answer_share_is_said_too() -> None:
     assert note is not None
     assert r"ends its prompt with '\n'" in note
     assert "the untouched base is asked otherwise than its makers ask it" in note
+
+
+# Templates that change, lie or do not end
+
+BODY = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% if m.content and "
+    "CONDITION %} no{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_template_that_draws_at_random_is_refused() -> None:
+    line = refused("{{ range(100000)|random }}" + BODY.replace("CONDITION", "false"))
+    assert "writes another prompt each time it is run" in line
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "'HSDSLOT' not in m.content",
+        "'HSDSLOT' in m.content",
+        "'hate speech' in m.content and m.role == 'system'",
+        "'Post: ' in m.content",
+        "m.role == 'assistant' and 'hate' in m.content",
+        "m.content|length > 30",
+    ],
+)
+def test_a_template_that_behaves_otherwise_around_real_words_is_refused(condition: str) -> None:
+    line = refused(BODY.replace("CONDITION", condition))
+    assert "writes something else around the words of a chat" in line
+
+
+def test_a_template_that_trims_its_turns_is_no_liar() -> None:
+    template = BODY.replace("CONDITION", "false").replace("{{ m.content }}", "{{ m.content|trim }}")
+    spaced = Strategy(name="a", system_prompt=" Say it.\n", user_template="Post: {text}\n\n")
+    assert asked(template, spaced).endswith("<|im_start|>assistant\n")
+
+
+def test_a_template_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsd.prompts.chat_template.SECONDS", 0.2)
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    assert "fails: TimeoutError: it has not ended after 0.2 seconds of computing; " in refused(
+        loops
+    )
+
+
+def test_a_template_that_writes_without_measure_is_refused() -> None:
+    assert "it writes 2,000,000 characters" in refused("{{ 'a' * 2000000 }}")

@@ -47,6 +47,20 @@ def _slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_slurm")
+def test_init_asks_the_cluster_that_the_shell_names_and_writes_it_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin" / "sinfo").write_text(f'#!/bin/sh\n[ "$1 $2" = "-M beta" ] && {SINFO}\n')
+    monkeypatch.setenv("SLURM_CLUSTERS", "beta")
+    ran("cluster", "init")
+    profile = load_profile(default_profile())
+    assert profile.slurm is not None
+    assert (profile.slurm.cluster, profile.slurm.partition) == ("beta", "gpu")
+    monkeypatch.setenv("SLURM_CLUSTERS", "alpha,beta")
+    assert "a profile is of one cluster; name one" in refusal("init", "--force")
+
+
+@pytest.mark.usefixtures("_slurm")
 def test_init_writes_the_profile_that_is_used_from_then_on() -> None:
     said = ran("cluster", "init", "--shared_root", "/scratch/runs")
     file = Path.home() / ".config/hsd/cluster.toml"

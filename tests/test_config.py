@@ -401,6 +401,25 @@ def test_a_variable_that_holds_a_reference_is_refused_so_that_configs_reload(
     assert "no reference (or one inside another)" in refusal("default", "model.name=${OUTER}")
 
 
+# Files that no person writes
+
+ALIASES = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize("text", [ALIASES, "a: &a [*a]\n", "a: &a\n  b: *a\n"])
+def test_aliases_that_stand_for_billions_of_values_are_refused(text: str) -> None:
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    assert refusal("mine.yaml") == "mine.yaml: more than 10,000 values; is this a config?"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"seed": ' + "9" * 5000 + "}"])
+def test_json_that_cannot_be_read_is_one_line(text: str) -> None:
+    Path("mine.json").write_text(text, encoding="utf-8")
+    assert refusal("mine.json").startswith("mine.json: not JSON of hsd (")
+
+
 # Secrets
 
 

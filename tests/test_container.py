@@ -118,6 +118,83 @@ def test_apptainer_is_told_of_what_only_the_node_knows() -> None:
     assert "APPTAINERENV_HF_TOKEN" not in said
 
 
+@pytest.mark.parametrize("path", ["/", "/etc", "/usr/share/x", "HOME", "HOME/.."])
+def test_the_system_or_all_of_home_is_not_bound_to_be_written(path: str) -> None:
+    path = os.path.normpath(path.replace("HOME", os.environ["HOME"]))
+    with pytest.raises(PreflightError, match="is not given to a command to write: it is"):
+        wrap(config("docker"), Inside(argv=("a",), cwd="/", binds=(path,)))
+    if path != "/":
+        said = " ".join(wrap(config("docker"), Inside(argv=("a",), cwd="/", read_only=(path,))))
+        assert f"source={path},target={path},readonly" in said
+    below = f"{os.environ['HOME']}/runs"
+    assert f"source={below}," in " ".join(
+        wrap(config("docker"), Inside(argv=("a",), cwd="/", binds=(below,)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("hsd:cuda", f"hsd@{DIGEST}"),
+        ("r.example:5000/a/hsd", f"r.example:5000/a/hsd@{DIGEST}"),
+        ("r.example:5000/a/hsd:1", f"r.example:5000/a/hsd@{DIGEST}"),
+        (f"hsd@{DIGEST}", f"hsd@{DIGEST}"),
+    ],
+)
+@pytest.mark.parametrize("runtime", ["docker", "podman"])
+def test_an_image_is_run_by_its_digest(runtime: str, image: str, name: str) -> None:
+    argv = wrap(ContainerConfig(runtime=runtime, image=image, digest=DIGEST), JOB)  # type: ignore[arg-type]
+    assert argv[argv.index("--entrypoint") + 2] == name
+    assert image == name or image not in argv
+
+
+def started(argv: tuple[str, ...], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Start a wrapped command on a node that has the programs in a folder."""
+    env = {"PATH": f"{folder}:/usr/bin:/bin"}
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("has", [f"hsd@{DIGEST}", DIGEST, "hsd:cuda"])
+def test_a_node_starts_the_image_of_the_digest_or_none(has: str, tmp_path: Path) -> None:
+    """The registry's digest, the engine's own of an image built there, another under the tag."""
+    program(
+        tmp_path,
+        "docker",
+        f"""case "$1 $2" in "image inspect") [ "$3" = "{has}" ];;
+        *) for word; do echo "$word"; done;; esac""",
+    )
+    inside = Inside(argv=("say", f"hsd@{DIGEST}", ""), cwd="/", env={"A": "it's"})
+    done = started(wrap(config("docker", digest=DIGEST), inside), tmp_path)
+    if has == "hsd:cuda":
+        assert (done.returncode, done.stdout) == (3, "")
+        assert f"has no image hsd@{DIGEST}" in done.stderr
+        return
+    words = done.stdout.split("\n")
+    assert words[words.index("--entrypoint") + 2] == has
+    assert words[-4:] == ["say", f"hsd@{DIGEST}", "", ""]  # the command's own words stay
+    assert "A=it's" in words
+
+
+def test_a_node_without_the_engine_says_so(tmp_path: Path) -> None:
+    done = started(wrap(config("podman", digest=DIGEST), BY_HAND), tmp_path)
+    assert done.returncode == 127
+    assert "podman: not found" in done.stderr
+
+
+def test_a_node_compares_an_image_that_is_a_file(tmp_path: Path) -> None:
+    image = tmp_path / "a b.sif"
+    image.write_bytes(b"SIF")
+    program(tmp_path, "apptainer", 'echo "ran $1"')
+    right = ContainerConfig(
+        runtime="apptainer", image=str(image), digest=f"sha256:{sha256_file(image)}"
+    )
+    assert started(wrap(right, BY_HAND), tmp_path).stdout == "ran exec\n"
+    image.write_bytes(b"another")  # since it was submitted
+    done = started(wrap(right, BY_HAND), tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"Error: container: image {image} on " in done.stderr
+
+
 @pytest.mark.parametrize("path", ["relative", "/a:b", "/a,b"])
 def test_a_path_that_a_runtime_would_misread_is_refused(path: str) -> None:
     inside = Inside(argv=("a",), cwd="/", binds=(path,))
@@ -135,6 +212,7 @@ def test_charliecloud_refuses_a_bind_that_it_could_not_keep_read_only() -> None:
     [
         ({"runtime": "docker"}, "runtime = 'docker' without an image; set image to a tag"),
         ({"runtime": "apptainer"}, "set image to a .sif file, or runtime to 'none'"),
+        ({"runtime": "docker", "image": "-v/:/host"}, "would be read as an option of docker"),
         ({"digest": "sha256:12"}, "expected sha256: and 64 hex digits"),
         ({"binds": ("data",)}, "bind 'data': expected HOST:INSIDE"),
         ({"binds": ("/a:/b:readonly",)}, "expected HOST:INSIDE or HOST:INSIDE:ro"),
@@ -355,7 +433,12 @@ def test_variables_are_set_inside_and_secrets_are_not() -> None:
     image = ("--runtime", "docker", "--image", "hsd:cuda")
     argv = shlex.split(invoked("command", *image, "--env", "NCCL_DEBUG=INFO", "--", "x").output)
     assert argv[argv.index("NCCL_DEBUG=INFO") - 1] == "-e"
-    for text, problem in (("HF_TOKEN=hf_x", "looks like a secret"), ("A", "expected NAME=VALUE")):
+    for text, problem in (
+        ("HF_TOKEN=hf_x", "looks like a secret"),
+        ("DB_PASS=hf_x", "looks like a secret"),
+        ("PIP_INDEX_URL=https://u:hf_x@h", "looks like a secret"),
+        ("A", "expected NAME=VALUE"),
+    ):
         refused = invoked("command", *image, "--env", text, "--", "x").exception
         assert isinstance(refused, PreflightError)
         assert problem in str(refused)

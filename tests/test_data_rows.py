@@ -91,11 +91,11 @@ BAD_LINES = {
     "a.json": ('[{"text": "one"},\n "two"]', ["2: a row is a JSON object, this is a string"]),
     "deep.jsonl": (
         '{"text": "one"}\n{"z": ' + "[" * 60_000 + "]" * 60_000 + "}\n",
-        ["2: nested too deep"],
+        ["2: is nested too deep to be read"],
     ),
     "long.jsonl": (
         '{"text": "one"}\n{"id": ' + "9" * 5_000 + "}\n",
-        ["2: a number has too many digits"],
+        ["2: holds a number of more than 4,300 digits"],
     ),
     "a.csv": ("text,label\none\n", ["2: 1 cells, but 2 columns"]),
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from strangers import given_away
 
 from hsd.errors import PreflightError
 from slurm.environment import exports, scrubbed
@@ -26,6 +27,11 @@ def profile(**settings: Any) -> Profile:
         ("OPENAI_APIKEY", False),
         ("AWS_SECRET_ACCESS_KEY", False),
         ("DB_PASSWD", False),
+        ("WANDB_KEY", False),
+        ("SSHPASS", False),
+        ("MYSQL_PWD", False),
+        ("GH_PAT", False),
+        ("PWD", True),
         ("GIT_CREDENTIALS", False),
         ("HF_TOKEN_PATH", True),
         ("PASSWORD_FILE", True),
@@ -98,6 +104,50 @@ def test_caches_are_in_a_folder_of_the_job_that_is_gone_at_its_end(tmp_path: Pat
     ]
     assert folder.parent.is_dir()
     assert not folder.exists()
+
+
+def in_a_job(lines: list[str], show: str = "true") -> subprocess.CompletedProcess[str]:
+    """Run a job's first lines as job 7, and `show` behind them."""
+    return subprocess.run(
+        ["bash", "-c", "\n".join([*lines, show])],
+        env={"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "7"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_job_s_caches_are_for_its_user_alone(tmp_path: Path) -> None:
+    lines = exports(profile(node_local=str(tmp_path)), RUN, CODE)
+    done = in_a_job(["umask 000", *lines[1:]], 'stat -c %a "$HSD_SCRATCH"')  # whatever the umask
+    assert done.stdout.splitlines()[-1] == "700"
+
+
+@pytest.mark.parametrize("form", ["foreign", "link", "file"])
+def test_scratch_that_somebody_else_has_made_first_is_refused(tmp_path: Path, form: str) -> None:
+    scratch, elsewhere = tmp_path / "hsd-7", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if form == "foreign":
+        (scratch / "inductor").mkdir(parents=True)
+        scratch.chmod(0o777)
+        given_away(scratch)
+    elif form == "link":  # even to a folder of ours: whose link it is can change where it leads
+        scratch.symlink_to(elsewhere)
+    else:
+        scratch.write_text("")
+    done = in_a_job(exports(profile(node_local=str(tmp_path)), RUN, CODE), "echo went on")
+    assert (done.returncode, "went on" in done.stdout) == (3, False)
+    assert "or is somebody else's; set node_local in the profile" in done.stderr
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_job_that_was_killed_on_this_node_takes_its_own_scratch_again(tmp_path: Path) -> None:
+    (tmp_path / "hsd-7" / "triton").mkdir(parents=True)
+    (tmp_path / "hsd-7").chmod(0o755)
+    lines = exports(profile(node_local=str(tmp_path)), RUN, CODE)
+    done = in_a_job(lines, 'stat -c %a "$HSD_SCRATCH"')
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "700")
+    assert not (tmp_path / "hsd-7").exists()
 
 
 def test_a_command_in_node_local_is_text(tmp_path: Path) -> None:

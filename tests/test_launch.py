@@ -1,11 +1,13 @@
 """The commands of an element: the interpreter, the ranks, the container."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from sweeps import cluster
 
+from hsd.errors import PreflightError
 from slurm.launch import orders
 from slurm.plan import Stage, Task
 from slurm.profile import Profile
@@ -153,6 +155,29 @@ def test_a_container_sees_what_is_there_and_a_secret_by_its_path_alone(
     assert "hf_secret" not in said
 
 
+def binds(profile: Profile, *seen: Path) -> dict[str, bool]:
+    """Return the host paths that docker is given, and whether each can be written."""
+    words = " ".join(ordered(profile, seen=seen).commands[0])
+    found = re.findall(r"type=bind,source=([^,]+),target=[^ ,]+(,readonly)?", words)
+    return {source: not read_only for source, read_only in found}
+
+
+def test_a_file_is_seen_alone_and_cannot_be_written(tmp_path: Path) -> None:
+    rows, model = tmp_path / "rows.jsonl", tmp_path / "model"
+    rows.write_text("")
+    model.mkdir()
+    made = binds(contained("docker"), rows, model, Path("/etc/hosts"), Path("/usr/lib"))
+    assert made.items() >= {str(rows): False, "/etc/hosts": False, "/usr/lib": False}.items()
+    assert made[str(model)]
+    assert not {str(tmp_path), "/etc"} & made.keys()
+
+
+@pytest.mark.parametrize("path", [Path("/"), Path.home().parent])
+def test_all_of_a_machine_is_not_given_to_a_container(path: Path) -> None:
+    with pytest.raises(PreflightError, match="is not given to a command to write"):
+        binds(contained("docker"), path)
+
+
 def test_a_stop_reaches_a_container_by_the_name_that_it_has_in_this_job() -> None:
     made = ordered(contained("docker"))
     (command,) = made.commands
@@ -164,3 +189,16 @@ def test_a_stop_reaches_a_container_by_the_name_that_it_has_in_this_job() -> Non
 
 def test_a_container_belongs_to_who_submits() -> None:
     assert f"--user {os.getuid()}:{os.getgid()}" in launched(contained("docker"))
+
+
+@pytest.mark.parametrize("runtime", ["none", *CONTAINERS])
+def test_a_user_s_text_reaches_the_command_as_it_is(runtime: str) -> None:
+    image = {} if runtime == "none" else {"image": "/images/hsd"}
+    profile = cluster(
+        container={"runtime": runtime, **image}, env={"set": {"SAID": "@env:HOME@ of @job@"}}
+    )
+    (command,) = ordered(profile, ("train", "--set", "x=@env:HOME@@job@")).commands
+    words = filled(command, Here("7_1", 0, 0, ("n1",), {"HOME": "/secret"}))
+    assert words[-1] == "x=@env:HOME@@job@"
+    assert "/secret" not in " ".join(words)
+    assert runtime == "none" or "SAID=@env:HOME@ of @job@" in " ".join(words)

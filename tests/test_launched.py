@@ -13,7 +13,9 @@ import pytest
 import small_runs
 from ranks import PATIENCE_S, free_port, hsd_command, hsd_train
 from small_runs import adapter_bytes, metrics
+from waiting import until
 
+from hsd.lease import ticks_of
 from hsd.report.predictions import PREDICTIONS, read_predictions
 from hsd.runs import read_json
 from hsd.training.checkpoints import newest_intact
@@ -34,6 +36,18 @@ def launched(output: Path, *command: object) -> subprocess.Popen[bytes]:
             cwd=CHECKOUT,
             # torchrun sets TORCHELASTIC_SIGNALS_TO_HANDLE itself, from this.
             env=os.environ | {"PET_SIGNALS_TO_HANDLE": "SIGINT", "SLURM_JOB_ID": "17"},
+            stdout=file,
+            stderr=file,
+        )
+
+
+def bare(output: Path, *command: object) -> subprocess.Popen[bytes]:
+    """Start a launcher as a script without any precaution does."""
+    with output.open("w") as file:
+        return subprocess.Popen(
+            [str(word) for word in command],
+            cwd=CHECKOUT,
+            env=os.environ | {"ACCELERATE_USE_CPU": "true"},
             stdout=file,
             stderr=file,
         )
@@ -91,6 +105,43 @@ def test_ranks_that_are_told_again_and_again_save_once_and_go_on_to_the_same_ada
     assert [start["resumed_from"] for start in starts] == [None, saved.name]
     assert adapter_bytes(tmp_path / "run") == adapter_bytes(tmp_path / "whole")
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+ACCELERATE = (
+    *(str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu"),
+    *("--num_processes", "2", "--main_process_port", "0"),
+)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number"),
+    [
+        ((*TORCHRUN, "--standalone"), signal.SIGKILL),
+        ((*TORCHRUN, "--standalone"), signal.SIGTERM),
+        (ACCELERATE, signal.SIGUSR2),
+    ],
+    ids=["torchrun killed", "torchrun ended", "accelerate launch signalled"],
+)
+def test_ranks_whose_launcher_dies_save_and_end_and_the_same_command_goes_on(
+    launcher: tuple[str, ...], number: int, tiny_llama: Path, tmp_path: Path
+) -> None:
+    command = training(tiny_llama, tmp_path, epochs=20)  # 60 steps
+    run = tmp_path / "run"
+    process = bare(tmp_path / "said", *launcher, "-m", "jobs.train", *command, run)
+    until(lambda: (run / "metrics.jsonl").exists(), "the first step", PATIENCE_S)
+    below = descendants(process.pid)
+    process.send_signal(number)
+    assert process.wait(PATIENCE_S) != 0
+    until(lambda: not any(ticks_of(pid) for pid in below), "the ranks to end", PATIENCE_S)
+    said = (tmp_path / "said").read_text()
+    assert said.count("stopped after step") == 2, said
+    saved = newest_intact(run).checkpoint
+    assert saved is not None, said
+    assert not (run / ".lease").exists()
+    ended = hsd_train(tmp_path, [*command, str(run)], ranks=2)
+    assert [rank.code for rank in ended] == [0, 0], ended
+    starts = read_json(run / "manifest.json")["starts"]
+    assert [start["resumed_from"] for start in starts] == [None, saved.name]
 
 
 def test_ranks_that_are_told_again_and_again_keep_their_answers(

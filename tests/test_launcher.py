@@ -9,6 +9,7 @@ import small_runs
 from hsd.errors import PreflightError
 from hsd.model.launcher import DECIDED_BY, not_followed, require_whole_copies, unseen
 from hsd.runs import read_json
+from hsd.stopping import LAUNCHERS
 
 pytestmark = pytest.mark.model
 
@@ -100,6 +101,8 @@ def test_what_accelerate_launch_sets_by_itself_contradicts_nothing() -> None:
     args.mixed_precision, args.dynamo_backend, args.num_machines = "no", "no", 1
     args.num_processes, args.num_cpu_threads_per_process = 2, 1
     env = prepare_multi_gpu_env(args)
+    assert "ACCELERATE_DYNAMO_MODE" in LAUNCHERS
+    assert "ACCELERATE_DYNAMO_MODE" in env
     require_whole_copies(env)
     assert not_followed(env, "bf16") == {}
 

@@ -277,3 +277,40 @@ def test_several_gguf_files_in_a_folder_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     with pytest.raises(ModelError, match=r"several GGUF files \(a.gguf, b.gguf\)"):
         loaded(tmp_path)
+
+
+@pytest.mark.parametrize("wanted", ["eager", "flex_attention", "kernels-owner/repo"])
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation"])
+def test_a_config_does_not_decide_which_attention_runs(
+    wanted: str, key: str, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """A name with a slash would be fetched from the hub, and run."""
+    made = extra(tiny_llama, tmp_path, "model.vision_tower.patch.weight", **{key: wanted})
+    base = loaded(made, attention="auto")
+    assert base.model.config._attn_implementation == "sdpa"
+
+
+def test_a_part_of_a_config_does_not_decide_it_either(tiny_gemma3: Path, tmp_path: Path) -> None:
+    def change(made: Path) -> None:
+        words = json.loads((made / "config.json").read_text())
+        words["text_config"]["_attn_implementation"] = "flex_attention"
+        (made / "config.json").write_text(json.dumps(words))
+
+    base = loaded(copied(tiny_gemma3, tmp_path, change))
+    assert base.model.config.get_text_config()._attn_implementation == "sdpa"
+
+
+def test_another_attention_than_was_asked_for_is_refused(tiny_llama: Path) -> None:
+    from hsd.model.families import Attention, require_attention
+
+    model = loaded(tiny_llama).model
+    with pytest.raises(ModelError, match="loaded with attention sdpa, though eager was asked for"):
+        require_attention(model, Attention("eager", ""), "x")
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "num_local_experts"])
+def test_a_config_of_countless_layers_is_refused_before_one_is_made(
+    key: str, tiny_llama: Path, tmp_path: Path
+) -> None:
+    made = extra(tiny_llama, tmp_path, "model.vision_tower.patch.weight", **{key: 10**9})
+    assert f"config.json says {key} 1,000,000,000" in refused(made)

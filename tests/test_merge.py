@@ -16,13 +16,14 @@ from bitsandbytes.functional import dequantize_4bit, quantize_4bit  # noqa: E402
 from click.testing import CliRunner  # noqa: E402
 from peft.tuners.lora.bnb import Linear4bit as LoraOn4bit  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
+from stolen import stolen  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 from hsd.config.evaluate import EvalConfig  # noqa: E402
 from hsd.config.merge import MergeConfig  # noqa: E402
 from hsd.config.model import ModelConfig  # noqa: E402
 from hsd.config.train import LoraConfig  # noqa: E402
-from hsd.errors import ModelError, PreflightError  # noqa: E402
+from hsd.errors import InUseError, ModelError, PreflightError, TakenOver  # noqa: E402
 from hsd.inference.evaluate import evaluate  # noqa: E402
 from hsd.model import merge as merge_module  # noqa: E402
 from hsd.model.adapter import export_adapter, load_adapter, new_adapter  # noqa: E402
@@ -186,6 +187,54 @@ def test_a_merged_folder_is_evaluated_with_the_adapters_prompt_and_replies(
         assert asked["strategy"] == "conservative"
         replies.append([prediction.reply for prediction in evaluated.predictions])
     assert replies[0] == replies[1]
+
+
+# Two at once
+
+
+def test_the_same_merge_started_while_it_runs_is_refused_and_harms_nothing(
+    run: Path, tmp_path: Path
+) -> None:
+    config = MergeConfig(adapter_path=run, output_dir=tmp_path / "merged", device="cpu")
+    refused = []
+
+    def start_again(done: int, total: int, what: str) -> None:
+        if done == 0:
+            with pytest.raises(InUseError, match="is in use: hsd merge ") as error:
+                merge(config)
+            refused.append(str(error.value))
+
+    merged = merge(config, start_again)
+    assert len(refused) == 2
+    assert all(sentence.startswith(f"{merged.folder} is in use") for sentence in refused)
+    assert left(tmp_path) == ["merged"]
+    assert merge(config).skipped
+
+
+def test_what_was_put_into_the_folder_meanwhile_is_kept_and_said(run: Path, tmp_path: Path) -> None:
+    config = MergeConfig(adapter_path=run, output_dir=tmp_path / "merged", device="cpu")
+
+    def meanwhile(done: int, total: int, what: str) -> None:
+        config.output_dir.mkdir(exist_ok=True)
+        (config.output_dir / "thesis.txt").touch()
+
+    with pytest.raises(InUseError, match="something was put there while"):
+        merge(config, meanwhile)
+    assert left(tmp_path) == ["merged"]
+    assert left(config.output_dir) == ["thesis.txt"]
+
+
+def test_a_merge_whose_lease_was_taken_leaves_the_folder_to_the_other(
+    run: Path, tmp_path: Path
+) -> None:
+    config = MergeConfig(adapter_path=run, output_dir=tmp_path / "merged", device="cpu")
+
+    def steal(done: int, total: int, what: str) -> None:
+        stolen(tmp_path / ".lease-merged", "hsd merge")
+
+    with pytest.raises(TakenOver, match=f"{config.output_dir} was taken over: hsd merge "):
+        merge(config, steal)
+    assert left(tmp_path) == [".lease-merged"]
 
 
 # A run on a 4-bit base
@@ -364,6 +413,15 @@ def test_auto_takes_a_gpu_only_when_the_base_fits_on_it(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free_gb * 10**9, 10**9))
     assert plan(MergeConfig(adapter_path=run, output_dir=tmp_path)).model.device == device
+
+
+def test_a_merge_that_asked_for_gpus_and_sees_none_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("HSD_GPUS", "1")
+    with pytest.raises(PreflightError, match="asked for 1 GPU on each node, but torch sees no GPU"):
+        plan(MergeConfig(adapter_path=run, output_dir=tmp_path))
 
 
 def test_the_recorded_revision_goes_with_the_recorded_name(

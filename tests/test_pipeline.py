@@ -285,7 +285,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     return write
 
 
-QUEUED = 'echo "7|0|7_0|PENDING|0:00|1:00|N/A||(null)|Priority"'
+QUEUED = 'echo "7|0|7_0|PENDING|0:00|1:00|N/A||(null)||hsd-pair-train||Priority"'
 
 
 def test_what_slurm_has_is_active_even_for_a_run_on_this_machine(

@@ -150,6 +150,35 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         place(ModelConfig(device="cuda"))
 
 
+@pytest.mark.parametrize(
+    ("asked", "says", "device", "goes"),
+    [
+        ("1", "", "auto", False),
+        ("4", "false", "auto", False),
+        ("1", "true", "auto", True),  # who says so means the CPU
+        ("1", "", "cpu", True),
+        ("0", "", "auto", True),
+        ("", "", "auto", True),
+    ],
+)
+def test_a_job_that_asked_for_gpus_and_sees_none_does_not_go_on_on_the_cpu(
+    asked: str, says: str, device: str, goes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hsd.model.placement import place
+
+    machine(monkeypatch, 0)
+    monkeypatch.setenv("HSD_GPUS", asked)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", says)
+    config = ModelConfig(device=device)
+    if goes:
+        assert place(config).device == "cpu"
+        return
+    with pytest.raises(PreflightError, match=f"asked for {asked} GPUs? on each node, but torch"):
+        place(config)
+    machine(monkeypatch, 1)
+    assert place(config).device == "cuda:0"
+
+
 def test_more_local_ranks_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from hsd.model.placement import place
 

@@ -12,7 +12,8 @@ from hsd.data.chat import stream_chats
 from hsd.data.named import resolve
 from hsd.data.preparation import Preparation, Prepared, preparation
 from hsd.data.prepare import STEPS, prepare
-from hsd.errors import ConfigError, DataError, PreflightError
+from hsd.errors import ConfigError, DataError, InUseError, PreflightError
+from hsd.lease import held
 from hsd.prompts.contract import load_contract
 from hsd.runs import sha256_file
 from jobs.data_tables import prepared_table
@@ -112,6 +113,17 @@ def test_chats_are_rendered_from_the_strategy_and_can_be_learned(folder: Path) -
     assert (
         next(stream_chats(folder / "second/train.jsonl")).messages[0]["content"].startswith("Judge")
     )
+
+
+def test_two_preparations_of_one_folder_do_not_run_at_once(folder: Path) -> None:
+    with held(folder / "out", "hsd prepare"), pytest.raises(InUseError, match="hsd prepare "):
+        made(folder)
+    made(folder)
+    assert not list(folder.rglob(".lease*"))
+    (folder / "unified/test.jsonl").write_text("{")
+    with pytest.raises(DataError):
+        made(folder, output="second")
+    assert not (folder / "second").exists()
 
 
 def test_the_prompt_is_saved_as_a_contract(folder: Path) -> None:

@@ -171,6 +171,19 @@ def test_an_unknown_key_in_a_section_is_answered_with_the_nearest(text: str, mes
             "slurm.extra.nice: 5 is not accepted (expected a text, in quotes).",
         ),
         (
+            '[slurm.extra]\n"evil\\ntouch x\\n#" = "1"',
+            "slurm.extra: 'evil\\ntouch x\\n#' is no option of sbatch",
+        ),
+        ("[slurm.extra]\n' x' = '1'", "slurm.extra: ' x' is no option of sbatch"),
+        ("[slurm.extra]\noutput = '/x'", "slurm.extra.output: output cannot be set here: logs"),
+        ("[slurm.extra]\njob_name = 'x'", "slurm.extra.job_name: job-name cannot be set here"),
+        ("[slurm.extra]\nwra = 'x'", "slurm.extra.wra: wrap cannot be set here: the script"),
+        ("[slurm.extra]\nerr = 'x'", "slurm.extra.err: error cannot be set here"),
+        (
+            "[slurm.extra]\nclusters = 'a,b'",
+            "slurm.extra.clusters: 'a,b' is not accepted (expected the name of one cluster)",
+        ),
+        (
             "[env]\nset = 5",
             "env.set: 5 is not accepted (expected a section of names and texts).",
         ),
@@ -198,6 +211,13 @@ def test_an_unknown_key_in_a_section_is_answered_with_the_nearest(text: str, mes
 )
 def test_a_wrong_value_is_named_with_what_was_expected(text: str, message: str) -> None:
     assert refusal(text).startswith(("mine.toml: " + message, "mine.toml:" + message))
+
+
+def test_what_hsd_does_not_decide_may_be_asked_of_sbatch() -> None:
+    text = '[slurm.extra]\n"mail-type" = "END"\nclusters = "beta"\nlicenses = "x:1"\nnice = "9"'
+    slurm = load_profile(write("mine.toml", text)).slurm
+    assert slurm is not None
+    assert (slurm.extra["licenses"], slurm.cluster) == ("x:1", "beta")
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hsd.errors import InUseError, TakenOver
 from hsd.stopping import StopRequest
 
 pytestmark = pytest.mark.model
@@ -126,6 +127,43 @@ def test_each_rank_hears_what_every_rank_says(ranks: Callable[..., Any]) -> None
     assert waiting.goes_on()
     asked(12, None)
     assert waiting.ended() == "AskedToStop"
+
+
+def refuse() -> None:
+    raise InUseError("run is in use")
+
+
+def test_where_the_first_rank_is_refused_all_are_in_its_words(ranks: Callable[..., Any]) -> None:
+    (one, _), (two, _), (three, _) = ranks(3)
+    others = [Waiting(lambda r=r: r.as_the_first("leased", refuse)) for r in (two, three)]
+    assert all(waiting.goes_on() for waiting in others)
+    with pytest.raises(InUseError, match="run is in use"):
+        one.as_the_first("leased", refuse)
+    assert [waiting.ended() for waiting in others] == ["PreflightError"] * 2
+    assert {str(waiting.error) for waiting in others} == {"run is in use"}
+
+
+def test_where_the_first_rank_may_go_on_so_do_all_and_where_it_is_gone_none(
+    ranks: Callable[..., Any],
+) -> None:
+    (one, _), (two, _) = ranks(2)
+    done: list[str] = []
+    waiting = Waiting(lambda: two.as_the_first("leased", refuse))
+    one.as_the_first("leased", lambda: done.append("one"))
+    assert waiting.ended() == "NoneType"
+    assert done == ["one"]
+    waiting = Waiting(lambda: two.as_the_first("claimed", refuse))
+    assert waiting.goes_on()
+    with pytest.raises(ValueError), one:
+        raise ValueError
+    assert waiting.ended() == "AskedToStop"
+
+
+def test_who_lost_the_folder_says_by_whom(ranks: Callable[..., Any]) -> None:
+    ((one, request),) = ranks(1)
+    request.lose("run was taken over")
+    with pytest.raises(TakenOver, match="run was taken over"):
+        one.go_on()
 
 
 def test_two_evaluations_of_one_launch_do_not_hear_each_other(ranks: Callable[..., Any]) -> None:

@@ -10,7 +10,7 @@ from hsd.config.load import load_train_config, preset_names
 from jobs.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "EXPERIMENTS.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "EXPERIMENTS.md", "SECURITY.md")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -262,6 +262,7 @@ def test_the_page_loads_nothing_and_lets_no_other_script_run() -> None:
     html = full_page()
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', html)
     assert "default-src 'none'" in html
+    assert "base-uri 'none'; form-action 'none'" in html
     assert "'unsafe-inline'" not in re.search(r"script-src ([^;]*);", html)[1]
 
 

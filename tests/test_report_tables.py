@@ -128,9 +128,36 @@ def test_every_evaluation_has_the_same_performance_columns(tmp_path: Path, folde
     assert set(small) <= set(full)
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+@pytest.mark.parametrize("start", [*"=+-@＝＋－＠", "\t", "\r", "\n"])
 def test_text_that_a_spreadsheet_would_run_gets_a_quote(start: str) -> None:
     assert guarded(f"{start}cmd()") == f"'{start}cmd()"
+
+
+@pytest.mark.parametrize(
+    "post",
+    [
+        "nice day;=cmd|'/c calc'!A0;bye",
+        'quoted;"=cmd(1)";bye',
+        "two lines\n=HYPERLINK(1)",
+        "a tab\t@SUM(1)",
+        "wide;＝1+1",
+        "a;+1+cmd(1)",
+        "a;-2+3+cmd(1)",
+        "\r\n=1+1",
+    ],
+)
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+def test_no_cell_is_a_formula_where_semicolons_or_tabs_part_cells(
+    post: str, delimiter: str
+) -> None:
+    written = csv_text([{"strategy": "s", "input_text": post, "id": "1"}])
+    for row in csv.reader(io.StringIO(written, newline=""), delimiter=delimiter):
+        assert not [cell for cell in row if cell.lstrip('"').startswith(tuple("=+-@＝＋－＠"))]
+
+
+@pytest.mark.parametrize("post", ["fine ;-) today", "well;-P", "a list:\n- one\n- two", "a;b=c"])
+def test_faces_and_lists_stay_as_they_are(post: str) -> None:
+    assert guarded(post) == post
 
 
 def test_numbers_and_harmless_text_stay_as_they_are() -> None:

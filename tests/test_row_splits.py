@@ -163,7 +163,7 @@ def test_a_source_that_is_left_out_was_not_learned_by_a_baseline_either(
 @pytest.mark.parametrize(
     ("without", "said"),
     [
-        (["forums"], r"names 'forums', which no row is of\. Sources here: chat, forum\.$"),
+        (["forums"], r"names 'forums', which no row is of; sources here: chat, forum\.$"),
         (["forum", "chat"], r"no row is left without forum, chat\.$"),
     ],
 )
@@ -175,7 +175,7 @@ def test_a_source_that_is_not_there_and_all_sources_are_refused(
 
 
 def test_rows_that_say_no_source_cannot_be_parted_by_it(load: Load) -> None:
-    with pytest.raises(DataError, match="its rows have no 'source_dataset'"):
+    with pytest.raises(DataError, match="sources here: none, rows have no 'source_dataset'"):
         load(posts(4), without_sources=["forum"])
 
 

@@ -1,22 +1,32 @@
 """`hsd run`, `resubmit` and `submit` as commands, against a fake SLURM that starts nothing."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import small_runs
 from fake_cluster import Fake
 
+from hsd.errors import InUseError
+from hsd.lease import held
 from hsd.runs import read_json
+from jobs import submitting
+from jobs.cancel import cancel
+from jobs.cost import cost
 from jobs.entry import run as run_program
 from jobs.resubmit import resubmit
 from jobs.run import run
+from jobs.status import status
 from jobs.submit import submit
 from slurm import submissions
+from slurm.pipeline import find_work
 
 Hsd = Callable[..., tuple[int, str, str]]
 PROFILE = """
@@ -210,6 +220,159 @@ def test_when_the_third_sbatch_fails_nothing_is_left_and_the_same_command_works(
     assert read_json(RUN / "cells/a/config.json")["training"]["epochs"] == 7
 
 
+SITE = """\
+#!/bin/sh
+case "$*" in *test-only*) exec {sbatch} "$@";; esac
+{sbatch} "$@" || exit $?
+echo "Remaining allocation of project 12:"
+echo "  4218 GPU hours"
+{more}
+"""
+"""What a site puts around sbatch; numbers in it are no job's."""
+
+
+def site(fake: Fake, monkeypatch: pytest.MonkeyPatch, more: str = "") -> None:
+    """Put a site's own sbatch before the fake one."""
+    folder = Path("site").absolute()
+    folder.mkdir(exist_ok=True)
+    (folder / "sbatch").write_text(SITE.format(sbatch=fake.bin / "sbatch", more=more))
+    (folder / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def live(fake: Fake) -> list[str]:
+    """Return the names of the jobs that are in the queue."""
+    return [j["name"] for j in fake.jobs() if any(e["state"] == "PENDING" for e in j["elements"])]
+
+
+def test_what_a_site_prints_around_an_id_is_no_id(
+    hsd: Hsd, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site(fake, monkeypatch)
+    code, out, err = hsd(run, *ON)
+    assert code == 0, err
+    known = {one.job_id: one for one in submissions.read(RUN)}
+    assert list(known) == [str(job["id"]) for job in fake.jobs()]
+    assert [job["options"]["comment"] for job in fake.jobs()] == [
+        one.comment for one in known.values()
+    ]
+    assert "4218" not in out
+    code, out, _ = hsd(cancel, "pair")
+    assert (code, live(fake)) == (0, [])
+
+
+def test_a_job_that_was_accepted_by_a_failing_sbatch_is_taken_back_too(
+    hsd: Hsd, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site(fake, monkeypatch, 'case "$*" in *evaluate*) echo quota >&2; exit 1;; esac')
+    code, _, err = hsd(run, *ON)
+    assert code == 4
+    assert one_line(err) == (
+        "Error: evaluate: sbatch: quota. The job submitted before it was taken back."
+    )
+    assert len(fake.jobs()) == 2
+    assert live(fake) == []
+    assert submissions.read(RUN) == []
+
+
+def test_a_job_that_scancel_leaves_is_not_said_to_be_taken_back(
+    hsd: Hsd, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slurm.client.time.sleep", lambda _: None)
+    fake.fault(sbatch={"fail_at": 2, "message": "no"})
+    unknown = "echo 'scancel: error: Invalid job id specified' >&2; exit 1"
+    (fake.bin / "scancel").write_text(f"#!/bin/sh\n{unknown}\n")
+    code, _, err = hsd(run, *ON)
+    assert code == 4
+    job = str(fake.jobs()[0]["id"])
+    assert one_line(err).endswith(f"Held jobs are left; remove them: scancel {job}")
+    assert [one.job_id for one in submissions.read(RUN)] == [job]
+
+
+def test_another_s_job_that_has_a_run_s_id_is_neither_cancelled_nor_paid_for(
+    hsd: Hsd, fake: Fake
+) -> None:
+    hsd(run, *ON)
+    Path("o.sh").write_text("#!/bin/sh\n#SBATCH --job-name=not-hsd\n#SBATCH --array=0-1\n")
+    said = subprocess.run(["sbatch", "--parsable", "o.sh"], capture_output=True, text=True)
+    job, lines = said.stdout.strip(), RUN / "submissions.jsonl"
+    text = re.sub(r'"job_id": "\d+"', f'"job_id": "{job}"', lines.read_text(), count=1)
+    lines.write_text(text)  # as where ids begin anew, or two clusters share a home
+    code, out, _ = hsd(cancel, "pair")
+    assert code == 0
+    assert live(fake) == ["hsd-pair-train", "not-hsd"]
+    assert f"({job}" not in out
+
+
+OLD = """\
+#!/bin/sh
+{sacct} "$@"
+for i in 0 1; do
+  for name in old hsd-pair-train; do
+    echo "{job}_$i|COMPLETED|0:0|None|2019-03-01T10:00:00|2019-03-01T10:01:00|2019-03-03T10:01:00|\
+172800|billing=4,cpu=4,gres/gpu=4,mem=8G,node=1|old1|root|$name|"
+  done
+done
+"""
+
+
+def test_jobs_of_years_ago_with_the_same_id_cost_a_run_nothing(
+    hsd: Hsd, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hsd(run, *ON)
+    folder = Path("site").absolute()
+    folder.mkdir()
+    words = {"sacct": fake.bin / "sacct", "job": fake.jobs()[0]["id"]}
+    (folder / "sacct").write_text(OLD.format(**words))
+    (folder / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    code, out, _ = hsd(cost, "pair", "--json")
+    assert code == 0
+    assert json.loads(out)["gpu_hours"] == 0
+
+
+def test_another_cluster_that_the_shell_asks_for_is_refused(
+    hsd: Hsd, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CLUSTERS", "beta")
+    code, _, err = hsd(run, *ON)
+    assert code == 3
+    assert "SLURM_CLUSTERS=beta, but the profile names no cluster" in one_line(err)
+    assert not fake.jobs()
+    assert "- SLURM_CLUSTERS: SLURM_CLUSTERS=beta" in hsd(run, *ON, "--dry-run")[1]
+
+
+def test_a_run_on_another_cluster_is_looked_for_and_cancelled_there(
+    hsd: Hsd, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CLUSTERS", "beta")
+    profile('[slurm.extra]\nclusters = "beta"')
+    code, _, err = hsd(run, *ON)
+    assert code == 0, err
+    assert all(b"#SBATCH --clusters=beta\n" in script for script in fake.scripts())
+    assert {one.cluster for one in submissions.read(RUN)} == {"beta"}
+    monkeypatch.delenv("SLURM_CLUSTERS")
+    assert "3 in the queue" in hsd(run, *ON)[1]
+    assert hsd(cancel, "pair")[0] == 0
+    assert live(fake) == []
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_what_the_shell_asks_of_sbatch_and_does_not_get_is_said(
+    hsd: Hsd, as_json: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBATCH_ACCOUNT", "theirs")
+    monkeypatch.setenv("SBATCH_DEBUG", "1")
+    profile('[env]\npass = ["SBATCH_DEBUG"]')
+    code, out, err = hsd(run, *ON, *as_json)
+    assert code == 0
+    said = " ".join((out + err).split())
+    assert "SBATCH_ACCOUNT=theirs: set here and not passed to sbatch" in said
+    assert "SBATCH_DEBUG=" not in said
+    if as_json:
+        assert len(json.loads(out)) == 4
+
+
 def test_json_says_what_was_submitted_and_nothing_else(hsd: Hsd) -> None:
     code, out, _ = hsd(run, *ON, "--json")
     assert code == 0
@@ -308,11 +471,8 @@ def test_resubmitting_what_is_in_the_queue_does_nothing(hsd: Hsd, fake: Fake) ->
 def test_what_was_cancelled_can_be_submitted_again_with_another_time_limit(
     hsd: Hsd, fake: Fake
 ) -> None:
-    from slurm.cancellation import cancel
-    from slurm.client import Slurm
-
     hsd(run, *ON)
-    cancel(RUN, Slurm())
+    hsd(cancel, "pair")
     code, out, _ = hsd(resubmit, "last", "--only", "a", "--time", "2:00:00")
     assert code == 0, out
     assert "1 to do: a" in out
@@ -378,3 +538,73 @@ def test_a_command_that_cannot_work_is_no_job(
     assert said in err
     assert not Path("runs").exists()
     assert not fake.jobs()
+
+
+# Two at once
+
+
+def test_of_two_starts_of_one_sweep_the_second_says_who_is_at_it_and_submits_nothing(
+    hsd: Hsd, fake: Fake
+) -> None:
+    with held(RUN, "a submission"):
+        code, _, err = hsd(run, *ON)
+        assert code == 3
+        assert f"{RUN.absolute()} is in use: a submission (process " in one_line(err)
+        code, _, _ = hsd(run, *ON, "--dry-run")
+        assert code == 0, "which writes nothing"
+    assert not fake.jobs()
+    assert hsd(run, *ON)[0] == 0
+    assert not list(RUN.glob(".lease*"))
+    assert {one.number for one in submissions.read(RUN)} == {1}
+
+
+def test_a_start_that_another_one_overtook_submits_nothing_twice(
+    hsd: Hsd, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(submitting, "preflight", preflight)
+        assert hsd(run, *ON)[0] == 0
+        return preflight(*arguments)
+
+    preflight = submitting.preflight
+    monkeypatch.setattr(submitting, "preflight", overtaken)
+    code, _, err = hsd(run, *ON)
+    assert code == 3
+    assert "another process has submitted jobs of this run meanwhile" in one_line(err)
+    assert len(fake.jobs()) == 4
+    code, out, _ = hsd(run, *ON)
+    assert code == 0
+    assert "3 in the queue" in out
+
+
+def test_what_was_left_while_another_start_submitted_is_not_submitted_again(
+    hsd: Hsd, fake: Fake
+) -> None:
+    assert hsd(run, *ON)[0] == 0
+    refused = 0
+    for lines in (0, 1, 4):  # of the first start's five: nothing, some or all but the release
+        whole = (RUN / "submissions.jsonl").read_text().splitlines(keepends=True)
+        (RUN / "submissions.jsonl").write_text("".join(whole[:lines]))
+        found = find_work("pair.toml", "here.toml", local=False)
+        (RUN / "submissions.jsonl").write_text("".join(whole))
+        if found.left.plan.stages:
+            refused += 1
+            with pytest.raises(InUseError, match="has submitted jobs of this run meanwhile"):
+                submitting.proceed(found, dry_run=False, as_json=True)
+    assert refused >= 2
+    assert len(fake.jobs()) == 4
+
+
+def test_a_single_job_of_a_name_that_is_being_submitted_is_refused(hsd: Hsd, fake: Fake) -> None:
+    config = ("--cluster", "here.toml", "--name", "one", "--config", "a.json")
+    with held(Path("runs/one"), "a submission"):
+        code, _, err = hsd(submit, "train", *config)
+    assert code == 3
+    assert "is in use: a submission" in one_line(err)
+    assert not fake.jobs()
+
+
+def test_who_works_in_a_run_keeps_nobody_from_looking_at_it(hsd: Hsd, fake: Fake) -> None:
+    assert hsd(run, *ON)[0] == 0
+    with held(RUN, "a submission"):
+        assert hsd(status, "pair")[0] == 0

@@ -10,7 +10,9 @@ from submitit.core.utils import JobPaths
 from submitit.slurm.slurm import SlurmExecutor, SlurmJobEnvironment
 from sweeps import cluster, sweep
 
+from hsd.errors import PreflightError
 from slurm.environment import exports
+from slurm.owner import guard
 from slurm.plan import Edge, plan
 from slurm.profile import Profile, load_profile, profile_names
 from slurm.run_folder import RunFolder
@@ -88,6 +90,25 @@ def test_a_job_that_may_not_be_requeued_says_so(requeue: str) -> None:
     made = asked(scripts(cluster(slurm={"requeue": requeue}))["train"])
     assert "no-requeue" in made
     assert "requeue" not in made
+
+
+def test_a_folder_whose_name_sbatch_reads_as_a_pattern_is_refused() -> None:
+    folder = RunFolder(Path("/shared/100%a/pair"))
+    planned = plan(sweep(), cells(sweep()), cluster(), folder)
+    with pytest.raises(PreflightError, match="/shared/100%a/pair: .* '%' .*; set shared_root"):
+        script(planned, planned.stages[0], cluster(), folder.submission(1, "train"), [])
+
+
+def test_a_job_knows_how_many_gpus_it_asked_for() -> None:
+    made = scripts(cluster(stages={"train": {"gpus": 2}}))
+    assert "\nexport HSD_GPUS=2\n" in made["train"]
+    assert "\nexport HSD_GPUS=0\n" in made["compare"]
+
+
+def test_a_run_s_folder_is_looked_at_right_before_what_is_in_it_is_loaded() -> None:
+    *_, before, _, _, export, load = scripts(cluster())["train"].splitlines()
+    assert before == guard(FOLDER.path)
+    assert (export[:6], "submitit.core._submit" in load) == ("export", True)
 
 
 def test_paths_with_spaces_stay_whole() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import sweeps
 
+from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
 from hsd.runs import read_json, write_json
 from slurm import submissions
 from slurm.client import CommandFailed
-from slurm.single import Single, paths_in, still_to_wait
+from slurm.single import Single, paths_in, paths_of, still_to_wait
 from slurm.submissions import Submitted
 
 
@@ -92,12 +93,29 @@ def test_what_is_known_of_it_reads_like_a_run(single: Single) -> None:
     assert facts["code"] == single.code.tree[:12]
 
 
-def test_a_container_sees_the_folders_of_all_paths_that_are_named(tmp_path: Path) -> None:
+def test_a_container_sees_what_arguments_name_and_not_what_lies_beside_it(tmp_path: Path) -> None:
     for name in ("data/rows.jsonl", "model/config.json"):
         write_json(tmp_path / name, {})
     arguments = ("--data_file=data/rows.jsonl", "--model_name", "model", "--set", "a=no/such", "x")
     found = paths_in(arguments, tmp_path)
-    assert found == (tmp_path / "data", tmp_path / "model")
+    assert found == (tmp_path / "data" / "rows.jsonl", tmp_path / "model")
+
+
+def test_a_training_in_a_container_sees_what_its_config_names(tmp_path: Path) -> None:
+    for name in ("data/train.jsonl", "base/config.json", "first/x", "words.json"):
+        write_json(tmp_path / name, {})
+    config = TrainConfig.model_validate(
+        {
+            "data": {"train_file": "data/train.jsonl", "validation_file": "data/gone.jsonl"},
+            "model": {"name": "./base"},
+            "prompt": {"template": "words.json"},
+            "training": {"init_from": Path("first")},
+        }
+    )
+    found = {str(path.relative_to(tmp_path)) for path in paths_of(config, tmp_path)}
+    assert found == {"data/train.jsonl", "base", "words.json", "first"}
+    named = TrainConfig.model_validate({"model": {"name": "owner/base"}})
+    assert paths_of(named, tmp_path / "elsewhere") == ()
 
 
 class Told:
@@ -141,3 +159,11 @@ def test_a_job_that_has_ended_well_is_not_waited_for(told: Any, expected: bool) 
 def test_a_job_that_can_not_end_well_any_more_is_refused(told: Any, said: str) -> None:
     with pytest.raises(PreflightError, match=said):
         still_to_wait("7", told)
+
+
+def test_an_argument_that_holds_a_secret_is_refused_since_the_folder_would_keep_it(
+    single: Single,
+) -> None:
+    with pytest.raises(PreflightError, match=r"looks like a secret, .* \[secrets\]") as caught:
+        replace(single, arguments=("--set", "model.name=hf_abcdefghijkl")).prepared()
+    assert "abcdefgh" not in str(caught.value)

@@ -45,11 +45,89 @@ echo "6|other"; echo "7|$comment"
 
 
 def test_a_job_is_submitted_held_and_its_id_returned(programs: Programs) -> None:
-    ran = programs(sbatch="echo 'Welcome to the cluster'; echo '7;alpha'")
+    ran = programs(sbatch="echo 'Welcome to the cluster'; echo '7;alpha'", squeue=FOUND)
     assert Slurm().submit(SCRIPT, "--dependency=aftercorr:6") == "7"
-    said = ran.read_text()
+    said = ran.read_text().splitlines()[0]
     assert said.startswith("sbatch --parsable --hold --comment=hsd-")
-    assert said.endswith(" --dependency=aftercorr:6 script.sh\n")
+    assert said.endswith(" --dependency=aftercorr:6 script.sh")
+
+
+WRAPPED = """
+echo "Project 6 has left:"
+echo "  4218 GPU hours"
+echo 7
+echo "  31"
+"""
+
+
+def test_a_number_that_a_site_prints_is_no_job(programs: Programs) -> None:
+    programs(sbatch=WRAPPED, squeue=FOUND)
+    assert Slurm(waits_s=NOW).submit(SCRIPT) == "7"
+    programs(sbatch=WRAPPED, squeue="echo '6|other'; echo '31||PENDING|mine'")
+    with pytest.raises(CommandFailed, match="no job in the queue has the comment hsd-[0-9a-f]{32}"):
+        Slurm(waits_s=NOW).submit(SCRIPT, name="hsd-x-train")
+
+
+def test_where_a_site_changes_comments_a_job_is_known_by_its_name_and_id(
+    programs: Programs,
+) -> None:
+    others = "echo '4218|hsd-0|PENDING|hsd-x-train'; echo '6||RUNNING|hsd-x-train'"
+    programs(sbatch=WRAPPED, squeue=f"{others}; echo '7|site|PENDING|hsd-x-train'")
+    assert Slurm(waits_s=NOW).submit(SCRIPT, name="hsd-x-train") == "7"
+    programs(sbatch=WRAPPED, squeue=others)
+    with pytest.raises(CommandFailed, match="no job in the queue"):
+        Slurm(waits_s=NOW).submit(SCRIPT, name="hsd-x-train")
+
+
+def test_a_job_that_a_site_s_sbatch_submitted_twice_is_one_job(programs: Programs) -> None:
+    twice = FOUND.replace('echo "7|$comment"', 'echo "8|$comment"; echo "7|$comment"')
+    ran = programs(sbatch="echo 8", squeue=twice, scancel="true")
+    assert Slurm(waits_s=NOW).submit(SCRIPT) == "7"
+    assert ran.read_text().splitlines()[-1] == "scancel 8"
+
+
+QUEUED = """
+n=$(grep -c ^scancel "$(dirname "$0")/../ran")
+[ "$n" -lt {after} ] && echo "7|hsd-a|PENDING|x"
+echo "8|hsd-b|{state}|x"
+echo "9|other|RUNNING|x"
+"""
+
+
+def test_what_is_taken_back_is_all_with_our_comments_and_seen_to_be_gone(
+    programs: Programs,
+) -> None:
+    ran = programs(squeue=QUEUED.format(after=1, state="COMPLETING"), scancel="true")
+    assert Slurm(waits_s=NOW).take_back(["hsd-a", "hsd-b"]) == set()
+    calls = [line for line in ran.read_text().splitlines() if line.startswith("scancel")]
+    assert calls == ["scancel 7"]
+
+
+def test_a_job_that_scancel_says_it_does_not_know_is_asked_for_again(programs: Programs) -> None:
+    unknown = 'echo "scancel: error: Invalid job id specified" >&2; exit 1'
+    programs(squeue=QUEUED.format(after=9, state="PENDING"), scancel=unknown)
+    assert Slurm(waits_s=NOW).take_back(["hsd-a"], ["8"]) == {"7", "8"}
+
+
+def test_when_the_queue_cannot_be_asked_nobody_says_that_all_was_taken_back(
+    programs: Programs,
+) -> None:
+    programs(squeue="echo 'squeue: error: down' >&2; exit 1", scancel="true")
+    with pytest.raises(CommandFailed, match="squeue: down"):
+        Slurm(waits_s=NOW).take_back(["hsd-a"], ["8"])
+
+
+def test_another_cluster_is_asked_everywhere(programs: Programs) -> None:
+    ran = programs(squeue=FOUND, sacct="true", scancel="true", scontrol="true", sbatch="echo 7")
+    beta = Slurm(cluster="beta", waits_s=NOW)
+    beta.submit(SCRIPT)
+    beta.queue(["7"])
+    beta.accounting(["7"])
+    beta.cancel(["7"])
+    beta.release(["7"])
+    for line in ran.read_text().splitlines():
+        program, *words = line.split()
+        assert program == "sbatch" or words[:2] == ["-M", "beta"]  # its script says so
 
 
 @pytest.mark.parametrize("sbatch", [LOST, "sleep 9", "echo ok", "exit 0"])
@@ -126,7 +204,7 @@ def test_a_program_that_hangs_is_ended(programs: Programs) -> None:
 def test_no_secret_and_nothing_of_a_surrounding_job_reaches_sbatch(
     programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    programs(sbatch=f"env > {tmp_path}/seen; echo 7")
+    programs(sbatch=f"env > {tmp_path}/seen; echo 7", squeue=FOUND)
     monkeypatch.setenv("HF_TOKEN", "canary")
     monkeypatch.setenv("SLURM_CPU_BIND", "canary")
     monkeypatch.setenv("SBATCH_RESERVATION", "kept")

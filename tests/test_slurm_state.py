@@ -20,24 +20,24 @@ from slurm.state import RunState, slurm_of, states
 from slurm.submissions import Submitted, append
 
 QUEUE = """\
-55742569|1|55742569_1|CANCELLED|0:00|5:00|N/A||aftercorr:55742568_*(failed)|DependencyNeverSatisfied
-55742568|0|55742568_0|COMPLETED|0:02|5:00|2026-11-27T01:25:10|hsd-gpu1|(null)|None
-55742568|1|55742568_1|FAILED|0:00|5:00|2026-11-27T01:25:10|hsd-gpu1|(null)|NonZeroExitCode
-55742569|3|55742569_3|PENDING|0:00|5:00|N/A||aftercorr:55742568_*(unfulfilled)|Dependency
-55742570|N/A|55742570|PENDING|0:00|5:00|N/A||afterok:55742568_*(unfulfilled)|Dependency
-55742568|2|55742568_2|PENDING|0:00|5:00|2026-11-27T01:25:26||(null)|BeginTime
-55742568|3|55742568_3|RUNNING|1-00:00:12|UNLIMITED|2026-11-27T01:25:10|hsd-gpu1|(null)|None
+55742569|1|55742569_1|CANCELLED|0:00|5:00|N/A||aftercorr:55742568_*(failed)||hsd-mine-evaluate||DependencyNeverSatisfied
+55742568|0|55742568_0|COMPLETED|0:02|5:00|2026-11-27T01:25:10|hsd-gpu1|(null)||hsd-mine-train||None
+55742568|1|55742568_1|FAILED|0:00|5:00|2026-11-27T01:25:10|hsd-gpu1|(null)||hsd-mine-train||NonZeroExitCode
+55742569|3|55742569_3|PENDING|0:00|5:00|N/A||aftercorr:55742568_*(unfulfilled)||hsd-mine-evaluate||Dependency
+55742570|N/A|55742570|PENDING|0:00|5:00|N/A||afterok:55742568_*(unfulfilled)||hsd-mine-compare||Dependency
+55742568|2|55742568_2|PENDING|0:00|5:00|2026-11-27T01:25:26||(null)||hsd-mine-train||BeginTime
+55742568|3|55742568_3|RUNNING|1-00:00:12|UNLIMITED|2026-11-27T01:25:10|hsd-gpu1|(null)||hsd-mine-train||None
 """
 ACCOUNTING = """\
-55742570|PENDING|0:0|Dependency|2026-11-27T01:25:10|Unknown|Unknown|0||None assigned
-55742568_0|COMPLETED|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:12|2|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1
-55742568_1|FAILED|3:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:10|0|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1
-55742568_2|COMPLETED|0:0|BeginTime|2026-11-27T01:25:15|2026-11-27T01:25:26|2026-11-27T01:25:28|2|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1
-55742568_2|REQUEUED|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:13|3|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1
-55742568_3|CANCELLED by 0|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:22|12|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1
-55742569_1|CANCELLED|0:0|Dependency|2026-11-27T01:25:10|None|2026-11-27T01:25:11|0||None assigned
-55742598_2|FAILED|0:9|None|2026-11-27T01:25:44|2026-11-27T01:25:44|2026-11-27T01:25:44|0|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=200M,node=1|hsd-gpu2
-55742599_[0-2,5%2]|PENDING|0:0|None|2026-11-27T01:25:44|Unknown|Unknown|0||None assigned
+55742570|PENDING|0:0|Dependency|2026-11-27T01:25:10|Unknown|Unknown|0||None assigned||hsd-mine-compare|
+55742568_0|COMPLETED|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:12|2|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
+55742568_1|FAILED|3:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:10|0|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
+55742568_2|COMPLETED|0:0|BeginTime|2026-11-27T01:25:15|2026-11-27T01:25:26|2026-11-27T01:25:28|2|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
+55742568_2|REQUEUED|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:13|3|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
+55742568_3|CANCELLED by 0|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:22|12|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
+55742569_1|CANCELLED|0:0|Dependency|2026-11-27T01:25:10|None|2026-11-27T01:25:11|0||None assigned||hsd-mine-evaluate|
+55742598_2|FAILED|0:9|None|2026-11-27T01:25:44|2026-11-27T01:25:44|2026-11-27T01:25:44|0|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=200M,node=1|hsd-gpu2||hsd-mine-train|
+55742599_[0-2,5%2]|PENDING|0:0|None|2026-11-27T01:25:44|Unknown|Unknown|0||None assigned||hsd-mine-train|
 """  # noqa: E501 - as it is printed
 
 
@@ -53,14 +53,16 @@ def test_squeues_lines_become_elements() -> None:
         used_s=86412,
         start="2026-11-27T01:25:10",
         nodes="hsd-gpu1",
+        name="hsd-mine-train",
     )
     assert queue["55742569_1"].reason == "DependencyNeverSatisfied"
     assert queue["55742570"].state == "PENDING"
 
 
 def test_a_reason_may_hold_any_sign() -> None:
-    line = "1|0|1_0|PENDING|0:00|5:00|N/A||(null)|Nodes required for job are DOWN, DRAINED | more\n"
-    assert parse_queue(line)["1_0"].reason == "Nodes required for job are DOWN, DRAINED | more"
+    reason = "Nodes required for job are DOWN, DRAINED | more"
+    line = f"1|0|1_0|PENDING|0:00|5:00|N/A||(null)|me|x||{reason}\n"
+    assert parse_queue(line)["1_0"].reason == reason
 
 
 def test_lines_that_are_none_of_squeues_or_saccts_are_skipped() -> None:

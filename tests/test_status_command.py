@@ -24,22 +24,22 @@ from slurm.submissions import Submitted, append
 
 CELLS = ("default", "high_capacity", "memory_efficient", "quick_test-rank=8-seed=1")
 QUEUE = """\
-7|0|7_0|COMPLETED|0:02|4:00:00|2026-11-27T01:25:10|gpu1|(null)|None
-7|1|7_1|FAILED|0:02|4:00:00|2026-11-27T01:25:10|gpu1|(null)|NonZeroExitCode
-7|2|7_2|RUNNING|20:00|4:00:00|2026-11-27T01:25:10|gpu1|(null)|None
-7|3|7_3|PENDING|0:00|4:00:00|N/A||(null)|QOSMaxGRESPerUser
-8|0|8_0|RUNNING|5:00|1:00:00|2026-11-27T01:25:10|gpu2|(null)|None
-8|1|8_1|CANCELLED|0:00|1:00:00|N/A||aftercorr:7_*(failed)|DependencyNeverSatisfied
-8|2|8_2|PENDING|0:00|1:00:00|N/A||aftercorr:7_*(unfulfilled)|Dependency
-8|3|8_3|PENDING|0:00|1:00:00|N/A||aftercorr:7_*(failed)|DependencyNeverSatisfied
-9|0|9_0|TIMEOUT|1:00:10|1:00:00|N/A||(null)|TimeLimit
-10|0|10_0|PENDING|0:00|10:00|N/A||afterany:8_*(unfulfilled)|Dependency
+7|0|7_0|COMPLETED|0:02|4:00:00|2026-11-27T01:25:10|gpu1|(null)||hsd-lora_presets-train||None
+7|1|7_1|FAILED|0:02|4:00:00|2026-11-27T01:25:10|gpu1|(null)||hsd-lora_presets-train||NonZeroExitCode
+7|2|7_2|RUNNING|20:00|4:00:00|2026-11-27T01:25:10|gpu1|(null)||hsd-lora_presets-train||None
+7|3|7_3|PENDING|0:00|4:00:00|N/A||(null)||hsd-lora_presets-train||QOSMaxGRESPerUser
+8|0|8_0|RUNNING|5:00|1:00:00|2026-11-27T01:25:10|gpu2|(null)||hsd-lora_presets-evaluate||None
+8|1|8_1|CANCELLED|0:00|1:00:00|N/A||aftercorr:7_*(failed)||hsd-lora_presets-evaluate||DependencyNeverSatisfied
+8|2|8_2|PENDING|0:00|1:00:00|N/A||aftercorr:7_*(unfulfilled)||hsd-lora_presets-evaluate||Dependency
+8|3|8_3|PENDING|0:00|1:00:00|N/A||aftercorr:7_*(failed)||hsd-lora_presets-evaluate||DependencyNeverSatisfied
+9|0|9_0|TIMEOUT|1:00:10|1:00:00|N/A||(null)||hsd-lora_presets-baseline||TimeLimit
+10|0|10_0|PENDING|0:00|10:00|N/A||afterany:8_*(unfulfilled)||hsd-lora_presets-compare||Dependency
 """
 SACCT = """\
-7_0|REQUEUED|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T01:30:00|1800|gres/gpu=4|gpu1
-7_0|COMPLETED|0:0|None|2026-11-27T02:00:00|2026-11-27T02:00:00|2026-11-27T03:30:00|5400|gres/gpu=4|gpu1
-7_1|FAILED|12:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:30:00|900|gres/gpu=4|gpu1
-9_0|TIMEOUT|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:30:00|3610|gres/gpu=1|gpu1
+7_0|REQUEUED|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T01:30:00|1800|gres/gpu=4|gpu1||hsd-lora_presets-train|
+7_0|COMPLETED|0:0|None|2026-11-27T02:00:00|2026-11-27T02:00:00|2026-11-27T03:30:00|5400|gres/gpu=4|gpu1||hsd-lora_presets-train|
+7_1|FAILED|12:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:30:00|900|gres/gpu=4|gpu1||hsd-lora_presets-train|
+9_0|TIMEOUT|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:30:00|3610|gres/gpu=1|gpu1||hsd-lora_presets-baseline|
 """
 AT, LATER = "2026-01-01T10:00:00+00:00", "2026-01-01T12:00:00+00:00"
 
@@ -98,6 +98,11 @@ def programs(folder: Path, **printed: str) -> Path:
     for name in (*printed, "scancel"):
         (folder / f"{name}.txt").write_text(printed.get(name, ""))
         script = f'#!/bin/sh\necho "{name} $*" >> {folder}/ran\n/bin/cat {folder}/{name}.txt\n'
+        if name == "scancel":
+            script += (
+                'for id; do /bin/sed -i "s/|$id|[A-Z]*|/|$id|CANCELLED|/" '
+                f"{folder}/squeue.txt; done\n"
+            )
         (folder / name).write_text(script)
         (folder / name).chmod(0o755)
     return folder
@@ -309,6 +314,29 @@ def test_cancelling_goes_from_the_leaves_to_the_training(run: RunFolder, tmp_pat
     assert "cancelled memory_efficient/train (7_2, was running)" in shown
     assert shown.endswith("To go on: hsd resubmit lora_presets\n")
     assert attempts(run.attempts("all", "compare"))[-1]["event"] == "cancelled"
+
+
+def test_what_scancel_left_in_the_queue_does_not_count_as_cancelled(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slurm.client.time.sleep", lambda _: None)
+    (tmp_path / "bin" / "scancel").write_text(
+        "#!/bin/sh\necho 'scancel: error: Invalid job id specified' >&2; exit 1\n"
+    )
+    result = CliRunner().invoke(cancel, ["last"])
+    assert str(result.exception) == "scancel: 10_0: not seen to be gone; try again in a minute"
+    assert attempts(run.attempts("all", "compare")) == []
+    gone = QUEUE.replace("10|0|10_0|PENDING", "10|0|10_0|CANCELLED").replace("PENDING", "COMPLETED")
+    (tmp_path / "bin" / "squeue.txt").write_text(gone.replace("RUNNING", "COMPLETING"))
+    assert invoke(cancel, "last/default").exit_code == 0  # it ended by itself meanwhile
+
+
+def test_a_job_that_has_a_run_s_id_by_now_is_not_cancelled(run: RunFolder, tmp_path: Path) -> None:
+    file = tmp_path / "bin" / "squeue.txt"
+    file.write_text(QUEUE.replace("|hsd-lora_presets-train|", "|not-hsd|"))
+    assert "7_2" not in invoke(cancel, "last").output
+    assert not any("7_" in line for line in ran(tmp_path, "scancel"))
+    assert "7 is another job by now (not-hsd of " in invoke(status, "last").output
 
 
 def test_cancelling_a_cell_leaves_the_others(run: RunFolder, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from hsd.errors import Stopped
-from hsd.stopping import STOPPING, StopRequest, ended_by_signal, stop_request
+from hsd.stopping import LAUNCHERS, STOPPING, StopRequest, ended_by_signal, stop_request
 
 
 def strike(number: int) -> None:
@@ -114,3 +117,47 @@ def test_a_signal_ends_a_block_at_once_and_later_ones_leave_the_cleaning_up_alon
         work()
     assert done == ["cleaned up"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+PARENT = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+sys.stdin.read()
+"""
+CHILD = """
+import os, time
+from hsd.stopping import stop_request
+with stop_request() as request:
+    parent = os.getppid()
+    print(request.asked, flush=True)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    print(request.asked, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "asked"),
+    [
+        ("TORCHELASTIC_RUN_ID", "True"),  # torchrun, and accelerate launch with several processes
+        ("ACCELERATE_DYNAMO_MODE", "True"),  # accelerate launch with one
+        ("ACCELERATE_MIXED_PRECISION", "False"),  # a shell's own setting
+        ("LOCAL_RANK", "False"),  # a script that starts its ranks by itself may end before them
+        ("NOTHING", "False"),  # nohup hsd train, and the shell goes
+    ],
+)
+def test_a_process_whose_launcher_is_gone_is_asked_to_stop(variable: str, asked: str) -> None:
+    unset = (*LAUNCHERS, "ACCELERATE_MIXED_PRECISION", "LOCAL_RANK")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, CHILD],
+        cwd=Path(__file__).parent.parent,
+        env={k: v for k, v in os.environ.items() if k not in unset} | {variable: "0"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "False\n"
+    parent.kill()
+    assert parent.stdout.readline() == f"{asked}\n"
+    parent.communicate()

@@ -30,11 +30,14 @@ class Scripted:
     keeps: tuple[str, ...] = ()
     """Jobs that scancel cannot cancel."""
     did: list[str] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)
     """Stage -> the script that sbatch got."""
 
-    def submit(self, script: Path, *options: str) -> str:
+    def submit(self, script: Path, *options: str, name: str, comment: str) -> str:
         stage = script.parent.name
+        assert name == f"hsd-pair-{stage}"
+        self.comments.append(comment)
         if stage == self.fails_at:
             raise self.error
         self.seen[stage] = script.read_text()
@@ -47,10 +50,10 @@ class Scripted:
             raise self.error
         self.did.append(f"release {' '.join(ids)}")
 
-    def cancel(self, ids: list[str]) -> None:
-        self.did.append(f"cancel {' '.join(ids)}")
-        if set(ids) & set(self.keeps):
-            raise CommandFailed("scancel", 1, "timed out")
+    def take_back(self, comments: list[str], ids: list[str]) -> set[str]:
+        assert comments == self.comments  # of one that was refused, and may be there, too
+        self.did.append(f"cancel {' '.join(ids[::-1])}".strip())
+        return set(self.keeps)
 
 
 @pytest.fixture
@@ -67,6 +70,7 @@ def lines(ready: Prepared) -> list[str]:
         if "stage" in line
         else " ".join(f"{key} {value}" for key, value in line.items() if key != "at")
         for line in submissions.lines(ready.plan.folder.path)
+        if not line.keys() & {"begun", "asked", "complete", "taken_back"}
     ]
 
 
@@ -90,7 +94,14 @@ def test_every_stage_is_held_until_all_were_accepted(ready: Prepared) -> None:
     ]
     assert [(one.stage, one.job_id) for one in accepted] == [*zip(STAGES, "1234", strict=True)]
     assert lines(ready) == ["train 1", "evaluate 2", "baseline 3", "compare 4", "released 1"]
+    assert submissions.unsettled(ready.plan.folder.path) == []
     assert accepted[0].cells == ("default", "high_capacity")
+
+
+def test_each_job_is_asked_for_in_writing_before_sbatch_is_called(ready: Prepared) -> None:
+    submit(ready, Scripted())
+    kinds = [next(iter(line)) for line in submissions.lines(ready.plan.folder.path)]
+    assert kinds == ["begun", *["asked", "number"] * len(STAGES), "complete", "released"]
 
 
 def test_what_sbatch_gets_is_what_a_dry_run_shows(ready: Prepared) -> None:
@@ -127,15 +138,16 @@ def test_when_the_third_is_refused_all_are_taken_back_from_the_leaves(ready: Pre
     assert refused(ready, slurm) == (
         "baseline: sbatch: no such qos. The 2 jobs submitted before it were taken back."
     )
-    assert slurm.did[-2:] == ["cancel 2", "cancel 1"]
+    assert slurm.did[-1] == "cancel 2 1"
     assert lines(ready) == ["train 1", "evaluate 2", "cancelled 2", "cancelled 1"]
+    assert submissions.unsettled(ready.plan.folder.path) == []
     assert not submissions.read(ready.plan.folder.path)
 
 
 def test_the_first_that_is_refused_leaves_nothing_to_take_back(ready: Prepared) -> None:
     slurm = Scripted(fails_at="train")
     assert refused(ready, slurm).endswith("No job was submitted before it.")
-    assert slurm.did == []
+    assert slurm.did == ["cancel"]  # nothing but what sbatch may have accepted all the same
     assert lines(ready) == []
 
 
@@ -149,7 +161,7 @@ def test_a_release_that_fails_takes_all_back(ready: Prepared) -> None:
 def test_jobs_that_cannot_be_taken_back_are_named(ready: Prepared) -> None:
     slurm = Scripted(fails_at="compare", keeps=("1", "3"))
     assert refused(ready, slurm).endswith("Held jobs are left; remove them: scancel 3 1")
-    assert slurm.did[-3:] == ["cancel 3", "cancel 2", "cancel 1"]  # one failure stops none
+    assert slurm.did[-1] == "cancel 3 2 1"
     assert lines(ready)[-1] == "cancelled 2"
     left = [one.job_id for one in submissions.read(ready.plan.folder.path)]
     assert left == ["1", "3"]  # so that `hsd status` and `hsd cancel` know them
@@ -179,14 +191,15 @@ def test_a_bug_of_ours_takes_back_and_keeps_its_traceback(ready: Prepared) -> No
 class Interrupted(Scripted):
     """Ctrl-C comes in the second sbatch, and again while the jobs are taken back."""
 
-    def submit(self, script: Path, *options: str) -> str:
+    def submit(self, script: Path, *options: str, name: str, comment: str) -> str:
         if script.parent.name == "evaluate":
+            self.comments.append(comment)
             os.kill(os.getpid(), signal.SIGINT)
-        return super().submit(script, *options)
+        return super().submit(script, *options, name=name, comment=comment)
 
-    def cancel(self, ids: list[str]) -> None:
+    def take_back(self, comments: list[str], ids: list[str]) -> set[str]:
         os.kill(os.getpid(), signal.SIGINT)
-        super().cancel(ids)
+        return super().take_back(comments, ids)
 
 
 def test_ctrl_c_takes_back_and_a_second_one_does_not_interrupt_that(ready: Prepared) -> None:

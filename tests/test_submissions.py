@@ -7,7 +7,10 @@ from slurm.submissions import Submitted, append, lines, newest, read
 
 
 def submitted(number: int, stage: str, job_id: str, *cells: str) -> Submitted:
-    return Submitted(number, stage, stage, job_id, cells, "2026-01-01T00:00:00+00:00", 1, 60)
+    at = "2026-01-01T00:00:00+00:00"
+    return Submitted(
+        number, stage, stage, job_id, cells, at, 1, 60, name=f"hsd-x-{stage}", comment="hsd-1"
+    )
 
 
 def test_a_line_reads_back_as_it_was(tmp_path: Path) -> None:
@@ -15,6 +18,14 @@ def test_a_line_reads_back_as_it_was(tmp_path: Path) -> None:
     append(tmp_path, one)
     assert read(tmp_path) == [one]
     assert "released" not in lines(tmp_path)[0]
+
+
+def test_a_line_of_an_older_hsd_has_the_name_that_its_job_had(tmp_path: Path) -> None:
+    line = {"number": 1, "stage": "train", "kind": "train", "job_id": "7", "cells": ["a"]}
+    append(tmp_path / "x", line | {"at": "2026", "gpus": 1, "time_min": 60})
+    assert [(one.name, one.comment) for one in read(tmp_path / "x")] == [("hsd-x-train", "")]
+    (tmp_path / "x" / "run.json").write_text('{"name": "before"}')  # the folder was renamed
+    assert read(tmp_path / "x")[0].name == "hsd-before-train"
 
 
 def test_a_released_submission_is_so_in_all_its_jobs(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from strangers import given_away
 
 from slurm import supervisor
 from slurm.attempts import attempts
 from slurm.supervisor import Orders, is_done, supervise
-from slurm.whereabouts import Here, filled, whereabouts
+from slurm.whereabouts import Here, filled, verbatim, whereabouts
 
 PYTHON = (sys.executable, "-S", "-c")
 STOP_ME = "import os, signal, sys, time; os.kill({supervisor}, signal.{signal});"
@@ -342,12 +343,39 @@ def test_the_job_s_own_caches_are_made_on_every_node_and_removed_where_they_were
     assert scratch.exists() == is_there
 
 
+def test_a_further_node_refuses_scratch_that_is_not_the_job_s(tmp_path: Path) -> None:
+    scratch, elsewhere = tmp_path / "scratch", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    scratch.symlink_to(elsewhere)
+    there = {"HSD_SCRATCH": str(scratch), "TMPDIR": f"{scratch}/tmp", "PATH": os.environ["PATH"]}
+    with (tmp_path / "err").open("wb") as error:
+        made = Here("7_0", 0, 1, ("n1", "n2"), there, (None, error))
+        assert supervise(orders(tmp_path, f"touch {tmp_path}/went_on"), made) == 3
+    assert (tmp_path / "err").read_text().startswith(f"Error: {scratch}: cannot be made on ")
+    assert not (tmp_path / "went_on").exists()
+    assert not list(elsewhere.iterdir())
+    scratch.unlink()
+    scratch.mkdir(mode=0o777)
+    given_away(scratch)
+    assert supervise(orders(tmp_path, "true"), replace(made, streams=(None, None))) == 3
+
+
 def test_where_this_is_stands_in_slurm_s_variables() -> None:
     array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "9"}
     found = whereabouts(array | {"SLURM_NODEID": "1", "SLURM_JOB_NODELIST": "n[1-2]"})
     assert (found.job, found.node, found.nodes, found.first) == ("7_3", 1, ("n1", "n2"), False)
     assert whereabouts({"SLURM_JOB_ID": "9", "SLURM_RESTART_COUNT": ""}).job == "9"
     assert whereabouts({}).nodes == (os.uname().nodename,)
+
+
+USER_S = ("@env:SET@", "a@job@b", "@job@env:SET@", "@at@", "@@port@@", "@at@job@", "me@x", "@job")
+
+
+@pytest.mark.parametrize("text", USER_S)
+def test_a_user_s_own_text_is_not_filled_in(text: str) -> None:
+    there = Here("7_1", 0, 1, ("n1",), {"SET": "@job@"})
+    assert filled((verbatim(text),), there) == [text]
+    assert filled(("@env:SET@",), there) == ["@job@"]  # nor is what was filled in
 
 
 def test_a_command_is_told_what_only_the_node_knows() -> None:

@@ -427,6 +427,15 @@ def test_a_cell_is_not_called_like_a_folder_of_the_run(name: str) -> None:
     assert f"a cell cannot be called '{name}'" in said
 
 
+@pytest.mark.parametrize(
+    ("file", "name"), [("...json", ".."), ("....json", "..."), (".x.json", ".x"), ("__.json", "")]
+)
+def test_a_cell_s_folder_is_neither_hidden_nor_outside_the_cells(file: str, name: str) -> None:
+    write(f"p/{file}", "{}")
+    said = refusal("", f"name = 'a'\npresets = ['p/{file}']\n")
+    assert f"a cell cannot be called '{name}', as its folder is hidden or another's" in said
+
+
 def test_two_presets_of_one_file_name_are_refused() -> None:
     write("a/x.toml", "")
     write("b/x.toml", "")
@@ -487,3 +496,21 @@ def test_settings_keep_their_dotted_key() -> None:
     (setting,) = as_settings({"lora.rank": 8}, "here").values()
     assert (setting.key, setting.value, setting.place) == ("lora.rank", 8, "here")
     assert TrainConfig.model_validate({"lora": {"rank": 8}}).lora.rank == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[set]\n"model.revision" = "${SITE_KEY}"', "model.revision"),
+        ('[data]\ntrain_file = "/x/${SITE_KEY}"', "data.train_file"),
+        ('[grid]\n"model.revision" = ["hf_abcdefghijkl", "main"]', "model.revision"),
+        ('[evaluate.set]\n"model.revision" = "${SITE_KEY}"', "evaluate.set.model.revision"),
+    ],
+)
+def test_a_secret_in_a_sweep_is_refused_as_in_a_profile(
+    text: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SITE_KEY", "open-sesame")
+    said = refusal(text)
+    assert f"{key}: looks like a secret, which the run's folder would keep" in said
+    assert "sesame" not in said

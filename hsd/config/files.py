@@ -9,6 +9,9 @@ from typing import Any
 from hsd.errors import ConfigError
 from hsd.runs import parse_json
 
+MOST = 10_000
+"""Values of a config, each as often as it is referred to. A preset has some 50."""
+
 
 def read_config_file(path: Path, place: str) -> dict[str, Any]:
     """Return the file's top level. Raises ConfigError that begins with `place` or `place:line`."""
@@ -22,10 +25,24 @@ def read_config_file(path: Path, place: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{place}: not UTF-8 text (byte {error.start}).") from None
     tree = parse(text, place)
+    _require_measure(tree, place)
     if not isinstance(tree, dict):
         found = "an empty file" if tree is None else f"a {type(tree).__name__}"
         raise ConfigError(f"{place}: expected keys and values at the top, found {found}.")
     return tree
+
+
+def _require_measure(tree: Any, place: str) -> None:
+    """Refuse what no person writes: YAML's aliases let ten lines stand for a billion values."""
+    left, level = MOST, [tree] if isinstance(tree, dict | list) else []
+    while level:
+        values: list[Any] = []
+        for value in level:
+            values += value.values() if isinstance(value, dict) else value
+            if len(values) > left:
+                raise ConfigError(f"{place}: more than {MOST:,} values; is this a config?")
+        left -= len(values)
+        level = [value for value in values if isinstance(value, dict | list)]
 
 
 def _json(text: str, place: str) -> Any:

@@ -13,11 +13,12 @@ from hsd.config.files import read_config_file
 from hsd.config.gate import GateRules
 from hsd.config.legacy import is_legacy, modernised
 from hsd.config.problems import Config, validated
-from hsd.config.redaction import HIDDEN, hides, redacted
+from hsd.config.redaction import hides, redacted
 from hsd.config.settings import Settings, flatten, merged
 from hsd.config.substitute import substituted
 from hsd.config.train import TrainConfig
 from hsd.errors import ConfigError, did_you_mean
+from hsd.secrets import HIDDEN
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _find(name: str, folder: Path, presets: Path) -> _Source:
         return _Source(file, str(file))
     if "/" in name or file.suffix:
         around = [f.name for f in file.parent.glob("*") if f.suffix == file.suffix]
-        near = did_you_mean(file.name, around).split(" Known:")[0]
+        near = did_you_mean(file.name, beside=around)
         raise ConfigError(f"{file}: no such file.{near} Presets: {', '.join(known)}.")
     raise ConfigError(f"unknown preset '{name}'.{did_you_mean(name, known)} A file's path works.")
 

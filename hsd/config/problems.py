@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hsd.config.fields import expected, field_at, leaf_paths, section_at
-from hsd.config.redaction import HIDDEN, hides, redacted
+from hsd.config.redaction import hides, redacted
 from hsd.config.settings import FieldPath, Setting, Settings, behind, nested
 from hsd.errors import ConfigError, did_you_mean
+from hsd.secrets import HIDDEN
 
 Config = TypeVar("Config", bound=BaseModel)
 _LONGEST = 60

@@ -6,18 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hsd.config.settings import Setting
-
-HIDDEN = "***"
-_NAME = re.compile(r"token|secret|passw|api_?key|credential", re.IGNORECASE)
-_CONTENT = re.compile(
-    r"\bhf_[A-Za-z0-9]{8,}\b"
-    r"|\bsk-[A-Za-z0-9_-]{8,}"
-    r"|\bgh[opsu]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bAKIA[A-Z0-9]{16}\b"
-    r"|://[^/\s:@]+:[^/\s@]+@"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
-)
-_SHORTEST = 8
-"""A shorter value of, say, MY_TOKEN may stand in a config by chance ("auto")."""
+from hsd.secrets import HIDDEN, holds_secret, is_secret_name, secret_values
 
 
 def redacted(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,28 +15,53 @@ def redacted(config: Mapping[str, Any]) -> dict[str, Any]:
     A text is hidden when its key or its content looks like a secret, or when it holds the value
     of an environment variable with such a name. Numbers stay: `max_new_tokens` is no secret.
     """
-    values = [
-        value
-        for name, value in os.environ.items()
-        if _NAME.search(name) and len(value) >= _SHORTEST
-    ]
-    return {key: _redacted(value, key, values) for key, value in config.items()}
+    return {key: _redacted(value, key) for key, value in config.items()}
+
+
+def secret_keys(config: Mapping[str, Any], above: str = "") -> list[str]:
+    """Return the dotted keys of the values that `redacted` would hide."""
+    found: list[str] = []
+    for key, value in config.items():
+        dotted = f"{above}{key}"
+        if isinstance(value, Mapping):
+            found += secret_keys(value, f"{dotted}.")
+        elif _redacted(value, key) != value:
+            found.append(dotted)
+    return found
+
+
+def with_references(value: Any) -> Any:
+    """Return a config's value with `${NAME}` for what a secret variable holds.
+
+    So it can lie beside an adapter that people publish, and read again it is the same, where the
+    variable is set.
+    """
+    names = secret_values()
+    if not names:
+        return value
+    if isinstance(value, Mapping):
+        return {key: with_references(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [with_references(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    held = re.compile("|".join(map(re.escape, names)))
+    return held.sub(lambda found: f"${{{names[found[0]]}}}", value)
 
 
 def hides(setting: Setting) -> bool:
     """Return whether the setting came from a variable, or stands at a key, named like a secret."""
-    if isinstance(setting.value, str) and _NAME.search(setting.key):
+    if isinstance(setting.value, str) and is_secret_name(setting.key):
         return True
-    return any(_NAME.search(name) for name in setting.variables)
+    return any(map(is_secret_name, setting.variables))
 
 
-def _redacted(value: Any, key: str, values: list[str]) -> Any:
+def _redacted(value: Any, key: str) -> Any:
     if isinstance(value, Mapping):
-        return {inner: _redacted(item, inner, values) for inner, item in value.items()}
+        return {inner: _redacted(item, inner) for inner, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_redacted(item, key, values) for item in value]
+        return [_redacted(item, key) for item in value]
     if not isinstance(value, str | os.PathLike):
         return value
     text = os.fspath(value)
-    secret = _NAME.search(key) or _CONTENT.search(text) or any(v in text for v in values)
-    return HIDDEN if secret and text else value
+    return HIDDEN if text and (is_secret_name(key) or holds_secret(text)) else value

@@ -91,7 +91,7 @@ def _sound(path: Path, what: str) -> Iterator[None]:
 
     try:
         yield
-    except (ArrowException, OSError, ValueError, LookupError) as error:
+    except (ArrowException, OSError, ValueError, LookupError, RecursionError) as error:
         said = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{path}: not {what} ({said}); copy or download it again.") from None
 

@@ -126,7 +126,7 @@ def problem(values: Mapping[str, Any]) -> str | None:
 def _answer_problem(answer: str, noted: Label | None) -> str | None:
     try:
         value = json.loads(answer)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return "the assistant turn is not JSON"
     label = value.get("classification") if isinstance(value, dict) else None
     if label not in LABELS:

@@ -56,7 +56,7 @@ def features_of(metadata: Mapping[bytes, bytes] | None) -> Any:
     """Return the features in the metadata of an Arrow or Parquet schema; None without."""
     try:
         return json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

@@ -147,7 +147,7 @@ def require_data(path: Path) -> Path:
             f"a file: {READABLE}."
         )
     near = [p.name for p in path.absolute().parent.glob("*") if p.is_file()]
-    raise DataError(f"{path}: no such file.{did_you_mean(path.name, near)}")
+    raise DataError(f"{path}: no such file.{did_you_mean(path.name, beside=near)}")
 
 
 def lines(path: Path) -> Iterator[str]:

@@ -80,6 +80,9 @@ _ASIDE = re.compile(r"\([^\w()]*\w+[^\w()]+\w[^()]*\)")
 _Reach = Literal["", "list", "word", "rest"]
 """What a negation reaches: nothing; up to a comma, as in `none, gay`; up to a comma that does not
 enumerate, as `non-`; or all the rest, as `not`."""
+_MOST = 500
+_MOST_LETTERS = 10_000
+"""Names and letters in a cell. The longest in circulation has some 20 names; 200,000 took hours."""
 _SHOWN = 20
 """Unknown names that a message lists, the most frequent first."""
 _LONGEST_SHOWN = 40
@@ -93,7 +96,7 @@ def parse_groups(value: Any) -> tuple[str, ...]:
     named; nobody is (). A name that nothing is known about, or that says who is not meant, is
     `other`: `unknown_names` has those. `not` reaches up to the next `|` or `;`, the `non-` of
     `non-muslim/arab` up to the next comma. Raises ValueError for a name that looks like a misspelt
-    one of our own groups.
+    one of our own groups, and for thousands of them.
     """
     groups = (group for name in split_names(value) for group in _read(name)[0])
     return tuple(dict.fromkeys(groups))
@@ -123,8 +126,17 @@ def persona(names: Iterable[str]) -> str:
 
 
 def split_names(value: Any) -> list[str]:
-    """Return the single names in a cell, without those that mean nobody."""
+    """Return the single names in a cell, without those that mean nobody.
+
+    Raises ValueError for more than any post is about.
+    """
     cells: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
+    letters = sum(len(str(cell)) for cell in cells)
+    if len(cells) > _MOST or letters > _MOST_LETTERS:
+        raise ValueError(
+            f"its groups have {letters:,} letters in {len(cells):,} names; expected at most "
+            f"{_MOST_LETTERS:,} in {_MOST}"
+        )
     return [name for cell in cells for name in _split(str(cell))]
 
 

@@ -5,6 +5,7 @@ Each comes with the line it starts at; what is no row is a string, the reason.
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from io import StringIO
 from itertools import chain
@@ -17,7 +18,7 @@ Numbered = tuple[int, dict[str, Any] | str]
 
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """How JSON spells half a character; two of them may well be a whole one."""
-_DEEP = "nested too deep"
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _FORMS = "expected a list of rows, one row a line, or an object of rows by id"
 
 
@@ -53,7 +54,7 @@ def _whole(row: Numbered) -> Numbered:
     except UnicodeEncodeError:
         return number, "holds half a character (a lone surrogate), which is no text"
     except RecursionError:
-        return number, _DEEP
+        return number, _TOO_DEEP
     return row
 
 
@@ -70,20 +71,66 @@ def _each_line(path: Path, lines: Iterable[str]) -> Iterator[Numbered]:
 
 def _line(line: str, place: str) -> dict[str, Any] | str:
     try:
-        value = json.loads(line.rstrip("\n"))  # or an error at its end would be in column 1
+        value = _DECODER.decode(line.rstrip("\n"))  # or an error at its end would be in column 1
     except json.JSONDecodeError as error:
         if not line.endswith("\n"):
             raise _cut_off(place) from None
         return f"not JSON ({error.msg}, column {error.colno})"
-    except RecursionError:
-        return _DEEP
-    except ValueError:
-        return "a number has too many digits"
+    except (RecursionError, ValueError) as error:
+        return _unread(error)
     return _row(value)
 
 
+class _WrittenTwiceError(ValueError):
+    """A key is written twice in one object: which of its values is meant, nobody knows."""
+
+
+class _Unread(str):
+    """Why a row that is JSON cannot be read."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _WrittenTwiceError(next(key for key in keys if keys.count(key) > 1))
+    return made
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
+_TOO_DEEP = "is nested too deep to be read"
+
+
+def _unread(error: Exception) -> _Unread:
+    if isinstance(error, _WrittenTwiceError):
+        return _Unread(f"key '{error}' is written twice")
+    if isinstance(error, RecursionError):
+        return _Unread(_TOO_DEEP)
+    return _Unread(f"holds a number of more than {sys.get_int_max_str_digits():,} digits")
+
+
+def _decoded(text: str, position: int) -> tuple[Any, int]:
+    """Return a value, or why it cannot be read, and where it ends."""
+    try:
+        return _DECODER.raw_decode(text, position)
+    except json.JSONDecodeError:
+        raise
+    except (RecursionError, ValueError) as error:
+        return _unread(error), _end(text, position)
+
+
+def _end(text: str, position: int) -> int:
+    """Return where the list or object ends that begins at a position."""
+    depth = 0
+    for found in _BRACKET.finditer(text, position):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth == 0:
+            return found.end()
+    return len(text)
+
+
 def _row(value: Any) -> dict[str, Any] | str:
-    if isinstance(value, dict):
+    if isinstance(value, dict | _Unread):
         return value
     return f"a row is a JSON object, this is a {_kind(value)}"
 
@@ -95,21 +142,23 @@ def _listed(path: Path, text: str) -> Iterator[Numbered]:
 
 def _keyed(path: Path, text: str) -> Iterator[Numbered]:
     for key, value, line in _items(path, text, keyed=True):
+        if isinstance(value, _Unread):
+            yield line, value
+            continue
         if not isinstance(value, dict):
             raise DataError(f"{path}:{line}: {_FORMS}; '{key}' holds a {_kind(value)}.")
         yield line, {"id": key, **value}
 
 
 def _in_a_row(path: Path, text: str) -> Iterator[Numbered]:
-    decode = json.JSONDecoder().raw_decode
     position, line, counted = _skip_space(text, 0), 1, 0
     while position < len(text):
         line += text.count("\n", counted, position)
         counted = position
         try:
-            value, position = decode(text, position)
-        except (ValueError, RecursionError) as error:
-            raise _cut_off(f"{path}:{getattr(error, 'lineno', line)}") from None
+            value, position = _decoded(text, position)
+        except json.JSONDecodeError as error:
+            raise _cut_off(f"{path}:{error.lineno}") from None
         yield line, _row(value)
         position = _skip_space(text, position)
 
@@ -119,23 +168,24 @@ def _one_row_a_line(text: str) -> bool:
     first, _, rest = text.strip().partition("\n")
     try:
         value = json.loads(first)
-    except (ValueError, RecursionError):
+    except json.JSONDecodeError:
         return False
+    except (RecursionError, ValueError):
+        return bool(rest)
     return bool(rest) or not all(isinstance(inner, dict) for inner in value.values())
 
 
 def _are_several(text: str) -> bool:
     """Tell objects in a row, each over several lines, from one object."""
     try:
-        _, end = json.JSONDecoder().raw_decode(text, _skip_space(text, 0))
-    except (ValueError, RecursionError):
+        _, end = _decoded(text, _skip_space(text, 0))
+    except json.JSONDecodeError:
         return False
     return text[end:].lstrip().startswith("{")
 
 
 def _items(path: Path, text: str, *, keyed: bool) -> Iterator[tuple[str, Any, int]]:
     """Yield key ("" in a list), value and line of each item of one JSON list or object."""
-    decode = json.JSONDecoder().raw_decode
     position = text.index("{" if keyed else "[") + 1
     line, counted, key = 1, 0, ""
     try:
@@ -143,13 +193,13 @@ def _items(path: Path, text: str, *, keyed: bool) -> Iterator[tuple[str, Any, in
             line += text.count("\n", counted, position)
             counted = position
             if keyed:
-                key, position = decode(text, position)
+                key, position = _decoded(text, position)
                 position = _skip(text, position, ":")
-            value, position = decode(text, position)
+            value, position = _decoded(text, position)
             yield key, value, line
             position = _skip(text, position, ",")
-    except (ValueError, RecursionError) as error:
-        raise _cut_off(f"{path}:{getattr(error, 'lineno', line)}") from None
+    except json.JSONDecodeError as error:
+        raise _cut_off(f"{path}:{error.lineno}") from None
     if text[position : position + 1] != ("}" if keyed else "]"):
         raise _cut_off(f"{path}:{_line_of(text, position)}")
     after = _skip_space(text, position + 1)

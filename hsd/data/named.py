@@ -49,7 +49,7 @@ def resolve_path(data_file: str, unified_dir: Path | None = None) -> Path:
     elif not path.is_file():
         raise DataError(
             f"data file '{data_file}': no such name, and no such file in {Path.cwd()}."
-            f"{did_you_mean(data_file, [*NAMES, *_near(path)])}"
+            f"{did_you_mean(data_file, NAMES, _near(path))}"
         )
     if files.is_saved_splits(path):
         splits = sorted(str(inner) for inner in path.iterdir() if files.is_saved(inner))

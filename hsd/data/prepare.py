@@ -25,6 +25,7 @@ from hsd.data.sources import Reading, Source, convert_detected, load_source
 from hsd.data.splits import assign_splits, require_known_splits
 from hsd.data.table import Columns, converter
 from hsd.errors import DataError
+from hsd.lease import held
 from hsd.prompts.contract import Contract, make_contract
 from hsd.prompts.template import load_template
 from hsd.runs import claim
@@ -44,8 +45,14 @@ def prepare(job: Preparation, report: Callable[[str], None] = _silent) -> Prepar
     """Read, compare, split and write; return what was made. `report` hears each step begin.
 
     Raises DataError for bad rows (all listed in OUTPUT.bad_rows.jsonl), for ids that repeat and,
-    with `leaks="fail"`, for leaks; PreflightError when the folder holds something else.
+    with `leaks="fail"`, for leaks; PreflightError when the folder holds something else, and
+    InUseError while another process prepares there.
     """
+    with held(job.output_dir, "hsd prepare"):
+        return _prepared(job, report)
+
+
+def _prepared(job: Preparation, report: Callable[[str], None]) -> Prepared:
     contract = _contract(job)
     report(STEPS[0])
     sources = [_read(source, job.reading) for source in job.sources]

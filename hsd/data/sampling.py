@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from hsd.data.example import LABELS, Example
 from hsd.data.groups import joined
@@ -101,11 +101,17 @@ def of_sources(examples: Sequence[Example], only: Sequence[str], where: str) -> 
 
     Raises DataError for a source that no row is of.
     """
-    known = {example.source_dataset for example in examples}
-    if missing := [name for name in only if name not in known]:
-        there = ", ".join(sorted(filter(None, known))) or "none, rows have no 'source_dataset'"
-        raise DataError(
-            f"{where}: only_sources names {missing[0]!r}, which no row is of; "
-            f"sources here: {there}."
-        )
+    require_sources("only_sources", only, {e.source_dataset for e in examples}, where)
     return [e for e in examples if not only or e.source_dataset in only]
+
+
+def require_sources(field: str, names: Iterable[str], there: Collection[str], where: str) -> None:
+    """Check that each source that a config's `field` names is `there`, among those of the rows.
+
+    Raises DataError with the sources that there are: a misspelt one would choose nothing.
+    """
+    if missing := [name for name in names if name not in there]:
+        known = ", ".join(sorted(filter(None, there))) or "none, rows have no 'source_dataset'"
+        raise DataError(
+            f"{where}: {field} names {missing[0]!r}, which no row is of; sources here: {known}."
+        )

@@ -45,7 +45,7 @@ def convert(row: Row) -> Converted:
     if wrong is not None:
         return wrong
     try:
-        parsed = parse_groups(groups)
+        parsed, spoken = parse_groups(groups), split_names(tags)
     except ValueError as error:
         return Bad(str(error))
     return Example(
@@ -55,7 +55,7 @@ def convert(row: Row) -> Converted:
         hate_share=share,
         groups=parsed,
         unknown_groups=unknown_names(groups),
-        persona_tag=persona(split_names(tags)),
+        persona_tag=persona(spoken),
         source_dataset=cells.string(values, "source_dataset"),
         label_multiclass=cells.string(values, "label_multiclass"),
         is_synthetic=cells.flag(values.get("is_synthetic")),
@@ -112,7 +112,7 @@ def _instead(folder: Path) -> str:
     if folder.is_dir():
         return f"it holds {', '.join(sorted(p.name for p in folder.glob('*'))[:12]) or 'nothing'}."
     near = [p.name for p in folder.absolute().parent.glob("*") if p.is_dir()]
-    return f"no such folder.{did_you_mean(folder.name, near)}"
+    return f"no such folder.{did_you_mean(folder.name, beside=near)}"
 
 
 def load_folder(folder: Path) -> Loaded:

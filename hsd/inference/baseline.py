@@ -13,6 +13,7 @@ from typing import Any, Literal
 from hsd.data.example import LABELS
 from hsd.errors import EvaluationError
 from hsd.inference.encoder import encoder_scores
+from hsd.lease import held
 from hsd.metrics.baselines import Training, called_by_score, tfidf
 from hsd.metrics.operating import rows_digest
 from hsd.metrics.prediction import Prediction
@@ -24,6 +25,7 @@ from hsd.runs import (
     claim,
     now,
     provenance,
+    require_own,
     update_manifest,
     write_json,
     write_jsonl,
@@ -48,8 +50,8 @@ def baseline_run(
     """Return the folder of a baseline's evaluation on the run's posts, made where it is not there.
 
     `training` is what the run's adapter learned from; `note` says why that is not known. Raises
-    EvaluationError without training posts of both labels, and where the folder holds a baseline
-    of other posts.
+    EvaluationError without training posts of both labels; PreflightError where the folder holds a
+    baseline of other posts, and InUseError while another process makes this one.
     """
     settings = encoder or EncoderSettings()
     if training is None:
@@ -58,9 +60,13 @@ def baseline_run(
         raise EvaluationError(f"{training.origin}: a baseline needs posts of both labels.")
     folder = run.folder / BASELINES / _slug(kind, settings)
     identity = _identity(run, kind, training, settings)
-    claim(folder, identity)
-    if not (folder / DONE).exists():
-        _make(folder, run, kind, training, settings, progress)
+    require_own(folder, identity)
+    if (folder / DONE).exists():
+        return folder
+    with held(folder, f"hsd report --baseline {kind}"):
+        claim(folder, identity)
+        if not (folder / DONE).exists():  # by who had the lease a moment ago
+            _make(folder, run, kind, training, settings, progress)
     return folder
 
 
@@ -74,7 +80,7 @@ def _make(
 ) -> None:
     started = now()
     rows, name, cost = _answered(run, kind, training, settings, progress)
-    write_jsonl(folder / PREDICTIONS, map(asdict, rows))
+    write_jsonl(folder / PREDICTIONS, map(asdict, rows), posts=True)
     update_manifest(
         folder,
         kind="baseline",

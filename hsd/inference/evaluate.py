@@ -20,13 +20,13 @@ from hsd.inference.folders import (
     begun,
     begun_otherwise,
     finish,
-    new_folder,
     note_halving,
     record_halvings,
     stamp,
 )
 from hsd.inference.generate import plain_writing
 from hsd.inference.learned import learned
+from hsd.inference.leases import Leases
 from hsd.inference.noise import scored_alone
 from hsd.inference.prepared import Prepared, prepare_sets
 from hsd.inference.prompting import contract_for, prompt_facts, prompt_note, renderer_for
@@ -49,7 +49,7 @@ from hsd.record import recorded
 from hsd.report.asked import asked_of, shown
 from hsd.report.beside import Beside
 from hsd.report.predictions import finished_predictions
-from hsd.runs import DONE, claim, set_name, sha256_json, update_manifest
+from hsd.runs import DONE, set_name, sha256_json, update_manifest
 from hsd.stopping import StopRequest, stop_request
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,8 @@ def evaluate(
 
     The run's folder is `run_YYYYMMDD_HHMMSS` in `config.output_dir`; the same evaluation finds its
     own folder there again, skips the rows that are answered, and is skipped when it is done.
-    Raises Stopped when a signal ended it; the rows that it had answered are kept.
+    Raises InUseError while another process is at it, and Stopped when a signal ended it; the rows
+    that it had answered are kept.
     """
     (evaluated,) = evaluate_sets([config], progress, data_dir, say)
     return evaluated
@@ -225,11 +226,15 @@ def _evaluated(
     # A process with other numbers has to find the others, to be told so.
     name = sha256_json({part: identity[part] for part in identity if part != "number_format"})
     try:
-        with Ranks(launch(), request, name) as ranks:
+        with Ranks(launch(), request, name) as ranks, Leases(prepared, request) as leases:
             require_alike(
                 [json.loads(n) for n in ranks.exchange("numbers", json.dumps(prepared.numbers))]
             )
-            folder = _go_on(prepared, identity, before, loading, progress, ranks, base, say)
+            ranks.as_the_first("leased", leases.take)
+            before = begun(prepared)  # nobody else writes from here on
+            if before and (before / DONE).exists():
+                return Evaluated(before, finished_predictions(before), skipped=True)
+            folder = _go_on(prepared, identity, before, loading, progress, ranks, leases, base, say)
     except AskedToStop:
         left_in = begun(prepared)
         answered = len(done_before(left_in)) if left_in else 0
@@ -247,6 +252,7 @@ def _go_on(
     loading: Loading,
     progress: Progress,
     ranks: Ranks,
+    leases: Leases,
     base: Evaluated | None,
     say: Say,
 ) -> Path:
@@ -255,7 +261,7 @@ def _go_on(
     known = done_before(before) if before else {}
     left = any(row.id not in known for row in prepared.encoded)
     model, facts = _loaded(prepared, loading.load, ranks) if left else (None, {})
-    folder = _begin(prepared, identity, before, ranks)
+    folder = _begin(prepared, identity, ranks, leases)
     with (
         logging_to(folder / f"validation_log_{stamp(folder)}.log", enabled=here.is_main),
         _recorded(folder, prepared, identity, facts, here, started)
@@ -273,6 +279,7 @@ def _go_on(
                 _answer(prepared, model, loading.once, known, folder, progress, ranks, say)
         ranks.gather("answered")
         if here.is_main:
+            leases.require()
             record_halvings(folder)
             progress(0, 1, STATISTICS)
             beside = _beside(prepared, folder, base)
@@ -297,14 +304,10 @@ def _loaded(
     return loaded
 
 
-def _begin(
-    prepared: Prepared, identity: Mapping[str, Any], before: Path | None, ranks: Ranks
-) -> Path:
+def _begin(prepared: Prepared, identity: Mapping[str, Any], ranks: Ranks, leases: Leases) -> Path:
     """Return the evaluation's folder, which the first rank makes once all know what is left."""
     ranks.gather("ready")  # nobody writes before
-    if launch().is_main and before is None:
-        claim(new_folder(prepared.config.output_dir), identity)
-    ranks.follow("claimed")
+    ranks.as_the_first("claimed", lambda: leases.make_folder(identity))
     folder = begun(prepared)
     if folder is None:
         raise AskedToStop
@@ -355,7 +358,7 @@ def _answer(
                 ranks.go_on,
             )
     finally:
-        if here.is_main:
+        if here.is_main and not ranks.lost:
             record_halvings(folder)
 
 

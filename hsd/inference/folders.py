@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hsd.errors import PreflightError
 from hsd.inference.halving import Halving
 from hsd.inference.prepared import Prepared
 from hsd.inference.shards import merged
@@ -23,6 +24,7 @@ from hsd.runs import (
     manifest_of,
     read_json,
     require_own,
+    sha256_json,
     update_manifest,
     write_json,
     write_jsonl,
@@ -86,12 +88,24 @@ def _resolved(identity: Facts) -> Facts:
     return {**identity, "model": {k: v for k, v in model.items() if k not in FIELDS}}
 
 
+def key_of(identity: Facts) -> str:
+    """Return a name for the evaluation of an identity, the same however its format is asked for."""
+    return sha256_json(_resolved(identity))[:12]
+
+
 def new_folder(output_dir: Path) -> Path:
-    """Return `run_YYYYMMDD_HHMMSS`, of the next second that no other evaluation has."""
+    """Make and return `run_YYYYMMDD_HHMMSS`, of the next second that no other evaluation has."""
     at = datetime.now()
-    while (folder := output_dir / f"run_{at:%Y%m%d_%H%M%S}").exists():
-        at += timedelta(seconds=1)
-    return folder
+    while True:
+        folder = output_dir / f"run_{at:%Y%m%d_%H%M%S}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            at += timedelta(seconds=1)
+        except OSError as error:
+            raise PreflightError(f"{folder}: cannot be written ({error.strerror}).") from None
+        else:
+            return folder
 
 
 def stamp(folder: Path) -> str:
@@ -102,7 +116,7 @@ def stamp(folder: Path) -> str:
 def finish(folder: Path, ids: Sequence[str], beside: Beside) -> None:
     """Merge all ranks' predictions, in the order of `ids`, and write the reports."""
     predictions = merged(folder, ids)
-    write_jsonl(folder / PREDICTIONS, map(asdict, predictions))
+    write_jsonl(folder / PREDICTIONS, map(asdict, predictions), posts=True)
     beside = replace(beside, noise=_record_noise(folder, predictions))
     numbers = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
     done = done_evaluation(folder, len(predictions))

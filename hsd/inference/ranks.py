@@ -5,15 +5,19 @@ signal comes, and hangs when another process is gone; a question to the store ca
 """
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 
+from hsd.errors import PreflightError, TakenOver
 from hsd.model.placement import Launch
 from hsd.stopping import StopRequest
 
 POLL_S = 0.05
+HEARD_S = 30.0
+"""How long the first rank stays for the others to hear that it was refused."""
 _LEFT = "left"
 
 
@@ -43,9 +47,19 @@ class Ranks:
             self._tell(_LEFT)
 
     def go_on(self) -> None:
-        """Raise AskedToStop when this process was asked to, or another one has left."""
-        if self._request.signal is not None or not self._all_here():
+        """Raise AskedToStop when this process was asked to, or another one has left.
+
+        Raises TakenOver when the evaluation's folder is another process's by now.
+        """
+        if self._request.lost:
+            raise TakenOver(self._request.lost)
+        if self._request.asked or not self._all_here():
             raise AskedToStop
+
+    @property
+    def lost(self) -> bool:
+        """Whether the evaluation's folder is another process's by now."""
+        return self._request.lost is not None
 
     def gather(self, what: str) -> None:
         """Say that this rank got there, and wait for all; raises as `go_on` until all have."""
@@ -58,10 +72,7 @@ class Ranks:
         self._wait_for(what)
         if self._store is None:
             return [value]
-        try:
-            return [self._store.get(key).decode() for key in self._keys(what)]
-        except torch.distributed.DistError:  # who keeps the store has left
-            raise AskedToStop from None
+        return [self._heard(key) for key in self._keys(what)]
 
     def follow(self, what: str) -> None:
         """Let the first rank say that it got there; the others wait for it, or until it is gone.
@@ -73,6 +84,30 @@ class Ranks:
             self._tell(what)
         while not self._told([what]) and self._all_here():
             time.sleep(POLL_S)
+
+    def as_the_first(self, what: str, act: Callable[[], None]) -> None:
+        """Let the first rank `act`, and the others wait; where it is refused, all are, alike.
+
+        Raises PreflightError with the first rank's words, and AskedToStop where it is gone.
+        """
+        if not self._here.is_main:
+            self.follow(what)
+            if not self._told([what]):
+                raise AskedToStop
+            if refusal := self._heard(what):
+                self._tell(f"{what}/{self._here.rank}")
+                raise PreflightError(refusal)
+            return
+        try:
+            act()
+        except PreflightError as error:
+            self._tell(what, str(error))
+            # Who keeps the store takes the words along.
+            end, others = time.monotonic() + HEARD_S, self._keys(what)[1:]
+            while not self._told(others) and self._all_here() and time.monotonic() < end:
+                time.sleep(POLL_S)
+            raise
+        self._tell(what)
 
     def _keys(self, what: str) -> list[str]:
         return [f"{what}/{rank}" for rank in range(self._here.world_size)]
@@ -94,6 +129,13 @@ class Ranks:
             return self._store is None or bool(self._store.check(keys))
         except torch.distributed.DistError:
             return False
+
+    def _heard(self, key: str) -> str:
+        assert self._store is not None
+        try:
+            return str(self._store.get(key).decode())
+        except torch.distributed.DistError:  # who keeps the store has left
+            raise AskedToStop from None
 
     def _tell(self, key: str, value: str = "") -> None:
         try:

@@ -35,6 +35,7 @@ from hsd.model.adapter_weights import RESIZED, fill_adapter
 from hsd.model.describe import files_identity, weights_fingerprint
 from hsd.model.load import Base, Source, find
 from hsd.model.own_tokenizer import template_beside
+from hsd.model.patterns import require_patterns
 from hsd.runs import MANIFEST, atomic_file, read_object
 
 
@@ -85,6 +86,7 @@ def load_adapter(base: Base, folder: Path) -> PeftModel:
     _require_tokens(base, folder, said)
     plain = None if is_packed_by_use(base) else probe(base.model)
     config = _config(folder)
+    require_patterns(said, (name for name, _ in base.model.named_modules()), folder / CONFIG)
     base.model.name_or_path = config.base_model_name_or_path
     _require_targets(base, config.target_modules)
     with _by_peft(f"{folder}: peft cannot put it on {base.source.name}"):

@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from hsd.errors import ModelError
 
 NO_FLASH = frozenset({"gpt_oss"})
 """FlashAttention 2 gave silent garbage on gpt-oss (transformers issue 42736)."""
+
+
+MOST = 10_000
+"""Layers or experts of one layer. The largest models have some 130 and 520."""
+_COUNTS = ("num_hidden_layers", "num_local_experts", "num_experts", "n_routed_experts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,47 @@ class Attention:
 
     code: str
     reason: str
+
+
+def forget_choices(config: PretrainedConfig) -> PretrainedConfig:
+    """Take out of a config.json which code it wants to run with; return the config.
+
+    It would win over what is asked for here, and a name such as `owner/repo` would be fetched from
+    the hub as a kernel.
+    """
+    config._attn_implementation = None
+    config._experts_implementation = None
+    return config
+
+
+def require_countable(config: PretrainedConfig, name: str) -> None:
+    """Raise ModelError for more layers or experts than a model can have.
+
+    The library makes a Python object of each, with or without weights: a billion take for ever.
+    """
+    for part in _configs(config):
+        for key in _COUNTS:
+            count = getattr(part, key, None)
+            if isinstance(count, int) and not 0 <= count <= MOST:
+                raise ModelError(
+                    f"model '{name}': config.json says {key} {count:,}; no model has more than "
+                    f"{MOST:,}. Copy or download it again."
+                )
+
+
+def require_attention(model: PreTrainedModel, asked: Attention, name: str) -> None:
+    """Raise ModelError when a loaded model, or a part of it, runs another attention code."""
+    parts = {config._attn_implementation for config in _configs(model.config)}
+    if other := parts - {asked.code, None}:
+        raise ModelError(
+            f"model '{name}': it was loaded with attention {sorted(other)[0]}, though {asked.code} "
+            "was asked for; take out of its config.json what names another."
+        )
+
+
+def _configs(config: PretrainedConfig) -> list[PretrainedConfig]:
+    parts = (getattr(config, key, None) for key in getattr(config, "sub_configs", ()))
+    return [config, *(part for part in parts if part is not None)]
 
 
 def attention_for(model: nn.Module, asked: str, device: str) -> Attention:

@@ -33,6 +33,10 @@ DECIDED_BY = {
 """What would change a run's numbers where it is followed, and what decides instead."""
 _DETAILS = ("ACCELERATE_DYNAMO_", "ACCELERATE_FP8_", "ACCELERATE_DOWNCAST_")
 
+GPUS_ASKED = "HSD_GPUS"
+"""A job's variable: how many GPUs its stage asked the scheduler for on each node."""
+USE_CPU = "ACCELERATE_USE_CPU"
+
 _ON = frozenset({"1", "true", "t", "yes", "y", "on"})
 _NOTHING = frozenset({"", "no", "none", "false", "0", "off"})
 """What `accelerate launch` writes where its user asked for nothing."""
@@ -41,6 +45,22 @@ _NOTHING = frozenset({"", "no", "none", "false", "0", "off"})
 def is_on(env: Mapping[str, str], name: str) -> bool:
     """Return whether a variable is set to what the libraries read as yes."""
     return env.get(name, "").strip().lower() in _ON
+
+
+def refuse_cpu_for_gpus(env: Mapping[str, str]) -> None:
+    """Raise PreflightError when this job asked for GPUs, and nobody said that the CPU is meant.
+
+    For where none is visible and the device is `auto`: on the CPU a training would take days, in
+    another number format, on a node that is paid for its GPUs.
+    """
+    asked = env.get(GPUS_ASKED, "").strip()
+    if not asked.isdigit() or not int(asked) or is_on(env, USE_CPU):
+        return
+    raise PreflightError(
+        f"this job asked for {asked} GPU{'s' if int(asked) > 1 else ''} on each node, but torch "
+        f"sees no GPU on {os.uname().nodename}; look at nvidia-smi and CUDA_VISIBLE_DEVICES there, "
+        f"or say that the CPU is meant: model.device=cpu, or {USE_CPU}=true in [env.set]."
+    )
 
 
 def require_whole_copies(env: Mapping[str, str]) -> None:

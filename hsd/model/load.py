@@ -23,7 +23,12 @@ from transformers import (
 from hsd.config.model import PACKAGE, ModelConfig
 from hsd.errors import ModelError, PreflightError, did_you_mean
 from hsd.model import gguf, quantization
-from hsd.model.families import attention_for
+from hsd.model.families import (
+    attention_for,
+    forget_choices,
+    require_attention,
+    require_countable,
+)
 from hsd.model.head import give_float32_logits
 from hsd.model.instructed import instead_of
 from hsd.model.json_files import require_readable
@@ -84,7 +89,8 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
         require_readable(Path(location) if Path(location).is_dir() else weights_in)
         weight_files(weights_in)  # refuses an index that names files elsewhere
     with _readable(config.name):
-        base = AutoConfig.from_pretrained(location, **_hub(config))
+        base = forget_choices(AutoConfig.from_pretrained(location, **_hub(config)))
+    require_countable(base, config.name)
     require_writer(base, config.name)
     if parts := _file_beside(location, config, SENTENCE_ENCODER):
         require_no_encoder(parts, config.name)
@@ -125,6 +131,7 @@ def load_base(
     with _readable(config.name), memory_error_as(full):
         model, found = AutoModelForCausalLM.from_pretrained(
             source.location,
+            config=source.config,
             dtype=placement.dtype,
             device_map={"": placement.device},
             attn_implementation=attention.code,
@@ -136,6 +143,7 @@ def load_base(
             **_hub(config),
         )
     _require_as_expected(model, found, source, placement, how)
+    require_attention(model, attention, config.name)
     if hasattr(model.config, "output_router_logits"):
         model.config.output_router_logits = False
     give_float32_logits(model)
@@ -190,7 +198,7 @@ def _location(config: ModelConfig) -> str:
         return name
     raise ModelError(
         f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
-        + did_you_mean(folder.name, _siblings(folder))
+        + did_you_mean(folder.name, beside=_siblings(folder))
     )
 
 

@@ -4,8 +4,11 @@ Weights in 4 bit are never merged into: the sum would be quantised once more, wh
 model (measured: loss .013 -> 3.69).
 """
 
+import errno
 import gc
+import glob
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +22,8 @@ import torch
 from torch import Tensor
 
 from hsd.config.merge import MergeConfig, Onto
-from hsd.errors import ModelError, PreflightError
+from hsd.errors import InUseError, ModelError, PreflightError
+from hsd.lease import Lease, held
 from hsd.model.adapter import load_adapter, merged
 from hsd.model.dequantize import dequantize
 from hsd.model.describe import describe
@@ -33,7 +37,17 @@ from hsd.model.standalone import own_dtype, read_back, weights_gb, write_standal
 from hsd.model.weight_files import bytes_digest, weight_files
 from hsd.progress import Progress, silent
 from hsd.prompts.contract import FILE
-from hsd.runs import MANIFEST, claim, manifest_of, now, provenance, require_space, update_manifest
+from hsd.runs import (
+    IDENTITY,
+    LEASE,
+    MANIFEST,
+    claim,
+    manifest_of,
+    now,
+    provenance,
+    require_space,
+    update_manifest,
+)
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +75,29 @@ def merge(config: MergeConfig, progress: Progress = silent) -> Merged:
 
     The folder appears only when adapter and merged model were shown to agree. Raises ModelError
     when they do not, or when adapter and base do not fit; PreflightError when `output_dir` holds
-    something else or the disk is too small.
+    something else or the disk is too small, and InUseError while another process merges into it.
     """
     planned, output = plan(config), config.output_dir
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        claim(output, planned.identity())  # raises, unless it is this very merge
-        return Merged(output, planned.onto, _verified(output), skipped=True)
+    if before := _made_before(planned, output):
+        return before
     _require_room(planned, output, own_dtype(planned.source))
-    with _staged(output) as folder:
+    target = output.resolve()
+    # Beside the folder, which must stay absent, or empty, until the merged model takes its name.
+    with held(target.parent, "hsd merge", name=f"{LEASE}-{target.name}", of=output) as lease:
+        # By who had the lease a moment ago.
+        return _made_before(planned, output) or _made(planned, output, lease, progress)
+
+
+def _made_before(planned: Plan, output: Path) -> Merged | None:
+    """Return the merge that is there; None where nothing is, and an error for anything else."""
+    if not (output.is_file() or (output.is_dir() and any(output.iterdir()))):
+        return None
+    claim(output, planned.identity())  # raises, unless it is this very merge
+    return Merged(output, planned.onto, _verified(output), skipped=True)
+
+
+def _made(planned: Plan, output: Path, lease: Lease, progress: Progress) -> Merged:
+    with _staged(output, lease) as folder:
         claim(folder, planned.identity())
         full = ModelError(
             f"{planned.source.name}: memory is full; where that is the GPU's, use --device_map cpu."
@@ -97,11 +126,12 @@ def _require_room(planned: Plan, folder: Path, dtype: torch.dtype) -> None:
 
 
 @contextmanager
-def _staged(output: Path) -> Iterator[Path]:
+def _staged(output: Path, lease: Lease) -> Iterator[Path]:
     """Yield a folder beside `output` that takes its name when the block ends well, else goes."""
     target = output.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_killed(target)
         folder = target.parent / f".{target.name}.{token_hex(4)}"
         folder.mkdir()
     except OSError as error:
@@ -110,9 +140,29 @@ def _staged(output: Path) -> Iterator[Path]:
         yield folder
         for file in folder.glob("*.safetensors"):
             shutil.copymode(folder / MANIFEST, file)  # safetensors lets nobody but the owner read
-        folder.rename(target)
+        lease.require()
+        _give_name(folder, target, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_killed(target: Path) -> None:
+    """Remove what merges into this folder left that were killed: each is as big as the model."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        if re.fullmatch(r"[0-9a-f]{8}", path.suffix[1:]) and (path / IDENTITY).is_file():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _give_name(folder: Path, target: Path, output: Path) -> None:
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise InUseError(
+            f"{output}: something was put there while the adapter was merged; nothing of the merge "
+            "is left. Look at what it is, or choose another folder."
+        ) from None
 
 
 def _build(

@@ -1,5 +1,6 @@
 """What a merge knows before any weight is loaded: which base, held how, asked with which prompt."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from hsd.errors import ModelError
 from hsd.model.adapter import find_recorded
 from hsd.model.adapter_folder import adapter_digest, base_of
 from hsd.model.formats import stored
+from hsd.model.launcher import refuse_cpu_for_gpus
 from hsd.model.load import Source, find
 from hsd.model.own_tokenizer import blaming, sha256_of, template_beside, tokenizer_of
 from hsd.model.probes import Probe, make_probes
@@ -140,7 +142,10 @@ def _held(
 
 def _device(asked: str, source: Source) -> str:
     """Return the CPU for `auto` where the GPU has no room: a merge needs a few short passes."""
-    if asked != "auto" or not torch.cuda.is_available():
+    if asked != "auto":
+        return asked
+    if not torch.cuda.is_available():
+        refuse_cpu_for_gpus(os.environ)
         return asked
     needed_gb = weights_gb(source, torch.float32) * 1.2
     return "cuda" if needed_gb < torch.cuda.mem_get_info()[0] / 1e9 else "cpu"

@@ -12,9 +12,7 @@ from hsd.config.model import Dtype, ModelConfig
 from hsd.errors import PreflightError
 from hsd.model import speed
 from hsd.model.formats import stored
-from hsd.model.launcher import is_on, require_whole_copies
-
-_USE_CPU = "ACCELERATE_USE_CPU"
+from hsd.model.launcher import USE_CPU, is_on, refuse_cpu_for_gpus, require_whole_copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def launch() -> Launch:
     if "ACCELERATE_MIXED_PRECISION" in env and "MASTER_PORT" in env:
         raise PreflightError(
             "the launcher was asked for several processes but started one. On a CPU use "
-            "`ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes N -m ...` "
+            "`ACCELERATEUSE_CPU=true accelerate launch --multi_gpu --num_processes N -m ...` "
             "or `torchrun --nproc_per_node N -m ...`."
         )
     return Launch(0, 0, 1)
@@ -80,7 +78,8 @@ def place(config: ModelConfig) -> Placement:
     """Return where this process's model goes: one process, one device.
 
     The device comes from the launch, never from `device_map="auto"`, which would spread every
-    rank's copy over all GPUs. Raises PreflightError for `cuda` without a GPU.
+    rank's copy over all GPUs. Raises PreflightError for `cuda` without a GPU, and for `auto` in a
+    job that asked for GPUs and sees none.
     """
     here = launch()
     device, why = _device(config.device, here)
@@ -152,10 +151,10 @@ def _let_memory_grow() -> None:
 
 def _device(asked: str, here: Launch) -> tuple[str, str]:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    launched_on_cpu = is_on(os.environ, _USE_CPU)
+    launched_on_cpu = is_on(os.environ, USE_CPU)
     if asked == "cuda" and launched_on_cpu:
         raise PreflightError(
-            f"model.device is cuda, but the launcher says {_USE_CPU}={os.environ[_USE_CPU]}; unset "
+            f"model.device is cuda, but the launcher says {USE_CPU}={os.environ[USE_CPU]}; unset "
             "it, or set model.device=cpu."
         )
     if asked == "cuda" and not gpus:
@@ -163,11 +162,13 @@ def _device(asked: str, here: Launch) -> tuple[str, str]:
             "model.device is cuda, but torch sees no GPU; check nvidia-smi and "
             "CUDA_VISIBLE_DEVICES, or set model.device=auto."
         )
+    if asked == "auto" and not gpus:
+        refuse_cpu_for_gpus(os.environ)
     if asked == "cpu" or not gpus:
         return "cpu", "asked for" if asked == "cpu" else "no GPU visible"
     if launched_on_cpu:
         # The Trainer would go to the CPU by itself, and take a base from the GPU along.
-        return "cpu", f"the launcher says {_USE_CPU}"
+        return "cpu", f"the launcher says {USE_CPU}"
     if here.local_rank >= gpus:
         raise PreflightError(f"local rank {here.local_rank} has no GPU: only {gpus} visible.")
     idle = gpus - 1 if here.world_size == 1 else 0

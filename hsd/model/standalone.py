@@ -63,6 +63,7 @@ def read_back(folder: Path, placement: Placement) -> tuple[Any, PreTrainedTokeni
     attention = attention_for(skeleton(source.config), "auto", placement.device)
     model, info = AutoModelForCausalLM.from_pretrained(
         source.location,
+        config=source.config,
         dtype=placement.dtype,
         device_map={"": placement.device},
         attn_implementation=attention.code,

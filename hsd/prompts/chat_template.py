@@ -7,12 +7,17 @@ from typing import Any
 
 from jinja2 import Environment, TemplateError
 
+from hsd.deadline import within
 from hsd.errors import ModelError
 
 TODAY = re.compile(r"""strftime_now\(\s*(['"])(.+?)\1\s*\)""")
 """How chat templates ask for the date; transformers lets no argument replace that function."""
 ANY_DAY = re.compile(r"strftime_now\s*\(")
 
+SECONDS = 3.0
+"""How long one chat may be computed. It takes milliseconds."""
+LONGEST = 1_000_000
+"""Characters of a chat without a post: the longest template in circulation writes some 10,000."""
 MENDED = "put a chat template for plain chats into its folder as chat_template.jinja"
 
 
@@ -64,18 +69,23 @@ def render(
 ) -> str:
     """Return a chat as text; one that is not answered ends where an answer is to begin.
 
-    Raises ModelError when the template fails.
+    Raises ModelError when the template fails, does not end, or writes more than a chat.
     """
     try:
-        rendered: str = tokenizer.apply_chat_template(
-            turns,
-            tokenize=False,
-            add_generation_prompt=not answered,
-            chat_template=chat_template,
-            **settings,
-        )
+        with within(
+            SECONDS, TimeoutError(f"it has not ended after {SECONDS:g} seconds of computing")
+        ):
+            rendered: str = tokenizer.apply_chat_template(
+                turns,
+                tokenize=False,
+                add_generation_prompt=not answered,
+                chat_template=chat_template,
+                **settings,
+            )
     except Exception as error:  # besides jinja's own it raises whatever its expressions run into
         raise _failure(error) from None
+    if len(rendered) > LONGEST:
+        raise _failure(ValueError(f"it writes {len(rendered):,} characters around a chat"))
     return rendered
 
 

@@ -6,7 +6,7 @@ with plain text between them, and plain text is encoded by a copy of the tokeniz
 control tokens for text. A post that contains `<|im_end|>` therefore stays text.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,10 +17,11 @@ from typing import Any
 from hsd.data.example import Label
 from hsd.errors import DataError, ModelError
 from hsd.prompts.chat import Chat
-from hsd.prompts.chat_template import chosen_template, literals, render, with_date
+from hsd.prompts.chat_template import MENDED, chosen_template, literals, render, with_date
 from hsd.prompts.contract import Contract
 from hsd.prompts.form import (
     ANSWER,
+    SLOTS,
     SYSTEM,
     USER,
     Form,
@@ -31,6 +32,10 @@ from hsd.prompts.form import (
     require_turns,
 )
 from hsd.prompts.vocabulary import Control, split_vocabulary
+
+_POST = "the new bakery opens on monday, they say."
+_AGAIN = 4
+"""How often a template is run again: of one that draws one of two, 1 in 16 is let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class Renderer:
         self._chat_kwargs = contract.chat_kwargs()
         self._chat_template = with_date(chosen_template(tokenizer), contract.chat_date)
         self._answers = contract.answers
+        self._strategies = tuple(contract.strategies.values())
         vocabulary = split_vocabulary(tokenizer, self._written())
         self._control, self._plain = vocabulary.control, vocabulary.plain
         self._encode_text = lru_cache(1024)(self._encode_uncached)
@@ -166,6 +172,7 @@ class Renderer:
 
     def _take_apart(self, has_system: bool) -> Form:
         full = self._render(has_system, answered=True)
+        self._require_steady(full, has_system)
         head, mark, tail = full.partition(ANSWER.mark)
         if not mark or ANSWER.mark in tail:
             raise ModelError("the base's chat template does not show an assistant turn as it is.")
@@ -203,12 +210,44 @@ class Renderer:
         left_out = self._tokenizer.decode(alone[len(end) :])
         return Form(parts[: last + 1], tuple(end[1:]), answer, stop, left_out)
 
-    def _render(self, has_system: bool, answered: bool) -> str:
-        system, user = SYSTEM.mark, USER.mark
+    def _require_steady(self, full: str, has_system: bool) -> None:
+        """Refuse a template that writes something else the next time, or around real words.
+
+        Whoever drew at random would train on one prompt and be judged on another; whoever knew the
+        marks could hide from every look at the template what it writes around posts.
+        """
+        for _ in range(_AGAIN):
+            if self._render(has_system, answered=True) != full:
+                raise ModelError(
+                    "the base's chat template writes another prompt each time it is run (by "
+                    f"chance or by the clock), so no adapter could learn it; {MENDED}."
+                )
+        for words in self._real_words():
+            said = full
+            for slot, text in words.items():
+                said = said.replace(slot.mark, text)
+            if self._render(has_system, answered=True, words=words) != said:
+                raise ModelError(
+                    "the base's chat template writes something else around the words of a chat "
+                    f"than around marks in their place, so nothing can be said of it; {MENDED}."
+                )
+
+    def _real_words(self) -> Iterator[dict[Slot, str]]:
+        for strategy in self._strategies:
+            before, after = strategy.around_post
+            system = strategy.system_prompt.strip() or "Say yes."
+            for answer in self._answers:
+                user = f"{before}{_POST}{after}".strip()
+                yield {SYSTEM: system, USER: user, ANSWER: answer.strip()}
+
+    def _render(
+        self, has_system: bool, answered: bool, words: Mapping[Slot, str] | None = None
+    ) -> str:
+        system, user, answer = (words[slot] if words else slot.mark for slot in SLOTS)
         turns = [{"role": "system", "content": system}] if has_system else []
         turns.append({"role": "user", "content": user})
         if answered:
-            turns.append({"role": "assistant", "content": ANSWER.mark})
+            turns.append({"role": "assistant", "content": answer})
         try:
             return self._apply(turns, answered)
         except ModelError:

@@ -18,6 +18,7 @@ from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.predictions import find_run, finished_predictions
 from hsd.report.wording import METRIC_WORDS, UNKNOWN, number
 from hsd.runs import ADAPTER, IDENTITY, MANIFEST, manifest_of, read_object, sha256_file
+from hsd.visible import visible
 
 
 def write_card(adapter: Path, evaluation: Path) -> Path:
@@ -116,7 +117,7 @@ def _headline(report: Mapping[str, Any]) -> str:
     said = f"{_posts(report)}; 95 % intervals. An unreadable reply is wrong."
     if base := report["base"]:
         asked = Asked(**base.get("asked", {})).words()  # a report from before has none
-        said += f" The base is {markdown_cell(_public(base['name']))}: prompt {asked}."
+        said += " " + markdown_cell(f"The base is {_public(base['name'])}: prompt {asked}.")
     return f"{said}\n\n{markdown_table(('metric', *columns), rows)}"
 
 
@@ -174,7 +175,7 @@ def _by_hand(base_name: str) -> str:
     return (
         "or, with the words of `prompt.json` as the prompt:\n\n```python\n"
         "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-        f"base = AutoModelForCausalLM.from_pretrained({json.dumps(markdown_cell(base_name))})\n"
+        f"base = AutoModelForCausalLM.from_pretrained({_python(base_name)})\n"
         'model = PeftModel.from_pretrained(base, "THIS_FOLDER")\n```\n\n'
     )
 
@@ -189,7 +190,13 @@ def _public(path: str) -> str:
 
 def _yaml(name: str) -> str:
     """Return a name as a scalar of YAML: JSON's text is one, where it is not plain."""
-    return name if re.fullmatch(r"[A-Za-z0-9][\w./:-]*[\w]", name) else json.dumps(name)
+    plain = re.fullmatch(r"[A-Za-z0-9][\w./:-]*[\w]", name)
+    return name if plain else visible(json.dumps(name, ensure_ascii=False))
+
+
+def _python(name: str) -> str:
+    """Return a name as a string of Python."""
+    return json.dumps(name) if name.isascii() else ascii(name)
 
 
 def _estimate(value: float | None, interval: list[float] | None) -> str:

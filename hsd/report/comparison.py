@@ -15,6 +15,7 @@ from hsd.report.comparison_page import comparison_page
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.numbers import SCHEMA, board_numbers, comparison_numbers
 from hsd.report.predictions import Run, load_run
+from hsd.report.replaceable import require_replaceable
 from hsd.report.wording import (
     DIFFERENCE_WORDS,
     GAP_WORDS,
@@ -149,7 +150,11 @@ class Written(Protocol):
 
 
 def write_comparison(path: Path, compared: Written) -> None:
-    """Write an HTML or Markdown page, or JSON, by the ending of `path`."""
+    """Write an HTML or Markdown page, or JSON, by the ending of `path`.
+
+    Raises EvaluationError for another ending, and where something else than a comparison is there.
+    """
+    require_replaceable(path)
     if path.suffix == ".html":
         write_atomic(path, compared.page())
     elif path.suffix == ".json":

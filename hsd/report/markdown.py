@@ -3,6 +3,13 @@
 import re
 from collections.abc import Sequence
 
+from hsd.visible import visible
+
+_BRACKETS = re.compile(r"(?<!!)\[[-+.,\d ]+\](?![(\[:])|[\[\]]")
+"""An interval, which stays as it is, or a bracket that may be a link's."""
+_ADDRESS = re.compile(r"\b(https?|ftp|www)(:(?=//)|\.(?=\S))", re.IGNORECASE)
+"""What a hub makes a link of by itself."""
+
 
 def markdown_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True
@@ -14,6 +21,8 @@ def markdown_table(
 
 
 def markdown_cell(text: str) -> str:
-    """Return text on one line that cannot end a table's cell, open a tag or start code."""
-    plain = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", plain)  # `< 0.0001` is no tag and stays readable
+    """Return text on one line that is no markup: no cell's end, tag, code, link or picture."""
+    plain = visible(" ".join(text.split())).replace("\\", "\\\\").replace("`", "'")
+    plain = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", plain)  # `< 0.0001` is no tag and stays readable
+    plain = _BRACKETS.sub(lambda found: found[0] if len(found[0]) > 1 else f"\\{found[0]}", plain)
+    return _ADDRESS.sub(r"\1\\\2", plain.replace("|", "\\|"))

@@ -18,7 +18,7 @@ from hsd.digests import FILES, digests, require_intact
 from hsd.errors import EvaluationError, did_you_mean
 from hsd.metrics.outcomes import READABLE
 from hsd.metrics.prediction import Prediction
-from hsd.runs import DONE, identity_of, manifest_of, read_object, set_name
+from hsd.runs import DONE, appended, identity_of, manifest_of, read_object, set_name
 
 PREDICTIONS = "predictions.jsonl"
 ROW = TypeAdapter(Prediction)
@@ -36,12 +36,9 @@ class Run:
 def append_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Add rows behind those that are there, on disk when this returns."""
     lines = [json.dumps(asdict(p), ensure_ascii=False, allow_nan=False) for p in predictions]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
+    with appended(path) as file:
         file.truncate(_whole(path))
         file.write("".join(f"{line}\n" for line in lines).encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -104,7 +101,7 @@ def find_run(path: Path) -> Path:
         return path
     if not path.is_dir():
         known = [p.name for p in path.absolute().parent.glob("*") if p.is_dir()]
-        raise EvaluationError(f"{path}: no such run folder.{did_you_mean(path.name, known)}")
+        raise EvaluationError(f"{path}: no such run folder.{did_you_mean(path.name, beside=known)}")
     inside = sorted(p.parent for p in path.glob(f"run_*/{PREDICTIONS}"))
     if len(inside) == 1:
         return inside[0]

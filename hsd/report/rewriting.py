@@ -72,7 +72,7 @@ def rewrite(
         update_manifest(run.folder, prevalences=list(prevalences))
     if quote:
         page = evaluation_page(numbers, run.predictions, with_text=True)
-        write_atomic(run.folder / QUOTING, page)
+        write_atomic(run.folder / QUOTING, page, posts=True)
     return run.folder / (QUOTING if quote else "report.html")
 
 

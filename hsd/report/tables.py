@@ -6,6 +6,7 @@ A value that does not exist is an empty cell, never 0.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,17 @@ from hsd.report.evaluation_page import evaluation_page
 from hsd.report.numbers import evaluation_numbers
 from hsd.report.text import text_report
 from hsd.runs import write_atomic, write_json
+from hsd.visible import visible
 
 REPORT = "report.json"
 PAGE = "report.html"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_OPERATORS = "=+@＝＋－＠-"
+"""What a formula begins with; some programs read the wide forms as the narrow ones."""
+FORMULA_STARTS = (*_OPERATORS, "\t", "\r", "\n")
+_INSIDE = re.compile(rf"([;\t\r\n]\"*)(?=[{_OPERATORS}])(?!-\S?(?:[\s.,!?]|$))")
+"""Where a spreadsheet whose cells are parted by `;` or tabs would see a formula begin within a
+cell. `;-)` is none."""
+_WITH_POSTS = ("validation_results", "test_samples")
 Row = dict[str, Any]
 
 
@@ -59,9 +67,10 @@ def write_evaluation(
         "test_samples": [sample_row(p) for p in predictions],
     }
     for name, rows in tables.items():
-        write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows))
+        write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows), posts=name in _WITH_POSTS)
     numbers = evaluation_numbers(evaluation, provenance, beside)
-    write_atomic(folder / f"evaluation_report_{stamp}.txt", text_report(numbers))
+    text = visible(text_report(numbers), lines=True)  # read on terminals
+    write_atomic(folder / f"evaluation_report_{stamp}.txt", text)
     write_json(folder / REPORT, numbers)
     write_atomic(folder / PAGE, evaluation_page(numbers))
     return numbers
@@ -170,11 +179,13 @@ def _csv_line(cells: Iterable[Any]) -> str:
 def guarded(value: Any) -> Any:
     """Return a cell; text that a spreadsheet would run as a formula starts with a quote.
 
-    Posts are written by attackers. Numbers are left as they are.
+    Also where a spreadsheet of another locale would part the cell. Posts are written by attackers.
+    Numbers are left as they are.
     """
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    inside = _INSIDE.sub(r"\1'", value)
+    return f"'{inside}" if inside.startswith(FORMULA_STARTS) else inside
 
 
 def _cells(counts: Counts) -> Row:

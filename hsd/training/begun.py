@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hsd.config.redaction import with_references
 from hsd.config.train import TrainConfig
 from hsd.model.number_format import FIELDS, as_asked, began_in, how_to_keep
 from hsd.runs import Remedies, claim, identity_of, manifest_of, require_own
@@ -55,7 +56,8 @@ def _known(prepared: Prepared) -> Identity | None:
     for name in FIELDS:
         settings["model"].pop(name, None)
     began = began_in(prepared.config.output_dir)
-    return {**known, "config": settings, "number_format": {**prepared.numbers, **began}}
+    held = {**prepared.numbers, **began}
+    return {**known, "config": with_references(settings), "number_format": held}
 
 
 def _with_later_settings(config: Mapping[str, Any]) -> dict[str, Any]:

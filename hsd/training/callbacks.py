@@ -9,14 +9,15 @@ from typing import Any
 from transformers import TrainerCallback
 
 from hsd.config.train import TrainConfig
+from hsd.lease import Lease
 from hsd.model.adapter import export_adapter
 from hsd.progress import Progress
-from hsd.runs import read_objects, write_jsonl
+from hsd.runs import naming, read_objects, write_jsonl
 from hsd.stopping import StopRequest
 from hsd.training.checkpoints import put_best, remove_old
 from hsd.training.early_stopping import best_step, should_stop
 from hsd.training.history import METRICS
-from hsd.training.processes import any_asked
+from hsd.training.processes import any_asked, as_the_first_sees
 from hsd.training.schedule import Schedule, patience_steps
 from hsd.training.selection import evaluations
 from hsd.training.trainer import HsdTrainer
@@ -37,11 +38,15 @@ class Flow(TrainerCallback):
         schedule: Schedule,
         config: TrainConfig,
         request: StopRequest,
+        lease: Lease | None = None,
     ) -> None:
         self.trainer, self.schedule, self.request = trainer, schedule, request
+        self.lease = lease
         self.stopping, self.training = config.early_stopping, config.training
         self.selection = config.selection
         self.stopped_by_request = False
+        self.taken_over: str | None = None
+        """Who has the run's folder by now, in a sentence."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Decide what follows this optimiser step."""
@@ -49,7 +54,15 @@ class Flow(TrainerCallback):
         control.should_log = step % self.training.log_every_steps == 0 or last or step == 1
         control.should_evaluate = self.schedule.evaluates_at(step)
         control.should_save = self.schedule.saves_at(step)
-        if not last and any_asked(self.request, self.trainer.args.device):
+        if self.lease and (control.should_evaluate or control.should_save or last):
+            self.lease.renew()  # whoever is about to write much looks whether it still may
+        if not any_asked(self.request, self.trainer.args.device):
+            return
+        self.taken_over = as_the_first_sees(self.request.lost)
+        if self.taken_over:
+            control.should_log = control.should_evaluate = control.should_save = False
+            control.should_training_stop = True
+        elif not last:
             self.stopped_by_request = True
             control.should_save = control.should_training_stop = True
 
@@ -110,7 +123,8 @@ class MetricsLog(TrainerCallback):
         row = {"step": state.global_step, **logs}
         if "loss" in logs:
             row["tokens_per_second"] = round(self._speed(), 1)
-        with self._file(args).open("a", encoding="utf-8") as file:
+        path = self._file(args)
+        with naming(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         log.info(" ".join(f"{name} {value:.6g}" for name, value in row.items()))
 

@@ -31,6 +31,7 @@ from hsd.config.model import PACKAGE
 from hsd.errors import ModelError
 from hsd.metrics.baselines import Training
 from hsd.model.cache import cache, made_once
+from hsd.model.families import forget_choices
 from hsd.model.launcher import unseen
 from hsd.model.package import package_folder
 from hsd.progress import Progress, silent
@@ -136,7 +137,7 @@ def encoder_digest(name: str) -> str:
 def read_encoder(folder: Path) -> tuple[Any, SentenceClassifier, float]:
     """Return a learned encoder's tokenizer, the classifier, and the seconds it took to learn."""
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = forget_choices(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     model = SentenceClassifier(AutoModel.from_config(config, dtype=torch.float32))
     load_model(model, folder / WEIGHTS)
     return tokenizer, model.eval(), read_object(folder / COST)["train_seconds"]
@@ -162,13 +163,14 @@ def _readable(name: str) -> Iterator[None]:
 def _loaded(name: str) -> tuple[Any, Any]:
     location = _location(name)
     with _readable(name):
-        config = AutoConfig.from_pretrained(location, trust_remote_code=False)
+        config = forget_choices(AutoConfig.from_pretrained(location, trust_remote_code=False))
         made_for = next(iter(getattr(config, "architectures", None) or ()), "")
         if config.is_encoder_decoder or made_for.endswith("ForCausalLM"):
             raise ModelError(f"encoder '{name}': {config.model_type} is no sentence encoder.")
         tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         encoder, found = AutoModel.from_pretrained(
             location,
+            config=config,
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hsd.config.redaction import with_references
 from hsd.config.train import TrainConfig
 from hsd.errors import PreflightError
 from hsd.model.context import positions_of
@@ -55,7 +56,7 @@ class Prepared:
             shown["training"]["init_from"] = self.ancestor.sha256  # wherever it lies
         return {
             "kind": "train",
-            "config": shown,
+            "config": with_references(shown),
             "number_format": self.numbers,
             "processes": self.here.world_size,
             "base_revision": self.source.revision,

@@ -1,7 +1,9 @@
 """Several processes that learn together, each with a whole copy of the base."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from transformers import set_seed
 
 from hsd.errors import PreflightError
+from hsd.lease import Lease, held
 from hsd.model.number_format import require_alike
 from hsd.model.placement import Launch, agreed
 from hsd.stopping import StopRequest
@@ -57,6 +60,24 @@ def as_the_first_sees(found: Any) -> Any:
     return told[0]
 
 
+@contextmanager
+def leased(folder: Path, here: Launch, request: StopRequest) -> Iterator[Lease | None]:
+    """Hold the folder's lease on the first process within the block; the others have None.
+
+    Raises, on all processes alike, what the first one was refused with.
+    """
+    with ExitStack() as stack:
+        lease, refusal = None, None
+        if here.is_main:
+            try:
+                lease = stack.enter_context(held(folder, "hsd train", lost=request.lose))
+            except PreflightError as error:
+                refusal = error
+        if refused := as_the_first_sees(refusal):
+            raise refused
+        yield lease
+
+
 def sum_gradients(parameters: Sequence[torch.nn.Parameter]) -> None:
     """Replace each gradient by its sum over all processes; none at all counts as zero.
 
@@ -75,7 +96,7 @@ def any_asked(request: StopRequest, device: torch.device) -> bool:
 
     Without agreement they would stop at different places, and wait for each other for ever.
     """
-    flag = torch.tensor(float(request.signal is not None), device=device)
+    flag = torch.tensor(float(request.asked), device=device)
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(flag)
     return bool(flag > 0)

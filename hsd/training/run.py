@@ -13,7 +13,8 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers.integrations import TensorBoardCallback
 
 from hsd.config.train import TrainConfig
-from hsd.errors import Stopped, TrainingError
+from hsd.errors import Stopped, TakenOver, TrainingError
+from hsd.lease import Lease
 from hsd.logs import logging_to
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter, take_weights
 from hsd.model.describe import describe, trainable
@@ -45,6 +46,7 @@ from hsd.training.processes import (
     draw_apart,
     in_one_format,
     keep_frozen_at_home,
+    leased,
     linked,
 )
 from hsd.training.rows import learned_from
@@ -90,8 +92,9 @@ class Trained:
 def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -> Trained:
     """Train, or go on training, the run in `config.output_dir`; `say` gets what was decided.
 
-    Raises Stopped when a signal ended it, with a checkpoint if a step was taken; TrainingError
-    when a loss or gradient is not a number, and what `prepare` raises.
+    Raises Stopped when a signal ended it, with a checkpoint if a step was taken; InUseError while
+    another process trains there; TrainingError when a loss or gradient is not a number, and what
+    `prepare` raises.
     """
     started = time.monotonic()
     with stop_request() as request:
@@ -106,12 +109,33 @@ def _trained(
     config, here = prepared.config, prepared.here
     folder = config.output_dir
     if (folder / DONE).exists():
-        require_same_finished_run(prepared)
-        return Trained(folder=folder, skipped=True, **finished(folder))
+        return _finished(prepared)
     require_same_run(prepared)
     require_space_for_checkpoints(config, prepared.adapter_parameters)
     state = linked(here, prepared.placement.device)
     prepared = in_one_format(prepared)
+    with leased(folder, here, request) as lease:
+        if as_the_first_sees((folder / DONE).exists()):  # by who had the lease a moment ago
+            return _finished(prepared)
+        return _learned(prepared, state, lease, progress, say, request, started)
+
+
+def _finished(prepared: Prepared) -> Trained:
+    require_same_finished_run(prepared)
+    folder = prepared.config.output_dir
+    return Trained(folder=folder, skipped=True, **finished(folder))
+
+
+def _learned(
+    prepared: Prepared,
+    state: PartialState,
+    lease: Lease | None,
+    progress: Progress,
+    say: Say,
+    request: StopRequest,
+    started: float,
+) -> Trained:
+    config, here, folder = prepared.config, prepared.here, prepared.config.output_dir
     for note in prepared.notes():
         say(note)
     _require_not_stopped(request, state)
@@ -140,12 +164,14 @@ def _trained(
         else nullcontext(),
         _memory_in_a_line(config),
     ):
-        return _run(prepared, base, model, computing, checkpoint, request, progress)
+        return _run(prepared, base, model, computing, checkpoint, request, lease, progress)
 
 
 def _require_not_stopped(request: StopRequest, state: PartialState) -> None:
     """Raise Stopped on all ranks when one was asked while it prepared or loaded."""
     if any_asked(request, state.device):
+        if taken_over := as_the_first_sees(request.lost):
+            raise TakenOver(taken_over)
         raise Stopped(
             "stopped before the first step of this start; run the same command again to go on."
         )
@@ -246,6 +272,7 @@ def _run(
     computing: Computing,
     checkpoint: Path | None,
     request: StopRequest,
+    lease: Lease | None,
     progress: Progress,
 ) -> Trained:
     config, schedule, folder = prepared.config, prepared.schedule, prepared.config.output_dir
@@ -263,12 +290,15 @@ def _run(
         on_validation=lambda done, total: progress(done, total, "validation rows"),
     )
     draw_apart(config.seed, prepared.here.rank)
-    flow = Flow(trainer, schedule, config, request)
+    flow = Flow(trainer, schedule, config, request, lease)
     trainer.add_callback(flow)
     trainer.add_callback(MetricsLog(trainer, schedule, progress))
     if prepared.here.is_main:
         trainer.add_callback(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
     _learn(trainer, flow, checkpoint)
+    if flow.taken_over:
+        trainer.accelerator.wait_for_everyone()
+        raise TakenOver(flow.taken_over)
     if flow.stopped_by_request:
         # A launcher ends the others soon after the first rank: not while it still writes.
         trainer.accelerator.wait_for_everyone()

@@ -17,7 +17,7 @@ from hsd.prompts.chat import make_chat, written_with
 from hsd.prompts.contract import Contract
 from hsd.prompts.template import Strategy
 from hsd.training.targets import Lesson
-from hsd.training.told import Row, Split, of_sources, of_split, with_labels_told
+from hsd.training.told import Row, Split, left_out_by_source, of_split, with_labels_told
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class RowSource:
         if self.other_splits is not None:
             rows = of_split(rows, self.name, self.split, self.other_splits, self.notes)
         if self.without:
-            rows = of_sources(rows, self.name, self.split, self.without, self.notes)
+            rows = left_out_by_source(rows, self.name, self.split, self.without, self.notes)
         return rows
 
     def _told_unread(self, columns: Iterable[str]) -> None:

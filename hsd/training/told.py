@@ -7,6 +7,7 @@ from typing import Literal, Protocol, TypeVar
 from hsd.config.train import OtherSplits
 from hsd.data import cells
 from hsd.data.example import Label
+from hsd.data.sampling import require_sources
 from hsd.errors import DataError
 from hsd.training.targets import Lesson
 
@@ -57,7 +58,7 @@ def of_split(
     notes.append(f"{said}; they are left out.")
 
 
-def of_sources(
+def left_out_by_source(
     rows: Iterable[Row], source: str, split: Split, without: Sequence[str], notes: list[str]
 ) -> Iterator[Row]:
     """Yield the rows of all sources but those; `notes` get how many were left out.
@@ -70,14 +71,9 @@ def of_sources(
         counts[row.source_dataset] += 1
         if row.source_dataset not in without:
             yield row
+    if split == "train":
+        require_sources("data.without_sources", without, counts, source)
     out = {name: counts[name] for name in without}
-    missing = [name for name, count in out.items() if not count]
-    if missing and split == "train":
-        known = sorted(filter(None, counts)) or ["none: its rows have no 'source_dataset'"]
-        raise DataError(
-            f"{source}: data.without_sources names {missing[0]!r}, which no row is of. "
-            f"Sources here: {', '.join(known)}."
-        )
     if sum(out.values()) == sum(counts.values()):
         raise DataError(f"{source}: no row is left without {', '.join(without)}.")
     told = ", ".join(f"{count} {name}" for name, count in out.items() if count)

@@ -12,12 +12,15 @@
 {"sacct": "empty"}                                   the accounting lags: it knows no job yet
 {"scancel": {"signal": "tree"}}                      signals reach what a step started, too
 {"forgets": true}                                    jobs that ended are unknown, but to sacct
+{"kill_caller": {"at": 3, "when": "after"}}          SIGKILL to who makes the third call of all
 {"slots": 1}                                         so many elements run at once
 {"kill_wait_s": 1}                                   from SIGTERM to SIGKILL
 {"requeue_wait_s": 0}                                before a requeued element starts again
 """
 
 import json
+import os
+import signal
 import sys
 import time
 from typing import Any
@@ -38,6 +41,16 @@ def of(program: str) -> dict[str, Any]:
     """Return a program's faults; one that is a word is a key of them."""
     found = faults().get(program, {})
     return {found: True} if isinstance(found, str) else found
+
+
+def strike_caller(when: str) -> None:
+    """Kill who called this program, `before` it does anything or `after`, where a fault says so."""
+    own = faults().get("kill_caller", {})
+    if own.get("when") != when:
+        return
+    calls = (store.root() / "calls.jsonl").read_text().count("\n")
+    if calls >= own["at"]:  # several calls at once may all have written themselves down by now
+        os.kill(os.getppid(), signal.SIGKILL)
 
 
 def meet(program: str, command: str = "") -> None:

@@ -7,11 +7,11 @@ from typing import Any
 from fake_slurm import faults, formats, options, resources, schedule, store
 from fake_slurm.formats import moment
 
-VALUES = options.words("jobs format starttime endtime user state name units delimiter")
+VALUES = options.words("jobs format starttime endtime user state name units delimiter clusters")
 FLAGS = options.words("duplicates parsable2 parsable noheader allocations allusers noconvert")
 SHORT = {"j": "jobs", "o": "format", "S": "starttime", "E": "endtime", "u": "user", "s": "state"}
 SHORT |= {"D": "duplicates", "P": "parsable2", "p": "parsable", "n": "noheader", "X": "allocations"}
-SHORT |= {"a": "allusers"}
+SHORT |= {"a": "allusers", "M": "clusters"}
 USUAL = "JobID,JobName,Partition,Account,AllocCPUS,State,ExitCode"
 NAMES = """
     JobID JobIDRaw JobName State ExitCode DerivedExitCode Elapsed ElapsedRaw Start End Submit
@@ -54,9 +54,11 @@ def _line(cells: list[str], asked: dict[str, str]) -> str:
 
 
 def _found(state: store.State, asked: dict[str, str]) -> list[tuple[store.Job, store.Element]]:
+    jobs = store.of_cluster(state, asked)
     if "jobs" not in asked:
-        return [(job, element) for job in state["jobs"] for element in job["elements"]]
-    return [pair for text in asked["jobs"].split(",") for pair in store.selected(state, text)]
+        return [(job, element) for job in jobs for element in job["elements"]]
+    found = [pair for text in asked["jobs"].split(",") for pair in store.selected(state, text)]
+    return [(job, element) for job, element in found if job in jobs]
 
 
 def _rows(job: store.Job, element: store.Element, asked: dict[str, str]) -> Iterator[Row]:

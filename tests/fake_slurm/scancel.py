@@ -6,10 +6,10 @@ import time
 from fake_slurm import faults, options, processes, schedule, store
 from fake_slurm.store import ACTIVE, Element, Job, State
 
-VALUES = options.words("signal name user state partition account")
+VALUES = options.words("signal name user state partition account clusters")
 FLAGS = options.words("quiet verbose batch full hurry")
 SHORT = {"s": "signal", "n": "name", "u": "user", "t": "state", "p": "partition", "A": "account"}
-SHORT |= {"Q": "quiet", "v": "verbose", "b": "batch", "f": "full", "H": "hurry"}
+SHORT |= {"M": "clusters", "Q": "quiet", "v": "verbose", "b": "batch", "f": "full", "H": "hurry"}
 
 
 def main(argv: list[str]) -> None:
@@ -21,6 +21,8 @@ def main(argv: list[str]) -> None:
         schedule.advance(state)
         for text in ids:
             for job, element in store.selected(state, text):
+                if job not in store.of_cluster(state, asked):
+                    continue
                 if "signal" in asked and asked["signal"].upper() not in ("KILL", "SIGKILL", "9"):
                     code |= _signal(job, element, asked, text)
                 else:

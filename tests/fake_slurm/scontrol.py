@@ -13,6 +13,8 @@ NO_JOB = "Invalid job id specified"
 def main(argv: list[str]) -> None:
     """Carry out one command."""
     oneline = bool({"-o", "--oneliner"} & set(argv))
+    if argv[:1] == ["-M"]:  # ids are of all clusters here
+        argv = argv[2:]
     command, *words = [word for word in argv if word not in ("-o", "--oneliner")] or ["help"]
     faults.meet("scontrol", command)
     if command == "show":

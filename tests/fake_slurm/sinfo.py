@@ -4,10 +4,10 @@ import sys
 
 from fake_slurm import faults, formats, options, tables
 
-VALUES = options.words("format partition states nodes")
+VALUES = options.words("format partition states nodes clusters")
 FLAGS = options.words("noheader Node all exact long summarize")
 SHORT = {"o": "format", "p": "partition", "t": "states", "n": "nodes", "h": "noheader"}
-SHORT |= {"N": "Node", "a": "all", "e": "exact", "l": "long", "s": "summarize"}
+SHORT |= {"M": "clusters", "N": "Node", "a": "all", "e": "exact", "l": "long", "s": "summarize"}
 USUAL = "%9P %.5a %.10l %.6D %.6t %N"
 
 Row = tuple[str, str]

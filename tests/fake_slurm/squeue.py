@@ -9,10 +9,10 @@ from fake_slurm import faults, formats, options, resources, schedule, store
 from fake_slurm.formats import moment
 from fake_slurm.store import ACTIVE, Element, Job
 
-VALUES = options.words("jobs format states user name partition sort account")
+VALUES = options.words("jobs format states user name partition sort account clusters")
 FLAGS = options.words("noheader array all me long start")
 SHORT = {"j": "jobs", "o": "format", "t": "states", "u": "user", "n": "name", "p": "partition"}
-SHORT |= {"S": "sort", "A": "account", "h": "noheader", "r": "array", "a": "all"}
+SHORT |= {"S": "sort", "A": "account", "M": "clusters", "h": "noheader", "r": "array", "a": "all"}
 USUAL = "%.18i %.9P %.8j %.8u %.2t %.10M %.6D %R"
 LETTERS = {"PENDING": "PD", "RUNNING": "R", "COMPLETING": "CG", "COMPLETED": "CD", "FAILED": "F"}
 LETTERS |= {"CANCELLED": "CA", "TIMEOUT": "TO", "NODE_FAIL": "NF", "OUT_OF_MEMORY": "OOM"}
@@ -36,7 +36,8 @@ def main(argv: list[str]) -> None:
 
 
 def _found(state: store.State, asked: dict[str, str]) -> list[tuple[Job, Element]]:
-    known = [(job, element) for job in state["jobs"] for element in job["elements"]]
+    jobs = store.of_cluster(state, asked)
+    known = [(job, element) for job in jobs for element in job["elements"]]
     if faults.faults().get("forgets"):
         known = [(job, element) for job, element in known if not store.ended(element)]
     if "jobs" not in asked:

@@ -59,6 +59,12 @@ def job(state: State, number: int) -> Job | None:
     return next((job for job in state["jobs"] if job["id"] == number), None)
 
 
+def of_cluster(state: State, asked: dict[str, str]) -> list[Job]:
+    """Return the jobs of the cluster that is asked for; each has its own, and one has no name."""
+    wanted = asked.get("clusters", "")
+    return [job for job in state["jobs"] if job["options"].get("clusters", "") == wanted]
+
+
 def name(job: Job, element: Element) -> str:
     """Return what squeue and sacct call an element: 1001_0, or 1001 of a job without array."""
     return f"{job['id']}" if element["index"] is None else f"{job['id']}_{element['index']}"

@@ -29,7 +29,8 @@ export PYTHONSAFEPATH=1
 export PYTHONPATH=/shared/runs/pair/code/0123456789ab
 export HF_HUB_OFFLINE=1
 export HSD_SCRATCH="/tmp/hsd-$SLURM_JOB_ID"
-mkdir -p "$HSD_SCRATCH/datasets" "$HSD_SCRATCH/triton" "$HSD_SCRATCH/inductor" "$HSD_SCRATCH/tmp" || { echo "Error: $HSD_SCRATCH: cannot be made on $(hostname); set node_local in the profile to a folder that every node has." >&2; exit 3; }
+mkdir -p "/tmp"
+{ mkdir -m 700 "$HSD_SCRATCH" 2>/dev/null || { [ ! -L "$HSD_SCRATCH" ] && [ -d "$HSD_SCRATCH" ] && [ -O "$HSD_SCRATCH" ] && chmod 700 "$HSD_SCRATCH"; }; } && mkdir -p "$HSD_SCRATCH/datasets" "$HSD_SCRATCH/triton" "$HSD_SCRATCH/inductor" "$HSD_SCRATCH/tmp" || { echo "Error: $HSD_SCRATCH: cannot be made on $(hostname), or is somebody else's; set node_local in the profile to a folder that every node has, best one of yours." >&2; exit 3; }
 trap 'rm -rf -- "$HSD_SCRATCH"' EXIT
 export HF_DATASETS_CACHE="$HSD_SCRATCH/datasets"
 export TRITON_CACHE_DIR="$HSD_SCRATCH/triton"
@@ -37,6 +38,8 @@ export TORCHINDUCTOR_CACHE_DIR="$HSD_SCRATCH/inductor"
 export TMPDIR="$HSD_SCRATCH/tmp"
 export ACCELERATE_USE_CPU=true
 export OMP_NUM_THREADS=1
+export HSD_GPUS=1
+foreign="$(find /shared/runs/pair /shared/runs/pair/. -maxdepth 0 \( ! -user "$UID" -o ! -type l -perm /022 \))" && [ -z "$foreign" ] || { echo 'Error: /shared/runs/pair: is not yours, or others can write to it, and so put code of theirs into its jobs; where it is yours and nobody else has: chmod go-w /shared/runs/pair' >&2; exit 3; }
 
 # command
 export SUBMITIT_EXECUTOR=slurm

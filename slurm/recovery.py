@@ -1,0 +1,51 @@
+"""Submissions that were killed half way: their jobs are held, and wait for a release for ever."""
+
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import SubmissionError
+from hsd.lease import held
+from hsd.runs import now
+from slurm import submissions
+from slurm.client import Slurm, programs
+from slurm.profile import Profile
+from slurm.run_folder import RunFolder
+from slurm.submissions import Begun
+
+
+def settle(run: RunFolder, slurm: Slurm | None = None) -> list[str]:
+    """Release or take back what killed submissions of a run left; return a sentence for each.
+
+    `slurm` is by default as the run's own profile has it used.
+
+    Where every job had what it needs the release alone was missing. Else all of them are taken
+    back, those too whose ids nobody wrote down. Raises InUseError while another process submits,
+    and SubmissionError when jobs are left that could not be cancelled.
+    """
+    folder = run.path
+    if not submissions.unsettled(folder):
+        return []
+    slurm = slurm or programs(Profile.model_validate(run.facts()["profile"]))
+    with held(folder, "a submission"):
+        return [_settled(folder, slurm, begun) for begun in submissions.unsettled(folder)]
+
+
+def _settled(folder: Path, slurm: Slurm, begun: Begun) -> str:
+    jobs = [one.job_id for one in submissions.read(folder) if one.number == begun.number]
+    which = f"submission {begun.number} was killed half way"
+    if begun.complete:
+        slurm.release(jobs)
+        _note(folder, released=begun.number)
+        return f"{which}: released its jobs ({', '.join(jobs)})."
+    if left := slurm.take_back(begun.comments, jobs):
+        raise SubmissionError(
+            f"{which}, and its jobs are not seen to be gone; remove them: scancel {' '.join(left)}"
+        )
+    for job in jobs:
+        _note(folder, cancelled=job)
+    _note(folder, taken_back=begun.number)
+    return f"{which}: took its jobs back."
+
+
+def _note(folder: Path, **line: Any) -> None:
+    submissions.append(folder, {**line, "at": now()})

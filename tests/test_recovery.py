@@ -1,0 +1,75 @@
+"""A submission that was killed half way: the same command again queues each job once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ranks  # noqa: F401  (its server of processes starts early)
+
+from benchmarks.kill.submission import trial, undisturbed
+from hsd.errors import SubmissionError
+from slurm import submissions
+from slurm.recovery import settle
+from slurm.run_folder import RunFolder
+
+
+class Queue:
+    """SLURM's programs, of which only what was asked counts."""
+
+    def __init__(self, stays: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+        self.stays, self.released, self.comments = stays, list[str](), list[str]()
+
+    def release(self, jobs: Any) -> None:
+        self.released += jobs
+
+    def take_back(self, comments: Any, known: Any) -> set[str]:
+        assert list(known) in ([], ["7"])
+        self.comments += comments
+        return self.stays
+
+
+def killed(folder: Path, *more: dict[str, Any]) -> RunFolder:
+    """Return a run whose submission was killed after `more` was written down."""
+    job = {"number": 1, "stage": "train", "kind": "train", "job_id": "7", "cells": ["a"]}
+    job |= {"at": "2026-01-01T00:00:00+00:00", "gpus": 0, "time_min": 9}
+    for line in ({"begun": 1}, {"asked": 1, "comment": "hsd-x"}, job, *more):
+        submissions.append(folder, line)
+    return RunFolder(folder)
+
+
+def test_jobs_of_a_killed_submission_are_taken_back_by_their_comments(tmp_path: Path) -> None:
+    queue, run = Queue(), killed(tmp_path, {"asked": 1, "comment": "hsd-unanswered"})
+    assert settle(run, queue) == ["submission 1 was killed half way: took its jobs back."]  # type: ignore[arg-type]
+    assert queue.comments == ["hsd-x", "hsd-unanswered"]
+    assert submissions.read(tmp_path) == []
+    assert submissions.next_number(tmp_path) == 2
+    assert settle(run, queue) == []  # type: ignore[arg-type]
+
+
+def test_where_the_release_alone_was_missing_it_is_made_up_for(tmp_path: Path) -> None:
+    queue, run = Queue(), killed(tmp_path, {"complete": 1})
+    assert settle(run, queue) == ["submission 1 was killed half way: released its jobs (7)."]  # type: ignore[arg-type]
+    assert queue.released == ["7"]
+    assert [one.released for one in submissions.read(tmp_path)] == [True]
+
+
+def test_jobs_that_stay_are_named_and_tried_again(tmp_path: Path) -> None:
+    run = killed(tmp_path)
+    with pytest.raises(SubmissionError, match="scancel 7$"):
+        settle(run, Queue({"7"}))  # type: ignore[arg-type]
+    assert submissions.unsettled(tmp_path) != []
+
+
+def test_an_ended_submission_and_one_of_an_older_hsd_are_left_alone(tmp_path: Path) -> None:
+    queue = Queue()
+    assert settle(killed(tmp_path / "a", {"released": 1}), queue) == []  # type: ignore[arg-type]
+    submissions.append(tmp_path / "b", {"released": 1})
+    assert settle(RunFolder(tmp_path / "b"), queue) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.e2e
+def test_killed_after_a_job_was_accepted_the_same_command_submits_each_job_once(
+    tmp_path: Path,
+) -> None:
+    whole, calls = undisturbed(tmp_path / "whole")
+    assert list(trial(tmp_path / "killed", calls - 3, "after", whole)) == []

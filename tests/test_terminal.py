@@ -1,0 +1,141 @@
+"""What others wrote reaches the terminal as text: no control character acts, none hides."""
+
+import ast
+import io
+import json
+import logging
+import re
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from rich.table import Table
+from rich.text import Text
+
+from hsd.errors import DataError
+from hsd.visible import visible
+from jobs.console import Terminal, escape
+from jobs.entry import _status
+from jobs.terminal import VisibleFormatter, brief, echo, echo_text
+
+JOBS = Path(__file__).parent.parent / "jobs"
+ATTACK = "\x1b]0;x\x07\x1b[2J\x9b1m\u202eevil\u2066\u200b\ufeff\U000e0041\x00\x7f\u2028\ud800"
+"""An escape that clears the screen, C1, bidi, no width, a tag, NUL, DEL, a separator, half."""
+
+
+def unseen(text: str) -> set[str]:
+    return {c for c in text if not c.isprintable()} - {"\n"}
+
+
+@pytest.mark.parametrize("character", ATTACK)
+def test_what_acts_or_hides_is_shown_as_json_spells_it(character: str) -> None:
+    shown = visible(f"a{character}b")
+    assert shown.isprintable()
+    assert json.loads(f'"{shown}"') == f"a{character}b"
+
+
+@pytest.mark.parametrize("text", ["plain", "naïve café", "日本語", "سلام", "👍🏽", "a\tb", "±½"])
+def test_words_of_every_script_stay(text: str) -> None:
+    assert visible(text) == text
+
+
+def test_a_name_cannot_write_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    echo("row a\nAll checks passed: fine", "second")
+    assert capsys.readouterr().out == "row a\\nAll checks passed: fine\nsecond\n"
+
+
+def test_a_name_of_thousands_of_letters_is_cut_and_a_path_is_not() -> None:
+    assert len(brief(f"row {'x' * 3000} is bad")) < 200
+    assert brief(f"row {'x' * 3000} is bad").endswith("(3,000 letters) is bad")
+    assert brief(path := "/".join(["folder"] * 40)) == path
+
+
+def test_a_text_of_lines_keeps_them_and_loses_colours(capsys: pytest.CaptureFixture[str]) -> None:
+    echo_text("\x1b[31mred\x1b[0m\r\nbar 1\rbar 2\n\x1b[2Jend")
+    assert capsys.readouterr().out == "red\nbar 1\nbar 2\n\\u001b[2Jend\n"
+
+
+def test_printed_json_is_still_the_same_json(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"name": f"a{ATTACK}"}
+    echo_text(json.dumps(value, ensure_ascii=False))
+    said = capsys.readouterr().out
+    assert not unseen(said)
+    assert json.loads(said) == value
+
+
+def test_nothing_that_is_drawn_acts_whatever_it_was_made_of() -> None:
+    out = io.StringIO()
+    console = Terminal(file=out, force_terminal=True, width=200)
+    table = Table(title=ATTACK, caption=ATTACK)
+    table.add_column(ATTACK)
+    table.add_row(ATTACK)
+    table.add_row(escape(f"[bold]{ATTACK}"))
+    for part in (table, Text(ATTACK), f"[bold red]x[/] {escape(ATTACK)}"):
+        console.print(part)
+    drawn = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())  # rich's own colours
+    assert not unseen(drawn)
+    assert "[bold]" in drawn
+
+
+def test_an_error_line_does_not_act(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def broken() -> None:
+        raise DataError(f"id '{ATTACK}' is there twice")
+
+    @click.command()
+    def refused() -> None:
+        raise click.UsageError(f"No such file {ATTACK}")
+
+    assert (_call(broken), _call(refused)) == (10, 2)
+    assert not unseen(capsys.readouterr().err)
+
+
+def _call(command: click.Command) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["x"])
+        return _status(command, "x")
+
+
+def test_an_id_cannot_hide_what_a_check_found(tmp_path: Path) -> None:
+    from jobs.data import data
+
+    file = tmp_path / "rows.jsonl"
+    rows = [
+        {
+            "id": f"a{ATTACK[:-1]}",
+            "text": f"day {i}",
+            "label": "normal",
+            "source_dataset": ATTACK[:-1],
+        }
+        for i in range(2)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    said = CliRunner().invoke(data, ["check", str(file)]).output
+    assert "id" in said
+    assert not unseen(said)
+
+
+def test_a_warning_on_the_terminal_does_not_act() -> None:
+    record = logging.LogRecord("hsd", logging.WARNING, "", 0, "of %s", (ATTACK,), None)
+    assert not unseen(VisibleFormatter().format(record))
+
+
+def test_every_command_prints_through_the_terminal() -> None:
+    for file in sorted(JOBS.glob("*.py")):
+        if file.name in ("terminal.py", "console.py"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            assert not _goes_around(node), f"{file.name}:{getattr(node, 'lineno', 0)}"
+
+
+def _goes_around(node: ast.AST) -> bool:
+    """Return whether a piece of code prints, or can print, by other means."""
+    if isinstance(node, ast.ImportFrom):
+        names = {alias.name for alias in node.names}
+        return (node.module == "rich.markup") or (node.module == "click" and "echo" in names)
+    if not isinstance(node, ast.Call):
+        return False
+    called = ast.unparse(node.func)
+    return called in {"print", "Console", "click.echo", "click.secho", "sys.stdout.write",
+                      "sys.stderr.write"}  # fmt: skip
