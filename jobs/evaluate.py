@@ -141,7 +141,7 @@ def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
     Terminal().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
     for name, runs in sets.items():
         on = f"{name}: " if len(sets) > 1 else ""
-        for note in read_object(runs[-1].folder / MANIFEST).get("notes", []):
+        for note in read_object(runs[-1].folder / MANIFEST).get("notes") or []:
             echo(f"Note: {on}{note}")
     for one in (one for runs in sets.values() for one in runs):
         echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")

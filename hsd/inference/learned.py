@@ -63,9 +63,17 @@ def require_sources(adapter: Path) -> tuple[Mapping[str, Any] | None, Mapping[st
 
 def _learned_before(before: Mapping[str, Any]) -> tuple[Training | None, str]:
     folder = Path(before["folder"])
-    if folder.is_dir() and adapter_digest(folder) != before.get("sha256"):
+    if folder.is_dir() and _weights_of(folder) != before.get("sha256"):
         return None, f"{folder}, which it went on from, has changed since"
     return learned(folder)
+
+
+def _weights_of(folder: Path) -> str | None:
+    """Return the digest of an adapter's weights; None of damaged ones."""
+    try:
+        return adapter_digest(folder)
+    except HsdError:
+        return None
 
 
 def _joined(first: Training, then: Training) -> Training:

@@ -28,6 +28,8 @@ SIZES = (
     "vocab_size",
     "max_position_embeddings",
 )
+MAY_BE_ZERO = ("intermediate_size", "num_key_value_heads", "head_dim")
+"""Sizes of parts that not every kind of model has."""
 
 
 def require_readable(folder: Path) -> None:
@@ -52,6 +54,9 @@ def _require_sizes(file: Path, config: Mapping[str, Any]) -> None:
         for name in SIZES:
             found = part.get(name)
             each = found if isinstance(found, list) else [found]  # some say it for each layer
-            if not all(one is None or (type(one) is int and one > 0) for one in each):
+            least = 0 if name in MAY_BE_ZERO else 1
+            if not all(one is None or (type(one) is int and one >= least) for one in each):
                 shown = repr(found)[:40]
-                raise ModelError(f"{file}: {name}: expected a whole number above 0, found {shown}.")
+                raise ModelError(
+                    f"{file}: {name}: expected a whole number of {least} or more, found {shown}."
+                )

@@ -41,7 +41,7 @@ def provenance_of(folder: Path) -> dict[str, Any]:
     known = {name: manifest.get(name) for name in ("model", "data", "prompt")}
     known |= {name: identity.get(name) for name in (*COMPARED, "max_new_tokens", "seed")}
     known |= {"date": last.get("at"), "code": last.get("git"), "packages": last.get("packages")}
-    known["notes"] = " ".join(manifest.get("notes", [])) or None
+    known["notes"] = " ".join(map(str, manifest.get("notes") or [])) or None
     return {name: value for name, value in known.items() if value is not None}
 
 

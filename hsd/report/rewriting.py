@@ -60,7 +60,7 @@ def rewrite(
         point=_point(run),
         verdict=read_verdict(run.folder),
         noise=noise_of(run.manifest),
-        prevalences=prevalences or tuple(run.manifest.get("prevalences", PREVALENCES)),
+        prevalences=prevalences or tuple(run.manifest.get("prevalences") or PREVALENCES),
         baselines=baselines_of(run.folder),
         **_base(run, base),
     )
