@@ -14,6 +14,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 help:
 	@echo "make demo    install, then train and judge a small real model on this CPU (10 min)"
 	@echo "make real    DATA=FOLDER: the same on your posts, with an encoder to beat (hours on one core)"
+	@echo "make sources DATA=FOLDER: judge the same recipe on each source that it was not trained on"
 	@echo "make test    every test but the GPU's, after make check"
 	@echo "make fast    the tests that need no model"
 	@echo "make check   ruff, mypy and the import floors"
