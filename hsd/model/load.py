@@ -86,8 +86,7 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
         location = _location(config)
     weights_in = _weights_in(location, config)
     if weights_in:
-        require_readable(Path(location) if Path(location).is_dir() else weights_in)
-        weight_files(weights_in)  # refuses an index that names files elsewhere
+        _require_files(config.name, location, weights_in)
     with _readable(config.name):
         base = forget_choices(AutoConfig.from_pretrained(location, **_hub(config)))
     require_countable(base, config.name)
@@ -200,6 +199,15 @@ def _location(config: ModelConfig) -> str:
         f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
         + did_you_mean(folder.name, beside=_siblings(folder))
     )
+
+
+def _require_files(name: str, location: str, weights_in: Path) -> None:
+    """Refuse JSON that the library would stumble over, and an index that names files elsewhere."""
+    try:
+        require_readable(Path(location) if Path(location).is_dir() else weights_in)
+        weight_files(weights_in)
+    except ModelError as error:
+        raise ModelError(f"model '{name}': cannot be loaded: {error}") from None
 
 
 def _folder(name: str) -> Path:
