@@ -689,6 +689,8 @@ def test_a_few_posts_of_all_lengths_are_scored_alone() -> None:
 class FakeRanks:
     """Nobody else is there."""
 
+    lost = False
+
     def go_on(self) -> None:
         """Go on."""
 
