@@ -43,6 +43,8 @@ def launched(output: Path, *command: object) -> subprocess.Popen[bytes]:
 
 def bare(output: Path, *command: object) -> subprocess.Popen[bytes]:
     """Start a launcher as a script without any precaution does."""
+    # Commands that other tests run in this process leave it ignored, and a child inherits that.
+    signal.signal(signal.SIGUSR2, signal.SIG_DFL)
     with output.open("w") as file:
         return subprocess.Popen(
             [str(word) for word in command],
