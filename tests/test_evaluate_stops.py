@@ -116,7 +116,7 @@ def test_a_signal_to_one_of_two_ranks_stops_both_and_both_go_on(
     assert answers(run) == answers(whole)
 
 
-def test_a_rank_that_waits_for_one_that_was_killed_ends_too(start: Start) -> None:
+def test_a_rank_that_waits_for_one_that_was_killed_ends_too(start: Start, tmp_path: Path) -> None:
     blow = Blow([signal.SIGKILL], at=2, what="rows", rank=0)
     ended = start(2, blow, rows=3, launcher=False)  # the second rank has but one row
     assert [one.code for one in ended] == [-signal.SIGKILL, 75], ended
@@ -125,3 +125,4 @@ def test_a_rank_that_waits_for_one_that_was_killed_ends_too(start: Start) -> Non
     assert ended[1].said.endswith(ends)
     ended = start(2, rows=3)
     assert [one.code for one in ended] == [0, 0], ended
+    assert list((tmp_path / "eval").rglob(".lease*")) == []  # of the killed one too

@@ -1,5 +1,6 @@
 """Merging: the same answers from a folder that stands alone, or no folder at all."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -17,7 +18,7 @@ from click.testing import CliRunner  # noqa: E402
 from peft.tuners.lora.bnb import Linear4bit as LoraOn4bit  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from stolen import stolen  # noqa: E402
-from transformers import AutoModelForCausalLM  # noqa: E402
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase  # noqa: E402
 
 from hsd.config.evaluate import EvalConfig  # noqa: E402
 from hsd.config.merge import MergeConfig  # noqa: E402
@@ -209,6 +210,20 @@ def test_the_same_merge_started_while_it_runs_is_refused_and_harms_nothing(
     assert all(sentence.startswith(f"{merged.folder} is in use") for sentence in refused)
     assert left(tmp_path) == ["merged"]
     assert merge(config).skipped
+
+
+def test_a_disk_that_is_full_is_said_with_the_folder_whoever_finds_out(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Any, folder: Path, **how: Any) -> None:
+        raise Exception("No space left on device (os error 28)")  # as tokenizers does
+
+    monkeypatch.setattr(PreTrainedTokenizerBase, "save_pretrained", full)
+    with pytest.raises(OSError) as caught:
+        merged_from(run, tmp_path / "models/merged")
+    assert caught.value.errno == errno.ENOSPC
+    assert str(tmp_path) in str(caught.value.filename)
+    assert left(tmp_path) == []  # the folder above it goes again too
 
 
 def test_what_was_put_into_the_folder_meanwhile_is_kept_and_said(run: Path, tmp_path: Path) -> None:

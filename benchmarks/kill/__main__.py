@@ -65,9 +65,7 @@ def _run(asked: argparse.Namespace, work: Path) -> int:
         outcomes.append(submissions(work / "submission", asked.share, _tell))
     for row in (HEAD, ["---"] * len(HEAD), *(outcome.row() for outcome in outcomes)):
         print(f"| {' | '.join(row)} |")
-    wrong = [f"{one.name}, {line}" for one in outcomes for line in one.wrong]
-    print("\n".join(wrong))
-    return 1 if wrong else 0
+    return 1 if any(outcome.wrong for outcome in outcomes) else 0
 
 
 def _tell(line: str) -> None:

@@ -2,8 +2,9 @@
 
 import random
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
@@ -25,6 +26,12 @@ class Outcome:
     trials: int = 0
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
+
+    def note(self, lines: Iterable[str]) -> None:
+        """Keep, and show, what is wrong with the trial that ends."""
+        for line in lines:
+            self.wrong.append(f"trial {self.trials}: {line}")
+            print(f"{self.name}, {self.wrong[-1]}", file=sys.stderr, flush=True)
 
     def row(self) -> list[str]:
         """Return the case's line of the table."""
@@ -53,7 +60,7 @@ def campaign(case: Case, seed: int, tell: Callable[[str], None]) -> Outcome:
         left = min(KILLS_A_TRIAL, case.kills - outcome.kills)
         killed, lines = _trial(case, whole, took, left, draw)
         outcome.kills += killed
-        outcome.wrong += [f"trial {outcome.trials}: {line}" for line in lines]
+        outcome.note(lines)
         tell(f"{case.name}: {outcome.kills} of {case.kills} kills, {len(outcome.wrong)} wrong")
     outcome.seconds = time.monotonic() - began
     return outcome

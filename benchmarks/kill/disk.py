@@ -29,9 +29,8 @@ def full_disk(case: Case, sizes: int, tell: Callable[[str], None]) -> Outcome:
     for n in range(sizes):
         size = PAGE * (1 + n * pages // sizes)
         outcome.trials += 1
-        lines = _trial(case, size, whole)
         outcome.kills += 1
-        outcome.wrong += [f"trial {outcome.trials}: {size // 1024} KB: {line}" for line in lines]
+        outcome.note(f"{size // 1024} KB: {line}" for line in _trial(case, size, whole))
         tell(f"{outcome.name}: {n + 1} of {sizes} sizes, {len(outcome.wrong)} wrong")
     outcome.seconds = time.monotonic() - began
     return outcome

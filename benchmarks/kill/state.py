@@ -11,8 +11,10 @@ State = dict[str, str]
 
 TOLD = re.compile(r"manifest\.json|.*\.(log|html|txt|csv)")
 """Files that tell of starts and times, or show what report.json has: they must be there."""
-TIMED = {"tokens_per_second", "response_time", "mean_response_time_s", "date", "sha256"}
-"""What no two runs share of the JSON that is compared. The digests are of files with times in."""
+TIMED = {"tokens_per_second", "response_time", "mean_response_time_s", "date"}
+"""What no two runs share of the JSON that is compared."""
+OF_TIMED = {"sha256", "files"}
+"""Keys of digests in what an evaluation writes: of predictions, which have times in them."""
 _TIME = re.compile(r"(?<=_)\d{8}_\d{6}")
 
 
@@ -33,7 +35,10 @@ def digest(file: Path) -> str:
         return sha256_file(file)
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".json":
-        return sha256_text(json.dumps(_timeless(json.loads(text))))
+        value = json.loads(text)
+        judged = (file.parent / "predictions.jsonl").exists() and isinstance(value, dict)
+        kept = {k: v for k, v in value.items() if k not in OF_TIMED} if judged else value
+        return sha256_text(json.dumps(_timeless(kept)))
     # The rows of a rank are in the order in which they were answered, which a stop changes.
     return sha256_text(
         "".join(sorted(json.dumps(_timeless(json.loads(row))) for row in text.splitlines()))

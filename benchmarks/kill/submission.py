@@ -37,9 +37,8 @@ def submissions(work: Path, share: float, tell: Callable[[str], None]) -> Outcom
         for when in ("before", "after"):
             outcome.trials += 1
             outcome.kills += 1
-            place = f"trial {outcome.trials}: killed {when} call {at}"
             lines = trial(work / f"{at}_{when}", at, when, whole)
-            outcome.wrong += [f"{place}: {line}" for line in lines]
+            outcome.note(f"killed {when} call {at}: {line}" for line in lines)
             tell(f"{NAME}: {at} of {calls} calls, {len(outcome.wrong)} wrong")
     outcome.seconds = time.monotonic() - began
     return outcome

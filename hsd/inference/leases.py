@@ -35,13 +35,17 @@ class Leases:
 
     def take(self) -> None:
         """Take the evaluation, whether it began before or not; raises InUseError as `held`."""
-        folder = begun(self._prepared)
+        folder, output = begun(self._prepared), self._prepared.config.output_dir
+        name = f"{LEASE}-{key_of(self._prepared.identity())}"
         if folder is None:
-            key = key_of(self._prepared.identity())
-            self._hold(self._prepared.config.output_dir, f"{LEASE}-{key}")
+            self._hold(output, name)
             folder = begun(self._prepared)  # by who had that lease a moment ago
+            name = ""
         if folder is not None:
             self._hold(folder)
+        if name and (output / name).exists():  # of a start that was killed once it had the folder
+            with held(output, _WORK, name=name):
+                pass
 
     def make_folder(self, identity: Mapping[str, Any]) -> None:
         """Make the evaluation's folder, unless there is one."""

@@ -1,6 +1,8 @@
 """A model as an ordinary Hugging Face folder: written, and read back with suspicion."""
 
 import copy
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from hsd.model.families import attention_for
 from hsd.model.load import Base, Source, find
 from hsd.model.placement import Placement
 from hsd.model.quantization import skeleton
+from hsd.runs import naming
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def own_dtype(source: Source) -> torch.dtype:
@@ -47,10 +52,16 @@ def write_standalone(weights: Any, base: Base, folder: Path, dtype: torch.dtype)
     for old in folder.glob("model*.safetensors*"):  # of another number format
         old.unlink()
     try:
-        fresh.save_pretrained(folder, max_shard_size="5GB")
-        base.tokenizer.save_pretrained(folder)
+        with naming(folder):
+            fresh.save_pretrained(folder, max_shard_size="5GB")
+            base.tokenizer.save_pretrained(folder)
     except SafetensorError as error:
         raise ModelError(f"{folder.parent}: the weights cannot be written ({error}).") from None
+    except Exception as error:
+        # What tokenizers' own code is told by the disk it raises as a bare Exception.
+        if said := _OS_ERROR.search(str(error)):
+            raise OSError(int(said[1]), os.strerror(int(said[1])), str(folder)) from None
+        raise
 
 
 def read_back(folder: Path, placement: Placement) -> tuple[Any, PreTrainedTokenizerBase]:
