@@ -8,12 +8,13 @@ import small_runs
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from hsd.errors import TrainingError
 from hsd.runs import read_json
 from hsd.training import processes
 from hsd.training import run as training
 from hsd.training.arguments import arguments
 from hsd.training.checkpoints import Newest
-from hsd.training.processes import PATIENCE, draw_apart, keep_frozen_at_home
+from hsd.training.processes import PATIENCE, draw_apart, keep_frozen_at_home, said_in_a_line
 
 pytestmark = pytest.mark.model
 
@@ -100,3 +101,22 @@ def test_the_group_waits_long_enough_for_a_machine_that_loads_slowly(
     assert given == [{"cpu": True, "timeout": PATIENCE}]
     base: Any = type("Base", (), {"placement": type("Placement", (), {"device": "cpu"})})
     assert arguments(prepared, base).ddp_timeout == PATIENCE.total_seconds()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:1",
+        "Connection closed by peer [127.0.0.1]:29500",
+        "NCCL error: remote process exited or there was a network error",
+    ],
+)
+def test_a_lost_process_is_one_line_for_those_who_wait_for_it(said: str) -> None:
+    one_line = "another process of this training has ended"
+    with pytest.raises(TrainingError, match=one_line), said_in_a_line():
+        raise RuntimeError(said)
+
+
+def test_another_error_of_the_library_keeps_its_traceback() -> None:
+    with pytest.raises(RuntimeError, match="size mismatch"), said_in_a_line():
+        raise RuntimeError("size mismatch")

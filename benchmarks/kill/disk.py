@@ -70,6 +70,8 @@ def _complaint(end: Ended) -> str:
         return f"traceback: {last}"
     if end.code == 0:
         return ""  # it needs less than was thought
+    if last and "another process of this training has ended" in last[0]:
+        return ""  # which says why
     if not last or "no space left" not in last[0].lower() or "/" not in last[0]:
         return f"ended with {end.code}, and says neither that the disk is full nor where: {last}"
     return ""

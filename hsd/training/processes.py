@@ -1,5 +1,6 @@
 """Several processes that learn together, each with a whole copy of the base."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -11,7 +12,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import set_seed
 
-from hsd.errors import PreflightError
+from hsd.errors import PreflightError, TrainingError
 from hsd.lease import Lease, held
 from hsd.model.number_format import require_alike
 from hsd.model.placement import Launch, agreed
@@ -22,6 +23,8 @@ PATIENCE = timedelta(hours=1)
 """How long a process waits for the others: NCCL's own 10 minutes are short where one machine reads
 a base of 40 GB from its own disk, and another one from a network's. A launcher ends the rest of a
 failed group long before."""
+
+_GONE = re.compile(r"gloo/transport|Connection (closed|reset) by|remote process exited")
 
 
 def linked(here: Launch, device: str) -> PartialState:
@@ -58,6 +61,23 @@ def as_the_first_sees(found: Any) -> Any:
     told = [found]
     broadcast_object_list(told)
     return told[0]
+
+
+@contextmanager
+def said_in_a_line() -> Iterator[None]:
+    """Within the block, say in one line that another process of the training has ended.
+
+    Whoever waits for it is told by gloo or NCCL, in a RuntimeError about a place in their code.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _GONE.search(str(error)):
+            raise
+        raise TrainingError(
+            "another process of this training has ended; the first error that one of them printed "
+            "says why. The same command goes on from the newest checkpoint."
+        ) from None
 
 
 @contextmanager

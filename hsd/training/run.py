@@ -48,6 +48,7 @@ from hsd.training.processes import (
     keep_frozen_at_home,
     leased,
     linked,
+    said_in_a_line,
 )
 from hsd.training.rows import learned_from
 from hsd.training.selection import evaluations
@@ -99,7 +100,7 @@ def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -
     started = time.monotonic()
     with stop_request() as request:
         prepared = prepare(config)
-        with unseen():
+        with unseen(), said_in_a_line():
             return _trained(prepared, progress, say, request, started)
 
 
