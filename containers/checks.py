@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from containers.config import IMAGE_KINDS, ContainerConfig, Runtime, parse_bind
+from containers.pinned import is_remote
 from hsd.errors import PreflightError, did_you_mean
 from hsd.runs import sha256_file
 
@@ -64,7 +65,7 @@ def _require_image(config: ContainerConfig) -> None:
     if config.runtime in ENGINES:
         _require_stored(config)
         return
-    if _is_remote(config):
+    if is_remote(config):
         return
     image = Path(config.image or "")
     if not image.exists():
@@ -128,7 +129,7 @@ def _digests(config: ContainerConfig) -> list[str]:
     """Return all names of the image's content: a registry's first, then the engine's own."""
     if config.runtime in ENGINES:
         return re.findall(r"sha256:[0-9a-f]{64}", _inspected(config) or "")
-    if _is_remote(config):
+    if is_remote(config):
         return re.findall(r"sha256:[0-9a-f]{64}$", config.image or "")
     file = Path(config.image or "")
     return [f"sha256:{sha256_file(file)}"] if file.is_file() else []
@@ -139,13 +140,6 @@ def _inspected(config: ContainerConfig) -> str | None:
     form = '{{join .RepoDigests " "}} sha256:{{.Id}}'
     done = _asked(config.runtime, "image", "inspect", "--format", form, config.image or "")
     return None if done.returncode else done.stdout.replace("sha256:sha256:", "sha256:")
-
-
-def _is_remote(config: ContainerConfig) -> bool:
-    """Return whether the image is an address: `docker://...`, or enroot's `REGISTRY#IMAGE`."""
-    image = config.image or ""
-    file = "/" in image[:2] or image.endswith((".sqsh", ".sqfs"))
-    return "://" in image or (config.runtime == "pyxis" and not file)
 
 
 def _names_beside(path: Path) -> list[str]:

@@ -32,9 +32,16 @@ def pinned(config: ContainerConfig, argv: tuple[str, ...]) -> tuple[str, ...]:
         return argv
     if config.runtime in ("docker", "podman"):
         return ("sh", "-c", _STORED, "hsd", name_of(config), config.digest, *argv)
-    if config.runtime in ("apptainer", "pyxis") and config.image.startswith(("/", "./", "../")):
+    if config.runtime in ("apptainer", "pyxis") and not is_remote(config):
         return ("sh", "-c", _FILE, "hsd", config.digest, config.image, *argv)
     return argv
+
+
+def is_remote(config: ContainerConfig) -> bool:
+    """Return whether the image is an address: `docker://...`, or enroot's `REGISTRY#IMAGE`."""
+    image = config.image or ""
+    file = "/" in image[:2] or image.endswith((".sqsh", ".sqfs"))
+    return "://" in image or (config.runtime == "pyxis" and not file)
 
 
 def name_of(config: ContainerConfig) -> str:

@@ -38,6 +38,7 @@ FORWARDED = (
 )
 """Variables of the node that every runtime passes on when they are set: the manifest's."""
 _SYSTEM = frozenset({"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr"})
+_OF_USR = frozenset({"bin", "sbin", "share", "include", "local", "src", "etc"})
 _ON_THE_NODE = re.compile(r"@\w+(:\w+)?@")
 """What the supervisor fills in later, such as @env:HSD_SCRATCH@."""
 
@@ -221,8 +222,10 @@ def _binds(config: ContainerConfig, inside: Inside) -> list[Bind]:
 
 def is_of_the_system(path: str) -> bool:
     """Return whether a folder is the machine's own, which no command has to write."""
-    parts = PurePosixPath(path).parts
-    return len(parts) > 1 and parts[1] in _SYSTEM
+    parts = PurePosixPath(path).parts[1:]
+    if parts[:1] == ("usr",) and len(parts) > 1:  # some clusters have homes at /usr/users
+        return parts[1].startswith("lib") or parts[1] in _OF_USR
+    return bool(parts) and parts[0] in _SYSTEM
 
 
 def _writable(path: str) -> Bind:

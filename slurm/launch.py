@@ -15,6 +15,7 @@ from containers.wrap import (
 )
 from hsd.data.hatexplain import DIVISIONS
 from hsd.model.launcher import GPUS_ASKED
+from hsd.prompts.contract import FILE as CONTRACT
 from slurm.plan import Stage, Task
 from slurm.profile import Profile
 from slurm.run_folder import RunFolder
@@ -97,7 +98,8 @@ def contained(
     paths = [folder.path, cwd, *(path for path in there if path not in read)]
     around = (folder.path, cwd)  # what is in these can be seen, and may be written anew
     read = [path for path in read if not any(path.is_relative_to(one) for one in around)]
-    read += [file for path in read if (file := path.parent / DIVISIONS).exists()]
+    beside = {path.parent / name for path in read for name in (DIVISIONS, CONTRACT)}
+    read += sorted(file for file in beside if file.exists() and file not in read)
     known = {variable: f"@env:{variable}@" for variable in (*_OF_HSD, *_OF_THE_JOB)}
     own = {key: str(path) for key, path in secrets.items()}
     given = {"HF_HOME": str(hub), **profile.env.set, **own}

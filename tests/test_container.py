@@ -132,6 +132,11 @@ def test_the_system_or_all_of_home_is_not_bound_to_be_written(path: str) -> None
     )
 
 
+def test_homes_below_usr_are_somebodys_own() -> None:
+    said = " ".join(wrap(config("docker"), Inside(argv=("a",), cwd="/", binds=("/usr/users/me",))))
+    assert "source=/usr/users/me," in said
+
+
 @pytest.mark.parametrize(
     ("image", "name"),
     [

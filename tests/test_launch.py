@@ -172,6 +172,14 @@ def test_a_file_is_seen_alone_and_cannot_be_written(tmp_path: Path) -> None:
     assert not {str(tmp_path), "/etc"} & made.keys()
 
 
+@pytest.mark.parametrize("beside", ["prompt.json", "post_id_divisions.json"])
+def test_what_belongs_to_a_file_of_rows_is_seen_with_it(beside: str, tmp_path: Path) -> None:
+    rows = tmp_path / "train.jsonl"
+    rows.write_text("")
+    (tmp_path / beside).write_text("{}")
+    assert binds(contained("docker"), rows)[str(tmp_path / beside)] is False
+
+
 @pytest.mark.parametrize("path", [Path("/"), Path.home().parent])
 def test_all_of_a_machine_is_not_given_to_a_container(path: Path) -> None:
     with pytest.raises(PreflightError, match="is not given to a command to write"):
