@@ -19,8 +19,9 @@ _PLACE = re.compile(r"_(path|file|dir)$", re.IGNORECASE)
 """HF_TOKEN_PATH says where a token is, not what it is."""
 _IN_URL = r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)|(?<=http://)[^/\s@]+(?=@)|(?<=https://)[^/\s@]+(?=@)"
 _CONTENT = re.compile(
-    r"\bhf_[A-Za-z0-9]{8,}\b"
-    r"|\bsk-[A-Za-z0-9_-]{8,}"
+    # As long as real ones, or /scratch/hf_datasets and sk-learn-runs would be secrets.
+    r"\bhf_[A-Za-z0-9]{20,}\b"
+    r"|\bsk-(?=[\w-]*\d)[\w-]{20,}"
     r"|\bgh[opsu]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}|\bAKIA[A-Z0-9]{16}\b"
     r"|\bxox[abeoprs]-[\w-]{10,}|\bAIza[\w-]{35}"
     r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+"

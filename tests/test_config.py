@@ -426,8 +426,8 @@ def test_json_that_cannot_be_read_is_one_line(text: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "is_hidden"),
     [
-        ("name", "hf_abcdefghijkl", True),
-        ("name", "sk-abcdefghijkl", True),
+        ("name", "hf_abcdefghijklmnopqrst", True),
+        ("name", "sk-abcdefghijklmnopqrst12", True),
         ("url", "https://me:word@host/x", True),
         ("api_key", "anything", True),
         ("my_password", "anything", True),
@@ -463,7 +463,7 @@ def test_a_value_from_a_secret_variable_is_hidden_wherever_it_is_shown(
 
 def test_an_error_does_not_show_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_API_KEY", "abc")
-    message = refusal("default", "lora.rank=${MY_API_KEY}", "model.device=hf_abcdefghijkl")
+    message = refusal("default", "lora.rank=${MY_API_KEY}", "model.device=hf_abcdefghijklmnopqrst")
     assert message.count("***") == 2
     assert "abc" not in message
 

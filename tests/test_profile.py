@@ -229,7 +229,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 @pytest.mark.parametrize("where", ["[env.set]\nHUB = ", "[slurm.extra]\ncomment = ", "python = "])
 def test_a_token_in_a_profile_is_refused_and_not_shown(where: str) -> None:
-    said = refusal(f'{where}"hf_abcdefghijklmnop"')
+    said = refusal(f'{where}"hf_abcdefghijklmnopqrst"')
     assert "looks like a secret; write it to a file with mode 0600" in said
     assert "abcdefgh" not in said
 

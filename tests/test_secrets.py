@@ -53,6 +53,8 @@ def test_what_is_called_otherwise_is_none(name: str) -> None:
         ("ssh://git@host/x", False),
         ("git@host:x.git", False),
         ("data/hf_x.jsonl", False),
+        ("/scratch/me/hf_datasets/train.jsonl", False),
+        ("runs/sk-learn-runs-of-all-kinds", False),
         ("run at 10:30@node", False),
     ],
 )
@@ -117,7 +119,11 @@ def test_one_value_within_another_is_kept_by_the_longer_one(
 
 
 def test_keys_of_secrets_are_named_where_they_stand() -> None:
-    tree = {"model": {"name": "https://u:p@h/x"}, "set": {"a": ["hf_abcdefghijkl"]}, "seed": 1}
+    tree = {
+        "model": {"name": "https://u:p@h/x"},
+        "set": {"a": ["hf_abcdefghijklmnopqrst"]},
+        "seed": 1,
+    }
     assert secret_keys(tree) == ["model.name", "set.a"]
     assert secret_keys(TrainConfig().model_dump(mode="json")) == []
     assert redacted(tree)["model"] == {"name": "***"}

@@ -165,5 +165,5 @@ def test_an_argument_that_holds_a_secret_is_refused_since_the_folder_would_keep_
     single: Single,
 ) -> None:
     with pytest.raises(PreflightError, match=r"looks like a secret, .* \[secrets\]") as caught:
-        replace(single, arguments=("--set", "model.name=hf_abcdefghijkl")).prepared()
+        replace(single, arguments=("--set", "model.name=hf_abcdefghijklmnopqrst")).prepared()
     assert "abcdefgh" not in str(caught.value)

@@ -503,7 +503,7 @@ def test_settings_keep_their_dotted_key() -> None:
     [
         ('[set]\n"model.revision" = "${SITE_KEY}"', "model.revision"),
         ('[data]\ntrain_file = "/x/${SITE_KEY}"', "data.train_file"),
-        ('[grid]\n"model.revision" = ["hf_abcdefghijkl", "main"]', "model.revision"),
+        ('[grid]\n"model.revision" = ["hf_abcdefghijklmnopqrst", "main"]', "model.revision"),
         ('[evaluate.set]\n"model.revision" = "${SITE_KEY}"', "evaluate.set.model.revision"),
     ],
 )
