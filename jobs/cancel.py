@@ -29,7 +29,7 @@ def cancel(run: str, stuck: bool) -> None:
     from slurm.state import slurm_of
 
     folder, rest = target(run, 1)
-    settled(folder)
+    settled(folder, release=False)
     ended = cancel_jobs(folder.path, slurm_of(folder), *rest, stuck=stuck)
     for one in ended:
         echo(f"cancelled {one.cell}/{one.stage} ({one.job}, was {one.state})")

@@ -40,9 +40,9 @@ def proceed(found: Found, *, dry_run: bool, as_json: bool) -> int:
     return here(found) if found.work.profile.local else on_cluster(found, as_json)
 
 
-def settled(folder: RunFolder) -> None:
+def settled(folder: RunFolder, *, release: bool = True) -> None:
     """Release or take back what a killed submission of the run left in the queue, and say so."""
-    for sentence in settle(folder):
+    for sentence in settle(folder, release=release):
         echo(f"{folder.path}: {sentence}", err=True)
 
 

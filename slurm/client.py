@@ -145,6 +145,20 @@ class Slurm:
         if listed := ",".join(ids):
             self.text("scontrol", "release", listed)
 
+    def waiting(self, comments: Iterable[str], ids: Iterable[str]) -> list[str]:
+        """Return the ids of those of some jobs that have not started: by our comments.
+
+        Where a site has changed the comments, the ids alone say which.
+        """
+        wanted, known = set(comments), set(ids)
+        own = self._own()
+        return [
+            one.id
+            for one in own
+            if one.state == "PENDING"
+            and (one.comment in wanted or (one.id in known and not one.comment.startswith(COMMENT)))
+        ]
+
     def cancel(self, ids: Iterable[str], signal: str | None = None) -> None:
         """Ask for jobs to be cancelled, or send them a signal; an id that is unknown is no error.
 

@@ -13,10 +13,10 @@ from slurm.run_folder import RunFolder
 from slurm.submissions import Begun
 
 
-def settle(run: RunFolder, slurm: Slurm | None = None) -> list[str]:
+def settle(run: RunFolder, slurm: Slurm | None = None, *, release: bool = True) -> list[str]:
     """Release or take back what killed submissions of a run left; return a sentence for each.
 
-    `slurm` is by default as the run's own profile has it used.
+    `slurm` is by default as the run's own profile has it used. Without `release` all is taken back.
 
     Where every job had what it needs the release alone was missing. Else all of them are taken
     back, those too whose ids nobody wrote down. Raises InUseError while another process submits,
@@ -27,16 +27,19 @@ def settle(run: RunFolder, slurm: Slurm | None = None) -> list[str]:
         return []
     slurm = slurm or programs(Profile.model_validate(run.facts()["profile"]))
     with held(folder, "a submission"):
-        return [_settled(folder, slurm, begun) for begun in submissions.unsettled(folder)]
+        left = submissions.unsettled(folder)
+        return [_settled(folder, slurm, begun, release=release) for begun in left]
 
 
-def _settled(folder: Path, slurm: Slurm, begun: Begun) -> str:
+def _settled(folder: Path, slurm: Slurm, begun: Begun, *, release: bool) -> str:
     jobs = [one.job_id for one in submissions.read(folder) if one.number == begun.number]
     which = f"submission {begun.number} was killed half way"
-    if begun.complete:
+    if begun.complete and release:
+        # Some may have been cancelled by hand, or have run: the kill may have come later still.
+        jobs = slurm.waiting(begun.comments, jobs)
         slurm.release(jobs)
         _note(folder, released=begun.number)
-        return f"{which}: released its jobs ({', '.join(jobs)})."
+        return f"{which}: released its jobs ({', '.join(jobs) or 'none waits any more'})."
     if left := slurm.take_back(begun.comments, jobs):
         raise SubmissionError(
             f"{which}, and its jobs are not seen to be gone; remove them: scancel {' '.join(left)}"

@@ -17,7 +17,12 @@ class Queue:
     """SLURM's programs, of which only what was asked counts."""
 
     def __init__(self, stays: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+        self.gone: set[str] = set()
         self.stays, self.released, self.comments = stays, list[str](), list[str]()
+
+    def waiting(self, comments: Any, ids: Any) -> list[str]:
+        assert list(comments) == ["hsd-x"]
+        return [job for job in ids if job not in self.gone]
 
     def release(self, jobs: Any) -> None:
         self.released += jobs
@@ -51,6 +56,22 @@ def test_where_the_release_alone_was_missing_it_is_made_up_for(tmp_path: Path) -
     assert settle(run, queue) == ["submission 1 was killed half way: released its jobs (7)."]  # type: ignore[arg-type]
     assert queue.released == ["7"]
     assert [one.released for one in submissions.read(tmp_path)] == [True]
+
+
+def test_jobs_that_ended_since_are_not_released_and_stop_nothing(tmp_path: Path) -> None:
+    queue, run = Queue(), killed(tmp_path, {"complete": 1})
+    queue.gone = {"7"}
+    (said,) = settle(run, queue)  # type: ignore[arg-type]
+    assert said.endswith("released its jobs (none waits any more).")
+    assert submissions.unsettled(tmp_path) == []
+
+
+def test_who_cancels_a_run_has_its_jobs_taken_back_and_not_released(tmp_path: Path) -> None:
+    queue, run = Queue(), killed(tmp_path, {"complete": 1})
+    assert settle(run, queue, release=False) == [  # type: ignore[arg-type]
+        "submission 1 was killed half way: took its jobs back."
+    ]
+    assert queue.released == []
 
 
 def test_jobs_that_stay_are_named_and_tried_again(tmp_path: Path) -> None:
