@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from hsd.errors import InUseError, PreflightError, TakenOver
-from hsd.runs import LEASE, now, remove_unfinished
+from hsd.runs import IDENTITY, LEASE, is_empty, now, remove_unfinished
 
 RENEW_S = 30.0
 """How often a lease is renewed: seldom enough for a file system's server, often enough that a job
@@ -70,7 +70,10 @@ class Holder:
             return True
         if self.boot is None or (self.boot, self.pids) != (mine.boot, mine.pids):
             return None  # another machine, or another container on this one
-        return None if self.ticks is None else ticks_of(self.pid) != self.ticks
+        ticks = ticks_of(self.pid)
+        if self.ticks is None or (ticks is None and _is_hidden(self.pid)):
+            return None
+        return ticks != self.ticks
 
 
 def myself(work: str) -> Holder:
@@ -182,8 +185,8 @@ def held(
     renewing = threading.Thread(target=_renew, args=(lease, ended), daemon=True, name="lease")
     renewing.start()
     try:
-        if name == LEASE:
-            remove_unfinished(folder)
+        if name == LEASE and ((folder / IDENTITY).exists() or is_empty(folder)):
+            remove_unfinished(folder)  # of a run of hsd; what is in other folders is not ours
         yield lease
     finally:
         ended.set()
@@ -348,6 +351,17 @@ def _kernel(name: str) -> str | None:
         return Path("/proc", name).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process is there that another user runs, and /proc does not show (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return False
 
 
 def _pids() -> str | None:

@@ -46,7 +46,8 @@ def guard(folder: Path) -> str:
 def _open(folder: Path) -> str:
     return (
         f"{folder}: is not yours, or others can write to it, and so put code of theirs into its "
-        f"jobs; where it is yours and nobody else has: chmod go-w {shlex.quote(str(folder))}"
+        f"jobs; where it is yours and nobody else has: chmod go-w {shlex.quote(str(folder))} "
+        "(on a disk without modes, such as a Windows one, take another folder)"
     )
 
 

@@ -140,6 +140,29 @@ def test_another_machine_or_container_is_judged_by_its_renewals_alone(
     assert taken(tmp_path).pid == os.getpid()
 
 
+def test_a_process_that_proc_hides_is_judged_by_its_renewals_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_another_user(pid: int, number: int) -> None:
+        raise PermissionError
+
+    left_by(tmp_path, pid=2**22 + 7, age_s=lease.STALE_S - 60)  # nobody's id: as hidepid shows it
+    monkeypatch.setattr(lease.os, "kill", of_another_user)
+    with pytest.raises(InUseError), held(tmp_path, "hsd train"):
+        pass
+    monkeypatch.undo()
+    assert taken(tmp_path).pid == os.getpid()
+
+
+def test_files_in_a_folder_that_is_no_run_are_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / ".settings.json.original"  # looks as a write of ours that was killed
+    theirs.write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
+    with held(tmp_path, "hsd prepare"):
+        pass
+    assert theirs.exists()
+
+
 def test_a_file_that_is_not_whole_counts_as_a_lease_until_it_is_old(tmp_path: Path) -> None:
     for text in (b"", b"{", b"[]", b'{"pid": "x"}', b"\xff"):
         left_by(tmp_path)

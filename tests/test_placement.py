@@ -75,7 +75,7 @@ def test_one_process_where_several_were_asked_for_is_refused(
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     if silent:
-        with pytest.raises(PreflightError, match="asked for several processes but started one"):
+        with pytest.raises(PreflightError, match="started one.*`ACCELERATE_USE_CPU=true "):
             launch()
     else:
         assert launch().world_size == 1

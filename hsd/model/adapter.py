@@ -282,7 +282,8 @@ def _require_same_base(base: Base, folder: Path) -> None:
         trained_on = base_of(folder)["name"]
         raise ModelError(
             f"{folder}: this adapter was trained on {trained_on}, and {base.source.name} has "
-            "other weights. Give the base it was trained on, in the same revision."
+            "other weights, or the same ones saved anew in other files. Give the base it was "
+            "trained on, in the same revision and the same files."
         )
 
 

@@ -89,6 +89,8 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
         _require_files(config.name, location, weights_in)
     with _readable(config.name):
         base = forget_choices(AutoConfig.from_pretrained(location, **_hub(config)))
+    if weights_in is None and (weights_in := _weights_in(location, config)):
+        _require_files(config.name, location, weights_in)  # a hub's, fetched a moment ago
     require_countable(base, config.name)
     require_writer(base, config.name)
     if parts := _file_beside(location, config, SENTENCE_ENCODER):

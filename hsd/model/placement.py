@@ -59,7 +59,7 @@ def launch() -> Launch:
     if "ACCELERATE_MIXED_PRECISION" in env and "MASTER_PORT" in env:
         raise PreflightError(
             "the launcher was asked for several processes but started one. On a CPU use "
-            "`ACCELERATEUSE_CPU=true accelerate launch --multi_gpu --num_processes N -m ...` "
+            "`ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes N -m ...` "
             "or `torchrun --nproc_per_node N -m ...`."
         )
     return Launch(0, 0, 1)

@@ -17,6 +17,7 @@ from hsd.errors import TrainingError
 from hsd.model.adapter import write_adapter
 from hsd.model.adapter_weights import fill_adapter
 from hsd.model.judging import judging
+from hsd.model.memory import is_memory_error
 from hsd.prompts.render import Encoded
 from hsd.runs import read_object, write_json
 from hsd.training.batches import PADDING, RowIndices, StepSampler, as_batch
@@ -271,6 +272,8 @@ def _readable(checkpoint: Path | str | None) -> Iterator[None]:
     try:
         yield
     except (EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError, UnpicklingError) as e:
+        if is_memory_error(e):
+            raise
         reason = " ".join(str(e).split())[:200] or type(e).__name__
         raise TrainingError(
             f"{checkpoint}: a file of this checkpoint is damaged ({reason}); remove its folder, "
