@@ -20,13 +20,14 @@ from gradients import (
 from torch.utils.data import BatchSampler
 
 from hsd.config.train import TrainConfig
+from hsd.errors import TrainingError
 from hsd.prompts.render import Encoded, Target
 from hsd.runs import read_json
 from hsd.training import run as training
 from hsd.training.batches import PADDING, StepSampler, epoch_order
 from hsd.training.run import train
 from hsd.training.schedule import plan
-from hsd.training.trainer import HsdTrainer
+from hsd.training.trainer import HsdTrainer, _readable
 from hsd.training.validation import judge
 
 pytestmark = pytest.mark.model
@@ -196,3 +197,10 @@ def test_a_label_without_a_probability_makes_the_loss_none_even_where_the_answer
     judged = judge(said((-1, math.nan)), [row("bad", HATE)])
     assert math.isfinite(judged.answer_loss)
     assert math.isnan(judged.label_loss)
+
+
+def test_memory_that_is_full_at_a_resume_is_no_damaged_checkpoint() -> None:
+    with pytest.raises(torch.OutOfMemoryError), _readable(Path("checkpoint-4")):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(TrainingError, match="is damaged"), _readable(Path("checkpoint-4")):
+        raise RuntimeError("invalid header")
