@@ -150,9 +150,9 @@ def parse_json(
     except UnicodeDecodeError as error:
         raise problem(f"{place}: not JSON (byte {error.start} is not UTF-8).") from None
     except RecursionError:
-        raise problem(f"{place}: not JSON of hsd (nested too deep).") from None
+        raise problem(f"{place}: not JSON that hsd reads (nested too deep).") from None
     except ValueError:  # Python reads no number of more than 4,300 digits: it takes too long
-        raise problem(f"{place}: not JSON of hsd (a number has too many digits).") from None
+        raise problem(f"{place}: not JSON that hsd reads (a number has too many digits).") from None
 
 
 def read_json(path: Path) -> Any:

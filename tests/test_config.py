@@ -417,7 +417,7 @@ def test_aliases_that_stand_for_billions_of_values_are_refused(text: str) -> Non
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"seed": ' + "9" * 5000 + "}"])
 def test_json_that_cannot_be_read_is_one_line(text: str) -> None:
     Path("mine.json").write_text(text, encoding="utf-8")
-    assert refusal("mine.json").startswith("mine.json: not JSON of hsd (")
+    assert refusal("mine.json").startswith("mine.json: not JSON that hsd reads (")
 
 
 # Secrets
