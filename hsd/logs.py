@@ -1,9 +1,18 @@
 """hsd's log lines in a run's own file."""
 
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+class _Quiet(logging.FileHandler):
+    """A file whose disk may be full: what the run writes next says so, and this prints nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 @contextmanager
@@ -12,7 +21,7 @@ def logging_to(file: Path, *, enabled: bool = True) -> Iterator[None]:
     if not enabled:
         yield
         return
-    handler = logging.FileHandler(file, encoding="utf-8")
+    handler = _Quiet(file, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("hsd")
     level = logger.level
@@ -23,4 +32,5 @@ def logging_to(file: Path, *, enabled: bool = True) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-        handler.close()
+        with suppress(OSError):  # what the disk did not take stays unwritten
+            handler.close()

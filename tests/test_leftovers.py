@@ -1,6 +1,7 @@
 """Files that hold posts, files that a kill left behind, disks that are full, files of others."""
 
 import errno
+import logging
 import os
 import stat
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from hsd.errors import EvaluationError
 from hsd.lease import held
+from hsd.logs import logging_to
 from hsd.metrics.prediction import Prediction
 from hsd.report.predictions import append_predictions
 from hsd.report.replaceable import require_replaceable
@@ -128,6 +130,12 @@ def test_each_file_of_an_evaluation_that_holds_posts_is_private(tmp_path: Path) 
 
 
 # Full disks
+
+
+def test_a_log_on_a_full_disk_prints_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    with logging_to(Path("/dev/full")):
+        logging.getLogger("hsd.x").info("a line")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_full_disk_is_said_with_the_file(tmp_path: Path) -> None:

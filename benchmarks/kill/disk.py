@@ -1,5 +1,6 @@
 """A disk that is full after so many bytes, for every command: a small tmpfs, which needs root."""
 
+import re
 import shutil
 import subprocess
 import time
@@ -72,7 +73,7 @@ def _complaint(end: Ended) -> str:
         return ""  # it needs less than was thought
     if last and "another process of this training has ended" in last[0]:
         return ""  # which says why
-    if not last or "no space left" not in last[0].lower() or "/" not in last[0]:
+    if not last or not re.search("/.*(no space left|free some space)", last[0], re.IGNORECASE):
         return f"ended with {end.code}, and says neither that the disk is full nor where: {last}"
     return ""
 
