@@ -416,7 +416,9 @@ def test_another_base_is_refused(tiny_llama: Path, run: Path, tmp_path: Path) ->
     weights = load_file(other / WEIGHTS)
     weights["model.norm.weight"] += 0.1
     save_file(weights, other / WEIGHTS, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="has other weights. Give the base it was trained on"):
+    with pytest.raises(
+        ModelError, match="has other weights, or .* Give the base it was trained on"
+    ):
         merged_from(run, tmp_path / "merged", base_model=str(other))
     assert left(tmp_path) == ["other"]
 

@@ -39,7 +39,7 @@ export TMPDIR="$HSD_SCRATCH/tmp"
 export ACCELERATE_USE_CPU=true
 export OMP_NUM_THREADS=1
 export HSD_GPUS=1
-foreign="$(find /shared/runs/pair /shared/runs/pair/. -maxdepth 0 \( ! -user "$UID" -o ! -type l -perm /022 \))" && [ -z "$foreign" ] || { echo 'Error: /shared/runs/pair: is not yours, or others can write to it, and so put code of theirs into its jobs; where it is yours and nobody else has: chmod go-w /shared/runs/pair' >&2; exit 3; }
+foreign="$(find /shared/runs/pair /shared/runs/pair/. -maxdepth 0 \( ! -user "$UID" -o ! -type l -perm /022 \))" && [ -z "$foreign" ] || { echo 'Error: /shared/runs/pair: is not yours, or others can write to it, and so put code of theirs into its jobs; where it is yours and nobody else has: chmod go-w /shared/runs/pair (on a disk without modes, such as a Windows one, take another folder)' >&2; exit 3; }
 
 # command
 export SUBMITIT_EXECUTOR=slurm
