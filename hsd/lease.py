@@ -197,6 +197,16 @@ def held(
                 path.rmdir()
 
 
+def clear(folder: Path, work: str) -> None:
+    """Remove what a killed process left in a finished folder: its lease, and unfinished files.
+
+    Nothing where somebody works there, or where the folder cannot be written.
+    """
+    if (folder / LEASE).exists():
+        with suppress(PreflightError), held(folder, work):
+            pass
+
+
 def _renew(lease: Lease, ended: threading.Event) -> None:
     while not ended.wait(RENEW_S) and lease.renew():
         pass

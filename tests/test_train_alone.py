@@ -61,6 +61,19 @@ def test_the_same_training_started_while_it_runs_is_refused_and_harms_nothing(
     assert not list(run.glob(".lease*"))
 
 
+def test_what_a_kill_right_before_the_end_left_goes_with_the_next_start(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    from hsd.training.run import train
+
+    config = small_runs.config(tiny_llama, tmp_path, training={"epochs": 1})
+    run = train(config).folder
+    stolen(run / ".lease", pid=2**22 + 7)  # a process that is no more
+    (run / ".manifest.json.abcd1234").write_text("{")
+    assert train(config).skipped
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
+
+
 def test_a_training_that_another_start_finished_meanwhile_was_finished_before(
     whole: Path, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from transformers.integrations import TensorBoardCallback
 
 from hsd.config.train import TrainConfig
 from hsd.errors import Stopped, TakenOver, TrainingError
-from hsd.lease import Lease
+from hsd.lease import Lease, clear
 from hsd.logs import logging_to
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter, take_weights
 from hsd.model.describe import describe, trainable
@@ -124,6 +124,8 @@ def _trained(
 def _finished(prepared: Prepared) -> Trained:
     require_same_finished_run(prepared)
     folder = prepared.config.output_dir
+    if prepared.here.is_main:
+        clear(folder, "hsd train")  # of one that was killed right before its end
     return Trained(folder=folder, skipped=True, **finished(folder))
 
 
