@@ -197,13 +197,13 @@ def held(
                 path.rmdir()
 
 
-def clear(folder: Path, work: str) -> None:
-    """Remove what a killed process left in a finished folder: its lease, and unfinished files.
+def clear(folder: Path, work: str, name: str = LEASE) -> None:
+    """Remove what a killed process left: its lease, and unfinished files as `held` does.
 
     Nothing where somebody works there, or where the folder cannot be written.
     """
-    if (folder / LEASE).exists():
-        with suppress(PreflightError), held(folder, work):
+    if (folder / name).exists():
+        with suppress(PreflightError), held(folder, work, name=name):
             pass
 
 

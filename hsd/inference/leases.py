@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from hsd.inference.folders import begun, key_of, new_folder
 from hsd.inference.prepared import Prepared
-from hsd.lease import Lease, held
+from hsd.lease import Lease, clear, held
 from hsd.runs import LEASE, claim
 from hsd.stopping import StopRequest
 
@@ -37,15 +37,13 @@ class Leases:
         """Take the evaluation, whether it began before or not; raises InUseError as `held`."""
         folder, output = begun(self._prepared), self._prepared.config.output_dir
         name = f"{LEASE}-{key_of(self._prepared.identity())}"
-        if folder is None:
-            self._hold(output, name)
-            folder = begun(self._prepared)  # by who had that lease a moment ago
-            name = ""
         if folder is not None:
             self._hold(folder)
-        if name and (output / name).exists():  # of a start that was killed once it had the folder
-            with held(output, _WORK, name=name):
-                pass
+            clear(output, _WORK, name)  # of a start that was killed once it had the folder
+            return
+        self._hold(output, name)
+        if (folder := begun(self._prepared)) is not None:  # by who had that lease a moment ago
+            self._hold(folder)
 
     def make_folder(self, identity: Mapping[str, Any]) -> None:
         """Make the evaluation's folder, unless there is one."""
