@@ -1,11 +1,9 @@
 """Submissions that were killed half way: their jobs are held, and wait for a release for ever."""
 
 from pathlib import Path
-from typing import Any
 
 from hsd.errors import SubmissionError
 from hsd.lease import held
-from hsd.runs import now
 from slurm import submissions
 from slurm.client import Slurm, programs
 from slurm.profile import Profile
@@ -38,17 +36,13 @@ def _settled(folder: Path, slurm: Slurm, begun: Begun, *, release: bool) -> str:
         # Some may have been cancelled by hand, or have run: the kill may have come later still.
         jobs = slurm.waiting(begun.comments, jobs)
         slurm.release(jobs)
-        _note(folder, released=begun.number)
+        submissions.note(folder, released=begun.number)
         return f"{which}: released its jobs ({', '.join(jobs) or 'none waits any more'})."
     if left := slurm.take_back(begun.comments, jobs):
         raise SubmissionError(
             f"{which}, and its jobs are not seen to be gone; remove them: scancel {' '.join(left)}"
         )
     for job in jobs:
-        _note(folder, cancelled=job)
-    _note(folder, taken_back=begun.number)
+        submissions.note(folder, cancelled=job)
+    submissions.note(folder, taken_back=begun.number)
     return f"{which}: took its jobs back."
-
-
-def _note(folder: Path, **line: Any) -> None:
-    submissions.append(folder, {**line, "at": now()})

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hsd.errors import HsdError, SubmissionError
 from hsd.runs import now, write_atomic
@@ -135,8 +134,8 @@ class _Transaction:
 
     def note(self, word: str, **more: str) -> None:
         """Write down where the submission is."""
-        line = {word: self.prepared.number, **more, "at": now()}
-        submissions.append(self.prepared.plan.folder.path, line)
+        line = {word: self.prepared.number, **more}
+        submissions.note(self.prepared.plan.folder.path, **line)
 
     def hold(self, stage: Stage) -> Submitted:
         """Submit one stage, held; its id is on disk before anything else happens."""
@@ -179,9 +178,8 @@ class _Transaction:
             return ids[::-1]
         for job_id in reversed(ids):
             if job_id not in left:
-                line: dict[str, Any] = {"cancelled": job_id, "at": now()}
                 with suppress(OSError):
-                    submissions.append(self.prepared.plan.folder.path, line)
+                    submissions.note(self.prepared.plan.folder.path, cancelled=job_id)
         if not left:
             with suppress(OSError):
                 self.note("taken_back")

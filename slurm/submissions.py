@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hsd.runs import now
 from slurm.attempts import append_line, read_lines
 
 SUBMISSIONS = "submissions.jsonl"
@@ -50,6 +51,11 @@ def append(folder: Path, line: Submitted | Mapping[str, Any]) -> None:
     if "stage" in value:
         value.pop("released", None)
     append_line(folder / SUBMISSIONS, value)
+
+
+def note(folder: Path, **line: Any) -> None:
+    """Add a line that is no job, such as `released=3`, with the time."""
+    append(folder, {**line, "at": now()})
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
