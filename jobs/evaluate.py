@@ -136,12 +136,12 @@ def evaluate(
 def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
     """Print the tables of one evaluation, or one of all sets; then notes and folders."""
 
-    from hsd.runs import MANIFEST, read_object
+    from hsd.runs import manifest_of
 
     Terminal().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
     for name, runs in sets.items():
         on = f"{name}: " if len(sets) > 1 else ""
-        for note in read_object(runs[-1].folder / MANIFEST).get("notes") or []:
+        for note in manifest_of(runs[-1].folder).get("notes") or []:
             echo(f"Note: {on}{note}")
     for one in (one for runs in sets.values() for one in runs):
         echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")

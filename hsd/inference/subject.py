@@ -28,7 +28,7 @@ from hsd.model.describe import describe
 from hsd.model.load import Source, find, load_base
 from hsd.model.own_tokenizer import sha256_of, template_beside, tokenizer_of
 from hsd.model.quantization import again
-from hsd.runs import MANIFEST, read_object, sha256_file, sha256_json
+from hsd.runs import manifest_of, sha256_file, sha256_json
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def _without_adapter(model: ModelConfig, named: Path) -> Subject:
         log.warning(
             "%s is a whole model with an %s left over: evaluated as the model", named, CONFIG
         )
-    manifest = read_object(named / MANIFEST) if (named / MANIFEST).exists() else {}
+    manifest = manifest_of(named)
     if manifest.get("kind") == "merge" and model.quantization == "auto":
         # A merge was verified as it was saved; 4 bit would make it another model once more.
         model = model.model_copy(update={"quantization": "none"})
