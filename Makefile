@@ -19,7 +19,7 @@ help:
 	@echo "make fast    the tests that need no model"
 	@echo "make check   ruff, mypy and the import floors"
 	@echo "make bench   hsd beside TRL, transformers and lm-eval (40 min; own environment of 2.2 GB)"
-	@echo "make kill-test  kill train, evaluate, merge, prepare and run 190 times, fill disks (25 min)"
+	@echo "make kill-test  kill train, evaluate, merge, prepare and run at random, fill disks (these need root)"
 	@echo "make slurm-testbed  start a SLURM of four nodes on this machine (Debian, root); -stop ends it"
 	@echo "make golden  accept today's text output as the golden files"
 	@echo "make image   the container image (VARIANT=cuda130 or cpu); make sif, sqsh, sbom from it"
