@@ -56,6 +56,15 @@ def test_a_checkpoint_without_its_marker_is_not_resumed_and_is_removed(run: Path
     assert names(run) == ["checkpoint-10"]
 
 
+def test_what_a_kill_left_of_a_best_adapter_is_removed(run: Path) -> None:
+    put_best(run, 10, lambda best: (best.mkdir(), (best / "adapter_config.json").write_text("{}")))
+    (run / "best" / ".adapter-a1b2c3d4").mkdir()
+    (run / "best" / ".adapter-a1b2c3d4" / "adapter_model.safetensors").write_bytes(b"half")
+    (run / "best" / ".adapter_config.json.a1b2c3d4").write_text("{")
+    remove_incomplete(run)
+    assert names(run / "best") == ["adapter_config.json", "complete.json"]
+
+
 def test_a_run_without_checkpoints_has_no_newest(run: Path) -> None:
     assert newest_intact(run).checkpoint is None
     checkpoint(run, 10, complete=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hsd.digests import COMPLETE, FILES, damage, digests
 from hsd.errors import PreflightError
-from hsd.runs import read_object, write_json
+from hsd.runs import read_object, remove_unfinished, write_json
 
 MARKER = COMPLETE
 BEST = "best"
@@ -107,7 +107,9 @@ def _step_in(folder: Path) -> int:
 
 
 def remove_incomplete(run: Path) -> None:
-    """Delete what a killed save left behind."""
+    """Delete what a killed save left behind: half a checkpoint, and half of a best adapter."""
+    if (run / BEST).is_dir():
+        remove_unfinished(run / BEST)
     for folder in _checkpoints(run):
         if not (folder / MARKER).is_file():
             shutil.rmtree(folder)
