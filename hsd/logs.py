@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,28 @@ class _Quiet(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
+
+
+@contextmanager
+def threads_in_a_line() -> Iterator[None]:
+    """Within the block, a thread that cannot write is one warning in the log and no traceback.
+
+    TensorBoard writes from a thread of its own. On a full disk that ends in the middle of what
+    hsd says of the same disk.
+    """
+    before = threading.excepthook
+
+    def say(failed: threading.ExceptHookArgs) -> None:
+        if isinstance(failed.exc_value, OSError):
+            logging.getLogger("hsd").warning("a thread of this process ended: %s", failed.exc_value)
+        else:
+            before(failed)
+
+    threading.excepthook = say
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from transformers.integrations import TensorBoardCallback
 from hsd.config.train import TrainConfig
 from hsd.errors import Stopped, TakenOver, TrainingError
 from hsd.lease import Lease, clear
-from hsd.logs import logging_to
+from hsd.logs import logging_to, threads_in_a_line
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter, take_weights
 from hsd.model.describe import describe, trainable
 from hsd.model.launcher import unseen
@@ -162,6 +162,7 @@ def _learned(
         say(f"Warning: {note}")
     with (
         logging_to(folder / "training.log", enabled=here.is_main),
+        threads_in_a_line(),
         _recorded(prepared, base, described, model, computing, newest, started)
         if here.is_main
         else nullcontext(),
