@@ -15,7 +15,7 @@ from hsd.metrics.comparison import Comparison, compare
 from hsd.metrics.evaluation import Evaluation, summarize
 from hsd.metrics.groups import NONE
 from hsd.metrics.intervals import Interval
-from hsd.metrics.prediction import Prediction
+from hsd.prediction import Prediction
 from hsd.report.predictions import load_run
 
 Pairs = Iterator[tuple[str, float | None, float]]

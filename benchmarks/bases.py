@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
-from hsd.config.merge import MergeConfig
-from hsd.config.model import ModelConfig
-from hsd.config.train import DataConfig, LoraConfig, PromptConfig, TrainConfig, TrainingConfig
-from hsd.model.load import Base, load_base
+from hsd.config.merge_config import MergeConfig
+from hsd.config.model_config import ModelConfig
+from hsd.config.train_config import (
+    DataConfig,
+    LoraConfig,
+    PromptConfig,
+    TrainConfig,
+    TrainingConfig,
+)
+from hsd.model.base import Base, load_base
 from hsd.model.merge import merge
-from hsd.training.run import train
+from hsd.training.training_run import train
 
 RANK = 32
 LORA = LoraConfig(rank=RANK, alpha=RANK, dropout=0.0)

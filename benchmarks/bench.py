@@ -20,9 +20,9 @@ from benchmarks.measure import WorkError, forked, launched
 from benchmarks.posts import real, synthetic
 from benchmarks.rows import Rows, make_rows
 from benchmarks.table import render
-from hsd.data.example import Example
 from hsd.errors import DataError
-from hsd.model.load import Base, find
+from hsd.example import Example
+from hsd.model.base import Base, find
 
 
 class Bench:

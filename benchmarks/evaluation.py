@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks.measure import Meter
 from benchmarks.replies import hsd_replies, prepared_for
 from benchmarks.rows import Rows, respelled, texts
-from hsd.data.example import LABELS
-from hsd.model.load import Base
+from hsd.example import LABELS
+from hsd.model.base import Base
 from hsd.prompts.answers import object_end, read_reply
 from hsd.prompts.chat import answer_json
 from hsd.prompts.render import Encoded

@@ -3,9 +3,9 @@
 from itertools import product
 from pathlib import Path
 
-from hsd.data.example import Example
-from hsd.data.named import resolve
+from hsd.data.data_sets import resolve
 from hsd.data.sampling import stratified
+from hsd.example import Example
 
 # Who, what, where and an end, for each label; mild, and of about the same number of tokens.
 NORMAL = (

@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.bases import SHIPPED
 from benchmarks.measure import launched
-from hsd.data.example import Example
-from hsd.data.named import resolve
+from hsd.data.data_sets import resolve
+from hsd.example import Example
 from hsd.prompts.chat import chat_messages
 from hsd.prompts.template import load_template
 

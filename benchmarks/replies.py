@@ -7,10 +7,10 @@ from pathlib import Path
 
 from benchmarks.bases import SHIPPED
 from benchmarks.rows import Rows
-from hsd.config.evaluate import EvalConfig
-from hsd.inference.prepared import Prepared, prepare
-from hsd.inference.ways import choose
-from hsd.model.load import Base
+from hsd.config.evaluate_config import EvalConfig
+from hsd.evaluation.choose_engine import choose
+from hsd.evaluation.evaluation_plan import Prepared, prepare
+from hsd.model.base import Base
 from hsd.prompts.render import Encoded
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.posts import guidelines
-from hsd.data.example import Example
+from hsd.example import Example
 from hsd.model.packing import shared_length
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract, make_contract

@@ -17,19 +17,19 @@ from unittest.mock import patch
 import torch
 from transformers import GptOssConfig, GptOssForCausalLM
 
-from hsd.config.model import ModelConfig
-from hsd.config.train import DataConfig, PromptConfig, TrainConfig
+from hsd.config.model_config import ModelConfig
+from hsd.config.train_config import DataConfig, PromptConfig, TrainConfig
+from hsd.evaluation.engine_test import check_scores, check_twins_scores
 from hsd.inference.score import Candidates, candidates
-from hsd.inference.self_test import check_scores, check_twins_scores
 from hsd.inference.shared_score import SharedScore
 from hsd.model import packing
-from hsd.model.judging import judging
-from hsd.model.load import find, load_base
-from hsd.model.self_test import ROWS_COARSE, Checked, on_twin
+from hsd.model.base import find, load_base
+from hsd.model.eval_mode import judging
+from hsd.model.tolerance import ROWS_COARSE, Checked, on_twin
 from hsd.prompts.render import Encoded, Renderer
-from hsd.training.pieces import Limits, Sharing, find_sharing, length
-from hsd.training.rows import load_training_rows
-from hsd.training.self_test import check_loaded, check_twin
+from hsd.training.dataset import load_training_rows
+from hsd.training.gradient_test import check_loaded, check_twin
+from hsd.training.microbatches import Limits, Sharing, find_sharing, length
 
 GPT_OSS = "gpt-oss"
 

@@ -8,12 +8,12 @@ from typing import Any
 from benchmarks.bases import SHIPPED
 from benchmarks.measure import Meter
 from benchmarks.posts import synthetic
-from hsd.config.model import ModelConfig
-from hsd.config.train import DataConfig, TrainConfig
-from hsd.model.load import find
+from hsd.config.model_config import ModelConfig
+from hsd.config.train_config import DataConfig, TrainConfig
+from hsd.model.base import find
 from hsd.training.batches import epoch_order
-from hsd.training.pieces import Limits, find_sharing, length
-from hsd.training.rows import load_training_rows
+from hsd.training.dataset import load_training_rows
+from hsd.training.microbatches import Limits, find_sharing, length
 from hsd.training.schedule import plan
 
 ROWS = 10_453

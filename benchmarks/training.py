@@ -12,15 +12,15 @@ from transformers import TrainerCallback
 from benchmarks.bases import LORA, SHIPPED
 from benchmarks.measure import Meter
 from benchmarks.rows import Rows
-from hsd.config.train import DataConfig, TrainConfig, TrainingConfig
+from hsd.config.train_config import DataConfig, TrainConfig, TrainingConfig
 from hsd.model.adapter import new_adapter
-from hsd.model.load import Base
+from hsd.model.base import Base
 from hsd.prompts.render import Encoded
 from hsd.training.arguments import arguments
 from hsd.training.objective import Objective
-from hsd.training.prepared import prepare
-from hsd.training.sharing import choose
+from hsd.training.prefix_sharing import choose
 from hsd.training.trainer import HsdTrainer
+from hsd.training.training_plan import prepare
 
 LEARNING_RATE = 1e-5
 BATCH = 4

@@ -1,6 +1,6 @@
 """Reach the processes of a container that are not below the process that started it."""
 
-from containers.config import ContainerConfig
+from containers.container_config import ContainerConfig
 
 MARK = "HSD_CONTAINER"
 """Variable that marks the processes of a container which shares the host's process ids."""

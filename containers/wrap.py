@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from containers.config import Bind, ContainerConfig, parse_bind
-from containers.pinned import name_of, pinned
+from containers.container_config import Bind, ContainerConfig, parse_bind
+from containers.pinned_image import name_of, pinned
 from containers.signals import IGNORING, MARK, signal_command
 from hsd.errors import PreflightError
 

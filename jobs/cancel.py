@@ -2,10 +2,10 @@
 
 import click
 
-from jobs.entry import run as run_command
-from jobs.options import Command
-from jobs.run_argument import target, typed_name
-from jobs.terminal import echo
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import Command
+from jobs.terminal.output import echo
+from jobs.terminal.run_argument import target, typed_name
 
 
 @click.command(
@@ -24,9 +24,9 @@ def cancel(run: str, stuck: bool) -> None:
     What is done stays, and `hsd resubmit` goes on from there. RUN is the name of a run, its
     folder, or `last`, the newest that `hsd run` started.
     """
-    from jobs.submitting import settled
-    from slurm.cancellation import cancel as cancel_jobs
-    from slurm.state import slurm_of
+    from jobs.terminal.submission_output import settled
+    from slurm.run.run_state import slurm_of
+    from slurm.watch.cancellation import cancel as cancel_jobs
 
     folder, rest = target(run, 1)
     settled(folder, release=False)

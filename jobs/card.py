@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from jobs.entry import run as run_command
-from jobs.options import Command
-from jobs.terminal import echo
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import Command
+from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -20,7 +20,7 @@ def card(adapter: Path, evaluation: Path) -> None:
     The numbers are those of EVALUATION, which has to be of these very weights, on posts that they
     were not trained on. A README.md that somebody wrote or edited is left as it is.
     """
-    from hsd.report.card import write_card
+    from hsd.report.model_card import write_card
 
     echo(f"Card: {write_card(adapter, evaluation)}")
 

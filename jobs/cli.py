@@ -6,8 +6,8 @@ import click
 
 import hsd as package
 from hsd.errors import did_you_mean
-from jobs.entry import run
-from jobs.options import CONTEXT
+from jobs.terminal.entry import run
+from jobs.terminal.options import CONTEXT
 
 COMMANDS = {
     "prepare": ("jobs.prepare:prepare", "Unify sources into train, validation and test files."),
@@ -31,7 +31,7 @@ COMMANDS = {
     "resubmit": ("jobs.resubmit:resubmit", "Submit again what failed."),
     "submit": ("jobs.submit:submit", "Submit one training, merge or evaluation."),
     "cost": ("jobs.cost:cost", "Count the GPU-hours of every attempt."),
-    "stage": ("jobs.stage:stage", "Fetch a sweep's models before jobs need them offline."),
+    "stage": ("jobs.fetch:stage", "Fetch a sweep's models before jobs need them offline."),
     "sweep": ("jobs.sweep:sweep", "List and show sweeps."),
     "cluster": ("jobs.cluster:cluster", "Write, show and list profiles of clusters."),
     "container": ("jobs.container:container", "Run hsd inside a container."),

@@ -9,13 +9,13 @@ import click
 from rich.table import Table
 
 from hsd.errors import PreflightError
-from jobs.console import Terminal, escape
-from jobs.entry import run
-from jobs.options import CONTEXT, Command
-from jobs.terminal import echo, echo_text
-from slurm.client import Slurm
-from slurm.discovery import asked, discover
-from slurm.profile import (
+from jobs.terminal.console import Terminal, escape
+from jobs.terminal.entry import run
+from jobs.terminal.options import CONTEXT, Command
+from jobs.terminal.output import echo, echo_text
+from slurm.cluster.client import Slurm
+from slurm.cluster.discovery import asked, discover
+from slurm.cluster.profile import (
     Profile,
     default_profile,
     load_profile,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from jobs.console import Terminal
-from jobs.entry import run
-from jobs.options import Command, ignore_mode_option
-from jobs.terminal import echo, echo_text
+from jobs.terminal.console import Terminal
+from jobs.terminal.entry import run
+from jobs.terminal.options import Command, ignore_mode_option
+from jobs.terminal.output import echo, echo_text
 
 
 @click.command(
@@ -55,21 +55,21 @@ def compare(
     table of models by sets comes first, whoever's folder a run lies in. A single RUN of a sweep
     shows all its cells, those that failed with the reason, and compares them with the base.
     """
-    from hsd.config.load import load_gate_rules
-    from slurm.run_folder import find_sweep
+    from hsd.config.loading import load_gate_rules
+    from slurm.run.run_folder import find_sweep
 
     rules = load_gate_rules(rules_file) if rules_file else None
     if len(runs) == 1 and (sweep := find_sweep(runs[0])):
-        from jobs.sweep_tables import show_leaderboard
+        from jobs.terminal.sweep_tables import show_leaderboard
 
         show_leaderboard(sweep, rank, rules, output, as_json)
         return
 
-    from hsd.report.comparison import write_comparison
-    from hsd.report.sets import SetsComparison, compare_folders
-    from jobs.progress import spinner
-    from jobs.set_tables import sets_comparison
-    from jobs.tables import board_table, comparison_table
+    from hsd.report.compare_sets import SetsComparison, compare_folders
+    from hsd.report.comparison_report import write_comparison
+    from jobs.terminal.number_tables import board_table, comparison_table
+    from jobs.terminal.progress_bar import spinner
+    from jobs.terminal.set_tables import sets_comparison
 
     with spinner("computing intervals"):
         compared = compare_folders(runs, rank, rules, ignore_mode_mismatch=ignore_mode_mismatch)

@@ -6,12 +6,12 @@ import click
 from rich.table import Table
 
 from hsd.config import EvalConfig
-from hsd.config.load import preset_names, resolve_train_config, train_schema
+from hsd.config.loading import preset_names, resolve_train_config, train_schema
 from hsd.config.view import annotated_yaml, differing
-from jobs.console import Terminal, escape, escape_lines
-from jobs.entry import run
-from jobs.options import CONTEXT, Command, set_option
-from jobs.terminal import echo, echo_text
+from jobs.terminal.console import Terminal, escape, escape_lines
+from jobs.terminal.entry import run
+from jobs.terminal.options import CONTEXT, Command, set_option
+from jobs.terminal.output import echo, echo_text
 
 
 @click.group(context_settings=CONTEXT)

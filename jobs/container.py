@@ -8,17 +8,17 @@ from typing import Any, get_args
 
 import click
 
-from containers.checks import check as check_container
-from containers.checks import found_digest
-from containers.config import ContainerConfig, Runtime
+from containers.container_config import ContainerConfig, Runtime
+from containers.image_checks import check as check_container
+from containers.image_checks import found_digest
 from containers.wrap import IMAGE_HSD, Inside, wrap
 from hsd.config.problems import validated
 from hsd.config.settings import flatten
 from hsd.errors import PreflightError
 from hsd.secrets import holds_secret, is_secret_name
-from jobs.entry import run as run_command
-from jobs.options import CONTEXT, Command
-from jobs.terminal import echo, echo_text
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import CONTEXT, Command
+from jobs.terminal.output import echo, echo_text
 
 GPU = Path("/dev/nvidiactl")
 """Is there where an NVIDIA driver is loaded."""
@@ -150,7 +150,7 @@ def _config(cluster: str | None, binds: tuple[str, ...], **options: str | None) 
 def _section(cluster: str | None) -> ContainerConfig:
     if cluster is None:
         return ContainerConfig()
-    from slurm.profile import load_profile
+    from slurm.cluster.profile import load_profile
 
     return load_profile(cluster).container
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from jobs.console import Terminal
-from jobs.entry import run as run_command
-from jobs.options import Command
-from jobs.terminal import echo, echo_text
+from jobs.terminal.console import Terminal
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import Command
+from jobs.terminal.output import echo, echo_text
 
 
 @click.command(
@@ -38,7 +38,7 @@ def convergence(run: Path, output_dir: Path | None, patience: int | None, as_jso
 
     from hsd.training.convergence import Patience, verdict_numbers
     from hsd.training.curves import convergence_report
-    from jobs.tables import verdict_table
+    from jobs.terminal.number_tables import verdict_table
 
     rule = Patience(patience) if patience else None
     verdict, files = convergence_report(run, output_dir, rule)

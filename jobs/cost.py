@@ -4,12 +4,12 @@ import json
 
 import click
 
-from jobs.console import Terminal
-from jobs.entry import run as run_command
-from jobs.options import Command
-from jobs.run_argument import run_argument
-from jobs.terminal import echo_text
-from slurm.run_folder import RunFolder
+from jobs.terminal.console import Terminal
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import Command
+from jobs.terminal.output import echo_text
+from jobs.terminal.run_argument import run_argument
+from slurm.run.run_folder import RunFolder
 
 
 @click.command(
@@ -27,9 +27,9 @@ def cost(run: RunFolder, as_json: bool) -> None:
     RUN is the name of a run, its folder, or `last`, the newest that `hsd run` started.
     """
 
-    from jobs.cost_table import cost_json, cost_table
-    from slurm.accounting import costs
-    from slurm.state import slurm_of
+    from jobs.terminal.cost_table import cost_json, cost_table
+    from slurm.run.run_state import slurm_of
+    from slurm.watch.accounting import costs
 
     found = costs(run.path, slurm_of(run))
     if as_json:

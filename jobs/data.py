@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from jobs.entry import run as run_command
-from jobs.options import CONTEXT, Command
-from jobs.terminal import echo
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import CONTEXT, Command
+from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -45,21 +45,21 @@ def check(
     or answers, posts in two splits, prompts that name the group, chats that the prompt.json
     beside them did not ask. 0 with warnings alone, unless --strict.
     """
-    from hsd.data.doctor import check as look
-    from hsd.data.files import require_data
-    from hsd.data.lengths import Measure, PostLength, PromptLength
+    from hsd.data.data_check import check as look
+    from hsd.data.data_files import require_data
+    from hsd.data.row_lengths import Measure, PostLength, PromptLength
     from hsd.errors import DataError
+    from hsd.io.files import write_atomic
     from hsd.report.doctor_page import doctor_lines, doctor_page
-    from hsd.runs import write_atomic
-    from jobs.check_tables import check_tables
-    from jobs.data_tables import stdout
+    from jobs.terminal.check_tables import check_tables
+    from jobs.terminal.data_tables import stdout
 
     for file in files:
         require_data(file)
     measure: Measure = PostLength()
     if model_name:
         from hsd.config import ModelConfig
-        from hsd.model.load import find
+        from hsd.model.base import find
 
         measure = PromptLength(find(ModelConfig(name=model_name)).tokenizer, files)
     checked = look(files, measure, max_length)
@@ -86,9 +86,9 @@ def swap(file: str, output: Path) -> None:
     Evaluate OUTPUT as any other file: its report then holds flips and score shifts.
     """
     from hsd.data import unified
-    from hsd.data.identity import swaps, version
-    from hsd.data.named import resolve
-    from hsd.runs import write_jsonl
+    from hsd.data.data_sets import resolve
+    from hsd.data.identity_swap import swaps, version
+    from hsd.io.files import write_jsonl
 
     examples = resolve(file)
     rows = list(swaps(examples))

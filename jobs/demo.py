@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from jobs.console import Terminal
-from jobs.entry import run
-from jobs.options import Command, set_option, train_config
+from jobs.terminal.console import Terminal
+from jobs.terminal.entry import run
+from jobs.terminal.options import Command, set_option, train_config
 
 
 @click.command(
@@ -28,12 +28,12 @@ def demo(overrides: tuple[str, ...], output_dir: Path) -> None:
     """
     config = train_config("demo", (*overrides, f"output_dir={output_dir / 'train'}"))
 
-    from hsd.config.evaluate import EvalConfig
-    from hsd.inference.evaluate import evaluate_with_base
-    from hsd.report.comparison import compare_runs
-    from hsd.training.run import train
-    from jobs.progress import progress_bars, say
-    from jobs.tables import comparison_table
+    from hsd.config.evaluate_config import EvalConfig
+    from hsd.evaluation.evaluation_run import evaluate_with_base
+    from hsd.report.comparison_report import compare_runs
+    from hsd.training.training_run import train
+    from jobs.terminal.number_tables import comparison_table
+    from jobs.terminal.progress_bar import progress_bars, say
 
     judged = EvalConfig(
         model=config.model,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.console import Terminal
-from jobs.entry import run
-from jobs.options import Command
-from jobs.terminal import echo, echo_text
+from jobs.terminal.console import Terminal
+from jobs.terminal.entry import run
+from jobs.terminal.options import Command
+from jobs.terminal.output import echo, echo_text
 
 if TYPE_CHECKING:
     from hsd.checks import Check
@@ -69,26 +69,26 @@ def verdict(checks: Sequence["Check"]) -> str:
 
 def _examined(cluster: str | None, smoke: bool) -> list["Check"]:
     if cluster or smoke:
-        from slurm.doctor import examine as examine_cluster
-        from slurm.profile import default_profile
+        from slurm.check.cluster_doctor import examine as examine_cluster
+        from slurm.cluster.profile import default_profile
 
         return examine_cluster(cluster or default_profile())
-    from hsd.model.health import examine
+    from hsd.model.doctor_verdicts import examine
 
     return examine()
 
 
 def _tried(cluster: str | None) -> list["Check"]:
-    from jobs.progress import say
-    from slurm.profile import default_profile, load_profile
-    from slurm.smoke import smoke
+    from jobs.terminal.progress_bar import say
+    from slurm.check.smoke import smoke
+    from slurm.cluster.profile import default_profile, load_profile
 
     return smoke(load_profile(cluster or default_profile()), say)
 
 
 def _show(checks: Sequence["Check"]) -> None:
 
-    from jobs.doctor_table import checks_table
+    from jobs.terminal.doctor_table import checks_table
 
     Terminal().print(checks_table(checks))
     echo(verdict(checks))

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hsd.stopping import stop_request
-from jobs.console import Terminal
-from jobs.entry import run
-from jobs.host import say_host
-from jobs.options import Command, is_first_process, set_option
-from jobs.terminal import VisibleFormatter, echo, echo_text
+from hsd.io.stopping import stop_request
+from jobs.terminal.console import Terminal
+from jobs.terminal.entry import run
+from jobs.terminal.log_head import say_host
+from jobs.terminal.options import Command, is_first_process, set_option
+from jobs.terminal.output import VisibleFormatter, echo, echo_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from hsd.config.evaluate import EvalConfig
-    from hsd.inference.evaluate import Evaluated
+    from hsd.config.evaluate_config import EvalConfig
+    from hsd.evaluation.evaluation_run import Evaluated
 
 PATH = click.Path(path_type=Path)
 
@@ -116,9 +116,9 @@ def evaluate(
 
     with stop_request():
         say_host()
-        from hsd.inference.evaluate import evaluate_sets, evaluate_sets_with_base
+        from hsd.evaluation.evaluation_run import evaluate_sets, evaluate_sets_with_base
         from hsd.model.placement import require_several
-        from jobs.progress import progress_bars, say
+        from jobs.terminal.progress_bar import progress_bars, say
 
         if use_accelerate:
             require_several()
@@ -136,7 +136,7 @@ def evaluate(
 def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
     """Print the tables of one evaluation, or one of all sets; then notes and folders."""
 
-    from hsd.runs import manifest_of
+    from hsd.io.manifest import manifest_of
 
     Terminal().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
     for name, runs in sets.items():
@@ -149,10 +149,10 @@ def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
 
 def _one(runs: "tuple[Evaluated, ...]") -> "RenderableType":
     """Return one evaluation from its report, or the comparison of two."""
-    from hsd.report.comparison import compare_runs
-    from hsd.report.tables import REPORT
-    from hsd.runs import read_object
-    from jobs.tables import comparison_table, metrics_table
+    from hsd.io.json_reader import read_object
+    from hsd.report.comparison_report import compare_runs
+    from hsd.report.evaluation_files import REPORT
+    from jobs.terminal.number_tables import comparison_table, metrics_table
 
     if len(runs) == 1:
         return metrics_table(read_object(runs[0].folder / REPORT))
@@ -164,10 +164,10 @@ def _several(sets: "Mapping[str, tuple[Evaluated, ...]]") -> "RenderableType":
     """Return a row for each set; with the base also what changed from it on each."""
     from rich.console import Group
 
-    from hsd.metrics.overlap import overlaps
-    from hsd.report.tables import REPORT
-    from hsd.runs import read_object
-    from jobs.set_tables import BySetTables, sets_table
+    from hsd.io.json_reader import read_object
+    from hsd.metrics.seen_in_training import overlaps
+    from hsd.report.evaluation_files import REPORT
+    from jobs.terminal.set_tables import BySetTables, sets_table
 
     judged = {name: runs[-1] for name, runs in sets.items()}
     reports = {name: read_object(run.folder / REPORT) for name, run in judged.items()}
@@ -175,7 +175,7 @@ def _several(sets: "Mapping[str, tuple[Evaluated, ...]]") -> "RenderableType":
     own = sets_table(reports, shared)
     if len(next(iter(sets.values()))) == 1:
         return own
-    from hsd.report.sets import compare_sets
+    from hsd.report.compare_sets import compare_sets
 
     ordered = [one.folder for place in (0, 1) for one in (runs[place] for runs in sets.values())]
     return Group(own, BySetTables(compare_sets(ordered).by_set))
@@ -183,7 +183,7 @@ def _several(sets: "Mapping[str, tuple[Evaluated, ...]]") -> "RenderableType":
 
 def _configs(data_files: "Sequence[str]", options: dict[str, Any]) -> "list[EvalConfig]":
     """Return a config for each set, which differ in nothing else."""
-    from hsd.config.load import load_eval_config
+    from hsd.config.loading import load_eval_config
 
     overrides, fields = options.pop("overrides"), _fields(options)
     names = data_files or (None,)
@@ -199,7 +199,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
 
 def _test_connection(config: Any) -> int:
     from hsd.errors import HsdError
-    from hsd.inference.evaluate import probe
+    from hsd.evaluation.evaluation_run import probe
 
     try:
         facts, reply = probe(config)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from jobs.baseline import baseline_option, encoder_option, made_baseline
-from jobs.console import Terminal
-from jobs.entry import run as run_command
-from jobs.options import Command, ignore_mode_option
-from jobs.terminal import echo_text
+from jobs.terminal.baseline_options import baseline_option, encoder_option, made_baseline
+from jobs.terminal.console import Terminal
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import Command, ignore_mode_option
+from jobs.terminal.output import echo_text
 
 PATH = click.Path(path_type=Path)
 
@@ -57,16 +57,16 @@ def gate(
     kept in RUN (gate.json) and stands on top of its report.
     """
 
-    from hsd.config.load import load_gate_rules
-    from hsd.inference.learned import learned_by_run
+    from hsd.config.loading import load_gate_rules
     from hsd.metrics.gate import gate as judge
     from hsd.report.gate_file import write_verdict
-    from hsd.report.gate_words import verdict_numbers
+    from hsd.report.gate_section import verdict_numbers
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import at_threshold as called_at_threshold
     from hsd.report.rewriting import named_reference, rewrite
-    from jobs.progress import spinner
-    from jobs.tables import gate_table
+    from hsd.training.training_posts import learned_by_run
+    from jobs.terminal.number_tables import gate_table
+    from jobs.terminal.progress_bar import spinner
 
     judged = load_run(run)
     training, note = learned_by_run(judged.manifest)

@@ -2,9 +2,9 @@
 
 import click
 
-from jobs.entry import run as run_command
-from jobs.options import Command
-from jobs.run_argument import target
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import Command
+from jobs.terminal.run_argument import target
 
 
 @click.command(
@@ -26,9 +26,9 @@ def logs(run: str, follow: bool, first_error: bool, attempt: int | None) -> None
     Of a cell the newest stage that has logs is shown. RUN is the name of a run, its folder, or
     `last`, the newest that `hsd run` started.
     """
-    from jobs.log_output import follow_logs, list_logs, show_logs
-    from slurm.log_files import chosen
-    from slurm.state import slurm_of, states
+    from jobs.terminal.log_output import follow_logs, list_logs, show_logs
+    from slurm.run.run_state import slurm_of, states
+    from slurm.watch.log_files import chosen
 
     folder, names = target(run, 2)
     slurm = slurm_of(folder)

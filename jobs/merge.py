@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from hsd.stopping import ended_by_signal
-from jobs.entry import run
-from jobs.host import say_host
-from jobs.options import Command
-from jobs.terminal import echo
+from hsd.io.stopping import ended_by_signal
+from jobs.terminal.entry import run
+from jobs.terminal.log_head import say_host
+from jobs.terminal.options import Command
+from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -46,13 +46,13 @@ def merge(**options: Any) -> None:
 
     Never in place into 4-bit weights. Whatever fails, nothing half-written is left.
     """
-    from hsd.config.merge import MergeConfig
+    from hsd.config.merge_config import MergeConfig
 
     config = MergeConfig(**options)
     with ended_by_signal("stopped; nothing half-written is left. Run the same command again."):
         say_host()
         from hsd.model.merge import merge as merge_adapter
-        from jobs.progress import progress_bars
+        from jobs.terminal.progress_bar import progress_bars
 
         with progress_bars() as progress:
             merged = merge_adapter(config, progress)

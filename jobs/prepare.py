@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from jobs.entry import run
-from jobs.options import Command
+from jobs.terminal.entry import run
+from jobs.terminal.options import Command
 
 
 @click.command(
@@ -110,8 +110,8 @@ def prepare(
     every row that is bad, left out or a double.
     """
     from hsd.data import prepare as data
-    from hsd.data.preparation import preparation
-    from jobs.data_tables import prepared_table, stderr_steps, stdout
+    from hsd.data.prepared_data import preparation
+    from jobs.terminal.data_tables import prepared_table, stderr_steps, stdout
 
     job = preparation(unified_dir, sources, output_dir, labels, max_train_rows=max_rows, **options)
     with stderr_steps(data.STEPS) as report:

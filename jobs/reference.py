@@ -13,9 +13,9 @@ from pydantic_core import PydanticUndefined
 
 from hsd.config.fields import field_at, section_at
 from hsd.config.settings import FieldPath
-from slurm.profile import Profile
-from slurm.strict_toml import takes
-from slurm.sweep import Sweep
+from hsd.config.strict_toml import takes
+from slurm.cluster.profile import Profile
+from slurm.sweep.sweep import Sweep
 
 _PROFILES = """# Profiles: what hsd must know of a cluster
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from jobs.baseline import baseline_option, encoder_option, made_baseline
-from jobs.entry import run as run_command
-from jobs.options import Command, ignore_mode_option
-from jobs.terminal import echo
+from jobs.terminal.baseline_options import baseline_option, encoder_option, made_baseline
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import Command, ignore_mode_option
+from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -57,12 +57,12 @@ def report(
 
     What was decided since is in them: the gate's verdict, a frozen threshold, the base.
     """
-    from hsd.data.named import resolve
-    from hsd.inference.learned import learned_by_run
+    from hsd.data.data_sets import resolve
     from hsd.metrics.baselines import Training
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import rewrite
-    from jobs.progress import spinner
+    from hsd.training.training_posts import learned_by_run
+    from jobs.terminal.progress_bar import spinner
 
     judged = load_run(run)
     training, note = learned_by_run(judged.manifest)

@@ -2,8 +2,8 @@
 
 import click
 
-from jobs.entry import run
-from jobs.options import Command, set_option, time_option
+from jobs.terminal.entry import run
+from jobs.terminal.options import Command, set_option, time_option
 
 
 @click.command(
@@ -35,9 +35,9 @@ def resubmit(
     A training goes on from its newest checkpoint. --set changes the cells that are submitted: they
     begin anew, and what they had is kept beside them.
     """
-    from jobs.submitting import proceed, settled
-    from slurm.resubmission import resubmission
-    from slurm.run_folder import find_run
+    from jobs.terminal.submission_output import proceed, settled
+    from slurm.run.run_folder import find_run
+    from slurm.submit.resubmission import resubmission
 
     folder = find_run(run_name)
     if not dry_run:

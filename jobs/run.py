@@ -2,8 +2,8 @@
 
 import click
 
-from jobs.entry import run as run_program
-from jobs.options import Command, cluster_option, set_option
+from jobs.terminal.entry import run as run_program
+from jobs.terminal.options import Command, cluster_option, set_option
 
 
 @click.command(
@@ -34,8 +34,8 @@ def run(
     The same command again does what is left: cells that are done are skipped, cells in the queue
     left alone, and a cell whose config, code or data changed is refused.
     """
-    from jobs.submitting import proceed, settled
-    from slurm.pipeline import find_work
+    from jobs.terminal.submission_output import proceed, settled
+    from slurm.submit.work import find_work
 
     names = tuple(filter(None, (name.strip() for name in only.split(","))))
     before = {} if dry_run else {"settled": settled}

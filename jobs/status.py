@@ -5,12 +5,12 @@ import time
 
 import click
 
-from jobs.console import Terminal
-from jobs.entry import run as run_command
-from jobs.options import Command
-from jobs.run_argument import run_argument, sweep_name, typed_name
-from jobs.terminal import echo_text
-from slurm.run_folder import RunFolder
+from jobs.terminal.console import Terminal
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import Command
+from jobs.terminal.output import echo_text
+from jobs.terminal.run_argument import run_argument, sweep_name, typed_name
+from slurm.run.run_folder import RunFolder
 
 
 @click.command(
@@ -40,9 +40,9 @@ def status(run: RunFolder, watch: bool, every_s: int, as_json: bool) -> None:
     """
     from rich.live import Live
 
-    from jobs.status_table import status_json, status_table
-    from slurm.overview import overview
-    from slurm.state import slurm_of
+    from jobs.terminal.status_table import status_json, status_table
+    from slurm.run.run_state import slurm_of
+    from slurm.watch.overview import overview
 
     slurm, names = slurm_of(run), (typed_name(run), sweep_name(run))
     seen = overview(run.path, slurm, *names)

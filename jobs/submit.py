@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.entry import run
-from jobs.options import CONTEXT, Command, cluster_option, time_option
+from jobs.terminal.entry import run
+from jobs.terminal.options import CONTEXT, Command, cluster_option, time_option
 
 if TYPE_CHECKING:
-    from hsd.config.train import TrainConfig
+    from hsd.config.train_config import TrainConfig
 
 
 @click.command(
@@ -41,11 +41,11 @@ def submit(
     It runs in this folder, with a copy of the code as it is now. What waits for a gate starts only
     if it says PASS.
     """
-    from jobs.submitting import show_script, submit_prepared
-    from slurm.client import programs
-    from slurm.profile import default_profile, load_profile
-    from slurm.single import Single, paths_in, paths_of, still_to_wait
-    from slurm.snapshot import running_code
+    from jobs.terminal.submission_output import show_script, submit_prepared
+    from slurm.cluster.client import programs
+    from slurm.cluster.profile import default_profile, load_profile
+    from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
+    from slurm.submit.snapshot import running_code
 
     config = _check_usage(kind, arguments)
     profile = load_profile(cluster or default_profile())
@@ -73,7 +73,7 @@ def _check_usage(kind: str, arguments: tuple[str, ...]) -> "TrainConfig | None":
     with command.make_context(f"hsd {kind}", list(arguments), **CONTEXT) as context:
         given = context.params
     if kind == "train":
-        from jobs.options import train_config
+        from jobs.terminal.options import train_config
 
         folder = given["output_dir"]
         own = (f"output_dir={folder}",) if folder else ()

@@ -7,11 +7,11 @@ import click
 from rich.table import Table
 
 from hsd.config.settings import Settings, flatten
-from jobs.console import Terminal, escape, escape_lines
-from jobs.entry import run
-from jobs.options import CONTEXT, Command, set_option
-from jobs.terminal import echo_text
-from slurm.sweep import Cell, Sweep, cells, load_sweep, sweep_names, sweep_schema
+from jobs.terminal.console import Terminal, escape, escape_lines
+from jobs.terminal.entry import run
+from jobs.terminal.options import CONTEXT, Command, set_option
+from jobs.terminal.output import echo_text
+from slurm.sweep.sweep import Cell, Sweep, cells, load_sweep, sweep_names, sweep_schema
 
 
 @click.group(context_settings=CONTEXT)

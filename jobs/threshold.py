@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from jobs.entry import run as run_command
-from jobs.options import Command
-from jobs.terminal import echo
+from jobs.terminal.entry import run as run_command
+from jobs.terminal.options import Command
+from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
 
@@ -38,12 +38,12 @@ def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> No
     trained on are refused. RUN's report then shows its posts at the frozen threshold beside the
     likelier label; nothing is written into VALIDATION.
     """
-    from hsd.inference.learned import learned_by_run
     from hsd.metrics.thresholds import Rule
+    from hsd.report.noise_sentences import noise_at
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import freeze, rewrite
-    from hsd.report.score_noise import noise_at
-    from jobs.progress import spinner
+    from hsd.training.training_posts import learned_by_run
+    from jobs.terminal.progress_bar import spinner
 
     judged = load_run(run)
     training, note = learned_by_run(judged.manifest)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from hsd.stopping import stop_request
-from jobs.entry import run
-from jobs.host import say_host
-from jobs.options import Command, config_option, is_first_process, set_option, train_config
-from jobs.terminal import echo
+from hsd.io.stopping import stop_request
+from jobs.terminal.entry import run
+from jobs.terminal.log_head import say_host
+from jobs.terminal.options import Command, config_option, is_first_process, set_option, train_config
+from jobs.terminal.output import echo
 
 
 @click.command(
@@ -35,8 +35,8 @@ def train(source: str, overrides: tuple[str, ...], output_dir: Path | None) -> N
 
     with stop_request():
         say_host()
-        from hsd.training.run import train as train_run
-        from jobs.progress import progress_bars, say
+        from hsd.training.training_run import train as train_run
+        from jobs.terminal.progress_bar import progress_bars, say
 
         with progress_bars() as progress:
             trained = train_run(config, progress, say)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 
 POSTS = (
     "they are all liars and should leave our town at once",
@@ -26,7 +26,7 @@ class Asked:
         self, folder: Path, posts: Sequence[str] = POSTS, *, rationale: bool = False
     ) -> None:
         from hsd.inference.score import candidates
-        from hsd.model.load import load_base
+        from hsd.model.base import load_base
         from hsd.model.packing import shared_length
         from hsd.prompts.chat import make_chat
         from hsd.prompts.contract import make_contract

@@ -1,6 +1,6 @@
 """Predictions written as a table: groups, true label, what was called, and a score if any."""
 
-from hsd.metrics.prediction import Prediction
+from hsd.prediction import Prediction
 
 LABELS = {"h": "hate", "n": "normal"}
 

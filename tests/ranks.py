@@ -18,8 +18,18 @@ from typing import Any
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
-        *("hsd.training.run", "hsd.inference.evaluate", "hsd.model.merge", "torch.distributed"),
-        *("hsd.config.load", "jobs.tables", "jobs.progress", "sklearn.metrics"),
+        *(
+            "hsd.training.training_run",
+            "hsd.evaluation.evaluation_run",
+            "hsd.model.merge",
+            "torch.distributed",
+        ),
+        *(
+            "hsd.config.loading",
+            "jobs.terminal.number_tables",
+            "jobs.terminal.progress_bar",
+            "sklearn.metrics",
+        ),
     ]
 )
 PATIENCE_S = 300
@@ -146,7 +156,7 @@ def _program(
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = [f"hsd {command}", *arguments]
-    from jobs.entry import run
+    from jobs.terminal.entry import run
 
     if blow is not None:
         _prepare(blow)
@@ -157,8 +167,8 @@ def _program(
 
 def _prepare(blow: Blow) -> None:
     import hsd.training.trainer
-    import jobs.progress
-    from hsd.model import load
+    import jobs.terminal.progress_bar
+    from hsd.model import base
 
     def strike(done: int, total: int, what: str) -> None:
         if what.endswith(blow.what) and done == blow.at:
@@ -175,12 +185,12 @@ def _prepare(blow: Blow) -> None:
         strike(step, 0, "saving")
         mark_complete(folder, step)
 
-    attention_for = load.attention_for
+    attention_for = base.attention_for
 
     def loading(*arguments: Any) -> str:
         strike(0, 0, "loading")
         return attention_for(*arguments)
 
-    jobs.progress.progress_bars = striking
+    jobs.terminal.progress_bar.progress_bars = striking
     hsd.training.trainer.mark_complete = saving
-    load.attention_for = loading
+    base.attention_for = loading

@@ -16,9 +16,9 @@ import small_runs
 from slurm_cluster import Cluster
 from waiting import until
 
-from slurm import submissions
-from slurm.client import Slurm
-from slurm.overview import overview
+from slurm.cluster.client import Slurm
+from slurm.run import submissions
+from slurm.watch.overview import overview
 
 CANARY = "hf_CANARYcanaryCANARYcanary00"
 """A token that must be found nowhere."""

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hsd.config.train import TrainConfig
+from hsd.config.train_config import TrainConfig
 
 TAILS = ("", " on monday", " and my neighbours cook the best food in town, says the whole street")
 

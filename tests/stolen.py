@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hsd.lease import Holder, _text, myself
-from hsd.runs import atomic_file
+from hsd.io.files import atomic_file
+from hsd.io.lease import Holder, _text, myself
 
 
 def stolen(file: Path, work: str = "hsd train", **changes: Any) -> Holder:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from slurm.pipeline import Found, Work, left_to_do, work_on
-from slurm.profile import Profile
-from slurm.snapshot import Code
-from slurm.sweep import Cell, Sweep, cells
-from slurm.writing import write_run
+from slurm.cluster.profile import Profile
+from slurm.submit.snapshot import Code
+from slurm.submit.work import Found, Work, left_to_do, work_on
+from slurm.submit.write_run import write_run
+from slurm.sweep.sweep import Cell, Sweep, cells
 
 
 def sweep(**parts: Any) -> Sweep:

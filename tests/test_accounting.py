@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from hsd.runs import write_json
-from slurm.accounting import Used, costs, from_accounting, from_events
-from slurm.attempts import append_line
-from slurm.client import Slurm
-from slurm.reports import parse_accounting
-from slurm.run_folder import RunFolder
-from slurm.submissions import Submitted, append
+from hsd.io.files import write_json
+from slurm.cluster.client import Slurm
+from slurm.cluster.parse import parse_accounting
+from slurm.node.events import append_line
+from slurm.run.run_folder import RunFolder
+from slurm.run.submissions import Submitted, append
+from slurm.watch.accounting import Used, costs, from_accounting, from_events
 
 SACCT = """\
 7_0|REQUEUED|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:00:00|3600|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1||hsd-mine-train|

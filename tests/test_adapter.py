@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from hsd.config.model import ModelConfig
-from hsd.config.train import LoraConfig
-from hsd.digests import digests
+from hsd.config.model_config import ModelConfig
+from hsd.config.train_config import LoraConfig
 from hsd.errors import ModelError, PreflightError
-from hsd.runs import read_json, write_json
+from hsd.io.digests import digests
+from hsd.io.files import write_json
+from hsd.io.json_reader import read_json
 
 pytestmark = pytest.mark.model
 
@@ -22,7 +23,7 @@ SECOND = FIRST.replace("lora_A", "lora_B")
 
 
 def base_at(folder: Path, **settings: Any) -> Any:
-    from hsd.model.load import load_base
+    from hsd.model.base import load_base
 
     return load_base(ModelConfig(name=str(folder), device="cpu", **settings))
 
@@ -59,9 +60,9 @@ def adapters(model: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def saved(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an adapter on the tiny llama, with the manifest that training writes."""
+    from hsd.io.manifest import update_manifest
     from hsd.model.adapter import export_adapter
     from hsd.model.describe import identity
-    from hsd.runs import update_manifest
 
     folder = tmp_path_factory.mktemp("adapters") / "saved"
     base = base_at(tiny_llama)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hsd.data.example import LABELS
-from hsd.metrics.prediction import OUTCOMES
+from hsd.example import LABELS
+from hsd.prediction import OUTCOMES
 from hsd.prompts.answers import Reading, object_end, read_reply
 from hsd.prompts.chat import answer_json
 

@@ -10,17 +10,18 @@ import tiny
 from posts import predictions
 from small_runs import posts
 
-from hsd.errors import EvaluationError, InUseError, ModelError
-from hsd.inference.baseline import baseline_run
-from hsd.inference.encoder import encoder_scores
-from hsd.lease import held
+from hsd.errors import EvaluationError, InUseError, ModelError, PreflightError
+from hsd.evaluation.baseline_run import baseline_run
+from hsd.evaluation.encoder_scores import encoder_scores
+from hsd.hub.cache import cache
+from hsd.io.files import write_jsonl
+from hsd.io.json_reader import read_json
+from hsd.io.lease import held
 from hsd.metrics.baselines import Training
-from hsd.model.cache import cache
 from hsd.report.baseline_runs import baselines_of, name_of
 from hsd.report.predictions import Run, load_run
 from hsd.report.rewriting import rewrite
-from hsd.runs import PreflightError, read_json, write_jsonl
-from hsd.training.encoder import EncoderSettings, encoder_digest
+from hsd.training.sentence_encoder import EncoderSettings, encoder_digest
 
 pytestmark = pytest.mark.model
 

@@ -10,9 +10,9 @@ from posts import predictions
 from hsd.metrics.by_set import BySet, by_set, over_sets
 from hsd.metrics.comparison import compare
 from hsd.metrics.headline import headline_intervals
-from hsd.metrics.overlap import overlaps
-from hsd.metrics.prediction import Prediction
-from hsd.report.by_set import by_set_markdown, by_set_numbers, by_set_rows, legend, short_names
+from hsd.metrics.seen_in_training import overlaps
+from hsd.prediction import Prediction
+from hsd.report.set_section import by_set_markdown, by_set_numbers, by_set_rows, legend, short_names
 
 GOOD = "\n".join(["- h h .9", "- n n .1"] * 15 + ["- h n .4", "- n n .2"])
 WEAK = "\n".join(["- h n .4", "- n h .6"] * 10 + ["- h h .9", "- n n .2"] * 6)

@@ -9,12 +9,13 @@ from click.testing import CliRunner
 from huggingface_hub import ModelCard, ModelCardData
 from test_report_page import SCORED, everything
 
-from hsd.digests import digests
 from hsd.errors import EvaluationError
-from hsd.report.card import card as as_markdown
+from hsd.io.digests import digests
+from hsd.io.files import write_json
+from hsd.io.manifest import ADAPTER
+from hsd.report.evaluation_files import write_evaluation
+from hsd.report.model_card import card as as_markdown
 from hsd.report.predictions import append_predictions, done_evaluation
-from hsd.report.tables import write_evaluation
-from hsd.runs import ADAPTER, write_json
 from jobs.card import card
 
 MANIFEST = {

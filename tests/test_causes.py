@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from hsd.errors import InUseError, TakenOver
-from hsd.lease import Lease, held, myself
-from slurm.causes import FAILURES, WAITS, Cause, cause
-from slurm.elements import Element
+from hsd.io.lease import Lease, held, myself
+from slurm.run.element_state import Element
+from slurm.watch.causes import FAILURES, WAITS, Cause, cause
 
 
 def failed(slurm: str = "FAILED", reason: str = "", code: int | None = None) -> Element:
@@ -209,7 +209,7 @@ def test_the_untouched_base_takes_the_memory_of_evaluations() -> None:
 
 @pytest.mark.parametrize("known", [*FAILURES, *WAITS], ids=lambda known: known.words)
 def test_each_cause_can_be_told_and_has_something_to_be_known_by(known: object) -> None:
-    from slurm.causes import Known
+    from slurm.watch.causes import Known
 
     assert isinstance(known, Known)
     assert known.slurm or known.reason or known.log or known.code is not None

@@ -6,8 +6,8 @@ from inspect import signature
 
 import pytest
 
-from hsd.data.example import LABELS, Example
-from hsd.metrics.prediction import Prediction
+from hsd.example import LABELS, Example
+from hsd.prediction import Prediction
 from hsd.prompts.chat import Chat, answer_json, chat_messages, chat_of_messages, make_chat
 from hsd.prompts.template import Parameters, Strategy
 

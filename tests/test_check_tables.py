@@ -7,10 +7,10 @@ from pathlib import Path
 from click.testing import CliRunner
 from rich.console import Console
 
-from hsd.data.doctor import Checked, check
-from hsd.runs import write_jsonl
-from jobs.check_tables import check_tables
+from hsd.data.data_check import Checked, check
+from hsd.io.files import write_jsonl
 from jobs.data import data
+from jobs.terminal.check_tables import check_tables
 
 LONG = "a_source_whose_name_is_long"
 

@@ -8,7 +8,7 @@ from posts import predictions
 from sklearn import metrics as theirs
 
 from hsd.metrics.classification import Counts, always, calls, classify, count
-from hsd.metrics.prediction import Prediction
+from hsd.prediction import Prediction
 
 CALLS = st.sampled_from(["h", "n", "refusal", "truncated", "invalid"])
 ROWS = st.lists(

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from hsd.errors import PreflightError
 from jobs.cluster import cluster
 from jobs.sweep import sweep
-from slurm.profile import default_profile, load_profile, profile_names
-from slurm.sweep import sweep_names
+from slurm.cluster.profile import default_profile, load_profile, profile_names
+from slurm.sweep.sweep import sweep_names
 
 SINFO = 'echo "gpu*|4|16|64000|gpu:a100:4|infinite|up"'
 

@@ -8,7 +8,7 @@ from posts import predictions
 
 from hsd.errors import EvaluationError
 from hsd.metrics.comparison import Comparison, RateChange, compare, compare_all
-from hsd.report.comparison import sentences
+from hsd.report.comparison_report import sentences
 
 
 @pytest.fixture(autouse=True)

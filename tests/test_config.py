@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsd.config import EvalConfig, TrainConfig
-from hsd.config.load import (
+from hsd.config.loading import (
     load_eval_config,
     load_train_config,
     preset_folder,

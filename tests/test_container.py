@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from containers.checks import check, found_digest
-from containers.config import ContainerConfig, parse_bind
+from containers.container_config import ContainerConfig, parse_bind
+from containers.image_checks import check, found_digest
 from containers.signals import MARK, remove_command, signal_command
 from containers.wrap import IMAGE_PYTHON, Inside, wrap
 from hsd.errors import PreflightError
-from hsd.runs import sha256_file
+from hsd.io.hashes import sha256_file
 from jobs.container import container
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

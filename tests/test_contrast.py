@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from posts import predictions
 
-from hsd.data.identity import SWAP
+from hsd.data.identity_swap import SWAP
 from hsd.metrics.contrast import contrasts, functionalities, swaps
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hsd.errors import PreflightError
-from hsd.runs import write_json, write_jsonl
+from hsd.io.files import write_json, write_jsonl
 from hsd.training.convergence import (
     Patience,
     early_stop,

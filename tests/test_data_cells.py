@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsd.data import hatecheck, hatexplain, toxigen, unified
-from hsd.data.cells import names, words
-from hsd.data.chat import chat_row
-from hsd.data.example import Example
-from hsd.data.groups import unknown_names
-from hsd.data.loaded import Bad, LeftOut
-from hsd.data.printed import parse
-from hsd.data.rows import BadRow, Row, read_rows
-from hsd.data.sources import Reading, load_any
-from hsd.data.table import Columns, converter
+from hsd.data.cell_values import names, words
+from hsd.data.chat_rows import chat_row
+from hsd.data.group_names import unknown_names
+from hsd.data.loaded_file import Bad, LeftOut
+from hsd.data.own_table import Columns, converter
+from hsd.data.printed_values import parse
+from hsd.data.read_rows import BadRow, Row, read_rows
+from hsd.data.source_formats import Reading, load_any
+from hsd.example import Example
 
 
 def cells(table: str) -> list[str]:

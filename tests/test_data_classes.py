@@ -9,11 +9,11 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from hsd.data import hub, unified
-from hsd.data.classes import ClassName, features_of, named, with_names
-from hsd.data.rows import read_rows
-from hsd.data.sources import Reading, convert_detected, load_any
-from hsd.data.table import Columns, load_table, parse_labels
+from hsd.data import hub_rows, unified
+from hsd.data.class_names import ClassName, features_of, named, with_names
+from hsd.data.own_table import Columns, load_table, parse_labels
+from hsd.data.read_rows import read_rows
+from hsd.data.source_formats import Reading, convert_detected, load_any
 from hsd.errors import DataError
 
 REVERSED = {"names": ["hate", "no-hate"], "_type": "ClassLabel"}
@@ -249,8 +249,8 @@ def test_rows_of_the_hub_are_read_by_its_names(
 
     splits = datasets.load_from_disk(str(saved(tmp_path / "saved")))
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: splits)
-    monkeypatch.setattr(hub, "_commit", lambda *_: "0123456789abcdef")
-    rows, commit = hub.download("owner/posts")
+    monkeypatch.setattr(hub_rows, "_commit", lambda *_: "0123456789abcdef")
+    rows, commit = hub_rows.download("owner/posts")
     loaded = convert_detected(rows, "hub:owner/posts", Reading())  # type: ignore[arg-type]
     assert {example.text: example.label for example in loaded.examples} == {
         "a": "hate", "b": "normal", "c": "hate", "d": "normal",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hsd.data.doctor import check, half_width
-from hsd.data.lengths import PostLength, histogram
+from hsd.data.data_check import check, half_width
+from hsd.data.row_lengths import PostLength, histogram
 from hsd.report.doctor_page import doctor_lines, doctor_page
 from jobs.data import data
 
@@ -185,7 +185,7 @@ def test_the_exit_code_is_for_pipelines() -> None:
 
 
 def test_swaps_are_an_ordinary_data_file() -> None:
-    from hsd.data.named import resolve
+    from hsd.data.data_sets import resolve
 
     rows = [row(1, "test", text="My gay friend sings."), row(2, "test", text="No group here.")]
     said = run("swap", str(written("t.jsonl", rows)), "swapped.jsonl").output

@@ -16,7 +16,7 @@ from hsd.data.duplicates import (
     leaks,
     normalise,
 )
-from hsd.data.example import Example
+from hsd.example import Example
 
 LONG = "the old lighthouse keeper walked down to the harbour every morning before breakfast"
 

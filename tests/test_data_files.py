@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas
 import pytest
 
-from hsd.data import files
-from hsd.data.named import resolve, resolve_path
+from hsd.data import data_files
+from hsd.data.data_sets import resolve, resolve_path
 from hsd.data.posts import read_posts
-from hsd.data.rows import read_rows, stream_rows
-from hsd.data.sources import Source
+from hsd.data.read_rows import read_rows, stream_rows
+from hsd.data.source_formats import Source
 from hsd.data.unified import find_splits, load_folder
 from hsd.errors import DataError
 
@@ -42,7 +42,7 @@ def content(folder: Path, suffix: str) -> bytes:
     return written[suffix].encode() if suffix in written else bytes_of(folder, suffix)
 
 
-@pytest.mark.parametrize("suffix", files.FORMATS)
+@pytest.mark.parametrize("suffix", data_files.FORMATS)
 def test_each_format_is_read_in_any_case_and_packed(tmp_path: Path, suffix: str) -> None:
     data = content(tmp_path, suffix)
     for name, whole in {
@@ -250,7 +250,7 @@ def test_another_folder_is_refused_with_what_can_be_named(tmp_path: Path) -> Non
 
 def test_the_digest_of_a_saved_data_set_changes_with_any_of_its_files(tmp_path: Path) -> None:
     folder = saved(tmp_path / "saved")
-    before = files.digest(folder)
-    assert files.digest(folder) == before
+    before = data_files.digest(folder)
+    assert data_files.digest(folder) == before
     (folder / "test/state.json").write_text("{}")
-    assert files.digest(folder) != before
+    assert data_files.digest(folder) != before

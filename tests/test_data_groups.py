@@ -2,7 +2,7 @@
 
 import pytest
 
-from hsd.data.groups import (
+from hsd.data.group_names import (
     joined,
     parse_groups,
     persona,
@@ -10,7 +10,7 @@ from hsd.data.groups import (
     unknown_names,
     unknown_said,
 )
-from hsd.data.labels import parse_label, unknown_label
+from hsd.data.label_names import parse_label, unknown_label
 
 GROUP_NAMES = {
     "lgbtq": "lgbtq",

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from hsd.data.named import resolve
+from hsd.data.data_sets import resolve
 from hsd.errors import DataError
 
 HEADER = (

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from hsd.data.example import Example
 from hsd.data.hatexplain import (
     DIVISIONS,
     Offensive,
@@ -16,9 +15,10 @@ from hsd.data.hatexplain import (
     majority_rationale,
     majority_targets,
 )
-from hsd.data.loaded import Bad, LeftOut
-from hsd.data.rows import Row
+from hsd.data.loaded_file import Bad, LeftOut
+from hsd.data.read_rows import Row
 from hsd.errors import DataError
+from hsd.example import Example
 
 WORDS = ["rain", "ruins", "every", "picnic"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hsd.data.rows import BadRow, read_rows
+from hsd.data.read_rows import BadRow, read_rows
 from hsd.data.unified import convert
 from hsd.errors import DataError
 
@@ -72,12 +72,12 @@ def test_a_damaged_parquet_file_is_one_line_or_still_read(at: int) -> None:
 
 
 def test_a_message_about_a_path_lists_nothing_that_lies_beside_it(tmp_path: Path) -> None:
-    from hsd.data.files import require_data
-    from hsd.data.named import resolve_path
+    from hsd.data.data_files import require_data
+    from hsd.data.data_sets import resolve_path
     from hsd.data.unified import find_splits
     from hsd.errors import HsdError
+    from hsd.io.files import require_folder
     from hsd.report.predictions import find_run
-    from hsd.runs import require_folder
 
     for name in ("private-notes", "passwords.txt"):
         (tmp_path / name).mkdir()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hsd.data.hub import HubName, download, read_token, rows_of
+from hsd.data.hub_rows import HubName, download, read_token, rows_of
 from hsd.errors import DataError
 
 

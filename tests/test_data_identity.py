@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.data.example import GROUPS, Example
-from hsd.data.groups import parse_groups
-from hsd.data.identity import SWAP, named, swapped, swaps, terms, version
+from hsd.data.group_names import parse_groups
+from hsd.data.identity_swap import SWAP, named, swapped, swaps, terms, version
+from hsd.example import GROUPS, Example
 
 
 def post(text: str, id: str = "a") -> Example:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hsd.data.classes import ClassName
-from hsd.data.labels import parse_label, spelled, unknown_label
-from hsd.data.preparation import preparation
-from hsd.data.sources import Reading, load_any
-from hsd.data.table import Columns, load_table, parse_labels
+from hsd.data.class_names import ClassName
+from hsd.data.label_names import parse_label, spelled, unknown_label
+from hsd.data.own_table import Columns, load_table, parse_labels
+from hsd.data.prepared_data import preparation
+from hsd.data.source_formats import Reading, load_any
 from hsd.errors import ConfigError
 
 NO_LABELS = [-1, -1.0, "-1", "-1.0", "\N{MINUS SIGN}1", "--1", "+1", "-0", "-hate", "- hate"]

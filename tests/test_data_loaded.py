@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hsd.data.example import Example
-from hsd.data.loaded import (
+from hsd.data.loaded_file import (
     Bad,
     Converted,
     LeftOut,
@@ -20,8 +19,9 @@ from hsd.data.loaded import (
     require_unique_ids,
     write_bad_rows,
 )
-from hsd.data.rows import BadRow, Row
+from hsd.data.read_rows import BadRow, Row
 from hsd.errors import DataError
+from hsd.example import Example
 
 
 def by_first_letter(row: Row) -> Converted:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hsd.data.named import folders, resolve, resolve_path
-from hsd.data.sources import Reading, Source
+from hsd.data.data_sets import folders, resolve, resolve_path
+from hsd.data.source_formats import Reading, Source
 from hsd.errors import ConfigError, DataError
 
 

@@ -8,16 +8,16 @@ import pytest
 import tiny
 from click.testing import CliRunner
 
-from hsd.data.chat_words import shared_words
-from hsd.data.doctor import Checked, check
-from hsd.data.example import Example, Label
-from hsd.data.lengths import PromptLength
-from hsd.data.outputs import chat_rows
+from hsd.data.data_check import Checked, check
+from hsd.data.post_in_chat import shared_words
 from hsd.data.posts import read_posts
+from hsd.data.prepared_files import chat_rows
+from hsd.data.row_lengths import PromptLength
+from hsd.example import Example, Label
+from hsd.io.files import write_jsonl
 from hsd.prompts.contract import Contract, make_contract, save_contract
 from hsd.prompts.template import load_template
 from hsd.report.doctor_page import doctor_lines, doctor_page
-from hsd.runs import write_jsonl
 from jobs.data import data
 
 SOUP = "The bakery by the river sells very good soup on Mondays"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas
 import pytest
 
-from hsd.data.cells import post
-from hsd.data.chat import stream_chats
-from hsd.data.loaded import Bad
-from hsd.data.rows import read_rows, stream_rows
+from hsd.data.cell_values import post
+from hsd.data.chat_rows import stream_chats
+from hsd.data.loaded_file import Bad
+from hsd.data.read_rows import read_rows, stream_rows
 from hsd.errors import DataError
 
 

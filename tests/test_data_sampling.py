@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.data.example import Example
 from hsd.data.sampling import (
     even_labels,
     group_and_label,
@@ -16,6 +15,7 @@ from hsd.data.sampling import (
     stratified,
 )
 from hsd.errors import DataError
+from hsd.example import Example
 
 
 def rows(**strata: int) -> list[Example]:

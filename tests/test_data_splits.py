@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.data import cells
-from hsd.data.example import Example
+from hsd.data import cell_values
 from hsd.data.splits import assign_splits, require_known_splits
 from hsd.errors import DataError
+from hsd.example import Example
 
 
 def rows(count: int, **fields: str) -> list[Example]:
@@ -107,7 +107,7 @@ def test_an_unknown_split_names_its_place() -> None:
     ],
 )
 def test_a_split_is_told_by_the_first_word_of_a_name(name: str, split: str) -> None:
-    assert cells.split(name) == split
+    assert cell_values.split(name) == split
 
 
 @pytest.mark.parametrize(
@@ -115,4 +115,4 @@ def test_a_split_is_told_by_the_first_word_of_a_name(name: str, split: str) -> N
     ["train_dev", "dev_test", "train-test", "train+test", "held-out", "trains", "retest", ""],
 )
 def test_a_name_of_two_splits_or_of_none_stays_as_it_is(name: str) -> None:
-    assert cells.split(name) == name
+    assert cell_values.split(name) == name

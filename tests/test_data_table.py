@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hsd.data.chat import problem, stream_chats
-from hsd.data.table import Columns, load_table, parse_labels
+from hsd.data.chat_rows import problem, stream_chats
+from hsd.data.own_table import Columns, load_table, parse_labels
 from hsd.errors import ConfigError, DataError
 
 TABLE = """no,body,verdict,about

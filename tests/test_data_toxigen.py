@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from hsd.data.example import Example
-from hsd.data.loaded import Bad
-from hsd.data.rows import Row
+from hsd.data.loaded_file import Bad
+from hsd.data.read_rows import Row
 from hsd.data.toxigen import converter, undo_bytes
+from hsd.example import Example
 
 
 def converted(threshold: float = 3.0, **values: Any) -> Any:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from hsd.data.example import Example
-from hsd.data.loaded import Bad
-from hsd.data.rows import Row
+from hsd.data.loaded_file import Bad
+from hsd.data.read_rows import Row
 from hsd.data.unified import convert, find_splits, load_folder, to_row
 from hsd.errors import DataError
+from hsd.example import Example
 
 OLDER = {
     "text": "tea is better than coffee",

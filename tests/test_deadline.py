@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from hsd.deadline import within
 from hsd.errors import DataError
+from hsd.io.deadline import within
 
 LATE = DataError("too long")
 

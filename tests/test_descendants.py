@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from waiting import until
 
-from slurm.descendants import catches, descendants, tell
+from slurm.node.descendants import catches, descendants, tell
 
 
 def process(proc: Path, pid: int, parent: int, name: str = "python", state: str = "S") -> None:

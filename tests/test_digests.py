@@ -6,10 +6,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from hsd.digests import FILES, damage, digests, recorded, require_intact
 from hsd.errors import ModelError, PreflightError
+from hsd.io.digests import FILES, damage, digests, recorded, require_intact
+from hsd.io.files import write_json
+from hsd.io.hashes import sha256_text
 from hsd.model.adapter_folder import adapter_digest
-from hsd.runs import sha256_text, write_json
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_a_lost_file_is_named(adapter: Path) -> None:
 def test_a_file_that_cannot_be_read_is_damaged(
     adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hsd.digests.sha256_file", Mock(side_effect=OSError(5, "I/O error")))
+    monkeypatch.setattr("hsd.io.digests.sha256_file", Mock(side_effect=OSError(5, "I/O error")))
     assert damage(adapter) == f"{adapter / 'adapter_config.json'} cannot be read (I/O error)"
 
 

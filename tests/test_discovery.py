@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from hsd.errors import HsdError, PreflightError
-from slurm.cluster_facts import SINFO_FORMAT, gpus_of, minutes, partitions_of, settings_of
-from slurm.discovery import Texts, asked, discover, gpu_memory_gb
-from slurm.profile import Profile, load_profile
+from slurm.cluster.cluster_facts import SINFO_FORMAT, gpus_of, minutes, partitions_of, settings_of
+from slurm.cluster.discovery import Texts, asked, discover, gpu_memory_gb
+from slurm.cluster.profile import Profile, load_profile
 
 # As Slurm 22.05.8 printed it.
 TESTBED = Texts(

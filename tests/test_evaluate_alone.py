@@ -12,9 +12,9 @@ from ranks import Ended, hsd_command
 from small_runs import jsonl, posts
 from stolen import stolen
 
-from hsd.config.evaluate import EvalConfig
+from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import InUseError, Stopped, TakenOver
-from hsd.lease import held
+from hsd.io.lease import held
 from hsd.report.predictions import load_run
 
 pytestmark = pytest.mark.model
@@ -38,7 +38,7 @@ def leases(folder: Path) -> list[Path]:
 def test_the_same_evaluation_started_while_it_runs_is_refused_and_harms_nothing(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.inference.evaluate import evaluate
+    from hsd.evaluation.evaluation_run import evaluate
 
     one, refused = config(tiny_llama, tmp_path), []
 
@@ -60,7 +60,7 @@ def test_the_same_evaluation_started_while_it_runs_is_refused_and_harms_nothing(
 def test_of_several_sets_the_one_that_is_answered_is_refused_and_the_finished_are_skipped(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.inference.evaluate import evaluate_sets
+    from hsd.evaluation.evaluation_run import evaluate_sets
 
     sets, refused = [config(tiny_llama, tmp_path, rows) for rows in (3, 4)], []
 
@@ -80,8 +80,8 @@ def test_of_several_sets_the_one_that_is_answered_is_refused_and_the_finished_ar
 def test_while_the_model_loads_there_is_no_folder_yet_and_a_second_start_is_refused(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.inference import subject
-    from hsd.inference.evaluate import evaluate
+    from hsd.evaluation import subject
+    from hsd.evaluation.evaluation_run import evaluate
 
     one, load_base = config(tiny_llama, tmp_path), subject.load_base
     refused, begun = [], []
@@ -105,7 +105,7 @@ def test_while_the_model_loads_there_is_no_folder_yet_and_a_second_start_is_refu
 def test_an_evaluation_that_another_start_finished_meanwhile_was_finished_before(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.inference import evaluate as module
+    from hsd.evaluation import evaluation_run as module
 
     one, take = config(tiny_llama, tmp_path), module.Leases.take
 
@@ -122,7 +122,7 @@ def test_an_evaluation_that_another_start_finished_meanwhile_was_finished_before
 def test_an_evaluation_whose_lease_was_taken_stops_and_its_answers_stay(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.inference.evaluate import evaluate
+    from hsd.evaluation.evaluation_run import evaluate
 
     one = config(tiny_llama, tmp_path)
 
@@ -140,7 +140,7 @@ def test_an_evaluation_whose_lease_was_taken_stops_and_its_answers_stay(
 
 
 def test_no_lease_is_left_when_an_evaluation_is_stopped(tiny_llama: Path, tmp_path: Path) -> None:
-    from hsd.inference.evaluate import evaluate
+    from hsd.evaluation.evaluation_run import evaluate
 
     def stop(done: int, total: int, what: str) -> None:
         if what.endswith("rows") and done == 2:
@@ -154,15 +154,15 @@ def test_no_lease_is_left_when_an_evaluation_is_stopped(tiny_llama: Path, tmp_pa
 def test_two_evaluations_of_one_second_have_a_folder_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.inference import folders
+    from hsd.evaluation import evaluation_folder
 
     class Noon(datetime):
         @classmethod
         def now(cls) -> Any:  # type: ignore[override]
             return cls(2026, 1, 2, 12, 0, 0)
 
-    monkeypatch.setattr(folders, "datetime", Noon)
-    made = [folders.new_folder(tmp_path / "eval").name for _ in range(3)]
+    monkeypatch.setattr(evaluation_folder, "datetime", Noon)
+    made = [evaluation_folder.new_folder(tmp_path / "eval").name for _ in range(3)]
     assert made == ["run_20260102_120000", "run_20260102_120001", "run_20260102_120002"]
 
 

@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 from small_runs import jsonl
 
-from hsd.config.evaluate import EvalConfig
+from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import ConfigError, DataError, EvaluationError, PreflightError, Stopped
-from hsd.inference.evaluate import evaluate, evaluate_sets
+from hsd.evaluation.evaluation_run import evaluate, evaluate_sets
+from hsd.io.json_reader import read_json
+from hsd.io.run_identity import set_name
 from hsd.report.predictions import PREDICTIONS
-from hsd.runs import read_json, set_name
 from jobs.evaluate import evaluate as command
 
 pytestmark = pytest.mark.model
@@ -66,7 +67,7 @@ def timeless(folder: Path) -> str:
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The loads of a base, as they happen."""
-    from hsd.inference import subject
+    from hsd.evaluation import subject
 
     seen: list[str] = []
     load_base = subject.load_base
@@ -102,13 +103,13 @@ def test_from_one_load_each_set_is_bit_for_bit_what_it_is_alone(
 def test_the_twin_is_checked_once_and_the_shared_prompt_computed_once_a_load(
     tiny_llama: Path, sets: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.inference import ways
+    from hsd.evaluation import choose_engine
 
     seen: list[str] = []
     for name in ("check_twins_scores", "compute_prefix", "check_scores"):
-        real = getattr(ways, name)
+        real = getattr(choose_engine, name)
         monkeypatch.setattr(
-            ways, name, lambda *a, name=name, real=real: seen.append(name) or real(*a)
+            choose_engine, name, lambda *a, name=name, real=real: seen.append(name) or real(*a)
         )
     evaluate_sets(configs(tiny_llama, sets))
     assert seen.count("check_twins_scores") == 1
@@ -224,7 +225,7 @@ def test_with_base_a_load_serves_both_on_every_set(
 ) -> None:
     from small_runs import config as training
 
-    from hsd.training.run import train
+    from hsd.training.training_run import train
 
     trained = training(tiny_llama, tmp_path / "train", training={"epochs": 1})
     train(trained)

@@ -9,7 +9,7 @@ import pytest
 from ranks import Blow, Ended, hsd_command
 from small_runs import jsonl, posts
 
-from hsd.inference.shards import part
+from hsd.evaluation.shards import part
 from hsd.report.predictions import PREDICTIONS, read_predictions
 
 pytestmark = [pytest.mark.model, pytest.mark.e2e]

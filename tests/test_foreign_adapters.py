@@ -32,13 +32,14 @@ from peft import (  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
-from hsd.config.evaluate import EvalConfig  # noqa: E402
-from hsd.config.merge import MergeConfig  # noqa: E402
-from hsd.config.model import ModelConfig  # noqa: E402
-from hsd.config.train import LoraConfig as LoraSettings  # noqa: E402
+from hsd.config.evaluate_config import EvalConfig  # noqa: E402
+from hsd.config.merge_config import MergeConfig  # noqa: E402
+from hsd.config.model_config import ModelConfig  # noqa: E402
+from hsd.config.train_config import LoraConfig as LoraSettings  # noqa: E402
 from hsd.errors import HsdError, ModelError  # noqa: E402
-from hsd.inference.evaluate import evaluate, evaluate_with_base  # noqa: E402
-from hsd.inference.subject import subject  # noqa: E402
+from hsd.evaluation.evaluation_run import evaluate, evaluate_with_base  # noqa: E402
+from hsd.evaluation.subject import subject  # noqa: E402
+from hsd.io.json_reader import read_json  # noqa: E402
 from hsd.model import adapter as adapter_module  # noqa: E402
 from hsd.model.adapter import (  # noqa: E402
     load_adapter,
@@ -56,9 +57,8 @@ from hsd.model.adapter_folder import (  # noqa: E402
     read_adapter,
     unreadable,
 )
-from hsd.model.load import load_base  # noqa: E402
+from hsd.model.base import load_base  # noqa: E402
 from hsd.model.merge import merge  # noqa: E402
-from hsd.runs import read_json  # noqa: E402
 
 IDS = torch.arange(3, 40)[None]
 CONFIG, ADAPTER, WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "model.safetensors"

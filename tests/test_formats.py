@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import ModelError
 
 pytestmark = pytest.mark.model
@@ -17,7 +17,7 @@ WEIGHTS = "model.safetensors"
 
 
 def loaded(folder: Path, asked: str = "auto") -> Any:
-    from hsd.model.load import load_base
+    from hsd.model.base import load_base
 
     return load_base(ModelConfig(name=str(folder), device="cpu", quantization=asked))
 
@@ -137,11 +137,11 @@ def test_an_adapter_on_a_4_bit_checkpoint_is_judged_and_merged_as_trained(
 ) -> None:
     import small_runs
 
-    from hsd.config.evaluate import EvalConfig
-    from hsd.config.merge import MergeConfig
-    from hsd.inference.subject import subject
+    from hsd.config.evaluate_config import EvalConfig
+    from hsd.config.merge_config import MergeConfig
+    from hsd.evaluation.subject import subject
     from hsd.model.merge import merge
-    from hsd.training.run import train
+    from hsd.training.training_run import train
 
     base = {"nf4": nf4, "fp4": fp4}[kind]
     run = train(small_runs.config(base, tmp_path, training={"epochs": 1})).folder
@@ -238,8 +238,8 @@ def test_4_bit_weights_that_config_json_calls_plain_are_refused(nf4: Path, tmp_p
 def test_what_is_said_of_the_layers_is_held_against_them(nf4: Path, tiny_llama: Path) -> None:
     import torch
 
+    from hsd.model.loaded_weights import require_as_said
     from hsd.model.quantization import Quantization
-    from hsd.model.whole import require_as_said
 
     none = Quantization("none", "")
     with pytest.raises(ModelError, match=r"said to hold plain weights \(none\), but 14 layers are"):
@@ -255,7 +255,7 @@ def test_a_weight_that_was_left_on_another_device_is_named(tiny_llama: Path) -> 
     import torch
     from torch import nn
 
-    from hsd.model.whole import require_on
+    from hsd.model.loaded_weights import require_on
 
     model = loaded(tiny_llama).model
     require_on(model, "cpu", "a/base")

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from posts import predictions
 
-from hsd.config.gate import GateRules, Margins
+from hsd.config.gate_rules import GateRules, Margins
 from hsd.errors import ConfigError, EvaluationError
 from hsd.metrics.gate import Check, Status, Verdict, gate
 

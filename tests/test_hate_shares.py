@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 from small_runs import jsonl
 
-from hsd.data.doctor import check
+from hsd.data.data_check import check
+from hsd.data.data_sets import load_named
 from hsd.data.duplicates import find_pairs, leaks
-from hsd.data.example import Example, Label
 from hsd.data.hatexplain import Offensive, converter
-from hsd.data.identity import swaps
-from hsd.data.loaded import Bad, LeftOut, load, require_clean
-from hsd.data.named import load_named
+from hsd.data.identity_swap import swaps
+from hsd.data.loaded_file import Bad, LeftOut, load, require_clean
+from hsd.data.own_table import Columns, load_table
 from hsd.data.posts import read_posts
-from hsd.data.preparation import preparation
 from hsd.data.prepare import prepare
-from hsd.data.rows import Row
-from hsd.data.table import Columns, load_table
+from hsd.data.prepared_data import preparation
+from hsd.data.read_rows import Row
 from hsd.data.unified import READS, convert, to_row
 from hsd.errors import DataError
+from hsd.example import Example, Label
 
 VOTES = {"h": "hatespeech", "o": "offensive", "n": "normal"}
 

@@ -172,8 +172,8 @@ def test_a_loaded_16_bit_base_gives_float32_logits(
 ) -> None:
     import torch
 
-    from hsd.config.model import ModelConfig
-    from hsd.model.load import load_base
+    from hsd.config.model_config import ModelConfig
+    from hsd.model.base import load_base
 
     folder: Path = request.getfixturevalue(base)
     config = ModelConfig(name=str(folder), device="cpu", dtype="bfloat16")

@@ -1,4 +1,4 @@
-"""hsd/model/health.py: what is decided from what was seen; no GPU is needed to test it."""
+"""hsd/model/doctor_verdicts.py: what is decided from what was seen; no GPU is needed to test it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hsd.checks import Check
-from hsd.model.health import examine, judge, runs_on
-from hsd.model.machine import Gpu, Machine, allocator, ask, memory_gb, native_reason
-from hsd.model.machine import why_unwritable as why
+from hsd.model.doctor_probes import Gpu, Machine, allocator, ask, memory_gb, native_reason
+from hsd.model.doctor_probes import why_unwritable as why
+from hsd.model.doctor_verdicts import examine, judge, runs_on
 from hsd.model.speed import Timings
 
 pytestmark = pytest.mark.model

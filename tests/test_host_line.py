@@ -20,7 +20,7 @@ def _no_job(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def line(**facts: Any) -> str:
-    from hsd.model.host import Host
+    from hsd.model.host_line import Host
 
     known: dict[str, Any] = {
         "name": "gpu1",
@@ -81,7 +81,7 @@ def test_what_is_missing_is_said(facts: dict[str, Any], said: str) -> None:
     ],
 )
 def test_the_drivers_version_is_read_from_its_own_file(text: str, version: str | None) -> None:
-    from hsd.model.host import driver_version
+    from hsd.model.host_line import driver_version
 
     assert driver_version(text) == version
 
@@ -98,7 +98,7 @@ def test_the_drivers_version_is_read_from_its_own_file(text: str, version: str |
 def test_a_container_is_told_from_none(
     environ: dict[str, str], marked: bool, found: str | None
 ) -> None:
-    from hsd.model.host import container
+    from hsd.model.host_line import container
 
     assert container(environ, marked) == found
 
@@ -108,7 +108,7 @@ def test_the_gpus_that_this_process_sees_are_named(
 ) -> None:
     import torch
 
-    from hsd.model import host
+    from hsd.model import host_line
 
     names = ["NVIDIA A100-SXM4-80GB", "NVIDIA L4"]
     cuda = SimpleNamespace(
@@ -118,8 +118,8 @@ def test_the_gpus_that_this_process_sees_are_named(
     driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27\n")
     monkeypatch.setattr(torch, "cuda", cuda)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(host, "_DRIVER", driver)
-    found = host.this_host()
+    monkeypatch.setattr(host_line, "_DRIVER", driver)
+    found = host_line.this_host()
     assert found.gpus == tuple(names)
     assert (found.cuda, found.driver) == ("13.0", "580.65.06")
     assert 1 <= found.cores <= found.all_cores
@@ -142,7 +142,7 @@ def test_the_first_process_of_a_job_prints_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from jobs.host import say_host
+    from jobs.terminal.log_head import say_host
 
     for name, value in environ.items():
         monkeypatch.setenv(name, value)

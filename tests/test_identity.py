@@ -7,13 +7,13 @@ import pytest
 import sweeps
 
 from hsd.errors import PreflightError
-from hsd.runs import write_json
-from slurm import submissions
-from slurm.identity import base_identity, hash_of, identity, refuse_changes, row_files
-from slurm.profile import Profile
-from slurm.run_folder import RunFolder
-from slurm.submissions import Submitted
-from slurm.sweep import Sweep, cells
+from hsd.io.files import write_json
+from slurm.cluster.profile import Profile
+from slurm.run import submissions
+from slurm.run.run_folder import RunFolder
+from slurm.run.submissions import Submitted
+from slurm.sweep.content_hash import base_identity, hash_of, identity, refuse_changes, row_files
+from slurm.sweep.sweep import Sweep, cells
 
 
 def parts(of: Sweep | None = None, profile: Profile | None = None, **changes: str) -> Any:

@@ -12,10 +12,10 @@ import small_runs
 from slurm_runs import Bench
 from waiting import until
 
-from containers.config import ContainerConfig
+from containers.container_config import ContainerConfig
 from containers.wrap import IMAGE_PYTHON, Inside, signal_command, wrap
 from hsd.errors import Stopped
-from hsd.runs import read_json
+from hsd.io.json_reader import read_json
 
 pytestmark = [pytest.mark.container, pytest.mark.model, pytest.mark.e2e]
 

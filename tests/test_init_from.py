@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 from small_runs import jsonl, posts
 
 from hsd.errors import DataError, HsdError, PreflightError
-from hsd.inference.learned import learned
-from hsd.runs import MANIFEST, read_json
-from hsd.training.run import train
+from hsd.io.json_reader import read_json
+from hsd.io.manifest import MANIFEST
+from hsd.training.training_posts import learned
+from hsd.training.training_run import train
 
 pytestmark = pytest.mark.model
 

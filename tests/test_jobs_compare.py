@@ -8,14 +8,14 @@ from posts import predictions
 from rich.console import Console
 
 from hsd.errors import EvaluationError
+from hsd.io.files import write_json, write_jsonl
 from hsd.metrics.evaluation import summarize
-from hsd.report.beside import Beside
+from hsd.report.context import Beside
 from hsd.report.numbers import evaluation_numbers
 from hsd.report.predictions import append_predictions
-from hsd.runs import write_json, write_jsonl
 from jobs.compare import compare
 from jobs.convergence import convergence
-from jobs.tables import metrics_table
+from jobs.terminal.number_tables import metrics_table
 
 BASE = "\n".join(["lgbtq n n .2"] * 12 + ["mexican h n .4"] * 8 + ["mexican h refusal .3"] * 4)
 ADAPTER = "\n".join(["lgbtq n h .6"] * 9 + ["lgbtq n n .1"] * 3 + ["mexican h h .9"] * 12)

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from posts import predictions
 
 from hsd.errors import EvaluationError
+from hsd.io.files import write_json
+from hsd.io.run_identity import set_name
 from hsd.report.predictions import append_predictions, find_runs
-from hsd.runs import set_name, write_json
 from jobs.compare import compare
 
 BASE = "\n".join(["lgbtq n n .2", "lgbtq n h .7", "mexican h n .4", "mexican h h .6"] * 6)

@@ -8,12 +8,12 @@ import pytest
 from sweeps import cluster
 
 from hsd.errors import PreflightError
-from slurm.launch import orders
-from slurm.plan import Stage, Task
-from slurm.profile import Profile
-from slurm.run_folder import RunFolder
-from slurm.supervisor import Orders
-from slurm.whereabouts import Here, filled
+from slurm.cluster.profile import Profile
+from slurm.node.job_context import Here, filled
+from slurm.node.supervisor import Orders
+from slurm.run.run_folder import RunFolder
+from slurm.submit.launch import orders
+from slurm.sweep.plan import Stage, Task
 
 RUN = Path("/shared/runs/pair")
 TRAIN = ("train", "--config_file", "c.json")

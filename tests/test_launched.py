@@ -15,11 +15,11 @@ from ranks import PATIENCE_S, free_port, hsd_command, hsd_train
 from small_runs import adapter_bytes, metrics
 from waiting import until
 
-from hsd.lease import ticks_of
+from hsd.io.json_reader import read_json
+from hsd.io.lease import ticks_of
 from hsd.report.predictions import PREDICTIONS, read_predictions
-from hsd.runs import read_json
 from hsd.training.checkpoints import newest_intact
-from slurm.descendants import descendants
+from slurm.node.descendants import descendants
 
 pytestmark = [pytest.mark.model, pytest.mark.e2e]
 

@@ -7,9 +7,9 @@ import pytest
 import small_runs
 
 from hsd.errors import PreflightError
+from hsd.io.json_reader import read_json
+from hsd.io.stopping import LAUNCHERS
 from hsd.model.launcher import DECIDED_BY, not_followed, require_whole_copies, unseen
-from hsd.runs import read_json
-from hsd.stopping import LAUNCHERS
 
 pytestmark = pytest.mark.model
 
@@ -50,9 +50,9 @@ def test_a_launcher_that_splits_nothing_is_not() -> None:
 def test_training_and_evaluation_refuse_it_before_they_read_anything(
     name: str, value: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.config.evaluate import EvalConfig
-    from hsd.inference.evaluate import evaluate
-    from hsd.training.run import train
+    from hsd.config.evaluate_config import EvalConfig
+    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.training.training_run import train
 
     nowhere = tmp_path / "no base"
     config = small_runs.config(nowhere, tmp_path)
@@ -126,7 +126,7 @@ SHORT = {"max_steps": 2, "warmup_steps": 0}
 @pytest.fixture(scope="module")
 def plain(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short run without a launcher."""
-    from hsd.training.run import train
+    from hsd.training.training_run import train
 
     folder = tmp_path_factory.mktemp("plain")
     return train(small_runs.config(tiny_llama, folder, training=SHORT)).folder
@@ -151,7 +151,7 @@ def test_a_launchers_environment_changes_no_bit_of_an_adapter_and_is_said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from hsd.training.run import train
+    from hsd.training.training_run import train
 
     for name, value in env.items():
         monkeypatch.setenv(name, value)

@@ -10,14 +10,14 @@ from click.testing import CliRunner
 from posts import predictions
 
 from hsd.errors import EvaluationError, PreflightError
+from hsd.io.files import write_json
 from hsd.metrics.gate import Status
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.predictions import append_predictions
-from hsd.runs import write_json
 from jobs.compare import compare
-from slurm.attempts import record
-from slurm.leaderboard import SetBoard, leaderboard, write_leaderboard
-from slurm.run_folder import RunFolder
+from slurm.node.events import record
+from slurm.run.run_folder import RunFolder
+from slurm.watch.sweep_leaderboard import SetBoard, leaderboard, write_leaderboard
 
 BASE = "\n".join(["lgbtq n n .2"] * 12 + ["mexican h n .4"] * 8 + ["mexican h refusal .3"] * 4)
 GOOD = "\n".join(["lgbtq n n .1"] * 12 + ["mexican h h .9"] * 9 + ["mexican h n .4"] * 3)

@@ -10,15 +10,15 @@ import pytest
 import small_runs
 from small_runs import posts
 
-from hsd.config.evaluate import EvalConfig
-from hsd.data.preparation import preparation
+from hsd.config.evaluate_config import EvalConfig
 from hsd.data.prepare import prepare
+from hsd.data.prepared_data import preparation
 from hsd.errors import PreflightError
-from hsd.inference.evaluate import evaluate_with_base
-from hsd.inference.learned import learned, learned_by_run
-from hsd.inference.prepared import prepare as prepare_evaluation
-from hsd.runs import update_manifest
-from hsd.training.run import train
+from hsd.evaluation.evaluation_plan import prepare as prepare_evaluation
+from hsd.evaluation.evaluation_run import evaluate_with_base
+from hsd.io.manifest import update_manifest
+from hsd.training.training_posts import learned, learned_by_run
+from hsd.training.training_run import train
 
 pytestmark = pytest.mark.model
 

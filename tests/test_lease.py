@@ -17,10 +17,11 @@ import pytest
 from stolen import stolen
 from waiting import until
 
-from hsd import lease
 from hsd.errors import InUseError, PreflightError, TakenOver
-from hsd.lease import Holder, held, ticks_of
-from hsd.runs import claim, is_empty, require_own
+from hsd.io import lease
+from hsd.io.files import is_empty
+from hsd.io.lease import Holder, held, ticks_of
+from hsd.io.run_identity import claim, require_own
 
 CHECKOUT = Path(__file__).parent.parent
 ELSEWHERE = {"host": "node9", "pid": 4242, "boot": "another kernel"}
@@ -37,7 +38,7 @@ def _no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
 def worker() -> Iterator[Callable[[Path], Any]]:
     """Give `worker(folder)`: a process that holds the lease until its input ends."""
     script = (
-        "import sys\nfrom pathlib import Path\nfrom hsd.lease import held\n"
+        "import sys\nfrom pathlib import Path\nfrom hsd.io.lease import held\n"
         "with held(Path(sys.argv[1]), 'hsd train'):\n    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
     )

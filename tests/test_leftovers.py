@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from hsd.errors import EvaluationError
-from hsd.lease import held
-from hsd.logs import logging_to
-from hsd.metrics.prediction import Prediction
+from hsd.io.files import atomic_file, naming, write_atomic, write_json, write_jsonl
+from hsd.io.lease import held
+from hsd.io.log_file import logging_to
+from hsd.io.run_identity import claim
+from hsd.prediction import Prediction
 from hsd.report.predictions import append_predictions
 from hsd.report.replaceable import require_replaceable
-from hsd.runs import atomic_file, claim, naming, write_atomic, write_json, write_jsonl
 
 KILLED = """
 import os, signal, sys
@@ -118,7 +119,7 @@ def test_a_mode_that_somebody_chose_stays(tmp_path: Path) -> None:
 
 
 def test_each_file_of_an_evaluation_that_holds_posts_is_private(tmp_path: Path) -> None:
-    from hsd.report.tables import write_evaluation
+    from hsd.report.evaluation_files import write_evaluation
 
     rows = [prediction("1"), prediction("2")]
     write_evaluation(tmp_path, rows, {}, "20260102_030405")

@@ -8,7 +8,7 @@ import pytest
 
 from hsd.config import TrainConfig
 from hsd.config.legacy_keys import FIXED, IGNORED, READ, RENAMED
-from hsd.config.load import Resolved, load_train_config, resolve_train_config
+from hsd.config.loading import Resolved, load_train_config, resolve_train_config
 from hsd.config.view import annotated_yaml
 from hsd.errors import ConfigError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import ModelError
 
 pytestmark = pytest.mark.model
@@ -18,7 +18,7 @@ QUERY = "model.layers.0.self_attn.q_proj.weight"
 
 
 def loaded(name: Path | str, **settings: Any) -> Any:
-    from hsd.model.load import load_base
+    from hsd.model.base import load_base
 
     return load_base(ModelConfig(name=str(name), device="cpu", **settings))
 

@@ -13,9 +13,9 @@ import pytest
 import small_runs
 from waiting import until
 
-from hsd.runs import read_json
-from slurm import submissions
-from slurm.snapshot import running_code, write_snapshot
+from hsd.io.json_reader import read_json
+from slurm.run import submissions
+from slurm.submit.snapshot import running_code, write_snapshot
 
 RUN = Path("runs/pair")
 SWEEP = """

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from hsd.logs import threads_in_a_line
+from hsd.io.log_file import threads_in_a_line
 
 
 def fail_in_a_thread(error: Exception) -> None:

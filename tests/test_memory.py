@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import EvaluationError, PreflightError, TrainingError
 from hsd.model.memory import (
     Need,
@@ -108,7 +108,7 @@ def test_a_base_that_does_not_fit_is_a_line_with_what_would() -> None:
 
 
 def test_what_a_base_needs_is_counted_as_it_will_be_held(tiny_llama: Path) -> None:
-    from hsd.model.load import load_base
+    from hsd.model.base import load_base
     from hsd.model.quantization import Quantization, nf4_config, skeleton
 
     plain = load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
@@ -129,12 +129,12 @@ def test_what_a_base_needs_is_counted_as_it_will_be_held(tiny_llama: Path) -> No
 def test_a_gpu_too_small_is_said_before_a_weight_is_read(
     tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.model import load
+    from hsd.model import base
 
-    monkeypatch.setattr(load, "free_gb", lambda *_: 0.0001)
-    monkeypatch.setattr(load.AutoModelForCausalLM, "from_pretrained", None)
+    monkeypatch.setattr(base, "free_gb", lambda *_: 0.0001)
+    monkeypatch.setattr(base.AutoModelForCausalLM, "from_pretrained", None)
     with pytest.raises(PreflightError, match=r"does not fit on cpu: it needs about"):
-        load.load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
+        base.load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
 
 
 def test_on_a_cpu_only_weights_that_are_converted_are_held_against_memory() -> None:
@@ -149,7 +149,7 @@ def test_on_a_cpu_only_weights_that_are_converted_are_held_against_memory() -> N
 
 
 def test_swap_counts_where_there_is_some(tmp_path: Path) -> None:
-    from hsd.model.machine import swap_gb
+    from hsd.model.doctor_probes import swap_gb
 
     meminfo = tmp_path / "meminfo"
     assert swap_gb(meminfo) == 0.0
@@ -173,7 +173,7 @@ def test_what_torch_keeps_of_models_that_are_gone_is_free_for_the_next(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_what_is_free_on_a_gpu_is_what_its_driver_and_torch_say(tiny_llama: Path) -> None:
-    from hsd.model.load import load_base
+    from hsd.model.base import load_base
 
     base = load_base(ModelConfig(name=str(tiny_llama), device="cuda", dtype="bfloat16"))
     free = free_gb(base.placement, base.quantization, torch.bfloat16)
@@ -186,21 +186,21 @@ def test_what_is_free_on_a_gpu_is_what_its_driver_and_torch_say(tiny_llama: Path
 def test_memory_that_runs_out_while_loading_is_a_line(
     error: Exception, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.model import load
+    from hsd.model import base
 
     def full(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(load.AutoModelForCausalLM, "from_pretrained", full)
+    monkeypatch.setattr(base.AutoModelForCausalLM, "from_pretrained", full)
     with pytest.raises(PreflightError, match="memory ran out on cpu while it was loaded"):
-        load.load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
+        base.load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
 
 
 def test_an_obstacle_to_masks_is_one_and_a_fault_of_the_machine_is_none(
     tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hsd.model import packing
-    from hsd.model.load import load_base
+    from hsd.model.base import load_base
 
     model = load_base(ModelConfig(name=str(tiny_llama), device="cpu")).model
     assert packing.obstacle(model) is None
@@ -225,9 +225,9 @@ def test_an_obstacle_to_masks_is_one_and_a_fault_of_the_machine_is_none(
 def test_an_evaluation_whose_memory_is_full_while_it_loads_is_a_line(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.config.evaluate import EvalConfig
-    from hsd.inference.evaluate import evaluate
-    from hsd.inference.subject import Subject
+    from hsd.config.evaluate_config import EvalConfig
+    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.subject import Subject
 
     def full(_: Subject) -> None:
         raise FULL[3]

@@ -20,21 +20,22 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from stolen import stolen  # noqa: E402
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase  # noqa: E402
 
-from hsd.config.evaluate import EvalConfig  # noqa: E402
-from hsd.config.merge import MergeConfig  # noqa: E402
-from hsd.config.model import ModelConfig  # noqa: E402
-from hsd.config.train import LoraConfig  # noqa: E402
+from hsd.config.evaluate_config import EvalConfig  # noqa: E402
+from hsd.config.merge_config import MergeConfig  # noqa: E402
+from hsd.config.model_config import ModelConfig  # noqa: E402
+from hsd.config.train_config import LoraConfig  # noqa: E402
 from hsd.errors import InUseError, ModelError, PreflightError, TakenOver  # noqa: E402
-from hsd.inference.evaluate import evaluate  # noqa: E402
+from hsd.evaluation.evaluation_run import evaluate  # noqa: E402
+from hsd.io.json_reader import read_json  # noqa: E402
+from hsd.io.manifest import MANIFEST, update_manifest  # noqa: E402
 from hsd.model import merge as merge_module  # noqa: E402
 from hsd.model.adapter import export_adapter, load_adapter, new_adapter  # noqa: E402
+from hsd.model.base import load_base  # noqa: E402
 from hsd.model.describe import describe  # noqa: E402
-from hsd.model.load import load_base  # noqa: E402
 from hsd.model.merge import merge  # noqa: E402
 from hsd.model.merge_plan import plan  # noqa: E402
 from hsd.prompts.contract import make_contract, save_contract  # noqa: E402
 from hsd.prompts.template import load_template  # noqa: E402
-from hsd.runs import MANIFEST, read_json, update_manifest  # noqa: E402
 from jobs.merge import merge as command  # noqa: E402
 
 IDS = torch.arange(3, 40)[None]

@@ -7,7 +7,7 @@ import pytest
 import small_runs
 from ranks import Blow, hsd_command, hsd_train
 
-from hsd.runs import read_json
+from hsd.io.json_reader import read_json
 
 pytestmark = [pytest.mark.model, pytest.mark.e2e]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from posts import predictions
 
-from hsd.metrics.noise import Noise, near, noise
+from hsd.metrics.score_noise import Noise, near, noise
 from hsd.metrics.thresholds import apply_threshold
 
 ROWS = predictions("""

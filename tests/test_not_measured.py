@@ -6,8 +6,8 @@ import pytest
 from posts import predictions
 
 from hsd.metrics.evaluation import summarize
-from hsd.metrics.prediction import Prediction
-from hsd.report.beside import Beside, not_measured
+from hsd.prediction import Prediction
+from hsd.report.context import Beside, not_measured
 
 
 def said(rows: list[Prediction], word: str) -> list[str]:

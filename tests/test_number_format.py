@@ -10,17 +10,20 @@ import pytest
 import small_runs
 import torch
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import PreflightError, Stopped
+from hsd.io.files import write_json
+from hsd.io.json_reader import read_json
+from hsd.io.manifest import MANIFEST
+from hsd.io.run_identity import IDENTITY
 from hsd.model import number_format as numbers
 from hsd.model import placement, speed
 from hsd.model.number_format import as_asked, how_to_keep, recorded_format, require_alike
-from hsd.model.self_test import SelfTest
 from hsd.model.speed import Timings
-from hsd.runs import IDENTITY, MANIFEST, read_json, write_json
-from hsd.training import run as training
-from hsd.training import sharing
-from hsd.training.run import Trained, train
+from hsd.model.tolerance import SelfTest
+from hsd.training import prefix_sharing
+from hsd.training import training_run as training
+from hsd.training.training_run import Trained, train
 
 pytestmark = pytest.mark.model
 
@@ -238,10 +241,10 @@ def test_a_run_goes_on_in_the_form_it_began_in_or_says_that_it_cannot(
 
     with monkeypatch.context() as patched:
         if not shared_first:
-            patched.setattr(sharing, "check", fails)
+            patched.setattr(prefix_sharing, "check", fails)
         folder = stopped(config())
     if shared_first:
-        monkeypatch.setattr(sharing, "check", fails)
+        monkeypatch.setattr(prefix_sharing, "check", fails)
     train(config())
     decided = read_json(folder / MANIFEST)["prefix_sharing"]
     assert decided["shared"] is False
@@ -362,8 +365,8 @@ def test_the_format_is_what_the_manifest_says_of_the_loaded_base(finished: Train
 
 
 def test_a_base_in_4_bit_has_the_format_of_its_load(tiny_llama: Path) -> None:
+    from hsd.model.base import find, load_base
     from hsd.model.describe import describe
-    from hsd.model.load import find, load_base
 
     asked = ModelConfig(name=str(tiny_llama), device="cpu", quantization="nf4")
     source = find(asked)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from posts import predictions
 
-from hsd.metrics.overlap import among
+from hsd.metrics.seen_in_training import among
 
 TEXTS = st.lists(st.text(max_size=8), max_size=6)
 

@@ -17,15 +17,16 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from test_foreign_adapters import trained  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 
-from hsd.config.evaluate import EvalConfig  # noqa: E402
-from hsd.config.merge import MergeConfig  # noqa: E402
-from hsd.config.model import ModelConfig  # noqa: E402
+from hsd.config.evaluate_config import EvalConfig  # noqa: E402
+from hsd.config.merge_config import MergeConfig  # noqa: E402
+from hsd.config.model_config import ModelConfig  # noqa: E402
 from hsd.errors import ModelError  # noqa: E402
-from hsd.inference.evaluate import evaluate_with_base  # noqa: E402
-from hsd.inference.prepared import prepare  # noqa: E402
-from hsd.inference.subject import Subject, subject  # noqa: E402
+from hsd.evaluation.evaluation_plan import prepare  # noqa: E402
+from hsd.evaluation.evaluation_run import evaluate_with_base  # noqa: E402
+from hsd.evaluation.subject import Subject, subject  # noqa: E402
+from hsd.io.json_reader import read_json  # noqa: E402
+from hsd.io.manifest import MANIFEST  # noqa: E402
 from hsd.model.merge import merge  # noqa: E402
-from hsd.runs import MANIFEST, read_json  # noqa: E402
 
 OWN = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }} says\n{{ m['content'] }}<|im_end|>\n"

@@ -10,8 +10,8 @@ import sweeps
 from strangers import given_away
 
 from hsd.errors import PreflightError
-from slurm.owner import guard, refuse_open
-from slurm.writing import private
+from slurm.run.folder_owner import guard, refuse_open
+from slurm.submit.write_run import private
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hsd.errors import ModelError
-from hsd.model.package import is_installed, package_folder
+from hsd.hub.package import is_installed, package_folder
 
 
 def planted(folder: Path, name: str) -> Path:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from submitit.core.utils import DelayedSubmission, JobPaths
 
-from slurm.payload import Payload
-from slurm.pickles import hand_over, log_paths, write_pickles
-from slurm.supervisor import Orders
+from slurm.node.payload import Payload
+from slurm.node.supervisor import Orders
+from slurm.submit.pickles import hand_over, log_paths, write_pickles
 
 CODE = Path(__file__).parent.parent
 ORDERS = Orders(
@@ -35,7 +35,7 @@ def test_a_pickle_names_the_one_class_and_holds_texts(tmp_path: Path) -> None:
         for op, value, _ in pickletools.genops(path.read_bytes())
         if isinstance(value, str) and value.startswith(("slurm", "hsd", "jobs", "containers"))
     }
-    assert named == {"slurm.payload", "slurm.supervisor"}
+    assert named == {"slurm.node.payload", "slurm.node.supervisor"}
     values = [v for value in asdict(ORDERS).values() for v in _leaves(value)]
     assert {type(value) for value in values} == {str, int}
 
@@ -64,7 +64,7 @@ def test_a_requeue_of_submitit_s_own_would_run_the_same(tmp_path: Path) -> None:
 
 
 def test_pickles_are_for_their_owner_alone_under_the_umask_of_a_submission(tmp_path: Path) -> None:
-    from slurm.submission import for_owner_alone
+    from slurm.submit.submission import for_owner_alone
 
     with for_owner_alone():
         (path,) = write_pickles(tmp_path / "stage", [ORDERS], 60)
@@ -77,7 +77,7 @@ def test_logs_are_where_submitit_writes_them(tmp_path: Path) -> None:
     assert (out.name, error.name) == ("7_1_0_log.out", "7_1_0_log.err")
 
 
-@pytest.mark.parametrize("module", ["slurm.payload", "slurm.supervisor"])
+@pytest.mark.parametrize("module", ["slurm.node.payload", "slurm.node.supervisor"])
 def test_a_job_s_process_imports_the_standard_library_and_submitit_alone(module: str) -> None:
     code = f"""
 import sys

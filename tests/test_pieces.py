@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsd.prompts.render import Encoded, Target
-from hsd.training.pieces import (
+from hsd.training.microbatches import (
     ANSWER_TOKENS,
     CALL_TOKENS,
     PAIR_SLOWNESS,

@@ -12,9 +12,12 @@ import pytest
 import sweeps
 
 from hsd.errors import PreflightError
-from hsd.runs import read_json, write_json
-from slurm import submissions
-from slurm.pipeline import (
+from hsd.io.files import write_json
+from hsd.io.json_reader import read_json
+from slurm.run import submissions
+from slurm.run.run_folder import RunFolder, find_run
+from slurm.run.submissions import Submitted
+from slurm.submit.work import (
     Left,
     Work,
     active_in,
@@ -24,10 +27,8 @@ from slurm.pipeline import (
     seen_by,
     work_on,
 )
-from slurm.run_folder import RunFolder, find_run
-from slurm.submissions import Submitted
-from slurm.sweep import cells
-from slurm.writing import set_aside, write_run
+from slurm.submit.write_run import set_aside, write_run
+from slurm.sweep.sweep import cells
 
 TWO_BASES = {
     "presets": ("default",),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import PreflightError
 
 pytestmark = pytest.mark.model

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from sweeps import cluster, sweep
 
-from hsd.runs import set_name
-from slurm.bases import base_kind, bases_of
-from slurm.plan import Plan, cells_of, plan
-from slurm.profile import Profile
-from slurm.run_folder import RunFolder
-from slurm.sweep import Cell, Sweep, cells
+from hsd.io.run_identity import set_name
+from slurm.cluster.profile import Profile
+from slurm.run.run_folder import RunFolder
+from slurm.sweep.base_cells import base_kind, bases_of
+from slurm.sweep.plan import Plan, cells_of, plan
+from slurm.sweep.sweep import Cell, Sweep, cells
 
 FOLDER = RunFolder(Path("/shared/runs/pair"))
 CHAIN = {"requeue": "chain", "max_requeues": 2}

@@ -1,4 +1,4 @@
-"""slurm/preflight.py: what is refused before a submission, what is doubted, and in which words."""
+"""slurm/check: what is refused before a submission, what is doubted, and in which words."""
 
 import subprocess
 import sys
@@ -12,19 +12,19 @@ import pytest
 from slurm_cluster import Cluster
 from slurm_programs import ACCEPTS, write_programs
 
-from hsd.config.train import TrainConfig
+from hsd.config.train_config import TrainConfig
 from hsd.errors import PreflightError
-from slurm import checks_bases
-from slurm.checks_files import run_folder, secrets
-from slurm.client import Slurm
-from slurm.doctor import stand_in
-from slurm.mounts import why_unseen
-from slurm.plan import Edge, Plan, Stage, Task
-from slurm.preflight import Check, doubts, failures, preflight, refuse
-from slurm.profile import Profile
-from slurm.run_folder import RunFolder
-from slurm.submission import Prepared
-from slurm.sweep import Cell
+from slurm.check import checks_bases
+from slurm.check.checks_files import run_folder, secrets
+from slurm.check.cluster_doctor import stand_in
+from slurm.check.mounts import why_unseen
+from slurm.check.preflight import Check, doubts, failures, preflight, refuse
+from slurm.cluster.client import Slurm
+from slurm.cluster.profile import Profile
+from slurm.run.run_folder import RunFolder
+from slurm.submit.submission import Prepared
+from slurm.sweep.plan import Edge, Plan, Stage, Task
+from slurm.sweep.sweep import Cell
 
 PROFILE: dict[str, object] = {
     "shared_root": "/proc/self/cwd/runs",  # replaced by each test
@@ -240,7 +240,10 @@ def test_a_time_limit_fits_the_partition_and_the_signal(
 
 
 def test_preflight_loads_no_torch() -> None:
-    code = "import sys, slurm.preflight, slurm.doctor; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, slurm.check.preflight, slurm.check.cluster_doctor; "
+        "sys.exit('torch' in sys.modules)"
+    )
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
     assert done.returncode == 0
@@ -301,7 +304,7 @@ MOUNTS = """\
 def test_a_folder_on_a_disk_of_this_machine_may_be_unseen_by_nodes(
     folder: str, reason: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slurm.mounts.existing", Path)
+    monkeypatch.setattr("slurm.check.mounts.existing", Path)
     if "my disk" in folder:
         reason = "/home/my disk is xfs, a disk of this machine"
     assert why_unseen(Path(folder), MOUNTS) == reason
@@ -358,7 +361,9 @@ def test_a_disk_without_room_for_the_checkpoints_is_refused(
     work = {"train": {"one", "two"}}
     for free_gb, ok in ((needed_gb + 0.1, True), (needed_gb - 0.1, False)):
         usage = type("Usage", (), {"free": int(free_gb * 1e9)})
-        monkeypatch.setattr("slurm.checks_bases.shutil.disk_usage", lambda _, usage=usage: usage)
+        monkeypatch.setattr(
+            "slurm.check.checks_bases.shutil.disk_usage", lambda _, usage=usage: usage
+        )
         said = checks_bases.space(tmp_path, work, cells, {})
         assert said.ok is ok
         assert f"at least {needed_gb:.1f} GB needed" in said.line

@@ -8,15 +8,15 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from hsd.data.chat import stream_chats
-from hsd.data.named import resolve
-from hsd.data.preparation import Preparation, Prepared, preparation
+from hsd.data.chat_rows import stream_chats
+from hsd.data.data_sets import resolve
 from hsd.data.prepare import STEPS, prepare
+from hsd.data.prepared_data import Preparation, Prepared, preparation
 from hsd.errors import ConfigError, DataError, InUseError, PreflightError
-from hsd.lease import held
+from hsd.io.hashes import sha256_file
+from hsd.io.lease import held
 from hsd.prompts.contract import load_contract
-from hsd.runs import sha256_file
-from jobs.data_tables import prepared_table
+from jobs.terminal.data_tables import prepared_table
 
 TEMPLATE = {
     "strategies": {

@@ -9,9 +9,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from hsd.errors import TrainingError
-from hsd.runs import read_json
+from hsd.io.json_reader import read_json
 from hsd.training import processes
-from hsd.training import run as training
+from hsd.training import training_run as training
 from hsd.training.arguments import arguments
 from hsd.training.checkpoints import Newest
 from hsd.training.processes import PATIENCE, draw_apart, keep_frozen_at_home, said_in_a_line
@@ -34,10 +34,10 @@ def test_a_wrapped_model_sends_what_learns_and_nothing_else(
 ) -> None:
     from torch.nn.parallel import distributed
 
-    from hsd.config.model import ModelConfig
-    from hsd.config.train import LoraConfig
+    from hsd.config.model_config import ModelConfig
+    from hsd.config.train_config import LoraConfig
     from hsd.model.adapter import new_adapter
-    from hsd.model.load import load_base
+    from hsd.model.base import load_base
 
     sent: list[torch.Tensor] = []
 

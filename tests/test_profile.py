@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import slurm
 from hsd.errors import PreflightError
-from slurm.profile import (
+from slurm.cluster.profile import (
     Profile,
     default_profile,
     load_profile,
@@ -19,7 +19,7 @@ from slurm.profile import (
     profile_schema,
     user_folder,
 )
-from slurm.stage_config import StageConfig
+from slurm.cluster.stage_config import StageConfig
 
 NAMES = ("a100x1", "a100x4", "local", "testbed")
 SHIPPED = Path(slurm.__path__[0]) / "profiles"

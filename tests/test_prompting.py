@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from hsd.config.evaluate import EvalConfig
+from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import EvaluationError
-from hsd.inference.prompting import contract_for
+from hsd.evaluation.prompt_choice import contract_for
 from hsd.prompts.contract import load_contract, make_contract, save_contract
 from hsd.prompts.template import load_template
 

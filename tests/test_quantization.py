@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import ModelError
 
 pytestmark = pytest.mark.model
@@ -99,8 +99,8 @@ def test_a_checkpoint_in_mxfp4_is_unpacked_otherwise(
 
 
 def test_the_share_in_4_bit_counts_what_the_packed_weights_stand_for(tiny_llama: Path) -> None:
+    from hsd.model.base import load_base
     from hsd.model.describe import describe
-    from hsd.model.load import load_base
     from hsd.model.quantization import layer_weights, true_numel
 
     plain = load_base(ModelConfig(name=str(tiny_llama), device="cpu"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from posts import predictions
 
-from hsd.config.gate import GateRules
+from hsd.config.gate_rules import GateRules
 from hsd.errors import EvaluationError
 from hsd.metrics.bootstrap import metric_intervals
 from hsd.metrics.leaderboard import Entry, from_best, leaderboard, max_t

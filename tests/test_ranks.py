@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hsd.errors import InUseError, TakenOver
-from hsd.stopping import StopRequest
+from hsd.io.stopping import StopRequest
 
 pytestmark = pytest.mark.model
 
@@ -17,7 +17,7 @@ def ranks() -> Callable[..., Any]:
     """Give `ranks(n)`: the lines of n processes that share a store, and their requests."""
     from torch.distributed import HashStore
 
-    from hsd.inference.ranks import Ranks
+    from hsd.evaluation.ranks import Ranks
     from hsd.model.placement import Launch
 
     store = HashStore()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hsd import errors
-from hsd.config.load import load_train_config, preset_names
+from hsd.config.loading import load_train_config, preset_names
 from jobs.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent

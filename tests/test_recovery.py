@@ -8,9 +8,9 @@ import ranks  # noqa: F401  (its server of processes starts early)
 
 from benchmarks.kill.submission import trial, undisturbed
 from hsd.errors import SubmissionError
-from slurm import submissions
-from slurm.recovery import settle
-from slurm.run_folder import RunFolder
+from slurm.run import submissions
+from slurm.run.run_folder import RunFolder
+from slurm.submit.recovery import settle
 
 
 class Queue:

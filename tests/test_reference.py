@@ -9,7 +9,7 @@ import pytest
 from hsd.config.fields import field_at, leaf_paths
 from hsd.config.strict import Strict, Text
 from jobs.reference import PAGES, page, reference
-from slurm.sweep import cells, load_sweep
+from slurm.sweep.sweep import cells, load_sweep
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -12,20 +12,20 @@ import jsonschema
 import pytest
 from posts import predictions
 
-from hsd.config.gate import GateRules
-from hsd.data.identity import SWAP
+from hsd.config.gate_rules import GateRules
+from hsd.data.identity_swap import SWAP
 from hsd.metrics.baselines import Training
 from hsd.metrics.evaluation import summarize
 from hsd.metrics.gate import gate
-from hsd.metrics.noise import Noise
-from hsd.metrics.operating import operating_point
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.operating_point import operating_point
+from hsd.metrics.score_noise import Noise
 from hsd.metrics.thresholds import Rule
-from hsd.report.beside import Beside
+from hsd.prediction import Prediction
+from hsd.report.context import Beside
+from hsd.report.evaluation_files import write_evaluation
 from hsd.report.evaluation_page import REDACTED, evaluation_page
-from hsd.report.gate_words import verdict_numbers
+from hsd.report.gate_section import verdict_numbers
 from hsd.report.numbers import evaluation_numbers
-from hsd.report.tables import write_evaluation
 
 STAMP = "20260102_030405"
 SCHEMA = json.loads(files("hsd.report").joinpath("report.schema.json").read_text())

@@ -6,8 +6,8 @@ import pytest
 from posts import predictions
 
 from hsd.errors import EvaluationError
+from hsd.io.files import write_json
 from hsd.report.predictions import append_predictions, find_run, load_run, read_predictions
-from hsd.runs import write_json
 
 ROWS = predictions("lgbtq+mexican h h .9\n- n refusal .2\nlgbtq n n .1")
 

@@ -15,12 +15,12 @@ from test_report_page import SCORED, everything
 
 from hsd.errors import EvaluationError
 from hsd.metrics.evaluation import summarize
-from hsd.metrics.prediction import Prediction
-from hsd.report.asked import Asked
-from hsd.report.beside import Beside
+from hsd.prediction import Prediction
+from hsd.report.comparability import Asked
+from hsd.report.context import Beside
+from hsd.report.evaluation_files import csv_text, guarded, write_evaluation
 from hsd.report.numbers import evaluation_numbers
-from hsd.report.tables import csv_text, guarded, write_evaluation
-from hsd.report.text import text_report
+from hsd.report.text_report import text_report
 
 TIMES = 5
 TABLE = """

@@ -6,15 +6,17 @@ import pytest
 import sweeps
 
 from hsd.errors import PreflightError
-from hsd.runs import read_json, write_json
-from slurm import resubmission, submissions
-from slurm.attempts import record
-from slurm.pipeline import Found, Work
-from slurm.resubmission import resubmission as found_again
-from slurm.resubmission import with_time
-from slurm.run_folder import RunFolder
-from slurm.submissions import Submitted
-from slurm.writing import write_run
+from hsd.io.files import write_json
+from hsd.io.json_reader import read_json
+from slurm.node.events import record
+from slurm.run import submissions
+from slurm.run.run_folder import RunFolder
+from slurm.run.submissions import Submitted
+from slurm.submit import resubmission
+from slurm.submit.resubmission import resubmission as found_again
+from slurm.submit.resubmission import with_time
+from slurm.submit.work import Found, Work
+from slurm.submit.write_run import write_run
 
 CELLS = ("default", "high_capacity", "demo")
 STAGES = ("train", "evaluate")

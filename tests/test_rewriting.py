@@ -12,11 +12,12 @@ from click.testing import CliRunner, Result
 from posts import predictions
 
 from hsd.errors import ConfigError, EvaluationError, PreflightError
+from hsd.io.files import write_json
+from hsd.io.manifest import update_manifest
 from hsd.metrics.baselines import Training
 from hsd.metrics.thresholds import Rule
 from hsd.report.predictions import append_predictions, done_evaluation, load_run
 from hsd.report.rewriting import freeze
-from hsd.runs import update_manifest, write_json
 from jobs.compare import compare
 from jobs.gate import gate
 from jobs.report import report

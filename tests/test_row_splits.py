@@ -9,13 +9,13 @@ import pytest
 import small_runs
 from small_runs import jsonl, posts
 
-from hsd.config.train import TrainConfig
+from hsd.config.train_config import TrainConfig
 from hsd.errors import DataError
 from hsd.prompts.chat import chat_messages
 from hsd.prompts.contract import make_contract
 from hsd.prompts.template import load_template
-from hsd.training.rows import TrainingRows, learned_posts, load_training_rows
-from hsd.training.run import train
+from hsd.training.dataset import TrainingRows, learned_posts, load_training_rows
+from hsd.training.training_run import train
 
 pytestmark = pytest.mark.model
 

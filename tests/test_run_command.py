@@ -15,18 +15,18 @@ import small_runs
 from fake_cluster import Fake
 
 from hsd.errors import InUseError
-from hsd.lease import held
-from hsd.runs import read_json
-from jobs import submitting
+from hsd.io.json_reader import read_json
+from hsd.io.lease import held
 from jobs.cancel import cancel
 from jobs.cost import cost
-from jobs.entry import run as run_program
 from jobs.resubmit import resubmit
 from jobs.run import run
 from jobs.status import status
 from jobs.submit import submit
-from slurm import submissions
-from slurm.pipeline import find_work
+from jobs.terminal.entry import run as run_program
+from jobs.terminal.output import submission_output
+from slurm.run import submissions
+from slurm.submit.work import find_work
 
 Hsd = Callable[..., tuple[int, str, str]]
 PROFILE = """
@@ -278,7 +278,7 @@ def test_a_job_that_was_accepted_by_a_failing_sbatch_is_taken_back_too(
 def test_a_job_that_scancel_leaves_is_not_said_to_be_taken_back(
     hsd: Hsd, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slurm.client.time.sleep", lambda _: None)
+    monkeypatch.setattr("slurm.cluster.client.time.sleep", lambda _: None)
     fake.fault(sbatch={"fail_at": 2, "message": "no"})
     unknown = "echo 'scancel: error: Invalid job id specified' >&2; exit 1"
     (fake.bin / "scancel").write_text(f"#!/bin/sh\n{unknown}\n")
@@ -562,12 +562,12 @@ def test_a_start_that_another_one_overtook_submits_nothing_twice(
     hsd: Hsd, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def overtaken(*arguments: Any) -> Any:
-        monkeypatch.setattr(submitting, "preflight", preflight)
+        monkeypatch.setattr(submission_output, "preflight", preflight)
         assert hsd(run, *ON)[0] == 0
         return preflight(*arguments)
 
-    preflight = submitting.preflight
-    monkeypatch.setattr(submitting, "preflight", overtaken)
+    preflight = submission_output.preflight
+    monkeypatch.setattr(submission_output, "preflight", overtaken)
     code, _, err = hsd(run, *ON)
     assert code == 3
     assert "another process has submitted jobs of this run meanwhile" in one_line(err)
@@ -590,7 +590,7 @@ def test_what_was_left_while_another_start_submitted_is_not_submitted_again(
         if found.left.plan.stages:
             refused += 1
             with pytest.raises(InUseError, match="has submitted jobs of this run meanwhile"):
-                submitting.proceed(found, dry_run=False, as_json=True)
+                submission_output.proceed(found, dry_run=False, as_json=True)
     assert refused >= 2
     assert len(fake.jobs()) == 4
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hsd.errors import PreflightError
-from hsd.runs import write_json
-from slurm.run_folder import RunFolder, find_run, remember, set_name, split_target, whole_stage
+from hsd.io.files import write_json
+from slurm.run.run_folder import RunFolder, find_run, remember, set_name, split_target, whole_stage
 
 
 def run(path: Path, *cells: str) -> Path:

@@ -11,8 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd import runs
 from hsd.errors import PreflightError
+from hsd.io.files import require_folder, require_space, write_atomic, write_json, write_jsonl
+from hsd.io.hashes import sha256_file, sha256_json, sha256_text
+from hsd.io.json_reader import read_json, read_object, read_objects
+from hsd.io.manifest import MANIFEST, manifest_of, update_manifest
+from hsd.io.provenance import provenance
+from hsd.io.run_identity import claim, differences
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -22,7 +27,7 @@ JSON = st.recursive(
 
 
 def test_a_file_is_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
-    runs.write_atomic(tmp_path / "new" / "a.txt", "grüße\r\nand more\n")
+    write_atomic(tmp_path / "new" / "a.txt", "grüße\r\nand more\n")
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
     assert (tmp_path / "new" / "a.txt").read_bytes() == "grüße\r\nand more\n".encode()
 
@@ -36,7 +41,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_behind(tmp_path: Pat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runs.write_jsonl(file, rows())
+        write_jsonl(file, rows())
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["rows.jsonl"]
     assert file.read_text() == "old"
 
@@ -44,14 +49,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_behind(tmp_path: Pat
 def test_json_holds_no_value_that_is_not_a_number(tmp_path: Path) -> None:
     for value in (float("nan"), [float("inf")]):
         with pytest.raises(ValueError, match="not JSON compliant"):
-            runs.write_json(tmp_path / "a.json", {"x": value})
+            write_json(tmp_path / "a.json", {"x": value})
     assert not list(tmp_path.glob("*.json"))
 
 
 def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        runs.write_atomic(tmp_path / "a", "x")
+        write_atomic(tmp_path / "a", "x")
         assert os.umask(0o027) == 0o027  # asking for the mask does not change it
     finally:
         os.umask(before)
@@ -59,17 +64,17 @@ def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
 
 
 def test_jsonl_has_one_object_a_line(tmp_path: Path) -> None:
-    runs.write_jsonl(tmp_path / "a", [{"t": "ä\n"}, {"t": "b"}])
+    write_jsonl(tmp_path / "a", [{"t": "ä\n"}, {"t": "b"}])
     lines = (tmp_path / "a").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["t"] for line in lines] == ["ä\n", "b"]
 
 
 def test_reading_says_which_file_is_missing_and_which_line_is_no_json(tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match=r"manifest\.json: no such file; is .* a finished run"):
-        runs.read_json(tmp_path / "manifest.json")
+        read_json(tmp_path / "manifest.json")
     (tmp_path / "a.json").write_text('{"a": 1,\n oops}')
     with pytest.raises(PreflightError, match=r"a\.json:2: not JSON"):
-        runs.read_json(tmp_path / "a.json")
+        read_json(tmp_path / "a.json")
 
 
 DAMAGED = {
@@ -86,12 +91,12 @@ DAMAGED = {
 def test_a_damaged_file_is_one_line_whatever_is_in_it(
     content: bytes, said: str, tmp_path: Path
 ) -> None:
-    file = tmp_path / runs.MANIFEST
+    file = tmp_path / MANIFEST
     file.write_bytes(content)
     readers: list[Callable[[], object]] = [
-        lambda: runs.read_json(file),
-        lambda: runs.read_object(file),
-        lambda: runs.manifest_of(tmp_path),
+        lambda: read_json(file),
+        lambda: read_object(file),
+        lambda: manifest_of(tmp_path),
     ]
     for read in readers:
         with pytest.raises(PreflightError, match=rf"manifest\.json.*{said}"):
@@ -99,7 +104,7 @@ def test_a_damaged_file_is_one_line_whatever_is_in_it(
     file.write_bytes(content + b"\n")
     if content:
         with pytest.raises(PreflightError, match=r"manifest\.json:1: not a JSON object"):
-            runs.read_objects(file)
+            read_objects(file)
 
 
 @pytest.mark.parametrize(
@@ -108,40 +113,40 @@ def test_a_damaged_file_is_one_line_whatever_is_in_it(
 def test_another_kind_of_json_than_an_object_is_one_line(
     content: str, found: str, tmp_path: Path
 ) -> None:
-    (tmp_path / runs.MANIFEST).write_text(content)
+    (tmp_path / MANIFEST).write_text(content)
     with pytest.raises(PreflightError, match=rf"expected a JSON object, found {found}\."):
-        runs.manifest_of(tmp_path)
-    (tmp_path / runs.MANIFEST).write_text(f'{{"base": {content}}}')
+        manifest_of(tmp_path)
+    (tmp_path / MANIFEST).write_text(f'{{"base": {content}}}')
     if content != "null":
         with pytest.raises(PreflightError, match=rf"base: expected an object, found {found}\."):
-            runs.manifest_of(tmp_path)
+            manifest_of(tmp_path)
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").mkdir()
     with pytest.raises(PreflightError, match=r"a\.json: cannot be read \(Is a directory\)"):
-        runs.read_json(tmp_path / "a.json")
+        read_json(tmp_path / "a.json")
     with pytest.raises(PreflightError, match=r"cannot be read \(File name too long\)"):
-        runs.read_json(tmp_path / ("a" * 300))
+        read_json(tmp_path / ("a" * 300))
 
 
 def test_a_folder_without_a_manifest_has_an_empty_one(tmp_path: Path) -> None:
-    assert runs.manifest_of(tmp_path) == {}
+    assert manifest_of(tmp_path) == {}
 
 
 def test_of_lines_the_last_alone_may_be_half_written(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(b'{"a": 1}\n\n{"a": "\xe2\x80\xa8"}\n{"a": "\xe2')
-    assert runs.read_objects(file) == [{"a": 1}, {"a": "\u2028"}]
+    assert read_objects(file) == [{"a": 1}, {"a": "\u2028"}]
     file.write_bytes(b'{"a": 1}\n[]\n{"a": 3}')
     with pytest.raises(PreflightError, match=r"a\.jsonl:2: not a JSON object; expected one a line"):
-        runs.read_objects(file)
+        read_objects(file)
 
 
 def test_differences_name_each_leaf_once() -> None:
     old = {"training": {"batch_size": 4, "epochs": 3}, "seed": 1}
     new = {"training": {"batch_size": 8, "epochs": 3}, "base": "x"}
-    assert runs.differences(old, new) == [
+    assert differences(old, new) == [
         'base: null -> "x"',
         "seed: 1 -> null",
         "training.batch_size: 4 -> 8",
@@ -151,27 +156,27 @@ def test_differences_name_each_leaf_once() -> None:
 @given(JSON)
 def test_a_value_does_not_differ_from_itself_and_has_one_digest(value: object) -> None:
     again = json.loads(json.dumps(value))
-    assert runs.differences(value, again) == []
-    assert runs.sha256_json(value) == runs.sha256_json(again)
+    assert differences(value, again) == []
+    assert sha256_json(value) == sha256_json(again)
 
 
 def test_the_order_of_keys_changes_no_digest_and_a_value_does() -> None:
-    assert runs.sha256_json({"a": 1, "b": 2}) == runs.sha256_json({"b": 2, "a": 1})
-    assert runs.sha256_json({"a": 1}) != runs.sha256_json({"a": 2})
+    assert sha256_json({"a": 1, "b": 2}) == sha256_json({"b": 2, "a": 1})
+    assert sha256_json({"a": 1}) != sha256_json({"a": 2})
 
 
 def test_a_files_digest_is_that_of_its_text(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("hello", encoding="utf-8")
-    assert runs.sha256_file(tmp_path / "a") == runs.sha256_text("hello")
-    assert runs.sha256_text("hello").startswith("2cf24dba5fb0a30e")
+    assert sha256_file(tmp_path / "a") == sha256_text("hello")
+    assert sha256_text("hello").startswith("2cf24dba5fb0a30e")
 
 
 def test_a_folder_is_claimed_once_and_by_the_same_run_again(tmp_path: Path) -> None:
     identity = {"lora": {"rank": 8}, "file": Path("data/train.jsonl")}
-    runs.claim(tmp_path / "run", identity)
-    runs.claim(tmp_path / "run", identity)
+    claim(tmp_path / "run", identity)
+    claim(tmp_path / "run", identity)
     with pytest.raises(PreflightError, match=r"belongs to another run; differs in lora\.rank: 8"):
-        runs.claim(tmp_path / "run", {**identity, "lora": {"rank": 16}})
+        claim(tmp_path / "run", {**identity, "lora": {"rank": 16}})
 
 
 def test_a_folder_with_other_files_and_a_file_are_refused_untouched(tmp_path: Path) -> None:
@@ -179,17 +184,17 @@ def test_a_folder_with_other_files_and_a_file_are_refused_untouched(tmp_path: Pa
     folder.mkdir()
     (folder / "cat.jpg").write_text("x")
     with pytest.raises(PreflightError, match="is not empty and not a run of hsd"):
-        runs.claim(folder, {})
+        claim(folder, {})
     assert [p.name for p in folder.iterdir()] == ["cat.jpg"]
     with pytest.raises(PreflightError, match="is a file"):
-        runs.claim(folder / "cat.jpg", {})
+        claim(folder / "cat.jpg", {})
 
 
 def test_the_manifest_keeps_the_parts_that_were_written_before(tmp_path: Path) -> None:
-    runs.update_manifest(tmp_path, seed=1, start="now")
-    whole = runs.update_manifest(tmp_path, seed=2, file=Path("x"))
+    update_manifest(tmp_path, seed=1, start="now")
+    whole = update_manifest(tmp_path, seed=2, file=Path("x"))
     assert whole == {"seed": 2, "start": "now", "file": Path("x")}
-    assert runs.read_json(tmp_path / "manifest.json") == {"seed": 2, "start": "now", "file": "x"}
+    assert read_json(tmp_path / "manifest.json") == {"seed": 2, "start": "now", "file": "x"}
 
 
 def test_provenance_says_what_is_needed_to_repeat_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +205,7 @@ def test_provenance_says_what_is_needed_to_repeat_a_run(monkeypatch: pytest.Monk
     monkeypatch.setenv("SLURM_JOB_USER", "someone")
     monkeypatch.setenv("HSD_IMAGE_DIGEST", "sha256:abc")
     monkeypatch.setenv("HF_TOKEN", "secret")
-    found = runs.provenance()
+    found = provenance()
     assert found["slurm_job"] == {
         "SLURM_JOB_ID": "17",
         "SLURM_JOB_NODELIST": "gpu[1-2]",
@@ -216,11 +221,15 @@ def test_a_copy_of_the_code_says_itself_where_it_comes_from(tmp_path: Path) -> N
     """Also when it lies in a checkout of something else, whose commit would mislead."""
     package = tmp_path / "checkout" / "runs" / "code" / "0a1b2c"
     (package / "hsd").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "runs.py"):
-        shutil.copy(Path(runs.__file__).parent / name, package / "hsd")
+    home = Path(provenance.__code__.co_filename).parents[1]
+    for name in ("__init__.py", "errors.py", "io"):
+        (shutil.copytree if name == "io" else shutil.copy)(home / name, package / "hsd" / name)
     facts = {"commit": "f" * 40, "dirty": True, "tree": "0a1b2c"}
     (package / "code.json").write_text(json.dumps(facts))
-    program = "import json; from hsd import runs; print(json.dumps(runs.provenance()['git']))"
+    program = (
+        "import json; from hsd.io.provenance import provenance; "
+        "print(json.dumps(provenance()['git']))"
+    )
     for arguments in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "-m", "x"]):
         who = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
         subprocess.run(["git", *who, "-C", str(tmp_path / "checkout"), *arguments], check=True)
@@ -241,13 +250,13 @@ def test_a_copy_of_the_code_says_itself_where_it_comes_from(tmp_path: Path) -> N
 
 
 def test_space_is_asked_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
-    runs.require_space(tmp_path / "not" / "yet", 1e-9, "nothing")
+    require_space(tmp_path / "not" / "yet", 1e-9, "nothing")
     with pytest.raises(PreflightError, match=r"GB free, but a checkpoint needs 1000000000\.00 GB"):
-        runs.require_space(tmp_path / "not" / "yet", 1e9, "a checkpoint")
+        require_space(tmp_path / "not" / "yet", 1e9, "a checkpoint")
 
 
 def test_a_folder_that_is_not_there_gets_a_near_name(tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
-    assert runs.require_folder(tmp_path / "adapter", "adapter") == tmp_path / "adapter"
+    assert require_folder(tmp_path / "adapter", "adapter") == tmp_path / "adapter"
     with pytest.raises(PreflightError, match="Did you mean 'adapter'"):
-        runs.require_folder(tmp_path / "adaptr", "adapter")
+        require_folder(tmp_path / "adaptr", "adapter")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hsd.config.train import TrainConfig
+from hsd.config.train_config import TrainConfig
 from hsd.errors import PreflightError
 from hsd.training.schedule import Schedule, plan
 
@@ -157,7 +157,7 @@ def test_early_stopping_that_cannot_fire_before_the_end_is_refused(
 
 
 def test_every_shipped_preset_has_a_schedule_for_the_promised_rows() -> None:
-    from hsd.config.load import resolve_train_config
+    from hsd.config.loading import resolve_train_config
 
     presets = sorted(Path(__file__).parent.parent.glob("jobs/presets/*.json"))
     assert len(presets) == 7

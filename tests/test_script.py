@@ -11,14 +11,14 @@ from submitit.slurm.slurm import SlurmExecutor, SlurmJobEnvironment
 from sweeps import cluster, sweep
 
 from hsd.errors import PreflightError
-from slurm.environment import exports
-from slurm.owner import guard
-from slurm.plan import Edge, plan
-from slurm.profile import Profile, load_profile, profile_names
-from slurm.run_folder import RunFolder
-from slurm.script import options, script
-from slurm.sweep import cells
-from slurm.whereabouts import whereabouts
+from slurm.cluster.environment import exports
+from slurm.cluster.profile import Profile, load_profile, profile_names
+from slurm.node.job_context import whereabouts
+from slurm.run.folder_owner import guard
+from slurm.run.run_folder import RunFolder
+from slurm.submit.script import options, script
+from slurm.sweep.plan import Edge, plan
+from slurm.sweep.sweep import cells
 
 FOLDER = RunFolder(Path("/shared/runs/pair"))
 CODE = FOLDER.code / "0123456789ab"

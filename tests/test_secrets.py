@@ -7,12 +7,12 @@ import click
 import pytest
 
 from hsd.config import TrainConfig
-from hsd.config.load import load_train_config, resolve_train_config
+from hsd.config.loading import load_train_config, resolve_train_config
 from hsd.config.redaction import redacted, secret_keys, with_references
+from hsd.config.run_record import recorded
 from hsd.errors import ModelError
-from hsd.record import recorded
 from hsd.secrets import hidden, holds_secret, is_secret, is_secret_name, without_secrets
-from jobs.entry import _status
+from jobs.terminal.entry import _status
 
 SECRET = [
     "HF_TOKEN", "hf_token", "WANDB_API_KEY", "WANDB_KEY", "OPENAI_KEY", "OPENAI_APIKEY", "DB_PASS",

@@ -13,15 +13,15 @@ import torch
 from pydantic import ValidationError
 from small_runs import adapter_bytes, jsonl, metrics, posts
 
-from hsd.config.evaluate import EvalConfig
-from hsd.config.train import SelectionConfig
+from hsd.config.evaluate_config import EvalConfig
+from hsd.config.train_config import SelectionConfig
 from hsd.errors import PreflightError, Stopped
-from hsd.inference.evaluate import evaluate
+from hsd.evaluation.evaluation_run import evaluate
 from hsd.metrics.classification import classify
 from hsd.metrics.gaps import largest_gap, worst_group_f1
 from hsd.training.early_stopping import best_step
-from hsd.training.run import Trained, train
 from hsd.training.selection import badness, evaluations
+from hsd.training.training_run import Trained, train
 
 ROWS = [
     {"step": 1, "eval_loss": 0.9, "eval_f1": 0.5, "eval_auroc": 0.9, "eval_gap": 0.05},
@@ -148,7 +148,7 @@ def test_judging_rows_changes_nothing_that_is_learned(
 
 @pytest.mark.model
 def test_a_sample_of_the_validation_rows_is_scored_where_asked(config: Callable[..., Any]) -> None:
-    from hsd.training.prepared import prepare
+    from hsd.training.training_plan import prepare
 
     sample = prepare(config(max_rows=12)).judge_rows
     assert sample is not None

@@ -18,8 +18,8 @@ def asked(request: pytest.FixtureRequest) -> Asked:
 
 
 def replies_checked(asked: Asked, batch_size: int = 2) -> Any:
+    from hsd.evaluation.engine_test import check_replies
     from hsd.inference.replies import Asking
-    from hsd.inference.self_test import check_replies
 
     engine = asked.generating(Asking(8, batch_size))
     stops = asked.renderer.stop_ids()
@@ -27,7 +27,7 @@ def replies_checked(asked: Asked, batch_size: int = 2) -> Any:
 
 
 def scores_checked(asked: Asked, batch_size: int = 2) -> Any:
-    from hsd.inference.self_test import check_scores
+    from hsd.evaluation.engine_test import check_scores
 
     return check_scores(asked.scoring(), asked.model, asked.rows, asked.spelled, batch_size)
 
@@ -41,14 +41,14 @@ def scores_checked(asked: Asked, batch_size: int = 2) -> Any:
     ],
 )
 def test_the_longest_and_the_shortest_row_are_tested(lengths: Any, chosen: list[int]) -> None:
-    from hsd.inference.self_test import chosen_rows
+    from hsd.evaluation.engine_test import chosen_rows
 
     rows = [Encoded(f"row{n}", [0] * n, []) for n in lengths]
     assert [len(row.prompt) for row in chosen_rows(rows)] == chosen
 
 
 def test_where_numbers_are_coarse_rows_of_all_lengths_are_tested() -> None:
-    from hsd.inference.self_test import chosen_rows
+    from hsd.evaluation.engine_test import chosen_rows
 
     rows = [Encoded(f"row{n}", [0] * n, []) for n in range(1, 30)]
     lengths = [len(row.prompt) for row in chosen_rows(rows, coarse=True)]
@@ -83,7 +83,7 @@ def test_coarse_numbers_may_differ_by_four_times_what_padding_makes(
 
     import torch
 
-    from hsd.model.self_test import compared
+    from hsd.model.tolerance import compared
 
     rows = [Encoded(f"row{n}", [0], []) for n in range(len(packed))]
     for model in (
@@ -96,7 +96,7 @@ def test_coarse_numbers_may_differ_by_four_times_what_padding_makes(
 
 
 def test_beside_the_longest_row_every_other_is_padded() -> None:
-    from hsd.model.self_test import PADDING, longer_than_all
+    from hsd.model.tolerance import PADDING, longer_than_all
 
     rows = [Encoded("a", [1, 2], [3]), Encoded("b", [1], [2, 3, 4])]
     more = longer_than_all(rows)
@@ -109,7 +109,7 @@ def test_a_kernel_that_does_not_follow_masks_is_found_on_the_loaded_model(
     """Only in bfloat16, as a kernel may: on the twin all is right."""
     import torch
 
-    from hsd.inference.self_test import check_twins_scores
+    from hsd.evaluation.engine_test import check_twins_scores
     from hsd.model import packing
 
     masks = packing.attention_masks
@@ -203,7 +203,7 @@ def test_a_wrong_loop_is_found(asked: Asked, monkeypatch: pytest.MonkeyPatch) ->
     assert checked.problem is not None
     assert checked.ties
     # Where numbers are too coarse to show it, the twin does.
-    from hsd.inference.self_test import check_twins_replies
+    from hsd.evaluation.engine_test import check_twins_replies
 
     stops = asked.renderer.stop_ids()
     twin = check_twins_replies(asked.model, asked.tokenizer, stops)
@@ -213,7 +213,7 @@ def test_a_wrong_loop_is_found(asked: Asked, monkeypatch: pytest.MonkeyPatch) ->
 def test_replies_may_part_at_a_tie_and_nowhere_else() -> None:
     import torch
 
-    from hsd.inference.self_test import _lead
+    from hsd.evaluation.engine_test import _lead
 
     scores = torch.tensor([[0.7, 0.2, 0.1], [0.4, 0.3999, 0.2001]]).log()
     assert _lead([0, 0], scores, [0, 0]) is None

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 from small_runs import jsonl, posts
 
+from hsd.io.json_reader import read_json
 from hsd.prompts.contract import load_contract
-from hsd.runs import read_json
 from jobs.evaluate import evaluate
 from jobs.merge import merge
 from jobs.prepare import prepare

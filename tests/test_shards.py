@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from posts import predictions
 
 from hsd.errors import EvaluationError
-from hsd.inference.shards import done_before, merged, own_batches, part
-from hsd.metrics.prediction import Prediction
+from hsd.evaluation.shards import done_before, merged, own_batches, part
+from hsd.prediction import Prediction
 from hsd.prompts.render import Encoded
 from hsd.report.predictions import append_predictions
 

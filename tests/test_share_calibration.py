@@ -16,10 +16,10 @@ from test_report_page import SCHEMA, page, words
 
 from hsd.metrics.calibration import calibration
 from hsd.metrics.evaluation import summarize
-from hsd.metrics.prediction import Prediction
 from hsd.metrics.share_calibration import share_calibration
+from hsd.prediction import Prediction
+from hsd.report.evaluation_files import write_evaluation
 from hsd.report.predictions import append_predictions, read_predictions
-from hsd.report.tables import write_evaluation
 
 STAMP = "20260102_030405"
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import sweeps
 
-from hsd.config.train import TrainConfig
+from hsd.config.train_config import TrainConfig
 from hsd.errors import PreflightError
-from hsd.runs import read_json, write_json
-from slurm import submissions
-from slurm.client import CommandFailed
-from slurm.single import Single, paths_in, paths_of, still_to_wait
-from slurm.submissions import Submitted
+from hsd.io.files import write_json
+from hsd.io.json_reader import read_json
+from slurm.cluster.client import CommandFailed
+from slurm.run import submissions
+from slurm.run.submissions import Submitted
+from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
 
 
 @pytest.fixture

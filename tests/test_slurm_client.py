@@ -1,4 +1,4 @@
-"""slurm/client.py against tiny stand-ins on PATH: what is asked, and what becomes of faults."""
+"""The SLURM client against tiny stand-ins on PATH: what is asked, and what becomes of faults."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm.client import ClusterError, CommandFailed, Slurm
+from slurm.cluster.client import ClusterError, CommandFailed, Slurm
 
 NOW = (0.0, 0.0, 0.0)
 """No waits between the looks for a job."""
@@ -176,7 +176,10 @@ def test_a_refusal_is_one_line_without_noise_and_nothing_is_looked_for(programs:
 
 def test_ctrl_c_while_submitting_leaves_no_job_behind(programs: Programs, tmp_path: Path) -> None:
     ran = programs(sbatch="sleep 60", squeue=FOUND, scancel="true")
-    code = "from pathlib import Path; from slurm.client import Slurm; Slurm().submit(Path('s'))"
+    code = (
+        "from pathlib import Path; from slurm.cluster.client import Slurm; "
+        "Slurm().submit(Path('s'))"
+    )
     here = Path(__file__).parent.parent
     caller = subprocess.Popen(
         [sys.executable, "-c", code], cwd=here, stderr=subprocess.DEVNULL, start_new_session=True

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from slurm_runs import CANARY, Bench
 
-from hsd.runs import read_json
+from hsd.io.json_reader import read_json
 
 pytestmark = [pytest.mark.slurm, pytest.mark.model, pytest.mark.e2e]
 

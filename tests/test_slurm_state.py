@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from hsd.runs import write_json
-from slurm.attempts import record
-from slurm.client import ClusterError, CommandFailed, Slurm
-from slurm.elements import NEVER, Element, Known, element, shown
-from slurm.reports import Accounted, Queued, gpus_in, parse_accounting, parse_queue, seconds
-from slurm.run_folder import RunFolder
-from slurm.state import RunState, slurm_of, states
-from slurm.submissions import Submitted, append
+from hsd.io.files import write_json
+from slurm.cluster.client import ClusterError, CommandFailed, Slurm
+from slurm.cluster.parse import Accounted, Queued, gpus_in, parse_accounting, parse_queue, seconds
+from slurm.node.events import record
+from slurm.run.element_state import NEVER, Element, Known, element, shown
+from slurm.run.run_folder import RunFolder
+from slurm.run.run_state import RunState, slurm_of, states
+from slurm.run.submissions import Submitted, append
 
 QUEUE = """\
 55742569|1|55742569_1|CANCELLED|0:00|5:00|N/A||aftercorr:55742568_*(failed)||hsd-mine-evaluate||DependencyNeverSatisfied

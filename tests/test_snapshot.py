@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hsd.errors import PreflightError
-from slurm import snapshot
-from slurm.snapshot import Code, running_code, write_snapshot
+from slurm.submit import snapshot
+from slurm.submit.snapshot import Code, running_code, write_snapshot
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_jobs_import_the_copy_and_not_the_checkout(tmp_path: Path) -> None:
     copy = write_snapshot(running_code(), tmp_path / "code")
     environ = os.environ | {"PYTHONPATH": str(copy), "PYTHONSAFEPATH": "1"}
     where = subprocess.run(
-        [sys.executable, "-c", "import slurm.payload; print(slurm.payload.__file__)"],
+        [sys.executable, "-c", "import slurm.node.payload; print(slurm.node.payload.__file__)"],
         env=environ, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert where.stdout.startswith(str(copy))

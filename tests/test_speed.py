@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.model import placement, speed
 from hsd.model.placement import Launch, Placement, agreed, place, place_to_train
 from hsd.model.speed import Timings, faster

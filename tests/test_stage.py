@@ -1,4 +1,4 @@
-"""`hsd stage` and hsd/model/hub.py: what is fetched, what is found, and what is said offline."""
+"""`hsd stage` and hsd/hub: what is fetched, what is found, and what is said offline."""
 
 import subprocess
 import sys
@@ -20,10 +20,10 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import HsdError, ModelError, PreflightError
-from hsd.model import hub
-from jobs.stage import stage
+from hsd.hub import base_models
+from jobs.fetch import stage
 
 SWEEP = """
 name = "mine"
@@ -94,7 +94,7 @@ def _is_wanted(file: str, options: Mapping[str, Any]) -> bool:
 def remote(monkeypatch: pytest.MonkeyPatch) -> Hub:
     made = Hub()
     monkeypatch.setattr("huggingface_hub.snapshot_download", made.snapshot_download)
-    monkeypatch.setattr(hub, "require_space", lambda *_: None)
+    monkeypatch.setattr(base_models, "require_space", lambda *_: None)
     return made
 
 
@@ -208,7 +208,7 @@ def test_a_hub_that_cannot_be_reached_or_refuses_is_one_line_with_what_works(
 ) -> None:
     remote.error = error
     with pytest.raises(ModelError) as raised:
-        hub.fetch(ModelConfig(name="owner/name"))
+        base_models.fetch(ModelConfig(name="owner/name"))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -216,7 +216,7 @@ def test_a_hub_that_cannot_be_reached_or_refuses_is_one_line_with_what_works(
 def test_a_download_that_breaks_off_is_one_line_and_what_was_fetched_is_kept(remote: Hub) -> None:
     remote.breaks = caused(LocalEntryNotFoundError("no"), httpx2.ReadError("reset"))
     with pytest.raises(ModelError, match=r"offline.*what was fetched is kept\.$"):
-        hub.fetch(ModelConfig(name="owner/name"))
+        base_models.fetch(ModelConfig(name="owner/name"))
 
 
 def test_offline_a_whole_cached_base_will_do(remote: Hub) -> None:
@@ -235,16 +235,16 @@ def test_the_disk_is_asked_before_anything_is_fetched(
     def full(folder: Path, needed_gb: float, what: str) -> None:
         raise PreflightError(f"{what} needs {needed_gb:.2f} GB")
 
-    monkeypatch.setattr(hub, "require_space", full)
+    monkeypatch.setattr(base_models, "require_space", full)
     with pytest.raises(HsdError, match=r"fetching owner/name needs 6\.01 GB"):
-        hub.fetch(ModelConfig(name="owner/name"))
+        base_models.fetch(ModelConfig(name="owner/name"))
     assert [one["dry_run"] for one in remote.asked] == [True]
 
 
 def test_a_model_without_safetensors_is_refused(remote: Hub) -> None:
     remote.files = {"config.json": 1, "tokenizer.json": 1, "pytorch_model.bin": 1}
     with pytest.raises(ModelError, match=r"the hub has no model\.safetensors at 0123456789ab"):
-        hub.fetch(ModelConfig(name="owner/name"))
+        base_models.fetch(ModelConfig(name="owner/name"))
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_model_without_safetensors_is_refused(remote: Hub) -> None:
     ],
 )
 def test_the_cache_is_where_huggingface_hub_looks(variables: dict[str, str], folder: str) -> None:
-    assert hub.cache_of(ModelConfig(), variables) == Path(folder)
+    assert base_models.cache_of(ModelConfig(), variables) == Path(folder)
     code = "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
     environ = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere", **variables}
     asked = subprocess.run(
@@ -266,10 +266,10 @@ def test_the_cache_is_where_huggingface_hub_looks(variables: dict[str, str], fol
 
 
 def test_a_config_s_own_folder_wins(tmp_path: Path) -> None:
-    assert hub.cache_of(ModelConfig(cache_dir=tmp_path), {"HF_HUB_CACHE": "/a"}) == tmp_path
+    assert base_models.cache_of(ModelConfig(cache_dir=tmp_path), {"HF_HUB_CACHE": "/a"}) == tmp_path
 
 
 def test_without_torch_a_cache_is_looked_at() -> None:
-    code = "import sys, hsd.model.hub, jobs.stage; sys.exit('torch' in sys.modules)"
+    code = "import sys, hsd.hub.base_models, jobs.fetch; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

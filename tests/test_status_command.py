@@ -9,18 +9,18 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from hsd.runs import write_json
+from hsd.io.files import write_json
 from jobs.cancel import cancel
 from jobs.cost import cost
 from jobs.logs import logs
 from jobs.status import status
-from jobs.status_table import duration
-from slurm.advance import Advance, advance
-from slurm.attempts import attempts, record
-from slurm.elements import Element
-from slurm.log_files import attempt, first_error
-from slurm.run_folder import RunFolder, remember
-from slurm.submissions import Submitted, append
+from jobs.terminal.status_table import duration
+from slurm.node.events import attempts, record
+from slurm.run.element_state import Element
+from slurm.run.run_folder import RunFolder, remember
+from slurm.run.submissions import Submitted, append
+from slurm.watch.log_files import attempt, first_error
+from slurm.watch.stage_progress import Advance, advance
 
 CELLS = ("default", "high_capacity", "memory_efficient", "quick_test-rank=8-seed=1")
 QUEUE = """\
@@ -257,7 +257,7 @@ def test_an_unknown_stage_is_answered_with_those_there_are(run: RunFolder) -> No
 def test_following_shows_what_is_written_until_the_element_ends(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobs import log_output
+    from jobs.terminal.output import log_output
 
     log = run.log(1, "train", "7_2", "out")
     log.write_text("one\n")
@@ -319,7 +319,7 @@ def test_cancelling_goes_from_the_leaves_to_the_training(run: RunFolder, tmp_pat
 def test_what_scancel_left_in_the_queue_does_not_count_as_cancelled(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slurm.client.time.sleep", lambda _: None)
+    monkeypatch.setattr("slurm.cluster.client.time.sleep", lambda _: None)
     (tmp_path / "bin" / "scancel").write_text(
         "#!/bin/sh\necho 'scancel: error: Invalid job id specified' >&2; exit 1\n"
     )

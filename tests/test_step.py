@@ -19,15 +19,15 @@ from gradients import (
     relative_error,
 )
 
-from hsd.config.model import ModelConfig
-from hsd.config.train import LoraConfig
+from hsd.config.model_config import ModelConfig
+from hsd.config.train_config import LoraConfig
 from hsd.model import packing
 from hsd.model.adapter import new_adapter
-from hsd.model.load import load_base
+from hsd.model.base import load_base
 from hsd.prompts.render import Encoded, Target
+from hsd.training.gradient_test import check
+from hsd.training.microbatches import Limits, Sharing, Work, find_sharing, length, plain_work
 from hsd.training.objective import Objective, count
-from hsd.training.pieces import Limits, Sharing, Work, find_sharing, length, plain_work
-from hsd.training.self_test import check
 from hsd.training.step import Learner
 
 pytestmark = pytest.mark.model

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hsd.errors import Stopped
-from hsd.stopping import LAUNCHERS, STOPPING, StopRequest, ended_by_signal, stop_request
+from hsd.io.stopping import LAUNCHERS, STOPPING, StopRequest, ended_by_signal, stop_request
 
 
 def strike(number: int) -> None:
@@ -126,7 +126,7 @@ sys.stdin.read()
 """
 CHILD = """
 import os, time
-from hsd.stopping import stop_request
+from hsd.io.stopping import stop_request
 with stop_request() as request:
     parent = os.getppid()
     print(request.asked, flush=True)

@@ -12,10 +12,10 @@ import pytest
 import sweeps
 
 from hsd.errors import HsdError, Stopped, SubmissionError
-from slurm import submissions
-from slurm.client import ClusterError, CommandFailed
-from slurm.pipeline import prepared
-from slurm.submission import Prepared, commands, next_number, submit
+from slurm.cluster.client import ClusterError, CommandFailed
+from slurm.run import submissions
+from slurm.submit.submission import Prepared, commands, next_number, submit
+from slurm.submit.work import prepared
 
 STAGES = ("train", "evaluate", "baseline", "compare")
 

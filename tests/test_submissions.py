@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from slurm.attempts import attempts, record
-from slurm.submissions import Submitted, append, lines, newest, read
+from slurm.node.events import attempts, record
+from slurm.run.submissions import Submitted, append, lines, newest, read
 
 
 def submitted(number: int, stage: str, job_id: str, *cells: str) -> Submitted:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from strangers import given_away
 
-from slurm import supervisor
-from slurm.attempts import attempts
-from slurm.supervisor import Orders, is_done, supervise
-from slurm.whereabouts import Here, filled, verbatim, whereabouts
+from slurm.node import supervisor
+from slurm.node.events import attempts
+from slurm.node.job_context import Here, filled, verbatim, whereabouts
+from slurm.node.supervisor import Orders, is_done, supervise
 
 PYTHON = (sys.executable, "-S", "-c")
 STOP_ME = "import os, signal, sys, time; os.kill({supervisor}, signal.{signal});"

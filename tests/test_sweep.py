@@ -12,12 +12,12 @@ import schemas
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.config.load import load_eval_config, load_train_config, preset_folder
-from hsd.config.train import TrainConfig
+from hsd.config.loading import load_eval_config, load_train_config, preset_folder
+from hsd.config.train_config import TrainConfig
 from hsd.errors import PreflightError
-from slurm.cells import as_settings, overlapping
-from slurm.grid import point_names, points
-from slurm.sweep import Cell, Sweep, cells, load_sweep, sweep_names, sweep_schema
+from slurm.sweep.cells import as_settings, overlapping
+from slurm.sweep.grid import point_names, points
+from slurm.sweep.sweep import Cell, Sweep, cells, load_sweep, sweep_names, sweep_schema
 
 NAMES = ("lora_presets", "quick_cpu", "seeds")
 SHIPPED = preset_folder().parent / "sweeps"

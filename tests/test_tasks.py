@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import ModelError
 
 pytestmark = pytest.mark.model
 
 
 def refused(folder: Path) -> str:
-    from hsd.model.load import load_base
+    from hsd.model.base import load_base
 
     with pytest.raises(ModelError) as error:
         load_base(ModelConfig(name=str(folder), device="cpu"))
@@ -123,7 +123,7 @@ def test_a_sentence_encoder_is_refused_whatever_its_config_says(
 def test_a_writer_is_taken_also_where_its_config_names_no_class(
     architectures: list[str] | None, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.model.load import find
+    from hsd.model.base import find
 
     folder = copied(tiny_llama, tmp_path / "base", architectures=architectures)
     assert find(ModelConfig(name=str(folder))).config.model_type == "llama"
@@ -170,6 +170,6 @@ def test_a_padding_token_without_an_embedding_is_refused(tiny_llama: Path, tmp_p
 
 
 def test_a_control_token_that_nothing_uses_may_lie_beyond(tiny_llama: Path, tmp_path: Path) -> None:
-    from hsd.model.load import find
+    from hsd.model.base import find
 
     find(ModelConfig(name=str(with_tokens(tiny_llama, tmp_path / "base", special=True))))

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from hsd.errors import DataError
 from hsd.visible import visible
-from jobs.console import Terminal, escape
-from jobs.entry import _status
-from jobs.terminal import VisibleFormatter, brief, echo, echo_text
+from jobs.terminal.console import Terminal, escape
+from jobs.terminal.entry import _status
+from jobs.terminal.output import VisibleFormatter, brief, echo, echo_text
 
 JOBS = Path(__file__).parent.parent / "jobs"
 ATTACK = "\x1b]0;x\x07\x1b[2J\x9b1m\u202eevil\u2066\u200b\ufeff\U000e0041\x00\x7f\u2028\ud800"

@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from jobs.options import TimeLimit
+from jobs.terminal.options import TimeLimit
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 from small_runs import adapter_bytes, jsonl, metrics, posts
 
-from hsd.config.load import resolve_train_config
-from hsd.config.train import TrainConfig
+from hsd.config.loading import resolve_train_config
+from hsd.config.train_config import TrainConfig
 from hsd.errors import (
     ConfigError,
     DataError,
@@ -26,15 +26,16 @@ from hsd.errors import (
     Stopped,
     TrainingError,
 )
+from hsd.io.files import write_json
+from hsd.io.json_reader import read_json
 from hsd.model import packing
-from hsd.model.load import Base, load_base
+from hsd.model.base import Base, load_base
 from hsd.prompts.contract import load_contract
-from hsd.runs import read_json, write_json
-from hsd.training import run as training
+from hsd.training import training_run as training
 from hsd.training.checkpoints import newest_intact
 from hsd.training.early_stopping import best_step, should_stop
 from hsd.training.objective import Objective
-from hsd.training.run import Trained, train
+from hsd.training.training_run import Trained, train
 
 pytestmark = pytest.mark.model
 

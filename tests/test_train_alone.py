@@ -13,10 +13,10 @@ from small_runs import adapter_bytes, metrics
 from stolen import stolen
 from waiting import until
 
-from hsd import lease
 from hsd.errors import InUseError, TakenOver
-from hsd.lease import held
-from hsd.runs import read_json
+from hsd.io import lease
+from hsd.io.json_reader import read_json
+from hsd.io.lease import held
 from hsd.training.checkpoints import newest_intact
 
 pytestmark = pytest.mark.model
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.model
 @pytest.fixture(scope="module")
 def whole(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an undisturbed run."""
-    from hsd.training.run import train
+    from hsd.training.training_run import train
 
     return train(small_runs.config(tiny_llama, tmp_path_factory.mktemp("whole"))).folder
 
@@ -42,7 +42,7 @@ def files(run: Path) -> dict[str, int]:
 def test_the_same_training_started_while_it_runs_is_refused_and_harms_nothing(
     whole: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.training.run import train
+    from hsd.training.training_run import train
 
     config = small_runs.config(tiny_llama, tmp_path)
     refused = []
@@ -64,7 +64,7 @@ def test_the_same_training_started_while_it_runs_is_refused_and_harms_nothing(
 def test_what_a_kill_right_before_the_end_left_goes_with_the_next_start(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.training.run import train
+    from hsd.training.training_run import train
 
     config = small_runs.config(tiny_llama, tmp_path, training={"epochs": 1})
     run = train(config).folder
@@ -77,7 +77,7 @@ def test_what_a_kill_right_before_the_end_left_goes_with_the_next_start(
 def test_a_training_that_another_start_finished_meanwhile_was_finished_before(
     whole: Path, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.training import run as training
+    from hsd.training import training_run as training
 
     config, linked = small_runs.config(tiny_llama, tmp_path), training.linked
 
@@ -95,7 +95,7 @@ def test_a_training_that_another_start_finished_meanwhile_was_finished_before(
 def test_a_training_whose_lease_was_taken_stops_and_writes_no_more(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.training.run import train
+    from hsd.training.training_run import train
 
     monkeypatch.setattr(lease, "RENEW_S", 0.01)
     run, seen = tmp_path / "run", {}
@@ -115,7 +115,7 @@ def test_a_training_whose_lease_was_taken_stops_and_writes_no_more(
 
 
 def test_before_much_is_written_the_lease_is_looked_at(tiny_llama: Path, tmp_path: Path) -> None:
-    from hsd.training.run import train
+    from hsd.training.training_run import train
 
     run = tmp_path / "run"
 

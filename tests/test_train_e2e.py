@@ -16,7 +16,7 @@ from ranks import Blow, free_port, hsd_train
 from safetensors.torch import load_file
 from small_runs import adapter_bytes, metrics
 
-from hsd.runs import read_json
+from hsd.io.json_reader import read_json
 from hsd.training.checkpoints import newest_intact
 
 pytestmark = [pytest.mark.model, pytest.mark.e2e]

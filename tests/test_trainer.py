@@ -19,15 +19,15 @@ from gradients import (
 )
 from torch.utils.data import BatchSampler
 
-from hsd.config.train import TrainConfig
+from hsd.config.train_config import TrainConfig
 from hsd.errors import TrainingError
+from hsd.io.json_reader import read_json
 from hsd.prompts.render import Encoded, Target
-from hsd.runs import read_json
-from hsd.training import run as training
+from hsd.training import training_run as training
 from hsd.training.batches import PADDING, StepSampler, epoch_order
-from hsd.training.run import train
 from hsd.training.schedule import plan
 from hsd.training.trainer import HsdTrainer, _readable
+from hsd.training.training_run import train
 from hsd.training.validation import judge
 
 pytestmark = pytest.mark.model

@@ -11,15 +11,15 @@ import pytest
 import small_runs
 from small_runs import jsonl, posts
 
-from hsd.data.example import Label
 from hsd.errors import ConfigError, DataError, HsdError
+from hsd.example import Label
 from hsd.prompts.chat import Chat, chat_messages
 from hsd.prompts.contract import load_contract, make_contract, save_contract
 from hsd.prompts.render import Encoded
 from hsd.prompts.template import Strategy, Template, load_template
-from hsd.training.rows import TrainingRows, load_training_rows
-from hsd.training.run import train
-from hsd.training.targets import Lesson, balanced
+from hsd.training.dataset import TrainingRows, load_training_rows
+from hsd.training.label_targets import Lesson, balanced
+from hsd.training.training_run import train
 
 pytestmark = pytest.mark.model
 
@@ -425,7 +425,7 @@ def test_the_digest_of_the_rows_is_worked_out_once(
     load: Callable[..., TrainingRows], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    monkeypatch.setattr("hsd.training.rows._digest", lambda rows: made.append(len(rows)))
+    monkeypatch.setattr("hsd.training.dataset._digest", lambda rows: made.append(len(rows)))
     rows = load(posts(4), posts(2, first=50))
     assert [rows.facts() for _ in range(3)] == [rows.facts()] * 3
     assert made == [4, 2]
@@ -442,7 +442,7 @@ def test_rows_that_are_held_out_for_evaluation_are_not_learned(
 def test_the_config_of_a_run_names_the_prompt_its_rows_were_written_with(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.training.prepared import prepare
+    from hsd.training.training_plan import prepare
 
     settings = small_runs.config(tiny_llama, tmp_path, validation=0)
     rows = [

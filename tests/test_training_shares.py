@@ -12,14 +12,14 @@ from small_runs import jsonl, posts
 from test_trainer import HATE, NORMAL, said
 from test_trainer import row as answered
 
-from hsd.config.load import load_train_config
+from hsd.config.loading import load_train_config
 from hsd.errors import ConfigError, DataError
 from hsd.prompts.chat import chat_messages
 from hsd.prompts.render import Encoded, Target
 from hsd.prompts.template import load_template
+from hsd.training.dataset import TrainingRows, load_training_rows
 from hsd.training.objective import Objective, count
-from hsd.training.rows import TrainingRows, load_training_rows
-from hsd.training.run import train
+from hsd.training.training_run import train
 from hsd.training.validation import judge
 
 pytestmark = pytest.mark.model

@@ -8,15 +8,15 @@ import torch
 import transformers
 from transformers import AutoConfig, PreTrainedModel
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import ModelError
-from hsd.inference.self_test import check_twins_replies, check_twins_scores
+from hsd.evaluation.engine_test import check_twins_replies, check_twins_scores
 from hsd.model import packing
-from hsd.model.load import load_base
+from hsd.model.base import load_base
 from hsd.model.quantization import skeleton
 from hsd.model.twin import EXPERTS, WINDOW, made_up_rows, shrunk, twin_of
-from hsd.training.pieces import Limits
-from hsd.training.self_test import check_twin
+from hsd.training.gradient_test import check_twin
+from hsd.training.microbatches import Limits
 
 pytestmark = pytest.mark.model
 
@@ -147,7 +147,7 @@ def test_a_twin_is_always_the_same_and_draws_nothing_from_the_runs_dice(tiny_lla
 
 
 def test_the_twin_of_a_4_bit_model_with_an_adapter_is_one_of_its_base(tiny_llama: Path) -> None:
-    from hsd.config.train import LoraConfig
+    from hsd.config.train_config import LoraConfig
     from hsd.model.adapter import new_adapter
 
     config = ModelConfig(name=str(tiny_llama), device="cpu", dtype="bfloat16", quantization="nf4")

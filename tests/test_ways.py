@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hsd.config.evaluate import EvalConfig
+from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import EvaluationError
 from hsd.prompts.render import Encoded
 
@@ -19,7 +19,7 @@ def rows(*prompts: list[int]) -> list[Encoded]:
 
 
 def test_what_all_prompts_begin_with_is_counted_once() -> None:
-    from hsd.inference.ways import expect
+    from hsd.evaluation.choose_engine import expect
 
     many = rows(*([1, 2, 3, 10 + n] for n in range(10)))
     expected = expect(many)
@@ -29,7 +29,7 @@ def test_what_all_prompts_begin_with_is_counted_once() -> None:
 
 
 def test_the_last_token_of_a_prompt_is_its_rows_own() -> None:
-    from hsd.inference.ways import expect
+    from hsd.evaluation.choose_engine import expect
 
     alone = rows([1, 2, 3])
     assert expect(alone).prefix_tokens == 2
@@ -51,7 +51,7 @@ def test_the_last_token_of_a_prompt_is_its_rows_own() -> None:
 def test_sharing_has_to_save_more_than_its_self_test_costs(
     count: int, shared: int, own: int, worth: bool
 ) -> None:
-    from hsd.inference.ways import expect
+    from hsd.evaluation.choose_engine import expect
 
     many = rows(*([0] * shared + [10 + n] * own for n in range(count)))
     assert expect(many).is_worth_it == worth
@@ -61,7 +61,7 @@ class Evaluation:
     """A prepared evaluation of a tiny base with its model."""
 
     def __init__(self, base: Path, folder: Path, count: int = 30, **settings: Any) -> None:
-        from hsd.inference.prepared import prepare
+        from hsd.evaluation.evaluation_plan import prepare
 
         posts = [
             {"id": f"p{n}", "text": f"number {n} " + "food " * (n % 7), "label_binary": "normal"}
@@ -75,7 +75,7 @@ class Evaluation:
         self.model, _ = self.prepared.subject.load()
 
     def chosen(self) -> Any:
-        from hsd.inference.ways import choose
+        from hsd.evaluation.choose_engine import choose
 
         return choose(self.prepared, self.model)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from hsd.errors import ModelError
-from hsd.model import weight_files
-from hsd.model.hub import lacking
-from hsd.model.weight_files import INDEX, bytes_digest, shards_of
-from hsd.model.weight_files import weight_files as files_of
+from hsd.hub import weight_files
+from hsd.hub.base_models import lacking
+from hsd.hub.weight_files import INDEX, bytes_digest, shards_of
+from hsd.hub.weight_files import weight_files as files_of
 
 
 def index(folder: Path, *names: object) -> Path:

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.report.wording import number, p_value, percent, signed
+from hsd.report.formatting import number, p_value, percent, signed
 
 
 def around(edge: float) -> list[float]:

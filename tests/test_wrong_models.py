@@ -15,13 +15,13 @@ from test_step import ROOMY, ROWS
 from test_ways import Evaluation
 from transformers import MistralConfig, MistralForCausalLM
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import EvaluationError
 from hsd.model import packing
-from hsd.model.load import load_base
-from hsd.model.self_test import SelfTest
-from hsd.training.pieces import find_sharing
-from hsd.training.self_test import check
+from hsd.model.base import load_base
+from hsd.model.tolerance import SelfTest
+from hsd.training.gradient_test import check
+from hsd.training.microbatches import find_sharing
 
 pytestmark = pytest.mark.model
 

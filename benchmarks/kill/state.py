@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hsd.runs import sha256_file, sha256_text
+from hsd.io.hashes import sha256_file, sha256_text
 
 State = dict[str, str]
 

@@ -1,7 +1,7 @@
 """Strict typed configs, presets and how they are read."""
 
-from hsd.config.evaluate import EvalConfig
-from hsd.config.model import ModelConfig
-from hsd.config.train import TrainConfig
+from hsd.config.evaluate_config import EvalConfig
+from hsd.config.model_config import ModelConfig
+from hsd.config.train_config import TrainConfig
 
 __all__ = ["EvalConfig", "ModelConfig", "TrainConfig"]

@@ -15,7 +15,7 @@ from hsd.config.problems import faults, refusal, shown
 from hsd.config.settings import Setting, Settings, flatten
 from hsd.config.strict import Strict
 from hsd.config.substitute import substituted
-from hsd.config.train import TrainConfig
+from hsd.config.train_config import TrainConfig
 from hsd.errors import ConfigError
 
 Move = tuple[str, str, Any]

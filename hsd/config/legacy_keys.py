@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from hsd.config.train import Share
+from hsd.config.train_config import Share
 
 RENAMED = {
     "description": "description",

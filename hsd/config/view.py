@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hsd.config.load import Resolved
+from hsd.config.loading import Resolved
 from hsd.config.settings import FieldPath, behind
-from hsd.config.train import TrainConfig
+from hsd.config.train_config import TrainConfig
 
 _COLUMN = 44
 

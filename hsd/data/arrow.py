@@ -11,8 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
-from hsd.data.classes import LostCode, features_of, lost_class, named, with_names
-from hsd.data.files import is_saved_splits, opened
+from hsd.data.class_names import LostCode, features_of, lost_class, named, with_names
+from hsd.data.data_files import is_saved_splits, opened
 from hsd.data.json_rows import Numbered
 from hsd.errors import DataError
 

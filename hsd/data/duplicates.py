@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hsd.data.example import SPLITS, Example
+from hsd.example import SPLITS, Example
 
 NEAR = 0.8
 """Jaccard index from which two posts are near-duplicates: one changed word in 100 characters."""

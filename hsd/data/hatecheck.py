@@ -5,12 +5,12 @@ focus_lemma, ref_case_id, ref_templ_id, templ_id. A case with a reference is its
 change that turns the label, or keeps it.
 """
 
-from hsd.data import cells
-from hsd.data.example import Example
-from hsd.data.groups import parse_groups, persona, split_names, unknown_names
-from hsd.data.labels import parse_label, unknown_label
-from hsd.data.loaded import Bad, Converted
-from hsd.data.rows import Row
+from hsd.data import cell_values
+from hsd.data.group_names import parse_groups, persona, split_names, unknown_names
+from hsd.data.label_names import parse_label, unknown_label
+from hsd.data.loaded_file import Bad, Converted
+from hsd.data.read_rows import Row
+from hsd.example import Example
 
 COLUMNS = {"functionality", "test_case", "label_gold"}
 
@@ -18,13 +18,13 @@ COLUMNS = {"functionality", "test_case", "label_gold"}
 def convert(row: Row) -> Converted:
     """Return the example of a test case; cases of one template are a cluster."""
     values = row.values
-    text = cells.post(values, "test_case")
+    text = cell_values.post(values, "test_case")
     if isinstance(text, Bad):
         return text
     label = parse_label(values.get("label_gold"))
     if label is None:
         return Bad(unknown_label(values.get("label_gold"), "label_gold"))
-    target = cells.names(values, "target_ident")
+    target = cell_values.names(values, "target_ident")
     if isinstance(target, Bad):
         return target
     try:
@@ -40,11 +40,11 @@ def convert(row: Row) -> Converted:
         unknown_groups=unknown_names(target),
         persona_tag=persona(split_names(target)),
         source_dataset="hatecheck",
-        label_multiclass=cells.string(values, "label_gold"),
+        label_multiclass=cell_values.string(values, "label_gold"),
         is_synthetic=True,
         original_id=_number(row, "case_id"),
         split="test",
-        functionality=cells.string(values, "functionality"),
+        functionality=cell_values.string(values, "functionality"),
         case_id=_number(row, "case_id"),
         reference_id=_id(_number(row, "ref_case_id")),
         cluster=f"template {template}" if template else "",
@@ -53,7 +53,7 @@ def convert(row: Row) -> Converted:
 
 def _number(row: Row, column: str) -> str:
     """Return a number as it was written; a column with gaps reads as 12.0 for 12."""
-    return cells.string(row.values, column).removesuffix(".0")
+    return cell_values.string(row.values, column).removesuffix(".0")
 
 
 def _id(number: str) -> str:

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from hsd.data import cells
-from hsd.data.example import Example, Label
-from hsd.data.groups import parse_groups, persona, unknown_names
-from hsd.data.labels import spelled
-from hsd.data.loaded import Bad, Convert, Converted, LeftOut, Loaded, load
-from hsd.data.rows import Row
+from hsd.data import cell_values
+from hsd.data.group_names import parse_groups, persona, unknown_names
+from hsd.data.label_names import spelled
+from hsd.data.loaded_file import Bad, Convert, Converted, LeftOut, Loaded, load
+from hsd.data.read_rows import Row
 from hsd.errors import DataError
-from hsd.runs import read_json
+from hsd.example import Example, Label
+from hsd.io.json_reader import read_json
 
 Offensive = Literal["normal", "hate", "drop"]
 CODES = {"0": "hatespeech", "1": "normal", "2": "offensive"}  # the official LabelEncoder's order
@@ -37,7 +37,7 @@ def read_divisions(path: Path) -> dict[str, str]:
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
         raise DataError(f'{path}: expected {{"train": [ids], "val": [ids], "test": [ids]}}.')
-    return {str(post): cells.split(name) for name, posts in content.items() for post in posts}
+    return {str(post): cell_values.split(name) for name, posts in content.items() for post in posts}
 
 
 def converter(
@@ -61,7 +61,7 @@ def converter(
             return LeftOut(NO_MAJORITY)
         if majority not in binary:
             return LeftOut(DROPPED_OFFENSIVE)
-        own = cells.split(cells.string(row.values, "split"))
+        own = cell_values.split(cell_values.string(row.values, "split"))
         split = (divisions or {}).get(post.id, own)
         if own not in ("", split):
             return Bad(f"'split' says {own[:40]}, but {DIVISIONS} says {split}")
@@ -137,7 +137,7 @@ class _Post:
 
 def _field(values: Mapping[str, Any], name: str) -> Any:
     """Return a field; a CSV cell holds it printed."""
-    value = cells.contained(values, name)
+    value = cell_values.contained(values, name)
     if value is None:
         raise _NotAPostError(f"no '{name}'; is this HateXplain's official form?")
     if isinstance(value, Bad):

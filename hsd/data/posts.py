@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hsd.data import cells
-from hsd.data.chat import ChatRow, chat_row, holds_chats, unread_in_chats
-from hsd.data.chat_words import Located, locate, user_words
-from hsd.data.example import SPLITS, Example
-from hsd.data.files import stem
-from hsd.data.groups import NAMES, parse_groups, unknown_names
-from hsd.data.rows import BadRow, Row, stream_rows
-from hsd.data.sources import Reading, load_any
+from hsd.data import cell_values
+from hsd.data.chat_rows import ChatRow, chat_row, holds_chats, unread_in_chats
+from hsd.data.data_files import stem
+from hsd.data.group_names import NAMES, parse_groups, unknown_names
+from hsd.data.post_in_chat import Located, locate, user_words
+from hsd.data.read_rows import BadRow, Row, stream_rows
+from hsd.data.source_formats import Reading, load_any
+from hsd.example import SPLITS, Example
 from hsd.prompts.contract import load_contract
 
 _NAMED = re.compile(
@@ -87,7 +87,7 @@ def read_posts(files: Sequence[Path]) -> Posts:
 
 def _misplaced(posts: Sequence[Post], file: Path) -> list[str]:
     """Return the rows of another split than the one that their file is named after."""
-    split = cells.split(stem(file))
+    split = cell_values.split(stem(file))
     if split not in SPLITS:
         return []
     return [
@@ -99,7 +99,7 @@ def _misplaced(posts: Sequence[Post], file: Path) -> list[str]:
 
 def _in_split(example: Example, file: Path) -> Example:
     """Return an example with a split; a row that names none is in its file's."""
-    return example if example.split else replace(example, split=cells.split(stem(file)))
+    return example if example.split else replace(example, split=cell_values.split(stem(file)))
 
 
 def _add_chats(found: Posts, file: Path) -> None:
@@ -151,7 +151,7 @@ def _example(chat: ChatRow, where: Located) -> Example | BadRow:
         groups=groups,
         unknown_groups=unknown_names(chat.target_group),
         source_dataset=chat.source_dataset,
-        split=cells.split(chat.split),
+        split=cell_values.split(chat.split),
         place=chat.place,
     )
 

@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from hsd.config.train import PromptConfig
-from hsd.data import hub, outputs
+from hsd.config.train_config import PromptConfig
+from hsd.data import hub_rows, prepared_files
+from hsd.data.data_files import digest
 from hsd.data.duplicates import NEAR, Pair, clusters, find_pairs, leaks, normalise
-from hsd.data.example import Example, Label
-from hsd.data.files import digest
-from hsd.data.groups import joined
-from hsd.data.loaded import (
+from hsd.data.group_names import joined
+from hsd.data.loaded_file import (
     Loaded,
     convert_rows,
     merge,
@@ -18,17 +17,18 @@ from hsd.data.loaded import (
     require_unique_ids,
     write_bad_rows,
 )
-from hsd.data.preparation import LeakPolicy, Preparation, Prepared, SourceRead
-from hsd.data.rows import BadRow, apart
+from hsd.data.own_table import Columns, converter
+from hsd.data.prepared_data import LeakPolicy, Preparation, Prepared, SourceRead
+from hsd.data.read_rows import BadRow, apart
 from hsd.data.sampling import even_labels, stratified
-from hsd.data.sources import Reading, Source, convert_detected, load_source
+from hsd.data.source_formats import Reading, Source, convert_detected, load_source
 from hsd.data.splits import assign_splits, require_known_splits
-from hsd.data.table import Columns, converter
 from hsd.errors import DataError
-from hsd.lease import held
+from hsd.example import Example, Label
+from hsd.io.lease import held
+from hsd.io.run_identity import claim
 from hsd.prompts.contract import Contract, make_contract
 from hsd.prompts.template import load_template
-from hsd.runs import claim
 
 REPEATED = "same text as a row of an earlier source"
 STEPS = ("reading", "comparing posts", "splitting", "writing")
@@ -74,7 +74,7 @@ def _prepared(job: Preparation, report: Callable[[str], None]) -> Prepared:
     report(STEPS[3])
     claim(job.output_dir, _identity(job, sources, contract))
     prepared = Prepared(examples, sources, whole.bad, left_out, pairs, compared, found)
-    return replace(prepared, stats=outputs.write(job, contract, prepared))
+    return replace(prepared, stats=prepared_files.write(job, contract, prepared))
 
 
 def _contract(job: Preparation) -> Contract:
@@ -123,7 +123,7 @@ def _read(source: Source, reading: Reading) -> SourceRead:
     if source.kind != "hub":
         version = {path.name: digest(path) for path in source.files if path.exists()}
         return SourceRead(source, load_source(source, reading), version)
-    read, commit = hub.download(source.location)
+    read, commit = hub_rows.download(source.location)
     rows, bad = apart(read)
     if reading.columns == Columns():
         loaded = convert_detected(rows, str(source), reading)

@@ -4,9 +4,9 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from hsd.data.example import LABELS, Example
-from hsd.data.groups import joined
+from hsd.data.group_names import joined
 from hsd.errors import DataError
+from hsd.example import LABELS, Example
 
 Key = Callable[[Example], str]
 

@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from hsd.data.example import SPLITS, Example
 from hsd.data.sampling import group_and_label
 from hsd.errors import DataError
+from hsd.example import SPLITS, Example
 
 SHARES: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 

@@ -4,12 +4,12 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from hsd.data import cells
-from hsd.data.example import Example, Label
-from hsd.data.groups import parse_groups, persona, split_names, unknown_names
-from hsd.data.labels import parse_label
-from hsd.data.loaded import Bad, Convert, Converted
-from hsd.data.rows import Row
+from hsd.data import cell_values
+from hsd.data.group_names import parse_groups, persona, split_names, unknown_names
+from hsd.data.label_names import parse_label
+from hsd.data.loaded_file import Bad, Convert, Converted
+from hsd.data.read_rows import Row
+from hsd.example import Example, Label
 
 MIDPOINT = 3.0
 """Of toxicity_human, 1 (benign) to 5 (toxic); the paper calls 3 ambiguous."""
@@ -53,14 +53,14 @@ def _undone(value: Any) -> Any:
 def _generated(values: Mapping[str, Any]) -> Converted:
     label = parse_label(values.get("prompt_label"))
     if label is None:
-        said = cells.string(values, "prompt_label")
+        said = cell_values.string(values, "prompt_label")
         return Bad(f"'prompt_label' is {said[:40]!r}; expected 1 (toxic) or 0 (benign)")
     multiclass = "toxic_implicit" if label == "hate" else "benign_implicit"
     return _example(values, "generation", "group", label, multiclass)
 
 
 def _annotated(values: Mapping[str, Any], threshold: float) -> Converted:
-    said = cells.string(values, "toxicity_human")
+    said = cell_values.string(values, "toxicity_human")
     try:
         score = float(said)
     except ValueError:
@@ -74,10 +74,10 @@ def _annotated(values: Mapping[str, Any], threshold: float) -> Converted:
 def _example(
     values: Mapping[str, Any], text_column: str, group_column: str, label: Label, multiclass: str
 ) -> Converted:
-    text = cells.post(values, text_column)
+    text = cell_values.post(values, text_column)
     if isinstance(text, Bad):
         return text
-    groups = cells.names({group_column: _undone(values.get(group_column))}, group_column)
+    groups = cell_values.names({group_column: _undone(values.get(group_column))}, group_column)
     if isinstance(groups, Bad):
         return groups
     try:
@@ -85,7 +85,7 @@ def _example(
     except ValueError as error:
         return Bad(str(error))
     return Example(
-        id=cells.string(values, "id"),
+        id=cell_values.string(values, "id"),
         text=undo_bytes(text),
         label=label,
         groups=parsed,
@@ -94,5 +94,5 @@ def _example(
         source_dataset="toxigen",
         label_multiclass=multiclass,
         is_synthetic=True,
-        split=cells.split(cells.string(values, "split")),
+        split=cell_values.split(cell_values.string(values, "split")),
     )

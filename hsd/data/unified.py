@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from hsd.data import cells, files
-from hsd.data.example import Example
-from hsd.data.groups import joined, parse_groups, persona, split_names, unknown_names
-from hsd.data.labels import parse_label, unknown_label
-from hsd.data.loaded import Bad, Converted, Loaded, load, merge
-from hsd.data.rows import Row
+from hsd.data import cell_values, data_files
+from hsd.data.group_names import joined, parse_groups, persona, split_names, unknown_names
+from hsd.data.label_names import parse_label, unknown_label
+from hsd.data.loaded_file import Bad, Converted, Loaded, load, merge
+from hsd.data.read_rows import Row
 from hsd.errors import DataError, did_you_mean
+from hsd.example import Example
 
 LABEL_COLUMNS = ("label_binary", "label")
 GROUP_COLUMNS = ("target_group_norm", "target_group", "persona_tag")
@@ -26,19 +26,19 @@ FILES = {"train": ("train",), "validation": ("val", "validation", "dev"), "test"
 def convert(row: Row) -> Converted:
     """Return the example of a unified row, in the older keys or ours."""
     values = row.values
-    text = cells.post(values, "text")
+    text = cell_values.post(values, "text")
     if isinstance(text, Bad):
         return text
     column = next((name for name in LABEL_COLUMNS if name in values), LABEL_COLUMNS[-1])
     label = parse_label(values.get(column))
     if label is None:
         return Bad(unknown_label(values.get(column), column))
-    groups = cells.names(values, *GROUP_COLUMNS)
-    tags = cells.names(values, "persona_tag")
-    rationale = cells.words(values, "rationale_text", "rationale")
+    groups = cell_values.names(values, *GROUP_COLUMNS)
+    tags = cell_values.names(values, "persona_tag")
+    rationale = cell_values.words(values, "rationale_text", "rationale")
     if isinstance(rationale, Bad):
         return rationale
-    share = cells.share(values, SHARE)
+    share = cell_values.share(values, SHARE)
     if isinstance(share, Bad):
         return share
     wrong = next((cell for cell in (groups, tags) if isinstance(cell, Bad)), None)
@@ -49,23 +49,23 @@ def convert(row: Row) -> Converted:
     except ValueError as error:
         return Bad(str(error))
     return Example(
-        id=cells.string(values, "id"),
+        id=cell_values.string(values, "id"),
         text=text,
         label=label,
         hate_share=share,
         groups=parsed,
         unknown_groups=unknown_names(groups),
         persona_tag=persona(spoken),
-        source_dataset=cells.string(values, "source_dataset"),
-        label_multiclass=cells.string(values, "label_multiclass"),
-        is_synthetic=cells.flag(values.get("is_synthetic")),
+        source_dataset=cell_values.string(values, "source_dataset"),
+        label_multiclass=cell_values.string(values, "label_multiclass"),
+        is_synthetic=cell_values.flag(values.get("is_synthetic")),
         rationale=rationale,
-        original_id=cells.string(values, "original_id"),
-        split=cells.split(cells.string(values, "split")),
-        functionality=cells.string(values, "functionality"),
-        case_id=cells.string(values, "case_id"),
-        reference_id=cells.string(values, "reference_id"),
-        cluster=cells.string(values, "cluster"),
+        original_id=cell_values.string(values, "original_id"),
+        split=cell_values.split(cell_values.string(values, "split")),
+        functionality=cell_values.string(values, "functionality"),
+        case_id=cell_values.string(values, "case_id"),
+        reference_id=cell_values.string(values, "reference_id"),
+        cluster=cell_values.string(values, "cluster"),
     )
 
 
@@ -98,11 +98,11 @@ def find_splits(folder: Path) -> dict[str, Path]:
     is read. Raises DataError when there is none.
     """
     named = {s: [f"{p}{stem}" for p in ("", "unified_") for stem in FILES[s]] for s in FILES}
-    found = {split: files.find(folder, stems) for split, stems in named.items()}
+    found = {split: data_files.find(folder, stems) for split, stems in named.items()}
     there = {split: path for split, path in found.items() if path is not None}
     if not there:
         raise DataError(
-            f"{folder}: no unified data; expected train, val and test as {files.READABLE}; "
+            f"{folder}: no unified data; expected train, val and test as {data_files.READABLE}; "
             f"{_instead(folder)}"
         )
     return there
@@ -124,7 +124,7 @@ def load_split(path: Path, split: str) -> Loaded:
     """Return a file's rows; those that name no split are in `split`."""
 
     def with_split(row: Row) -> Converted:
-        own = cells.string(row.values, "split")
+        own = cell_values.string(row.values, "split")
         return convert(row if own else Row({**row.values, "split": split}, row.place))
 
     return load(path, with_split, READS)

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from hsd.data.example import LABELS
 from hsd.errors import EvaluationError
+from hsd.example import LABELS
 from hsd.inference.replies import Reply, Way
 from hsd.model.padding import left_padded, positions
 from hsd.prompts.chat import Chat, answer_json

@@ -6,12 +6,12 @@ A model that does not beat these has learned nothing that counting words would n
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hsd.data.example import LABELS, Label
+from hsd.example import LABELS, Label
 from hsd.metrics.classification import Metrics, classify
 from hsd.metrics.groups import Group, by_group
 from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import Interval
-from hsd.metrics.prediction import Prediction
+from hsd.prediction import Prediction
 
 SEED = 42
 

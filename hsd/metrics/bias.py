@@ -10,12 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from hsd.data.example import NONE
-from hsd.metrics.areas import Bools, Floats, Ranking
+from hsd.example import NONE
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bca
 from hsd.metrics.groups import MINIMUM_N, by_group
 from hsd.metrics.intervals import Interval
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.ranking import Bools, Floats, Ranking
+from hsd.prediction import Prediction
 
 POWER = -5
 """Of the generalised mean over groups: close to the worst group's, as in the paper."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hsd.metrics.areas import Bools, Floats, Ranking
 from hsd.metrics.classification import METRIC_NAMES, calls
 from hsd.metrics.clusters import unit_numbers
 from hsd.metrics.intervals import LEVEL, Interval
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.ranking import Bools, Floats, Ranking
+from hsd.prediction import Prediction
 
 DRAWS = 2000
 SEED = 42

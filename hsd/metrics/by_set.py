@@ -15,8 +15,8 @@ from hsd.metrics.classification import classify
 from hsd.metrics.comparison import Comparison, MetricChange, metric_changes
 from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import LEVEL, Interval
-from hsd.metrics.overlap import Overlaps, overlaps
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.seen_in_training import Overlaps, overlaps
+from hsd.prediction import Prediction
 
 METRICS = ("auroc", "f1")
 """How posts are ranked, whatever the threshold, and how they are called."""

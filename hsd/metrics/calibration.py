@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hsd.data.example import NONE
-from hsd.metrics.areas import Floats
+from hsd.example import NONE
 from hsd.metrics.bootstrap import CHUNK_CELLS, DRAWS, SEED, Design, drawn, percentiles
 from hsd.metrics.groups import by_group
 from hsd.metrics.intervals import LEVEL, Interval
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.ranking import Floats
+from hsd.prediction import Prediction
 
 BINS = 10
 MINIMUM_N = 20

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hsd.data.example import LABELS, Label
-from hsd.metrics.prediction import Prediction
+from hsd.example import LABELS, Label
+from hsd.prediction import Prediction
 
 Policy = Literal["error", "drop", "majority"]
 POLICIES: tuple[Policy, ...] = ("error", "drop", "majority")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsd.metrics.intervals import LEVEL
-from hsd.metrics.prediction import Prediction
+from hsd.prediction import Prediction
 
 TRUSTED_UNITS = 20
 """With so many units that differ from the others their variance is taken as it is estimated."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hsd.errors import EvaluationError
-from hsd.metrics.areas import Floats
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, bca
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.clusters import design_effect, is_clustered, sums, units
 from hsd.metrics.gaps import GapName, gap_changes
 from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Rate, by_group
 from hsd.metrics.intervals import LEVEL, Interval, holm, mcnemar, paired_rate, sign_flips
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.ranking import Floats
+from hsd.prediction import Prediction
 
 Pair = tuple[Prediction, Prediction]
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsd.data.example import NONE
-from hsd.data.identity import SWAP
-from hsd.metrics.areas import Floats
+from hsd.data.identity_swap import SWAP
+from hsd.example import NONE
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
 from hsd.metrics.clusters import units
 from hsd.metrics.groups import Proportion
 from hsd.metrics.intervals import Interval
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.ranking import Floats
+from hsd.prediction import Prediction
 
 EVERYBODY = "all"
 """The column of all targets together."""

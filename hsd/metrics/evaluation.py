@@ -29,14 +29,14 @@ from hsd.metrics.gaps import Gaps, gaps
 from hsd.metrics.groups import Group, by_group, by_persona
 from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import Interval
-from hsd.metrics.noise import Near, Noise, near
-from hsd.metrics.operating import Operated, OperatingPoint, operate
+from hsd.metrics.operating_point import Operated, OperatingPoint, operate
 from hsd.metrics.outcomes import Outcomes, outcomes, unreadable_p
-from hsd.metrics.overlap import among
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.score_noise import Near, Noise, near
+from hsd.metrics.seen_in_training import among
 from hsd.metrics.share_calibration import ShareCalibration, share_calibration
 from hsd.metrics.slices import Slice, slices
 from hsd.metrics.thresholds import PREVALENCES, AtPrevalence, Curve, at_prevalence, curves
+from hsd.prediction import Prediction
 
 SHOWN_ERRORS = 5
 """Confident errors listed for each group."""

@@ -18,15 +18,15 @@ from typing import Literal
 
 import numpy as np
 
-from hsd.data.example import NONE
-from hsd.metrics.areas import Bools, Floats
+from hsd.example import NONE
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap, drawn, percentiles
 from hsd.metrics.classification import calls
 from hsd.metrics.clusters import units
 from hsd.metrics.groups import MINIMUM_N, RATES, Rate, by_group
 from hsd.metrics.intervals import LEVEL, Interval
-from hsd.metrics.prediction import Prediction
-from hsd.metrics.still import Hits, f1, largest_difference
+from hsd.metrics.ranking import Bools, Floats
+from hsd.metrics.zero_variance import Hits, f1, largest_difference
+from hsd.prediction import Prediction
 
 GapName = Literal["false_positive_rate", "equal_opportunity", "equalised_odds"]
 GAPS: tuple[GapName, ...] = ("false_positive_rate", "equal_opportunity", "equalised_odds")

@@ -11,15 +11,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from hsd.config.gate import GateRules, Margins
-from hsd.data.example import NONE
+from hsd.config.gate_rules import GateRules, Margins
 from hsd.errors import GATE_FAILED, GATE_UNDECIDED, ConfigError
+from hsd.example import NONE
 from hsd.metrics.clusters import units
 from hsd.metrics.comparison import Comparison, MetricChange, RateChange, compare, paired
 from hsd.metrics.gaps import GAPS, Gap, Gaps, gaps
 from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Group, Proportion, Rate, by_group
 from hsd.metrics.intervals import Interval, paired_rate, wilson
-from hsd.metrics.prediction import Prediction
+from hsd.prediction import Prediction
 
 MOST_NEEDED = 10_000_000
 """Posts that nobody has: an undecided rule that needs more is not told how many."""

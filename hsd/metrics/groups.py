@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hsd.data.example import GROUPS, NONE
+from hsd.example import GROUPS, NONE
 from hsd.metrics.classification import Counts, calls, count
 from hsd.metrics.clusters import design_effect, is_clustered, units
 from hsd.metrics.intervals import Interval, wilson
 from hsd.metrics.outcomes import Outcomes, outcomes
-from hsd.metrics.prediction import Prediction
+from hsd.prediction import Prediction
 
 ALL = "all posts"
 MINIMUM_N = 5

@@ -7,7 +7,7 @@ from hsd.metrics.classification import calls
 from hsd.metrics.clusters import units
 from hsd.metrics.groups import Proportion
 from hsd.metrics.intervals import Interval
-from hsd.metrics.prediction import Prediction
+from hsd.prediction import Prediction
 
 
 def headline_intervals(predictions: Sequence[Prediction]) -> dict[str, Interval | None]:

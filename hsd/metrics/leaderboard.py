@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsd.config.gate import GateRules
+from hsd.config.gate_rules import GateRules
 from hsd.errors import EvaluationError
-from hsd.metrics.areas import Floats
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, drawn
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.comparison import paired
@@ -21,7 +20,8 @@ from hsd.metrics.gaps import Gaps, gaps
 from hsd.metrics.gate import Verdict, gate
 from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.outcomes import Outcomes, outcomes
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.ranking import Floats
+from hsd.prediction import Prediction
 
 STILL = 1e-9
 """A standard error below this is rounding: every draw gave the same."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsd.metrics.areas import Floats
 from hsd.metrics.bootstrap import CHUNK_CELLS, SEED
 from hsd.metrics.clusters import unit_numbers
-from hsd.metrics.prediction import OUTCOMES, Outcome, Prediction
+from hsd.metrics.ranking import Floats
+from hsd.prediction import OUTCOMES, Outcome, Prediction
 
 PERMUTATIONS = 1999
 READABLE: frozenset[Outcome] = frozenset({"valid", "repaired"})

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hsd.metrics.areas import Floats
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, drawn, percentiles
 from hsd.metrics.calibration import MINIMUM_N, SURE, binned_error
 from hsd.metrics.intervals import Interval
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.ranking import Floats
+from hsd.prediction import Prediction
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.groups import MINIMUM_N, Group, grouped
 from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import Interval
-from hsd.metrics.prediction import Prediction
+from hsd.prediction import Prediction
 
 LENGTHS = (50, 100, 200)
 """Ends of the length slices in characters: a short reply, a line, a long post, more."""

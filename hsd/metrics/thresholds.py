@@ -10,14 +10,14 @@ from typing import Literal
 
 import numpy as np
 
-from hsd.data.example import NONE
 from hsd.errors import ConfigError, EvaluationError
-from hsd.metrics.areas import Bools, Floats
+from hsd.example import NONE
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
 from hsd.metrics.classification import calls
 from hsd.metrics.groups import ALL, MINIMUM_N, by_group
 from hsd.metrics.intervals import Interval
-from hsd.metrics.prediction import Prediction
+from hsd.metrics.ranking import Bools, Floats
+from hsd.prediction import Prediction
 
 GRID = 51  # thresholds of the curves in the report, from 0 to 1
 POINTS = 120  # of a drawn curve

@@ -15,10 +15,13 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import set_seed
 from transformers.pytorch_utils import Conv1D
 
-from hsd.config.model import ModelConfig
-from hsd.config.train import LoraConfig as LoraSettings
-from hsd.digests import recorded
+from hsd.config.model_config import ModelConfig
+from hsd.config.train_config import LoraConfig as LoraSettings
 from hsd.errors import ModelError, did_you_mean
+from hsd.io.digests import recorded
+from hsd.io.files import atomic_file
+from hsd.io.json_reader import read_object
+from hsd.io.manifest import MANIFEST
 from hsd.model.adapter_check import is_packed_by_use, probe, require_effect, require_same
 from hsd.model.adapter_folder import (
     CONFIG,
@@ -32,11 +35,10 @@ from hsd.model.adapter_folder import (
     rewrites_base,
 )
 from hsd.model.adapter_weights import RESIZED, fill_adapter
+from hsd.model.base import Base, Source, find
 from hsd.model.describe import files_identity, weights_fingerprint
-from hsd.model.load import Base, Source, find
 from hsd.model.own_tokenizer import template_beside
 from hsd.model.patterns import require_patterns
-from hsd.runs import MANIFEST, atomic_file, read_object
 
 
 def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:

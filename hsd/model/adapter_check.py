@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hsd.errors import ModelError
 from hsd.model.adapter_folder import CONFIG
-from hsd.model.load import Base
+from hsd.model.base import Base
 
 log = logging.getLogger(__name__)
 

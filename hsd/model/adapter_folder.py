@@ -13,9 +13,12 @@ from typing import Any
 from peft import LoraConfig
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
 
-from hsd.digests import recorded
 from hsd.errors import ModelError
-from hsd.runs import ADAPTER, manifest_of, read_object, require_folder, sha256_file
+from hsd.io.digests import recorded
+from hsd.io.files import require_folder
+from hsd.io.hashes import sha256_file
+from hsd.io.json_reader import read_object
+from hsd.io.manifest import ADAPTER, manifest_of
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ADAPTER

@@ -7,7 +7,7 @@ from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from torch import nn
 
-from hsd.model.load import Base
+from hsd.model.base import Base
 
 
 def dequantize(base: Base) -> Base:

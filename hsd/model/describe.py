@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from hsd.hub.weight_files import bytes_digest, weight_files
+from hsd.io.hashes import sha256_json, sha256_text
+from hsd.model.base import Base, Source
 from hsd.model.formats import stored
-from hsd.model.load import Base, Source
 from hsd.model.quantization import quantized_share, true_numel
-from hsd.model.weight_files import bytes_digest, weight_files
-from hsd.runs import sha256_json, sha256_text
 
 
 def describe(base: Base) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hsd.errors import ModelError
-from hsd.model.cache import cache, made_once
-from hsd.runs import sha256_file
+from hsd.hub.cache import cache, made_once
+from hsd.io.hashes import sha256_file
 
 
 def gguf_file(folder: Path) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import ModelError, PreflightError
-from hsd.runs import read_object
+from hsd.io.json_reader import read_object
 
 NAMES = (
     "config.json",

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from hsd.errors import HsdError, PreflightError
-from hsd.model.machine import memory_gb, swap_gb
+from hsd.model.doctor_probes import memory_gb, swap_gb
 from hsd.model.placement import Placement
 from hsd.model.quantization import Quantization, held_bytes
 

@@ -21,33 +21,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hsd.config.merge import MergeConfig, Onto
+from hsd.config.merge_config import MergeConfig, Onto
 from hsd.errors import InUseError, ModelError, PreflightError
-from hsd.lease import Lease, held
+from hsd.hub.weight_files import bytes_digest, weight_files
+from hsd.io.files import LEASE, require_space
+from hsd.io.lease import Lease, held
+from hsd.io.manifest import MANIFEST, manifest_of, update_manifest
+from hsd.io.progress import Progress, silent
+from hsd.io.provenance import now, provenance
+from hsd.io.run_identity import IDENTITY, claim
 from hsd.model.adapter import load_adapter, merged
+from hsd.model.base import load_base
 from hsd.model.dequantize import dequantize
 from hsd.model.describe import describe
-from hsd.model.load import load_base
 from hsd.model.memory import memory_error_as
 from hsd.model.merge_check import TOLERANCE, disagreement, disagreement_with_4bit
 from hsd.model.merge_plan import Plan, plan
 from hsd.model.placement import place
 from hsd.model.probes import Agreement, agreement, answer_logits, make_probes
 from hsd.model.standalone import own_dtype, read_back, weights_gb, write_standalone
-from hsd.model.weight_files import bytes_digest, weight_files
-from hsd.progress import Progress, silent
 from hsd.prompts.contract import FILE
-from hsd.runs import (
-    IDENTITY,
-    LEASE,
-    MANIFEST,
-    claim,
-    manifest_of,
-    now,
-    provenance,
-    require_space,
-    update_manifest,
-)
 
 log = logging.getLogger(__name__)
 

@@ -8,21 +8,22 @@ from typing import Any
 
 import torch
 
-from hsd.config.merge import MergeConfig, Onto
-from hsd.config.model import ModelConfig, Quantization
+from hsd.config.merge_config import MergeConfig, Onto
+from hsd.config.model_config import ModelConfig, Quantization
 from hsd.errors import ModelError
+from hsd.io.json_reader import read_object
+from hsd.io.manifest import MANIFEST
 from hsd.model.adapter import find_recorded
 from hsd.model.adapter_folder import adapter_digest, base_of
+from hsd.model.base import Source, find
 from hsd.model.formats import stored
 from hsd.model.launcher import refuse_cpu_for_gpus
-from hsd.model.load import Source, find
 from hsd.model.own_tokenizer import blaming, sha256_of, template_beside, tokenizer_of
 from hsd.model.probes import Probe, make_probes
 from hsd.model.quantization import again, in_4bit
 from hsd.model.standalone import weights_gb
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.template import load_template
-from hsd.runs import MANIFEST, read_object
 
 PROBES = 12
 """Prompts on which the models are compared."""

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import PreflightError
+from hsd.io.run_identity import identity_of
 from hsd.model import quantization
 from hsd.model.adapter_folder import recorded_base
+from hsd.model.base import Source
 from hsd.model.families import attention_for
-from hsd.model.load import Source
 from hsd.model.placement import Placement, four_bit_compute, place
-from hsd.runs import identity_of
 
 NumberFormat = dict[str, Any]
 """What became of each `auto`: device (cpu or cuda), dtype, quantization, double_quantization and

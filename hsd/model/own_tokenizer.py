@@ -14,10 +14,11 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hsd.errors import ModelError
+from hsd.io.hashes import sha256_json
+from hsd.io.json_reader import read_object
 from hsd.model.adapter_weights import RESIZED
+from hsd.model.base import Source
 from hsd.model.json_files import require_readable
-from hsd.model.load import Source
-from hsd.runs import read_object, sha256_json
 
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
 """Files that hold a tokenizer's words; without one, the words are the base's."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hsd.deadline import within
 from hsd.errors import ModelError
+from hsd.io.deadline import within
 
 SECONDS = 3.0
 """How long one pattern may compute on all layers of a base. It takes milliseconds."""

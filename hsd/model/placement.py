@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 
-from hsd.config.model import Dtype, ModelConfig
+from hsd.config.model_config import Dtype, ModelConfig
 from hsd.errors import PreflightError
 from hsd.model import speed
 from hsd.model.formats import stored

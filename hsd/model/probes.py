@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hsd.data.example import LABELS, Example
-from hsd.data.named import resolve
+from hsd.data.data_sets import resolve
 from hsd.data.sampling import label_balanced
+from hsd.example import LABELS, Example
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
 from hsd.prompts.render import Renderer, fork

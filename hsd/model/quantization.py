@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Mxfp4Config, PretrainedConfig
 
-from hsd.config.model import ModelConfig
-from hsd.config.model import Quantization as Asked
+from hsd.config.model_config import ModelConfig
+from hsd.config.model_config import Quantization as Asked
 from hsd.errors import ModelError
 from hsd.model.formats import Stored, stored
 

@@ -10,13 +10,13 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
 
-from hsd.config.model import ModelConfig
+from hsd.config.model_config import ModelConfig
 from hsd.errors import ModelError
+from hsd.io.files import naming
+from hsd.model.base import Base, Source, find
 from hsd.model.families import attention_for
-from hsd.model.load import Base, Source, find
 from hsd.model.placement import Placement
 from hsd.model.quantization import skeleton
-from hsd.runs import naming
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 

@@ -10,8 +10,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from hsd.data.example import LABELS, Label
-from hsd.metrics.prediction import Outcome
+from hsd.example import LABELS, Label
+from hsd.prediction import Outcome
 
 CHANNEL = "<|channel|>"
 FINAL_CHANNEL = re.compile(r"<\|channel\|>final(?:\s*<\|constrain\|>\s*\w+|\s[^<]*)?<\|message\|>")

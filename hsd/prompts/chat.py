@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hsd.data.example import Label
+from hsd.example import Label
 from hsd.prompts.template import Strategy
 
 Message = dict[str, str]

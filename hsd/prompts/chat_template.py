@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, TemplateError
 
-from hsd.deadline import within
 from hsd.errors import ModelError
+from hsd.io.deadline import within
 
 TODAY = re.compile(r"""strftime_now\(\s*(['"])(.+?)\1\s*\)""")
 """How chat templates ask for the date; transformers lets no argument replace that function."""

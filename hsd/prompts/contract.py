@@ -8,11 +8,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from hsd.config.strict import Strict
-from hsd.data.example import LABELS
 from hsd.errors import ConfigError, EvaluationError
+from hsd.example import LABELS
+from hsd.io.files import write_json
+from hsd.io.hashes import sha256_json
+from hsd.io.json_reader import read_json
+from hsd.io.run_identity import differences
 from hsd.prompts.chat import answer_json
 from hsd.prompts.template import Strategy, Template
-from hsd.runs import differences, read_json, sha256_json, write_json
 
 FILE = "prompt.json"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hsd.errors import ModelError
-from hsd.prompts.vocabulary import Control
+from hsd.prompts.special_tokens import Control
 
 
 @dataclass(frozen=True, slots=True)

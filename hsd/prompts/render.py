@@ -14,8 +14,8 @@ from itertools import product
 from os.path import commonprefix
 from typing import Any
 
-from hsd.data.example import Label
 from hsd.errors import DataError, ModelError
+from hsd.example import Label
 from hsd.prompts.chat import Chat
 from hsd.prompts.chat_template import MENDED, chosen_template, literals, render, with_date
 from hsd.prompts.contract import Contract
@@ -31,7 +31,7 @@ from hsd.prompts.form import (
     parts_of,
     require_turns,
 )
-from hsd.prompts.vocabulary import Control, split_vocabulary
+from hsd.prompts.special_tokens import Control, split_vocabulary
 
 _POST = "the new bakery opens on monday, they say."
 _AGAIN = 4

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, PositiveInt, ValidationError, field_vali
 
 from hsd.config.strict import Strict
 from hsd.errors import ConfigError, did_you_mean
-from hsd.runs import parse_json
+from hsd.io.json_reader import parse_json
 
 SHIPPED = Path(str(files("hsd.prompts"))) / "templates"
 

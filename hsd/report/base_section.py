@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hsd.data.example import NONE
+from hsd.example import NONE
 from hsd.metrics.classification import METRIC_NAMES
 from hsd.metrics.gaps import GAPS
-from hsd.report.asked import Asked, asked_in, mismatches
+from hsd.report.comparability import Asked, asked_in, mismatches
+from hsd.report.formatting import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED, Numbers
 from hsd.report.page import (
     Look,
     Part,
@@ -19,7 +20,6 @@ from hsd.report.page import (
     text,
     value,
 )
-from hsd.report.wording import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED, Numbers
 
 SHOWN_ROWS = 50
 """Rows listed as newly broken or newly fixed; report.json has them all."""

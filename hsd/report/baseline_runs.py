@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from hsd.metrics.prediction import Prediction
+from hsd.io.manifest import DONE, manifest_of
+from hsd.prediction import Prediction
 from hsd.report.predictions import finished_predictions
-from hsd.runs import DONE, manifest_of
 
 BASELINES = "baselines"
 

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from hsd.errors import EvaluationError
-from hsd.runs import sha256_text, write_atomic
+from hsd.io.files import write_atomic
+from hsd.io.hashes import sha256_text
 
 CARD = "README.md"
 MARK = "<!-- written by hsd card, "

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from hsd.metrics.comparison import Comparison, RateChange
 from hsd.metrics.leaderboard import Leaderboard, Standing
 from hsd.report import figures
-from hsd.report.asked import COMPARED, Asked, mismatch_lines
-from hsd.report.gate_words import verdict_lines, verdict_numbers
+from hsd.report.comparability import COMPARED, Asked, mismatch_lines
+from hsd.report.formatting import GAP_WORDS, METRIC_WORDS, RATE_LEGEND, RATE_WORDS, percent
+from hsd.report.gate_section import verdict_lines, verdict_numbers
 from hsd.report.numbers import plain
 from hsd.report.page import (
     Cell,
@@ -26,7 +27,6 @@ from hsd.report.page import (
     text,
     value,
 )
-from hsd.report.wording import GAP_WORDS, METRIC_WORDS, RATE_LEGEND, RATE_WORDS, percent
 
 SHOWN_ROWS = 50
 """Rows listed as newly broken or newly fixed; comparison.json has them all."""

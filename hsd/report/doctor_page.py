@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from hsd.data.doctor import PLANNED_RATE, Checked
+from hsd.data.data_check import PLANNED_RATE, Checked
 from hsd.report import figures
+from hsd.report.formatting import percent
 from hsd.report.page import (
     Badge,
     Cell,
@@ -18,7 +19,6 @@ from hsd.report.page import (
     text,
     value,
 )
-from hsd.report.wording import percent
 
 SHOWN = 3
 

@@ -5,10 +5,22 @@ from dataclasses import replace
 
 from hsd.metrics.classification import METRIC_NAMES, POLICIES
 from hsd.metrics.groups import RATES
-from hsd.metrics.prediction import OUTCOMES, Prediction
+from hsd.prediction import OUTCOMES, Prediction
 from hsd.report import figures
 from hsd.report.base_section import base_parts, turned_section
-from hsd.report.gate_words import badge, gate_section
+from hsd.report.formatting import (
+    CONTENT_WARNING,
+    METRIC_WORDS,
+    POLICY_WORDS,
+    REDACTED,
+    UNREADABLE_IS_WRONG,
+    Numbers,
+    flat,
+    percent,
+    seen_words,
+    spelled,
+)
+from hsd.report.gate_section import badge, gate_section
 from hsd.report.groups_section import groups_section
 from hsd.report.page import (
     Cell,
@@ -27,18 +39,6 @@ from hsd.report.page import (
     value,
 )
 from hsd.report.threshold_sections import calibration_section, thresholds_section
-from hsd.report.wording import (
-    CONTENT_WARNING,
-    METRIC_WORDS,
-    POLICY_WORDS,
-    REDACTED,
-    UNREADABLE_IS_WRONG,
-    Numbers,
-    flat,
-    percent,
-    seen_words,
-    spelled,
-)
 
 FIRST_FACTS = frozenset(
     ("model.name", "model.revision", "model.adapter", "model.quantization", "data.data_file",

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hsd.data.example import NONE
-from hsd.report.wording import Numbers
+from hsd.example import NONE
+from hsd.report.formatting import Numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from hsd.digests import FILES, damage, digests
 from hsd.errors import EvaluationError
+from hsd.io.digests import FILES, damage, digests
+from hsd.io.files import write_json
+from hsd.io.hashes import sha256_json
+from hsd.io.json_reader import read_object
 from hsd.metrics.gate import Verdict
-from hsd.report.gate_words import verdict_numbers
+from hsd.report.gate_section import verdict_numbers
 from hsd.report.predictions import PREDICTIONS
-from hsd.runs import read_object, sha256_json, write_json
 
 GATE = "gate.json"
 SHA256 = "sha256"

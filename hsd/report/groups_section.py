@@ -1,10 +1,21 @@
 """The part of report.html that says who errs for whom: rates, gaps and AUCs by group."""
 
-from hsd.data.example import NONE
+from hsd.example import NONE
 from hsd.metrics.classification import POLICIES
 from hsd.metrics.gaps import GAPS
 from hsd.metrics.groups import MINIMUM_N, RATES, SHARES
 from hsd.report import figures
+from hsd.report.formatting import (
+    GAP_WORDS,
+    KIND_WORDS,
+    POLICY_WORDS,
+    RATE_LEGEND,
+    Numbers,
+    held_equal,
+    mix_words,
+    spelled,
+    worst_words,
+)
 from hsd.report.page import (
     Figure,
     Part,
@@ -16,17 +27,6 @@ from hsd.report.page import (
     p,
     text,
     value,
-)
-from hsd.report.wording import (
-    GAP_WORDS,
-    KIND_WORDS,
-    POLICY_WORDS,
-    RATE_LEGEND,
-    Numbers,
-    held_equal,
-    mix_words,
-    spelled,
-    worst_words,
 )
 
 

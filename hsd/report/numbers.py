@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
-from hsd.data.identity import version
+from hsd.data.identity_swap import version
 from hsd.metrics.classification import METRIC_NAMES, Counts, Metrics
 from hsd.metrics.comparison import Comparison, GapChange, MetricChange, RateChange
 from hsd.metrics.contrast import Contrasts
@@ -13,9 +13,9 @@ from hsd.metrics.gaps import Gaps
 from hsd.metrics.groups import RATES, SHARES, Group, Proportion
 from hsd.metrics.intervals import Interval
 from hsd.metrics.leaderboard import Leaderboard
-from hsd.metrics.prediction import Prediction
 from hsd.metrics.slices import Slice
-from hsd.report.beside import Beside, not_measured
+from hsd.prediction import Prediction
+from hsd.report.context import Beside, not_measured
 
 SCHEMA = 3
 

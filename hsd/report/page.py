@@ -14,7 +14,7 @@ from typing import Literal
 
 from hsd import __version__
 from hsd.metrics.intervals import Interval
-from hsd.report.wording import UNKNOWN, between, change_between, number, p_value, signed
+from hsd.report.formatting import UNKNOWN, between, change_between, number, p_value, signed
 
 Look = Literal["", "good", "bad", "warn", "absent", "name", "words"]
 

@@ -14,11 +14,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hsd.digests import FILES, digests, require_intact
 from hsd.errors import EvaluationError, did_you_mean
+from hsd.io.digests import FILES, digests, require_intact
+from hsd.io.files import appended
+from hsd.io.json_reader import read_object
+from hsd.io.manifest import DONE, manifest_of
+from hsd.io.run_identity import identity_of, set_name
 from hsd.metrics.outcomes import READABLE
-from hsd.metrics.prediction import Prediction
-from hsd.runs import DONE, appended, identity_of, manifest_of, read_object, set_name
+from hsd.prediction import Prediction
 
 PREDICTIONS = "predictions.jsonl"
 ROW = TypeAdapter(Prediction)

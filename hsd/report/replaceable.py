@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from hsd.errors import EvaluationError, HsdError
-from hsd.runs import read_object
+from hsd.io.json_reader import read_object
 
 _TITLES = "Comparison of evaluations|Evaluations by set|Cells of "
 _PAGE = re.compile(rf"<title>(?:{_TITLES})")

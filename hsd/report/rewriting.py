@@ -9,25 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import EvaluationError
+from hsd.io.files import write_atomic, write_json
+from hsd.io.json_reader import read_object
+from hsd.io.manifest import update_manifest
+from hsd.io.run_identity import IDENTITY, differences
 from hsd.metrics.baselines import Training
-from hsd.metrics.operating import (
+from hsd.metrics.operating_point import (
     OperatingPoint,
     operating_point,
     require_apart,
     require_unlearned,
     rows_digest,
 )
-from hsd.metrics.prediction import Prediction
 from hsd.metrics.thresholds import PREVALENCES, Choice, Rule, apply_threshold
-from hsd.report.asked import asked_of, mismatches, provenance_of, require_alike, shown
+from hsd.prediction import Prediction
 from hsd.report.baseline_runs import baselines_of
-from hsd.report.beside import Beside
+from hsd.report.comparability import asked_of, mismatches, provenance_of, require_alike, shown
+from hsd.report.context import Beside
+from hsd.report.evaluation_files import write_evaluation
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.gate_file import read_verdict
+from hsd.report.noise_sentences import noise_of
 from hsd.report.predictions import Run, find_run, load_run
-from hsd.report.score_noise import noise_of
-from hsd.report.tables import write_evaluation
-from hsd.runs import IDENTITY, differences, read_object, update_manifest, write_atomic, write_json
 
 POINT = "operating_point.json"
 QUOTING = "report_with_text.html"

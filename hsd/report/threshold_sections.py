@@ -3,6 +3,15 @@
 from hsd.metrics.classification import METRIC_NAMES
 from hsd.metrics.groups import ALL, RATES
 from hsd.report import figures
+from hsd.report.formatting import (
+    JUDGED_BY,
+    METRIC_WORDS,
+    Numbers,
+    percent,
+    share_words,
+    spelled,
+)
+from hsd.report.noise_sentences import noise_lines
 from hsd.report.page import (
     Cell,
     Figure,
@@ -15,15 +24,6 @@ from hsd.report.page import (
     p,
     text,
     value,
-)
-from hsd.report.score_noise import noise_lines
-from hsd.report.wording import (
-    JUDGED_BY,
-    METRIC_WORDS,
-    Numbers,
-    percent,
-    share_words,
-    spelled,
 )
 
 

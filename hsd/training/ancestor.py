@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hsd.config.train import LoraConfig, TrainConfig
+from hsd.config.train_config import LoraConfig, TrainConfig
 from hsd.errors import DataError, PreflightError
-from hsd.inference.learned import learned
+from hsd.io.files import require_folder
+from hsd.io.json_reader import read_object
 from hsd.model.adapter_folder import CONFIG, adapter_digest, is_adapter
 from hsd.prompts.contract import Contract, load_contract, mismatch
 from hsd.prompts.render import Encoded
-from hsd.runs import read_object, require_folder
+from hsd.training.training_posts import learned
 
 
 @dataclass(frozen=True, slots=True)

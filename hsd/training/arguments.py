@@ -2,10 +2,10 @@
 
 from transformers import TrainingArguments
 
-from hsd.config.train import TrainingConfig
-from hsd.model.load import Base
-from hsd.training.prepared import Prepared
+from hsd.config.train_config import TrainingConfig
+from hsd.model.base import Base
 from hsd.training.processes import PATIENCE
+from hsd.training.training_plan import Prepared
 
 
 def arguments(prepared: Prepared, base: Base) -> TrainingArguments:

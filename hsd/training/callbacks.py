@@ -8,12 +8,13 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from hsd.config.train import TrainConfig
-from hsd.lease import Lease
+from hsd.config.train_config import TrainConfig
+from hsd.io.files import naming, write_jsonl
+from hsd.io.json_reader import read_objects
+from hsd.io.lease import Lease
+from hsd.io.progress import Progress
+from hsd.io.stopping import StopRequest
 from hsd.model.adapter import export_adapter
-from hsd.progress import Progress
-from hsd.runs import naming, read_objects, write_jsonl
-from hsd.stopping import StopRequest
 from hsd.training.checkpoints import put_best, remove_old
 from hsd.training.early_stopping import best_step, should_stop
 from hsd.training.history import METRICS

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hsd.digests import COMPLETE, FILES, damage, digests
 from hsd.errors import PreflightError
-from hsd.runs import read_object, remove_unfinished, write_json
+from hsd.io.digests import COMPLETE, FILES, damage, digests
+from hsd.io.files import remove_unfinished, write_json
+from hsd.io.json_reader import read_object
 
 MARKER = COMPLETE
 BEST = "best"

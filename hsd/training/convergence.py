@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from hsd.runs import read_object
+from hsd.io.json_reader import read_object
 from hsd.training.early_stopping import should_stop
 from hsd.training.history import Curves, Point
 

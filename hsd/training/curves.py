@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hsd.runs import atomic_file
+from hsd.io.files import atomic_file
 from hsd.training.convergence import Patience, Verdict, judge, patience_of, smoothed
 from hsd.training.history import Curves, Point, read_curves
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import PreflightError
-from hsd.runs import read_json, read_objects, require_folder
+from hsd.io.files import require_folder
+from hsd.io.json_reader import read_json, read_objects
 
 METRICS = "metrics.jsonl"
 TRAINER_STATE = "trainer_state.json"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hsd.config.train import TrainingConfig
+from hsd.config.train_config import TrainingConfig
 from hsd.prompts.render import Encoded
 
 

@@ -13,11 +13,11 @@ from accelerate.utils import broadcast_object_list, gather_object
 from transformers import set_seed
 
 from hsd.errors import PreflightError, TrainingError
-from hsd.lease import Lease, held
+from hsd.io.lease import Lease, held
+from hsd.io.stopping import StopRequest
 from hsd.model.number_format import require_alike
 from hsd.model.placement import Launch, agreed
-from hsd.stopping import StopRequest
-from hsd.training.prepared import Prepared
+from hsd.training.training_plan import Prepared
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for the others: NCCL's own 10 minutes are short where one machine reads

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil
 
-from hsd.config.train import EarlyStoppingConfig, TrainConfig
+from hsd.config.train_config import EarlyStoppingConfig, TrainConfig
 from hsd.errors import PreflightError
 
 

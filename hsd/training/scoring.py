@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hsd.config.train import TrainConfig
-from hsd.data.example import Example, Label
+from hsd.config.train_config import TrainConfig
 from hsd.data.sampling import stratified
 from hsd.errors import PreflightError
+from hsd.example import Example, Label
 from hsd.metrics.classification import classify
 from hsd.metrics.gaps import largest_gap, worst_group_f1
-from hsd.metrics.prediction import Prediction
+from hsd.prediction import Prediction
 from hsd.prompts.render import Encoded
-from hsd.training.rows import TrainingRows
+from hsd.training.dataset import TrainingRows
 from hsd.training.validation import Score
 
 

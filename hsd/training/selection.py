@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hsd.config.train import SelectionConfig
+from hsd.config.train_config import SelectionConfig
 
 LOSS = SelectionConfig()
 

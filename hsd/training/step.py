@@ -23,8 +23,8 @@ from hsd.model.packing import (
 )
 from hsd.model.padding import left_padded, positions
 from hsd.prompts.render import Encoded
+from hsd.training.microbatches import Work
 from hsd.training.objective import Counts, Objective
-from hsd.training.pieces import Work
 
 
 @dataclass(frozen=True, slots=True)

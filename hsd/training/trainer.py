@@ -14,16 +14,17 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 from transformers.trainer import TRAINER_STATE_NAME
 
 from hsd.errors import TrainingError
+from hsd.io.files import write_json
+from hsd.io.json_reader import read_object
 from hsd.model.adapter import write_adapter
 from hsd.model.adapter_weights import fill_adapter
-from hsd.model.judging import judging
+from hsd.model.eval_mode import judging
 from hsd.model.memory import is_memory_error
 from hsd.prompts.render import Encoded
-from hsd.runs import read_object, write_json
 from hsd.training.batches import PADDING, RowIndices, StepSampler, as_batch
 from hsd.training.checkpoints import mark_complete
+from hsd.training.microbatches import Work, length
 from hsd.training.objective import Counts, Objective, count
-from hsd.training.pieces import Work, length
 from hsd.training.processes import sum_gradients
 from hsd.training.schedule import Schedule
 from hsd.training.scoring import Scorer

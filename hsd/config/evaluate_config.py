@@ -1,0 +1,50 @@
+"""Everything that decides what an evaluation does."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from hsd.config.model_config import ModelConfig
+from hsd.config.strict import Folder, Strict, Text
+
+
+class EvalConfig(Strict):
+    """One evaluation of one model on one set of rows."""
+
+    model: ModelConfig = ModelConfig()
+    """The base. When `adapter` is set its name comes from the adapter unless given."""
+    adapter: Folder | None = None
+    """Folder of a trained adapter; None evaluates the base or a merged folder."""
+    data_file: Text = "canned_50_quick"
+    """`unified`, `canned_50_quick`, `canned_100_stratified`, `embedded`, or a JSONL/CSV path."""
+    output_dir: Folder = Path("runs/evaluate")
+    """A run folder `run_YYYYMMDD_HHMMSS` is made in it, unless it is one itself."""
+    prompt_template: Text | None = None
+    """Template to ask with; None takes the adapter's prompt.json, else the default template."""
+    strategy: Text | None = None
+    """Strategy in that template; None takes the adapter's, else the template's first."""
+    ignore_prompt_mismatch: bool = False
+    """Evaluate an adapter with another prompt than it was trained with."""
+    only_sources: tuple[Text, ...] = ()
+    """Judge the rows of these sources (`source_dataset`) alone, such as one that `hsd train` left
+    out with `data.without_sources`; none named takes all."""
+    max_samples: PositiveInt | None = None
+    """Take a seeded sample of this many rows, stratified by group and label; None takes all."""
+    max_length: PositiveInt = 1024
+    """Longest prompt in tokens; a longer post is cut and counted."""
+    max_new_tokens: PositiveInt = 128
+    """A written reply that has not closed its JSON by then is `truncated`."""
+    temperature: NonNegativeFloat = 0.0
+    """Of written replies: 0 is greedy; anything else samples, seeded per row."""
+    batch_size: PositiveInt = 16
+    """Rows answered at once; half as many, and so on, when memory runs out."""
+    prefix_sharing: Literal["auto", "on", "off"] = "auto"
+    """Compute what all prompts begin with once, instead of once a row; replies stay the same.
+    `auto` does so where it pays and a self-test on a few rows passes; `on` fails where it cannot;
+    `off` computes each prompt whole."""
+    seed: NonNegativeInt = 42
+    """Of the sample and of sampling at temperature > 0."""
+    mode: Literal["generate", "score"] = "score"
+    """How the model is read: `score` forces the answer's opening and compares the probabilities of
+    the labels, which gives P(hate) and cannot be unreadable; `generate` is the reply it writes."""

@@ -1,0 +1,102 @@
+"""Finds the rows behind a name: `unified`, `canned_50_quick`, `embedded`, or a file's path."""
+
+import os
+from importlib.resources import files as resources
+from pathlib import Path
+
+from hsd.data import data_files, unified
+from hsd.data.loaded_file import Loaded, require_clean, require_unique_ids
+from hsd.data.source_formats import Reading, load_any
+from hsd.errors import DataError, did_you_mean
+from hsd.example import SPLITS, Example
+
+EMBEDDED = Path(str(resources("hsd.embedded")))
+STEMS = {
+    "unified": ("test", "unified_test"),
+    "canned_50_quick": ("canned_50_quick",),
+    "canned_100_stratified": ("canned_100_stratified",),
+}
+EMBEDDED_NAMES = {f"embedded:{split}": split for split in SPLITS} | {"embedded": "test"}
+NAMES = (*STEMS, *EMBEDDED_NAMES)
+VARIABLE = "HSD_DATA"
+
+
+def resolve(data_file: str, unified_dir: Path | None = None, tolerate: int = 0) -> list[Example]:
+    """Return the examples behind a name or path; ids are unique.
+
+    `unified` is the test split of the unified data. Raises DataError when the name is unknown
+    (saying where was looked), when more than `tolerate` rows are bad, or when an id repeats.
+    """
+    return load_named(data_file, unified_dir, tolerate).examples
+
+
+def load_named(data_file: str, unified_dir: Path | None = None, tolerate: int = 0) -> Loaded:
+    """Return the same with what was not read. Raises what `resolve` raises."""
+    loaded = _load(data_file, unified_dir)
+    require_unique_ids(require_clean(loaded, tolerate))
+    return loaded
+
+
+def resolve_path(data_file: str, unified_dir: Path | None = None) -> Path:
+    """Return the file behind a name or path."""
+    if data_file in EMBEDDED_NAMES:
+        return EMBEDDED / f"{EMBEDDED_NAMES[data_file]}.jsonl"
+    if data_file in STEMS:
+        return _find(data_file, unified_dir)
+    path = Path(data_file)
+    if path.is_dir():
+        data_files.require_data(path)
+    elif not path.is_file():
+        raise DataError(
+            f"data file '{data_file}': no such name, and no such file in {Path.cwd()}."
+            f"{did_you_mean(data_file, NAMES, _near(path))}"
+        )
+    if data_files.is_saved_splits(path):
+        splits = sorted(str(inner) for inner in path.iterdir() if data_files.is_saved(inner))
+        raise DataError(
+            f"data file '{data_file}': holds {len(splits)} splits; name one: {', '.join(splits)}."
+        )
+    return path
+
+
+def folders(unified_dir: Path | None = None) -> list[Path]:
+    """Return where named data is looked for: the argument, else $HSD_DATA, else ./data."""
+    variable = os.environ.get(VARIABLE)
+    if unified_dir is not None:
+        roots = [unified_dir]
+    elif variable:
+        roots = [Path(variable)]
+    else:
+        roots = [Path("data/unified"), Path("data")]
+    # `hsd prepare` writes the splits into unified/ and the canned files beside it.
+    return [p for root in roots for p in (root, root / "unified", *_beside(root))]
+
+
+def _load(data_file: str, unified_dir: Path | None) -> Loaded:
+    path = resolve_path(data_file, unified_dir)
+    if data_file in STEMS or data_file in EMBEDDED_NAMES:
+        split = EMBEDDED_NAMES.get(data_file, "test" if data_file == "unified" else "")
+        return unified.load_split(path, split)
+    return load_any(path, Reading())
+
+
+def _find(name: str, unified_dir: Path | None) -> Path:
+    places = folders(unified_dir)
+    for folder in places:
+        if (found := data_files.find(folder, STEMS[name])) is not None:
+            return found
+    looked = ", ".join(str(place.absolute()) for place in places)
+    raise DataError(
+        f"data '{name}': no {STEMS[name][0]}.jsonl; looked in {looked}. Set {VARIABLE} to the "
+        "folder of the unified data, or to one that `hsd prepare` wrote, or use 'embedded'."
+    )
+
+
+def _beside(root: Path) -> list[Path]:
+    return [root.parent] if root.name == "unified" else []
+
+
+def _near(path: Path) -> list[str]:
+    """Return the data files in the folder that a mistyped path points into."""
+    inside = path.parent.glob("*") if path.parent.is_dir() else ()
+    return sorted(str(p) for p in inside if data_files.is_readable(p))

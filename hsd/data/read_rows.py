@@ -1,0 +1,107 @@
+"""Reads files into rows that know the file and line they came from, in one form for every format.
+
+What makes the whole file doubtful (not UTF-8, empty, cut off, no header) is a DataError. A single
+line that is not a row is a BadRow, reported with the others.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsd.data import data_files
+from hsd.data.arrow import Values, arrow_rows, parquet_rows, saved_splits, with_split
+from hsd.data.delimited import table_rows
+from hsd.data.json_rows import Numbered, empty, json_lines, json_rows
+from hsd.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as it stands in the file, and where: `file:line`."""
+
+    values: Mapping[str, Any]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be used: where it is and why. Never its text."""
+
+    place: str
+    reason: str
+
+
+def read_rows(path: Path) -> tuple[list[Row], list[BadRow]]:
+    """Return the rows of a file or of a saved data set, and the lines that are none.
+
+    JSONL, JSON (a list of rows, an object of rows by id, or one row a line), CSV, TSV, Parquet,
+    Arrow, Feather; each may be packed with gzip.
+    """
+    return apart(stream_rows(path))
+
+
+def apart(rows: Iterable[Row | BadRow]) -> tuple[list[Row], list[BadRow]]:
+    """Return rows and bad rows, each in their order."""
+    good: list[Row] = []
+    bad: list[BadRow] = []
+    for row in rows:
+        if isinstance(row, Row):
+            good.append(row)
+        else:
+            bad.append(row)
+    return good, bad
+
+
+def stream_rows(path: Path) -> Iterator[Row | BadRow]:
+    """Yield what `read_rows` returns, in the file's order; a .jsonl file one line at a time.
+
+    Raises DataError at the end of what holds no row.
+    """
+    is_empty = True
+    for row in _rows(path):
+        is_empty = False
+        yield row
+    if is_empty:
+        raise DataError(
+            f"{path}: there is no row in it, only a header or an empty table; was it cut off "
+            "where it was written?"
+        )
+
+
+def _rows(path: Path) -> Iterator[Row | BadRow]:
+    if data_files.is_saved(path):
+        return rows_of(saved_splits(path), str(path))
+    numbered = _numbered(data_files.require_data(path))
+    return (_row(values, f"{path}:{number}") for number, values in numbered)
+
+
+def rows_of(splits: Mapping[str, Iterable[Values]], name: str) -> Iterator[Row | BadRow]:
+    """Yield rows that know their split and the place `NAME/SPLIT:ROW`.
+
+    A row's own split column wins.
+    """
+    for split, rows in splits.items():
+        place = f"{name}/{split}" if split else name
+        for number, values in enumerate(with_split(rows, split), start=1):
+            yield _row(values, f"{place}:{number}")
+
+
+def _row(values: Values, place: str) -> Row | BadRow:
+    return BadRow(place, values) if isinstance(values, str) else Row(values, place)
+
+
+def _numbered(path: Path) -> Iterator[Numbered]:
+    kind = data_files.format_of(path)
+    if kind == "parquet":
+        return parquet_rows(path)
+    if kind == "arrow":
+        return arrow_rows(path)
+    if kind == "lines":
+        return json_lines(path, data_files.lines(path))
+    text = "".join(data_files.lines(path))
+    if not text.strip():
+        raise empty(path)
+    if kind == "json":
+        return json_rows(path, text)
+    return table_rows(path, text, "\t" if kind == "tsv" else ",")

@@ -1,0 +1,141 @@
+"""The kinds of data that hsd reads, and how each is told from its columns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from hsd.data import hatecheck, hatexplain, toxigen, unified
+from hsd.data.chat_rows import is_chat
+from hsd.data.data_files import is_data
+from hsd.data.hatexplain import Offensive
+from hsd.data.loaded_file import Convert, Loaded, convert_rows, load
+from hsd.data.own_table import Columns, load_table
+from hsd.data.read_rows import Row, read_rows
+from hsd.errors import ConfigError, DataError, did_you_mean
+
+KINDS = ("unified", "hatexplain", "toxigen", "hatecheck", "table", "hub")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is decided while rows are read."""
+
+    offensive: Offensive = "normal"
+    """What HateXplain's majority label `offensive` counts as."""
+    toxicity_threshold: float = toxigen.MIDPOINT
+    """ToxiGen's annotated rows are hate above this toxicity_human."""
+    columns: Columns = field(default_factory=Columns)
+    """Of sources of the kind `table`."""
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown word for `offensive`."""
+        if self.offensive not in get_args(Offensive):
+            hint = did_you_mean(self.offensive, get_args(Offensive))
+            raise ConfigError(f"offensive: unknown value '{self.offensive}'.{hint}")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows come from: `KIND:PATH`, or `hub:NAME[#CONFIG][@REVISION]`."""
+
+    kind: str
+    location: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Source":
+        """Return the source that `KIND:PATH` names. Raises ConfigError for an unknown kind."""
+        kind, colon, location = text.partition(":")
+        if not colon or not location:
+            raise ConfigError(
+                f"source '{text}': expected KIND:PATH, such as hatexplain:votes.json."
+            )
+        if kind not in KINDS:
+            raise ConfigError(f"source '{text}': unknown kind '{kind}'.{did_you_mean(kind, KINDS)}")
+        return cls(kind, location)
+
+    def __str__(self) -> str:
+        """Return it as it is written on the command line."""
+        return f"{self.kind}:{self.location}"
+
+    @property
+    def files(self) -> list[Path]:
+        """Return the files, or the saved folder, it is read from; [] for the hub."""
+        if self.kind == "hub":
+            return []
+        path = Path(self.location)
+        if self.kind == "unified" and not is_data(path):
+            return list(unified.find_splits(path).values())
+        beside = path.parent / hatexplain.DIVISIONS
+        return [path, beside] if self.kind == "hatexplain" and beside.exists() else [path]
+
+
+def load_source(source: Source, reading: Reading) -> Loaded:
+    """Return a local source's rows; hub sources are `hsd.data.hub_rows`'s."""
+    path = Path(source.location)
+    if source.kind == "table":
+        return load_table(path, reading.columns)
+    if source.kind == "hatexplain":
+        return hatexplain.load_hatexplain(path, reading.offensive)
+    if source.kind == "unified" and not is_data(path):
+        return unified.load_folder(path)
+    return load(path, _convert(source.kind, reading), _reads(source.kind))
+
+
+def load_any(path: Path, reading: Reading) -> Loaded:
+    """Return a file's rows, read as the kind that its columns tell."""
+    rows, bad = read_rows(path)
+    divisions = hatexplain.read_divisions(path.parent / hatexplain.DIVISIONS)
+    loaded = convert_detected(rows, str(path), reading, divisions)
+    return replace(loaded, bad=bad + loaded.bad)
+
+
+def convert_detected(
+    rows: list[Row], name: str, reading: Reading, divisions: Mapping[str, str] | None = None
+) -> Loaded:
+    """Return examples of rows whose kind the columns of the first row tell.
+
+    Raises DataError for rows that are chats, or of no known kind.
+    """
+    if not rows:
+        return Loaded()
+    kind = detect(rows[0].values, name)
+    if kind == "hatexplain":
+        return convert_rows(rows, hatexplain.converter(reading.offensive, divisions))
+    return convert_rows(rows, _convert(kind, reading), _reads(kind))
+
+
+def _reads(kind: str) -> frozenset[str]:
+    """Return the columns that a kind reads; of a published form all are known."""
+    return unified.READS if kind == "unified" else frozenset()
+
+
+def _convert(kind: str, reading: Reading) -> Convert:
+    if kind == "toxigen":
+        return toxigen.converter(reading.toxicity_threshold)
+    if kind == "hatecheck":
+        return hatecheck.convert
+    return unified.convert
+
+
+def detect(values: Mapping[str, Any], name: str) -> str:
+    """Return the kind of data with these columns. Raises DataError when there is none."""
+    if is_chat(values):
+        raise DataError(
+            f"{name}: holds chats (`messages`), which are rendered already and can only be trained "
+            "on; pass the posts (text, label) instead, such as unified/val.jsonl."
+        )
+    if "annotators" in values and "post_tokens" in values:
+        return "hatexplain"
+    if values.keys() >= hatecheck.COLUMNS:
+        return "hatecheck"
+    if "prompt_label" in values or "toxicity_human" in values:
+        return "toxigen"
+    if "text" in values and ("label" in values or "label_binary" in values):
+        return "unified"
+    columns = ", ".join(str(column)[:24] for column in list(values)[:12]) or "none"
+    raise DataError(
+        f"{name}: columns {columns} are of no known kind (a CSV file needs a header line); "
+        "expected text and label, or HateXplain's, ToxiGen's or HateCheck's own. For another table "
+        "run `hsd prepare --source table:PATH --text-column NAME --label-column NAME`."
+    )

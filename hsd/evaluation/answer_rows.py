@@ -1,0 +1,74 @@
+"""From rows and a way to answer them to predictions on disk."""
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from hsd.evaluation.evaluation_plan import Prepared
+from hsd.example import Example
+from hsd.inference.halving import Halving, answers
+from hsd.inference.replies import Reply, Way
+from hsd.io.progress import Progress
+from hsd.prediction import Prediction
+from hsd.prompts.answers import read_reply
+from hsd.prompts.render import Encoded
+from hsd.report.predictions import append_predictions
+
+
+def answer_rows(
+    prepared: Prepared,
+    way: Way,
+    batches: Sequence[Sequence[Encoded]],
+    file: Path,
+    progress: Progress,
+    known: Collection[str] = (),
+    halved: Callable[[Halving], None] = lambda _: None,
+    go_on: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer batch after batch, each on disk before the next.
+
+    Rows whose ids are `known` were answered by an earlier start. They are computed once more, so
+    that the others of their batch come out as they would have then, and their replies are dropped.
+    `go_on` is called before each batch, and may raise.
+    """
+    examples = {example.id: example for example in prepared.examples}
+    left = {row.id: row for batch in batches for row in batch if row.id not in known}
+    done = 0
+    progress(0, len(left), prepared.what)
+    answered = answers(batches, way.answer, halved)
+    while done < len(left):
+        go_on()
+        replies = [reply for reply in next(answered) if reply.id in left]
+        append_predictions(
+            file,
+            [_prediction(prepared, examples[r.id], r, left[r.id].shortened) for r in replies],
+        )
+        done += len(replies)
+        progress(done, len(left), prepared.what)
+
+
+def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: bool) -> Prediction:
+    opening = prepared.renderer.opening_text(
+        has_system=bool(prepared.contract.strategy.system_prompt)
+    )
+    reading = read_reply(reply.text.removeprefix(opening), cut_off=reply.cut_off)
+    return Prediction(
+        id=example.id,
+        strategy=prepared.contract.strategy_name,
+        text=example.text,
+        true_label=example.label,
+        label=reading.label,
+        outcome=reading.outcome,
+        reply=reply.text,
+        rationale=reading.rationale,
+        score=reply.score,
+        response_time=round(reply.seconds, 4),
+        truncated_post=shortened,
+        groups=example.groups,
+        persona_tag=example.persona_tag,
+        source_dataset=example.source_dataset,
+        label_multiclass=example.label_multiclass,
+        functionality=example.functionality,
+        reference_id=example.reference_id,
+        cluster=example.cluster or example.case_id,
+        hate_share=example.hate_share,
+    )

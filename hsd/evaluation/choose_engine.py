@@ -1,0 +1,211 @@
+"""How rows are answered: behind the prompt that they share, or the plain way. Decided here."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+
+from hsd.errors import EvaluationError
+from hsd.evaluation.engine_test import (
+    TOKENS,
+    check_replies,
+    check_scores,
+    check_twins_replies,
+    check_twins_scores,
+    chosen_rows,
+)
+from hsd.evaluation.evaluation_plan import Prepared
+from hsd.inference.generate import plain_writing
+from hsd.inference.replies import Asking, Way
+from hsd.inference.score import Candidates, candidates, plain_scoring
+from hsd.inference.shared_generate import SharedGenerate
+from hsd.inference.shared_score import SharedScore
+from hsd.model.packing import Prefix, compute_prefix, obstacle, shared_length
+from hsd.model.tolerance import Checked, SelfTest, exact_tolerance
+from hsd.prompts.render import Encoded
+
+log = logging.getLogger(__name__)
+
+WORTH_IT = 0.1
+"""Share of the prompts' tokens that sharing has to save, its self-test paid for."""
+
+ROOM = 2048
+"""Most tokens of one packed batch. Every one looks at all others, if only at a mask: beyond some
+thousand that costs more than what the tokens themselves do. Posts seldom come near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Prompt tokens to compute for all rows, either way."""
+
+    prefix_tokens: int
+    plain_tokens: int
+    shared_tokens: int
+    self_test_tokens: int
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether sharing saves more than it costs to check it."""
+        saved = self.plain_tokens - self.shared_tokens - self.self_test_tokens
+        return saved > WORTH_IT * self.plain_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The way that rows are answered in, and why it is this one."""
+
+    way: Way
+    shared: bool
+    reason: str
+    expected: Expected
+    self_test: SelfTest | None = None
+    fallback: str | None = None
+    """A sentence for who waits, where prompts should have been shared and are not."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return the decision for the manifest."""
+        tested = self.self_test.facts() if self.self_test else None
+        return {
+            "shared": self.shared,
+            "reason": self.reason,
+            "batch_size": self.way.batch_size,
+            **asdict(self.expected),
+            "self_test": tested,
+        }
+
+
+@dataclass(slots=True)
+class Once:
+    """What is computed once for a loaded model, however many sets it answers.
+
+    The check of the twin is about the model's code, and the shared prompt's keys and values are the
+    same numbers wherever they are the same tokens. The check of the loaded model is about a set's
+    own rows, the longest among them: each set has its own.
+    """
+
+    twin: Checked | None = None
+    prefixes: dict[tuple[int, ...], Prefix] = field(default_factory=dict)
+
+
+def choose(prepared: Prepared, model: Any, once: Once | None = None) -> Chosen:
+    """Return how rows are answered; `auto` shares where it pays and is right.
+
+    All rows decide, whichever are left and however many ranks answer them: a restart goes on in
+    the way that it began in. `once` has what other sets computed with the same model, held alike.
+
+    Raises EvaluationError when sharing is asked for and cannot be had.
+    """
+    asked = prepared.config.prefix_sharing
+    coarse, plain = exact_tolerance(model) is None, plain_way(prepared, model)
+    expected = expect(prepared.encoded, coarse=coarse)
+    if asked == "off":
+        return Chosen(plain, False, "as asked", expected)
+    if asked == "auto" and not expected.is_worth_it:
+        return Chosen(plain, False, "sharing would gain little", expected)
+    way, tested = _tested(prepared, model, expected.prefix_tokens, once or Once())
+    if way:
+        log.info("%s", tested.sentence())
+        return Chosen(way, True, "the self-test passed", expected, tested)
+    problem = str(tested.problem)
+    if asked == "on":
+        raise EvaluationError(
+            f"prefix_sharing on: {problem}. Leave --prefix_sharing out, or set it to off, which "
+            "computes each prompt whole."
+        )
+    log.warning("prompts are not shared: %s", problem)
+    more = expected.plain_tokens / expected.shared_tokens
+    fallback = f"Each prompt is computed whole ({more:.1f} times as many tokens), since {problem}."
+    return Chosen(plain, False, problem, expected, tested, fallback)
+
+
+def expect(rows: Sequence[Encoded], *, coarse: bool = False) -> Expected:
+    """Return the tokens to compute; the prefix is what all prompts begin with.
+
+    A prompt's last token stays its row's own: the reply is read from it. Where numbers are coarse
+    the self-test takes more rows, and computes them padded too.
+    """
+    prefix = shared_length([row.prompt[:-1] for row in rows])
+    plain = sum(len(row.prompt) for row in rows)
+    shared = prefix + plain - prefix * len(rows)
+    tested = sum(len(row.prompt) for row in chosen_rows(rows, coarse=coarse))
+    return Expected(prefix, plain, shared, 2 * tested if coarse else tested)
+
+
+def plain_way(prepared: Prepared, model: Any) -> Way:
+    """Return the way that computes each prompt whole."""
+    tokenizer = prepared.subject.tokenizer
+    if prepared.config.mode == "score":
+        return plain_scoring(model, tokenizer, _spelled(prepared), prepared.config.batch_size)
+    return plain_writing(model, tokenizer, prepared.renderer.stop_ids(), _asking(prepared))
+
+
+def _tested(
+    prepared: Prepared, model: Any, prefix_tokens: int, once: Once
+) -> tuple[Way | None, SelfTest]:
+    """Return the way that computes the shared prompt once, where it passes, and what was found."""
+    if problem := obstacle(model):
+        return None, SelfTest(obstacle=problem)
+    twin = once.twin = once.twin or _check_twin(prepared, model)
+    if twin.problem:
+        return None, SelfTest(twin)
+    way, loaded = _shared(prepared, model, _prefix(prepared, model, prefix_tokens, once))
+    return None if loaded.problem else way, SelfTest(twin, loaded)
+
+
+def _check_twin(prepared: Prepared, model: Any) -> Checked:
+    if prepared.config.mode == "score":
+        return check_twins_scores(model)
+    tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
+    return check_twins_replies(model, tokenizer, stops)
+
+
+def _prefix(prepared: Prepared, model: Any, tokens: int, once: Once) -> Prefix:
+    """Return the shared prompt's keys and values, computed now or with another set."""
+    ids = tuple(prepared.encoded[0].prompt[:tokens])
+    if ids not in once.prefixes:
+        with torch.inference_mode():
+            once.prefixes[ids] = compute_prefix(model, ids)
+    return once.prefixes[ids]
+
+
+def _shared(prepared: Prepared, model: Any, prefix: Prefix) -> tuple[Way, Checked]:
+    """Return the way that reads behind the shared prompt, and whether it answers rightly."""
+    prefix_tokens = len(prefix.tokens)
+    rows = chosen_rows(prepared.encoded, coarse=exact_tolerance(model) is None)
+    batch_size = max(prepared.config.batch_size, len(rows))
+    if prepared.config.mode == "score":
+        spelled = _spelled(prepared)
+        scoring = SharedScore(model, prefix, spelled)
+        way = Way(scoring, prepared.config.batch_size, prefix_tokens, ROOM)
+        return way, check_scores(scoring, model, rows, spelled, batch_size)
+    asking = _asking(prepared)
+    writing = _generating(prepared, model, prefix, asking)
+    way = Way(writing, prepared.config.batch_size, prefix_tokens, ROOM)
+    limit = min(asking.max_new_tokens, TOKENS)
+    tested = _generating(
+        prepared, model, prefix, replace(asking, max_new_tokens=limit, temperature=0.0)
+    )
+    tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
+    return way, check_replies(tested, model, tokenizer, rows, stops, batch_size)
+
+
+def _generating(prepared: Prepared, model: Any, prefix: Prefix, asking: Asking) -> SharedGenerate:
+    tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
+    return SharedGenerate(model, tokenizer, prefix, stops, asking)
+
+
+def _asking(prepared: Prepared) -> Asking:
+    config = prepared.config
+    return Asking(prepared.max_new_tokens, config.batch_size, config.temperature, config.seed)
+
+
+def _spelled(prepared: Prepared) -> Candidates:
+    strategy = prepared.contract.strategy
+    return candidates(
+        prepared.renderer,
+        prepared.subject.tokenizer,
+        has_system=bool(strategy.system_prompt),
+        rationale=strategy.parameters.rationale,
+    )

@@ -1,0 +1,144 @@
+"""The folder of one evaluation: found again, made, and finished; and what memory did meanwhile."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import PreflightError
+from hsd.evaluation.evaluation_plan import Prepared
+from hsd.evaluation.shards import merged
+from hsd.inference.halving import Halving
+from hsd.io.files import write_json, write_jsonl
+from hsd.io.hashes import sha256_json
+from hsd.io.json_reader import read_json
+from hsd.io.manifest import DONE, manifest_of, update_manifest
+from hsd.io.run_identity import differences, identity_of, require_own
+from hsd.metrics.score_noise import Noise, noise
+from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
+from hsd.prediction import Prediction
+from hsd.report.comparability import provenance_of
+from hsd.report.context import Beside
+from hsd.report.evaluation_files import write_evaluation
+from hsd.report.predictions import PREDICTIONS, done_evaluation
+
+Facts = dict[str, Any]
+
+
+def begun(prepared: Prepared) -> Path | None:
+    """Return the folder that this very evaluation began before, None when it did not.
+
+    Raises PreflightError when `output_dir` is itself the folder of another evaluation.
+    """
+    output_dir, identity = prepared.config.output_dir, prepared.identity()
+    if (identity_of(output_dir) or {}).get("kind") == "evaluate":
+        known, wanted = _both(output_dir, prepared, identity)
+        require_own(output_dir, wanted, known, {"number_format": how_to_keep})
+        return output_dir
+    for folder in sorted(output_dir.glob("run_*"), reverse=True):
+        if identity_of(folder) is not None and not differences(*_both(folder, prepared, identity)):
+            return folder
+    return None
+
+
+def begun_otherwise(prepared: Prepared) -> str | None:
+    """Return a sentence about answers of this evaluation that were had in other numbers.
+
+    They stay where they are: two number formats in one table would be no model's.
+    """
+    identity = prepared.identity()
+    for folder in sorted(prepared.config.output_dir.glob("run_*"), reverse=True):
+        if identity_of(folder) is None:
+            continue
+        known, wanted = _both(folder, prepared, identity)
+        lines = differences(known, wanted)
+        if lines and all(line.startswith("number_format.") for line in lines):
+            return (
+                f"{folder} has answers in another number format ({'; '.join(lines)}) and is left "
+                "as it is; all rows are answered anew, in a folder of their own."
+            )
+    return None
+
+
+def _both(folder: Path, prepared: Prepared, identity: Facts) -> tuple[Facts, Facts]:
+    """Return the identity of a folder's evaluation and the one that is wanted, to be compared.
+
+    `identity` is the wanted one, worked out once: it has a digest of all rows. Of the number format
+    what it became counts, not what was asked for; earlier versions have it in their manifest alone.
+    A finished evaluation is the same wherever it was computed.
+    """
+    known, wanted = identity_of(folder) or {}, dict(identity)
+    began = known.get("number_format") or recorded_format(manifest_of(folder).get("model") or {})
+    numbers = {**prepared.numbers, **began}
+    if (folder / DONE).exists():
+        wanted["number_format"] = as_asked(prepared.subject.config, numbers)
+    return _resolved(known) | {"number_format": numbers}, _resolved(wanted)
+
+
+def _resolved(identity: Facts) -> Facts:
+    model = identity.get("model") or {}
+    return {**identity, "model": {k: v for k, v in model.items() if k not in FIELDS}}
+
+
+def key_of(identity: Facts) -> str:
+    """Return a name for the evaluation of an identity, the same however its format is asked for."""
+    return sha256_json(_resolved(identity))[:12]
+
+
+def new_folder(output_dir: Path) -> Path:
+    """Make and return `run_YYYYMMDD_HHMMSS`, of the next second that no other evaluation has."""
+    at = datetime.now()
+    while True:
+        folder = output_dir / f"run_{at:%Y%m%d_%H%M%S}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            at += timedelta(seconds=1)
+        except OSError as error:
+            raise PreflightError(f"{folder}: cannot be written ({error.strerror}).") from None
+        else:
+            return folder
+
+
+def stamp(folder: Path) -> str:
+    """Return the time in a run folder's name, which the names of its files end with."""
+    return folder.name.removeprefix("run_")
+
+
+def finish(folder: Path, ids: Sequence[str], beside: Beside) -> None:
+    """Merge all ranks' predictions, in the order of `ids`, and write the reports."""
+    predictions = merged(folder, ids)
+    write_jsonl(folder / PREDICTIONS, map(asdict, predictions), posts=True)
+    beside = replace(beside, noise=_record_noise(folder, predictions))
+    numbers = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
+    done = done_evaluation(folder, len(predictions))
+    write_json(folder / DONE, {**done, "headline": numbers.get("headline")})
+
+
+def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | None:
+    """Hold the posts that were scored alone against their predictions; keep that in the manifest.
+
+    None where labels were not scored, or no post had others beside it.
+    """
+    manifest = manifest_of(folder)
+    answering = manifest.get("answering") or {}
+    alone = answering.get("scored_alone")
+    found = noise(alone, predictions, manifest["model"]["dtype"]) if alone else None
+    if found:
+        update_manifest(folder, answering={**answering, "noise": asdict(found)})
+    return found
+
+
+def note_halving(folder: Path, rank: int, halving: Halving) -> None:
+    """Keep on disk that one rank's memory ran out; each rank has a file of its own."""
+    file = folder / f"halvings.rank{rank}.json"
+    known = read_json(file) if file.exists() else []
+    write_json(file, [*known, {"rank": rank, **asdict(halving)}])
+
+
+def record_halvings(folder: Path) -> None:
+    """Write what `note_halving` kept, of all ranks and starts, into the manifest."""
+    files = sorted(folder.glob("halvings.rank*.json"))
+    if found := [halving for file in files for halving in read_json(file)]:
+        update_manifest(folder, halvings=found)

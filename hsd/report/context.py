@@ -1,0 +1,84 @@
+"""What an evaluation is reported beside, where it is known, and what was therefore not measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hsd.metrics.baselines import Training
+from hsd.metrics.calibration import BINS
+from hsd.metrics.calibration import MINIMUM_N as CALIBRATED
+from hsd.metrics.evaluation import Evaluation
+from hsd.metrics.groups import ALL, MINIMUM_N
+from hsd.metrics.operating_point import OperatingPoint
+from hsd.metrics.score_noise import Noise
+from hsd.metrics.thresholds import PREVALENCES
+from hsd.prediction import Prediction
+from hsd.report.comparability import Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Training rows (or why they are unknown), the base's run, a frozen threshold, the gate.
+
+    `base_asked` is how the base was asked and read; `prevalences` are the shares of hate that
+    precision is said at; `baselines` answered before and go by their names; `noise` is how far the
+    scores move.
+    """
+
+    training: Training | None = None
+    training_note: str = "the evaluation does not know what the model was trained on"
+    base: tuple[str, Sequence[Prediction]] | None = None
+    point: OperatingPoint | None = None
+    verdict: Mapping[str, Any] | None = None
+    base_asked: Asked = Asked()
+    prevalences: tuple[float, ...] = PREVALENCES
+    baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+    noise: Noise | None = None
+
+
+def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:
+    """Return what the reader must not read into the report, one sentence each."""
+    gaps = {
+        f"TF-IDF baseline: {beside.training_note}.": beside.training is None,
+        "Whether the model was trained on any of these posts: its training posts are not known.": (
+            evaluation.seen_in_training is None
+        ),
+        "The untouched base on the same posts: name it with --base.": beside.base is None,
+        **_without_scores(evaluation),
+        "A threshold of its own: the decision is the likelier label; see `hsd threshold`.": (
+            evaluation.operated is None
+        ),
+        "Single functionalities and contrast pairs: these posts name none (HateCheck does).": (
+            not evaluation.functionalities
+        ),
+        "Whether answers change with the group named: see `hsd data swap`.": not evaluation.swaps,
+    }
+    return [
+        *(sentence for sentence, absent in gaps.items() if absent),
+        "What another training seed would give: intervals are over posts, not over runs.",
+        "Whether the labels are right: they are taken as they are, and people disagree on them.",
+        "Groups that these posts are not about, other languages, and other platforms.",
+        "What a decision does to people: a rate is not a harm.",
+    ]
+
+
+def _without_scores(evaluation: Evaluation) -> dict[str, bool]:
+    """Return what of scores is not reported, each with its own reason."""
+    counts, curves = evaluation.headline.counts, evaluation.curves  # {} without scores
+    hate, normal = counts.tp + counts.fn, counts.fp + counts.tn
+    one_label = not hate or not normal
+    return {
+        "AUROC, calibration and thresholds: the replies carry no P(hate); use --mode score.": (
+            not curves
+        ),
+        "AUROC: it compares hateful posts with normal ones, and these are all of one label.": (
+            bool(curves) and one_label
+        ),
+        f"ROC and precision-recall curves: they need {MINIMUM_N} posts of each label; these are "
+        f"{hate} hate and {normal} normal.": (
+            bool(curves) and not one_label and curves[ALL].roc is None
+        ),
+        f"Calibration: {counts.n} posts are too few for its {BINS} bins; it needs {CALIBRATED}.": (
+            bool(curves) and evaluation.calibration is None
+        ),
+    }

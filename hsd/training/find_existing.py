@@ -1,0 +1,82 @@
+"""What began in a run's folder, and whether the run of a config may go on with it here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hsd.config.redaction import with_references
+from hsd.config.train_config import TrainConfig
+from hsd.io.manifest import manifest_of
+from hsd.io.run_identity import Remedies, claim, identity_of, require_own
+from hsd.model.number_format import FIELDS, as_asked, began_in, how_to_keep
+from hsd.training.training_plan import Prepared
+
+Identity = dict[str, Any]
+
+
+def require_same_run(prepared: Prepared) -> None:
+    """Check that the config's folder is new, or that what began in it may go on here.
+
+    Raises PreflightError as `require_own`. A run that goes on keeps its settings, its number
+    format and its processes: the loss of one step would not be that of the next.
+    """
+    require_own(prepared.config.output_dir, prepared.identity(), _known(prepared), _REMEDIES)
+
+
+def require_same_finished_run(prepared: Prepared) -> None:
+    """Check that a finished run is the config's own, wherever it was computed."""
+    folder, here = prepared.config.output_dir, prepared.identity()
+    known = _known(prepared) or {}
+    if "number_format" in known:
+        here["number_format"] = as_asked(prepared.config.model, known["number_format"])
+        here["processes"] = known.get("processes")
+    require_own(folder, here, known)
+
+
+def claim_folder(prepared: Prepared) -> None:
+    """Make the folder the home of the config's run, or check as `require_same_run`."""
+    claim(prepared.config.output_dir, prepared.identity(), _known(prepared), _REMEDIES)
+
+
+def shared_before(folder: Path) -> bool | None:
+    """Return whether the run that began in `folder` shared its prompts; None before it learned."""
+    found: bool | None = (manifest_of(folder).get("prefix_sharing") or {}).get("shared")
+    return found
+
+
+def _known(prepared: Prepared) -> Identity | None:
+    """Return the identity of what began in the folder, whichever version of hsd began it.
+
+    Earlier ones wrote down which number format was asked for; what it became is in the manifest,
+    from the first step on. Before that nothing is lost by another one.
+    """
+    known = identity_of(prepared.config.output_dir)
+    if known is None or known.get("kind") != "train":
+        return known
+    settings = _with_later_settings(known["config"])
+    for name in FIELDS:
+        settings["model"].pop(name, None)
+    began = began_in(prepared.config.output_dir)
+    held = {**prepared.numbers, **began}
+    return {**known, "config": with_references(settings), "number_format": held}
+
+
+def _with_later_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings with those that came later, whose defaults change no older run."""
+    later = TrainConfig().model_dump(mode="json", exclude={"output_dir", "description"})
+    later["model"].pop("cache_dir")
+    return {
+        name: {**default, **(config.get(name) or {})}
+        if isinstance(default, dict)
+        else config.get(name, default)
+        for name, default in later.items()
+    }
+
+
+def _as_many(known: Any, _: Any) -> str:
+    if known == 1:
+        return "start one process, without a launcher"
+    return f"start {known} processes in all (on one machine: torchrun --nproc_per_node {known})"
+
+
+_REMEDIES: Remedies = {"number_format": how_to_keep, "processes": _as_many}

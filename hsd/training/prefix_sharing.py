@@ -1,0 +1,117 @@
+"""Whether a run computes shared prompts once, decided from its rows and checked on its model."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from accelerate.utils import gather_object
+
+from hsd.config.train_config import TrainConfig
+from hsd.errors import TrainingError
+from hsd.model.tolerance import SelfTest
+from hsd.prompts.render import Encoded
+from hsd.training.arguments import recomputes
+from hsd.training.batches import PADDING, epoch_order
+from hsd.training.dataset import TrainingRows
+from hsd.training.gradient_test import check
+from hsd.training.microbatches import (
+    WORTH_IT,
+    Limits,
+    Sharing,
+    Work,
+    expected_gain,
+    find_sharing,
+    length,
+    pair_cost,
+    plain_work,
+    spoken_tokens,
+)
+
+STEPS_LOOKED_AT = 50
+"""Steps of the first epoch that the expected gain is taken from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """How a run's rows are computed. `sharing` is None where each row is computed whole."""
+
+    limits: Limits
+    sharing: Sharing | None
+    gain: float
+    reason: str
+    self_test: SelfTest | None = None
+
+    def work(self, rows: Sequence[Encoded]) -> list[Work]:
+        """Return how the rows of one step are learned."""
+        if self.sharing:
+            return self.sharing.work(rows)
+        return [plain_work(rows, self.limits)] if rows else []  # a rank may have none
+
+    def facts(self) -> dict[str, Any]:
+        """Return the decision for the manifest."""
+        prefixes = self.sharing.prefixes.values() if self.sharing else []
+        return {
+            "shared": self.sharing is not None,
+            "prefix_tokens": [len(prefix) for prefix in prefixes],
+            "expected_gain": round(self.gain, 2),
+            "reason": self.reason,
+            "self_test": self.self_test.facts() if self.self_test else None,
+        }
+
+
+def choose(model: Any, config: TrainConfig, rows: TrainingRows) -> Computing:
+    """Return how a run computes its rows. `auto` shares where it pays and a check passes.
+
+    All processes decide alike. Raises TrainingError when sharing is asked for and the model
+    cannot do it.
+    """
+    asked, limits = config.training.prefix_sharing, _limits(model, config, rows)
+    if asked == "off":
+        return Computing(limits, None, 1.0, "Rows are computed whole, as asked.")
+    limits = replace(limits, pair_tokens=pair_cost(model.config.get_text_config()))
+    sharing = find_sharing([*rows.train, *rows.validation], limits)
+    gain = expected_gain(_first_steps(config, rows), sharing)
+    if asked == "auto" and gain < WORTH_IT:
+        reason = f"Rows are computed whole: sharing prompts would gain little ({gain:.2f}x)."
+        return Computing(limits, None, gain, reason)
+    tested = check(model, rows.train, sharing)
+    if problem := next(filter(None, gather_object([tested.problem])), None):
+        if asked == "on":
+            raise TrainingError(
+                f"training.prefix_sharing=on: {problem}. Set it to auto or off, which computes "
+                "each row whole."
+            )
+        return Computing(limits, None, gain, f"Rows are computed whole: {problem}.", tested)
+    return Computing(limits, sharing, gain, _sentence(sharing, rows.train, gain), tested)
+
+
+def _limits(model: Any, config: TrainConfig, rows: TrainingRows) -> Limits:
+    text, every = model.config.get_text_config(), [*rows.train, *rows.validation]
+    return Limits(
+        batch_size=config.training.batch_size,
+        longest=max(map(length, every)),
+        longest_answer=max(map(spoken_tokens, every)),
+        pair_tokens=0.0,
+        keeps_scores=text._attn_implementation == "eager",
+        recomputes=recomputes(config.training, model.device.type),
+    )
+
+
+def _first_steps(config: TrainConfig, rows: TrainingRows) -> Iterator[list[Encoded]]:
+    own = config.training.batch_size * config.training.accumulation
+    lengths = [length(row) for row in rows.train]
+    order = [i for i in epoch_order(lengths, own, 1, config.seed, epoch=0) if i != PADDING]
+    steps = (order[at : at + own] for at in range(0, len(order), own))
+    return ([rows.train[i] for i in step] for step in islice(steps, STEPS_LOOKED_AT))
+
+
+def _sentence(sharing: Sharing, rows: Sequence[Encoded], gain: float) -> str:
+    shared = sorted(len(prefix) for prefix in sharing.prefixes.values())
+    mean = sum(map(length, rows)) / len(rows)
+    tokens = f"{shared[0]}" if len(shared) == 1 else f"{shared[0]} to {shared[-1]}"
+    how_often = "piece" if sharing.limits.recomputes else "step"
+    return (
+        f"Prompts share their first {tokens} tokens (rows have {mean:.0f} on average); computed "
+        f"once a {how_often}, expected to be {gain:.1f} times as fast."
+    )

@@ -1,0 +1,144 @@
+"""Where a run's rows come from: a file of posts or of chats, or a name; and which are taken."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hsd.config.train_config import OtherSplits, TrainConfig
+from hsd.data.chat_rows import ChatRow, holds_chats, stream_chats, unread_in_chats
+from hsd.data.data_files import is_one_table
+from hsd.data.data_sets import STEMS, load_named
+from hsd.data.group_names import parse_groups
+from hsd.data.sampling import label_balanced
+from hsd.errors import DataError
+from hsd.example import Example
+from hsd.prompts.chat import make_chat, written_with
+from hsd.prompts.contract import Contract
+from hsd.prompts.template import Strategy
+from hsd.training.label_targets import Lesson
+from hsd.training.row_facts import Row, Split, left_out_by_source, of_split, with_labels_told
+
+log = logging.getLogger(__name__)
+
+HELD_OUT = frozenset({*STEMS, "embedded:test"})
+"""Names that evaluation uses; a model must not learn from them."""
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """A file or name of rows, and which of its rows are taken; `notes` fill as rows are read."""
+
+    name: str
+    split: Split
+    limit: int | None
+    seed: int
+    other_splits: OtherSplits | None
+    """None takes rows whatever split they say."""
+    without: tuple[str, ...] = ()
+    """Sources whose rows are left out."""
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, config: TrainConfig, split: Split, *, takes_all: bool = False) -> "RowSource":
+        """Return the source that a config names for a split.
+
+        `takes_all` takes what a finished run learned from: where other splits are refused, it had
+        none of them, or is older than the refusal.
+        """
+        data = config.data
+        name, limit = {
+            "train": (data.train_file, data.max_train_rows),
+            "validation": (data.validation_file or "", data.max_validation_rows),
+        }[split]
+        policy = None if takes_all and data.other_splits == "fail" else data.other_splits
+        return cls(name, split, limit, config.seed, policy, data.without_sources)
+
+    def lessons(self, contract: Contract) -> Iterator[Lesson]:
+        """Yield the rows as they are asked. Raises DataError."""
+        if self.name in HELD_OUT:
+            raise DataError(
+                f"data: '{self.name}' is held out for evaluation; learn from other rows."
+            )
+        path = Path(self.name)
+        if is_one_table(path) and holds_chats(path):
+            found = self._written(path, contract)
+        else:
+            found = self._posts(contract)
+        return with_labels_told(found, self.name, self.split, self.notes)
+
+    def _own(self, rows: Iterable[Row]) -> Iterable[Row]:
+        if self.other_splits is not None:
+            rows = of_split(rows, self.name, self.split, self.other_splits, self.notes)
+        if self.without:
+            rows = left_out_by_source(rows, self.name, self.split, self.without, self.notes)
+        return rows
+
+    def _told_unread(self, columns: Iterable[str]) -> None:
+        self.notes.extend(f"{self.name}: a column is not read: {said}." for said in columns)
+
+    def _posts(self, contract: Contract) -> Iterator[Lesson]:
+        named = f"embedded:{self.split}" if self.name == "embedded" else self.name
+        loaded = load_named(named)
+        self._told_unread(loaded.unread)
+        strategy_of: dict[str, Strategy] = {}
+        examples = []
+        for example in self._own(loaded.examples):
+            for id, strategy in contract.asks(example.id):
+                strategy_of[id] = strategy
+                examples.append(replace(example, id=id))
+        if self.limit is not None:
+            examples = label_balanced(examples, self.limit, self.seed)
+        _warn_of_no_rationale(named, examples, strategy_of)
+        for e in examples:
+            strategy = strategy_of[e.id]
+            chat = make_chat(strategy, e.id, e.text, e.label, e.rationale)
+            yield Lesson(chat, e.label, strategy.parameters.rationale, e.groups, e.hate_share)
+
+    def _written(self, path: Path, contract: Contract) -> Iterator[Lesson]:
+        self._told_unread(unread_in_chats(path))
+        rows = self._own(stream_chats(path))
+        drawn = None if self.limit is None else _drawn(rows, self.limit, self.seed)
+        for row in self._own(stream_chats(path)):
+            if drawn is None or row.id in drawn:
+                yield _as_asked(row, contract)
+
+
+def _warn_of_no_rationale(
+    source: str, examples: Sequence[Example], strategy_of: Mapping[str, Strategy]
+) -> None:
+    reasoned = [e for e in examples if strategy_of[e.id].parameters.rationale]
+    bare = sum(not e.rationale.strip() for e in reasoned)
+    if bare:
+        log.warning(
+            "%s: %d of %d rows have no rationale, though their strategy asks for one; they teach "
+            "an answer without it", source, bare, len(reasoned)
+        )  # fmt: skip
+
+
+def _drawn(rows: Iterable[ChatRow], limit: int, seed: int) -> set[str]:
+    labels = [Example(id=row.id, text="", label=row.label) for row in rows]
+    return {example.id for example in label_balanced(labels, limit, seed)}
+
+
+def _as_asked(row: ChatRow, contract: Contract) -> Lesson:
+    """Refuse a row asked otherwise: evaluation would then ask what training never saw."""
+    written = written_with(row.id, row.messages, contract.strategies)
+    if written is None:
+        known = "' or '".join(contract.strategies)
+        raise DataError(
+            f"{row.place}: this row was not written with strategy '{known}' of "
+            f"template '{contract.template}'; set prompt.template and prompt.strategy to the "
+            "ones it was written with, or keep the prompt.json of `hsd prepare` beside it."
+        )
+    forms = [answer.removesuffix("}") for answer in contract.answers]
+    if not (row.messages[-1]["content"]).startswith(tuple(forms)):
+        # The label is looked for at one place of all answers, in validation and in score mode.
+        raise DataError(
+            f"{row.place}: the answer is written in another form; expected it to start with "
+            f"{' or '.join(forms)}, as `hsd prepare` writes it."
+        )
+    strategy, chat = written
+    rationale = contract.strategies[strategy].parameters.rationale
+    groups = parse_groups(row.target_group)
+    return Lesson(chat, row.label, rationale, groups, row.hate_share)

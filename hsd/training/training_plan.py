@@ -1,0 +1,156 @@
+"""A run worked out and checked before any weight is loaded."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hsd.config.redaction import with_references
+from hsd.config.train_config import TrainConfig
+from hsd.errors import PreflightError
+from hsd.io.hashes import sha256_json
+from hsd.model.base import Source, find
+from hsd.model.context_length import positions_of
+from hsd.model.launcher import asked_by, not_followed, not_followed_sentence
+from hsd.model.number_format import FIELDS, NumberFormat, began_in, number_format
+from hsd.model.placement import Launch, Placement, launch, place_to_train
+from hsd.training.ancestor import Ancestor, find_ancestor
+from hsd.training.dataset import TrainingRows, load_training_rows
+from hsd.training.disk_space import adapter_parameters
+from hsd.training.schedule import Schedule, plan
+from hsd.training.scoring import Scorer, scorer
+
+BY_GROUP = ("worst_group_f1", "f1_within_gap")
+"""Metrics that hang on whom the posts are about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run knows before any weight is loaded."""
+
+    config: TrainConfig
+    source: Source
+    rows: TrainingRows
+    schedule: Schedule
+    adapter_parameters: int
+    here: Launch
+    placement: Placement
+    numbers: NumberFormat
+    launcher_asks: dict[str, str]
+    """What the launcher's environment says of what the config decides."""
+    judge_rows: Scorer | None
+    """Scores validation rows where more than their loss selects the adapter."""
+    ancestor: Ancestor | None = None
+    """The adapter that the run goes on from."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes two runs the same one: everything that decides the adapter.
+
+        Of the base's number format what was resolved here, not what was asked for: `auto` is
+        another one on another machine.
+        """
+        shown = self.config.model_dump(mode="json", exclude={"output_dir", "description"})
+        for name in ("cache_dir", *FIELDS):
+            del shown["model"][name]
+        if self.ancestor:
+            shown["training"]["init_from"] = self.ancestor.sha256  # wherever it lies
+        return {
+            "kind": "train",
+            "config": with_references(shown),
+            "number_format": self.numbers,
+            "processes": self.here.world_size,
+            "base_revision": self.source.revision,
+            **self.rows.facts(),
+            **self._groups_that_select(),
+        }
+
+    @property
+    def mixed_precision(self) -> str:
+        """What accelerate casts a forward to: `bf16` for a bfloat16 base, else `no`."""
+        return "bf16" if self.numbers["dtype"] == "bfloat16" else "no"
+
+    @property
+    def not_followed(self) -> dict[str, str]:
+        """What the launcher's environment asks for, and the config decides otherwise."""
+        return not_followed(self.launcher_asks, self.mixed_precision)
+
+    def placed(self, placement: Placement) -> "Prepared":
+        """Return the run on another placement."""
+        numbers = number_format(self.config.model, self.source, placement)
+        return replace(self, placement=placement, numbers=numbers)
+
+    def notes(self) -> list[str]:
+        """Return what differs from what was asked for, and what is learned, in sentences."""
+        asked, held = self.config.data.max_length, _max_length(self.config, self.source)
+        found = []
+        if held < asked:
+            found.append(
+                f"data.max_length {asked} is more than the {held} positions of "
+                f"{self.source.name}; no row gets longer than {held} tokens."
+            )
+        if self.placement.measured:
+            found.append(f"Number format: {self.placement.reason.partition('; ')[2]}.")
+        if self.not_followed:
+            found.append(not_followed_sentence(self.not_followed))
+        if self.rows.shares_note:
+            found.append(self.rows.shares_note)
+        return found
+
+    def _groups_that_select(self) -> dict[str, str]:
+        """Return a digest of the validation rows' groups, where they select the adapter."""
+        if self.judge_rows is None or self.config.selection.metric not in BY_GROUP:
+            return {}
+        groups = {id: self.judge_rows.groups.get(id, ()) for id in self.judge_rows.labels}
+        return {"validation_groups_sha256": sha256_json(groups)}
+
+
+def prepare(config: TrainConfig) -> Prepared:
+    """Read and check everything that can be without weights.
+
+    Raises ConfigError, DataError, ModelError or PreflightError.
+    """
+    here = launch()
+    if config.model.dtype == "float16":
+        raise PreflightError(
+            "model.dtype float16: its small gradients vanish without loss scaling; train in "
+            "bfloat16, float32 or auto."
+        )
+    source = find(config.model)
+    placement = place_to_train(config.model, source.config, _began_on_cpu(config.output_dir))
+    numbers = number_format(config.model, source, placement)
+    rows = load_training_rows(_within_context(config, source), source.tokenizer)
+    schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
+    config = config.model_copy(update={"prompt": rows.asked})
+    judge_rows = scorer(config, rows)
+    ancestor = find_ancestor(config, rows.contract, rows.validation)
+    parameters = adapter_parameters(config, source)
+    return Prepared(
+        config,
+        source,
+        rows,
+        schedule,
+        parameters,
+        here,
+        placement,
+        numbers,
+        asked_by(os.environ),
+        judge_rows,
+        ancestor,
+    )
+
+
+def _began_on_cpu(folder: Path) -> str | None:
+    """Return the number format of a run that began on a CPU; None of any other, or none."""
+    began = began_in(folder)
+    dtype: str | None = began.get("dtype") if began.get("device") == "cpu" else None
+    return dtype
+
+
+def _within_context(config: TrainConfig, source: Source) -> TrainConfig:
+    """Return the config with rows no longer than the base's context, as evaluation holds them."""
+    data = config.data.model_copy(update={"max_length": _max_length(config, source)})
+    return config.model_copy(update={"data": data})
+
+
+def _max_length(config: TrainConfig, source: Source) -> int:
+    return min(config.data.max_length, positions_of(source.config) or config.data.max_length)

@@ -1,0 +1,16 @@
+"""The first line of a job's log: where it runs."""
+
+import os
+
+from jobs.terminal.options import is_first_process
+from jobs.terminal.output import echo
+
+
+def say_host() -> None:
+    """In a SLURM job, or with HSD_JOB=1, print the machine's line, once for all processes."""
+    in_a_job = "SLURM_JOB_ID" in os.environ or os.environ.get("HSD_JOB") == "1"
+    if not in_a_job or not is_first_process():
+        return
+    from hsd.model.host_line import host_line
+
+    echo(host_line())

@@ -1,0 +1,144 @@
+"""What hsd's numbers look like on a terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from hsd.metrics.comparison import Comparison
+from hsd.metrics.gate import Verdict
+from hsd.metrics.leaderboard import Leaderboard
+from hsd.prediction import OUTCOMES
+from hsd.report.comparison_report import (
+    METRIC_HEADER,
+    RATE_HEADER,
+    metric_rows,
+    rate_rows,
+    sentences,
+)
+from hsd.report.formatting import METRIC_WORDS, RATE_LEGEND, percent
+from hsd.report.gate_section import verdict_lines, verdict_numbers
+from hsd.report.leaderboard_rows import ranking_header, ranking_rows
+from hsd.report.text_report import GROUP_HEADER, gap_lines, group_rows, headline_rows
+from hsd.training.convergence import Verdict as Convergence
+from jobs.terminal.console import escape, escape_lines
+
+
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """Return what changed from the reference to the other run: headline, groups, sentences."""
+    title = f"reference: {comparison.reference}\nother: {comparison.other}"
+    first, *others = sentences(comparison)
+    return Group(
+        number_table(title, METRIC_HEADER, metric_rows(comparison)),
+        number_table("", RATE_HEADER, rate_rows(comparison)),
+        RATE_LEGEND,
+        escape(first),
+        *(f"[{_colour(sentence)}]{escape(sentence)}[/]" for sentence in others),
+    )
+
+
+def _colour(sentence: str) -> str:
+    return "yellow" if sentence.startswith("May be") else "bold red"
+
+
+def metrics_table(numbers: Mapping[str, Any]) -> RenderableType:
+    """Return one evaluation, from its report.json: headline, groups, replies, differences."""
+    return Group(
+        number_table(numbers["strategy"], ("metric", "value", "95 %"), headline_rows(numbers)),
+        number_table("", GROUP_HEADER, group_rows(numbers["groups"])),
+        RATE_LEGEND,
+        _replies(numbers["outcomes"]),
+        *map(escape, gap_lines(numbers)),
+    )
+
+
+def board_table(board: Leaderboard) -> RenderableType:
+    """Return a ranking: each run's place, gate and worst group, then failures with reasons."""
+    title = f"Ranked by {METRIC_WORDS[board.metric]}"
+    return Group(
+        number_table(title, ranking_header(board), ranking_rows(board)),
+        *(escape(f"{entry.name}: {entry.failure}") for entry in board.failures),
+    )
+
+
+def gate_table(verdict: Verdict) -> RenderableType:
+    """Return a gate's verdict and its rules, worst first."""
+    numbers = verdict_numbers(verdict)
+    colour = {"PASS": "green", "FAIL": "red", "UNDERPOWERED": "yellow"}[verdict.status.value]
+    return Group(
+        f"[bold {colour}]{verdict.status.value}[/]",
+        *(escape(f"  {line}") for line in verdict_lines(numbers)),
+    )
+
+
+def verdict_table(verdict: Convergence) -> RenderableType:
+    """Return what became of a training run: the verdict and the numbers behind it."""
+    head = f"[bold]{verdict.status}[/]: {escape(verdict.reason)}"
+    lines = [early_stop_line(verdict)]
+    if verdict.final_rate_share is not None:
+        lines.append(f"Last learning rate: {percent(verdict.final_rate_share)} of the highest.")
+    if verdict.judged is None:
+        return Group(head, *filter(None, lines))
+    return Group(
+        head,
+        number_table("", (verdict.judged, "step", "loss"), _loss_rows(verdict)),
+        f"Above its best at the end: {percent(verdict.rise_since_best)}.",
+        f"Fall over the last third: {percent(verdict.fall_last_third)} (below 0 it rose).",
+        *filter(None, lines),
+    )
+
+
+def early_stop_line(verdict: Convergence) -> str:
+    """Return whether early stopping would have fired; empty when no rule was given."""
+    if verdict.patience is None:
+        return ""
+    rule = f"patience {verdict.patience.amount} {verdict.patience.unit}"
+    if verdict.early_stop is None:
+        return f"Early stopping ({rule}) would not have fired."
+    return f"Early stopping ({rule}) would have fired at step {verdict.early_stop.step}."
+
+
+def _loss_rows(verdict: Convergence) -> list[tuple[str, str, str]]:
+    points = (("first", verdict.first), ("best", verdict.best), ("last", verdict.last))
+    return [(name, str(p.step), f"{p.value:.4g}") for name, p in points if p]
+
+
+def _replies(outcomes: Mapping[str, int]) -> str:
+    n = sum(outcomes.values())
+    parts = (f"{o} {percent(outcomes[o] / n)}" for o in OUTCOMES if outcomes[o])
+    return f"Replies: {', '.join(parts)}."
+
+
+def plain_table(title: str, header: Sequence[str] = ()) -> Table:
+    """Return an empty table in hsd's look, with columns of words."""
+    return Table(
+        *header,
+        title=escape_lines(title.split("\n")) or None,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # the widest table fits 80 columns
+    )
+
+
+def number_table(
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, leading: int = 0
+) -> Table:
+    """Return a table whose first column is words and whose others are numbers.
+
+    `leading` lines stand between rows: cells of several lines need one.
+
+    Names come from data and folders, so every cell is escaped: rich reads [brackets] as markup.
+    """
+    table = plain_table(title)
+    table.leading = leading
+    for index, name in enumerate(header):
+        words = index == 0 or name == "rate"
+        justify: Literal["left", "right"] = "left" if words else "right"
+        table.add_column(name, justify=justify, no_wrap=not words, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape_lines(cell.split("\n")) for cell in row))
+    return table

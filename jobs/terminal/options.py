@@ -1,0 +1,109 @@
+"""What all commands share: two spellings of every option, examples, --config and --set."""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobs.terminal.output import echo
+
+if TYPE_CHECKING:
+    from hsd.config import TrainConfig
+
+
+def _underscored(name: str) -> str:
+    return name.replace("-", "_")
+
+
+CONTEXT: dict[str, Any] = {
+    "token_normalize_func": _underscored,  # --data-file and --data_file are one option
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+}
+
+
+class Command(click.Command):
+    """A command whose options may be written with dashes or underscores, with examples."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings = CONTEXT | dict(self.context_settings)
+        self.examples = [line.strip() for line in examples.strip().splitlines()]
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples as they are: click would wrap them like prose."""
+        super().format_epilog(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"  {line}\n" for line in self.examples))
+
+
+config_option = click.option(
+    "--config",
+    "--config_file",
+    "source",
+    default="default",
+    show_default=True,
+    metavar="PRESET|FILE",
+    help="Name of a preset (see `hsd config list`), or a JSON, YAML or TOML file.",
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change one field, such as lora.rank=8. Wins over the config; may be given often.",
+)
+ignore_mode_option = click.option(
+    "--ignore_mode_mismatch",
+    is_flag=True,
+    help="Go on where runs differ in mode, max_length or temperature; what differs is stated.",
+)
+cluster_option = click.option(
+    "--cluster",
+    metavar="NAME|FILE",
+    help="Profile of the cluster (`hsd cluster list`); default: $HSD_CLUSTER, or your own.",
+)
+
+
+class TimeLimit(click.ParamType[int]):
+    """SLURM's forms of a time limit, as minutes: 90, 1:30:00, 2-00:00:00."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the whole minutes, rounded up."""
+        if isinstance(value, int):
+            return value
+        form = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?", value)
+        if value.isdecimal() and int(value):
+            return int(value)
+        if not form or (form[1] is None and form[4] is None) or not re.search("[1-9]", value):
+            self.fail(f"'{value}': expected minutes, HH:MM:SS or D-HH:MM:SS.", param, ctx)
+        days, hours, minutes, seconds = (int(part or 0) for part in form.groups())
+        return (days * 24 + hours) * 60 + minutes + (seconds > 0)
+
+
+time_option = click.option(
+    "--time", "time_min", type=TimeLimit(), help="Another time limit: 90 (minutes) or 48:00:00."
+)
+
+
+def is_first_process() -> bool:
+    """Return whether this process is to speak: a launcher sends all of them through here."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def train_config(source: str, overrides: Sequence[str]) -> "TrainConfig":
+    """Return the config of --config and --set; say on stderr what became of older keys."""
+    from hsd.config.loading import resolve_train_config
+
+    resolved = resolve_train_config(source, overrides)
+    if is_first_process():
+        for note in resolved.notes:
+            echo(f"Note: {note}", err=True)
+    return resolved.config

@@ -1,0 +1,77 @@
+"""Progress bars on a terminal, and a line now and then where there is none."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from hsd.io.progress import Progress, silent
+from jobs.terminal.console import Terminal, escape
+from jobs.terminal.options import is_first_process
+from jobs.terminal.output import echo
+
+LINE_EVERY_SECONDS = 30.0
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Yield what hsd's long calls report to. Under a launcher only the first process shows it."""
+    console = Terminal(stderr=True)
+    if not is_first_process():
+        yield silent
+    elif console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bars:
+            yield _OnTerminal(bars)
+    else:
+        yield _Lines(console)
+
+
+@contextmanager
+def spinner(what: str) -> Iterator[None]:
+    """Show on a terminal that a command of a few seconds is at work."""
+    console = Terminal(stderr=True)
+    with console.status(f"{what} ...") if console.is_terminal else nullcontext():
+        yield
+
+
+def say(sentence: str) -> None:
+    """Show a sentence at once, above the bars; under a launcher only the first process does."""
+    if is_first_process():
+        echo(sentence, err=True)
+
+
+class _OnTerminal:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(escape(what), total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
+
+
+class _Lines:
+    """For log files: the first report, the last, and one every half minute."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: dict[str, float] = {}
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        due = now - self._shown.get(what, -LINE_EVERY_SECONDS) >= LINE_EVERY_SECONDS
+        if due or done == total:
+            self._shown[what] = now
+            self._console.print(f"{escape(what)}: {done} of {total}", highlight=False)

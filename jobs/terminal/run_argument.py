@@ -1,0 +1,43 @@
+"""RUN on the command line: a name, a path, or `last`; and the name to type it by again."""
+
+import os
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from hsd.errors import PreflightError
+from slurm.run.run_folder import RunFolder, find_run, split_target
+
+
+def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add RUN, which may be left out for `last`, to a command; it gets a RunFolder as `run`."""
+    return click.argument("run", default="last", callback=lambda _, __, name: find_run(name))(
+        command
+    )
+
+
+def target(text: str, most: int) -> tuple[RunFolder, list[str]]:
+    """Return the run and what follows it in RUN/CELL/STAGE, at most `most` parts."""
+    run, rest = split_target(text)
+    if len(rest) > most:
+        form = "/".join(("RUN", "CELL", "STAGE")[: most + 1])
+        raise PreflightError(f"{text}: expected {form}, such as {run.name}/{rest[0]}.")
+    return run, rest
+
+
+def typed_name(run: RunFolder) -> str:
+    """Return what a person types for this run: its name where that finds it, else its path."""
+    try:
+        if find_run(run.name).path == run.path:
+            return shlex.quote(run.name)
+    except PreflightError:
+        pass
+    here = os.path.relpath(run.path)
+    return shlex.quote(min((here, str(run.path)), key=len))
+
+
+def sweep_name(run: RunFolder) -> str:
+    """Return what a person types for the sweep of this run, as far as the run knows it."""
+    return shlex.quote(str(run.facts().get("source") or run.name))

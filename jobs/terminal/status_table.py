@@ -1,0 +1,165 @@
+"""How a run stands, on a terminal and as JSON: a line a cell, then causes with the next command."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from jobs.terminal.console import escape
+from jobs.terminal.number_tables import plain_table
+from slurm.run.element_state import Element
+from slurm.run.run_folder import ALL
+from slurm.watch.causes import Cause
+from slurm.watch.overview import Line, Overview
+from slurm.watch.stage_progress import Advance
+
+_COLOURS = {
+    "done": "green",
+    "running": "cyan",
+    "stopping": "yellow",
+    "requeued": "yellow",
+    "held": "yellow",
+    "failed": "bold red",
+    "cancelled": "red",
+    "unknown": "magenta",
+}
+_LONGEST_REASON = 14
+_REASONS = (
+    (re.compile(r"^Dependency$"), ""),  # what it waits for stands beside it
+    (re.compile(r"^DependencyNeverSatisfied$"), "stuck"),
+    (re.compile(r"^(Resources|Priority|JobArrayTaskLimit)$"), "queue"),
+    (re.compile(r"^(QOS|Assoc|MaxJobs)"), "quota"),
+    (re.compile(r"^BeginTime$"), "soon"),
+)
+"""SLURM's reasons in a word, so that a cell fits a line; --json has them as they are."""
+_COLUMNS = {"baseline": "evaluate"}
+"""The untouched base is evaluated like the others: its stage has no column of its own."""
+
+
+def status_table(overview: Overview) -> RenderableType:
+    """Return a line for each cell, and below them what failed or waits, and what to type."""
+    columns = _columns(overview.lines)
+    table = plain_table("")
+    for name in ("cell", *columns):
+        table.add_column(name, overflow="fold")
+    by_cell = _by_cell(overview)
+    comparison = by_cell.pop(ALL, {})
+    for cell, lines in by_cell.items():
+        table.add_row(Text(cell), *(_shown(lines.get(column)) for column in columns))
+    return Group(
+        Text(_headline(overview), style="bold"),
+        table,
+        *(Text.assemble(f"{line.stage}: ", _shown(line)) for line in comparison.values()),
+        *(part for cause, lines in _grouped(overview.lines) for part in _cause(cause, lines)),
+        *(escape(note) for note in overview.notes),
+    )
+
+
+def status_json(overview: Overview) -> dict[str, Any]:
+    """Return everything that the table shows, and SLURM's own words."""
+    return {
+        "run": overview.name,
+        "folder": overview.folder,
+        "states": dict(Counter(s for cell, s in overview.states.items() if cell != ALL)),
+        "cells": [
+            {
+                "cell": cell,
+                "state": overview.states[cell],
+                "stages": {line.element.stage: _facts(line) for line in lines.values()},
+            }
+            for cell, lines in _by_cell(overview).items()
+        ],
+        "notes": list(overview.notes),
+    }
+
+
+def duration(seconds: float) -> str:
+    """Return a time to wait in two parts at most: 45 s, 12 min, 3 h 05."""
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d}"
+
+
+def _headline(overview: Overview) -> str:
+    counts = Counter(state for cell, state in overview.states.items() if cell != ALL)
+    parts = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    return f"{overview.name}: {parts or 'nothing was submitted yet'}"
+
+
+def _by_cell(overview: Overview) -> dict[str, dict[str, Line]]:
+    found: dict[str, dict[str, Line]] = {cell: {} for cell in overview.states}
+    for line in overview.lines:
+        found[line.element.cell][_column(line)] = line
+    return found
+
+
+def _columns(lines: Sequence[Line]) -> list[str]:
+    of_cells = sorted((x for x in lines if x.element.cell != ALL), key=lambda x: x.place)
+    return list(dict.fromkeys(map(_column, of_cells)))
+
+
+def _column(line: Line) -> str:
+    return _COLUMNS.get(line.stage, line.stage)
+
+
+def _shown(line: Line | None) -> Text:
+    if line is None:
+        return Text("-", style="dim")
+    element = line.element
+    words = element.state
+    if element.state in ("waiting", "requeued") and (reason := _short(element.reason)):
+        words += f" ({reason})"
+    words += _advance(line.advance)
+    if element.attempts > 1:
+        words += f", try {element.attempts}"
+    return Text(words, style=_COLOURS.get(element.state, ""))
+
+
+def _short(reason: str) -> str:
+    for pattern, word in _REASONS:
+        if pattern.search(reason):
+            return word
+    if len(reason) <= _LONGEST_REASON:
+        return reason
+    return f"{reason[: _LONGEST_REASON - 1].rstrip()}…"
+
+
+def _advance(advance: Advance | None) -> str:
+    if advance is None:
+        return ""
+    of = f"/{advance.total}" if advance.total else ""
+    left = "" if advance.left_s is None else f", {duration(advance.left_s)}"
+    return f" {advance.done}{of}{left}"
+
+
+def _grouped(lines: Sequence[Line]) -> list[tuple[Cause, list[Element]]]:
+    """Return each cause once, with all it is the cause of: fifty cells may have the same."""
+    found: dict[Cause, list[Element]] = {}
+    for line in lines:
+        if line.cause and (line.cause.next or line.element.state == "failed"):
+            found.setdefault(line.cause, []).append(line.element)
+    return list(found.items())
+
+
+def _cause(cause: Cause, elements: Sequence[Element]) -> list[RenderableType]:
+    names = ", ".join(f"{e.cell}/{e.stage}" for e in elements[:3])
+    more = f" and {len(elements) - 3} more" if len(elements) > 3 else ""
+    parts: list[RenderableType] = [Text(f"{names}{more}: {cause.words}")]
+    if cause.next:  # never wrapped: it is to be copied
+        parts.append(Text(f"  {cause.next}", style="bold", no_wrap=True, overflow="ignore"))
+    return parts
+
+
+def _facts(line: Line) -> dict[str, Any]:
+    facts = asdict(line.element)
+    return {
+        **{name: facts[name] for name in facts if name not in ("stage", "cell")},
+        "progress": asdict(line.advance) if line.advance else None,
+        "cause": line.cause.words if line.cause else None,
+        "next": line.cause.next or None if line.cause else None,
+    }

@@ -1,0 +1,226 @@
+"""What a submission looks like on a terminal, before, meanwhile and after."""
+
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from rich.table import Table
+
+from hsd.errors import CellsFailed
+from jobs.terminal.console import Terminal, escape
+from jobs.terminal.number_tables import plain_table
+from jobs.terminal.output import echo, echo_text
+from slurm.check.preflight import Check, doubts, failures, preflight, refuse
+from slurm.cluster.client import programs
+from slurm.run.run_folder import RunFolder
+from slurm.run.submissions import Submitted
+from slurm.submit.local_run import Ended, run_here
+from slurm.submit.recovery import settle
+from slurm.submit.submission import Prepared, commands, submit
+from slurm.submit.work import Found, Left, Work
+from slurm.submit.write_run import alone, write_run
+from slurm.sweep.plan import Plan, Stage
+from slurm.sweep.sweep import Cell
+
+STAGE_HEADER = ("stage", "cells", "waits for", "each", "GPU-hours")
+
+
+def proceed(found: Found, *, dry_run: bool, as_json: bool) -> int:
+    """Do what is left of a sweep, or only show it; return the exit code."""
+    if dry_run:
+        show_dry_run(found)
+        return 0
+    if not as_json:
+        show_left(found.left, found.work)
+    if not found.left.plan.stages:
+        if as_json:
+            echo("[]")
+        return 0
+    return here(found) if found.work.profile.local else on_cluster(found, as_json)
+
+
+def settled(folder: RunFolder, *, release: bool = True) -> None:
+    """Release or take back what a killed submission of the run left in the queue, and say so."""
+    for sentence in settle(folder, release=release):
+        echo(f"{folder.path}: {sentence}", err=True)
+
+
+def show_left(left: Left, work: Work) -> None:
+    """Say which cells are new, which are done and which are in the queue."""
+    console = Terminal(soft_wrap=True)
+    console.print(f"[bold]{escape(work.sweep.name)}[/] in {escape(str(work.folder.path))}")
+    for word, names in (
+        ("to do", left.new), ("done, skipped", left.done), ("in the queue", left.active)
+    ):  # fmt: skip
+        if names:
+            console.print(f"{len(names)} {word}: {escape(', '.join(names))}", highlight=False)
+    if not left.plan.stages:
+        what = "Wait for what is in the queue" if left.active else "Everything is done"
+        console.print(f"{what}: hsd status {name_of(work)}", highlight=False)
+
+
+def show_dry_run(found: Found) -> None:
+    """Print plan, commands and scripts as they would be submitted, byte for byte.
+
+    What would be refused for being missing here is said after them: this may be a laptop.
+    """
+    show_left(found.left, found.work)
+    if not found.left.plan.stages:
+        return
+    Terminal().print(plan_table(found.left.plan))
+    prepared = found.prepared()
+    if prepared.profile.local:
+        show_orders(prepared)
+    else:
+        show_script(prepared)
+    show_missing(found, prepared)
+
+
+def show_orders(prepared: Prepared) -> None:
+    """Print the commands of each cell, as a run on this machine starts them."""
+    for name, orders in prepared.orders.items():
+        for order in orders:
+            lines = "\n".join(f"  {shlex.join(command)}" for command in order.commands)
+            echo_text(f"# {name}\n{lines}")
+
+
+def show_missing(found: Found, prepared: Prepared) -> None:
+    """Print a line for each thing that a submission from here would be refused for."""
+    slurm = None if prepared.profile.local else programs(prepared.profile)
+    checks = failures(preflight(prepared, slurm, found.work.cells))
+    missing = [*found.missing, *(f"{check.sentence}." for check in checks)]
+    if missing:
+        echo("", "Not submitted. Without --dry-run this would be refused here, for:")
+    for sentence in missing:
+        echo(f"- {sentence}")
+
+
+def show_script(prepared: Prepared) -> None:
+    """Print each sbatch command and the script that it gets."""
+    for stage, command in zip(prepared.plan.stages, commands(prepared), strict=True):
+        echo_text(f"\n$ {command}\n{prepared.scripts[stage.name]}", nl=False)
+
+
+def on_cluster(found: Found, as_json: bool = False) -> int:
+    """Check, write and submit a sweep."""
+    submit_prepared(
+        found.prepared(), lambda: write_run(found), found.work.cells, as_json, found.seen
+    )
+    return 0
+
+
+def submit_prepared(
+    prepared: Prepared,
+    write: Callable[[], None],
+    cells: Sequence[Cell] = (),
+    as_json: bool = False,
+    seen: int | None = None,
+) -> None:
+    """Check, write what jobs read, submit, and show what was submitted; `seen` as in `alone`."""
+    slurm = programs(prepared.profile)
+    checks = preflight(prepared, slurm, cells)
+    if as_json:
+        for check in doubts(checks):
+            echo(f"Warning: {check.sentence}", err=True)
+    else:
+        show_checks(checks)
+    refuse(checks)
+    with alone(prepared, "a submission", seen):
+        write()
+        submitted = submit(prepared, slurm)
+    if as_json:
+        echo_text(json.dumps([asdict(one) for one in submitted], indent=2))
+        return
+    show_submitted(prepared, submitted)
+    echo(f"Next: hsd status {shlex.quote(prepared.plan.name)} --watch")
+
+
+def here(found: Found) -> int:
+    """Run the plan on this machine; raises CellsFailed at the end when some cells did."""
+    prepared = found.prepared()
+    checks = preflight(prepared, None, found.work.cells)
+    show_checks(checks)
+    refuse(checks)
+    console = Terminal(soft_wrap=True, highlight=False)
+    failed: list[Ended] = []
+    with alone(prepared, "hsd run --local", found.seen):
+        write_run(found)
+        elements = run_here(
+            prepared,
+            lambda stage, cell, log: console.print(
+                f"{stage} {escape(cell)} ...  ({escape(str(log))})"
+            ),
+        )
+        for ended in elements:
+            if ended.code != 0:
+                failed.append(ended)
+            console.print(_ended_line(ended))
+    if found.work.folder.comparison_md.exists():
+        console.print(f"Comparison: {escape(str(found.work.folder.comparison_md))}")
+    if failed:
+        first = failed[0]
+        raise CellsFailed(
+            f"{len({one.cell for one in failed})} of {len(found.left.new)} cells failed; first: "
+            f"{first.stage} of {first.cell}. "
+            f"Why: hsd logs {name_of(found.work)}/{first.cell}/{first.stage} --first-error"
+        )
+    return 0
+
+
+def _ended_line(ended: Ended) -> str:
+    if ended.code is None:
+        return f"{ended.stage} {escape(ended.cell)}: not run, what it waits for failed"
+    word = "done" if ended.code == 0 else f"[red]failed with code {ended.code}[/]"
+    return f"{ended.stage} {escape(ended.cell)}: {word}"
+
+
+def show_checks(checks: Sequence[Check]) -> None:
+    """Say what was checked; what is in doubt in a line of its own."""
+    good = [check.name for check in checks if check.ok]
+    console = Terminal(soft_wrap=True, highlight=False)
+    if good:
+        console.print(f"Checked: {escape(', '.join(good))}.")
+    for check in doubts(checks):
+        console.print(f"[yellow]Warning[/]: {escape(check.sentence)}")
+
+
+def show_submitted(prepared: Prepared, submitted: Sequence[Submitted]) -> None:
+    """Print one line for each array: its job, its cells, what it waits for, what it may cost."""
+    jobs = {one.stage: one.job_id for one in submitted}
+    table = plain_table("", ("job", *STAGE_HEADER))
+    for stage in prepared.plan.stages:
+        table.add_row(jobs[stage.name], *map(escape, _stage_row(stage)))
+    console = Terminal()
+    console.print(table)
+    console.print(f"At most {prepared.plan.gpu_hours:,.1f} GPU-hours, without requeues.")
+
+
+def plan_table(plan: Plan) -> Table:
+    """Return a plan's stages, before anything is submitted."""
+    table = plain_table("", STAGE_HEADER)
+    for stage in plan.stages:
+        table.add_row(*map(escape, _stage_row(stage)))
+    return table
+
+
+def name_of(work: Work) -> str:
+    """Return what a person types to name the run."""
+    return shlex.quote(work.sweep.name)
+
+
+def _stage_row(stage: Stage) -> tuple[str, ...]:
+    one = stage.resources
+    nodes = f"{one.nodes} x " if one.nodes > 1 else ""
+    what = _counted(one.gpus, "GPU") if one.gpus else _counted(one.cpus, "core")
+    return (
+        stage.name,
+        str(len(stage.tasks)),
+        ", ".join(f"{edge.kind} {edge.stage}" for edge in stage.after),
+        f"{nodes}{what}, {one.time_min} min",
+        f"{stage.gpu_hours:,.1f}" if one.gpus else "",
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,153 @@
+"""What squeue and sacct print, as data. Pure; their formats are in slurm/cluster/client.py."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_COLUMNS = 13
+"""Of both; their last may hold any sign."""
+_NOTHING = {"", "None", "N/A", "(null)", "Unknown", "None assigned"}
+_TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+_ARRAY = re.compile(r"(\d+)_\[([\d,-]+)(?:%\d+)?\]")
+_GPUS = re.compile(r"gres/gpu(:[^=,]+)?=(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """One element in the queue, or just out of it. `state` and `reason` are SLURM's words."""
+
+    job: str
+    state: str
+    reason: str = ""
+    used_s: int | None = None
+    limit_s: int | None = None
+    start: str = ""
+    nodes: str = ""
+    user: str = ""
+    name: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accounted:
+    """One attempt of one element. `gpus` is None for one that never got any resources.
+
+    `by_user` says that somebody cancelled it, rather than SLURM. Times are of the controller's
+    zone, ISO without it, and empty when there is none.
+    """
+
+    job: str
+    state: str
+    code: int = 0
+    signal: int = 0
+    reason: str = ""
+    submit: str = ""
+    start: str = ""
+    end: str = ""
+    elapsed_s: int = 0
+    gpus: int | None = None
+    nodes: str = ""
+    by_user: bool = False
+    user: str = ""
+    name: str = ""
+    comment: str = ""
+
+
+def parse_queue(text: str) -> dict[str, Queued]:
+    """Return the elements in squeue's lines by their id, such as 123_0. Other lines are skipped."""
+    rows = (line.split("|", _COLUMNS - 1) for line in text.splitlines())
+    found = (_queued(row) for row in rows if len(row) == _COLUMNS)
+    return {one.job: one for one in found}
+
+
+def parse_accounting(text: str) -> dict[str, tuple[Accounted, ...]]:
+    """Return each element's attempts in sacct's lines, the oldest first."""
+    rows = [line.split("|", _COLUMNS - 1) for line in text.splitlines()]
+    found = [one for row in rows if len(row) == _COLUMNS for one in _accounted(row)]
+    by_job: dict[str, list[Accounted]] = {}
+    for one in sorted(found, key=lambda a: a.submit):  # stable; a requeue submits anew
+        by_job.setdefault(one.job, []).append(one)
+    return {job: tuple(attempts) for job, attempts in by_job.items()}
+
+
+def gpus_in(tres: str) -> int | None:
+    """Return the GPUs in an AllocTRES; the sum over types where there is no total. None if ""."""
+    if not tres:
+        return None
+    found = _GPUS.findall(tres)
+    totals = [int(count) for kind, count in found if not kind]
+    return totals[0] if totals else sum(int(count) for _, count in found)
+
+
+def seconds(text: str) -> int | None:
+    """Return SLURM's `1-02:03:04`, `03:04` in seconds; None for UNLIMITED, INVALID and the like."""
+    if not (match := _TIME.fullmatch(text)):
+        return None
+    days, hours, minutes, rest = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def _queued(row: list[str]) -> Queued:
+    array, index, own, state, used, limit, start, nodes, _, *known, reason = map(_word, row)
+    user, name, comment = known
+    return Queued(
+        job=f"{array}_{index}" if index else own,
+        state=state,
+        reason=reason,
+        used_s=seconds(used),
+        limit_s=seconds(limit),
+        start=start,
+        nodes=nodes,
+        user=user,
+        name=name,
+        comment=comment,
+    )
+
+
+def _accounted(row: list[str]) -> Iterable[Accounted]:
+    own, state, exit_code, reason, submit, start, end, elapsed, tres, nodes, *known = map(
+        _word, row
+    )
+    user, name, comment = known
+    code, _, signal = exit_code.partition(":")
+    for job in _elements(own):
+        yield Accounted(
+            job=job,
+            state=state.split(" ")[0],  # "CANCELLED by 1000"
+            code=_number(code),
+            signal=_number(signal),
+            reason=reason,
+            submit=submit,
+            start=start,
+            end=end,
+            elapsed_s=_number(elapsed),
+            gpus=gpus_in(tres),
+            nodes=nodes,
+            by_user=" by " in state,
+            user=user,
+            name=name,
+            comment=comment,
+        )
+
+
+def _elements(job: str) -> list[str]:
+    """Return the ids of `123_4`, or of `123_[0-2,5%4]`, which is one line while they wait."""
+    match = _ARRAY.fullmatch(job)
+    if not match:
+        return [job]
+    spans = (part.partition("-") for part in match[2].split(",") if part)
+    return [
+        f"{match[1]}_{index}"
+        for first, _, last in spans
+        if first.isdigit()
+        for index in range(int(first), int(last or first) + 1)
+    ]
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def _word(text: str) -> str:
+    word = text.strip()
+    return "" if word in _NOTHING else word

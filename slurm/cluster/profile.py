@@ -1,0 +1,198 @@
+"""A profile: what hsd must know of one cluster. Read from TOML, strictly."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from containers.wrap import ContainerConfig
+from hsd.config.config_files import read_config_file
+from hsd.config.problems import refusal
+from hsd.config.settings import Settings, flatten
+from hsd.config.strict import Folder, Strict, Text
+from hsd.config.strict_toml import Source, find, known, looks_secret, refused_before_work, typed
+from hsd.config.substitute import substituted
+from hsd.errors import PreflightError
+from slurm.cluster.sbatch_options import wrong_options
+from slurm.cluster.stage_config import EnvConfig, SlurmConfig, StageConfig, StagesConfig
+
+__all__ = [
+    "Profile",
+    "SlurmConfig",
+    "StageConfig",
+    "chosen_profile",
+    "default_profile",
+    "load_profile",
+    "own_file",
+    "profile_file",
+    "profile_names",
+    "profile_schema",
+]
+VARIABLE = "HSD_CLUSTER"
+_SHIPPED = Path(__file__).parents[1] / "profiles"
+_OF_THE_NODE = {("node_local",), ("setup",)}
+"""A `${VAR}` in these is for the shell of a job, on its node."""
+
+
+class Profile(Strict):
+    """One cluster, or this machine."""
+
+    description: str = ""
+    """One sentence for `hsd cluster list`."""
+    shared_root: Folder = Path("runs")
+    """A run is a folder below it. All nodes must see it at this path."""
+    node_local: Text = "/tmp"
+    """A fast folder of each node, for the caches of a job; `$TMPDIR` or another variable of the
+    node may stand in it."""
+    compute_internet: bool = False
+    """Whether nodes reach the hub. If not, jobs get HF_HUB_OFFLINE=1: run `hsd stage` before."""
+    setup: tuple[Text, ...] = ()
+    """Shell lines at the head of a job, such as `module load cuda`."""
+    python: str = ""
+    """Python on the nodes; empty is the one that hsd runs with."""
+    slurm: SlurmConfig | None = None
+    """Without this section there is no scheduler: stages run one by one on this machine."""
+    stages: StagesConfig = StagesConfig()
+    container: ContainerConfig = ContainerConfig()
+    env: EnvConfig = EnvConfig()
+    secrets: dict[str, Folder] = {}
+    """NAME = path of a file only you may read. Jobs get that path as NAME, never the content."""
+
+    @property
+    def local(self) -> bool:
+        """Whether there is no scheduler."""
+        return self.slurm is None
+
+
+def load_profile(name_or_file: str) -> Profile:
+    """Return the profile of a name (your own before shipped ones) or of a file's path.
+
+    Raises PreflightError, one line, listing everything that is wrong.
+    """
+    source = find("profile", name_or_file, _folders())
+    with refused_before_work():
+        settings = _resolved(flatten(read_config_file(source.file, source.place), source.place))
+        profile = _typed(settings, source)
+        if problems := [
+            *_leaks(settings),
+            *(f"{source.place}: {line}" for line in _extra(profile)),
+            *_too_short(profile, source),
+            *_too_wide(profile, source),
+        ]:
+            raise refusal(problems)
+    # Not resolve(): a node may know the folder by its link's name only.
+    places = {"shared_root": profile.shared_root.absolute(), "python": _program(profile.python)}
+    return profile.model_copy(update=places)
+
+
+def default_profile(environ: Mapping[str, str] | None = None) -> str:
+    """Return the name or file to use where no --cluster is given.
+
+    Raises PreflightError, saying what would work, where nobody has chosen one.
+    """
+    if chosen := chosen_profile(environ):
+        return chosen
+    raise PreflightError(
+        f"which cluster? Give --cluster NAME (or set {VARIABLE}), with one of "
+        f"{', '.join(profile_names())}, or a file that `hsd cluster init` wrote; "
+        "--local needs none."
+    )
+
+
+def chosen_profile(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the same, and None where nobody has chosen."""
+    own = own_file(None)
+    named = (os.environ if environ is None else environ).get(VARIABLE)
+    return named or (str(own) if own.is_file() else None)
+
+
+def profile_names() -> list[str]:
+    """Return the names of your own and the shipped profiles."""
+    return list(known(_folders()))
+
+
+def profile_schema() -> dict[str, Any]:
+    """Return the JSON schema of a profile."""
+    return Profile.model_json_schema()
+
+
+def user_folder() -> Path:
+    """Return the folder of your own profiles: cluster.toml, the default, and clusters/NAME.toml."""
+    return Path("~/.config/hsd").expanduser()
+
+
+def own_file(name: str | None) -> Path:
+    """Return where your own profile of a name is; without one that of the default cluster."""
+    if name is None:
+        return user_folder() / "cluster.toml"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise PreflightError(
+            f"profile '{name}': expected a name of letters, digits, '.', '_', '-'."
+        )
+    return user_folder() / "clusters" / f"{name}.toml"
+
+
+def profile_file(name_or_file: str) -> Path:
+    """Return the file that a name or path leads to. Raises PreflightError."""
+    return find("profile", name_or_file, _folders()).file
+
+
+def _folders() -> tuple[Path, Path]:
+    return user_folder() / "clusters", _SHIPPED
+
+
+def _typed(settings: Settings, source: Source) -> Profile:
+    try:
+        return typed(Profile, settings)
+    except PreflightError as error:  # of the container, whose fields must fit one another
+        raise PreflightError(f"{source.place}: {error}") from None
+
+
+def _program(name: str) -> str:
+    """Return a program's absolute path; a bare name is looked up on the node."""
+    return str(Path(name).expanduser().absolute()) if "/" in name else name
+
+
+def _resolved(settings: Settings) -> Settings:
+    here = {path: setting for path, setting in settings.items() if path not in _OF_THE_NODE}
+    return settings | substituted(here, Profile, os.environ)
+
+
+def _leaks(settings: Settings) -> list[str]:
+    """Return the settings that hold a secret: a job's script and run.json can be read by others."""
+    return [
+        f"{setting.place}: {setting.key}: looks like a secret; write it to a file with mode 0600 "
+        'and name that, such as [secrets] HF_TOKEN_PATH = "~/.cache/huggingface/token"'
+        for path, setting in settings.items()
+        if path[0] != "secrets" and looks_secret(setting.value)
+    ]
+
+
+def _extra(profile: Profile) -> list[str]:
+    """Return what is wrong with options that are given to sbatch as they are written."""
+    return wrong_options(profile.slurm.extra) if profile.slurm else []
+
+
+def _too_short(profile: Profile, source: Source) -> list[str]:
+    """Return the stages that would be told to stop before they begin."""
+    if profile.slurm is None:
+        return []
+    stages: dict[str, StageConfig] = dict(profile.stages)
+    return [
+        f"{source.place}: stages.{name}.time_min: {stage.time_min} minutes are over before "
+        f"slurm.signal_seconds ({profile.slurm.signal_seconds}) is; take more time or a later "
+        "signal"
+        for name, stage in stages.items()
+        if stage.time_min * 60 <= profile.slurm.signal_seconds
+    ]
+
+
+def _too_wide(profile: Profile, source: Source) -> list[str]:
+    """Return the stages that would do the same work on each of several nodes."""
+    return [
+        f"{source.place}: stages.{name}.nodes: {name} works on one node; only train and evaluate "
+        "take more"
+        for name in ("merge", "compare")
+        if getattr(profile.stages, name).nodes > 1
+    ]

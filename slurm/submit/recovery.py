@@ -1,0 +1,48 @@
+"""Submissions that were killed half way: their jobs are held, and wait for a release for ever."""
+
+from pathlib import Path
+
+from hsd.errors import SubmissionError
+from hsd.io.lease import held
+from slurm.cluster.client import Slurm, programs
+from slurm.cluster.profile import Profile
+from slurm.run import submissions
+from slurm.run.run_folder import RunFolder
+from slurm.run.submissions import Begun
+
+
+def settle(run: RunFolder, slurm: Slurm | None = None, *, release: bool = True) -> list[str]:
+    """Release or take back what killed submissions of a run left; return a sentence for each.
+
+    `slurm` is by default as the run's own profile has it used. Without `release` all is taken back.
+
+    Where every job had what it needs the release alone was missing. Else all of them are taken
+    back, those too whose ids nobody wrote down. Raises InUseError while another process submits,
+    and SubmissionError when jobs are left that could not be cancelled.
+    """
+    folder = run.path
+    if not submissions.unsettled(folder):
+        return []
+    slurm = slurm or programs(Profile.model_validate(run.facts()["profile"]))
+    with held(folder, "a submission"):
+        left = submissions.unsettled(folder)
+        return [_settled(folder, slurm, begun, release=release) for begun in left]
+
+
+def _settled(folder: Path, slurm: Slurm, begun: Begun, *, release: bool) -> str:
+    jobs = [one.job_id for one in submissions.read(folder) if one.number == begun.number]
+    which = f"submission {begun.number} was killed half way"
+    if begun.complete and release:
+        # Some may have been cancelled by hand, or have run: the kill may have come later still.
+        jobs = slurm.waiting(begun.comments, jobs)
+        slurm.release(jobs)
+        submissions.note(folder, released=begun.number)
+        return f"{which}: released its jobs ({', '.join(jobs) or 'none waits any more'})."
+    if left := slurm.take_back(begun.comments, jobs):
+        raise SubmissionError(
+            f"{which}, and its jobs are not seen to be gone; remove them: scancel {' '.join(left)}"
+        )
+    for job in jobs:
+        submissions.note(folder, cancelled=job)
+    submissions.note(folder, taken_back=begun.number)
+    return f"{which}: took its jobs back."

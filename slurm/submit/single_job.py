@@ -1,0 +1,155 @@
+"""One command as one job: `hsd submit train ...`, for what is no sweep."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsd.config.strict_toml import KEPT_SECRET
+from hsd.config.train_config import TrainConfig
+from hsd.errors import PreflightError
+from hsd.io.files import write_json
+from hsd.io.hashes import sha256_json
+from hsd.io.provenance import now
+from hsd.secrets import holds_secret
+from slurm.cluster.client import CommandFailed, Slurm
+from slurm.cluster.environment import exports
+from slurm.cluster.profile import Profile
+from slurm.cluster.stage_config import ASKS_FOR
+from slurm.run import submissions
+from slurm.run.run_folder import RunFolder, remember
+from slurm.submit.launch import orders
+from slurm.submit.resubmission import with_time
+from slurm.submit.snapshot import Code, write_snapshot
+from slurm.submit.submission import Prepared, next_number, scripts
+from slurm.submit.write_run import private
+from slurm.sweep.absolute_paths import anchored_config
+from slurm.sweep.plan import Edge, Plan, Stage, Task
+from slurm.sweep.sweep_config import NAME
+
+_WELL = {
+    "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "COMPLETED",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One command of hsd's, to be run where it was submitted, with a copy of today's code."""
+
+    kind: str
+    arguments: tuple[str, ...]
+    name: str
+    profile: Profile
+    code: Code
+    cwd: Path
+    after: str | None = None
+    time_min: int | None = None
+    seen: tuple[Path, ...] = ()
+    """Paths that a container must see beside `cwd`."""
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where scripts, logs and events go; the command's own output goes where it says."""
+        return RunFolder(self.profile.shared_root / self.name)
+
+    def plan(self) -> Plan:
+        """Return the plan of a single stage with a single task."""
+        asks_for = ASKS_FOR.get(self.kind, self.kind)
+        profile = with_time(self.profile, self.time_min, [asks_for])
+        resources = getattr(profile.stages, asks_for)
+        after = (Edge("afterok", self.after),) if self.after else ()
+        task = Task(self.kind, ((self.kind, *self.arguments),))
+        stage = Stage(self.kind, self.kind, (task,), resources, after)
+        return Plan(self.name, self.folder, (stage,))
+
+    def prepared(self) -> Prepared:
+        """Return it with its script. Raises PreflightError when the name is taken, or is none."""
+        if not re.fullmatch(NAME, self.name):
+            raise PreflightError(
+                f"--name {self.name}: expected letters, digits, '.', '_' and '-'; its folder is "
+                "called so."
+            )
+        if any(map(holds_secret, self.arguments)):
+            raise PreflightError(f"hsd {self.kind}: an argument {KEPT_SECRET}.")
+        if submissions.read(self.folder.path):
+            raise PreflightError(
+                f"{self.folder.path}: a run of this name is there; choose another --name."
+            )
+        plan, copy = self.plan(), self.folder.code / self.code.tree[:12]
+        (stage,) = plan.stages
+        own = sha256_json([self.kind, *self.arguments, self.code.tree])
+        order = orders(
+            stage.tasks[0], stage, self.profile, self.folder, own, self.cwd, (self.cwd, *self.seen)
+        )
+        number = next_number(self.folder)
+        lines = exports(self.profile, self.folder.path, copy)
+        return Prepared(
+            plan,
+            self.profile,
+            number,
+            scripts(plan, self.profile, number, lines),
+            {stage.name: [order]},
+            copy,
+        )
+
+    def write(self) -> None:
+        """Write what the job reads."""
+        with private(self.folder.path):
+            write_snapshot(self.code, self.folder.code)
+            write_json(self.folder.run_json, self._facts())
+        with suppress(OSError):  # a home that is full must not keep a job from starting
+            remember(self.folder.path)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "arguments": list(self.arguments),
+            "cwd": str(self.cwd),
+            "profile": self.profile.model_dump(mode="json"),
+            "code": self.code.tree[:12],
+            "cells": [{"name": self.kind}],
+            "created": now(),
+        }
+
+
+def still_to_wait(job: str, slurm: Slurm) -> bool:
+    """Return whether a job is still to be waited for; False when it has ended well.
+
+    Looked up first: SLURM accepts `afterok` of a job that failed, or never was, and would then
+    start at once or never, by its version. Raises PreflightError for those.
+    """
+    try:
+        shown = slurm.text("scontrol", "show", "job", "-o", job)
+        states = set(re.findall(r"\bJobState=(\w+)", shown))
+    except CommandFailed as error:
+        if error.ambiguous:
+            raise
+        told = slurm.accounting([job]) or ""
+        # Every attempt has a line, of which the last counts: earlier ones were requeued.
+        last = dict(line.split("|")[:2] for line in told.splitlines() if "|" in line)
+        states = {word.split(" ")[0] for word in last.values()}
+    if not states:
+        raise PreflightError(f"--after {job}: SLURM knows no such job; see `squeue` and `sacct`.")
+    if broken := states - _WELL:
+        word = ", ".join(sorted(broken))
+        raise PreflightError(f"--after {job}: it is {word}, so this would never start.")
+    return states != {"COMPLETED"}
+
+
+def paths_in(arguments: Sequence[str], cwd: Path) -> tuple[Path, ...]:
+    """Return the existing files and folders that arguments name, for a container to see."""
+    words = [part for text in arguments for part in (text, text.partition("=")[2]) if part]
+    found = [cwd / word for word in words if not word.startswith("-") and (cwd / word).exists()]
+    return tuple(dict.fromkeys(found))
+
+
+def paths_of(config: TrainConfig, cwd: Path) -> tuple[Path, ...]:
+    """Return the existing files and folders that a training reads; its config's file names them."""
+    tree = anchored_config(config, cwd)
+    named = (tree.data.train_file, tree.data.validation_file, tree.model.name, tree.prompt.template)
+    others = (tree.model.cache_dir, tree.training.init_from)
+    paths = [Path(path) for path in (*named, *others) if path and str(path).startswith("/")]
+    return tuple(dict.fromkeys(path for path in paths if path.exists()))

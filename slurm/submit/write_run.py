@@ -1,0 +1,111 @@
+"""What a run's folder gets before its jobs are submitted, for its owner alone."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import InUseError, PreflightError
+from hsd.io.files import is_empty, write_json
+from hsd.io.lease import held
+from hsd.io.provenance import now
+from slurm.run import submissions
+from slurm.run.folder_owner import refuse_open
+from slurm.run.run_folder import RunFolder, remember
+from slurm.submit.snapshot import require_unchanged, write_snapshot
+from slurm.submit.submission import Prepared, for_owner_alone, next_number
+from slurm.submit.work import Found, Work
+
+
+def write_run(found: Found) -> None:
+    """Write everything that jobs read: configs, identities, code, and the run's own facts.
+
+    Nothing of a cell that is in the queue is touched. The folder is for its owner alone.
+    """
+    work = found.work
+    configs = {cell.name: cell.config for cell in work.cells}
+    with private(work.folder.path):
+        if found.code is not None:
+            write_snapshot(found.code, work.folder.code)
+        else:
+            require_unchanged(work.code, "Put it back, or take today's code with --new_code.")
+        for name in found.aside:
+            set_aside(work.folder, name)
+        for name in found.left.new:
+            if name in configs:
+                write_json(work.folder.config(name), configs[name].model_dump(mode="json"))
+            write_json(work.folder.identity(name), work.identities[name])
+        write_json(work.folder.run_json, _facts(work))
+    with suppress(OSError):  # a home that is full must not keep a run from starting
+        remember(work.folder.path)
+
+
+@contextmanager
+def private(folder: Path) -> Iterator[None]:
+    """Make a run's folder, and within the block let nobody else read what is made in it.
+
+    Raises PreflightError where it cannot be written, or others could have written into it.
+    """
+    with for_owner_alone():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if is_empty(folder):
+                folder.chmod(0o700)  # somebody made it before us
+            refuse_open(folder)
+            yield
+        except OSError as error:
+            raise PreflightError(
+                f"{folder}: cannot be written ({error.strerror}); set shared_root in the profile "
+                "to a folder of yours that all nodes see."
+            ) from None
+
+
+@contextmanager
+def alone(prepared: Prepared, work: str, seen: int | None = None) -> Iterator[None]:
+    """Hold the run's lease within the block, in which what was prepared is written and submitted.
+
+    Raises InUseError while another process is at it, and when one was since it was prepared, or
+    since submissions.jsonl was `seen` with so many lines: what is left to do is something else
+    then, and its jobs would get the same files.
+    """
+    folder = prepared.plan.folder
+    with ExitStack() as stack:
+        with private(folder.path):
+            stack.enter_context(held(folder.path, work))
+        lines = len(submissions.lines(folder.path))
+        if next_number(folder) != prepared.number or lines != (lines if seen is None else seen):
+            raise InUseError(
+                f"{folder.path}: another process has submitted jobs of this run meanwhile; the "
+                "same command again does what is left."
+            )
+        yield
+
+
+def set_aside(folder: RunFolder, cell: str) -> Path:
+    """Move a cell's output away, markers and all, and return where it is now."""
+    home = folder.cell(cell)
+    number = 1 + sum(1 for _ in home.glob("before-*"))
+    aside = home / f"before-{number}"
+    aside.mkdir()
+    for path in sorted(home.iterdir()):
+        if not path.name.startswith("before-"):
+            path.rename(aside / path.name)
+    return aside
+
+
+def _facts(work: Work) -> dict[str, Any]:
+    before = work.folder.facts() if work.folder.run_json.exists() else {}
+    cells = {cell["name"]: cell for cell in before.get("cells", [])} | {
+        cell.name: {"name": cell.name, "preset": cell.preset, "changes": cell.changes}
+        for cell in work.cells
+    }
+    return {
+        "kind": "sweep",
+        "name": work.sweep.name,
+        "source": work.source or before.get("source", work.sweep.name),
+        "sweep": work.sweep.model_dump(mode="json"),
+        "profile": work.profile.model_dump(mode="json"),
+        "code": work.code.name,
+        "cells": list(cells.values()),
+        "created": before.get("created", now()),
+    }

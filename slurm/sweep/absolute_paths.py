@@ -1,0 +1,62 @@
+"""Relative paths of a training config made absolute: a job starts in another folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hsd.config.model_config import PACKAGE
+from hsd.config.train_config import TrainConfig
+from hsd.data.data_sets import NAMES
+from hsd.prompts.template import shipped_templates
+
+
+def anchored_config(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Return the config with its paths relative to `folder` made absolute; names stay."""
+    tree = config.model_dump(mode="json")
+    for key in _KINDS:
+        *sections, last = key.split(".")
+        inner = tree
+        for name in sections:
+            inner = inner[name]
+        inner[last] = anchored(key, inner[last], folder)
+    return TrainConfig.model_validate_json(json.dumps(tree), strict=True)
+
+
+def anchored(key: str, value: Any, folder: Path) -> Any:
+    """Return the value of one field, made absolute where the field holds a path."""
+    kind = _KINDS.get(key)
+    return kind(value, folder) if kind and isinstance(value, str) and value else value
+
+
+def rows(value: str, folder: Path) -> str:
+    """Return `embedded`, `unified` and the like as they are, and a file's path absolute."""
+    return value if value in NAMES else _path(value, folder)
+
+
+def _path(value: str, folder: Path) -> str:
+    return str(folder.absolute() / Path(value).expanduser())
+
+
+def _base(value: str, folder: Path) -> str:
+    """Return a hub name as it is: only a folder that is there, or `./x`, is one."""
+    if value.startswith(PACKAGE):
+        return value
+    path = _path(value, folder)
+    return path if value.startswith((".", "~")) or Path(path).is_dir() else value
+
+
+def _template(value: str, folder: Path) -> str:
+    path = _path(value, folder)
+    shipped = value.removesuffix(".json") in shipped_templates()
+    return path if not shipped and Path(path).is_file() else value
+
+
+_KINDS = {
+    "model.name": _base,
+    "model.cache_dir": _path,
+    "data.train_file": rows,
+    "data.validation_file": rows,
+    "prompt.template": _template,
+    "training.init_from": _path,
+    "output_dir": _path,
+}

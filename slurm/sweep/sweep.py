@@ -1,0 +1,62 @@
+"""A sweep: which presets are trained and compared, what is varied, on what it is judged."""
+
+from pathlib import Path
+from typing import Any
+
+from hsd.config.config_files import read_config_file
+from hsd.config.loading import load_gate_rules, preset_folder
+from hsd.config.model_config import ModelConfig
+from hsd.config.settings import flatten
+from hsd.config.strict_toml import find, known, refuse_secrets, refused_before_work
+from hsd.config.train_config import DataConfig
+from hsd.errors import ConfigError
+from slurm.sweep.cells import Cell, cells
+from slurm.sweep.sweep_config import EvaluateConfig, Sweep
+from slurm.sweep.sweep_file import sweep_of
+
+__all__ = ["Cell", "EvaluateConfig", "Sweep", "cells", "load_sweep", "sweep_names", "sweep_schema"]
+
+
+def load_sweep(name_or_file: str) -> Sweep:
+    """Return the sweep of a shipped one's name or a file's path; its paths are absolute.
+
+    Raises PreflightError, one line, for what is wrong in it or in one of its cells.
+    """
+    source = find("sweep", name_or_file, [_folder()])
+    with refused_before_work():
+        tree = read_config_file(source.file, source.place)
+        gated = tree.pop("gate", None) is not None
+        sweep = sweep_of(flatten(tree, source.place), source.place, Path.cwd())
+        try:
+            refuse_secrets(sweep.evaluate.model_dump(mode="json"))
+        except ConfigError as error:
+            raise ConfigError(f"{source.place}: evaluate.{error}") from None
+        if gated:
+            rules = load_gate_rules(source.file, section="gate")
+            if not sweep.baseline and not rules.has_floor:
+                raise ConfigError(
+                    f"{source.place}: [gate] has nothing to judge by: set `baseline = true`, or "
+                    "gate.worst_group_f1 or gate.largest_gap."
+                )
+            sweep = sweep.model_copy(update={"gate": rules})
+    cells(sweep, place=source.place)
+    return sweep
+
+
+def sweep_names() -> list[str]:
+    """Return the names of the shipped sweeps."""
+    return list(known([_folder()]))
+
+
+def sweep_schema() -> dict[str, Any]:
+    """Return the JSON schema of a sweep's file."""
+    schema = Sweep.model_json_schema()
+    for name, model in (("model", ModelConfig), ("data", DataConfig)):
+        said = schema["properties"][name]["description"]
+        schema["properties"][name] = model.model_json_schema() | {"description": said}
+    return schema
+
+
+def _folder() -> Path:
+    """Return the folder of the shipped sweeps, which lies beside that of the presets."""
+    return preset_folder().parent / "sweeps"

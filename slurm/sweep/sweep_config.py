@@ -1,0 +1,56 @@
+"""The typed form of a sweep's file."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from hsd.config.gate_rules import GateRules
+from hsd.config.strict import Folder, Strict
+from hsd.config.train_config import Names
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
+class EvaluateConfig(Strict):
+    """On what the cells, and the untouched base, are judged."""
+
+    sets: Names = ("unified",)
+    """`unified`, `canned_50_quick`, `canned_100_stratified`, `embedded`, or JSONL/CSV files."""
+    data_dir: Folder | None = None
+    """Where named sets are: the folder that `hsd prepare` wrote."""
+    set: dict[str, Any] = {}
+    """Further fields of an evaluation, such as `mode = "generate"` or `batch_size = 32`."""
+
+
+class Sweep(Strict):
+    """Several trainings that differ in what is written here, judged alike."""
+
+    name: Annotated[str, Field(pattern=f"^{NAME}$")]
+    """The run's folder is called so: letters, digits, `.`, `_` and `-`."""
+    description: str = ""
+    """One sentence for `hsd sweep list`."""
+    presets: Names
+    """Names of presets, or files of training configs. Each is a cell, or one per grid point."""
+    merge: bool = False
+    """Merge each adapter into its base, and evaluate what comes out."""
+    baseline: bool = True
+    """Evaluate the untouched base too."""
+    grid: dict[str, tuple[Any, ...]] = {}
+    """Field -> values to try: `"lora.rank" = [8, 16]`. Every combination, on every preset."""
+    set: dict[str, Any] = {}
+    """Field -> value in every cell: `"training.epochs" = 1`."""
+    model: dict[str, Any] = {}
+    """The base of every cell; fields as in a training config's [model]."""
+    data: dict[str, Any] = {}
+    """The rows of every cell; fields as in a training config's [data]."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateRules | None = None
+    """What a cell must keep beside the base to be let through, as in `hsd gate`; shown in the
+    comparison. Needs `baseline`, or a floor such as `worst_group_f1`."""
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What every cell changes: dotted field -> value."""
+        sections = {"model": self.model, "data": self.data}
+        named = {f"{s}.{key}": value for s, part in sections.items() for key, value in part.items()}
+        return {**self.set, **named}

@@ -1,0 +1,66 @@
+"""Cancel a run or a cell from the leaves, so that nothing starts because something else ended."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hsd.errors import PreflightError
+from slurm.cluster.client import ClusterError, CommandFailed, Slurm
+from slurm.node.events import record
+from slurm.run.element_state import NEVER, Element
+from slurm.run.run_folder import RunFolder, whole_stage
+from slurm.run.run_state import ORDER, RunState, states
+
+
+def cancel(
+    folder: Path, slurm: Slurm | None, cell: str | None = None, *, stuck: bool = False
+) -> list[Element]:
+    """Cancel what waits or runs, of one cell or of all; return it in the order it was cancelled.
+
+    `stuck` takes only what can never start. Only jobs that are this very run's are touched, and
+    only what the queue shows to be gone counts as cancelled. Raises PreflightError for a run that
+    is in no queue, ClusterError when the queue cannot be asked, and CommandFailed for jobs that are
+    still there.
+    """
+    if slurm is None:
+        raise PreflightError(
+            f"{folder.name} is in no queue; a run with --local ends with Ctrl-C where it runs."
+        )
+    state = states(folder, slurm)
+    if not state.asked:
+        raise ClusterError(" ".join(state.notes) or f"{folder.name}: nothing was submitted.")
+    chosen = to_cancel(state, cell, stuck=stuck)
+    for stage in reversed(ORDER):
+        ours = [one for one in chosen if whole_stage(one.stage) == stage]
+        slurm.cancel([one.job for one in ours])
+        _confirm(folder, slurm, ours)
+        for one in ours:
+            record(RunFolder(folder).attempts(one.cell, one.stage), "cancelled", job=one.job)
+    return chosen
+
+
+def _confirm(folder: Path, slurm: Slurm, wanted: Sequence[Element]) -> None:
+    """Wait until none of the elements waits or runs any more. Raises CommandFailed if one does."""
+    names = {one.job for one in wanted}
+    left = names
+    for wait_s in slurm.waits_s if names else ():
+        time.sleep(wait_s)
+        state = states(folder, slurm)
+        if state.asked:
+            left = names & {one.job for one in state.elements if one.live and not one.leaving}
+        if not left:
+            return
+    if left:
+        raise CommandFailed(
+            "scancel", None, f"{' '.join(sorted(left))}: not seen to be gone; try again in a minute"
+        )
+
+
+def to_cancel(state: RunState, cell: str | None, *, stuck: bool) -> list[Element]:
+    """Return what is to be cancelled, the comparison first and the trainings last."""
+    found = [
+        one
+        for one in state.elements
+        if one.live and cell in (None, one.cell) and (one.reason == NEVER or not stuck)
+    ]
+    return sorted(found, key=lambda one: -ORDER.index(whole_stage(one.stage)))

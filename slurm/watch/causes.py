@@ -1,0 +1,259 @@
+"""Why an element failed or waits, in plain words, and the next command to type. Data, and pure."""
+
+import re
+from dataclasses import dataclass
+
+from hsd.errors import GATE_FAILED, GATE_UNDECIDED, Stopped
+from slurm.cluster.stage_config import ASKS_FOR
+from slurm.run.element_state import NEVER, Element
+from slurm.run.run_folder import whole_stage
+
+RESUBMIT = "hsd resubmit {run} --failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What is the matter, and the command that comes next ("" where only waiting helps)."""
+
+    words: str
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One known cause: it is this when any of its patterns is found, in an element so disposed.
+
+    `slurm` is matched with SLURM's state, `reason` with SLURM's reason, `log` with the end of the
+    log, `code` with the exit code. {run}, {cell}, {node} and other names are filled in.
+    """
+
+    words: str
+    next: str = ""
+    states: tuple[str, ...] = ("failed",)
+    slurm: str = ""
+    reason: str = ""
+    log: str = ""
+    code: int | None = None
+
+    def fits(self, element: Element, log: str) -> bool:
+        """Whether this is what the element suffers from."""
+        if element.state not in self.states:
+            return False
+        return (
+            bool(self.slurm and re.fullmatch(self.slurm, element.slurm))
+            or bool(self.reason and re.search(self.reason, element.reason))
+            or bool(self.log and re.search(self.log, log, re.IGNORECASE | re.MULTILINE))
+            or (self.code is not None and element.code == self.code)
+        )
+
+
+_QUEUED = ("waiting", "requeued", "held")
+
+FAILURES = (
+    Known(
+        "the time limit of {limit} was over",
+        f"{RESUBMIT} --time {{time}}",
+        slurm="TIMEOUT|DEADLINE",
+    ),
+    Known(
+        "{node} failed under it",
+        RESUBMIT,
+        slurm="NODE_FAIL|BOOT_FAIL",
+    ),
+    Known("another job with more priority took its place", RESUBMIT, slurm="PREEMPTED"),
+    Known(
+        "the GPU's memory was full",
+        f"{RESUBMIT} --set training.gradient_checkpointing=true",
+        log=r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|GPU's memory is full",
+    ),
+    Known(
+        "the node's memory was full; give [stages.{kind}] memory_gb more in the profile, then",
+        RESUBMIT,
+        slurm="OUT_OF_MEMORY",
+        log=r"oom.kill|DefaultCPUAllocator: can't allocate memory|^MemoryError\b"
+        r"|Exceeded job memory limit",
+    ),
+    Known(
+        "your quota on a disk is used up; remove what you can spare, then",
+        RESUBMIT,
+        log=r"disk quota exceeded|EDQUOT|your quota on this disk is used up",
+    ),
+    Known(
+        "a disk is full; remove what you can spare, then",
+        RESUBMIT,
+        log=r"no space left on (device|this disk)|ENOSPC",
+    ),
+    Known(
+        "a file of the hub is missing, and jobs have no internet",
+        "hsd stage {sweep}",
+        log=r"LocalEntryNotFoundError|OfflineModeIsEnabled|outgoing traffic has been disabled"
+        r"|couldn't connect to 'https?://|cannot reach https?://huggingface|hub cannot be reached",
+    ),
+    Known(
+        "the GPU driver of {node} is too old for this torch or image",
+        "hsd doctor --smoke",
+        log=r"driver (on your system )?is too old|driver version is insufficient"
+        r"|unsatisfied condition: cuda|forward compatibility was attempted",
+    ),
+    Known(
+        "{node} showed no GPU to it",
+        "hsd doctor --smoke",
+        log=r"torch sees no GPU|No CUDA GPUs are available|no CUDA-capable device"
+        r"|could not select device driver"
+        r"|Torch not compiled with CUDA|Found no NVIDIA driver|no nvidia-container-cli",
+    ),
+    Known(
+        "the container or its image was not found",
+        "hsd doctor",
+        log=r"\b(apptainer|singularity|ch-run|docker|podman|enroot):( command)? not found"
+        r"|could not open image|no such image|manifest unknown|unable to find image"
+        r"|failed to import docker image|pyxis: .*(failed|couldn't)"
+        r"|'(apptainer|singularity|ch-run|docker|podman)'$",
+    ),
+    Known(
+        "the GPUs lost one another (NCCL timed out)",
+        RESUBMIT,
+        log=r"NCCL.*tim(ed? ?out|eout)|Watchdog caught collective operation timeout",
+    ),
+    Known(
+        "another process works in its folder; wait for that, then",
+        RESUBMIT,
+        log=r"^(\[\w+\]:)?Error: .+ is in use: .+ works in it and was heard of",
+    ),
+    Known(
+        "another process took its folder over, as nothing was heard of this one for long",
+        log=r"was taken over: .+ works in it now",
+    ),
+    Known(
+        "its request fits no node here",
+        "hsd doctor",
+        reason=r"BadConstraints",
+    ),
+    Known(
+        "SLURM could not start it on {node}",
+        RESUBMIT,
+        slurm="LAUNCH_FAILED|RECONFIG_FAIL",
+        reason=r"JobLaunchFailure|launch failed",
+    ),
+    Known(
+        "the gate says FAIL: a rule is broken; what waits for it is not begun",
+        "hsd logs {run}/{cell}",
+        code=GATE_FAILED,
+    ),
+    Known(
+        "the gate says UNDERPOWERED: too few posts to tell; what waits for it is not begun",
+        "hsd logs {run}/{cell}",
+        code=GATE_UNDECIDED,
+    ),
+    Known(
+        "stopped early and not requeued ({reason}); it goes on from its checkpoint",
+        RESUBMIT,
+        code=Stopped.exit_code,
+    ),
+)
+"""Why something failed; the first that fits. SLURM's own word comes before what a log may hold."""
+
+WAITS = (
+    Known(
+        "what it waits for failed: it will never start",
+        "hsd cancel {run} --stuck",
+        states=_QUEUED,
+        reason=NEVER,
+    ),
+    Known("what it waits for failed", states=("cancelled",), reason=NEVER),
+    Known(
+        "asks for more than is allowed here ({reason}): it will not start",
+        "hsd doctor",
+        states=_QUEUED,
+        reason=r"(PerJob|WallDuration\w*|PerJobLimit)$|^PartitionTimeLimit|^PartitionNodeLimit"
+        r"|^Invalid(Account|QOS)|NotAllowed|^BadConstraints|MinGRES|MinCpus|^AssocMaxWall",
+    ),
+    Known(
+        "waits until others of your jobs end ({reason})",
+        states=_QUEUED,
+        reason=r"^(QOS|Assoc|MaxJobs|MaxSubmit)",
+    ),
+    Known(
+        "its partition or nodes are closed ({reason})",
+        "sinfo -R",
+        states=_QUEUED,
+        reason=r"PartitionDown|PartitionInactive|ReqNodeNotAvail|DOWN|DRAINED|NodeDown|Reservation",
+    ),
+    Known(
+        "SLURM holds it after a failed start ({reason})",
+        "scontrol release {array}",
+        states=_QUEUED,
+        reason=r"requeued held|JobRequeueHeld|JobHoldMaxRequeue",
+    ),
+    Known(
+        "an administrator holds it",
+        states=_QUEUED,
+        reason=r"JobHeldAdmin",
+    ),
+    Known(
+        "held: it was not released",
+        "scontrol release {array}",
+        states=_QUEUED,
+        reason=r"JobHeldUser",
+    ),
+    Known("starts again in a minute or two", states=("requeued",), reason=r"^BeginTime"),
+    Known("for the stage before", states=_QUEUED, reason=r"^Dependency$"),
+    Known("for a free place", states=_QUEUED, reason=r"^(Resources|Priority)$"),
+    Known("for its turn in the array", states=_QUEUED, reason=r"^JobArrayTaskLimit$"),
+)
+"""Why something waits, or was never begun."""
+
+_ERROR_LINE = re.compile(r"^(?:\[\w+\]:)?Error: (.+)$", re.MULTILINE)
+_EXCEPTION = re.compile(
+    r"^(?:\[\w+\]:)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)$", re.MULTILINE
+)
+_LONGEST = 300
+
+
+def cause(
+    element: Element, log_tail: str = "", run: str = "RUN", sweep: str = "SWEEP"
+) -> Cause | None:
+    """Return why an element failed or waits; None for one that does neither.
+
+    `run` and `sweep` are the names to type in the next command.
+    """
+    filling = {
+        "run": run,
+        "sweep": sweep,
+        "cell": element.cell,
+        "stage": element.stage,
+        "kind": _kind(element),
+        "array": element.job.partition("_")[0],  # all its elements: they mostly have one cause
+        "node": element.node or "the node",
+        "reason": element.reason,
+        "limit": clock(element.time_min),
+        "time": clock(2 * element.time_min or 60),
+    }
+    for known in (*FAILURES, *WAITS):
+        if known.fits(element, log_tail):
+            return Cause(known.words.format_map(filling), known.next.format_map(filling))
+    if element.state == "failed":
+        look = "hsd logs {run}/{cell}/{stage}".format_map(filling)
+        return Cause(_said(log_tail) or element.reason or element.slurm or "no word of why", look)
+    if element.state == "unknown":
+        return Cause(element.reason, RESUBMIT.format_map(filling))
+    return Cause(element.reason) if element.reason and element.state in _QUEUED else None
+
+
+def clock(minutes: int) -> str:
+    """Return minutes as SLURM's hours, minutes and seconds: 90 -> 01:30:00."""
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
+
+
+def _kind(element: Element) -> str:
+    """Return the [stages.KIND] of the profile: the untouched base is evaluated like the others."""
+    stage = whole_stage(element.stage)
+    return ASKS_FOR.get(stage, stage)
+
+
+def _said(log: str) -> str:
+    """Return hsd's own last `Error: ...` line, else the last exception of a traceback."""
+    for pattern in (_ERROR_LINE, _EXCEPTION):
+        if found := pattern.findall(log):
+            return "".join(filter(str.isprintable, found[-1]))[:_LONGEST]
+    return ""

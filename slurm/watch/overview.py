@@ -1,0 +1,71 @@
+"""A run's states with all that explains them: how far what runs is, why what failed did so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm.cluster.client import Slurm
+from slurm.run.element_state import Element
+from slurm.run.run_folder import ALL, RunFolder, whole_stage
+from slurm.run.run_state import ORDER, states
+from slurm.watch.causes import Cause, cause
+from slurm.watch.log_files import last_words
+from slurm.watch.stage_progress import Advance, advance
+
+_RUNNING = ("running", "stopping")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One cell in one stage."""
+
+    element: Element
+    advance: Advance | None = None
+    cause: Cause | None = None
+
+    @property
+    def stage(self) -> str:
+        """The stage, whichever attempt of a chain it is."""
+        return whole_stage(self.element.stage)
+
+    @property
+    def place(self) -> int:
+        """Where its stage stands in the order of the work."""
+        return ORDER.index(self.stage) if self.stage in ORDER else len(ORDER)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """How a run stands. `states` has a word for each cell, in the sweep's order."""
+
+    name: str
+    folder: str
+    lines: tuple[Line, ...]
+    states: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    live: bool = False
+    """Whether something still comes."""
+
+
+def overview(folder: Path, slurm: Slurm | None, run: str, sweep: str) -> Overview:
+    """Return how a run stands; `run` and `sweep` are what a person types for it."""
+    state = states(folder, slurm)
+    lines = tuple(_line(state.folder, one, run, sweep) for one in state.shown)
+    return Overview(
+        name=state.folder.name,
+        folder=str(folder),
+        lines=lines,
+        states={cell: state.overall(cell) for cell in state.cells if cell != ALL or state.of(ALL)},
+        notes=state.notes,
+        live=any(line.element.live for line in lines),
+    )
+
+
+def _line(folder: RunFolder, element: Element, run: str, sweep: str) -> Line:
+    said = last_words(folder, element) if element.state == "failed" else ""
+    running = element.state in _RUNNING
+    return Line(
+        element=element,
+        advance=advance(folder, element) if running else None,
+        cause=cause(element, said, run, sweep),
+    )
