@@ -15,6 +15,7 @@ from containers.wrap import IMAGE_HSD, Inside, wrap
 from hsd.config.problems import validated
 from hsd.config.settings import flatten
 from hsd.errors import PreflightError
+from hsd.hub.cache import hf_home
 from hsd.secrets import holds_secret, is_secret_name
 from jobs.terminal.entry import run as run_command
 from jobs.terminal.options import CONTEXT, Command
@@ -94,7 +95,7 @@ def run(arguments: tuple[str, ...], **options: Any) -> None:
     This folder and HF_HOME are seen inside at the same path; the manifest gets the image's digest.
     """
     inside, config = _inside(arguments, options), _config(**options)
-    _hf_home().mkdir(parents=True, exist_ok=True)
+    hf_home().mkdir(parents=True, exist_ok=True)
     check_container(config, inside.binds)
     if config.digest is None:
         config = config.model_copy(update={"digest": found_digest(config)})
@@ -165,12 +166,12 @@ def _absolute(bind: str) -> str:
 def _inside(arguments: tuple[str, ...], options: dict[str, Any]) -> Inside:
     """Take what is not about the image out of the options, and return it with this folder."""
     gpus: bool | None = options.pop("gpus")
-    here, hf_home = str(Path.cwd()), str(_hf_home())
+    here, hub = str(Path.cwd()), str(hf_home())
     return Inside(
         argv=(IMAGE_HSD, *arguments),
         cwd=here,
-        binds=(here, hf_home),
-        env={"HF_HOME": hf_home, **_variables(options.pop("variables"))},
+        binds=(here, hub),
+        env={"HF_HOME": hub, **_variables(options.pop("variables"))},
         gpus=GPU.exists() if gpus is None else gpus,
         user=f"{os.getuid()}:{os.getgid()}",
         network=options.pop("network"),
@@ -191,13 +192,6 @@ def _variables(texts: Iterable[str]) -> dict[str, str]:
             )
         pairs[name] = value
     return pairs
-
-
-def _hf_home() -> Path:
-    """Return where the hub's files are on the host, as huggingface_hub finds it."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    home = os.environ.get("HF_HOME") or f"{cache}/huggingface"
-    return Path(home).expanduser().absolute()
 
 
 if __name__ == "__main__":

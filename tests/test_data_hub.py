@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hsd.data.hub_rows import HubName, download, read_token, rows_of
+from hsd.data.hub_rows import HubName, download, rows_of
 from hsd.errors import DataError
+from hsd.hub.token import read_token
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 import pytest
 
+from slurm.cluster.job_comment import new_comment
 from slurm.cluster.parse import Accounted, Queued
-from slurm.run.job_ownership import is_own, is_own_attempt, new_comment
+from slurm.run.job_ownership import is_own, is_own_attempt
 from slurm.run.submissions import Submitted
 
 AT = "2026-11-27T12:00:00+00:00"

@@ -1,14 +1,11 @@
 """Downloads a data set from the Hugging Face hub, at a recorded commit; none of its code runs."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from hsd.data.arrow import dataset_rows
 from hsd.data.read_rows import BadRow, Row, rows_of
 from hsd.errors import DataError
-
-TOKEN_FILE = "HF_TOKEN_PATH"
+from hsd.hub.token import TOKEN_FILE, read_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +22,6 @@ class HubName:
         rest, _, revision = text.partition("@")
         name, _, config = rest.partition("#")
         return cls(name, config or None, revision or None)
-
-
-def read_token() -> str | None:
-    """Return the token of HF_TOKEN, or of the file that HF_TOKEN_PATH names; None without both.
-
-    Raises DataError when the file cannot be read: a private data set would look absent.
-    """
-    if token := os.environ.get("HF_TOKEN", "").strip():
-        return token
-    path = os.environ.get(TOKEN_FILE)
-    if not path:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").strip() or None
-    except OSError as error:
-        raise DataError(f"{TOKEN_FILE}: {path} cannot be read ({error.strerror}).") from None
 
 
 def download(text: str) -> tuple[list[Row | BadRow], str]:

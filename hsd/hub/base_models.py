@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hsd.config.model_config import PACKAGE, ModelConfig
-from hsd.data.hub_rows import TOKEN_FILE, read_token
 from hsd.errors import ModelError
+from hsd.hub.cache import hub_cache
+from hsd.hub.token import TOKEN_FILE, read_token
 from hsd.hub.weight_files import INDEX, SINGLE, shards_of
 from hsd.io.files import require_space
 
@@ -65,12 +66,8 @@ def kind_of(name: str) -> Kind:
 
 
 def cache_of(config: ModelConfig, environ: Mapping[str, str]) -> Path:
-    """Return the folder of downloaded models, as huggingface_hub finds it in an environment."""
-    if config.cache_dir is not None:
-        return config.cache_dir.absolute()
-    home = environ.get("HF_HOME") or f"{environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
-    told = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
-    return Path(os.path.expandvars(told)).expanduser().absolute()
+    """Return the folder of downloaded models that a config's base is looked for in."""
+    return hub_cache(environ) if config.cache_dir is None else config.cache_dir.absolute()
 
 
 def cached(config: ModelConfig, environ: Mapping[str, str]) -> Path | None:

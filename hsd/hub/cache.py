@@ -1,16 +1,32 @@
-"""Folders that are made once and kept beside the Hugging Face cache, whoever asks first."""
+"""Where the Hugging Face cache is, and folders that are made once and kept beside it."""
 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+
+def hf_home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of Hugging Face's files, as huggingface_hub finds it in an environment.
+
+    Its own constants know this process's environment alone; a job has another one.
+    """
+    home = environ.get("HF_HOME") or f"{environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    return Path(os.path.expandvars(home)).expanduser().absolute()
+
+
+def hub_cache(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of downloaded models, as huggingface_hub finds it in an environment."""
+    told = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+    if not told:
+        return hf_home(environ) / "hub"
+    return Path(os.path.expandvars(told)).expanduser().absolute()
 
 
 def cache(kind: str, cache_dir: Path | None = None) -> Path:
     """Return where folders of one kind are kept: under `cache_dir`, else Hugging Face's cache."""
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-    return Path(cache_dir or home) / f"hsd-{kind}"
+    return Path(cache_dir or hf_home()) / f"hsd-{kind}"
 
 
 def made_once(target: Path, make: Callable[[Path], None]) -> Path:

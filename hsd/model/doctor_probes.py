@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from hsd.hub.cache import hf_home
 from hsd.io.provenance import PACKAGES
 from hsd.model.host_line import driver_version
 from hsd.model.speed import Timings, time_layers
@@ -145,7 +146,7 @@ def _gpus() -> tuple[Gpu, ...]:
 
 def _writable(environ: Mapping[str, str]) -> dict[str, str | None]:
     home = Path(environ.get("HOME") or "/")
-    hub = Path(environ.get("HF_HOME") or home / ".cache" / "huggingface").expanduser()
+    hub = hf_home(environ)
     folders = {f"HOME {home}": home, f"HF_HOME {hub}": hub}
     return {name: why_unwritable(folder) for name, folder in folders.items()}
 

@@ -15,8 +15,8 @@ from hsd.hub.package import is_installed
 from hsd.io.json_reader import read_object
 from slurm.check.mounts import existing, why_unseen
 from slurm.cluster.profile import Profile
+from slurm.run.run_folder import BASELINE
 from slurm.submit.submission import Prepared
-from slurm.sweep.plan import BASELINE
 from slurm.sweep.sweep import Cell
 
 _BYTES_PER_PARAMETER = 12

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from hsd.errors import HsdError, PreflightError, Stopped
 from slurm.cluster.environment import scrubbed
+from slurm.cluster.job_comment import COMMENT, new_comment
 from slurm.cluster.profile import Profile
-from slurm.run.job_ownership import COMMENT, new_comment
 
 QUEUE_FORMAT = "%F|%K|%i|%T|%M|%l|%S|%N|%E|%u|%j|%k|%r"
 """Array job, index, id, state, time used, its limit, (expected) start, nodes, dependency, user,

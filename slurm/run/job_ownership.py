@@ -7,14 +7,12 @@ other job has; where a site keeps no comments, with its name, its user and when 
 
 import os
 import pwd
-import uuid
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from slurm.cluster.job_comment import COMMENT
 from slurm.run.submissions import Submitted
 
-COMMENT = "hsd-"
-"""How the comments begin that hsd gives to jobs."""
 _CLOCKS = timedelta(hours=2)
 """How far two machines' times may be apart: their clocks, and the hour that comes twice."""
 
@@ -33,11 +31,6 @@ class Told(Protocol):
     @property
     def comment(self) -> str:
         """What it was given at its submission."""
-
-
-def new_comment() -> str:
-    """Return a comment that no job has had."""
-    return f"{COMMENT}{uuid.uuid4().hex}"
 
 
 def own_user() -> str:

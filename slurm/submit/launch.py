@@ -14,6 +14,7 @@ from containers.wrap import (
     wrap,
 )
 from hsd.data.hatexplain import DIVISIONS
+from hsd.hub.cache import hf_home
 from hsd.model.launcher import GPUS_ASKED
 from hsd.prompts.contract import FILE as CONTRACT
 from slurm.cluster.profile import Profile
@@ -87,7 +88,7 @@ def contained(
     """Return the command in the profile's container; as it is where there is none."""
     if profile.container.runtime == "none":
         return argv
-    hub = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+    hub = hf_home({**os.environ, **profile.env.set})
     secrets = {key: Path(path).expanduser() for key, path in profile.secrets.items()}
     # The run's own folder is made when all was checked; of the others only what is there.
     there = [path for path in (hub, *seen, *secrets.values()) if path.exists()]

@@ -13,10 +13,10 @@ from hsd.io.files import write_atomic
 from hsd.io.provenance import now
 from hsd.io.stopping import ended_by_signal
 from slurm.cluster.client import Slurm
+from slurm.cluster.job_comment import new_comment
 from slurm.cluster.profile import Profile
 from slurm.node.supervisor import Orders
 from slurm.run import submissions
-from slurm.run.job_ownership import new_comment
 from slurm.run.run_folder import RunFolder
 from slurm.run.submissions import Submitted
 from slurm.submit.pickles import hand_over, write_pickles

@@ -13,7 +13,7 @@ from slurm.cluster.environment import exports
 from slurm.cluster.profile import Profile, chosen_profile, default_profile, load_profile
 from slurm.node.supervisor import Orders, is_done
 from slurm.run import submissions
-from slurm.run.run_folder import RunFolder, whole_stage
+from slurm.run.run_folder import BASELINE, RunFolder, whole_stage
 from slurm.run.run_state import RunState, slurm_of, states
 from slurm.submit.launch import orders
 from slurm.submit.snapshot import Code, running_code
@@ -28,7 +28,7 @@ from slurm.sweep.content_hash import (
     refuse_changes,
     row_files,
 )
-from slurm.sweep.plan import ALL, BASELINE, Plan, Stage, Task, plan
+from slurm.sweep.plan import ALL, Plan, Stage, Task, plan
 from slurm.sweep.sweep import Cell, Sweep, cells, load_sweep
 
 REFERENCE = "a100x4"

@@ -14,13 +14,12 @@ from typing import Any
 
 from hsd.config.model_config import ModelConfig
 from slurm.cluster.profile import Profile, StageConfig
-from slurm.run.run_folder import RunFolder
+from slurm.run.run_folder import BASELINE, RunFolder
 from slurm.sweep.base_cells import bases_of
 from slurm.sweep.sweep import Cell, Sweep
 
 ALL = "all"
 """The cell of the comparison, which is about all of them."""
-BASELINE = "baseline"
 STAGES = ("train", "merge", "evaluate", BASELINE, "compare")
 """In the order of the work."""
 CHAINED = 3

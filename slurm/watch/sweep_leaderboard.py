@@ -27,8 +27,7 @@ from hsd.report.page import Page, render
 from hsd.report.predictions import find_run, load_run
 from hsd.report.replaceable import require_replaceable
 from hsd.report.set_section import by_set_markdown, by_set_numbers, by_set_section
-from slurm.run.run_folder import RunFolder, whole_stage
-from slurm.sweep.plan import BASELINE
+from slurm.run.run_folder import BASELINE, RunFolder, whole_stage
 from slurm.watch.overview import Overview, overview
 
 METRIC = "macro_f1"
