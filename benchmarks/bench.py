@@ -22,7 +22,7 @@ from benchmarks.rows import Rows, make_rows
 from benchmarks.table import render
 from hsd.errors import DataError
 from hsd.example import Example
-from hsd.model.base import Base, find
+from hsd.model.base import Base, find_base
 
 
 class Bench:
@@ -142,7 +142,7 @@ class Bench:
     def _measure_processes(self) -> None:
         rounds = 1 if self.asked.quick else max(1, self.asked.rounds - 1)
         rows = 16 if self.asked.quick else self.asked.process_rows
-        location = find(bases.model_config(self.asked.model)).location
+        location = find_base(bases.model_config(self.asked.model)).location
         job = process.Job(self.asked.model, location, self._learned(), self.work / "process", rows)
         process.write(job)
         for round in range(rounds):

@@ -8,8 +8,8 @@ from pathlib import Path
 from benchmarks.bases import SHIPPED
 from benchmarks.rows import Rows
 from hsd.config.evaluate_config import EvalConfig
-from hsd.evaluation.choose_engine import choose
-from hsd.evaluation.evaluation_plan import Prepared, prepare
+from hsd.evaluation.choose_engine import choose_engine
+from hsd.evaluation.evaluation_plan import EvaluationPlan, plan_evaluation
 from hsd.model.base import Base
 from hsd.prompts.render import Encoded
 
@@ -30,7 +30,7 @@ def prepared_for(
     mode: str,
     sharing: str,
     limits: tuple[int, int],
-) -> Prepared:
+) -> EvaluationPlan:
     """Return an evaluation of these very rows; `limits` are the batch size and a reply's tokens."""
     batch_size, max_new_tokens = limits
     config = EvalConfig(
@@ -46,13 +46,15 @@ def prepared_for(
         output_dir=Path("unused"),
     )
     bare = [replace(row, answer=[]) for row in asked]
-    return replace(prepare(config), contract=rows.contract, renderer=rows.renderer, encoded=bare)
+    return replace(
+        plan_evaluation(config), contract=rows.contract, renderer=rows.renderer, encoded=bare
+    )
 
 
-def hsd_replies(base: Base, prepared: Prepared) -> Replies:
+def hsd_replies(base: Base, prepared: EvaluationPlan) -> Replies:
     """Return hsd's replies to all rows of an evaluation."""
     began = time.process_time()
-    chosen = choose(prepared, base.model)
+    chosen = choose_engine(prepared, base.model)
     deciding_s = time.process_time() - began
     answered = map(chosen.way.answer, chosen.way.batches(prepared.encoded))
     texts = {reply.id: reply.text for replies in answered for reply in replies}

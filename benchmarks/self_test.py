@@ -23,9 +23,9 @@ from hsd.evaluation.engine_test import check_scores, check_twins_scores
 from hsd.inference.score import Candidates, candidates
 from hsd.inference.shared_score import SharedScore
 from hsd.model import packing
-from hsd.model.base import find, load_base
+from hsd.model.base import find_base, load_base
 from hsd.model.eval_mode import judging
-from hsd.model.tolerance import ROWS_COARSE, Checked, on_twin
+from hsd.model.tolerance import ROWS_COARSE, TestPart, on_twin
 from hsd.prompts.render import Encoded, Renderer
 from hsd.training.dataset import load_training_rows
 from hsd.training.gradient_test import check_loaded, check_twin
@@ -48,7 +48,7 @@ class Subject:
         for n in range(count):
             yield [self.rows[(n * ROWS_COARSE + at) % len(self.rows)] for at in range(ROWS_COARSE)]
 
-    def tested(self, rows: list[Encoded]) -> dict[str, Checked]:
+    def tested(self, rows: list[Encoded]) -> dict[str, TestPart]:
         """Return what the second part of the self-test finds, in training and in evaluation."""
         (prefix,) = self.sharing.prefixes.values()
         with judging(self.model):
@@ -61,7 +61,7 @@ class Subject:
                 "scores": check_scores(shared, self.model, rows, self.spelled, len(rows)),
             }
 
-    def twins(self) -> dict[str, Checked]:
+    def twins(self) -> dict[str, TestPart]:
         """Return what the first part finds."""
         limits = self.sharing.limits
         return {
@@ -78,7 +78,7 @@ def subject(name: str, quantization: str, count: int) -> Subject:
         prompt=PromptConfig(template="baseline", strategy="standard"),
         output_dir=Path("unused"),
     )
-    source = find(config.model)
+    source = find_base(config.model)
     rows = load_training_rows(config, source.tokenizer)
     longest, answer = max(map(length, rows.train)), max(len(row.answer) for row in rows.train)
     spelled = candidates(
@@ -115,7 +115,7 @@ def tiny_gpt_oss(work: Path, tokenizer: Any) -> Path:
 @contextmanager
 def positions_ignored() -> Iterator[None]:
     """Count places in the packed sequence, as a model does that ignores `position_ids`."""
-    read = packing.read
+    read = packing.read_packed
 
     def wrong(model: Any, new: Any, seen: Any, *rest: Any, **named: Any) -> Any:
         places = torch.arange(len(seen), device=seen.ids.device)
@@ -129,7 +129,7 @@ def positions_ignored() -> Iterator[None]:
 
 def seen_otherwise(change: Callable[[Any, Any, int | None, Any], Any]) -> Any:
     """Return a context in which `change` makes the masks, from `visible` as it was."""
-    visible = packing.visible
+    visible = packing.visible_positions
 
     def wrong(queries: Any, keys: Any, window: int | None = None) -> Any:
         return change(queries, keys, window, visible)
@@ -180,7 +180,7 @@ def main() -> int:
     for base in asked.bases:
         name = asked.model
         if base == GPT_OSS:
-            tokenizer = find(ModelConfig(name=name, device="cpu")).tokenizer
+            tokenizer = find_base(ModelConfig(name=name, device="cpu")).tokenizer
             name = str(tiny_gpt_oss(asked.work, tokenizer))
         it = subject(name, "nf4" if base == "nf4" else "none", asked.tests)
         refused += _right(base, it, asked.tests)
@@ -193,7 +193,7 @@ def _right(base: str, it: Subject, tests: int) -> int:
     print(f"\n{base}: {tests} self-tests of {ROWS_COARSE} rows, nothing wrong; nats\n")
     print("| rows of | twin | padding differs by | packed by | packed / allowed, worst | refused |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
-    found: dict[str, list[Checked]] = {}
+    found: dict[str, list[TestPart]] = {}
     for rows in it.groups(tests):
         for name, checked in it.tested(rows).items():
             found.setdefault(name, []).append(checked)

@@ -10,11 +10,11 @@ from benchmarks.measure import Meter
 from benchmarks.posts import synthetic
 from hsd.config.model_config import ModelConfig
 from hsd.config.train_config import DataConfig, TrainConfig
-from hsd.model.base import find
+from hsd.model.base import find_base
 from hsd.training.batches import epoch_order
 from hsd.training.dataset import load_training_rows
 from hsd.training.microbatches import Limits, find_sharing, length
-from hsd.training.schedule import plan
+from hsd.training.schedule import plan_schedule
 
 ROWS = 10_453
 """As many as the training rows that hsd was written for."""
@@ -34,10 +34,10 @@ def planning(model: str, posts: Path) -> dict[str, Any]:
     """Return the cost of reading, tokenising and planning all rows for one epoch."""
     data = DataConfig(train_file=str(posts))
     config = TrainConfig(model=ModelConfig(name=model), data=data, prompt=SHIPPED)
-    tokenizer, meter = find(config.model).tokenizer, Meter()
+    tokenizer, meter = find_base(config.model).tokenizer, Meter()
     meter.start()
     rows = load_training_rows(config, tokenizer)
-    schedule = plan(config, len(rows.train), 0, processes=1)
+    schedule = plan_schedule(config, len(rows.train), 0, processes=1)
     rows.facts()
     lengths = [length(row) for row in rows.train]
     answer = max(len(row.answer) for row in rows.train)

@@ -18,9 +18,9 @@ from hsd.model.base import Base
 from hsd.prompts.render import Encoded
 from hsd.training.arguments import arguments
 from hsd.training.objective import Objective
-from hsd.training.prefix_sharing import choose
+from hsd.training.prefix_sharing import choose_sharing
 from hsd.training.trainer import HsdTrainer
-from hsd.training.training_plan import prepare
+from hsd.training.training_plan import plan_training
 
 LEARNING_RATE = 1e-5
 BATCH = 4
@@ -132,10 +132,10 @@ def _hsd(
         ),
         output_dir=work / "hsd",
     )  # fmt: skip
-    prepared = prepare(config)
+    prepared = plan_training(config)
     learned = replace(prepared.rows, contract=rows.contract, train=rows.encoded, validation=[])
     prepared = replace(prepared, rows=learned)
-    computing = choose(model, prepared.config, prepared.rows)
+    computing = choose_sharing(model, prepared.config, prepared.rows)
     trainer = HsdTrainer(
         args=arguments(prepared, base),
         model=model,

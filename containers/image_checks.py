@@ -24,7 +24,7 @@ ENGINES = ("docker", "podman")
 _TIMEOUT_S = 60
 
 
-def check(config: ContainerConfig, folders: Iterable[str] = ()) -> None:
+def check_container(config: ContainerConfig, folders: Iterable[str] = ()) -> None:
     """Raise PreflightError, one line, for the first thing that is missing here.
 
     `folders` are further host paths that will be bound at the same path. A registry's image is

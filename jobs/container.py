@@ -9,8 +9,7 @@ from typing import Any, get_args
 import click
 
 from containers.container_config import ContainerConfig, Runtime
-from containers.image_checks import check as check_container
-from containers.image_checks import found_digest
+from containers.image_checks import check_container, found_digest
 from containers.wrap import IMAGE_HSD, Inside, wrap
 from hsd.config.problems import validated
 from hsd.config.settings import flatten

@@ -45,7 +45,7 @@ def check(
     or answers, posts in two splits, prompts that name the group, chats that the prompt.json
     beside them did not ask. 0 with warnings alone, unless --strict.
     """
-    from hsd.data.data_check import check as look
+    from hsd.data.data_check import check_data as look
     from hsd.data.data_files import require_data
     from hsd.data.row_lengths import Measure, PostLength, PromptLength
     from hsd.errors import DataError
@@ -59,9 +59,9 @@ def check(
     measure: Measure = PostLength()
     if model_name:
         from hsd.config import ModelConfig
-        from hsd.model.base import find
+        from hsd.model.base import find_base
 
-        measure = PromptLength(find(ModelConfig(name=model_name)).tokenizer, files)
+        measure = PromptLength(find_base(ModelConfig(name=model_name)).tokenizer, files)
     checked = look(files, measure, max_length)
     if output:
         write_atomic(output, doctor_page(checked, [file.name for file in files]))

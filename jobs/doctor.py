@@ -69,13 +69,13 @@ def verdict(checks: Sequence["Check"]) -> str:
 
 def _examined(cluster: str | None, smoke: bool) -> list["Check"]:
     if cluster or smoke:
-        from slurm.check.cluster_doctor import examine as examine_cluster
+        from slurm.check.cluster_doctor import examine_cluster
         from slurm.cluster.profile import default_profile
 
         return examine_cluster(cluster or default_profile())
-    from hsd.model.doctor_verdicts import examine
+    from hsd.model.doctor_verdicts import examine_machine
 
-    return examine()
+    return examine_machine()
 
 
 def _tried(cluster: str | None) -> list["Check"]:

@@ -199,10 +199,10 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
 
 def _test_connection(config: Any) -> int:
     from hsd.errors import HsdError
-    from hsd.evaluation.evaluation_run import probe
+    from hsd.evaluation.evaluation_run import try_connection
 
     try:
-        facts, reply = probe(config)
+        facts, reply = try_connection(config)
     except HsdError as error:
         echo(f"Not connected: {error}", err=True)
         return 1

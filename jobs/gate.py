@@ -60,16 +60,16 @@ def gate(
     from hsd.config.loading import load_gate_rules
     from hsd.metrics.gate import gate as judge
     from hsd.report.gate_file import write_verdict
-    from hsd.report.gate_section import verdict_numbers
+    from hsd.report.gate_section import gate_numbers
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import at_threshold as called_at_threshold
     from hsd.report.rewriting import named_reference, rewrite
-    from hsd.training.training_posts import learned_by_run
+    from hsd.training.training_posts import training_posts_of_run
     from jobs.terminal.number_tables import gate_table
     from jobs.terminal.progress_bar import spinner
 
     judged = load_run(run)
-    training, note = learned_by_run(judged.manifest)
+    training, note = training_posts_of_run(judged.manifest)
     if baseline and reference:
         raise click.UsageError("--reference and --baseline both name a reference; give one.")
     if baseline:
@@ -82,7 +82,7 @@ def gate(
         write_verdict(judged.folder, verdict, len(judged.predictions))
         rewrite(judged, training, note)
     if as_json:
-        echo_text(json.dumps(verdict_numbers(verdict), indent=2))
+        echo_text(json.dumps(gate_numbers(verdict), indent=2))
     else:
         Terminal().print(gate_table(verdict))
     return verdict.status.exit_code

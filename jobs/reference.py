@@ -84,7 +84,7 @@ def page(name: str) -> str:
 
 def reference(model: type[BaseModel]) -> str:
     """Return the fields of the model, a table for each section, as Markdown."""
-    parts = ["## At the top", _said(model.__doc__), *_fields(model, ())]
+    parts = ["## At the top", _plain_text(model.__doc__), *_fields(model, ())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -109,8 +109,8 @@ def _titled(model: type[BaseModel], kind: type[BaseModel], paths: list[FieldPath
     """Yield a section, or several that have the same fields."""
     titles = {at: f"`[{'.'.join(at)}]`" for at in paths}
     yield f"## {', '.join(titles.values())}"
-    yield _said(kind.__doc__)
-    said = {at: _said(field.description) for at in paths if (field := field_at(model, at))}
+    yield _plain_text(kind.__doc__)
+    said = {at: _plain_text(field.description) for at in paths if (field := field_at(model, at))}
     if any(said.values()):
         yield "\n".join(f"- {titles[at]}: {text}" for at, text in said.items())
     yield from _fields(model, paths[0])
@@ -120,7 +120,7 @@ def _row(model: type[BaseModel], at: FieldPath) -> str:
     field = field_at(model, at)
     assert field is not None, at
     wanted = takes(model, at).removesuffix(" or null")  # which TOML does not have
-    cells = (f"`{at[-1]}`", wanted, _default(field), _said(field.description))
+    cells = (f"`{at[-1]}`", wanted, _default(field), _plain_text(field.description))
     escaped = [cell.replace("|", "\\|") for cell in cells]
     return f"| {' | '.join(escaped)} |"
 
@@ -132,5 +132,5 @@ def _default(field: FieldInfo) -> str:
     return "" if value is None else f"`{json.dumps(value, default=str)}`"
 
 
-def _said(text: str | None) -> str:
+def _plain_text(text: str | None) -> str:
     return " ".join((text or "").split())

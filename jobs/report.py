@@ -61,11 +61,11 @@ def report(
     from hsd.metrics.baselines import Training
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import rewrite
-    from hsd.training.training_posts import learned_by_run
+    from hsd.training.training_posts import training_posts_of_run
     from jobs.terminal.progress_bar import spinner
 
     judged = load_run(run)
-    training, note = learned_by_run(judged.manifest)
+    training, note = training_posts_of_run(judged.manifest)
     if train_file:
         rows = resolve(train_file)
         training = Training(

@@ -42,11 +42,11 @@ def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> No
     from hsd.report.noise_sentences import noise_at
     from hsd.report.predictions import load_run
     from hsd.report.rewriting import freeze, rewrite
-    from hsd.training.training_posts import learned_by_run
+    from hsd.training.training_posts import training_posts_of_run
     from jobs.terminal.progress_bar import spinner
 
     judged = load_run(run)
-    training, note = learned_by_run(judged.manifest)
+    training, note = training_posts_of_run(judged.manifest)
     chosen_by = Rule(rule, limit)  # type: ignore[arg-type]
     point = freeze(load_run(validation), judged, chosen_by, training)
     with spinner("computing intervals"):

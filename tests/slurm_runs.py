@@ -227,5 +227,5 @@ def bench(
             patch.setenv(name, value)
         yield made
         for run in (folder / "runs").glob("*"):
-            if jobs := {one.job_id for one in submissions.read(run)}:
+            if jobs := {one.job_id for one in submissions.read_submissions(run)}:
                 cluster.call("scancel", *jobs)

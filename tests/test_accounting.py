@@ -11,7 +11,7 @@ from slurm.cluster.client import Slurm
 from slurm.cluster.parse import parse_accounting
 from slurm.node.events import append_line
 from slurm.run.run_folder import RunFolder
-from slurm.run.submissions import Submitted, append
+from slurm.run.submissions import Submitted, append_submission
 from slurm.watch.accounting import Used, costs, from_accounting, from_events
 
 SACCT = """\
@@ -39,7 +39,7 @@ def run(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path / "mine")
     write_json(folder.run_json, {"cells": [{"name": "a"}, {"name": "b"}]})
     for stage, job, cells in [("train", "7", ("a", "b")), ("evaluate", "8", ("a",))]:
-        append(folder.path, Submitted(1, stage, stage, job, cells, "2026", 4, 60))
+        append_submission(folder.path, Submitted(1, stage, stage, job, cells, "2026", 4, 60))
     return folder
 
 
@@ -68,13 +68,13 @@ OF_A_NAMESAKE = "".join(f"{line}hsd-2\n" for line in SACCT.splitlines())
 def test_other_jobs_that_have_had_its_id_cost_a_run_nothing(rows: str, tmp_path: Path) -> None:
     at = "2026-11-26T00:00:00+00:00"  # days from 2019 in every zone
     one = Submitted(1, "train", "train", "7", ("a", "b"), at, 4, 60, comment="hsd-1")
-    append(tmp_path / "mine", one)
+    append_submission(tmp_path / "mine", one)
     assert costs(tmp_path / "mine", Told(sacct=rows + SACCT)).total == Used(3, 7200, 10.0)
     assert costs(tmp_path / "mine", Told(sacct=rows)).total == Used()
 
 
 def test_all_submissions_of_a_cell_count(run: RunFolder) -> None:
-    append(run.path, Submitted(2, "train", "train", "9", ("b",), "2026", 4, 60))
+    append_submission(run.path, Submitted(2, "train", "train", "9", ("b",), "2026", 4, 60))
     again = SACCT.replace("7_1|", "9_0|", 1) + SACCT
     assert costs(run.path, Told(sacct=again)).of_cell("b").gpu_hours == 8.0
 

@@ -62,12 +62,12 @@ def saved(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an adapter on the tiny llama, with the manifest that training writes."""
     from hsd.io.manifest import update_manifest
     from hsd.model.adapter import export_adapter
-    from hsd.model.describe import identity
+    from hsd.model.describe import weights_identity
 
     folder = tmp_path_factory.mktemp("adapters") / "saved"
     base = base_at(tiny_llama)
     export_adapter(trained(base), folder)
-    update_manifest(folder, base=identity(base))
+    update_manifest(folder, base=weights_identity(base))
     return folder
 
 

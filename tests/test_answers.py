@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hsd.example import LABELS
 from hsd.prediction import OUTCOMES
-from hsd.prompts.answers import Reading, object_end, read_reply
+from hsd.prompts.answers import ParsedReply, object_end, read_reply
 from hsd.prompts.chat import answer_json
 
 HATE, NORMAL = '{"classification": "hate"}', '{"classification": "normal"}'
@@ -103,7 +103,7 @@ CUT_OFF = [
 ]
 
 
-def said(reading: Reading) -> str:
+def said(reading: ParsedReply) -> str:
     return " ".join(filter(None, (reading.outcome, reading.label)))
 
 
@@ -128,7 +128,7 @@ def test_the_tables_cover_every_outcome() -> None:
 @pytest.mark.parametrize("label", LABELS)
 @pytest.mark.parametrize("rationale", ["", "It wishes them harm.", 'A "quote" with {braces}.'])
 def test_the_answers_that_are_trained_are_valid(label: str, rationale: str) -> None:
-    assert read_reply(answer_json(label, rationale)) == Reading("valid", label, rationale)
+    assert read_reply(answer_json(label, rationale)) == ParsedReply("valid", label, rationale)
 
 
 def test_a_rationale_that_is_no_text_is_left_out() -> None:

@@ -16,7 +16,7 @@ from hsd.evaluation.encoder_scores import encoder_scores
 from hsd.hub.cache import cache
 from hsd.io.files import write_jsonl
 from hsd.io.json_reader import read_json
-from hsd.io.lease import held
+from hsd.io.lease import hold_lease
 from hsd.metrics.baselines import Training
 from hsd.report.baseline_runs import baselines_of, name_of
 from hsd.report.predictions import Run, load_run
@@ -107,11 +107,14 @@ def test_a_baseline_of_the_run_stands_in_its_report(run: Run) -> None:
 
 def test_a_baseline_that_another_process_makes_is_not_made_twice(run: Run) -> None:
     folder = run.folder / "baselines" / "tfidf"
-    with held(folder, "hsd report"), pytest.raises(InUseError, match="is in use: hsd report "):
+    with (
+        hold_lease(folder, "hsd report"),
+        pytest.raises(InUseError, match="is in use: hsd report "),
+    ):
         baseline_run(run, "tfidf", TRAINING, "")
     assert baseline_run(run, "tfidf", TRAINING, "") == folder
     assert not list(folder.glob(".lease*"))
-    with held(run.folder, "hsd evaluate"), held(folder, "hsd report"):
+    with hold_lease(run.folder, "hsd evaluate"), hold_lease(folder, "hsd report"):
         rewrite(run, TRAINING, "")
         assert baseline_run(run, "tfidf", TRAINING, "") == folder, "it is finished"
 

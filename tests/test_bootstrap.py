@@ -17,7 +17,7 @@ from sklearn.metrics import (
 from hsd.metrics import bootstrap
 from hsd.metrics.bootstrap import (
     Design,
-    Table,
+    PredictionArrays,
     bca,
     drawn,
     metric_intervals,
@@ -76,7 +76,7 @@ def test_draws_that_do_not_fit_into_memory_come_in_parts(monkeypatch: pytest.Mon
 @given(ROWS)
 def test_weights_of_one_give_the_metrics_themselves(rows: list) -> None:
     table = made(rows)
-    values = Table.of(table).metrics(np.ones((1, len(table))))[0]
+    values = PredictionArrays.of(table).metrics(np.ones((1, len(table))))[0]
     found = classify(table)
     for name, value in zip(METRIC_NAMES, values, strict=True):
         expected = getattr(found, name)
@@ -89,7 +89,7 @@ def test_weighted_metrics_agree_with_scikit_learn_to_1e_12() -> None:
     truth = [p.true_label == "hate" for p in rows]
     called = [call == "hate" for call in calls(rows)]
     scores = [p.score for p in rows]
-    values = dict(zip(METRIC_NAMES, Table.of(rows).metrics(weights).T, strict=True))
+    values = dict(zip(METRIC_NAMES, PredictionArrays.of(rows).metrics(weights).T, strict=True))
     for draw, weight in enumerate(weights):
         for name, expected in {
             "precision": precision_score(truth, called, sample_weight=weight),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hsd.errors import InUseError, TakenOver
-from hsd.io.lease import Lease, held, myself
+from hsd.io.lease import Lease, hold_lease, myself
 from slurm.run.element_state import Element
 from slurm.watch.causes import FAILURES, WAITS, Cause, cause
 
@@ -209,14 +209,18 @@ def test_the_untouched_base_takes_the_memory_of_evaluations() -> None:
 
 @pytest.mark.parametrize("known", [*FAILURES, *WAITS], ids=lambda known: known.words)
 def test_each_cause_can_be_told_and_has_something_to_be_known_by(known: object) -> None:
-    from slurm.watch.causes import Known
+    from slurm.watch.causes import KnownCause
 
-    assert isinstance(known, Known)
+    assert isinstance(known, KnownCause)
     assert known.slurm or known.reason or known.log or known.code is not None
 
 
 def test_a_folder_in_use_is_no_fault_of_the_cell(tmp_path: Path) -> None:
-    with held(tmp_path, "hsd train"), pytest.raises(InUseError) as error, held(tmp_path, "x"):
+    with (
+        hold_lease(tmp_path, "hsd train"),
+        pytest.raises(InUseError) as error,
+        hold_lease(tmp_path, "x"),
+    ):
         pass
     assert found(failed(code=3), f"[rank1]:Error: {error.value}\nError: {error.value}\n") == Cause(
         "another process works in its folder; wait for that, then", AGAIN
@@ -224,7 +228,7 @@ def test_a_folder_in_use_is_no_fault_of_the_cell(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_taken_over_is_said(tmp_path: Path) -> None:
-    with held(tmp_path, "hsd train"):
+    with hold_lease(tmp_path, "hsd train"):
         late = Lease(tmp_path / ".lease", myself("hsd train"), tmp_path, lambda _: None)
         with pytest.raises(TakenOver) as error:
             late.require()

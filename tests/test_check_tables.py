@@ -7,7 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from rich.console import Console
 
-from hsd.data.data_check import Checked, check
+from hsd.data.data_check import DataFindings, check_data
 from hsd.io.files import write_jsonl
 from jobs.data import data
 from jobs.terminal.check_tables import check_tables
@@ -17,7 +17,7 @@ LONG = "a_source_whose_name_is_long"
 
 def checked(
     sources: Sequence[str] = "aaab", max_length: int | None = None, split: str = "test"
-) -> Checked:
+) -> DataFindings:
     """One post of each source: hate and normal in turn, the first two about lgbtq."""
     rows = [
         {"id": f"{n}", "text": "xyz"[n % 3] * (n + 1), "label": ("hate", "normal")[n % 2],
@@ -25,10 +25,10 @@ def checked(
         for n, source in enumerate(sources)
     ]  # fmt: skip
     write_jsonl(Path("rows.jsonl"), rows)
-    return check([Path("rows.jsonl")], max_length=max_length)
+    return check_data([Path("rows.jsonl")], max_length=max_length)
 
 
-def lines(found: Checked, width: int = 80) -> list[str]:
+def lines(found: DataFindings, width: int = 80) -> list[str]:
     """The lines that are not empty, one space between their cells."""
     console = Console(width=width, file=io.StringIO(), record=True)
     console.print(check_tables(found))
@@ -84,7 +84,7 @@ def test_rows_that_are_cut_are_counted_by_group_where_there_is_a_limit() -> None
 
 def test_nothing_that_can_be_read_has_no_tables() -> None:
     write_jsonl(Path("bad.jsonl"), [{"text": "soup", "label": "maybe"}])
-    assert lines(check([Path("bad.jsonl")])) == []
+    assert lines(check_data([Path("bad.jsonl")])) == []
 
 
 def test_the_command_prints_them_below_the_findings() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from posts import predictions
 from sklearn import metrics as theirs
 
-from hsd.metrics.classification import Counts, always, calls, classify, count
+from hsd.metrics.classification import ConfusionMatrix, always, calls, classify, count
 from hsd.prediction import Prediction
 
 CALLS = st.sampled_from(["h", "n", "refusal", "truncated", "invalid"])
@@ -22,7 +22,7 @@ def made(rows: list[tuple[str, str, int]]) -> list[Prediction]:
 
 def test_a_hand_computed_table_gives_its_counts_and_rates() -> None:
     found = classify(predictions("lgbtq h h\nlgbtq h h\nlgbtq h n\nlgbtq n h\nlgbtq n n"))
-    assert found.counts == Counts(tp=2, tn=1, fp=1, fn=1)
+    assert found.counts == ConfusionMatrix(tp=2, tn=1, fp=1, fn=1)
     assert found.accuracy == 3 / 5
     assert found.precision == found.recall == pytest.approx(2 / 3)
     assert found.f1 == pytest.approx(2 / 3)
@@ -32,8 +32,8 @@ def test_a_hand_computed_table_gives_its_counts_and_rates() -> None:
 
 
 def test_a_rate_without_a_denominator_is_none_and_not_zero() -> None:
-    assert Counts(tp=3).false_positive_rate is None
-    assert Counts(tn=3).false_negative_rate is None
+    assert ConfusionMatrix(tp=3).false_positive_rate is None
+    assert ConfusionMatrix(tn=3).false_negative_rate is None
     only_normal = classify(predictions("lgbtq n n"))
     assert only_normal.accuracy == 1.0
     assert only_normal.precision is only_normal.recall is only_normal.f1 is None
@@ -42,7 +42,7 @@ def test_a_rate_without_a_denominator_is_none_and_not_zero() -> None:
 
 def test_an_unread_hate_is_a_miss_and_an_unread_normal_a_false_alarm() -> None:
     rows = predictions("lgbtq h refusal\nlgbtq n invalid\nlgbtq n truncated\nlgbtq h h")
-    assert count(rows) == classify(rows).counts == Counts(tp=1, tn=0, fp=2, fn=1)
+    assert count(rows) == classify(rows).counts == ConfusionMatrix(tp=1, tn=0, fp=2, fn=1)
 
 
 def test_the_three_policies_of_unreadable_replies() -> None:
@@ -50,7 +50,7 @@ def test_the_three_policies_of_unreadable_replies() -> None:
     assert classify(rows, "error").accuracy == 2 / 5
     assert classify(rows, "drop").accuracy == 1.0
     assert classify(rows, "drop").counts.n == 2
-    assert classify(rows, "majority").counts == Counts(tp=3, tn=1, fp=1, fn=0)
+    assert classify(rows, "majority").counts == ConfusionMatrix(tp=3, tn=1, fp=1, fn=0)
 
 
 def test_dropping_every_row_leaves_no_metric() -> None:
@@ -76,7 +76,7 @@ def test_auroc_does_not_depend_on_which_replies_could_be_read() -> None:
 
 def test_always_hate_scores_what_the_share_of_hate_gives_it() -> None:
     found = always("hate", ["hate"] * 455 + ["normal"] * 554)
-    assert found.counts == Counts(tp=455, fp=554)
+    assert found.counts == ConfusionMatrix(tp=455, fp=554)
     assert found.f1 == pytest.approx(0.622, abs=5e-4)  # what always-hate scores there
     assert found.counts.false_positive_rate == 1.0
 

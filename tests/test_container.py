@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from containers.container_config import ContainerConfig, parse_bind
-from containers.image_checks import check, found_digest
+from containers.image_checks import check_container, found_digest
 from containers.signals import MARK, remove_command, signal_command
 from containers.wrap import IMAGE_PYTHON, Inside, wrap
 from hsd.errors import PreflightError
@@ -276,7 +276,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refusal(section: ContainerConfig, *folders: str) -> str:
     with pytest.raises(PreflightError) as refused:
-        check(section, folders)
+        check_container(section, folders)
     assert "\n" not in str(refused.value)
     assert refused.value.exit_code == 3
     return str(refused.value)
@@ -308,12 +308,12 @@ def test_an_engine_that_is_not_running_is_told_in_its_own_words(machine: Path) -
 
 
 def test_an_address_is_left_to_the_node_that_can_reach_it(machine: Path) -> None:
-    check(ContainerConfig(runtime="apptainer", image="docker://r.example/hsd:cuda"))
+    check_container(ContainerConfig(runtime="apptainer", image="docker://r.example/hsd:cuda"))
 
 
 def test_the_digest_may_be_the_registrys_or_the_engines_own(machine: Path) -> None:
-    check(config("docker", digest=DIGEST))
-    check(config("docker", digest="sha256:" + "1" * 64))
+    check_container(config("docker", digest=DIGEST))
+    check_container(config("docker", digest="sha256:" + "1" * 64))
     assert found_digest(config("docker")) == DIGEST
     said = refusal(config("docker", digest="sha256:" + "2" * 64))
     assert f"expected digest sha256:{'2' * 64}, but it is {DIGEST}" in said
@@ -323,7 +323,7 @@ def test_the_digest_of_a_file_is_that_of_its_bytes(machine: Path, tmp_path: Path
     image = tmp_path / "hsd.sif"
     image.write_bytes(b"SIF")
     digest = f"sha256:{sha256_file(image)}"
-    check(ContainerConfig(runtime="apptainer", image=str(image), digest=digest))
+    check_container(ContainerConfig(runtime="apptainer", image=str(image), digest=digest))
     wrong = ContainerConfig(runtime="apptainer", image=str(image), digest=DIGEST)
     assert f"but it is {digest}" in refusal(wrong)
 
@@ -350,7 +350,7 @@ def test_charliecloud_needs_the_place_in_the_image(machine: Path, tmp_path: Path
     )
     assert f"mkdir -p {image}/data" in refusal(section)
     (image / "data").mkdir()
-    check(section)
+    check_container(section)
 
 
 # Signals

@@ -4,7 +4,7 @@ import pytest
 from posts import predictions
 
 from hsd.data.identity_swap import SWAP
-from hsd.metrics.contrast import contrasts, functionalities, swaps
+from hsd.metrics.contrast import contrasts, functionalities, swap_results
 
 
 def cases(*rows: tuple[str, str, str, str]) -> list:
@@ -79,12 +79,12 @@ def test_a_swap_counts_flips_and_the_shift_of_the_score() -> None:
     for n in range(10):
         rows += [("lgbtq n n .2", "", f"o{n}", "")]
         rows += [(f"mexican n {'h .6' if n < 4 else 'n .3'}", SWAP, f"s{n}", f"o{n}")]
-    (found,) = swaps(cases(*rows))
+    (found,) = swap_results(cases(*rows))
     assert (found.before, found.after) == ("lgbtq", "mexican")
     assert (found.flips.value, found.to_hate) == (0.4, 4)
     assert found.mean_shift == pytest.approx(0.4 * 0.4 + 0.6 * 0.1)
     assert found.shift_interval.low < found.mean_shift < found.shift_interval.high
-    assert swaps(predictions("- h h")) == []
+    assert swap_results(predictions("- h h")) == []
 
 
 def test_an_unread_reply_is_no_flip_but_a_number_of_its_own() -> None:
@@ -93,5 +93,5 @@ def test_an_unread_reply_is_no_flip_but_a_number_of_its_own() -> None:
     for n, (before, after) in enumerate(calls):
         rows += [(f"lgbtq n {before}", "", f"o{n}", ""),
                  (f"mexican n {after}", SWAP, f"s{n}", f"o{n}")]  # fmt: skip
-    (found,) = swaps(cases(*rows))
+    (found,) = swap_results(cases(*rows))
     assert (found.flips.hits, found.flips.n, found.to_hate, found.unread) == (1, 6, 1, 3)

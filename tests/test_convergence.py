@@ -11,8 +11,8 @@ from hsd.errors import PreflightError
 from hsd.io.files import write_json, write_jsonl
 from hsd.training.convergence import (
     Patience,
+    convergence_verdict,
     early_stop,
-    judge,
     patience_of,
     smoothed,
     verdict_numbers,
@@ -42,24 +42,24 @@ def log_rows(losses: list[float], evaluations: list[float]) -> list[dict]:
 
 
 def test_losses_that_stopped_falling_have_converged() -> None:
-    verdict = judge(Curves(loss=points(falling())))
+    verdict = convergence_verdict(Curves(loss=points(falling())))
     assert verdict.status == "converged"
     assert verdict.judged == "training loss"
     assert verdict.fall_last_third == 0.0  # what slope there is may be noise
 
 
 def test_a_training_loss_that_still_falls_is_still_improving() -> None:
-    verdict = judge(Curves(loss=points(falling(pace=60))))
+    verdict = convergence_verdict(Curves(loss=points(falling(pace=60))))
     assert verdict.status == "still improving"
     assert verdict.fall_last_third > 0.1
 
 
 def test_the_validation_loss_decides_where_there_is_enough_of_it() -> None:
     curves = Curves(loss=points(falling(pace=60)), eval_loss=points([1.0, 0.6, 0.598], 200))
-    verdict = judge(curves)
+    verdict = convergence_verdict(curves)
     assert (verdict.status, verdict.judged) == ("converged", "validation loss")
     assert verdict.fall_last_third == pytest.approx(0.002 / 0.6)
-    better = judge(Curves(eval_loss=points([1.0, 0.6, 0.5], 200)))
+    better = convergence_verdict(Curves(eval_loss=points([1.0, 0.6, 0.5], 200)))
     assert better.status == "still improving"
     assert better.fall_last_third == pytest.approx(0.1 / 0.6)
 
@@ -68,7 +68,7 @@ def test_validation_that_rises_while_training_falls_is_overfitting() -> None:
     curves = Curves(
         loss=points(falling(pace=60)), eval_loss=points([1.0, 0.6, 0.5, 0.52, 0.56, 0.6], 100)
     )
-    verdict = judge(curves)
+    verdict = convergence_verdict(curves)
     assert verdict.status == "overfitting"
     assert (verdict.best.step, verdict.last.step) == (300, 600)
     assert verdict.rise_since_best == pytest.approx(0.2)
@@ -76,7 +76,7 @@ def test_validation_that_rises_while_training_falls_is_overfitting() -> None:
 
 
 def test_a_rise_of_a_hair_is_no_overfitting() -> None:
-    verdict = judge(Curves(eval_loss=points([1.0, 0.5, 0.5, 0.5, 0.505], 100)))
+    verdict = convergence_verdict(Curves(eval_loss=points([1.0, 0.5, 0.5, 0.5, 0.505], 100)))
     assert verdict.status == "converged"
 
 
@@ -84,7 +84,7 @@ def test_a_rise_of_a_hair_is_no_overfitting() -> None:
 def test_a_loss_that_is_not_a_number_is_divergence(name: str) -> None:
     values = falling(20)
     values[12] = math.nan
-    verdict = judge(Curves(**{name: points(values)}))
+    verdict = convergence_verdict(Curves(**{name: points(values)}))
     assert verdict.status == "diverged"
     assert "at step 130 is not a number" in verdict.reason
 
@@ -92,22 +92,24 @@ def test_a_loss_that_is_not_a_number_is_divergence(name: str) -> None:
 def test_an_infinite_norm_in_the_middle_is_loss_scaling_and_at_the_end_divergence() -> None:
     fine = Curves(loss=points(falling()), grad_norm=points([1.0, math.inf, 1.0]))
     broken = Curves(loss=points(falling()), grad_norm=points([1.0, 1.0, math.inf]))
-    assert judge(fine).status == "converged"
-    assert judge(broken).status == "diverged"
+    assert convergence_verdict(fine).status == "converged"
+    assert convergence_verdict(broken).status == "diverged"
 
 
 def test_a_training_loss_that_loses_what_it_gained_has_diverged() -> None:
     undone = falling(40) + [0.3 + 0.06 * i for i in range(20)]
-    verdict = judge(Curves(loss=points(undone)))
+    verdict = convergence_verdict(Curves(loss=points(undone)))
     assert verdict.status == "diverged"
     assert "ended at" in verdict.reason
     grown = [1.0 + 0.05 * i for i in range(30)]
-    assert judge(Curves(loss=points(grown))).status == "diverged"
+    assert convergence_verdict(Curves(loss=points(grown))).status == "diverged"
 
 
 def test_both_losses_rising_is_divergence_and_not_overfitting() -> None:
     losses = falling(30, noise=0.0) + [0.3 + 0.01 * i for i in range(30)]
-    verdict = judge(Curves(loss=points(losses), eval_loss=points([1, 0.5, 0.4, 0.45, 0.6], 120)))
+    verdict = convergence_verdict(
+        Curves(loss=points(losses), eval_loss=points([1, 0.5, 0.4, 0.45, 0.6], 120))
+    )
     assert verdict.status == "diverged"
     assert "and the training loss by" in verdict.reason
 
@@ -115,21 +117,21 @@ def test_both_losses_rising_is_divergence_and_not_overfitting() -> None:
 def test_a_small_rise_near_zero_is_no_divergence() -> None:
     # Twenty times the best loss, and still a hundredth of where it started.
     risen = [2 * math.exp(-i / 4) + (0.02 if i > 53 else 0.001) for i in range(60)]
-    assert judge(Curves(loss=points(risen))).status == "converged"
+    assert convergence_verdict(Curves(loss=points(risen))).status == "converged"
 
 
 def test_a_loss_that_never_moved_says_that_nothing_was_learned() -> None:
-    verdict = judge(Curves(eval_loss=points([0.7, 0.7, 0.7, 0.7], 100)))
+    verdict = convergence_verdict(Curves(eval_loss=points([0.7, 0.7, 0.7, 0.7], 100)))
     assert verdict.status == "converged"
     assert "nothing was learned" in verdict.reason
 
 
 def test_too_few_losses_have_no_verdict_and_no_numbers() -> None:
-    verdict = judge(Curves(loss=points([2.0] * 9), eval_loss=points([1.0, 0.5])))
+    verdict = convergence_verdict(Curves(loss=points([2.0] * 9), eval_loss=points([1.0, 0.5])))
     assert verdict.status == "too short"
     assert verdict.judged is verdict.best is verdict.rise_since_best is None
     assert "9 training and 2 validation losses" in verdict.reason
-    assert judge(Curves()).status == "too short"
+    assert convergence_verdict(Curves()).status == "too short"
 
 
 def test_smoothing_looks_back_over_a_tenth_of_the_run() -> None:
@@ -262,7 +264,7 @@ def test_any_log_can_be_drawn_beside_the_run(tmp_path: Path, rows: list) -> None
 
 
 def test_the_verdict_is_json_and_a_loss_that_is_no_number_is_null() -> None:
-    verdict = judge(Curves(eval_loss=points([1.0, 0.5, math.nan])))
+    verdict = convergence_verdict(Curves(eval_loss=points([1.0, 0.5, math.nan])))
     numbers = json.loads(json.dumps(verdict_numbers(verdict), allow_nan=False))
     assert numbers["status"] == "diverged"
     assert numbers["last"] == {"step": 30, "value": None, "epoch": 0.3}

@@ -19,7 +19,7 @@ from hsd.data.loaded_file import Bad, LeftOut
 from hsd.data.own_table import Columns, converter
 from hsd.data.printed_values import parse
 from hsd.data.read_rows import BadRow, Row, read_rows
-from hsd.data.source_formats import Reading, load_any
+from hsd.data.source_formats import ReadOptions, load_any
 from hsd.example import Example
 
 
@@ -278,7 +278,7 @@ def test_hatexplain_is_the_same_from_json_parquet_and_csv(tmp_path: Path) -> Non
     # As people do: Parquet read into arrays, and those printed by numpy into CSV.
     pandas.read_parquet(tmp_path / "a.parquet").to_csv(tmp_path / "b.csv", index=False)
     files = [tmp_path / name for name in ("a.jsonl", "a.csv", "a.parquet", "b.csv")]
-    first, *others = (load_any(file, Reading()).examples for file in files)
+    first, *others = (load_any(file, ReadOptions()).examples for file in files)
     assert (first[0].label, first[0].groups, first[0].rationale) == (
         "hate", ("middle_east",), "wet0"
     )  # fmt: skip
@@ -298,7 +298,7 @@ def test_posts_are_the_same_from_every_format(tmp_path: Path) -> None:
     table.to_parquet(tmp_path / "a.parquet")
     table.to_feather(tmp_path / "a.feather")
     names = ("a.jsonl", "a.csv", "a.tsv", "a.parquet", "a.feather")
-    first, *others = (load_any(tmp_path / name, Reading()).examples for name in names)
+    first, *others = (load_any(tmp_path / name, ReadOptions()).examples for name in names)
     assert first[0].groups == ("middle_east", "lgbtq")
     assert all(other == first for other in others)
 

@@ -13,7 +13,7 @@ from hsd.data import hub_rows, unified
 from hsd.data.class_names import ClassName, features_of, named, with_names
 from hsd.data.own_table import Columns, load_table, parse_labels
 from hsd.data.read_rows import read_rows
-from hsd.data.source_formats import Reading, convert_detected, load_any
+from hsd.data.source_formats import ReadOptions, convert_detected, load_any
 from hsd.errors import DataError
 
 REVERSED = {"names": ["hate", "no-hate"], "_type": "ClassLabel"}
@@ -37,7 +37,7 @@ def written(path: Path, label: Any = REVERSED, codes: tuple[Any, ...] = (0, 1)) 
 
 
 def labels(path: Path) -> dict[str, str]:
-    return {example.text: example.label for example in load_any(path, Reading()).examples}
+    return {example.text: example.label for example in load_any(path, ReadOptions()).examples}
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
@@ -51,7 +51,7 @@ def test_floats_are_codes_too(tmp_path: Path) -> None:
 
 def test_a_code_that_no_class_has_is_a_bad_row(tmp_path: Path) -> None:
     path = written(tmp_path / "a.parquet", codes=(0, 2, -2, 1))
-    loaded = load_any(path, Reading())
+    loaded = load_any(path, ReadOptions())
     assert [example.text for example in loaded.examples] == ["a", "d"]
     assert [(row.place, row.reason) for row in loaded.bad] == [
         (f"{path}:2", "'label' is 2, but the file names 2 classes: hate, no-hate"),
@@ -60,13 +60,13 @@ def test_a_code_that_no_class_has_is_a_bad_row(tmp_path: Path) -> None:
 
 
 def test_the_code_for_not_labelled_is_no_label(tmp_path: Path) -> None:
-    loaded = load_any(written(tmp_path / "a.parquet", codes=(0, -1)), Reading())
+    loaded = load_any(written(tmp_path / "a.parquet", codes=(0, -1)), ReadOptions())
     assert [row.reason for row in loaded.bad] == ["no label in 'label'"]
 
 
 def test_unknown_names_are_unknown_labels_and_are_listed(tmp_path: Path) -> None:
     names = {"names": ["rude", "fine"], "_type": "ClassLabel"}
-    loaded = load_any(written(tmp_path / "a.parquet", names), Reading())
+    loaded = load_any(written(tmp_path / "a.parquet", names), ReadOptions())
     assert not loaded.examples
     assert "'rude' in 'label' (the file names its classes rude, fine)" in loaded.bad[0].reason
 
@@ -104,7 +104,7 @@ def test_codes_whose_class_column_was_renamed_are_no_labels(
         "hate, no-hate)"
     ) in loaded.bad[0].reason
     if name == "label_binary":
-        assert not load_any(path, Reading()).examples
+        assert not load_any(path, ReadOptions()).examples
 
 
 def test_codes_whose_class_column_was_renamed_are_what_a_person_says(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_columns_that_the_note_knows_and_words_are_read_as_ever(tmp_path: Path) 
 
 def test_no_number_is_a_class_by_an_overflow(tmp_path: Path) -> None:
     path = written(tmp_path / "a.parquet", codes=(float("inf"), 0.5, float("nan"), 1.0))
-    loaded = load_any(path, Reading())
+    loaded = load_any(path, ReadOptions())
     assert [row.reason for row in loaded.bad] == [
         "'label' is inf, but the file names 2 classes: hate, no-hate",
         "'label' is 0.5, but the file names 2 classes: hate, no-hate",
@@ -251,7 +251,7 @@ def test_rows_of_the_hub_are_read_by_its_names(
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: splits)
     monkeypatch.setattr(hub_rows, "_commit", lambda *_: "0123456789abcdef")
     rows, commit = hub_rows.download("owner/posts")
-    loaded = convert_detected(rows, "hub:owner/posts", Reading())  # type: ignore[arg-type]
+    loaded = convert_detected(rows, "hub:owner/posts", ReadOptions())  # type: ignore[arg-type]
     assert {example.text: example.label for example in loaded.examples} == {
         "a": "hate", "b": "normal", "c": "hate", "d": "normal",
     }  # fmt: skip

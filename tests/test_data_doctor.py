@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hsd.data.data_check import check, half_width
-from hsd.data.row_lengths import PostLength, histogram
+from hsd.data.data_check import check_data, half_width
+from hsd.data.row_lengths import PostLength, length_histogram
 from hsd.report.doctor_page import doctor_lines, doctor_page
 from jobs.data import data
 
@@ -37,13 +37,13 @@ def chat(
 
 def found(*files: Path, **options: object) -> dict[str, int]:
     """Return the findings; that a split of three posts has one label is a test of its own."""
-    findings = check(files, **options).findings
+    findings = check_data(files, **options).findings
     return {f.what: f.count for f in findings if "of one label" not in f.what}
 
 
 def test_sound_data_has_no_findings() -> None:
     rows = [row(n, "train", label) for n, label in enumerate(["hate", "normal"] * 5)]
-    checked = check([written("train.jsonl", rows)])
+    checked = check_data([written("train.jsonl", rows)])
     assert checked.findings == ()
     assert doctor_lines(checked)[:2] == ["10 rows.", "Nothing was found."]
 
@@ -51,7 +51,7 @@ def test_sound_data_has_no_findings() -> None:
 def test_a_post_in_two_splits_is_an_error_however_its_words_are_dressed() -> None:
     train = [row(1, "train"), row(2, "train")]
     test = [row(3, "test", text=train[0]["text"].upper() + "!!"), row(4, "test")]
-    checked = check([written("train.jsonl", train), written("test.jsonl", test)])
+    checked = check_data([written("train.jsonl", train), written("test.jsonl", test)])
     (leak,) = [f for f in checked.errors if "held-out" in f.what]
     assert (leak.count, leak.places) == (1, ("train1 ~ test3 (train ~ test)",))
 
@@ -61,7 +61,7 @@ def test_a_leak_hides_no_other_double_across_splits() -> None:
     test = [row(3, "test", text=train[0]["text"])]
     pool = [row(4, "pool", text=train[1]["text"]), row(5, "pool", text=train[0]["text"])]
     files = [written(f"{n}.jsonl", rows) for n, rows in enumerate((train, test, pool))]
-    places = {f.what: f.places for f in check(files).findings}
+    places = {f.what: f.places for f in check_data(files).findings}
     assert places["posts with a double in a held-out split"] == ("train1 ~ test3 (train ~ test)",)
     assert places["pairs of doubles across other splits"] == (
         "train1 ~ pool5 (train ~ pool)",
@@ -85,14 +85,14 @@ def test_doubles_and_contradictions_are_warned_about() -> None:
 
 
 def test_a_row_without_a_known_label_is_an_error_with_its_place() -> None:
-    checked = check([written("a.jsonl", [row(1, "train"), row(2, "train", label="maybe")])])
+    checked = check_data([written("a.jsonl", [row(1, "train"), row(2, "train", label="maybe")])])
     assert checked.errors[0].places == ("a.jsonl:2",)
 
 
 def test_reasons_stand_beside_the_places_of_rows_that_cannot_be_read() -> None:
     labels = ["offensive", "offensive", "", "offensive", "offensive"]
     rows = [row(n, "train", label) for n, label in enumerate(labels)]
-    checked = check([written("a.jsonl", [*rows, row(9, "train")])])
+    checked = check_data([written("a.jsonl", [*rows, row(9, "train")])])
     error, most, least = doctor_lines(checked)[1:4]
     assert error == "ERROR: 5 rows that cannot be read"
     assert most.startswith("  4 rows (a.jsonl:1, a.jsonl:2, a.jsonl:4, ...): unknown label 'off")
@@ -101,7 +101,7 @@ def test_reasons_stand_beside_the_places_of_rows_that_cannot_be_read() -> None:
 
 
 def test_reasons_stand_beside_the_places_of_chats_that_are_wrong() -> None:
-    checked = check([written("train.jsonl", [chat(1), chat(2, answer="hate")])])
+    checked = check_data([written("train.jsonl", [chat(1), chat(2, answer="hate")])])
     assert doctor_lines(checked)[1:3] == [
         "ERROR: 1 chats whose answer or turns are wrong",
         "  train.jsonl:2: the assistant turn is not JSON",
@@ -112,7 +112,7 @@ def test_reasons_stand_beside_the_places_of_chats_that_are_wrong() -> None:
     "answer", ['{{"classification": "hate"}}', "hate", '{"classification": "offensive"}']
 )
 def test_an_answer_that_is_not_the_promised_json_is_an_error(answer: str) -> None:
-    checked = check([written("train.jsonl", [chat(1), chat(2, answer=answer)])])
+    checked = check_data([written("train.jsonl", [chat(1), chat(2, answer=answer)])])
     assert [(f.what, f.count) for f in checked.errors] == [
         ("chats whose answer or turns are wrong", 1)
     ]
@@ -143,7 +143,7 @@ def test_power_is_that_of_the_specification() -> None:
     assert half_width(165, 165) == pytest.approx(0.0935, abs=5e-4)
     rows = [row(n, "test", group=g) for n, g in enumerate(["lgbtq"] * 8 + ["mexican"] * 4)]
     file = written("test.jsonl", rows)
-    power = {(p.group, p.label): (p.n, p.gap) for p in check([file]).power}
+    power = {(p.group, p.label): (p.n, p.gap) for p in check_data([file]).power}
     assert power["lgbtq", "normal"] == (8, pytest.approx(half_width(8, 4)))
     assert found(file) == {"test groups with too few posts of a label": 2}
 
@@ -151,22 +151,26 @@ def test_power_is_that_of_the_specification() -> None:
 def test_lengths_and_overflow_are_by_group_in_the_unit_that_was_asked_for() -> None:
     rows = [row(1, "train", text="one two three"), row(2, "train", text="four", group="mexican")]
     words = PostLength(lambda text: len(text.split()), "words")
-    checked = check([written("a.jsonl", rows)], words, 2)
+    checked = check_data([written("a.jsonl", rows)], words, 2)
     assert checked.overflow == {"lgbtq": (1, 1), "mexican": (0, 1)}
     assert found(written("a.jsonl", rows), measure=words, max_length=2)["rows over 2 words"] == 1
-    assert histogram([16, 17, 5000])["up to 16"] == histogram([16, 17, 5000])["over 1024"] == 1
+    assert (
+        length_histogram([16, 17, 5000])["up to 16"]
+        == length_histogram([16, 17, 5000])["over 1024"]
+        == 1
+    )
 
 
 def test_cells_add_up_to_the_rows() -> None:
     rows = [row(n, "train", "hate" if n % 3 else "normal") for n in range(9)]
-    checked = check([written("a.jsonl", rows)])
+    checked = check_data([written("a.jsonl", rows)])
     assert sum(checked.cells.values()) == checked.rows == 9
     assert checked.cells["train", "lgbtq", "hate", "a"] == 6
 
 
 def test_the_page_quotes_no_post() -> None:
     rows = [row(1, "train"), row(2, "train", text=row(1, "train")["text"])]
-    html = doctor_page(check([written("a.jsonl", rows)]), ["a.jsonl"])
+    html = doctor_page(check_data([written("a.jsonl", rows)]), ["a.jsonl"])
     assert "pairs of exact doubles" in html
     assert rows[0]["text"] not in html
 
@@ -198,7 +202,7 @@ def test_group_names_that_hsd_does_not_know_are_listed_with_their_counts() -> No
     rows = [
         row(n, "train", ("hate", "normal")[n % 2], group=group) for n, group in enumerate(groups)
     ]
-    (note,) = check([written("train.jsonl", rows)]).notes
+    (note,) = check_data([written("train.jsonl", rows)]).notes
     assert note == (
         "3 posts name groups that hsd does not know and counts as other: 'Non-Muslim' 1, 'Sikh' 1, "
         "'left-handers' 1, 'sikh' 1."
@@ -207,14 +211,14 @@ def test_group_names_that_hsd_does_not_know_are_listed_with_their_counts() -> No
 
 def test_chats_list_group_names_that_hsd_does_not_know_too() -> None:
     chats = [chat(1) | {"target_group": "Sikh"}, chat(2, "Is this hate? bread")]
-    notes = check([written("chats.jsonl", chats)]).notes
+    notes = check_data([written("chats.jsonl", chats)]).notes
     assert [note for note in notes if "'Sikh' 1" in note]
 
 
 @pytest.mark.parametrize("name", ["train.jsonl", "mine.jsonl"])
 def test_posts_of_one_label_are_a_warning_whatever_their_file_is_called(name: str) -> None:
     rows = [row(n, "") | {"split": ""} for n in range(3)]
-    checked = check([written(name, rows)])
+    checked = check_data([written(name, rows)])
     assert checked.errors == ()
     assert doctor_lines(checked)[1] == (
         f"WARNING: 1 splits with posts of one label ({name[:-6]}: 3 posts, all normal)"
@@ -229,7 +233,7 @@ def test_posts_of_one_label_are_a_warning_whatever_their_file_is_called(name: st
 def test_a_column_that_looks_like_groups_and_is_not_read_is_a_warning(column: str) -> None:
     rows = [row(n, "train", ("hate", "normal")[n % 2]) for n in range(4)]
     rows = [{column: one.pop("target_group"), **one} for one in rows]
-    checked = check([written("train.jsonl", rows)])
+    checked = check_data([written("train.jsonl", rows)])
     (finding,) = checked.findings
     assert (finding.severity, finding.count) == ("warning", 1)
     assert finding.places == (
@@ -245,7 +249,7 @@ def test_a_split_under_another_name_is_a_warning_and_notes_beside_a_group_are_no
     ]
     assert found(written("train.jsonl", rows)) == {}
     rows = [one | {"Split": "test", "labels": "x"} for one in rows]
-    (finding,) = check([written("train.jsonl", rows)]).findings
+    (finding,) = check_data([written("train.jsonl", rows)]).findings
     assert [place.split("'")[1] for place in finding.places] == ["Split", "labels"]
 
 
@@ -258,7 +262,7 @@ def test_rows_of_another_split_than_their_file_are_a_warning() -> None:
     rows = [
         row(n, "train" if n < 4 else "test", ("hate", "normal")[n % 2], "none") for n in range(6)
     ]
-    places = {f.what: f.places for f in check([written("train.jsonl", rows)]).findings}
+    places = {f.what: f.places for f in check_data([written("train.jsonl", rows)]).findings}
     assert places == {
         "rows of another split than their file's name says": (
             "train.jsonl:5 is of test",

@@ -11,7 +11,7 @@ from hsd.data.duplicates import (
     Pair,
     clusters,
     conflicts,
-    describe,
+    describe_duplicates,
     find_pairs,
     leaks,
     normalise,
@@ -125,7 +125,7 @@ def test_doubles_with_different_labels_are_conflicts() -> None:
 
 def test_a_reported_pair_names_both_rows_and_holds_no_text() -> None:
     examples = rows("train h a b c\ntest n a b c")
-    said = describe(examples, Pair(0, 1, 0.87654))
+    said = describe_duplicates(examples, Pair(0, 1, 0.87654))
     assert said["ids"] == ["e0", "e1"]
     assert said["similarity"] == 0.8765
     assert "a b c" not in str(said)

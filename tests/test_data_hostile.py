@@ -77,14 +77,14 @@ def test_a_message_about_a_path_lists_nothing_that_lies_beside_it(tmp_path: Path
     from hsd.data.unified import find_splits
     from hsd.errors import HsdError
     from hsd.io.files import require_folder
-    from hsd.report.predictions import find_run
+    from hsd.report.predictions import find_evaluation
 
     for name in ("private-notes", "passwords.txt"):
         (tmp_path / name).mkdir()
     (tmp_path / "mine.jsonl").write_text(GOOD)
     missing = tmp_path / "adaptor"
     looks = (
-        require_data, find_run, find_splits, lambda p: require_folder(p, "x"),
+        require_data, find_evaluation, find_splits, lambda p: require_folder(p, "x"),
         lambda p: resolve_path(str(p)),
     )  # fmt: skip
     for look in looks:

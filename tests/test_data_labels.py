@@ -10,7 +10,7 @@ from hsd.data.class_names import ClassName
 from hsd.data.label_names import parse_label, spelled, unknown_label
 from hsd.data.own_table import Columns, load_table, parse_labels
 from hsd.data.prepared_data import preparation
-from hsd.data.source_formats import Reading, load_any
+from hsd.data.source_formats import ReadOptions, load_any
 from hsd.errors import ConfigError
 
 NO_LABELS = [-1, -1.0, "-1", "-1.0", "\N{MINUS SIGN}1", "--1", "+1", "-0", "-hate", "- hate"]
@@ -54,7 +54,7 @@ def test_the_names_that_a_file_lists_are_told_with_one_that_is_unknown() -> None
 def test_the_advice_for_an_unknown_label_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("text,label,target_group\na,offensive,gay\nb,hate,gay\nc,normal,\n")
-    said = load_any(path, Reading()).bad[0].reason
+    said = load_any(path, ReadOptions()).bad[0].reason
     assert "`hsd prepare --source table:PATH` and --label offensive=hate or --label off" in said
     assert "; then name every label in use, also those that hsd knows" in said
     assert "and whom posts are about with --group_column NAME" in said

@@ -14,7 +14,7 @@ from hsd.data.loaded_file import (
     convert_rows,
     listed,
     load,
-    merge,
+    merge_loaded,
     require_clean,
     require_unique_ids,
     write_bad_rows,
@@ -93,7 +93,7 @@ def test_an_id_twice_names_both_places() -> None:
 
 
 def test_merged_files_keep_all_kinds_of_rows() -> None:
-    whole = merge([loaded("good", "bad"), loaded("late")])
+    whole = merge_loaded([loaded("good", "bad"), loaded("late")])
     assert (len(whole.examples), len(whole.bad), len(whole.left_out)) == (1, 1, 1)
 
 

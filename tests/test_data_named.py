@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hsd.data.data_sets import folders, resolve, resolve_path
-from hsd.data.source_formats import Reading, Source
+from hsd.data.source_formats import ReadOptions, Source
 from hsd.errors import ConfigError, DataError
 
 
@@ -139,4 +139,4 @@ def test_a_source_reads_as_it_is_written() -> None:
 
 def test_an_unknown_word_for_offensive_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"unknown value 'nomal'. Did you mean 'normal'\?"):
-        Reading(offensive="nomal")  # type: ignore[arg-type]
+        ReadOptions(offensive="nomal")  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 import tiny
 from click.testing import CliRunner
 
-from hsd.data.data_check import Checked, check
+from hsd.data.data_check import DataFindings, check_data
 from hsd.data.post_in_chat import shared_words
 from hsd.data.posts import read_posts
 from hsd.data.prepared_files import chat_rows
@@ -60,7 +60,7 @@ def posts_file(name: str, *texts: str) -> Path:
     return Path(name)
 
 
-def counts(checked: Checked) -> dict[str, int]:
+def counts(checked: DataFindings) -> dict[str, int]:
     """Return the findings; that a split of three posts has one label is another test's."""
     return {f.what: f.count for f in checked.findings if "of one label" not in f.what}
 
@@ -70,7 +70,7 @@ def test_leaks_doubles_and_contradictions_are_found_in_chats(has_prompt: bool) -
     made = [post("1", SOUP), post("2", SOUP), post("3", SOUP, "hate"), post("4", SONG)]
     if has_prompt:
         save_contract(Path(), prompt())
-    checked = check([chats("train.jsonl", made), posts_file("test.jsonl", SONG, WALK)])
+    checked = check_data([chats("train.jsonl", made), posts_file("test.jsonl", SONG, WALK)])
     assert checked.rows == 6
     assert counts(checked) == {
         "posts with a double in a held-out split": 1,
@@ -83,7 +83,7 @@ def test_leaks_doubles_and_contradictions_are_found_in_chats(has_prompt: bool) -
 
 def test_chats_are_counted_by_split_group_label_and_source() -> None:
     made = [post("1", SOUP, "hate", "lgbtq"), post("2", SONG, source="b")]
-    checked = check([chats("validation.jsonl", made)])
+    checked = check_data([chats("validation.jsonl", made)])
     assert checked.cells == {
         ("validation", "lgbtq", "hate", "a"): 1,
         ("validation", "none", "normal", "b"): 1,
@@ -95,20 +95,20 @@ def test_a_post_asked_in_several_ways_counts_once() -> None:
     contract = prompt("standard", "conservative")
     save_contract(Path(), contract)
     file = chats("train.jsonl", [post("1", SOUP), post("2", SONG, "hate")], contract)
-    checked = check([file])
+    checked = check_data([file])
     assert (checked.rows, sum(checked.cells.values()), checked.findings) == (4, 2, ())
     assert checked.notes == ("train.jsonl: 2 chats ask again about a post, which counts once.",)
 
 
 def test_a_repeated_id_is_found_among_chats_too() -> None:
-    assert counts(check([chats("train.jsonl", [post("1", SOUP), post("1", SONG)])])) == {
+    assert counts(check_data([chats("train.jsonl", [post("1", SOUP), post("1", SONG)])])) == {
         "ids that repeat": 1
     }
 
 
 def test_a_group_that_is_misspelt_is_a_bad_chat_with_its_place() -> None:
     file = chats("train.jsonl", [post("1", SOUP, group="mexicanos"), post("2", SONG)])
-    checked = check([file])
+    checked = check_data([file])
     assert [(f.what, f.places) for f in checked.errors] == [
         ("chats whose answer or turns are wrong", ("train.jsonl:1",))
     ]
@@ -117,7 +117,7 @@ def test_a_group_that_is_misspelt_is_a_bad_chat_with_its_place() -> None:
 
 def test_a_chat_that_its_own_prompt_json_did_not_ask_is_an_error() -> None:
     save_contract(Path(), prompt("conservative"))
-    checked = check([chats("train.jsonl", [post("1", SOUP)], prompt("standard"))])
+    checked = check_data([chats("train.jsonl", [post("1", SOUP)], prompt("standard"))])
     assert counts(checked) == {"chats that the prompt.json beside them did not ask": 1}
 
 
@@ -130,7 +130,7 @@ def test_the_posts_of_unknown_prompts_are_what_their_turns_do_not_share() -> Non
     assert note.startswith(
         "train.jsonl: 3 of 3 chats were written with no strategy that hsd knows;"
     )
-    assert counts(check([file, posts_file("test.jsonl", WALK)])) == {
+    assert counts(check_data([file, posts_file("test.jsonl", WALK)])) == {
         "posts with a double in a held-out split": 1
     }
 
@@ -176,13 +176,13 @@ def test_lengths_in_tokens_are_what_training_and_evaluation_limit() -> None:
         assert renderer.encode(make_chat(contract.strategy, "", text, label), n).shortened is False
         assert renderer.encode(make_chat(contract.strategy, "", text, label), n - 1).shortened
     assert "Posts are asked with strategy 'standard' of 'baseline'." in measure.note
-    assert check(files, measure, lengths[0] - 1).overflow["none"][0] >= 1
+    assert check_data(files, measure, lengths[0] - 1).overflow["none"][0] >= 1
 
 
 def test_what_is_measured_is_said_with_and_without_a_model() -> None:
     file = chats("train.jsonl", [post("1", SOUP)])
-    assert "of the post alone" in check([file]).measured
-    said = check([file], PromptLength(tiny.tokenizer(), [file])).measured
+    assert "of the post alone" in check_data([file]).measured
+    said = check_data([file], PromptLength(tiny.tokenizer(), [file])).measured
     assert "whole prompt, chat template included" in said
     assert "Posts are asked" not in said
 
@@ -198,7 +198,7 @@ def test_the_command_measures_whole_prompts_where_a_model_is_named(tmp_path: Pat
 
 
 def test_lines_and_page_tell_how_chats_were_read_and_measured() -> None:
-    checked = check([strange("a.jsonl", (SOUP, "hate"))])
+    checked = check_data([strange("a.jsonl", (SOUP, "hate"))])
     assert doctor_lines(checked)[2].startswith("Note: a.jsonl: 1 of 1 chats")
     page = doctor_page(checked, ["a.jsonl"])
     assert "a.jsonl: 1 of 1 chats were written" in page

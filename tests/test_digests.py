@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from hsd.errors import ModelError, PreflightError
-from hsd.io.digests import FILES, damage, digests, recorded, require_intact
+from hsd.io.digests import FILES, damage, digests, recorded_digests, require_intact
 from hsd.io.files import write_json
 from hsd.io.hashes import sha256_text
 from hsd.model.adapter_folder import adapter_digest
@@ -25,7 +25,7 @@ def adapter(tmp_path: Path) -> Path:
 
 def test_what_was_written_is_intact(adapter: Path) -> None:
     assert damage(adapter) is None
-    assert recorded(adapter)["adapter_model.safetensors"] == sha256_text("weights")
+    assert recorded_digests(adapter)["adapter_model.safetensors"] == sha256_text("weights")
     assert adapter_digest(adapter) == sha256_text("weights")
 
 

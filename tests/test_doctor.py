@@ -23,7 +23,12 @@ from hsd.io.files import write_json
 from jobs.doctor import doctor
 from jobs.terminal.doctor_table import checks_table
 from slurm.check import smoke
-from slurm.check.cluster_doctor import controller_check, examine, features_line, requeue_check
+from slurm.check.cluster_doctor import (
+    controller_check,
+    examine_cluster,
+    features_line,
+    requeue_check,
+)
 from slurm.cluster.client import Slurm
 from slurm.cluster.profile import Profile, load_profile
 from slurm.node.events import record
@@ -63,7 +68,7 @@ def of(checks: list[Check], name: str) -> Check:
 
 def test_a_cluster_is_looked_at_without_submitting_or_writing_anything(programs: Programs) -> None:
     ran = programs()
-    checks = examine(profile_file())
+    checks = examine_cluster(profile_file())
     assert not failures(checks)
     assert of(checks, "controller").line == "Slurmctld(primary) at head is UP, slurm-wlm 22.05.8"
     size = "4 nodes of 16 cores, 62 GB, 4 x a100, 1440 min at most"
@@ -77,25 +82,25 @@ def test_a_cluster_is_looked_at_without_submitting_or_writing_anything(programs:
 
 def test_a_partition_that_is_not_there_is_refused_with_those_that_are(programs: Programs) -> None:
     programs()
-    found = of(examine(profile_file('partition = "nope"')), "partition nope")
+    found = of(examine_cluster(profile_file('partition = "nope"')), "partition nope")
     assert found.ok is False
     assert "up are: gpu, low" in found.fix
 
 
 def test_a_machine_without_slurm_is_told_so_once_and_not_by_a_traceback(programs: Programs) -> None:
-    names = [check.name for check in failures(examine(profile_file()))]
+    names = [check.name for check in failures(examine_cluster(profile_file()))]
     assert names == ["controller", "sbatch"]
 
 
 def test_without_accounting_everything_still_works(programs: Programs) -> None:
     programs(sacct="echo 'Slurm accounting storage is disabled' >&2; exit 1")
-    checks = examine(profile_file())
+    checks = examine_cluster(profile_file())
     assert of(checks, "accounting").ok is None
     assert not failures(checks)
 
 
 def test_a_profile_without_a_scheduler_is_about_this_machine(programs: Programs) -> None:
-    assert not failures(examine("local"))
+    assert not failures(examine_cluster("local"))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +237,7 @@ def test_each_link_of_the_chain_is_judged_by_what_was_written_down(
 ) -> None:
     folder = RunFolder(tmp_path / "smoke")
     ran(folder, *events, resumed=resumed, done=done)
-    checks = smoke.judge(folder, "demo", {"evaluate": "cancelled"}, interrupted=True)
+    checks = smoke.judge_smoke(folder, "demo", {"evaluate": "cancelled"}, interrupted=True)
     assert all(c.line == "cancelled" for c in failures(checks) if c.name == "evaluate")
     assert [check.name for check in failures(checks)] == failed
 
@@ -240,7 +245,7 @@ def test_each_link_of_the_chain_is_judged_by_what_was_written_down(
 def test_a_training_that_was_over_too_soon_is_doubted(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "smoke")
     ran(folder, "started", "ended", done="train evaluate compare")
-    checks = smoke.judge(folder, "demo", {}, interrupted=False)
+    checks = smoke.judge_smoke(folder, "demo", {}, interrupted=False)
     assert of(checks, "signal").ok is None
     assert not failures(checks)
 
@@ -266,7 +271,7 @@ def test_a_machine_without_a_scheduler_has_no_smoke_sweep() -> None:
 
 @pytest.mark.slurm
 def test_a_real_slurm_is_well(on_cluster: Cluster) -> None:
-    checks = examine("testbed")
+    checks = examine_cluster("testbed")
     assert not failures(checks)
     assert of(checks, "accounting").ok is (True if on_cluster.has_accounting else None)
 

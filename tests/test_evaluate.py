@@ -102,17 +102,17 @@ def test_groups_that_were_corrected_make_another_evaluation(tiny_llama: Path, da
 def test_predictions_carry_shares_which_make_another_evaluation_only_where_there_are_any(
     tiny_llama: Path, data: Path
 ) -> None:
-    from hsd.evaluation.evaluation_plan import COPIED, prepare
+    from hsd.evaluation.evaluation_plan import COPIED, plan_evaluation
     from hsd.io.hashes import sha256_json
 
     config = config_of(tiny_llama, data, mode="score", max_new_tokens=None)
-    plain = prepare(config)
+    plain = plan_evaluation(config)
     # As an evaluation of before there were shares: its folder is found again.
     copied = [[getattr(e, name) for name in COPIED] for e in plain.examples]
     assert plain.identity()["about_sha256"] == sha256_json(copied)
     shares = [n / len(ROWS) for n in range(len(ROWS))]
     written(data, [row | {"hate_share": s} for row, s in zip(ROWS, shares, strict=True)])
-    assert prepare(config).identity() != plain.identity()
+    assert plan_evaluation(config).identity() != plain.identity()
     run = evaluated(tiny_llama, data, mode="score", max_new_tokens=None)
     assert [p.hate_share for p in read_predictions(run.folder / PREDICTIONS)] == shares
 
@@ -131,7 +131,7 @@ def adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hsd.io.manifest import update_manifest
     from hsd.model.adapter import export_adapter, new_adapter
     from hsd.model.base import load_base
-    from hsd.model.describe import identity
+    from hsd.model.describe import weights_identity
     from hsd.prompts.contract import make_contract, save_contract
     from hsd.prompts.render import Renderer
     from hsd.prompts.template import load_template
@@ -146,7 +146,7 @@ def adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             parameter.data = torch.ones_like(parameter) * 0.1
     export_adapter(model, folder)
     save_contract(folder, sealed(contract, Renderer(base.tokenizer, contract), base.tokenizer))
-    update_manifest(folder, kind="train", base=identity(base))
+    update_manifest(folder, kind="train", base=weights_identity(base))
     return folder
 
 
@@ -240,38 +240,38 @@ def test_what_is_not_plain_of_the_rows_stands_in_manifest_log_and_report(
 
 
 def test_a_long_post_is_cut_and_counted(tiny_llama: Path, data: Path) -> None:
-    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.evaluation_plan import plan_evaluation
 
-    longest = max(len(row.prompt) for row in prepare(config_of(tiny_llama, data)).encoded)
+    longest = max(len(row.prompt) for row in plan_evaluation(config_of(tiny_llama, data)).encoded)
     run = evaluated(tiny_llama, data, max_length=longest - 2)
     assert [p.id for p in run.predictions if p.truncated_post] == ["p06"]
     assert summarize(run.predictions).truncated_posts == 1
 
 
 def test_the_prompt_and_a_long_reply_share_the_models_context(tiny_llama: Path, data: Path) -> None:
-    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.evaluation_plan import plan_evaluation
 
     rows = written(data, [*ROWS, ROWS[0] | {"id": "long", "text": "food " * 2000}])
     config = config_of(tiny_llama, rows, max_new_tokens=700, max_length=4096)
-    assert max(len(row.prompt) for row in prepare(config).encoded) <= 1024 - 700
+    assert max(len(row.prompt) for row in plan_evaluation(config).encoded) <= 1024 - 700
     with pytest.raises(DataError, match="max_new_tokens 1024 does not fit the model's 1024"):
-        prepare(config_of(tiny_llama, rows, max_new_tokens=1024))
+        plan_evaluation(config_of(tiny_llama, rows, max_new_tokens=1024))
 
 
 def test_a_strategys_own_limit_counts_unless_one_is_asked_for(tiny_llama: Path, data: Path) -> None:
-    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.evaluation_plan import plan_evaluation
 
-    assert prepare(config_of(tiny_llama, data, max_new_tokens=None)).max_new_tokens == 24
-    assert prepare(config_of(tiny_llama, data, max_new_tokens=128)).max_new_tokens == 128
+    assert plan_evaluation(config_of(tiny_llama, data, max_new_tokens=None)).max_new_tokens == 24
+    assert plan_evaluation(config_of(tiny_llama, data, max_new_tokens=128)).max_new_tokens == 128
 
 
 def test_the_group_is_in_no_prompt(tiny_llama: Path, data: Path) -> None:
-    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.evaluation_plan import plan_evaluation
 
-    told = prepare(config_of(tiny_llama, data)).encoded
+    told = plan_evaluation(config_of(tiny_llama, data)).encoded
     changed = {"target_group_norm": "middle_east", "persona_tag": "arab", "source_dataset": "x"}
     others = written(data.parent / "others.jsonl", [row | changed for row in ROWS])
-    assert prepare(config_of(tiny_llama, others)).encoded == told
+    assert plan_evaluation(config_of(tiny_llama, others)).encoded == told
 
 
 def test_scores_are_written_in_score_mode(tiny_llama: Path, data: Path) -> None:
@@ -399,34 +399,34 @@ def test_an_adapter_that_changed_since_its_training_is_not_evaluated(
 def test_another_evaluation_has_another_folder(
     other: dict[str, Any], tiny_llama: Path, data: Path
 ) -> None:
-    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.evaluation_plan import plan_evaluation
     from hsd.io.run_identity import differences
 
     model = {"name": str(tiny_llama), "device": "cpu"} | other.get("model", {})
-    one = prepare(config_of(tiny_llama, data)).identity()
-    two = prepare(config_of(tiny_llama, data, **{**other, "model": model})).identity()
+    one = plan_evaluation(config_of(tiny_llama, data)).identity()
+    two = plan_evaluation(config_of(tiny_llama, data, **{**other, "model": model})).identity()
     assert differences(one, two)
 
 
 def test_a_source_is_judged_alone_and_a_misspelt_one_is_refused(
     tiny_llama: Path, data: Path
 ) -> None:
-    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.evaluation_plan import plan_evaluation
 
     written(data, [{**row, "source_dataset": f"s{n % 2}"} for n, row in enumerate(ROWS)])
-    judged = prepare(config_of(tiny_llama, data, only_sources=["s1"]))
+    judged = plan_evaluation(config_of(tiny_llama, data, only_sources=["s1"]))
     assert [e.id for e in judged.examples] == [row["id"] for row in ROWS[1::2]]
     with pytest.raises(DataError, match="sources here: s0, s1"):
-        prepare(config_of(tiny_llama, data, only_sources=["s2"]))
+        plan_evaluation(config_of(tiny_llama, data, only_sources=["s2"]))
 
 
 def test_how_fast_it_answers_makes_no_other_evaluation(tiny_llama: Path, data: Path) -> None:
-    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.evaluation_plan import plan_evaluation
 
-    one = prepare(config_of(tiny_llama, data)).identity()
+    one = plan_evaluation(config_of(tiny_llama, data)).identity()
     for sharing in ("on", "off"):
         other = config_of(tiny_llama, data, batch_size=9, prefix_sharing=sharing)
-        assert prepare(other).identity() == one
+        assert plan_evaluation(other).identity() == one
 
 
 def test_two_evaluations_within_a_second_have_two_folders(tiny_llama: Path, data: Path) -> None:
@@ -569,22 +569,22 @@ def test_replies_do_not_depend_on_the_number_of_ranks(
 ) -> None:
     """Each rank's share by itself, as under a launcher, without one."""
     from hsd.evaluation.answer_rows import answer_rows
-    from hsd.evaluation.choose_engine import choose
-    from hsd.evaluation.evaluation_plan import prepare
-    from hsd.evaluation.shards import merged, own_batches
+    from hsd.evaluation.choose_engine import choose_engine
+    from hsd.evaluation.evaluation_plan import plan_evaluation
+    from hsd.evaluation.shards import merged_shards, own_batches
     from hsd.io.progress import silent
 
     whole = evaluated(tiny_llama, data)
-    prepared = prepare(config_of(tiny_llama, data, prefix_sharing=sharing))
+    prepared = plan_evaluation(config_of(tiny_llama, data, prefix_sharing=sharing))
     model, _ = prepared.subject.load()
-    way = choose(prepared, model).way
+    way = choose_engine(prepared, model).way
     batches = way.batches(prepared.encoded)
     for ranks in (2, 3, 9):
         folder = data.parent / f"ranks{ranks}"
         for rank in range(ranks):
             own = own_batches(batches, (), rank, ranks)
             answer_rows(prepared, way, own, part(folder, rank), silent)
-        found = merged(folder, [row["id"] for row in ROWS])
+        found = merged_shards(folder, [row["id"] for row in ROWS])
         assert facts(found) == facts(whole.predictions)
 
 
@@ -630,13 +630,13 @@ def test_the_number_of_ranks_changes_no_bit_of_a_16_bit_score(
 ) -> None:
     """Each rank's share by itself, as under a launcher, without one."""
     from hsd.evaluation import evaluation_run as module
-    from hsd.evaluation.evaluation_plan import prepare
-    from hsd.evaluation.shards import merged
+    from hsd.evaluation.evaluation_plan import plan_evaluation
+    from hsd.evaluation.shards import merged_shards
     from hsd.model.placement import Launch
 
     settings = in_16_bit(tiny_llama, data, "whole", prefix_sharing=sharing, batch_size=2)
     whole = evaluated(tiny_llama, data, **settings)
-    prepared = prepare(config_of(tiny_llama, data, **settings))
+    prepared = plan_evaluation(config_of(tiny_llama, data, **settings))
     folder = data.parent / "ranks"
     folder.mkdir()
     for rank in range(ranks):
@@ -644,7 +644,7 @@ def test_the_number_of_ranks_changes_no_bit_of_a_16_bit_score(
         monkeypatch.setattr(module, "launch", lambda rank=rank: Launch(rank, 0, ranks))
         rest = ({}, folder, module.silent, FakeRanks(), module.unsaid)
         module._answer(prepared, model, module.Once(), *rest)
-    assert facts(merged(folder, [row["id"] for row in ROWS])) == facts(whole.predictions)
+    assert facts(merged_shards(folder, [row["id"] for row in ROWS])) == facts(whole.predictions)
 
 
 def test_the_manifest_says_how_far_scores_move_beside_other_posts(
@@ -692,7 +692,7 @@ class FakeRanks:
 
     lost = False
 
-    def go_on(self) -> None:
+    def check_stop(self) -> None:
         """Go on."""
 
 
@@ -724,11 +724,11 @@ def test_predictions_do_not_depend_on_sharing_or_batch_size(
 
 
 def test_the_manifest_says_how_rows_were_answered(tiny_llama: Path, data: Path) -> None:
-    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.evaluation_plan import plan_evaluation
 
     run = evaluated(tiny_llama, data, prefix_sharing="on")
     said = read_json(run.folder / "manifest.json")["answering"]
-    lengths = [len(row.prompt) for row in prepare(config_of(tiny_llama, data)).encoded]
+    lengths = [len(row.prompt) for row in plan_evaluation(config_of(tiny_llama, data)).encoded]
     assert said["shared"]
     assert said["plain_tokens"] == sum(lengths)
     assert said["shared_tokens"] == sum(lengths) - said["prefix_tokens"] * (len(lengths) - 1)
@@ -1121,7 +1121,7 @@ def test_the_command_ends_with_a_line_and_a_code(start: Start, tmp_path: Path) -
 def test_a_temperature_means_written_replies_and_is_refused_for_scores(
     tiny_llama: Path, data: Path
 ) -> None:
-    from hsd.evaluation.evaluation_plan import prepare
+    from hsd.evaluation.evaluation_plan import plan_evaluation
 
     with pytest.raises(ConfigError, match="temperature: nothing is sampled .* --mode generate"):
-        prepare(config_of(tiny_llama, data, mode="score", temperature=0.7))
+        plan_evaluation(config_of(tiny_llama, data, mode="score", temperature=0.7))

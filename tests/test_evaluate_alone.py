@@ -14,7 +14,7 @@ from stolen import stolen
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import InUseError, Stopped, TakenOver
-from hsd.io.lease import held
+from hsd.io.lease import hold_lease
 from hsd.report.predictions import load_run
 
 pytestmark = pytest.mark.model
@@ -207,7 +207,7 @@ def test_all_ranks_are_refused_in_the_same_words(tiny_llama: Path, tmp_path: Pat
     assert ended.code == 0, ended.said
     (run,) = one.output_dir.iterdir()
     (run / "done.json").unlink()
-    with held(run, "hsd evaluate"):
+    with hold_lease(run, "hsd evaluate"):
         ends = hsd_command("evaluate", tmp_path, flags(one), ranks=2)
     assert [rank.code for rank in ends] == [3, 3], ends
     said = {rank.said.splitlines()[-1] for rank in ends}

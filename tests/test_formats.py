@@ -96,15 +96,15 @@ def test_a_checkpoint_in_nf4_is_taken_as_it_is_and_counted_so(
 ) -> None:
     import torch
 
-    from hsd.model.describe import describe, weights_fingerprint
+    from hsd.model.describe import describe_base, weights_fingerprint
 
     base = loaded(nf4, asked)
-    facts = describe(base)
+    facts = describe_base(base)
     assert (facts["quantization"], facts["double_quantization"]) == ("nf4", False)
     assert facts["compute_dtype"] == "bfloat16"
     assert facts["quantized_share"] > 0.5
     plain = loaded(tiny_llama)
-    assert facts["parameters"] == describe(plain)["parameters"]
+    assert facts["parameters"] == describe_base(plain)["parameters"]
     assert weights_fingerprint(base.model) == weights_fingerprint(plain.model)
     made_here = loaded(tiny_llama, "nf4")
     with torch.inference_mode():
@@ -114,9 +114,9 @@ def test_a_checkpoint_in_nf4_is_taken_as_it_is_and_counted_so(
 
 
 def test_a_checkpoint_in_fp4_is_called_so_and_is_no_nf4(fp4: Path) -> None:
-    from hsd.model.describe import describe
+    from hsd.model.describe import describe_base
 
-    facts = describe(loaded(fp4))
+    facts = describe_base(loaded(fp4))
     assert (facts["quantization"], facts["double_quantization"]) == ("fp4", True)
     assert "model.quantization=nf4, but the checkpoint itself is in 4 bit (bitsandbytes fp4)" in (
         refused(fp4, "nf4")

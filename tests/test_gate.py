@@ -5,7 +5,7 @@ from posts import predictions
 
 from hsd.config.gate_rules import GateRules, Margins
 from hsd.errors import ConfigError, EvaluationError
-from hsd.metrics.gate import Check, Status, Verdict, gate
+from hsd.metrics.gate import RuleResult, Status, Verdict, gate
 
 
 def rows(*counts: tuple[str, int]) -> list:
@@ -16,7 +16,7 @@ def judged(reference: list, run: list, **rules: object) -> Verdict:
     return gate(GateRules(**rules), run, reference, ("base", "adapter"))
 
 
-def check(verdict: Verdict, rule: str, about: str = "all posts") -> Check:
+def check(verdict: Verdict, rule: str, about: str = "all posts") -> RuleResult:
     return next(c for c in verdict.checks if (c.rule, c.about) == (rule, about))
 
 
@@ -165,7 +165,7 @@ def test_without_a_reference_only_floors_and_ceilings_are_judged() -> None:
 
 
 def test_unreadable_replies_have_a_ceiling() -> None:
-    def unreadable(unread: int, n: int) -> Check:
+    def unreadable(unread: int, n: int) -> RuleResult:
         run = rows(("- n n", n - unread), ("- n invalid", unread))
         return check(judged(run, run), "unreadable replies")
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from posts import predictions
 
-from hsd.metrics.classification import Counts, count
+from hsd.metrics.classification import ConfusionMatrix, count
 from hsd.metrics.groups import by_group, by_persona
 from hsd.metrics.outcomes import outcomes, unreadable_p
 
@@ -36,8 +36,8 @@ def test_a_group_without_normal_texts_has_no_false_positive_rate() -> None:
 
 def test_a_post_about_two_groups_counts_in_both() -> None:
     groups = by_group(predictions("lgbtq+mexican n h\nlgbtq n n"))
-    assert groups["lgbtq"].counts == Counts(fp=1, tn=1)
-    assert groups["mexican"].counts == Counts(fp=1)
+    assert groups["lgbtq"].counts == ConfusionMatrix(fp=1, tn=1)
+    assert groups["mexican"].counts == ConfusionMatrix(fp=1)
 
 
 def test_a_group_named_twice_in_a_row_is_one_membership() -> None:
@@ -102,7 +102,7 @@ def test_outcomes_name_every_kind_also_those_that_never_came() -> None:
 def test_counts_of_single_memberships_add_up_to_the_whole(rows: list) -> None:
     made = predictions(table(rows))
     parts = [group.counts for group in by_group(made).values()]
-    assert sum(parts, Counts()) == count(made)
+    assert sum(parts, ConfusionMatrix()) == count(made)
 
 
 @given(ROWS, st.permutations(NAMES))

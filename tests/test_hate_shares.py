@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from small_runs import jsonl
 
-from hsd.data.data_check import check
+from hsd.data.data_check import check_data
 from hsd.data.data_sets import load_named
 from hsd.data.duplicates import find_pairs, leaks
 from hsd.data.hatexplain import Offensive, converter
@@ -214,7 +214,7 @@ def checked(folder: Path, shares: list[float | None]) -> Any:
         {"id": f"e{n}", "text": words[n], "label": labels[n % 2], "hate_share": share}
         for n, share in enumerate(shares)
     ]
-    return check([jsonl(folder / "train.jsonl", rows)])
+    return check_data([jsonl(folder / "train.jsonl", rows)])
 
 
 def test_a_check_counts_the_posts_that_have_a_share(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hsd.checks import Check
-from hsd.model.doctor_probes import Gpu, Machine, allocator, ask, memory_gb, native_reason
+from hsd.model.doctor_probes import Gpu, Machine, allocator, memory_gb, native_reason, probe_machine
 from hsd.model.doctor_probes import why_unwritable as why
-from hsd.model.doctor_verdicts import examine, judge, runs_on
+from hsd.model.doctor_verdicts import examine_machine, judge_machine, runs_on
 from hsd.model.speed import Timings
 
 pytestmark = pytest.mark.model
@@ -32,12 +32,12 @@ NODE = Machine(
 
 
 def found(machine: Machine, name: str) -> Check:
-    (check,) = [check for check in judge(machine) if check.name == name]
+    (check,) = [check for check in judge_machine(machine) if check.name == name]
     return check
 
 
 def test_a_node_as_it_should_be_is_well() -> None:
-    assert all(check.ok for check in judge(NODE))
+    assert all(check.ok for check in judge_machine(NODE))
     assert found(NODE, "GPU 1").line == "NVIDIA A100-SXM4-80GB, 85 GB, sm_80"
 
 
@@ -122,7 +122,7 @@ def test_a_cpu_says_which_number_format_it_trains_in_and_what_would_be_faster() 
     assert "LD_PRELOAD=libtcmalloc_minimal.so.4" in found(cpu, "memory allocator").fix
     preloaded = found(replace(cpu, allocator="tcmalloc"), "memory allocator")
     assert (preloaded.line, preloaded.fix) == ("tcmalloc", "")
-    assert not {"number format", "memory allocator"} & {check.name for check in judge(NODE)}
+    assert not {"number format", "memory allocator"} & {check.name for check in judge_machine(NODE)}
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_a_folder_that_cannot_be_written_says_which(tmp_path: Path) -> None:
 
 
 def test_this_machine_can_be_asked_and_nothing_is_left_behind() -> None:
-    seen = ask()
+    seen = probe_machine()
     assert seen.cores >= 1
     assert (seen.versions or {})["torch"]
-    assert len({check.name for check in judge(seen)}) == len(examine())
+    assert len({check.name for check in judge_machine(seen)}) == len(examine_machine())
     assert list(Path.home().iterdir()) == []

@@ -98,9 +98,9 @@ def test_the_drivers_version_is_read_from_its_own_file(text: str, version: str |
 def test_a_container_is_told_from_none(
     environ: dict[str, str], marked: bool, found: str | None
 ) -> None:
-    from hsd.model.host_line import container
+    from hsd.model.host_line import container_name
 
-    assert container(environ, marked) == found
+    assert container_name(environ, marked) == found
 
 
 def test_the_gpus_that_this_process_sees_are_named(

@@ -12,7 +12,13 @@ from slurm.cluster.profile import Profile
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder
 from slurm.run.submissions import Submitted
-from slurm.sweep.content_hash import base_identity, hash_of, identity, refuse_changes, row_files
+from slurm.sweep.content_hash import (
+    base_identity,
+    content_identity,
+    hash_of,
+    refuse_changes,
+    row_files,
+)
 from slurm.sweep.sweep import Sweep, cells
 
 
@@ -20,7 +26,7 @@ def parts(of: Sweep | None = None, profile: Profile | None = None, **changes: st
     """Return the identity of the first cell of a sweep."""
     of = of or sweeps.sweep()
     texts = [f"{key.replace('__', '.')}={value}" for key, value in changes.items()]
-    return identity(cells(of, texts)[0], of, profile or sweeps.cluster(), "t" * 64)
+    return content_identity(cells(of, texts)[0], of, profile or sweeps.cluster(), "t" * 64)
 
 
 def rows(folder: Path, text: str = '{"id": "1", "text": "a", "label": "normal"}\n') -> Sweep:
@@ -83,7 +89,9 @@ def test_rows_that_do_not_exist_are_named(tmp_path: Path) -> None:
 
 
 def submitted(folder: RunFolder, *names: str) -> None:
-    submissions.append(folder.path, Submitted(1, "train", "train", "7", names, "now", 0, 60))
+    submissions.append_submission(
+        folder.path, Submitted(1, "train", "train", "7", names, "now", 0, 60)
+    )
 
 
 def test_a_refusal_says_what_changed_and_what_would_work(tmp_path: Path) -> None:
@@ -120,5 +128,5 @@ def test_a_cell_whose_submission_was_taken_back_may_change(tmp_path: Path) -> No
     folder = RunFolder(tmp_path / "pair")
     write_json(folder.identity("a"), parts())
     submitted(folder, "a")
-    submissions.append(folder.path, {"cancelled": "7", "at": "now"})
+    submissions.append_submission(folder.path, {"cancelled": "7", "at": "now"})
     refuse_changes(folder, {"a": parts(seed="7")})

@@ -12,7 +12,7 @@ from small_runs import jsonl, posts
 from hsd.errors import DataError, HsdError, PreflightError
 from hsd.io.json_reader import read_json
 from hsd.io.manifest import MANIFEST
-from hsd.training.training_posts import learned
+from hsd.training.training_posts import training_posts
 from hsd.training.training_run import train
 
 pytestmark = pytest.mark.model
@@ -48,7 +48,7 @@ def test_what_both_runs_learned_counts_as_learned(
     first: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
     second = train(then(tiny_llama, tmp_path, first)).folder
-    training, note = learned(second)
+    training, note = training_posts(second)
     assert (note, training is not None) == ("", True)
     assert training is not None
     assert set(training.texts) == {row["text"] for row in [*posts(11), *posts(6, first=100)]}
@@ -65,7 +65,7 @@ def test_an_adapter_that_changed_since_leaves_the_posts_unknown(
     own = shutil.copytree(first, tmp_path / "own")
     second = train(then(tiny_llama, tmp_path, own)).folder
     shutil.copy(second / "adapter_model.safetensors", own / "adapter_model.safetensors")
-    assert learned(second) == (None, f"{own}, which it went on from, has changed since")
+    assert training_posts(second) == (None, f"{own}, which it went on from, has changed since")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hsd.report.predictions import append_predictions
 from jobs.compare import compare
 from slurm.node.events import record
 from slurm.run.run_folder import RunFolder
-from slurm.watch.sweep_leaderboard import SetBoard, leaderboard, write_leaderboard
+from slurm.watch.sweep_leaderboard import SetBoard, sweep_leaderboard, write_leaderboard
 
 BASE = "\n".join(["lgbtq n n .2"] * 12 + ["mexican h n .4"] * 8 + ["mexican h refusal .3"] * 4)
 GOOD = "\n".join(["lgbtq n n .1"] * 12 + ["mexican h h .9"] * 9 + ["mexican h n .4"] * 3)
@@ -48,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 
 
 def on(folder: RunFolder, data_file: str = "embedded", **asked: Any) -> SetBoard:
-    return next(s for s in leaderboard(folder, **asked).sets if s.data_file == data_file)
+    return next(s for s in sweep_leaderboard(folder, **asked).sets if s.data_file == data_file)
 
 
 def order(folder: RunFolder, **asked: Any) -> list[str]:
@@ -63,7 +63,7 @@ def test_golden_leaderboard(run: RunFolder, golden: Callable[[str, str], None]) 
 
 
 def test_golden_leaderboard_page(run: RunFolder, golden: Callable[[str, str], None]) -> None:
-    write_leaderboard(run.comparison_md, leaderboard(run))
+    write_leaderboard(run.comparison_md, sweep_leaderboard(run))
     golden("leaderboard.md", run.comparison_md.read_text(encoding="utf-8"))
     numbers = json.loads(run.comparison_json.read_text())
     found = numbers["sets"]["embedded"]
@@ -107,7 +107,7 @@ def test_a_single_evaluation_is_compared_with_nothing(run: RunFolder) -> None:
         run.done(cell, stage).unlink()
     assert on(run).compared is None
     assert [entry.name for entry in on(run).board.failures] == ["worse", "bad", "late"]
-    write_leaderboard(run.comparison_md, leaderboard(run))
+    write_leaderboard(run.comparison_md, sweep_leaderboard(run))
     assert run.comparison_md.with_suffix(".html").exists()
 
 
@@ -128,7 +128,7 @@ def test_each_set_has_its_own_places_and_page(run: RunFolder) -> None:
         stage = "baseline" if cell == "baseline" else "evaluate"
         judged(run, cell, stage, BASE if cell == "good" else GOOD, of="other")
     assert [one.name for one in on(run, "other").board.standings][-1] == "good"
-    write_leaderboard(run.comparison_md, leaderboard(run))
+    write_leaderboard(run.comparison_md, sweep_leaderboard(run))
     pages = {page.name for page in run.path.glob("*.html")}
     assert pages == {"comparison.html", "comparison-embedded.html", "comparison-other.html"}
 
@@ -140,7 +140,7 @@ def test_several_sets_are_in_one_table_with_a_blank_where_a_cell_failed(run: Run
     for cell in ("baseline", "worse", "good"):
         stage = "baseline" if cell == "baseline" else "evaluate"
         judged(run, cell, stage, WORSE if cell == "good" else BASE, of="other")
-    write_leaderboard(run.comparison_md, leaderboard(run))
+    write_leaderboard(run.comparison_md, sweep_leaderboard(run))
     found = json.loads(run.comparison_json.read_text())["by_set"]
     assert found["reference"] == "baseline"
     models = {one["name"]: one for one in found["models"]}
@@ -163,7 +163,7 @@ def test_the_gate_of_the_sweep_judges_each_cell_but_the_base(run: RunFolder) -> 
 
 def test_a_page_is_written_under_an_ending_that_is_known(run: RunFolder) -> None:
     with pytest.raises(EvaluationError, match=r"page.txt: a comparison is written as .html, .md"):
-        write_leaderboard(Path("page.txt"), leaderboard(run))
+        write_leaderboard(Path("page.txt"), sweep_leaderboard(run))
     assert not list(Path().glob("page*"))
 
 
@@ -171,7 +171,7 @@ def test_the_run_of_a_single_job_has_no_leaderboard() -> None:
     folder = RunFolder(Path("runs/one"))
     write_json(folder.run_json, {"kind": "train", "cells": [{"name": "train"}]})
     with pytest.raises(PreflightError, match="runs/one: one train, not a sweep"):
-        leaderboard(folder)
+        sweep_leaderboard(folder)
 
 
 def test_a_table_of_a_page_has_numbers_on_the_right_and_cells_that_end_where_they_should() -> None:

@@ -14,10 +14,10 @@ from hsd.config.evaluate_config import EvalConfig
 from hsd.data.prepare import prepare
 from hsd.data.prepared_data import preparation
 from hsd.errors import PreflightError
-from hsd.evaluation.evaluation_plan import prepare as prepare_evaluation
+from hsd.evaluation.evaluation_plan import plan_evaluation as prepare_evaluation
 from hsd.evaluation.evaluation_run import evaluate_with_base
 from hsd.io.manifest import update_manifest
-from hsd.training.training_posts import learned, learned_by_run
+from hsd.training.training_posts import training_posts, training_posts_of_run
 from hsd.training.training_run import train
 
 pytestmark = pytest.mark.model
@@ -33,7 +33,7 @@ def run(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_posts_of_the_run_are_read_again(run: Path) -> None:
-    training, note = learned(run)
+    training, note = training_posts(run)
     assert note == ""
     assert training.origin == "train.jsonl, 11 posts"
     assert list(zip(training.texts, training.labels, strict=True)) == [
@@ -47,17 +47,17 @@ def test_a_training_file_that_changed_or_went_is_not_taken(
     folder = train(small_runs.config(tiny_llama, tmp_path, training={"max_steps": 1})).folder
     file = tmp_path / "train.jsonl"
     file.write_text(file.read_text() + "\n")
-    assert learned(folder) == (None, f"its training file {file} has changed since")
+    assert training_posts(folder) == (None, f"its training file {file} has changed since")
     file.unlink()
-    assert learned(folder) == (None, f"its training file {file} is no longer there")
+    assert training_posts(folder) == (None, f"its training file {file} is no longer there")
 
 
 def test_a_model_without_a_training_run_says_so(tmp_path: Path) -> None:
-    assert learned(None)[1] == "the model is no adapter with a training run of its own"
-    assert learned(tmp_path)[1] == f"{tmp_path} does not say what it was trained on"
+    assert training_posts(None)[1] == "the model is no adapter with a training run of its own"
+    assert training_posts(tmp_path)[1] == f"{tmp_path} does not say what it was trained on"
     gone = tmp_path / "gone"
-    assert learned(gone)[1] == f"{gone} is no folder here; run this where the evaluation ran"
-    assert learned_by_run({"model": {"name": "tiny"}})[0] is None
+    assert training_posts(gone)[1] == f"{gone} is no folder here; run this where the evaluation ran"
+    assert training_posts_of_run({"model": {"name": "tiny"}})[0] is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_odd_manifest_is_told_before_a_row_is_answered(
     config = EvalConfig.model_validate({"model": {"name": str(odd)}, "data_file": "embedded"})
     with pytest.raises(PreflightError, match=rf"manifest\.json: {next(iter(part))}: expected a"):
         prepare_evaluation(config)
-    assert learned(odd)[0] is None
+    assert training_posts(odd)[0] is None
 
 
 def test_posts_are_told_from_the_chats_of_hsd_prepare(tiny_llama: Path, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_posts_are_told_from_the_chats_of_hsd_prepare(tiny_llama: Path, tmp_path
         data={"train_file": str(tmp_path / "prepared/train.jsonl")},
         training={"max_steps": 1},
     )
-    training, note = learned(train(settings).folder)
+    training, note = training_posts(train(settings).folder)
     assert note == ""
     assert set(training.texts) == {row["text"].strip() for row in posts(8)}
 

@@ -20,7 +20,7 @@ from waiting import until
 from hsd.errors import InUseError, PreflightError, TakenOver
 from hsd.io import lease
 from hsd.io.files import is_empty
-from hsd.io.lease import Holder, held, ticks_of
+from hsd.io.lease import Holder, hold_lease, ticks_of
 from hsd.io.run_identity import claim, require_own
 
 CHECKOUT = Path(__file__).parent.parent
@@ -72,7 +72,7 @@ def left_by(folder: Path, age_s: float = 0, **changes: Any) -> Holder:
 
 def taken(folder: Path) -> Holder:
     """Take the lease of a folder and return who holds it then."""
-    with held(folder, "hsd train"):
+    with hold_lease(folder, "hsd train"):
         found = lease._holder((folder / ".lease").read_bytes())
         assert found is not None
         return found
@@ -83,7 +83,7 @@ def test_a_second_start_is_refused_in_one_line_that_says_who_works_there(
 ) -> None:
     run = tmp_path / "run"
     process = worker(run)
-    with pytest.raises(InUseError) as error, held(run, "hsd evaluate"):
+    with pytest.raises(InUseError) as error, hold_lease(run, "hsd evaluate"):
         pass
     said = str(error.value)
     host = os.uname().nodename
@@ -97,7 +97,11 @@ def test_a_second_start_is_refused_in_one_line_that_says_who_works_there(
 
 
 def test_in_one_process_too_a_folder_is_held_once(tmp_path: Path) -> None:
-    with held(tmp_path, "hsd train"), pytest.raises(InUseError), held(tmp_path, "hsd train"):
+    with (
+        hold_lease(tmp_path, "hsd train"),
+        pytest.raises(InUseError),
+        hold_lease(tmp_path, "hsd train"),
+    ):
         pass
 
 
@@ -125,7 +129,7 @@ def test_who_lives_on_this_host_is_not_taken_over_however_long_it_is_silent(
     process.send_signal(signal.SIGSTOP)
     file = tmp_path / ".lease"
     os.utime(file, (1, 1))
-    with pytest.raises(InUseError), held(tmp_path, "hsd train"):
+    with pytest.raises(InUseError), hold_lease(tmp_path, "hsd train"):
         pass
     process.send_signal(signal.SIGCONT)
 
@@ -135,7 +139,10 @@ def test_another_machine_or_container_is_judged_by_its_renewals_alone(
     where: dict[str, Any], tmp_path: Path
 ) -> None:
     left_by(tmp_path, age_s=lease.STALE_S - 60, **where)
-    with pytest.raises(InUseError, match="was heard of 5[34]. s ago"), held(tmp_path, "hsd train"):
+    with (
+        pytest.raises(InUseError, match="was heard of 5[34]. s ago"),
+        hold_lease(tmp_path, "hsd train"),
+    ):
         pass
     left_by(tmp_path, age_s=lease.STALE_S + 60, **where)
     assert taken(tmp_path).pid == os.getpid()
@@ -149,7 +156,7 @@ def test_a_process_that_proc_hides_is_judged_by_its_renewals_alone(
 
     left_by(tmp_path, pid=2**22 + 7, age_s=lease.STALE_S - 60)  # nobody's id: as hidepid shows it
     monkeypatch.setattr(lease.os, "kill", of_another_user)
-    with pytest.raises(InUseError), held(tmp_path, "hsd train"):
+    with pytest.raises(InUseError), hold_lease(tmp_path, "hsd train"):
         pass
     monkeypatch.undo()
     assert taken(tmp_path).pid == os.getpid()
@@ -159,7 +166,7 @@ def test_files_in_a_folder_that_is_no_run_are_left_alone(tmp_path: Path) -> None
     theirs = tmp_path / ".settings.json.original"  # looks as a write of ours that was killed
     theirs.write_text("{}")
     (tmp_path / "notes.txt").write_text("mine")
-    with held(tmp_path, "hsd prepare"):
+    with hold_lease(tmp_path, "hsd prepare"):
         pass
     assert theirs.exists()
 
@@ -168,7 +175,7 @@ def test_a_file_that_is_not_whole_counts_as_a_lease_until_it_is_old(tmp_path: Pa
     for text in (b"", b"{", b"[]", b'{"pid": "x"}', b"\xff"):
         left_by(tmp_path)
         (tmp_path / ".lease").write_bytes(text)
-        with pytest.raises(InUseError, match="another process"), held(tmp_path, "hsd train"):
+        with pytest.raises(InUseError, match="another process"), hold_lease(tmp_path, "hsd train"):
             pass
         os.utime(tmp_path / ".lease", (1, 1))
         assert taken(tmp_path)
@@ -176,7 +183,10 @@ def test_a_file_that_is_not_whole_counts_as_a_lease_until_it_is_old(tmp_path: Pa
 
 def test_what_a_lease_says_cannot_steer_a_terminal(tmp_path: Path) -> None:
     left_by(tmp_path, **ELSEWHERE | {"host": "node9\x1b[2J\n\u202e"}, job="1\x07@")
-    with pytest.raises(InUseError, match="on node9.2J, SLURM job 1.") as error, held(tmp_path, "x"):
+    with (
+        pytest.raises(InUseError, match="on node9.2J, SLURM job 1.") as error,
+        hold_lease(tmp_path, "x"),
+    ):
         pass
     assert str(error.value).isprintable()
 
@@ -191,7 +201,7 @@ def test_a_later_attempt_of_the_same_job_takes_over_at_once(
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     for job, attempt in (("17@north", 2), ("17@south", 1), ("18@north", 1), (None, 0)):
         left_by(tmp_path, **ELSEWHERE, job=job, attempt=attempt)
-        with pytest.raises(InUseError), held(tmp_path, "hsd train"):
+        with pytest.raises(InUseError), hold_lease(tmp_path, "hsd train"):
             pass
     left_by(tmp_path, **ELSEWHERE, job="17@north", attempt=1)
     assert taken(tmp_path).attempt == 2
@@ -203,32 +213,32 @@ def test_a_job_waits_for_a_sign_of_life_and_takes_over_when_there_is_none(
     monkeypatch.setattr(lease, "WATCH_S", 0.2)
     monkeypatch.setattr(lease, "POLL_S", 0.01)
     left_by(tmp_path, **ELSEWHERE)
-    with pytest.raises(InUseError), held(tmp_path, "hsd train"):
+    with pytest.raises(InUseError), hold_lease(tmp_path, "hsd train"):
         pass
     monkeypatch.setenv("SLURM_JOB_ID", "18")
     assert taken(tmp_path).job == "18@"
     left_by(tmp_path, **ELSEWHERE)
     monkeypatch.setattr(lease, "WATCH_S", 1e6)
     monkeypatch.setattr(lease.time, "sleep", lambda _: os.utime(tmp_path / ".lease"))
-    with pytest.raises(InUseError), held(tmp_path, "hsd train"):
+    with pytest.raises(InUseError), hold_lease(tmp_path, "hsd train"):
         pass
 
 
 def test_nothing_is_left_after_success_failure_or_refusal(tmp_path: Path) -> None:
     deep = tmp_path / "a" / "b" / "run"
-    with held(deep, "hsd train"):
+    with hold_lease(deep, "hsd train"):
         assert [path.name for path in deep.iterdir()] == [".lease"]
     assert not (tmp_path / "a").exists()
-    with pytest.raises(FileNotFoundError), held(deep, "hsd train"):
+    with pytest.raises(FileNotFoundError), hold_lease(deep, "hsd train"):
         (deep / "work").write_bytes((deep / "nowhere").read_bytes())
     assert not deep.exists()
     deep.mkdir(parents=True)
     (deep / "work").touch()
-    with pytest.raises(FileNotFoundError), held(deep, "hsd train"):
+    with pytest.raises(FileNotFoundError), hold_lease(deep, "hsd train"):
         (deep / "nowhere").read_bytes()
     assert [path.name for path in deep.iterdir()] == ["work"]
     left_by(deep, **ELSEWHERE)
-    with pytest.raises(InUseError), held(deep, "hsd train"):
+    with pytest.raises(InUseError), hold_lease(deep, "hsd train"):
         pass
     assert sorted(path.name for path in deep.iterdir()) == [".lease", "work"]
 
@@ -245,13 +255,13 @@ def test_a_folder_that_only_holds_a_lease_is_empty(tmp_path: Path) -> None:
 def test_where_nothing_can_be_written_is_said_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, why in ((tmp_path / "file", "is a file"), (tmp_path / "file/run", "cannot be")):
-        with pytest.raises(PreflightError, match=why), held(folder, "hsd train"):
+        with pytest.raises(PreflightError, match=why), hold_lease(folder, "hsd train"):
             pass
 
 
 def test_what_is_no_lease_and_cannot_become_one_is_said_in_a_line(tmp_path: Path) -> None:
     (tmp_path / ".lease").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(PreflightError, match="remove what stands there"), held(tmp_path, "x"):
+    with pytest.raises(PreflightError, match="remove what stands there"), hold_lease(tmp_path, "x"):
         pass
 
 
@@ -260,7 +270,7 @@ def test_a_renewal_changes_the_files_time_and_nothing_else(
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_S", 0.01)
     file = tmp_path / ".lease"
-    with held(tmp_path, "hsd train"):
+    with hold_lease(tmp_path, "hsd train"):
         before = file.read_bytes()
         os.utime(file, (1, 1))
         until(lambda: file.stat().st_mtime > 1, "a renewal")
@@ -272,7 +282,7 @@ def test_who_lost_its_lease_is_told_and_leaves_the_other_alone(
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_S", 0.01)
     told: list[str] = []
-    with held(tmp_path, "hsd train", lost=told.append) as mine:
+    with hold_lease(tmp_path, "hsd train", lost=told.append) as mine:
         other = left_by(tmp_path, **ELSEWHERE)
         until(lambda: told, "the news")
         with pytest.raises(TakenOver, match="hsd train .process 4242 on node9"):
@@ -283,10 +293,10 @@ def test_who_lost_its_lease_is_told_and_leaves_the_other_alone(
 
 
 def test_a_lease_that_somebody_removed_is_made_again(tmp_path: Path) -> None:
-    with held(tmp_path, "hsd train") as mine:
+    with hold_lease(tmp_path, "hsd train") as mine:
         (tmp_path / ".lease").unlink()
         mine.require()
-        with pytest.raises(InUseError), held(tmp_path, "hsd train"):
+        with pytest.raises(InUseError), hold_lease(tmp_path, "hsd train"):
             pass
 
 
@@ -294,7 +304,7 @@ def test_it_says_what_is_needed_to_find_the_holder_and_no_argument_of_its_comman
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["hsd", "train", "--set", "token=hf_secret"])
-    with held(tmp_path, "hsd train"):
+    with hold_lease(tmp_path, "hsd train"):
         said = json.loads((tmp_path / ".lease").read_text())
     assert said["host"] == os.uname().nodename
     assert (said["pid"], said["ticks"]) == (os.getpid(), ticks_of(os.getpid()))
@@ -310,7 +320,7 @@ def rival(folder: Path, line: Barrier, won: "Queue[tuple[int, bool]]") -> None:
         line.wait(60)
         with ExitStack() as stack:
             try:
-                stack.enter_context(held(folder / str(number), "hsd train"))
+                stack.enter_context(hold_lease(folder / str(number), "hsd train"))
                 won.put((number, True))
             except InUseError:
                 won.put((number, False))

@@ -12,7 +12,7 @@ import pytest
 
 from hsd.errors import EvaluationError
 from hsd.io.files import atomic_file, naming, write_atomic, write_json, write_jsonl
-from hsd.io.lease import held
+from hsd.io.lease import hold_lease
 from hsd.io.log_file import logging_to
 from hsd.io.run_identity import claim
 from hsd.prediction import Prediction
@@ -22,7 +22,7 @@ from hsd.report.replaceable import require_replaceable
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hsd.runs import atomic_file
+from hsd.io.files import atomic_file
 with atomic_file(Path(sys.argv[1])) as file:
     file.write("{")
     file.flush()
@@ -56,7 +56,7 @@ def prediction(name: str) -> Prediction:
 def test_a_start_that_was_killed_in_its_first_write_may_be_started_again(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     left = killed_while_writing(folder / "identity.json")
-    with held(folder, "hsd train"):
+    with hold_lease(folder, "hsd train"):
         claim(folder, {"kind": "train"})
         assert not left.exists()
     claim(folder, {"kind": "train"})
@@ -68,7 +68,7 @@ def test_a_start_that_was_killed_in_its_first_write_may_be_started_again(tmp_pat
 def test_what_a_kill_left_is_removed_by_the_next_start(name: str, tmp_path: Path) -> None:
     left = killed_while_writing(tmp_path / "run" / name)
     assert left.exists()
-    with held(tmp_path / "run", "hsd evaluate"):
+    with hold_lease(tmp_path / "run", "hsd evaluate"):
         assert not left.exists()
 
 
@@ -76,7 +76,7 @@ def test_files_of_a_person_stay(tmp_path: Path) -> None:
     names = [".bashrc", ".notes.txt", ".config.jsonl", "predictions.jsonl", ".x.json.backup"]
     for name in names:
         (tmp_path / name).write_text("mine")
-    with held(tmp_path, "hsd prepare"):
+    with hold_lease(tmp_path, "hsd prepare"):
         pass
     assert {path.name for path in tmp_path.iterdir()} >= set(names)
 
@@ -87,7 +87,7 @@ def test_an_export_that_was_killed_leaves_no_folder(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "adapter_model.safetensors").write_text("x")
     (run / ".adapter-abcdefgh").symlink_to(elsewhere)
-    with held(run, "hsd train"):
+    with hold_lease(run, "hsd train"):
         assert {path.name for path in run.iterdir()} == {".lease"}
     assert (elsewhere / "adapter_model.safetensors").exists()
 

@@ -51,12 +51,12 @@ def reweighted(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], N
 
 
 def test_a_base_is_frozen_and_in_evaluation_mode(tiny_llama: Path) -> None:
-    from hsd.model.describe import describe, trainable
+    from hsd.model.describe import describe_base, trainable
 
     base = loaded(tiny_llama)
     assert not base.model.training
     assert trainable(base.model) == {"trainable_parameters": 0, "trainable_share": 0.0}
-    facts = describe(base)
+    facts = describe_base(base)
     assert facts["name"] == str(tiny_llama)
     assert facts["architecture"] == "LlamaForCausalLM"
     assert (facts["dtype"], facts["quantization"]) == ("float32", "none")

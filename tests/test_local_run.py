@@ -114,7 +114,7 @@ def test_a_cell_that_fails_keeps_the_others_from_nothing(tiny_llama: Path, code:
     ]
     assert f"1 done, skipped: {GOOD}" in out
     assert events(GOOD) == ["started", "ended"]
-    assert {one.number for one in submissions.read(RUN)} == {1, 2}
+    assert {one.number for one in submissions.read_submissions(RUN)} == {1, 2}
 
 
 def test_ctrl_c_stops_where_the_same_command_goes_on(tiny_llama: Path, code: Path) -> None:

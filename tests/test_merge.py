@@ -31,9 +31,9 @@ from hsd.io.manifest import MANIFEST, update_manifest  # noqa: E402
 from hsd.model import merge as merge_module  # noqa: E402
 from hsd.model.adapter import export_adapter, load_adapter, new_adapter  # noqa: E402
 from hsd.model.base import load_base  # noqa: E402
-from hsd.model.describe import describe  # noqa: E402
+from hsd.model.describe import describe_base  # noqa: E402
 from hsd.model.merge import merge  # noqa: E402
-from hsd.model.merge_plan import plan  # noqa: E402
+from hsd.model.merge_plan import plan_merge  # noqa: E402
 from hsd.prompts.contract import make_contract, save_contract  # noqa: E402
 from hsd.prompts.template import load_template  # noqa: E402
 from jobs.merge import merge as command  # noqa: E402
@@ -46,7 +46,7 @@ Q = "model.layers.0.self_attn.q_proj"
 def run_of(base: Path, folder: Path, quantization: str = "none", size: float = 0.1) -> Path:
     """Write what a training run leaves, with an adapter of random numbers of this size."""
     loaded = load_base(ModelConfig(name=str(base), quantization=quantization, device="cpu"))
-    facts = describe(loaded)
+    facts = describe_base(loaded)
     model = new_adapter(loaded, LoraConfig(rank=4, alpha=8), seed=7)
     generator = torch.Generator().manual_seed(7)
     for name, parameter in model.named_parameters():
@@ -430,7 +430,7 @@ def test_auto_takes_a_gpu_only_when_the_base_fits_on_it(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free_gb * 10**9, 10**9))
-    assert plan(MergeConfig(adapter_path=run, output_dir=tmp_path)).model.device == device
+    assert plan_merge(MergeConfig(adapter_path=run, output_dir=tmp_path)).model.device == device
 
 
 def test_a_merge_that_asked_for_gpus_and_sees_none_is_refused(
@@ -439,7 +439,7 @@ def test_a_merge_that_asked_for_gpus_and_sees_none_is_refused(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("HSD_GPUS", "1")
     with pytest.raises(PreflightError, match="asked for 1 GPU on each node, but torch sees no GPU"):
-        plan(MergeConfig(adapter_path=run, output_dir=tmp_path))
+        plan_merge(MergeConfig(adapter_path=run, output_dir=tmp_path))
 
 
 def test_the_recorded_revision_goes_with_the_recorded_name(
@@ -451,7 +451,7 @@ def test_the_recorded_revision_goes_with_the_recorded_name(
     moved = shutil.copytree(tiny_llama, tmp_path / "moved")
     for name, revision in {None: "0123abc", str(tiny_llama): "0123abc", str(moved): None}.items():
         config = MergeConfig(adapter_path=fixed, output_dir=tmp_path, base_model=name)
-        assert plan(config).model.revision == revision
+        assert plan_merge(config).model.revision == revision
 
 
 def test_a_base_that_moved_is_given_by_hand(tiny_llama: Path, run: Path, tmp_path: Path) -> None:

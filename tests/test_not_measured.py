@@ -7,12 +7,12 @@ from posts import predictions
 
 from hsd.metrics.evaluation import summarize
 from hsd.prediction import Prediction
-from hsd.report.context import Beside, not_measured
+from hsd.report.context import ReportContext, not_measured
 
 
 def said(rows: list[Prediction], word: str) -> list[str]:
     """Return the sentences that begin with a word."""
-    sentences = not_measured(summarize(rows), Beside())
+    sentences = not_measured(summarize(rows), ReportContext())
     return [sentence for sentence in sentences if sentence.startswith(word)]
 
 

@@ -365,13 +365,13 @@ def test_the_format_is_what_the_manifest_says_of_the_loaded_base(finished: Train
 
 
 def test_a_base_in_4_bit_has_the_format_of_its_load(tiny_llama: Path) -> None:
-    from hsd.model.base import find, load_base
-    from hsd.model.describe import describe
+    from hsd.model.base import find_base, load_base
+    from hsd.model.describe import describe_base
 
     asked = ModelConfig(name=str(tiny_llama), device="cpu", quantization="nf4")
-    source = find(asked)
+    source = find_base(asked)
     found = numbers.number_format(asked, source)
-    said = recorded_format(describe(load_base(asked, source)))
+    said = recorded_format(describe_base(load_base(asked, source)))
     assert said == {name: found[name] for name in said}
     assert (found["quantization"], found["double_quantization"]) == ("nf4", True)
     assert found["compute_dtype"]

@@ -21,7 +21,7 @@ from hsd.config.evaluate_config import EvalConfig  # noqa: E402
 from hsd.config.merge_config import MergeConfig  # noqa: E402
 from hsd.config.model_config import ModelConfig  # noqa: E402
 from hsd.errors import ModelError  # noqa: E402
-from hsd.evaluation.evaluation_plan import prepare  # noqa: E402
+from hsd.evaluation.evaluation_plan import plan_evaluation  # noqa: E402
 from hsd.evaluation.evaluation_run import evaluate_with_base  # noqa: E402
 from hsd.evaluation.subject import Subject, subject  # noqa: E402
 from hsd.io.json_reader import read_json  # noqa: E402
@@ -118,7 +118,7 @@ def test_another_end_of_text_ends_the_answers_of_an_adapter(adapter: Path) -> No
     words.eos_token = "<|pad|>"
     words.save_pretrained(adapter)
     end = words.convert_tokens_to_ids("<|pad|>")
-    prepared = prepare(asking(adapter))
+    prepared = plan_evaluation(asking(adapter))
     assert end in prepared.renderer.stop_ids()
     assert end not in prepared.of_base().renderer.stop_ids()
 
@@ -129,8 +129,8 @@ def test_the_base_beside_an_adapter_is_asked_in_its_own_chat_template(
     _as_file(adapter)
     rows = small_runs.jsonl(tmp_path / "rows.jsonl", small_runs.posts(4))
     config = asking(adapter, data_file=str(rows), output_dir=tmp_path / "out")
-    prepared = prepare(config)
-    alone = prepare(asking(tiny_llama, data_file=str(rows)))
+    prepared = plan_evaluation(config)
+    alone = plan_evaluation(asking(tiny_llama, data_file=str(rows)))
     assert prepared.of_base().encoded == alone.encoded
     assert prepared.encoded != alone.encoded
     base, adapted = evaluate_with_base(config)
@@ -207,7 +207,7 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(adapter: Path) -> None:
 def test_a_template_that_cannot_be_rendered_is_said_to_be_the_adapters(adapter: Path) -> None:
     (adapter / "chat_template.jinja").write_text("{{ raise_exception('no') }}")
     with pytest.raises(ModelError) as error:
-        prepare(asking(adapter))
+        plan_evaluation(asking(adapter))
     assert f"{adapter}: the tokenizer and chat template beside the adapter" in str(error.value)
     with pytest.raises(ModelError, match="take their files out of the folder"):
         merge(MergeConfig(adapter_path=adapter, output_dir=adapter.parent / "m", device="cpu"))

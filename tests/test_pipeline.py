@@ -22,7 +22,7 @@ from slurm.submit.work import (
     Work,
     active_in,
     left_to_do,
-    pinned,
+    pinned_sweep,
     prepared,
     seen_by,
     work_on,
@@ -145,7 +145,9 @@ def test_a_base_that_was_asked_for_first_is_the_first(tmp_path: Path) -> None:
 
 
 def submitted(folder: RunFolder, *cells: str, job: str = "7", stage: str = "train") -> None:
-    submissions.append(folder.path, Submitted(1, stage, stage, job, cells, "2026", 0, 60))
+    submissions.append_submission(
+        folder.path, Submitted(1, stage, stage, job, cells, "2026", 0, 60)
+    )
 
 
 @pytest.mark.parametrize(
@@ -338,9 +340,9 @@ def test_a_machine_without_slurm_can_still_show_a_dry_run(
 
 
 def test_named_rows_are_pinned_to_the_folder_that_they_are_in(tmp_path: Path) -> None:
-    assert pinned(sweeps.sweep()) == sweeps.sweep()
+    assert pinned_sweep(sweeps.sweep()) == sweeps.sweep()
     with pytest.raises(PreflightError, match=r"pair: \[evaluate\]"):
-        pinned(sweeps.sweep(evaluate={"sets": ("unified",)}))
+        pinned_sweep(sweeps.sweep(evaluate={"sets": ("unified",)}))
 
 
 def test_rows_that_are_elsewhere_change_no_plan_and_are_named_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hsd.io.run_identity import set_name
 from slurm.cluster.profile import Profile
 from slurm.run.run_folder import RunFolder
 from slurm.sweep.base_cells import base_kind, bases_of
-from slurm.sweep.plan import Plan, cells_of, plan
+from slurm.sweep.plan import Plan, cells_of, plan_sweep
 from slurm.sweep.sweep import Cell, Sweep, cells
 
 FOLDER = RunFolder(Path("/shared/runs/pair"))
@@ -19,7 +19,7 @@ CHAIN = {"requeue": "chain", "max_requeues": 2}
 
 def made(of: Sweep, profile: Profile | None = None, done: Sequence[str] = ()) -> Plan:
     """Return the plan of a sweep of which `done` (`train default`) needs nothing."""
-    return plan(
+    return plan_sweep(
         of,
         cells(of),
         profile or cluster(),
@@ -197,7 +197,7 @@ def two_bases() -> tuple[Sweep, tuple[Cell, ...]]:
 
 def test_each_base_is_evaluated_once() -> None:
     of, both = two_bases()
-    planned = plan(of, both, cluster(), FOLDER)
+    planned = plan_sweep(of, both, cluster(), FOLDER)
     assert drawn(planned)[2] == "baseline: baseline baseline-2"
     assert "--model_name owner/b " in commands(planned, "baseline", "baseline-2")[0]
     assert list(bases_of(sweep(), cells(sweep(model={"name": "owner/a"})))) == ["baseline"]

@@ -22,7 +22,7 @@ from slurm.check.preflight import Check, doubts, failures, preflight, refuse
 from slurm.cluster.client import Slurm
 from slurm.cluster.profile import Profile
 from slurm.run.run_folder import RunFolder
-from slurm.submit.submission import Prepared
+from slurm.submit.submission import SubmissionBundle
 from slurm.sweep.plan import Edge, Plan, Stage, Task
 from slurm.sweep.sweep import Cell
 
@@ -66,7 +66,7 @@ def cell(base: str, name: str = "one", **lora: object) -> Cell:
     return Cell(name, "default", {}, config)
 
 
-def arrays(made: Profile, count: int, *names: str) -> Prepared:
+def arrays(made: Profile, count: int, *names: str) -> SubmissionBundle:
     """Return a submission of stages that are alike, with `count` cells each."""
     tasks = tuple(Task(f"c{number}", ()) for number in range(count))
     stages = [Stage(n, n.partition("-")[0], tasks, made.stages.train) for n in names]
@@ -75,7 +75,7 @@ def arrays(made: Profile, count: int, *names: str) -> Prepared:
         for before, stage in zip(stages, stages[1:], strict=False)
     ]
     plan = Plan("sweep", RunFolder(made.shared_root / "sweep"), (*stages[:1], *chained))
-    return Prepared(plan, made, 1, dict.fromkeys(names, "#!/bin/sh\n"), {}, Path("code"))
+    return SubmissionBundle(plan, made, 1, dict.fromkeys(names, "#!/bin/sh\n"), {}, Path("code"))
 
 
 def test_what_sbatch_accepts_is_well_and_nothing_is_submitted_or_written(

@@ -11,10 +11,10 @@ from rich.console import Console
 from hsd.data.chat_rows import stream_chats
 from hsd.data.data_sets import resolve
 from hsd.data.prepare import STEPS, prepare
-from hsd.data.prepared_data import Preparation, Prepared, preparation
+from hsd.data.prepared_data import Preparation, PreparedData, preparation
 from hsd.errors import ConfigError, DataError, InUseError, PreflightError
 from hsd.io.hashes import sha256_file
-from hsd.io.lease import held
+from hsd.io.lease import hold_lease
 from hsd.prompts.contract import load_contract
 from jobs.terminal.data_tables import prepared_table
 
@@ -68,7 +68,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def made(folder: Path, *sources: str, output: str = "out", **settings: Any) -> Prepared:
+def made(folder: Path, *sources: str, output: str = "out", **settings: Any) -> PreparedData:
     job = preparation(
         folder / "unified",
         sources,
@@ -116,7 +116,7 @@ def test_chats_are_rendered_from_the_strategy_and_can_be_learned(folder: Path) -
 
 
 def test_two_preparations_of_one_folder_do_not_run_at_once(folder: Path) -> None:
-    with held(folder / "out", "hsd prepare"), pytest.raises(InUseError, match="hsd prepare "):
+    with hold_lease(folder / "out", "hsd prepare"), pytest.raises(InUseError, match="hsd prepare "):
         made(folder)
     made(folder)
     assert not list(folder.rglob(".lease*"))

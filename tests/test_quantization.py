@@ -21,9 +21,9 @@ def config_of(folder: Path, **changes: Any) -> Any:
 
 
 def chosen(asked: str, config: Any, device: str = "cuda:0") -> Any:
-    from hsd.model.quantization import choose
+    from hsd.model.quantization import choose_quantization
 
-    return choose(ModelConfig(name="a/base", quantization=asked), config, device)
+    return choose_quantization(ModelConfig(name="a/base", quantization=asked), config, device)
 
 
 MXFP4 = {"quant_method": "mxfp4"}
@@ -100,20 +100,20 @@ def test_a_checkpoint_in_mxfp4_is_unpacked_otherwise(
 
 def test_the_share_in_4_bit_counts_what_the_packed_weights_stand_for(tiny_llama: Path) -> None:
     from hsd.model.base import load_base
-    from hsd.model.describe import describe
+    from hsd.model.describe import describe_base
     from hsd.model.quantization import layer_weights, true_numel
 
     plain = load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
     base = load_base(ModelConfig(name=str(tiny_llama), device="cpu", quantization="nf4"))
     layers = sum(p.numel() for n, p in plain.model.named_parameters() if n.endswith("proj.weight"))
     everything = sum(p.numel() for p in plain.model.parameters())
-    facts = describe(base)
+    facts = describe_base(base)
     assert layers == 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128)
     assert facts["quantized_share"] == round(layers / everything, 4)
-    assert facts["parameters"] == everything == describe(plain)["parameters"]
-    assert facts["footprint_gb"] < describe(plain)["footprint_gb"]
+    assert facts["parameters"] == everything == describe_base(plain)["parameters"]
+    assert facts["footprint_gb"] < describe_base(plain)["footprint_gb"]
     assert facts["quantization"] == "nf4"
-    assert describe(plain)["quantized_share"] == 0.0
+    assert describe_base(plain)["quantized_share"] == 0.0
     norms = 5 * 64
     assert sum(map(true_numel, layer_weights(base.model))) == layers + norms
 
@@ -121,7 +121,7 @@ def test_the_share_in_4_bit_counts_what_the_packed_weights_stand_for(tiny_llama:
 def test_a_base_that_is_mostly_embeddings_may_be_in_4_bit(tiny_llama: Path) -> None:
     import torch
 
-    from hsd.model.quantization import choose, require_quantized
+    from hsd.model.quantization import choose_quantization, require_quantized
 
     wide = config_of(tiny_llama, vocab_size=50_000)
     assert chosen("nf4", wide).method == "nf4"
@@ -129,7 +129,7 @@ def test_a_base_that_is_mostly_embeddings_may_be_in_4_bit(tiny_llama: Path) -> N
     embeddings = sum(p.numel() for n, p in model.named_parameters() if "proj" not in n)
     assert embeddings > 0.9 * sum(p.numel() for p in model.parameters())
     require_quantized(model, "a/base")
-    assert choose(ModelConfig(name="a/base"), wide, "cuda:0").method == "nf4"
+    assert choose_quantization(ModelConfig(name="a/base"), wide, "cuda:0").method == "nf4"
     assert torch.get_default_device().type == "cpu"
 
 

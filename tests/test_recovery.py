@@ -38,7 +38,7 @@ def killed(folder: Path, *more: dict[str, Any]) -> RunFolder:
     job = {"number": 1, "stage": "train", "kind": "train", "job_id": "7", "cells": ["a"]}
     job |= {"at": "2026-01-01T00:00:00+00:00", "gpus": 0, "time_min": 9}
     for line in ({"begun": 1}, {"asked": 1, "comment": "hsd-x"}, job, *more):
-        submissions.append(folder, line)
+        submissions.append_submission(folder, line)
     return RunFolder(folder)
 
 
@@ -46,7 +46,7 @@ def test_jobs_of_a_killed_submission_are_taken_back_by_their_comments(tmp_path: 
     queue, run = Queue(), killed(tmp_path, {"asked": 1, "comment": "hsd-unanswered"})
     assert settle(run, queue) == ["submission 1 was killed half way: took its jobs back."]  # type: ignore[arg-type]
     assert queue.comments == ["hsd-x", "hsd-unanswered"]
-    assert submissions.read(tmp_path) == []
+    assert submissions.read_submissions(tmp_path) == []
     assert submissions.next_number(tmp_path) == 2
     assert settle(run, queue) == []  # type: ignore[arg-type]
 
@@ -55,7 +55,7 @@ def test_where_the_release_alone_was_missing_it_is_made_up_for(tmp_path: Path) -
     queue, run = Queue(), killed(tmp_path, {"complete": 1})
     assert settle(run, queue) == ["submission 1 was killed half way: released its jobs (7)."]  # type: ignore[arg-type]
     assert queue.released == ["7"]
-    assert [one.released for one in submissions.read(tmp_path)] == [True]
+    assert [one.released for one in submissions.read_submissions(tmp_path)] == [True]
 
 
 def test_jobs_that_ended_since_are_not_released_and_stop_nothing(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_jobs_that_stay_are_named_and_tried_again(tmp_path: Path) -> None:
 def test_an_ended_submission_and_one_of_an_older_hsd_are_left_alone(tmp_path: Path) -> None:
     queue = Queue()
     assert settle(killed(tmp_path / "a", {"released": 1}), queue) == []  # type: ignore[arg-type]
-    submissions.append(tmp_path / "b", {"released": 1})
+    submissions.append_submission(tmp_path / "b", {"released": 1})
     assert settle(RunFolder(tmp_path / "b"), queue) == []  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hsd.errors import DataError, ModelError
 from hsd.prompts import chat as chats
-from hsd.prompts.answers import Reading, read_reply
+from hsd.prompts.answers import ParsedReply, read_reply
 from hsd.prompts.chat import Chat, make_chat
 from hsd.prompts.chat_template import with_date
 from hsd.prompts.contract import Contract, make_contract
@@ -173,7 +173,7 @@ def test_an_answer_reads_as_it_was_learned(
     reply = made[family].decode(row.answer[:-1])
     opening = renderers[family].opening_text(has_system=True)
     assert reply.startswith(opening)
-    assert read_reply(reply.removeprefix(opening)) == Reading("valid", "hate")
+    assert read_reply(reply.removeprefix(opening)) == ParsedReply("valid", "hate")
 
 
 def test_an_answer_that_changes_the_prompts_last_token_is_refused() -> None:

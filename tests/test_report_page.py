@@ -21,10 +21,10 @@ from hsd.metrics.operating_point import operating_point
 from hsd.metrics.score_noise import Noise
 from hsd.metrics.thresholds import Rule
 from hsd.prediction import Prediction
-from hsd.report.context import Beside
+from hsd.report.context import ReportContext
 from hsd.report.evaluation_files import write_evaluation
 from hsd.report.evaluation_page import REDACTED, evaluation_page
-from hsd.report.gate_section import verdict_numbers
+from hsd.report.gate_section import gate_numbers
 from hsd.report.numbers import evaluation_numbers
 
 STAMP = "20260102_030405"
@@ -69,29 +69,29 @@ VALIDATION = [replace(p, id=f"v{p.id}", text=f"validation {p.id}") for p in SCOR
 TRAINING = Training(["soup today", "they are rotten"] * 9, ["normal", "hate"] * 9, "train.jsonl")
 
 
-def everything(run: list[Prediction]) -> Beside:
+def everything(run: list[Prediction]) -> ReportContext:
     base = [replace(p, label="hate", outcome="valid") for p in run]
     point = operating_point(VALIDATION, Rule("max_f1"), "validation") if run[0].score else None
     told = [replace(base[0], label="normal"), *base[1:]]  # one label alone is no reference
     verdict = gate(GateRules(worst_group_f1=0.5, largest_gap=0.3), run, told, ("base", "run"))
     noise = Noise("bfloat16", 8, 0.001, 0.002, 0.01) if run[0].score else None
-    return Beside(TRAINING, "", ("base", base), point, verdict_numbers(verdict), noise=noise)
+    return ReportContext(TRAINING, "", ("base", base), point, gate_numbers(verdict), noise=noise)
 
 
 @pytest.mark.parametrize(
     ("run", "beside"),
     [
-        (SCORED, Beside()),
+        (SCORED, ReportContext()),
         (SCORED, everything(SCORED)),
-        (WRITTEN, Beside()),
+        (WRITTEN, ReportContext()),
         (WRITTEN, everything(WRITTEN)),
-        (SWAPPED, Beside()),
-        (predictions("- n refusal"), Beside()),
-        (predictions("lgbtq h h .5\nlgbtq h h .5"), Beside()),
+        (SWAPPED, ReportContext()),
+        (predictions("- n refusal"), ReportContext()),
+        (predictions("lgbtq h h .5\nlgbtq h h .5"), ReportContext()),
     ],
 )
 def test_report_json_keeps_its_schema_whatever_is_known(
-    run: list[Prediction], beside: Beside, tmp_path: Path
+    run: list[Prediction], beside: ReportContext, tmp_path: Path
 ) -> None:
     write_evaluation(tmp_path, run, {"model": {"name": "tiny"}}, STAMP, beside)
     written = json.loads((tmp_path / "report.json").read_text())
@@ -107,8 +107,8 @@ def test_the_schema_is_itself_sound_and_refuses_what_it_does_not_know(tmp_path: 
             jsonschema.validate(broken, SCHEMA)
 
 
-def page(run: list[Prediction], beside: Beside | None = None, **options: bool) -> str:
-    beside = beside or Beside()
+def page(run: list[Prediction], beside: ReportContext | None = None, **options: bool) -> str:
+    beside = beside or ReportContext()
     found = summarize(run, beside.training, beside.point, beside.base, noise=beside.noise)
     numbers = evaluation_numbers(found, {"model": {"name": "tiny"}}, beside)
     return evaluation_page(numbers, run, **options)
@@ -157,7 +157,7 @@ def test_posts_that_were_trained_on_are_counted_and_said() -> None:
     learned = Training([SCORED[0].text.upper(), "soup"], ["hate", "normal"], "train.jsonl")
     seen = summarize(SCORED, learned).seen_in_training
     assert seen == len(SCORED)  # their texts differ by a number only
-    said = words(page(SCORED, Beside(learned, "")))
+    said = words(page(SCORED, ReportContext(learned, "")))
     assert "48 of these 48 posts are among those that the model was trained on" in said
     assert "posts trained on 48 of 48" in said
     assert "Whether the model was trained on any" not in said
@@ -183,7 +183,7 @@ def test_a_run_without_scores_has_no_empty_sections() -> None:
 
 def test_what_only_repeaters_need_is_folded_away_and_not_left_out() -> None:
     facts = {"model": {"name": "tiny", "weights_sha256": "0123"}, "packages": {"torch": "2.13"}}
-    html = evaluation_page(evaluation_numbers(summarize(SCORED), facts, Beside()))
+    html = evaluation_page(evaluation_numbers(summarize(SCORED), facts, ReportContext()))
     assert "<details><summary>Further facts (2): weights, device, packages</summary>" in html
     first, rest = html.split("<details>")
     assert "model.name" in first

@@ -7,7 +7,7 @@ from posts import predictions
 
 from hsd.errors import EvaluationError
 from hsd.io.files import write_json
-from hsd.report.predictions import append_predictions, find_run, load_run, read_predictions
+from hsd.report.predictions import append_predictions, find_evaluation, load_run, read_predictions
 
 ROWS = predictions("lgbtq+mexican h h .9\n- n refusal .2\nlgbtq n n .1")
 
@@ -100,7 +100,7 @@ def test_a_run_is_found_in_its_folder_or_in_the_one_above(tmp_path: Path) -> Non
     inner = tmp_path / "base" / "run_20260102_030405"
     append_predictions(inner / "predictions.jsonl", ROWS)
     write_json(inner / "manifest.json", {"seed": 42})
-    assert find_run(inner) == find_run(tmp_path / "base") == inner
+    assert find_evaluation(inner) == find_evaluation(tmp_path / "base") == inner
     run = load_run(tmp_path / "base")
     assert (run.predictions, run.manifest) == (ROWS, {"seed": 42})
 

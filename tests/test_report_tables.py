@@ -16,8 +16,8 @@ from test_report_page import SCORED, everything
 from hsd.errors import EvaluationError
 from hsd.metrics.evaluation import summarize
 from hsd.prediction import Prediction
-from hsd.report.comparability import Asked
-from hsd.report.context import Beside
+from hsd.report.comparability import RunSettings
+from hsd.report.context import ReportContext
 from hsd.report.evaluation_files import csv_text, guarded, write_evaluation
 from hsd.report.numbers import evaluation_numbers
 from hsd.report.text_report import text_report
@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def report_of(rows: list[Prediction], provenance: dict[str, Any] | None = None) -> str:
-    return text_report(evaluation_numbers(summarize(rows), provenance or {}, Beside()))
+    return text_report(evaluation_numbers(summarize(rows), provenance or {}, ReportContext()))
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:
@@ -220,7 +220,7 @@ def test_golden_text_report(golden: Callable[[str, str], None]) -> None:
 
 def test_golden_text_report_with_everything(golden: Callable[[str, str], None]) -> None:
     beside = everything(SCORED)
-    beside = replace(beside, base_asked=Asked("0123456789abcdef", "score", 1024, 0.0))
+    beside = replace(beside, base_asked=RunSettings("0123456789abcdef", "score", 1024, 0.0))
     found = summarize(SCORED, beside.training, beside.point, beside.base)
     golden("evaluation_report_whole.txt", text_report(evaluation_numbers(found, {}, beside)))
 

@@ -38,7 +38,7 @@ def run(tmp_path: Path) -> Work:
     sweeps.write(work, tmp_path)
     for job, stage in enumerate(STAGES, start=7):
         one = Submitted(1, stage, stage, str(job), CELLS, "2026-01-01T00:00:00+00:00", 0, 60)
-        submissions.append(work.folder.path, one)
+        submissions.append_submission(work.folder.path, one)
     finish(work, "default", *STAGES)
     finish(work, "baseline", "baseline")
     fail(work, "high_capacity", "7_1")
@@ -185,7 +185,7 @@ def test_data_that_changed_since_is_refused(
     work = sweeps.work(tmp_path, sweeps.sweep(evaluate={"sets": (str(rows),)}))
     sweeps.write(work, tmp_path)
     one = Submitted(1, "train", "train", "7", ("default",), "2026-01-01T00:00:00+00:00", 0, 60)
-    submissions.append(work.folder.path, one)
+    submissions.append_submission(work.folder.path, one)
     rows.write_text('{"id": "1", "text": "b", "label": "normal"}\n')
     with pytest.raises(PreflightError, match=r"cell 'default' was submitted with other content"):
         found_again(work.folder)

@@ -16,7 +16,7 @@ from fake_cluster import Fake
 
 from hsd.errors import InUseError
 from hsd.io.json_reader import read_json
-from hsd.io.lease import held
+from hsd.io.lease import hold_lease
 from jobs.cancel import cancel
 from jobs.cost import cost
 from jobs.resubmit import resubmit
@@ -194,7 +194,7 @@ def test_a_lost_answer_of_sbatch_is_no_second_job(hsd: Hsd, fake: Fake) -> None:
     code, _, _ = hsd(run, *ON)
     assert code == 0
     assert len(fake.jobs()) == 4
-    found = [one.job_id for one in submissions.read(RUN)]
+    found = [one.job_id for one in submissions.read_submissions(RUN)]
     assert found == [str(job["id"]) for job in fake.jobs()]
 
 
@@ -210,7 +210,7 @@ def test_when_the_third_sbatch_fails_nothing_is_left_and_the_same_command_works(
     )
     states = {element["state"] for job in fake.jobs() for element in job["elements"]}
     assert states == {"CANCELLED"}
-    assert not submissions.read(RUN)
+    assert not submissions.read_submissions(RUN)
     cancelled = [words[-1] for words in fake.calls("scancel")]
     assert cancelled == [str(job["id"]) for job in reversed(fake.jobs())]
 
@@ -251,7 +251,7 @@ def test_what_a_site_prints_around_an_id_is_no_id(
     site(fake, monkeypatch)
     code, out, err = hsd(run, *ON)
     assert code == 0, err
-    known = {one.job_id: one for one in submissions.read(RUN)}
+    known = {one.job_id: one for one in submissions.read_submissions(RUN)}
     assert list(known) == [str(job["id"]) for job in fake.jobs()]
     assert [job["options"]["comment"] for job in fake.jobs()] == [
         one.comment for one in known.values()
@@ -272,7 +272,7 @@ def test_a_job_that_was_accepted_by_a_failing_sbatch_is_taken_back_too(
     )
     assert len(fake.jobs()) == 2
     assert live(fake) == []
-    assert submissions.read(RUN) == []
+    assert submissions.read_submissions(RUN) == []
 
 
 def test_a_job_that_scancel_leaves_is_not_said_to_be_taken_back(
@@ -286,7 +286,7 @@ def test_a_job_that_scancel_leaves_is_not_said_to_be_taken_back(
     assert code == 4
     job = str(fake.jobs()[0]["id"])
     assert one_line(err).endswith(f"Held jobs are left; remove them: scancel {job}")
-    assert [one.job_id for one in submissions.read(RUN)] == [job]
+    assert [one.job_id for one in submissions.read_submissions(RUN)] == [job]
 
 
 def test_another_s_job_that_has_a_run_s_id_is_neither_cancelled_nor_paid_for(
@@ -350,7 +350,7 @@ def test_a_run_on_another_cluster_is_looked_for_and_cancelled_there(
     code, _, err = hsd(run, *ON)
     assert code == 0, err
     assert all(b"#SBATCH --clusters=beta\n" in script for script in fake.scripts())
-    assert {one.cluster for one in submissions.read(RUN)} == {"beta"}
+    assert {one.cluster for one in submissions.read_submissions(RUN)} == {"beta"}
     monkeypatch.delenv("SLURM_CLUSTERS")
     assert "3 in the queue" in hsd(run, *ON)[1]
     assert hsd(cancel, "pair")[0] == 0
@@ -477,7 +477,7 @@ def test_what_was_cancelled_can_be_submitted_again_with_another_time_limit(
     assert code == 0, out
     assert "1 to do: a" in out
     assert b"#SBATCH --time=120\n" in fake.scripts()[4]
-    assert {one.number for one in submissions.read(RUN)} == {1, 2}
+    assert {one.number for one in submissions.read_submissions(RUN)} == {1, 2}
 
 
 ONE = ("train", "--cluster", "here.toml", "--name", "one", "--config", "a.json")
@@ -546,7 +546,7 @@ def test_a_command_that_cannot_work_is_no_job(
 def test_of_two_starts_of_one_sweep_the_second_says_who_is_at_it_and_submits_nothing(
     hsd: Hsd, fake: Fake
 ) -> None:
-    with held(RUN, "a submission"):
+    with hold_lease(RUN, "a submission"):
         code, _, err = hsd(run, *ON)
         assert code == 3
         assert f"{RUN.absolute()} is in use: a submission (process " in one_line(err)
@@ -555,7 +555,7 @@ def test_of_two_starts_of_one_sweep_the_second_says_who_is_at_it_and_submits_not
     assert not fake.jobs()
     assert hsd(run, *ON)[0] == 0
     assert not list(RUN.glob(".lease*"))
-    assert {one.number for one in submissions.read(RUN)} == {1}
+    assert {one.number for one in submissions.read_submissions(RUN)} == {1}
 
 
 def test_a_start_that_another_one_overtook_submits_nothing_twice(
@@ -597,7 +597,7 @@ def test_what_was_left_while_another_start_submitted_is_not_submitted_again(
 
 def test_a_single_job_of_a_name_that_is_being_submitted_is_refused(hsd: Hsd, fake: Fake) -> None:
     config = ("--cluster", "here.toml", "--name", "one", "--config", "a.json")
-    with held(Path("runs/one"), "a submission"):
+    with hold_lease(Path("runs/one"), "a submission"):
         code, _, err = hsd(submit, "train", *config)
     assert code == 3
     assert "is in use: a submission" in one_line(err)
@@ -606,5 +606,5 @@ def test_a_single_job_of_a_name_that_is_being_submitted_is_refused(hsd: Hsd, fak
 
 def test_who_works_in_a_run_keeps_nobody_from_looking_at_it(hsd: Hsd, fake: Fake) -> None:
     assert hsd(run, *ON)[0] == 0
-    with held(RUN, "a submission"):
+    with hold_lease(RUN, "a submission"):
         assert hsd(status, "pair")[0] == 0

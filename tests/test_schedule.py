@@ -7,7 +7,7 @@ import pytest
 
 from hsd.config.train_config import TrainConfig
 from hsd.errors import PreflightError
-from hsd.training.schedule import Schedule, plan
+from hsd.training.schedule import Schedule, plan_schedule
 
 
 def schedule(
@@ -20,7 +20,7 @@ def schedule(
     """Return the plan of a run with batches of 4, one a step, unless `training` says otherwise."""
     settings = {"batch_size": 4, "accumulation": 1, "warmup_steps": 0} | training
     config = TrainConfig(training=settings, early_stopping=early_stopping)
-    return plan(config, rows, validation_rows, processes)
+    return plan_schedule(config, rows, validation_rows, processes)
 
 
 @pytest.mark.parametrize(
@@ -163,4 +163,6 @@ def test_every_shipped_preset_has_a_schedule_for_the_promised_rows() -> None:
     assert len(presets) == 7
     for preset in presets:
         config = resolve_train_config(preset.stem, ()).config
-        assert plan(config, rows=10_453, validation_rows=500, processes=4).total_steps > 100
+        assert (
+            plan_schedule(config, rows=10_453, validation_rows=500, processes=4).total_steps > 100
+        )

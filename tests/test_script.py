@@ -17,7 +17,7 @@ from slurm.node.job_context import whereabouts
 from slurm.run.folder_owner import guard
 from slurm.run.run_folder import RunFolder
 from slurm.submit.script import options, script
-from slurm.sweep.plan import Edge, plan
+from slurm.sweep.plan import Edge, plan_sweep
 from slurm.sweep.sweep import cells
 
 FOLDER = RunFolder(Path("/shared/runs/pair"))
@@ -27,7 +27,7 @@ ON_SLURM = [name for name in profile_names() if not load_profile(name).local]
 
 def scripts(profile: Profile, **parts: object) -> dict[str, str]:
     """Return each stage's script, with nothing in it of the machine that runs the tests."""
-    planned = plan(sweep(**parts), cells(sweep(**parts)), profile, FOLDER)
+    planned = plan_sweep(sweep(**parts), cells(sweep(**parts)), profile, FOLDER)
     lines = exports(profile, FOLDER.path, CODE)
     return {
         stage.name: script(planned, stage, profile, FOLDER.submission(1, stage.name), lines)
@@ -94,7 +94,7 @@ def test_a_job_that_may_not_be_requeued_says_so(requeue: str) -> None:
 
 def test_a_folder_whose_name_sbatch_reads_as_a_pattern_is_refused() -> None:
     folder = RunFolder(Path("/shared/100%a/pair"))
-    planned = plan(sweep(), cells(sweep()), cluster(), folder)
+    planned = plan_sweep(sweep(), cells(sweep()), cluster(), folder)
     with pytest.raises(PreflightError, match="/shared/100%a/pair: .* '%' .*; set shared_root"):
         script(planned, planned.stages[0], cluster(), folder.submission(1, "train"), [])
 
@@ -114,7 +114,7 @@ def test_a_run_s_folder_is_looked_at_right_before_what_is_in_it_is_loaded() -> N
 def test_paths_with_spaces_stay_whole() -> None:
     profile = cluster(python="/opt/my env/python")
     folder = RunFolder(Path("/shared/my runs/pair"))
-    planned = plan(sweep(), cells(sweep()), profile, folder)
+    planned = plan_sweep(sweep(), cells(sweep()), profile, folder)
     text = script(planned, planned.stages[0], profile, folder.submission(1, "train"), [])
     logs = "/shared/my runs/pair/submissions/001/train/%A_%a"
     assert asked(text)["output"] == f"{logs}_0_log.out"
@@ -126,7 +126,7 @@ def test_paths_with_spaces_stay_whole() -> None:
 
 def test_rendering_writes_nothing(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs" / "pair")
-    planned = plan(sweep(), cells(sweep()), cluster(), folder)
+    planned = plan_sweep(sweep(), cells(sweep()), cluster(), folder)
     script(planned, planned.stages[0], cluster(), folder.submission(1, "train"), [])
     assert not (tmp_path / "runs").exists()
 

@@ -148,9 +148,9 @@ def test_judging_rows_changes_nothing_that_is_learned(
 
 @pytest.mark.model
 def test_a_sample_of_the_validation_rows_is_scored_where_asked(config: Callable[..., Any]) -> None:
-    from hsd.training.training_plan import prepare
+    from hsd.training.training_plan import plan_training
 
-    sample = prepare(config(max_rows=12)).judge_rows
+    sample = plan_training(config(max_rows=12)).judge_rows
     assert sample is not None
     assert len(sample.labels) == 12
     assert set(sample.labels.values()) == {"hate", "normal"}

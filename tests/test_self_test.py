@@ -41,19 +41,19 @@ def scores_checked(asked: Asked, batch_size: int = 2) -> Any:
     ],
 )
 def test_the_longest_and_the_shortest_row_are_tested(lengths: Any, chosen: list[int]) -> None:
-    from hsd.evaluation.engine_test import chosen_rows
+    from hsd.evaluation.engine_test import rows_of_test
 
     rows = [Encoded(f"row{n}", [0] * n, []) for n in lengths]
-    assert [len(row.prompt) for row in chosen_rows(rows)] == chosen
+    assert [len(row.prompt) for row in rows_of_test(rows)] == chosen
 
 
 def test_where_numbers_are_coarse_rows_of_all_lengths_are_tested() -> None:
-    from hsd.evaluation.engine_test import chosen_rows
+    from hsd.evaluation.engine_test import rows_of_test
 
     rows = [Encoded(f"row{n}", [0] * n, []) for n in range(1, 30)]
-    lengths = [len(row.prompt) for row in chosen_rows(rows, coarse=True)]
+    lengths = [len(row.prompt) for row in rows_of_test(rows, coarse=True)]
     assert lengths == [29, 25, 21, 17, 13, 9, 5, 1]
-    assert len(chosen_rows(rows[:3], coarse=True)) == 3
+    assert len(rows_of_test(rows[:3], coarse=True)) == 3
 
 
 def differences(*rows: list[float]) -> Any:
@@ -182,7 +182,7 @@ def test_a_wrong_mask_is_found(
     from hsd.model import packing
 
     asked = Asked(tiny_gpt_oss)
-    monkeypatch.setattr(packing, "visible", wrong(packing.visible))
+    monkeypatch.setattr(packing, "visible", wrong(packing.visible_positions))
     checked = check(asked, batch_size=4)
     assert "other probabilities than alone (row row" in str(checked.problem)
     assert checked.largest_difference > checked.tolerance

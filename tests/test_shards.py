@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from posts import predictions
 
 from hsd.errors import EvaluationError
-from hsd.evaluation.shards import done_before, merged, own_batches, part
+from hsd.evaluation.shards import done_before, merged_shards, own_batches, part
 from hsd.prediction import Prediction
 from hsd.prompts.render import Encoded
 from hsd.report.predictions import append_predictions
@@ -68,13 +68,13 @@ def test_a_batch_that_is_partly_known_stays_whole() -> None:
 
 def test_the_merge_has_the_order_of_the_data(tmp_path: Path) -> None:
     wrote(tmp_path, [THREE[2], THREE[0]], [THREE[1]])
-    assert merged(tmp_path, IDS) == THREE
-    assert merged(tmp_path, IDS[::-1]) == THREE[::-1]
+    assert merged_shards(tmp_path, IDS) == THREE
+    assert merged_shards(tmp_path, IDS[::-1]) == THREE[::-1]
 
 
 def test_a_rank_without_rows_is_fine(tmp_path: Path) -> None:
     wrote(tmp_path, THREE, [])
-    assert merged(tmp_path, IDS) == THREE
+    assert merged_shards(tmp_path, IDS) == THREE
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_anything_but_once_each_is_refused(
 ) -> None:
     wrote(tmp_path, *ranks)
     with pytest.raises(EvaluationError, match=said):
-        merged(tmp_path, IDS)
+        merged_shards(tmp_path, IDS)
 
 
 def test_what_is_done_is_known_whoever_did_it(tmp_path: Path) -> None:
@@ -109,4 +109,4 @@ def test_a_row_that_was_being_written_is_done_again(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-9])
     assert done_before(tmp_path).keys() == {"p000"}
     wrote(tmp_path, THREE[1:])
-    assert merged(tmp_path, IDS) == THREE
+    assert merged_shards(tmp_path, IDS) == THREE

@@ -70,10 +70,10 @@ def test_a_name_is_taken_by_jobs_and_not_by_what_was_taken_back(single: Single) 
     single.write()
     single.prepared()
     one = Submitted(1, "train", "train", "7", ("train",), "now", 0, 60)
-    submissions.append(single.folder.path, one)
+    submissions.append_submission(single.folder.path, one)
     with pytest.raises(PreflightError, match="a run of this name is there; choose another --name"):
         single.prepared()
-    submissions.append(single.folder.path, {"cancelled": "7", "at": "now"})
+    submissions.append_submission(single.folder.path, {"cancelled": "7", "at": "now"})
     assert single.prepared().number == 2
 
 

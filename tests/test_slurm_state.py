@@ -14,10 +14,10 @@ from hsd.io.files import write_json
 from slurm.cluster.client import ClusterError, CommandFailed, Slurm
 from slurm.cluster.parse import Accounted, Queued, gpus_in, parse_accounting, parse_queue, seconds
 from slurm.node.events import record
-from slurm.run.element_state import NEVER, Element, Known, element, shown
+from slurm.run.element_state import NEVER, Element, ElementFacts, element, shown_element
 from slurm.run.run_folder import RunFolder
 from slurm.run.run_state import RunState, slurm_of, states
-from slurm.run.submissions import Submitted, append
+from slurm.run.submissions import Submitted, append_submission
 
 QUEUE = """\
 55742569|1|55742569_1|CANCELLED|0:00|5:00|N/A||aftercorr:55742568_*(failed)||hsd-mine-evaluate||DependencyNeverSatisfied
@@ -145,7 +145,7 @@ def word(
     done_at: str | None = None,
     asked: bool = True,
 ) -> tuple[str, str]:
-    known = Known(train(), 0, done_at, events, queued, accounted, asked)
+    known = ElementFacts(train(), 0, done_at, events, queued, accounted, asked)
     found = element("train", "a", known)
     return found.state, found.reason
 
@@ -258,13 +258,15 @@ def test_a_marker_and_an_end_with_code_0_are_done_even_if_clocks_differ() -> Non
 
 
 def test_attempts_are_counted_from_whoever_knows_more() -> None:
-    known = Known(train(), 0, None, [STARTED], None, [*over("REQUEUED"), *over("REQUEUED")], True)
+    known = ElementFacts(
+        train(), 0, None, [STARTED], None, [*over("REQUEUED"), *over("REQUEUED")], True
+    )
     assert element("train", "a", known).attempts == 2
 
 
 def test_exit_75_is_told() -> None:
     stopped = event("stopped", code=75, why="requeue is 'none'")
-    known = Known(train(), 0, None, [STARTED, stopped], None, over("FAILED", 75), True)
+    known = ElementFacts(train(), 0, None, [STARTED, stopped], None, over("FAILED", 75), True)
     assert element("train", "a", known).code == 75
 
 
@@ -287,7 +289,7 @@ def one(state: str, stage: str = "train", number: int = 1) -> Element:
     ],
 )
 def test_the_element_that_tells_how_a_cell_stands(elements: list[Element], expected: str) -> None:
-    assert shown(elements).stage == expected
+    assert shown_element(elements).stage == expected
 
 
 # A run
@@ -317,7 +319,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def submit(run: RunFolder, stage: str, job_id: str, *cells: str, number: int = 1) -> None:
-    append(run.path, Submitted(number, stage, stage, job_id, cells, AT, 1, 60))
+    append_submission(run.path, Submitted(number, stage, stage, job_id, cells, AT, 1, 60))
 
 
 def words(state: RunState) -> dict[str, str]:
@@ -368,7 +370,9 @@ def test_accounting_that_is_off_is_noted(run: RunFolder) -> None:
 
 
 def test_a_local_run_is_known_from_its_files_alone(run: RunFolder) -> None:
-    append(run.path, Submitted(1, "train", "train", "local1-train", ("a", "b"), AT, 0, 60))
+    append_submission(
+        run.path, Submitted(1, "train", "train", "local1-train", ("a", "b"), AT, 0, 60)
+    )
     record(run.attempts("a", "train"), "started", job="local1-train_0")
     record(run.attempts("a", "train"), "ended", job="local1-train_0", code=11)
     record(run.attempts("b", "train"), "started", job="local1-train_1")

@@ -18,7 +18,7 @@ from jobs.terminal.status_table import duration
 from slurm.node.events import attempts, record
 from slurm.run.element_state import Element
 from slurm.run.run_folder import RunFolder, remember
-from slurm.run.submissions import Submitted, append
+from slurm.run.submissions import Submitted, append_submission
 from slurm.watch.log_files import attempt, first_error
 from slurm.watch.stage_progress import Advance, advance
 
@@ -82,7 +82,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
         ("baseline", "9", ("baseline",)),
         ("compare", "10", ("all",)),
     ]:
-        append(folder.path, Submitted(1, stage, stage, job, names, AT, 4, 240))
+        append_submission(folder.path, Submitted(1, stage, stage, job, names, AT, 4, 240))
     write_json(folder.done("default", "train"), {"at": LATER})
     training_log(folder, "memory_efficient", steps=12, total=42)
     evaluation_log(folder, "default", rows=105, total=205)

@@ -25,9 +25,9 @@ from hsd.model import packing
 from hsd.model.adapter import new_adapter
 from hsd.model.base import load_base
 from hsd.prompts.render import Encoded, Target
-from hsd.training.gradient_test import check
-from hsd.training.microbatches import Limits, Sharing, Work, find_sharing, length, plain_work
-from hsd.training.objective import Objective, count
+from hsd.training.gradient_test import check_gradients
+from hsd.training.microbatches import Limits, Sharing, StepPlan, find_sharing, length, plain_work
+from hsd.training.objective import Objective, count_losses
 from hsd.training.step import Learner
 
 pytestmark = pytest.mark.model
@@ -77,8 +77,8 @@ def model_of(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     return moved(new_adapter(base, everywhere, seed=1), dtype)
 
 
-def learn(model: Any, works: list[Work], rows: list[Encoded]) -> torch.Tensor:
-    return learner(model).learn(works, count(rows))
+def learn(model: Any, works: list[StepPlan], rows: list[Encoded]) -> torch.Tensor:
+    return learner(model).learn(works, count_losses(rows))
 
 
 def learner(model: Any, objective: Objective = ANSWER) -> Learner:
@@ -119,7 +119,7 @@ def test_shares_of_two_processes_add_up_to_the_step(
     model = model_of(request.getfixturevalue(family), torch.float64)
     sharing = find_sharing(ROWS, ROOMY)
     one = learner(model)
-    losses = [one.learn(sharing.work(ROWS[process::2]), count(ROWS)) for process in range(2)]
+    losses = [one.learn(sharing.work(ROWS[process::2]), count_losses(ROWS)) for process in range(2)]
     assert relative_error(collected(model), one_by_one(model, ROWS)) <= 1e-10
     assert float(sum(losses)) == pytest.approx(float(learn(model, sharing.work(ROWS), ROWS)))
 
@@ -152,11 +152,11 @@ def test_the_gradient_of_a_label_objective_is_that_of_each_label_of_each_row_alo
     model, rows = model_of(request.getfixturevalue(family), dtype), labelled(ROWS)
     plain = [plain_work(rows, ROOMY)]
     works = plain if form == "alone" else find_sharing(rows, FORMS[form]).work(rows)
-    loss = learner(model, LABEL).learn(works, count(rows))
+    loss = learner(model, LABEL).learn(works, count_losses(rows))
     ours = collected(model)
     assert relative_error(ours, labels_one_by_one(model, rows, LABEL)) <= tolerance
     halves = [
-        learner(model, LABEL).learn([plain_work(rows[half::2], ROOMY)], count(rows))
+        learner(model, LABEL).learn([plain_work(rows[half::2], ROOMY)], count_losses(rows))
         for half in range(2)
     ]
     assert float(sum(halves)) == pytest.approx(float(loss), rel=1e-5)
@@ -187,14 +187,16 @@ def test_packing_gpt_oss_by_positions_gives_another_gradient_and_is_refused(
     rows = asked("own", 0, [12, 5, 21, 9, 14, 30])
     model = model_of(tiny_gpt_oss)
     sharing = Sharing({}, ROOMY)
-    assert check(model, rows, sharing).problem is None
+    assert check_gradients(model, rows, sharing).problem is None
     right = one_by_one(model, rows)
     monkeypatch.setattr(packing, "attention_masks", packed_by_positions)
     learn(model, sharing.work(rows), rows)
     wrong = collected(model)
     a, b = (torch.cat([g[name].flatten() for name in sorted(g)]) for g in (wrong, right))
     assert torch.cosine_similarity(a, b, dim=0) < 0.95
-    assert "given other probabilities than alone" in str(check(model, rows, sharing).problem)
+    assert "given other probabilities than alone" in str(
+        check_gradients(model, rows, sharing).problem
+    )
 
 
 def seen_by_all(queries: Any, keys: Any, window: int | None = None) -> torch.Tensor:
@@ -208,9 +210,11 @@ def test_rows_that_see_each_other_are_found_out_whatever_fits_a_piece(
 ) -> None:
     model = model_of(tiny_gpt_oss)
     sharing = find_sharing(ROWS, replace(ROOMY, batch_size=batch_size))
-    assert check(model, ROWS, sharing).problem is None
+    assert check_gradients(model, ROWS, sharing).problem is None
     monkeypatch.setattr(packing, "visible", seen_by_all)
-    assert "given other probabilities than alone" in str(check(model, ROWS, sharing).problem)
+    assert "given other probabilities than alone" in str(
+        check_gradients(model, ROWS, sharing).problem
+    )
 
 
 @pytest.mark.parametrize("spoilt", [0, 1])
@@ -226,7 +230,7 @@ def test_packing_that_makes_a_number_none_is_found_out(
         return logits
 
     monkeypatch.setattr("hsd.training.step.logits_of", spoiling)
-    assert "by nan nats" in str(check(model, rows, find_sharing(rows, ROOMY)).problem)
+    assert "by nan nats" in str(check_gradients(model, rows, find_sharing(rows, ROOMY)).problem)
 
 
 def test_a_model_that_refuses_masks_is_not_shared(tiny_llama: Path) -> None:
@@ -234,7 +238,7 @@ def test_a_model_that_refuses_masks_is_not_shared(tiny_llama: Path) -> None:
 
     bloom = BloomForCausalLM(BloomConfig(vocab_size=320, hidden_size=32, n_layer=2, n_head=4))
     assert "takes no mask made elsewhere (ValueError)" in str(
-        check(bloom, ROWS, find_sharing(ROWS, ROOMY)).problem
+        check_gradients(bloom, ROWS, find_sharing(ROWS, ROOMY)).problem
     )
 
 
@@ -243,4 +247,4 @@ def test_an_attention_that_takes_no_masks_is_not_shared(
 ) -> None:
     model = model_of(tiny_llama)
     monkeypatch.setattr(model.config, "_attn_implementation_internal", "flash_attention_2")
-    assert "takes no mask" in str(check(model, ROWS, find_sharing(ROWS, ROOMY)).problem)
+    assert "takes no mask" in str(check_gradients(model, ROWS, find_sharing(ROWS, ROOMY)).problem)

@@ -14,7 +14,7 @@ import sweeps
 from hsd.errors import HsdError, Stopped, SubmissionError
 from slurm.cluster.client import ClusterError, CommandFailed
 from slurm.run import submissions
-from slurm.submit.submission import Prepared, commands, next_number, submit
+from slurm.submit.submission import SubmissionBundle, commands, next_submission_number, submit
 from slurm.submit.work import prepared
 
 STAGES = ("train", "evaluate", "baseline", "compare")
@@ -57,24 +57,24 @@ class Scripted:
 
 
 @pytest.fixture
-def ready(tmp_path: Path) -> Prepared:
+def ready(tmp_path: Path) -> SubmissionBundle:
     """Return a sweep of two cells with its base, ready to be submitted."""
     work = sweeps.work(tmp_path)
     return prepared(work, sweeps.write(work, tmp_path).left.plan)
 
 
-def lines(ready: Prepared) -> list[str]:
+def lines(ready: SubmissionBundle) -> list[str]:
     """Return the words of submissions.jsonl: which job was accepted, taken back, released."""
     return [
         f"{line['stage']} {line['job_id']}"
         if "stage" in line
         else " ".join(f"{key} {value}" for key, value in line.items() if key != "at")
-        for line in submissions.lines(ready.plan.folder.path)
+        for line in submissions.submission_lines(ready.plan.folder.path)
         if not line.keys() & {"begun", "asked", "complete", "taken_back"}
     ]
 
 
-def refused(ready: Prepared, slurm: Any) -> str:
+def refused(ready: SubmissionBundle, slurm: Any) -> str:
     with pytest.raises(SubmissionError) as caught:
         submit(ready, slurm)
     assert caught.value.exit_code == 4
@@ -82,7 +82,7 @@ def refused(ready: Prepared, slurm: Any) -> str:
     return str(caught.value)
 
 
-def test_every_stage_is_held_until_all_were_accepted(ready: Prepared) -> None:
+def test_every_stage_is_held_until_all_were_accepted(ready: SubmissionBundle) -> None:
     slurm = Scripted()
     accepted = submit(ready, slurm)
     assert slurm.did == [
@@ -98,13 +98,13 @@ def test_every_stage_is_held_until_all_were_accepted(ready: Prepared) -> None:
     assert accepted[0].cells == ("default", "high_capacity")
 
 
-def test_each_job_is_asked_for_in_writing_before_sbatch_is_called(ready: Prepared) -> None:
+def test_each_job_is_asked_for_in_writing_before_sbatch_is_called(ready: SubmissionBundle) -> None:
     submit(ready, Scripted())
-    kinds = [next(iter(line)) for line in submissions.lines(ready.plan.folder.path)]
+    kinds = [next(iter(line)) for line in submissions.submission_lines(ready.plan.folder.path)]
     assert kinds == ["begun", *["asked", "number"] * len(STAGES), "complete", "released"]
 
 
-def test_what_sbatch_gets_is_what_a_dry_run_shows(ready: Prepared) -> None:
+def test_what_sbatch_gets_is_what_a_dry_run_shows(ready: SubmissionBundle) -> None:
     slurm = Scripted()
     submit(ready, slurm)
     assert slurm.seen == dict(ready.scripts)
@@ -115,14 +115,14 @@ def test_what_sbatch_gets_is_what_a_dry_run_shows(ready: Prepared) -> None:
     )
 
 
-def test_pickles_are_named_for_the_elements_before_anything_starts(ready: Prepared) -> None:
+def test_pickles_are_named_for_the_elements_before_anything_starts(ready: SubmissionBundle) -> None:
     submit(ready, Scripted())
     names = {p.name for p in ready.folder(ready.plan.stages[0]).iterdir()}
     assert names == {"script.sh", "1_0_submitted.pkl", "1_1_submitted.pkl"}
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_nobody_else_can_read_what_is_submitted(ready: Prepared, umask: int) -> None:
+def test_nobody_else_can_read_what_is_submitted(ready: SubmissionBundle, umask: int) -> None:
     before = os.umask(umask)
     try:
         submit(ready, Scripted())
@@ -133,7 +133,9 @@ def test_nobody_else_can_read_what_is_submitted(ready: Prepared, umask: int) -> 
     assert not [p for p in everything if stat.S_IMODE(p.stat().st_mode) & 0o077]
 
 
-def test_when_the_third_is_refused_all_are_taken_back_from_the_leaves(ready: Prepared) -> None:
+def test_when_the_third_is_refused_all_are_taken_back_from_the_leaves(
+    ready: SubmissionBundle,
+) -> None:
     slurm = Scripted(fails_at="baseline")
     assert refused(ready, slurm) == (
         "baseline: sbatch: no such qos. The 2 jobs submitted before it were taken back."
@@ -141,29 +143,29 @@ def test_when_the_third_is_refused_all_are_taken_back_from_the_leaves(ready: Pre
     assert slurm.did[-1] == "cancel 2 1"
     assert lines(ready) == ["train 1", "evaluate 2", "cancelled 2", "cancelled 1"]
     assert submissions.unsettled(ready.plan.folder.path) == []
-    assert not submissions.read(ready.plan.folder.path)
+    assert not submissions.read_submissions(ready.plan.folder.path)
 
 
-def test_the_first_that_is_refused_leaves_nothing_to_take_back(ready: Prepared) -> None:
+def test_the_first_that_is_refused_leaves_nothing_to_take_back(ready: SubmissionBundle) -> None:
     slurm = Scripted(fails_at="train")
     assert refused(ready, slurm).endswith("No job was submitted before it.")
     assert slurm.did == ["cancel"]  # nothing but what sbatch may have accepted all the same
     assert lines(ready) == []
 
 
-def test_a_release_that_fails_takes_all_back(ready: Prepared) -> None:
+def test_a_release_that_fails_takes_all_back(ready: SubmissionBundle) -> None:
     said = refused(ready, Scripted(fails_at="release"))
     assert said.startswith("release: ")
     assert said.endswith("The 4 jobs submitted before it were taken back.")
     assert lines(ready)[-4:] == [f"cancelled {number}" for number in (4, 3, 2, 1)]
 
 
-def test_jobs_that_cannot_be_taken_back_are_named(ready: Prepared) -> None:
+def test_jobs_that_cannot_be_taken_back_are_named(ready: SubmissionBundle) -> None:
     slurm = Scripted(fails_at="compare", keeps=("1", "3"))
     assert refused(ready, slurm).endswith("Held jobs are left; remove them: scancel 3 1")
     assert slurm.did[-1] == "cancel 3 2 1"
     assert lines(ready)[-1] == "cancelled 2"
-    left = [one.job_id for one in submissions.read(ready.plan.folder.path)]
+    left = [one.job_id for one in submissions.read_submissions(ready.plan.folder.path)]
     assert left == ["1", "3"]  # so that `hsd status` and `hsd cancel` know them
 
 
@@ -174,13 +176,13 @@ def test_jobs_that_cannot_be_taken_back_are_named(ready: Prepared) -> None:
         (OSError(28, "No space left on device", "/runs/x"), "/runs/x: No space left on device."),
     ],
 )
-def test_every_error_takes_back(ready: Prepared, error: Exception, said: str) -> None:
+def test_every_error_takes_back(ready: SubmissionBundle, error: Exception, said: str) -> None:
     slurm = Scripted(fails_at="evaluate", error=error)
     assert said in refused(ready, slurm)
     assert slurm.did[-1] == "cancel 1"
 
 
-def test_a_bug_of_ours_takes_back_and_keeps_its_traceback(ready: Prepared) -> None:
+def test_a_bug_of_ours_takes_back_and_keeps_its_traceback(ready: SubmissionBundle) -> None:
     slurm = Scripted(fails_at="evaluate", error=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         submit(ready, slurm)
@@ -202,21 +204,23 @@ class Interrupted(Scripted):
         return super().take_back(comments, ids)
 
 
-def test_ctrl_c_takes_back_and_a_second_one_does_not_interrupt_that(ready: Prepared) -> None:
+def test_ctrl_c_takes_back_and_a_second_one_does_not_interrupt_that(
+    ready: SubmissionBundle,
+) -> None:
     slurm = Interrupted()
     with pytest.raises(Stopped, match="nothing was submitted. The same command begins again"):
         submit(ready, slurm)
     assert slurm.did == ["submit train", "cancel 1"]
-    assert not submissions.read(ready.plan.folder.path)
+    assert not submissions.read_submissions(ready.plan.folder.path)
 
 
-def test_ctrl_c_with_a_job_that_cannot_be_taken_back_names_it(ready: Prepared) -> None:
+def test_ctrl_c_with_a_job_that_cannot_be_taken_back_names_it(ready: SubmissionBundle) -> None:
     said = refused(ready, Interrupted(keeps=("1",)))
     assert said == "evaluate: interrupted. Held jobs are left; remove them: scancel 1"
 
 
 def test_after_a_submission_that_was_taken_back_the_same_can_be_submitted(
-    ready: Prepared, tmp_path: Path
+    ready: SubmissionBundle, tmp_path: Path
 ) -> None:
     with pytest.raises(HsdError):
         submit(ready, Scripted(fails_at="baseline"))
@@ -225,27 +229,27 @@ def test_after_a_submission_that_was_taken_back_the_same_can_be_submitted(
     assert again.number == 2  # the first one's files are kept apart
     slurm = Scripted()
     submit(again, slurm)
-    assert {one.number for one in submissions.read(work.folder.path)} == {2}
+    assert {one.number for one in submissions.read_submissions(work.folder.path)} == {2}
 
 
-def test_submissions_are_counted_by_what_was_accepted(ready: Prepared) -> None:
+def test_submissions_are_counted_by_what_was_accepted(ready: SubmissionBundle) -> None:
     folder = ready.plan.folder
-    assert next_number(folder) == 1
+    assert next_submission_number(folder) == 1
     submit(ready, Scripted())
-    assert next_number(folder) == 2
+    assert next_submission_number(folder) == 2
     line = json.dumps({"cancelled": "1", "at": "now"})
     with folder.submissions.open("a") as file:
         file.write(f"{line}\n")
-    assert next_number(folder) == 2
+    assert next_submission_number(folder) == 2
 
 
-def test_each_accepted_job_is_told_as_it_is_accepted(ready: Prepared) -> None:
+def test_each_accepted_job_is_told_as_it_is_accepted(ready: SubmissionBundle) -> None:
     told: list[str] = []
     submit(ready, Scripted(), lambda one: told.append(one.stage))
     assert told == list(STAGES)
 
 
-def test_a_submission_leaves_signals_as_they_were(ready: Prepared) -> None:
+def test_a_submission_leaves_signals_as_they_were(ready: SubmissionBundle) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
     before = [signal.getsignal(number) for number in numbers]
     submit(ready, Scripted())

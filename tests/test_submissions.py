@@ -3,7 +3,13 @@
 from pathlib import Path
 
 from slurm.node.events import attempts, record
-from slurm.run.submissions import Submitted, append, lines, newest, read
+from slurm.run.submissions import (
+    Submitted,
+    append_submission,
+    newest,
+    read_submissions,
+    submission_lines,
+)
 
 
 def submitted(number: int, stage: str, job_id: str, *cells: str) -> Submitted:
@@ -15,43 +21,45 @@ def submitted(number: int, stage: str, job_id: str, *cells: str) -> Submitted:
 
 def test_a_line_reads_back_as_it_was(tmp_path: Path) -> None:
     one = submitted(1, "train", "7", "a", "b")
-    append(tmp_path, one)
-    assert read(tmp_path) == [one]
-    assert "released" not in lines(tmp_path)[0]
+    append_submission(tmp_path, one)
+    assert read_submissions(tmp_path) == [one]
+    assert "released" not in submission_lines(tmp_path)[0]
 
 
 def test_a_line_of_an_older_hsd_has_the_name_that_its_job_had(tmp_path: Path) -> None:
     line = {"number": 1, "stage": "train", "kind": "train", "job_id": "7", "cells": ["a"]}
-    append(tmp_path / "x", line | {"at": "2026", "gpus": 1, "time_min": 60})
-    assert [(one.name, one.comment) for one in read(tmp_path / "x")] == [("hsd-x-train", "")]
+    append_submission(tmp_path / "x", line | {"at": "2026", "gpus": 1, "time_min": 60})
+    assert [(one.name, one.comment) for one in read_submissions(tmp_path / "x")] == [
+        ("hsd-x-train", "")
+    ]
     (tmp_path / "x" / "run.json").write_text('{"name": "before"}')  # the folder was renamed
-    assert read(tmp_path / "x")[0].name == "hsd-before-train"
+    assert read_submissions(tmp_path / "x")[0].name == "hsd-before-train"
 
 
 def test_a_released_submission_is_so_in_all_its_jobs(tmp_path: Path) -> None:
-    append(tmp_path, submitted(1, "train", "7", "a"))
-    append(tmp_path, submitted(2, "train", "8", "a"))
-    append(tmp_path, {"released": 1, "at": "now"})
-    assert [one.released for one in read(tmp_path)] == [True, False]
+    append_submission(tmp_path, submitted(1, "train", "7", "a"))
+    append_submission(tmp_path, submitted(2, "train", "8", "a"))
+    append_submission(tmp_path, {"released": 1, "at": "now"})
+    assert [one.released for one in read_submissions(tmp_path)] == [True, False]
 
 
 def test_what_was_rolled_back_is_not_there(tmp_path: Path) -> None:
-    append(tmp_path, submitted(1, "train", "7", "a"))
-    append(tmp_path, submitted(2, "train", "8", "a"))
-    append(tmp_path, {"cancelled": "8", "at": "now"})
-    assert newest(read(tmp_path))["train", "a"][0].job_id == "7"
+    append_submission(tmp_path, submitted(1, "train", "7", "a"))
+    append_submission(tmp_path, submitted(2, "train", "8", "a"))
+    append_submission(tmp_path, {"cancelled": "8", "at": "now"})
+    assert newest(read_submissions(tmp_path))["train", "a"][0].job_id == "7"
 
 
 def test_the_newest_line_that_names_a_cell_in_a_stage_counts(tmp_path: Path) -> None:
-    append(tmp_path, submitted(1, "train", "7", "a", "b"))
-    append(tmp_path, submitted(2, "train", "8", "b"))
-    found = newest(read(tmp_path))
+    append_submission(tmp_path, submitted(1, "train", "7", "a", "b"))
+    append_submission(tmp_path, submitted(2, "train", "8", "b"))
+    found = newest(read_submissions(tmp_path))
     ids = {cell: one.element_id(index) for (_, cell), (one, index) in found.items()}
     assert ids == {"a": "7_0", "b": "8_0"}
 
 
 def test_a_run_without_submissions_has_none(tmp_path: Path) -> None:
-    assert read(tmp_path / "missing") == []
+    assert read_submissions(tmp_path / "missing") == []
 
 
 def test_a_torn_line_is_skipped_and_the_next_one_is_whole(tmp_path: Path) -> None:

@@ -123,10 +123,10 @@ def test_a_sentence_encoder_is_refused_whatever_its_config_says(
 def test_a_writer_is_taken_also_where_its_config_names_no_class(
     architectures: list[str] | None, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.model.base import find
+    from hsd.model.base import find_base
 
     folder = copied(tiny_llama, tmp_path / "base", architectures=architectures)
-    assert find(ModelConfig(name=str(folder))).config.model_type == "llama"
+    assert find_base(ModelConfig(name=str(folder))).config.model_type == "llama"
 
 
 # Tokens without an embedding
@@ -170,6 +170,6 @@ def test_a_padding_token_without_an_embedding_is_refused(tiny_llama: Path, tmp_p
 
 
 def test_a_control_token_that_nothing_uses_may_lie_beyond(tiny_llama: Path, tmp_path: Path) -> None:
-    from hsd.model.base import find
+    from hsd.model.base import find_base
 
-    find(ModelConfig(name=str(with_tokens(tiny_llama, tmp_path / "base", special=True))))
+    find_base(ModelConfig(name=str(with_tokens(tiny_llama, tmp_path / "base", special=True))))

@@ -13,7 +13,7 @@ from hsd.metrics.thresholds import (
     Rule,
     apply_threshold,
     at_prevalence,
-    choose,
+    choose_threshold,
     curves,
     rates_at,
 )
@@ -32,7 +32,7 @@ def made(rows: list) -> list:
 @settings(max_examples=40)
 @given(ROWS)
 def test_the_highest_f1_of_any_threshold_is_found(rows: list) -> None:
-    found = choose(made(rows), Rule("max_f1"))
+    found = choose_threshold(made(rows), Rule("max_f1"))
     truth = [t == "h" for _, t, _ in rows]
     best = max(
         f1_score(truth, [s / 9 > cut for *_, s in rows], zero_division=0)
@@ -48,7 +48,7 @@ def test_the_highest_macro_f1_of_any_threshold_is_found_and_flipped_labels_flip_
     rows: list,
 ) -> None:
     def best(rows: list) -> float:
-        found = choose(made(rows), Rule("max_macro_f1"))
+        found = choose_threshold(made(rows), Rule("max_macro_f1"))
         return classify(apply_threshold(made(rows), found.threshold)).macro_f1 or 0.0
 
     truth = [t == "h" for _, t, _ in rows]
@@ -64,7 +64,9 @@ def test_the_highest_macro_f1_of_any_threshold_is_found_and_flipped_labels_flip_
 def test_a_gap_that_is_asked_for_is_kept_on_the_rows_it_was_chosen_on() -> None:
     rows = [("lgbtq", "n", s) for s in (6, 6, 7, 2, 3)] * 4 + [("lgbtq", "h", 8)] * 20
     rows += [("mexican", "n", s) for s in (0, 1, 1, 2, 3)] * 4 + [("mexican", "h", 4)] * 20
-    free, kept = (choose(made(rows), r) for r in (Rule("max_f1"), Rule("max_f1_within_gap", 0.1)))
+    free, kept = (
+        choose_threshold(made(rows), r) for r in (Rule("max_f1"), Rule("max_f1_within_gap", 0.1))
+    )
     assert free.largest_gap > 0.5
     assert kept.largest_gap <= 0.1
     assert kept.f1 < free.f1
@@ -74,21 +76,21 @@ def test_a_gap_that_is_asked_for_is_kept_on_the_rows_it_was_chosen_on() -> None:
 
 def test_most_recall_at_a_precision() -> None:
     rows = [("lgbtq", "h", s) for s in (9, 8, 7, 3)] + [("lgbtq", "n", s) for s in (6, 2, 1, 0)]
-    found = choose(made(rows), Rule("recall_at_precision", 0.9))
+    found = choose_threshold(made(rows), Rule("recall_at_precision", 0.9))
     assert (found.recall, found.precision) == (3 / 4, 1.0)
-    assert choose(made(rows), Rule("recall_at_precision", 0.8)).recall == 1.0
+    assert choose_threshold(made(rows), Rule("recall_at_precision", 0.8)).recall == 1.0
 
 
 def test_a_rule_that_no_threshold_keeps_is_refused() -> None:
     rows = made([("lgbtq", "n", 9), ("lgbtq", "h", 1)])
     with pytest.raises(EvaluationError, match=r"recall_at_precision 0\.9: no threshold keeps it"):
-        choose(rows, Rule("recall_at_precision", 0.9))
+        choose_threshold(rows, Rule("recall_at_precision", 0.9))
     with pytest.raises(EvaluationError, match="no two groups"):
-        choose(rows, Rule("max_f1_within_gap", 0.1))
+        choose_threshold(rows, Rule("max_f1_within_gap", 0.1))
     with pytest.raises(EvaluationError, match="rows of both labels"):
-        choose(rows[:1], Rule("max_f1"))
+        choose_threshold(rows[:1], Rule("max_f1"))
     with pytest.raises(EvaluationError, match="--mode score"):
-        choose(predictions("- h h\n- n n"), Rule("max_f1"))
+        choose_threshold(predictions("- h h\n- n n"), Rule("max_f1"))
 
 
 @pytest.mark.parametrize(

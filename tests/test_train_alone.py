@@ -16,7 +16,7 @@ from waiting import until
 from hsd.errors import InUseError, TakenOver
 from hsd.io import lease
 from hsd.io.json_reader import read_json
-from hsd.io.lease import held
+from hsd.io.lease import hold_lease
 from hsd.training.checkpoints import newest_intact
 
 pytestmark = pytest.mark.model
@@ -132,7 +132,7 @@ def test_before_much_is_written_the_lease_is_looked_at(tiny_llama: Path, tmp_pat
 def test_all_ranks_are_refused_in_the_same_words(tiny_llama: Path, tmp_path: Path) -> None:
     config = small_runs.config(tiny_llama, tmp_path)
     (tmp_path / "config.json").write_text(config.model_dump_json())
-    with held(config.output_dir, "hsd train"):
+    with hold_lease(config.output_dir, "hsd train"):
         ended = hsd_train(tmp_path, ["--config_file", str(tmp_path / "config.json")], ranks=2)
     assert [rank.code for rank in ended] == [3, 3], ended
     said = {rank.said.splitlines()[-1] for rank in ended}

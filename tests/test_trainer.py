@@ -25,10 +25,10 @@ from hsd.io.json_reader import read_json
 from hsd.prompts.render import Encoded, Target
 from hsd.training import training_run as training
 from hsd.training.batches import PADDING, StepSampler, epoch_order
-from hsd.training.schedule import plan
+from hsd.training.schedule import plan_schedule
 from hsd.training.trainer import HsdTrainer, _readable
 from hsd.training.training_run import train
-from hsd.training.validation import judge
+from hsd.training.validation import validation_scores
 
 pytestmark = pytest.mark.model
 
@@ -97,7 +97,7 @@ SHAPES = [
 def test_all_processes_together_take_each_row_once_and_each_step_the_shuffles_rows(
     rows: int, batch_size: int, accumulation: int, processes: int
 ) -> None:
-    planned = plan(
+    planned = plan_schedule(
         TrainConfig(training={"batch_size": batch_size, "accumulation": accumulation, "epochs": 9}),
         rows, 0, processes,
     )  # fmt: skip
@@ -148,7 +148,7 @@ def test_the_schedule_counts_steps_as_the_trainer_does(
             training={"batch_size": batch_size, "accumulation": accumulation, "epochs": 2},
         )
     )
-    planned = plan(
+    planned = plan_schedule(
         TrainConfig(training={"batch_size": batch_size, "accumulation": accumulation, "epochs": 2}),
         rows, 0, 1,
     )  # fmt: skip
@@ -176,25 +176,27 @@ def said(*rows: tuple[float, float]) -> torch.Tensor:
 
 def test_a_row_is_right_when_its_label_is_the_likelier_one_taken_whole() -> None:
     rows = [row("hate", HATE), row("normal", NORMAL), row("close", NORMAL)]
-    judged = judge(said((-1, -2), (-2, -1), (-1, -1.1)), rows)
+    judged = validation_scores(said((-1, -2), (-2, -1), (-1, -1.1)), rows)
     assert (judged.rows, judged.right, judged.tokens) == (3, 1.0, 9.0)  # .25 apart at the ends
     assert [id for id, _ in judged.scores] == ["hate", "normal", "close"]
     assert judged.scores[0][1] == pytest.approx(1 / (1 + math.exp(-(-1.5 + 2.25))))
 
 
 def test_losses_of_a_judged_piece_are_sums_over_tokens_and_over_rows() -> None:
-    judged = judge(said((-1, -1), (-1, -1)), [row("a", HATE), row("b", NORMAL)])
+    judged = validation_scores(said((-1, -1), (-1, -1)), [row("a", HATE), row("b", NORMAL)])
     assert judged.answer_loss == pytest.approx(2 * 2.5)
     assert judged.label_loss == pytest.approx(2 * math.log(1 + math.exp(0.25)))
 
 
 def test_a_share_of_annotators_is_what_the_label_loss_is_taken_against() -> None:
-    (half,) = (judge(said((-1, -1.25)), [row("a", HATE, share)]).label_loss for share in (0.5,))
+    (half,) = (
+        validation_scores(said((-1, -1.25)), [row("a", HATE, share)]).label_loss for share in (0.5,)
+    )
     assert half == pytest.approx(math.log(2))
 
 
 def test_a_label_without_a_probability_makes_the_loss_none_even_where_the_answer_has_one() -> None:
-    judged = judge(said((-1, math.nan)), [row("bad", HATE)])
+    judged = validation_scores(said((-1, math.nan)), [row("bad", HATE)])
     assert math.isfinite(judged.answer_loss)
     assert math.isnan(judged.label_loss)
 

@@ -442,7 +442,7 @@ def test_rows_that_are_held_out_for_evaluation_are_not_learned(
 def test_the_config_of_a_run_names_the_prompt_its_rows_were_written_with(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.training.training_plan import prepare
+    from hsd.training.training_plan import plan_training
 
     settings = small_runs.config(tiny_llama, tmp_path, validation=0)
     rows = [
@@ -452,4 +452,4 @@ def test_the_config_of_a_run_names_the_prompt_its_rows_were_written_with(
     jsonl(Path(settings.data.train_file), rows)
     save_contract(Path(settings.data.train_file).parent, CONSERVATIVE)
     assert settings.prompt.strategy != "conservative"
-    assert prepare(settings).config.prompt.strategy == "conservative"
+    assert plan_training(settings).config.prompt.strategy == "conservative"

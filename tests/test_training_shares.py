@@ -18,9 +18,9 @@ from hsd.prompts.chat import chat_messages
 from hsd.prompts.render import Encoded, Target
 from hsd.prompts.template import load_template
 from hsd.training.dataset import TrainingRows, load_training_rows
-from hsd.training.objective import Objective, count
+from hsd.training.objective import Objective, count_losses
 from hsd.training.training_run import train
-from hsd.training.validation import judge
+from hsd.training.validation import validation_scores
 
 pytestmark = pytest.mark.model
 
@@ -178,7 +178,7 @@ def test_shares_are_refused_where_only_the_answers_tokens_are_learned() -> None:
 def gradient(row: Encoded, smoothing: float = 0.0) -> torch.Tensor:
     """Return the gradient of one row's label loss by what it said."""
     words = said((-1.3, -0.4)).double().requires_grad_()
-    Objective(0.0, 1.0, smoothing).loss(words, [row], count([row])).backward()
+    Objective(0.0, 1.0, smoothing).loss(words, [row], count_losses([row])).backward()
     assert words.grad is not None
     return words.grad
 
@@ -204,9 +204,9 @@ def test_a_post_of_three_votes_is_learned_as_its_three_votes_would_be() -> None:
     votes = [answered(f"v{n}", HATE, vote) for n, vote in enumerate((1.0, 1.0, 0.0))]
     words = said((-1.3, -0.4))
     objective = Objective(0.0, 1.0)
-    of_votes = objective.loss(words.repeat(3), votes, count(votes))
+    of_votes = objective.loss(words.repeat(3), votes, count_losses(votes))
     whole = [answered("post", HATE, 2 / 3)]
-    torch.testing.assert_close(of_votes, objective.loss(words, whole, count(whole)))
+    torch.testing.assert_close(of_votes, objective.loss(words, whole, count_losses(whole)))
 
 
 def test_a_score_of_the_share_itself_has_the_least_loss() -> None:
@@ -215,15 +215,17 @@ def test_a_score_of_the_share_itself_has_the_least_loss() -> None:
     for score in (0.1, 0.3, share, 0.4, 0.9):
         logit = math.log(score / (1 - score))
         rows = [answered("r", HATE, share)]
-        losses[score] = judge(said((logit + 0.25, 0.0)), rows).label_loss  # .25 apart at the ends
+        losses[score] = validation_scores(
+            said((logit + 0.25, 0.0)), rows
+        ).label_loss  # .25 apart at the ends
     assert min(losses, key=losses.__getitem__) == share
 
 
 @pytest.mark.parametrize("share", [0.1, 0.9])
 def test_a_validation_row_is_right_by_its_label_whatever_its_share(share: float) -> None:
     rows = [answered("hate", HATE, share), answered("normal", NORMAL, share)]
-    assert judge(said((-1, -2), (-1, -2)), rows).right == 2
-    assert judge(said((-2, -1), (-2, -1)), rows).right == 0
+    assert validation_scores(said((-1, -2), (-1, -2)), rows).right == 2
+    assert validation_scores(said((-2, -1), (-2, -1)), rows).right == 0
 
 
 def test_a_run_on_shares_of_0_and_1_makes_the_adapter_of_the_labels(

@@ -63,7 +63,7 @@ def test_rows_behind_a_prompt_are_right_on_the_twin_of_any_family(family: str) -
 def test_a_mask_that_is_one_off_is_far_beyond_the_bound(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visible = packing.visible
+    visible = packing.visible_positions
 
     def one_too_few(queries: Any, keys: Any, window: int | None = None) -> torch.Tensor:
         before = queries.position[:, None] - 1 == keys.position[None, :]
@@ -78,7 +78,7 @@ def test_a_mask_that_is_one_off_is_far_beyond_the_bound(
 def test_a_window_that_is_one_off_is_far_beyond_the_bound(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visible = packing.visible
+    visible = packing.visible_positions
     twin = twin_of(model_of(family))
     for off in (-1, 1):
         monkeypatch.setattr(
@@ -99,7 +99,7 @@ def test_scores_and_replies_of_a_twin_show_a_wrong_mask_too(
         lambda: check_twins_replies(model, words, [2]),
     )
     assert all(check().largest_difference < 1e-4 for check in checks)
-    visible = packing.visible
+    visible = packing.visible_positions
     monkeypatch.setattr(
         packing,
         "visible",

@@ -61,7 +61,7 @@ class Evaluation:
     """A prepared evaluation of a tiny base with its model."""
 
     def __init__(self, base: Path, folder: Path, count: int = 30, **settings: Any) -> None:
-        from hsd.evaluation.evaluation_plan import prepare
+        from hsd.evaluation.evaluation_plan import plan_evaluation
 
         posts = [
             {"id": f"p{n}", "text": f"number {n} " + "food " * (n % 7), "label_binary": "normal"}
@@ -71,13 +71,15 @@ class Evaluation:
         file.write_text("".join(json.dumps(post) + "\n" for post in posts))
         given = {"data_file": str(file), "prompt_template": "baseline", "max_new_tokens": 6}
         model = {"name": str(base), "device": "cpu"}
-        self.prepared = prepare(EvalConfig.model_validate(given | {"model": model} | settings))
+        self.prepared = plan_evaluation(
+            EvalConfig.model_validate(given | {"model": model} | settings)
+        )
         self.model, _ = self.prepared.subject.load()
 
     def chosen(self) -> Any:
-        from hsd.evaluation.choose_engine import choose
+        from hsd.evaluation.choose_engine import choose_engine
 
-        return choose(self.prepared, self.model)
+        return choose_engine(self.prepared, self.model)
 
 
 @pytest.fixture(params=["score", "generate"])

@@ -20,7 +20,7 @@ from hsd.errors import EvaluationError
 from hsd.model import packing
 from hsd.model.base import load_base
 from hsd.model.tolerance import SelfTest
-from hsd.training.gradient_test import check
+from hsd.training.gradient_test import check_gradients
 from hsd.training.microbatches import find_sharing
 
 pytestmark = pytest.mark.model
@@ -54,7 +54,7 @@ def in_training(folder: Path, quantization: str) -> SelfTest:
     config = ModelConfig(
         name=str(folder), device="cpu", dtype="bfloat16", quantization=quantization
     )
-    return check(load_base(config).model, ROWS, find_sharing(ROWS, ROOMY))
+    return check_gradients(load_base(config).model, ROWS, find_sharing(ROWS, ROOMY))
 
 
 def positions_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,7 @@ def test_no_wrong_model_shares_prompts_in_evaluation(
 def test_a_window_that_is_one_off_is_found(
     off: int, windowed: Path, quantization: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visible = packing.visible
+    visible = packing.visible_positions
     monkeypatch.setattr(packing, "visible", lambda q, k, w=None: visible(q, k, w and w + off))
     assert "on a small exact twin" in str(in_training(windowed, quantization).problem)
 
@@ -154,7 +154,7 @@ def test_a_model_that_was_patched_after_loading_shares_nothing(tiny_llama: Path)
     model = load_base(ModelConfig(name=str(tiny_llama), device="cpu", dtype="bfloat16")).model
     forward = model.forward
     model.forward = lambda *args, **given: forward(*args, **given | {"position_ids": None})
-    problem = str(check(model, ROWS, find_sharing(ROWS, ROOMY)).problem)
+    problem = str(check_gradients(model, ROWS, find_sharing(ROWS, ROOMY)).problem)
     assert problem.startswith("the forward of the loaded model was replaced after loading")
 
 
@@ -164,8 +164,8 @@ def test_a_prefix_whose_gradient_is_lost_is_found(
     model = load_base(ModelConfig(name=str(tiny_llama), device="cpu", dtype="bfloat16")).model
     monkeypatch.setattr("hsd.training.step.back_through", lambda *_: None)
     sharing = find_sharing(ROWS, ROOMY)
-    problem = str(check(model, ROWS, sharing).problem)
+    problem = str(check_gradients(model, ROWS, sharing).problem)
     assert "rows that share a prompt have another gradient than alone" in problem
     # A run that recomputes activations never computes a prefix by itself.
     recomputing = replace(sharing, limits=replace(ROOMY, recomputes=True))
-    assert check(model, ROWS, recomputing).problem is None
+    assert check_gradients(model, ROWS, recomputing).problem is None

@@ -28,7 +28,7 @@ _SPACE = ord(" ")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TomlFile:
     """A file, and how messages call it."""
 
     file: Path
@@ -51,14 +51,14 @@ def known(folders: Sequence[Path]) -> dict[str, Path]:
     return dict(sorted({file.stem: file for file in files}.items()))
 
 
-def find(kind: str, name: str, folders: Sequence[Path]) -> Source:
+def find_toml(kind: str, name: str, folders: Sequence[Path]) -> TomlFile:
     """Return the file of a name or path. Raises PreflightError with what is there."""
     named = known(folders)
     if name in named:
-        return Source(named[name], named[name].name)
+        return TomlFile(named[name], named[name].name)
     file = Path(name).expanduser()
     if file.is_file():
-        return Source(file, str(file))
+        return TomlFile(file, str(file))
     if "/" not in name and not file.suffix:
         hint = did_you_mean(name, named)
         raise PreflightError(f"unknown {kind} '{name}'.{hint} A file's path works.")

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hsd.data.duplicates import Pair, conflicts, describe, find_pairs, leaks
+from hsd.data.duplicates import Pair, conflicts, describe_duplicates, find_pairs, leaks
 from hsd.data.group_names import joined, unknown_said
 from hsd.data.loaded_file import SHOWN, by_reason
 from hsd.data.posts import Post, read_posts
 from hsd.data.read_rows import BadRow
-from hsd.data.row_lengths import Measure, PostLength, histogram, overflow
+from hsd.data.row_lengths import Measure, PostLength, length_histogram, overflow
 from hsd.data.vote_shares import across, shares_said
 from hsd.example import Example, Label
 
@@ -54,7 +54,7 @@ class Power:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class DataFindings:
     """Everything the doctor found. `cells` are posts by split, group, label and source.
 
     `lengths` and `overflow` count rows in `unit`, of which `measured` is a sentence; `notes` say
@@ -77,9 +77,9 @@ class Checked:
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
 
-def check(
+def check_data(
     files: Sequence[Path], measure: Measure | None = None, max_length: int | None = None
-) -> Checked:
+) -> DataFindings:
     """Return what is wrong in files of posts or of chats; a file's name tells its split.
 
     `measure` says how long a row is, by default its post's characters; rows that are longer than
@@ -103,12 +103,12 @@ def check(
         _finding("warning", "posts whose hate_share says another label", across(examples)),
         _cut(read.posts, lengths, max_length, measure.unit),
     ]  # fmt: skip
-    return Checked(
+    return DataFindings(
         read.rows,
         dict(sorted(_counted(examples).items())),
         tuple(power(examples)),
         tuple(finding for finding in found if finding.count),
-        histogram(lengths),
+        length_histogram(lengths),
         overflow(read.posts, lengths, max_length),
         measure.unit,
         measure.note,
@@ -214,7 +214,7 @@ def _repeated(examples: Sequence[Example]) -> list[str]:
 
 
 def _pairs(examples: Sequence[Example], pairs: Sequence[Pair]) -> list[str]:
-    found = (describe(examples, pair) for pair in pairs)
+    found = (describe_duplicates(examples, pair) for pair in pairs)
     return [f"{' ~ '.join(pair['ids'])} ({' ~ '.join(pair['splits'])})" for pair in found]  # type: ignore[arg-type]
 
 

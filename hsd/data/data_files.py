@@ -88,7 +88,7 @@ def format_of(path: Path) -> Format:
     )
 
 
-def find(folder: Path, stems: Iterable[str]) -> Path | None:
+def find_data_file(folder: Path, stems: Iterable[str]) -> Path | None:
     """Return the folder's file with one of the names in a format that is read, JSONL first."""
     wanted = tuple(stems)
     files = {path.name.lower(): path for path in sorted(folder.glob("*")) if path.is_file()}

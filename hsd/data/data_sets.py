@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hsd.data import data_files, unified
 from hsd.data.loaded_file import Loaded, require_clean, require_unique_ids
-from hsd.data.source_formats import Reading, load_any
+from hsd.data.source_formats import ReadOptions, load_any
 from hsd.errors import DataError, did_you_mean
 from hsd.example import SPLITS, Example
 
@@ -77,13 +77,13 @@ def _load(data_file: str, unified_dir: Path | None) -> Loaded:
     if data_file in STEMS or data_file in EMBEDDED_NAMES:
         split = EMBEDDED_NAMES.get(data_file, "test" if data_file == "unified" else "")
         return unified.load_split(path, split)
-    return load_any(path, Reading())
+    return load_any(path, ReadOptions())
 
 
 def _find(name: str, unified_dir: Path | None) -> Path:
     places = folders(unified_dir)
     for folder in places:
-        if (found := data_files.find(folder, STEMS[name])) is not None:
+        if (found := data_files.find_data_file(folder, STEMS[name])) is not None:
             return found
     looked = ", ".join(str(place.absolute()) for place in places)
     raise DataError(

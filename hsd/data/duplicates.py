@@ -124,7 +124,7 @@ def _leaks_of(
                 yield Pair(position, double, similarity)
 
 
-def describe(examples: Sequence[Example], pair: Pair) -> dict[str, object]:
+def describe_duplicates(examples: Sequence[Example], pair: Pair) -> dict[str, object]:
     """Return a pair as a row of a report: ids, places, splits, labels, similarity; no text."""
     first, second = examples[pair.first], examples[pair.second]
     return {

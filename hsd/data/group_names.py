@@ -178,7 +178,7 @@ def _pieces(part: str) -> Iterator[tuple[str, str]]:
 
 def _reach(piece: str) -> _Reach:
     """Return how far a piece negates what follows it."""
-    reach = _said(_words(_ASIDE.sub(" ", piece))).reach
+    reach = _named_in(_words(_ASIDE.sub(" ", piece))).reach
     return "list" if reach and _is_nobody(piece) else reach
 
 
@@ -226,7 +226,7 @@ class _Said:
     """What a negation in them reaches beyond them."""
 
 
-def _said(words: Sequence[str]) -> _Said:
+def _named_in(words: Sequence[str]) -> _Said:
     found: list[str] = []
     reach: _Reach = ""
     known, at = True, 0
@@ -252,7 +252,7 @@ def _said(words: Sequence[str]) -> _Said:
 def _read(name: str) -> tuple[tuple[str, ...], bool]:
     """Return the groups that a name means, and whether all of it is known."""
     words = _words(name)
-    said = _said(words)
+    said = _named_in(words)
     if ours := [group for group in said.groups if group != "other"]:
         return tuple(dict.fromkeys(ours)), True  # `gay men`: about the group that we follow
     if not said.known:

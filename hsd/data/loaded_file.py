@@ -90,7 +90,7 @@ def derived_id(text: str, position: int) -> str:
     return f"row-{position:05d}-{sha256(text.encode()).hexdigest()[:8]}"
 
 
-def merge(parts: Iterable[Loaded]) -> Loaded:
+def merge_loaded(parts: Iterable[Loaded]) -> Loaded:
     """Return several files' rows as one."""
     whole = Loaded()
     for part in parts:

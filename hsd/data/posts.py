@@ -12,7 +12,7 @@ from hsd.data.data_files import stem
 from hsd.data.group_names import NAMES, parse_groups, unknown_names
 from hsd.data.post_in_chat import Located, locate, user_words
 from hsd.data.read_rows import BadRow, Row, stream_rows
-from hsd.data.source_formats import Reading, load_any
+from hsd.data.source_formats import ReadOptions, load_any
 from hsd.example import SPLITS, Example
 from hsd.prompts.contract import load_contract
 
@@ -75,7 +75,7 @@ def read_posts(files: Sequence[Path]) -> Posts:
             _add_chats(found, file)
             columns = unread_in_chats(file)
         else:
-            part = load_any(file, Reading())
+            part = load_any(file, ReadOptions())
             found.posts.extend(Post(_in_split(example, file), file) for example in part.examples)
             found.bad.extend(part.bad)
             found.left_out.extend(part.left_out)

@@ -12,20 +12,20 @@ from hsd.data.group_names import joined
 from hsd.data.loaded_file import (
     Loaded,
     convert_rows,
-    merge,
+    merge_loaded,
     require_clean,
     require_unique_ids,
     write_bad_rows,
 )
 from hsd.data.own_table import Columns, converter
-from hsd.data.prepared_data import LeakPolicy, Preparation, Prepared, SourceRead
+from hsd.data.prepared_data import LeakPolicy, Preparation, PreparedData, SourceRead
 from hsd.data.read_rows import BadRow, apart
 from hsd.data.sampling import even_labels, stratified
-from hsd.data.source_formats import Reading, Source, convert_detected, load_source
+from hsd.data.source_formats import ReadOptions, Source, convert_detected, load_source
 from hsd.data.splits import assign_splits, require_known_splits
 from hsd.errors import DataError
 from hsd.example import Example, Label
-from hsd.io.lease import held
+from hsd.io.lease import hold_lease
 from hsd.io.run_identity import claim
 from hsd.prompts.contract import Contract, make_contract
 from hsd.prompts.template import load_template
@@ -41,22 +41,22 @@ def _silent(step: str) -> None:
     del step
 
 
-def prepare(job: Preparation, report: Callable[[str], None] = _silent) -> Prepared:
+def prepare(job: Preparation, report: Callable[[str], None] = _silent) -> PreparedData:
     """Read, compare, split and write; return what was made. `report` hears each step begin.
 
     Raises DataError for bad rows (all listed in OUTPUT.bad_rows.jsonl), for ids that repeat and,
     with `leaks="fail"`, for leaks; PreflightError when the folder holds something else, and
     InUseError while another process prepares there.
     """
-    with held(job.output_dir, "hsd prepare"):
+    with hold_lease(job.output_dir, "hsd prepare"):
         return _prepared(job, report)
 
 
-def _prepared(job: Preparation, report: Callable[[str], None]) -> Prepared:
+def _prepared(job: Preparation, report: Callable[[str], None]) -> PreparedData:
     contract = _contract(job)
     report(STEPS[0])
     sources = [_read(source, job.reading) for source in job.sources]
-    whole = merge(read.loaded for read in sources)
+    whole = merge_loaded(read.loaded for read in sources)
     _require_clean(whole, job)
     report(STEPS[1])
     kept, repeated = without_repeats([read.loaded.examples for read in sources])
@@ -73,7 +73,7 @@ def _prepared(job: Preparation, report: Callable[[str], None]) -> Prepared:
         raise DataError(f"no training row is left of {whole.rows}; see --balance and --leaks.")
     report(STEPS[3])
     claim(job.output_dir, _identity(job, sources, contract))
-    prepared = Prepared(examples, sources, whole.bad, left_out, pairs, compared, found)
+    prepared = PreparedData(examples, sources, whole.bad, left_out, pairs, compared, found)
     return replace(prepared, stats=prepared_files.write(job, contract, prepared))
 
 
@@ -119,7 +119,7 @@ def without_repeats(sources: Sequence[Sequence[Example]]) -> tuple[list[Example]
     return kept, repeated
 
 
-def _read(source: Source, reading: Reading) -> SourceRead:
+def _read(source: Source, reading: ReadOptions) -> SourceRead:
     if source.kind != "hub":
         version = {path.name: digest(path) for path in source.files if path.exists()}
         return SourceRead(source, load_source(source, reading), version)

@@ -10,7 +10,7 @@ from hsd.data.hatexplain import Offensive
 from hsd.data.loaded_file import Loaded
 from hsd.data.own_table import Columns, parse_labels
 from hsd.data.read_rows import BadRow
-from hsd.data.source_formats import Reading, Source
+from hsd.data.source_formats import ReadOptions, Source
 from hsd.data.toxigen import MIDPOINT
 from hsd.errors import ConfigError, did_you_mean
 from hsd.example import Example
@@ -31,7 +31,7 @@ class Preparation:
     strategies: tuple[str, ...] = ()
     """In that template; each post is asked with each of them, and the first is the main one.
     Empty takes the template's first, or the default of `hsd train` with its template."""
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
     splits: SplitPolicy = "given"
     """Keep the splits that rows came with, and split the others; or split all rows anew."""
     balance: Balance = "none"
@@ -77,7 +77,7 @@ class SourceRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedData:
     """What a preparation made."""
 
     examples: list[Example]
@@ -118,6 +118,6 @@ def preparation(
     return Preparation(
         sources=(*first, *map(Source.parse, sources)),
         output_dir=output_dir,
-        reading=Reading(offensive, toxicity_threshold, columns),
+        reading=ReadOptions(offensive, toxicity_threshold, columns),
         **settings,
     )

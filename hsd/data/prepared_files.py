@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hsd.data import unified
-from hsd.data.duplicates import NEAR, conflicts, describe, normalise
+from hsd.data.duplicates import NEAR, conflicts, describe_duplicates, normalise
 from hsd.data.group_names import joined, unknown_said
 from hsd.data.loaded_file import write_bad_rows
-from hsd.data.prepared_data import Preparation, Prepared, SourceRead
+from hsd.data.prepared_data import Preparation, PreparedData, SourceRead
 from hsd.data.sampling import group_and_label, stratified
 from hsd.data.vote_shares import shares_said
 from hsd.example import SPLITS, Example
@@ -22,7 +22,7 @@ CHATS = ("train", "validation")
 FILES = {"train": "train", "validation": "val", "test": "test"}
 
 
-def write(job: Preparation, contract: Contract, prepared: Prepared) -> dict[str, Any]:
+def write(job: Preparation, contract: Contract, prepared: PreparedData) -> dict[str, Any]:
     """Write every file of the output folder, stats.json last; return what is in that.
 
     A split without rows has no file: an empty one would be an error to whoever reads it.
@@ -36,7 +36,7 @@ def write(job: Preparation, contract: Contract, prepared: Prepared) -> dict[str,
     save_contract(job.output_dir, contract)
     write_bad_rows(job.output_dir / "bad_rows.jsonl", prepared.bad)
     write_bad_rows(job.output_dir / "left_out.jsonl", prepared.left_out)
-    described = (describe(prepared.compared, pair) for pair in prepared.duplicates)
+    described = (describe_duplicates(prepared.compared, pair) for pair in prepared.duplicates)
     write_jsonl(job.output_dir / "duplicates.jsonl", described)
     stats = _stats(job, contract, prepared, by_split)
     stats["files"] = {
@@ -49,7 +49,7 @@ def write(job: Preparation, contract: Contract, prepared: Prepared) -> dict[str,
 
 
 def _tables(
-    prepared: Prepared, by_split: dict[str, list[Example]], contract: Contract, seed: int
+    prepared: PreparedData, by_split: dict[str, list[Example]], contract: Contract, seed: int
 ) -> dict[str, Iterable[dict[str, Any]]]:
     """Return the rows of each data file by its name."""
     return {
@@ -77,7 +77,7 @@ def chat_rows(contract: Contract, examples: Iterable[Example]) -> Iterator[dict[
 
 
 def canned(
-    prepared: Prepared, by_split: dict[str, list[Example]], seed: int
+    prepared: PreparedData, by_split: dict[str, list[Example]], seed: int
 ) -> dict[str, list[Example]]:
     """Return small samples, stratified by group and label, of rows that were not learned from.
 
@@ -114,7 +114,7 @@ def counts(examples: Sequence[Example]) -> dict[str, Any]:
 def _stats(
     job: Preparation,
     contract: Contract,
-    prepared: Prepared,
+    prepared: PreparedData,
     by_split: dict[str, list[Example]],
 ) -> dict[str, Any]:
     pairs = prepared.duplicates
@@ -133,7 +133,7 @@ def _stats(
         "leaks": {
             "policy": job.leaks,
             "rows": len({pair.first for pair in prepared.leaks}),
-            "pairs": [describe(prepared.compared, pair) for pair in prepared.leaks],
+            "pairs": [describe_duplicates(prepared.compared, pair) for pair in prepared.leaks],
         },
         "seed": job.seed,
         "prompt": {
@@ -145,7 +145,7 @@ def _stats(
     }
 
 
-def _notes(prepared: Prepared) -> list[str]:
+def _notes(prepared: PreparedData) -> list[str]:
     """Return how rows were read where that is not plain."""
     unread = [
         f"{read.source}: a column is not read: {said}."

@@ -86,7 +86,7 @@ class PromptLength:
         return Renderer(self._tokenizer, self._contracts[file])
 
 
-def histogram(lengths: Iterable[int]) -> dict[str, int]:
+def length_histogram(lengths: Iterable[int]) -> dict[str, int]:
     """Return how many rows are up to each of HISTOGRAM long."""
     names = [f"up to {end}" for end in HISTOGRAM] + [f"over {HISTOGRAM[-1]}"]
     places = (sum(n > end for end in HISTOGRAM) for n in lengths)

@@ -18,7 +18,7 @@ KINDS = ("unified", "hatexplain", "toxigen", "hatecheck", "table", "hub")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadOptions:
     """What is decided while rows are read."""
 
     offensive: Offensive = "normal"
@@ -70,7 +70,7 @@ class Source:
         return [path, beside] if self.kind == "hatexplain" and beside.exists() else [path]
 
 
-def load_source(source: Source, reading: Reading) -> Loaded:
+def load_source(source: Source, reading: ReadOptions) -> Loaded:
     """Return a local source's rows; hub sources are `hsd.data.hub_rows`'s."""
     path = Path(source.location)
     if source.kind == "table":
@@ -82,7 +82,7 @@ def load_source(source: Source, reading: Reading) -> Loaded:
     return load(path, _convert(source.kind, reading), _reads(source.kind))
 
 
-def load_any(path: Path, reading: Reading) -> Loaded:
+def load_any(path: Path, reading: ReadOptions) -> Loaded:
     """Return a file's rows, read as the kind that its columns tell."""
     rows, bad = read_rows(path)
     divisions = hatexplain.read_divisions(path.parent / hatexplain.DIVISIONS)
@@ -91,7 +91,7 @@ def load_any(path: Path, reading: Reading) -> Loaded:
 
 
 def convert_detected(
-    rows: list[Row], name: str, reading: Reading, divisions: Mapping[str, str] | None = None
+    rows: list[Row], name: str, reading: ReadOptions, divisions: Mapping[str, str] | None = None
 ) -> Loaded:
     """Return examples of rows whose kind the columns of the first row tell.
 
@@ -110,7 +110,7 @@ def _reads(kind: str) -> frozenset[str]:
     return unified.READS if kind == "unified" else frozenset()
 
 
-def _convert(kind: str, reading: Reading) -> Convert:
+def _convert(kind: str, reading: ReadOptions) -> Convert:
     if kind == "toxigen":
         return toxigen.converter(reading.toxicity_threshold)
     if kind == "hatecheck":

@@ -6,7 +6,7 @@ from typing import Any
 from hsd.data import cell_values, data_files
 from hsd.data.group_names import joined, parse_groups, persona, split_names, unknown_names
 from hsd.data.label_names import parse_label, unknown_label
-from hsd.data.loaded_file import Bad, Converted, Loaded, load, merge
+from hsd.data.loaded_file import Bad, Converted, Loaded, load, merge_loaded
 from hsd.data.read_rows import Row
 from hsd.errors import DataError, did_you_mean
 from hsd.example import Example
@@ -98,7 +98,7 @@ def find_splits(folder: Path) -> dict[str, Path]:
     is read. Raises DataError when there is none.
     """
     named = {s: [f"{p}{stem}" for p in ("", "unified_") for stem in FILES[s]] for s in FILES}
-    found = {split: data_files.find(folder, stems) for split, stems in named.items()}
+    found = {split: data_files.find_data_file(folder, stems) for split, stems in named.items()}
     there = {split: path for split, path in found.items() if path is not None}
     if not there:
         raise DataError(
@@ -117,7 +117,7 @@ def _instead(folder: Path) -> str:
 
 def load_folder(folder: Path) -> Loaded:
     """Return the rows of a folder's splits; a row's own split wins over the file's name."""
-    return merge(load_split(path, split) for split, path in find_splits(folder).items())
+    return merge_loaded(load_split(path, split) for split, path in find_splits(folder).items())
 
 
 def load_split(path: Path, split: str) -> Loaded:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from hsd.evaluation.evaluation_plan import Prepared
+from hsd.evaluation.evaluation_plan import EvaluationPlan
 from hsd.example import Example
 from hsd.inference.halving import Halving, answers
-from hsd.inference.replies import Reply, Way
+from hsd.inference.replies import Engine, Reply
 from hsd.io.progress import Progress
 from hsd.prediction import Prediction
 from hsd.prompts.answers import read_reply
@@ -15,20 +15,20 @@ from hsd.report.predictions import append_predictions
 
 
 def answer_rows(
-    prepared: Prepared,
-    way: Way,
+    prepared: EvaluationPlan,
+    way: Engine,
     batches: Sequence[Sequence[Encoded]],
     file: Path,
     progress: Progress,
     known: Collection[str] = (),
     halved: Callable[[Halving], None] = lambda _: None,
-    go_on: Callable[[], None] = lambda: None,
+    check_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer batch after batch, each on disk before the next.
 
     Rows whose ids are `known` were answered by an earlier start. They are computed once more, so
     that the others of their batch come out as they would have then, and their replies are dropped.
-    `go_on` is called before each batch, and may raise.
+    `check_stop` is called before each batch, and may raise.
     """
     examples = {example.id: example for example in prepared.examples}
     left = {row.id: row for batch in batches for row in batch if row.id not in known}
@@ -36,7 +36,7 @@ def answer_rows(
     progress(0, len(left), prepared.what)
     answered = answers(batches, way.answer, halved)
     while done < len(left):
-        go_on()
+        check_stop()
         replies = [reply for reply in next(answered) if reply.id in left]
         append_predictions(
             file,
@@ -46,7 +46,9 @@ def answer_rows(
         progress(done, len(left), prepared.what)
 
 
-def _prediction(prepared: Prepared, example: Example, reply: Reply, shortened: bool) -> Prediction:
+def _prediction(
+    prepared: EvaluationPlan, example: Example, reply: Reply, shortened: bool
+) -> Prediction:
     opening = prepared.renderer.opening_text(
         has_system=bool(prepared.contract.strategy.system_prompt)
     )

@@ -14,7 +14,7 @@ from hsd.errors import EvaluationError
 from hsd.evaluation.encoder_scores import encoder_scores
 from hsd.example import LABELS
 from hsd.io.files import write_json, write_jsonl
-from hsd.io.lease import held
+from hsd.io.lease import hold_lease
 from hsd.io.manifest import DONE, update_manifest
 from hsd.io.progress import Progress, silent
 from hsd.io.provenance import now, provenance
@@ -57,7 +57,7 @@ def baseline_run(
     require_own(folder, identity)
     if (folder / DONE).exists():
         return folder
-    with held(folder, f"hsd report --baseline {kind}"):
+    with hold_lease(folder, f"hsd report --baseline {kind}"):
         claim(folder, identity)
         if not (folder / DONE).exists():  # by who had the lease a moment ago
             _make(folder, run, kind, training, settings, progress)

@@ -14,16 +14,16 @@ from hsd.evaluation.engine_test import (
     check_scores,
     check_twins_replies,
     check_twins_scores,
-    chosen_rows,
+    rows_of_test,
 )
-from hsd.evaluation.evaluation_plan import Prepared
+from hsd.evaluation.evaluation_plan import EvaluationPlan
 from hsd.inference.generate import plain_writing
-from hsd.inference.replies import Asking, Way
+from hsd.inference.replies import Asking, Engine
 from hsd.inference.score import Candidates, candidates, plain_scoring
 from hsd.inference.shared_generate import SharedGenerate
 from hsd.inference.shared_score import SharedScore
 from hsd.model.packing import Prefix, compute_prefix, obstacle, shared_length
-from hsd.model.tolerance import Checked, SelfTest, exact_tolerance
+from hsd.model.tolerance import SelfTest, TestPart, exact_tolerance
 from hsd.prompts.render import Encoded
 
 log = logging.getLogger(__name__)
@@ -53,10 +53,10 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenEngine:
     """The way that rows are answered in, and why it is this one."""
 
-    way: Way
+    way: Engine
     shared: bool
     reason: str
     expected: Expected
@@ -77,7 +77,7 @@ class Chosen:
 
 
 @dataclass(slots=True)
-class Once:
+class PrefixOnce:
     """What is computed once for a loaded model, however many sets it answers.
 
     The check of the twin is about the model's code, and the shared prompt's keys and values are the
@@ -85,11 +85,13 @@ class Once:
     own rows, the longest among them: each set has its own.
     """
 
-    twin: Checked | None = None
+    twin: TestPart | None = None
     prefixes: dict[tuple[int, ...], Prefix] = field(default_factory=dict)
 
 
-def choose(prepared: Prepared, model: Any, once: Once | None = None) -> Chosen:
+def choose_engine(
+    prepared: EvaluationPlan, model: Any, once: PrefixOnce | None = None
+) -> ChosenEngine:
     """Return how rows are answered; `auto` shares where it pays and is right.
 
     All rows decide, whichever are left and however many ranks answer them: a restart goes on in
@@ -98,16 +100,16 @@ def choose(prepared: Prepared, model: Any, once: Once | None = None) -> Chosen:
     Raises EvaluationError when sharing is asked for and cannot be had.
     """
     asked = prepared.config.prefix_sharing
-    coarse, plain = exact_tolerance(model) is None, plain_way(prepared, model)
+    coarse, plain = exact_tolerance(model) is None, plain_engine(prepared, model)
     expected = expect(prepared.encoded, coarse=coarse)
     if asked == "off":
-        return Chosen(plain, False, "as asked", expected)
+        return ChosenEngine(plain, False, "as asked", expected)
     if asked == "auto" and not expected.is_worth_it:
-        return Chosen(plain, False, "sharing would gain little", expected)
-    way, tested = _tested(prepared, model, expected.prefix_tokens, once or Once())
+        return ChosenEngine(plain, False, "sharing would gain little", expected)
+    way, tested = _tested(prepared, model, expected.prefix_tokens, once or PrefixOnce())
     if way:
         log.info("%s", tested.sentence())
-        return Chosen(way, True, "the self-test passed", expected, tested)
+        return ChosenEngine(way, True, "the self-test passed", expected, tested)
     problem = str(tested.problem)
     if asked == "on":
         raise EvaluationError(
@@ -117,7 +119,7 @@ def choose(prepared: Prepared, model: Any, once: Once | None = None) -> Chosen:
     log.warning("prompts are not shared: %s", problem)
     more = expected.plain_tokens / expected.shared_tokens
     fallback = f"Each prompt is computed whole ({more:.1f} times as many tokens), since {problem}."
-    return Chosen(plain, False, problem, expected, tested, fallback)
+    return ChosenEngine(plain, False, problem, expected, tested, fallback)
 
 
 def expect(rows: Sequence[Encoded], *, coarse: bool = False) -> Expected:
@@ -129,11 +131,11 @@ def expect(rows: Sequence[Encoded], *, coarse: bool = False) -> Expected:
     prefix = shared_length([row.prompt[:-1] for row in rows])
     plain = sum(len(row.prompt) for row in rows)
     shared = prefix + plain - prefix * len(rows)
-    tested = sum(len(row.prompt) for row in chosen_rows(rows, coarse=coarse))
+    tested = sum(len(row.prompt) for row in rows_of_test(rows, coarse=coarse))
     return Expected(prefix, plain, shared, 2 * tested if coarse else tested)
 
 
-def plain_way(prepared: Prepared, model: Any) -> Way:
+def plain_engine(prepared: EvaluationPlan, model: Any) -> Engine:
     """Return the way that computes each prompt whole."""
     tokenizer = prepared.subject.tokenizer
     if prepared.config.mode == "score":
@@ -142,8 +144,8 @@ def plain_way(prepared: Prepared, model: Any) -> Way:
 
 
 def _tested(
-    prepared: Prepared, model: Any, prefix_tokens: int, once: Once
-) -> tuple[Way | None, SelfTest]:
+    prepared: EvaluationPlan, model: Any, prefix_tokens: int, once: PrefixOnce
+) -> tuple[Engine | None, SelfTest]:
     """Return the way that computes the shared prompt once, where it passes, and what was found."""
     if problem := obstacle(model):
         return None, SelfTest(obstacle=problem)
@@ -154,14 +156,14 @@ def _tested(
     return None if loaded.problem else way, SelfTest(twin, loaded)
 
 
-def _check_twin(prepared: Prepared, model: Any) -> Checked:
+def _check_twin(prepared: EvaluationPlan, model: Any) -> TestPart:
     if prepared.config.mode == "score":
         return check_twins_scores(model)
     tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
     return check_twins_replies(model, tokenizer, stops)
 
 
-def _prefix(prepared: Prepared, model: Any, tokens: int, once: Once) -> Prefix:
+def _prefix(prepared: EvaluationPlan, model: Any, tokens: int, once: PrefixOnce) -> Prefix:
     """Return the shared prompt's keys and values, computed now or with another set."""
     ids = tuple(prepared.encoded[0].prompt[:tokens])
     if ids not in once.prefixes:
@@ -170,19 +172,19 @@ def _prefix(prepared: Prepared, model: Any, tokens: int, once: Once) -> Prefix:
     return once.prefixes[ids]
 
 
-def _shared(prepared: Prepared, model: Any, prefix: Prefix) -> tuple[Way, Checked]:
+def _shared(prepared: EvaluationPlan, model: Any, prefix: Prefix) -> tuple[Engine, TestPart]:
     """Return the way that reads behind the shared prompt, and whether it answers rightly."""
     prefix_tokens = len(prefix.tokens)
-    rows = chosen_rows(prepared.encoded, coarse=exact_tolerance(model) is None)
+    rows = rows_of_test(prepared.encoded, coarse=exact_tolerance(model) is None)
     batch_size = max(prepared.config.batch_size, len(rows))
     if prepared.config.mode == "score":
         spelled = _spelled(prepared)
         scoring = SharedScore(model, prefix, spelled)
-        way = Way(scoring, prepared.config.batch_size, prefix_tokens, ROOM)
+        way = Engine(scoring, prepared.config.batch_size, prefix_tokens, ROOM)
         return way, check_scores(scoring, model, rows, spelled, batch_size)
     asking = _asking(prepared)
     writing = _generating(prepared, model, prefix, asking)
-    way = Way(writing, prepared.config.batch_size, prefix_tokens, ROOM)
+    way = Engine(writing, prepared.config.batch_size, prefix_tokens, ROOM)
     limit = min(asking.max_new_tokens, TOKENS)
     tested = _generating(
         prepared, model, prefix, replace(asking, max_new_tokens=limit, temperature=0.0)
@@ -191,17 +193,19 @@ def _shared(prepared: Prepared, model: Any, prefix: Prefix) -> tuple[Way, Checke
     return way, check_replies(tested, model, tokenizer, rows, stops, batch_size)
 
 
-def _generating(prepared: Prepared, model: Any, prefix: Prefix, asking: Asking) -> SharedGenerate:
+def _generating(
+    prepared: EvaluationPlan, model: Any, prefix: Prefix, asking: Asking
+) -> SharedGenerate:
     tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
     return SharedGenerate(model, tokenizer, prefix, stops, asking)
 
 
-def _asking(prepared: Prepared) -> Asking:
+def _asking(prepared: EvaluationPlan) -> Asking:
     config = prepared.config
     return Asking(prepared.max_new_tokens, config.batch_size, config.temperature, config.seed)
 
 
-def _spelled(prepared: Prepared) -> Candidates:
+def _spelled(prepared: EvaluationPlan) -> Candidates:
     strategy = prepared.contract.strategy
     return candidates(
         prepared.renderer,

@@ -27,7 +27,7 @@ from hsd.model.tolerance import (
     LEAST,
     ROWS_COARSE,
     ROWS_EXACT,
-    Checked,
+    TestPart,
     compared,
     exact_tolerance,
     longer_than_all,
@@ -37,7 +37,7 @@ from hsd.model.tolerance import (
 from hsd.model.twin import PREFIX_TOKENS
 from hsd.prompts.render import Encoded
 from hsd.training.gradient_test import TAILS
-from hsd.training.microbatches import Work
+from hsd.training.microbatches import StepPlan
 from hsd.training.step import piece_log_probabilities
 
 TOKENS = 24
@@ -50,7 +50,7 @@ SPELLED = Candidates([3, 4], TAILS)
 """How the twin's labels are spelled."""
 
 
-def chosen_rows(rows: Sequence[Encoded], *, coarse: bool = False) -> list[Encoded]:
+def rows_of_test(rows: Sequence[Encoded], *, coarse: bool = False) -> list[Encoded]:
     """Return the longest and the shortest row, with others between where numbers are coarse.
 
     Each is computed whole once more: at 64 rows four of them were half of the time.
@@ -58,20 +58,20 @@ def chosen_rows(rows: Sequence[Encoded], *, coarse: bool = False) -> list[Encode
     return spread(longest_first(rows), ROWS_COARSE if coarse else ROWS_EXACT)
 
 
-def check_twins_scores(model: Any) -> Checked:
+def check_twins_scores(model: Any) -> TestPart:
     """Return whether scores behind a prefix are right on the model's twin."""
 
-    def check(twin: Any, rows: list[Encoded]) -> Checked:
+    def check(twin: Any, rows: list[Encoded]) -> TestPart:
         shared = SharedScore(twin, _prefix(twin, rows), SPELLED)
         return check_scores(shared, twin, rows, SPELLED, len(rows))
 
     return on_twin(model, check)
 
 
-def check_twins_replies(model: Any, tokenizer: Any, stop_ids: Sequence[int]) -> Checked:
+def check_twins_replies(model: Any, tokenizer: Any, stop_ids: Sequence[int]) -> TestPart:
     """Return whether replies behind a prefix are right on the model's twin."""
 
-    def check(twin: Any, rows: list[Encoded]) -> Checked:
+    def check(twin: Any, rows: list[Encoded]) -> TestPart:
         asking = Asking(TWIN_TOKENS, len(rows))
         shared = SharedGenerate(twin, tokenizer, _prefix(twin, rows), stop_ids, asking)
         return check_replies(shared, twin, tokenizer, rows, stop_ids, len(rows))
@@ -81,7 +81,7 @@ def check_twins_replies(model: Any, tokenizer: Any, stop_ids: Sequence[int]) -> 
 
 def check_scores(
     shared: SharedScore, model: Any, rows: Sequence[Encoded], spelled: Candidates, batch_size: int
-) -> Checked:
+) -> TestPart:
     """Return whether scores behind a prefix are those of each row alone."""
     more = longer_than_all(rows)
 
@@ -106,7 +106,7 @@ def check_replies(
     rows: Sequence[Encoded],
     stop_ids: Sequence[int],
     batch_size: int,
-) -> Checked:
+) -> TestPart:
     """Return whether greedy replies behind a prefix are those of each row alone."""
     limit = shared.asking.max_new_tokens
     plain = [
@@ -124,7 +124,7 @@ def check_replies(
     return _with_ties(replace(found, ties=ties), [lead or 0.0 for lead in leads], noise)
 
 
-def _with_ties(found: Checked, leads: list[float], noise: Sequence[torch.Tensor]) -> Checked:
+def _with_ties(found: TestPart, leads: list[float], noise: Sequence[torch.Tensor]) -> TestPart:
     """Return what was found, failed where replies part and the plain way had a preference.
 
     Where numbers are coarse half of the rows decide, as on probabilities. Of two tokens each may
@@ -151,7 +151,7 @@ def _padded(
     more = longer_than_all(whole)
 
     def of_batch(batch: Sequence[Encoded]) -> list[torch.Tensor]:
-        work = Work("alone", [], [[*batch, more]], cost=0)
+        work = StepPlan("alone", [], [[*batch, more]], cost=0)
         ((rows, said),) = piece_log_probabilities(model, [work], 0)
         return list(said.split([len(row.answer) for row in rows]))[:-1]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import PreflightError
-from hsd.evaluation.evaluation_plan import Prepared
-from hsd.evaluation.shards import merged
+from hsd.evaluation.evaluation_plan import EvaluationPlan
+from hsd.evaluation.shards import merged_shards
 from hsd.inference.halving import Halving
 from hsd.io.files import write_json, write_jsonl
 from hsd.io.hashes import sha256_json
@@ -19,14 +19,14 @@ from hsd.metrics.score_noise import Noise, noise
 from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
 from hsd.prediction import Prediction
 from hsd.report.comparability import provenance_of
-from hsd.report.context import Beside
+from hsd.report.context import ReportContext
 from hsd.report.evaluation_files import write_evaluation
 from hsd.report.predictions import PREDICTIONS, done_evaluation
 
 Facts = dict[str, Any]
 
 
-def begun(prepared: Prepared) -> Path | None:
+def existing_folder(prepared: EvaluationPlan) -> Path | None:
     """Return the folder that this very evaluation began before, None when it did not.
 
     Raises PreflightError when `output_dir` is itself the folder of another evaluation.
@@ -42,7 +42,7 @@ def begun(prepared: Prepared) -> Path | None:
     return None
 
 
-def begun_otherwise(prepared: Prepared) -> str | None:
+def existing_otherwise(prepared: EvaluationPlan) -> str | None:
     """Return a sentence about answers of this evaluation that were had in other numbers.
 
     They stay where they are: two number formats in one table would be no model's.
@@ -61,7 +61,7 @@ def begun_otherwise(prepared: Prepared) -> str | None:
     return None
 
 
-def _both(folder: Path, prepared: Prepared, identity: Facts) -> tuple[Facts, Facts]:
+def _both(folder: Path, prepared: EvaluationPlan, identity: Facts) -> tuple[Facts, Facts]:
     """Return the identity of a folder's evaluation and the one that is wanted, to be compared.
 
     `identity` is the wanted one, worked out once: it has a digest of all rows. Of the number format
@@ -106,9 +106,9 @@ def stamp(folder: Path) -> str:
     return folder.name.removeprefix("run_")
 
 
-def finish(folder: Path, ids: Sequence[str], beside: Beside) -> None:
+def finish(folder: Path, ids: Sequence[str], beside: ReportContext) -> None:
     """Merge all ranks' predictions, in the order of `ids`, and write the reports."""
-    predictions = merged(folder, ids)
+    predictions = merged_shards(folder, ids)
     write_jsonl(folder / PREDICTIONS, map(asdict, predictions), posts=True)
     beside = replace(beside, noise=_record_noise(folder, predictions))
     numbers = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)

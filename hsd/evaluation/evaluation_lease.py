@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from hsd.evaluation.evaluation_folder import begun, key_of, new_folder
-from hsd.evaluation.evaluation_plan import Prepared
+from hsd.evaluation.evaluation_folder import existing_folder, key_of, new_folder
+from hsd.evaluation.evaluation_plan import EvaluationPlan
 from hsd.io.files import LEASE
-from hsd.io.lease import Lease, clear, held
+from hsd.io.lease import Lease, clear, hold_lease
 from hsd.io.run_identity import claim
 from hsd.io.stopping import StopRequest
 
@@ -23,7 +23,7 @@ class Leases:
     by the evaluation, and others may begin beside it.
     """
 
-    def __init__(self, prepared: Prepared, request: StopRequest) -> None:
+    def __init__(self, prepared: EvaluationPlan, request: StopRequest) -> None:
         self._prepared, self._request = prepared, request
         self._stack = ExitStack()
         self._newest: Lease | None = None
@@ -36,19 +36,21 @@ class Leases:
 
     def take(self) -> None:
         """Take the evaluation, whether it began before or not; raises InUseError as `held`."""
-        folder, output = begun(self._prepared), self._prepared.config.output_dir
+        folder, output = existing_folder(self._prepared), self._prepared.config.output_dir
         name = f"{LEASE}-{key_of(self._prepared.identity())}"
         if folder is not None:
             self._hold(folder)
             clear(output, _WORK, name)  # of a start that was killed once it had the folder
             return
         self._hold(output, name)
-        if (folder := begun(self._prepared)) is not None:  # by who had that lease a moment ago
+        if (
+            folder := existing_folder(self._prepared)
+        ) is not None:  # by who had that lease a moment ago
             self._hold(folder)
 
     def make_folder(self, identity: Mapping[str, Any]) -> None:
         """Make the evaluation's folder, unless there is one."""
-        if begun(self._prepared) is None:
+        if existing_folder(self._prepared) is None:
             folder = new_folder(self._prepared.config.output_dir)
             self._hold(folder)
             claim(folder, identity)
@@ -59,5 +61,5 @@ class Leases:
             self._newest.require()
 
     def _hold(self, folder: Path, name: str = LEASE) -> None:
-        lease = held(folder, _WORK, name=name, lost=self._request.lose)
+        lease = hold_lease(folder, _WORK, name=name, lost=self._request.lose)
         self._newest = self._stack.enter_context(lease)

@@ -23,7 +23,7 @@ from hsd.model.placement import launch
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer
-from hsd.training.training_posts import require_sources
+from hsd.training.training_posts import require_known_sources
 
 COPIED = (
     "groups",
@@ -41,7 +41,7 @@ SCORED_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class EvaluationPlan:
     """What an evaluation knows before any weight is loaded."""
 
     config: EvalConfig
@@ -56,7 +56,7 @@ class Prepared:
     unread: tuple[str, ...] = ()
     """Columns that a person may believe to be read."""
 
-    def of_base(self) -> "Prepared":
+    def of_base(self) -> "EvaluationPlan":
         """Return the evaluation of the adapter's base with the same rows, words and settings.
 
         It has the identity that the base alone would have. Raises EvaluationError without an
@@ -128,13 +128,15 @@ class Prepared:
         return reply_length(self.config, self.contract)
 
 
-def prepare(config: EvalConfig, data_dir: Path | None = None) -> Prepared:
+def plan_evaluation(config: EvalConfig, data_dir: Path | None = None) -> EvaluationPlan:
     """Read and check everything that can be without weights; raises as `prepare_sets`."""
     (prepared,) = prepare_sets([config], data_dir)
     return prepared
 
 
-def prepare_sets(configs: Sequence[EvalConfig], data_dir: Path | None = None) -> list[Prepared]:
+def prepare_sets(
+    configs: Sequence[EvalConfig], data_dir: Path | None = None
+) -> list[EvaluationPlan]:
     """Read and check several sets for one model; `configs` differ in their `data_file` alone.
 
     Raises ConfigError, DataError, ModelError, PreflightError or EvaluationError, whichever set it
@@ -151,7 +153,7 @@ def prepare_sets(configs: Sequence[EvalConfig], data_dir: Path | None = None) ->
     sets = [load_named(one.data_file, data_dir) for one in configs]
     chosen = subject(config)
     if chosen.adapter:
-        require_sources(chosen.adapter)  # the report asks, once all rows are answered
+        require_known_sources(chosen.adapter)  # the report asks, once all rows are answered
     numbers = number_format(chosen.config, chosen.source)
     contract = contract_for(config, chosen.carries_prompt)
     with blaming(chosen.own_words_in):
@@ -159,7 +161,7 @@ def prepare_sets(configs: Sequence[EvalConfig], data_dir: Path | None = None) ->
         rows = [_sampled(one, loaded) for one, loaded in zip(configs, sets, strict=True)]
         encoded = [_encoded(config, chosen, contract, renderer, examples) for examples in rows]
     return [
-        Prepared(
+        EvaluationPlan(
             one,
             chosen,
             numbers,

@@ -17,19 +17,19 @@ from hsd.config.evaluate_config import EvalConfig
 from hsd.config.run_record import recorded
 from hsd.errors import EvaluationError, Stopped
 from hsd.evaluation.answer_rows import answer_rows
-from hsd.evaluation.choose_engine import Once, choose
+from hsd.evaluation.choose_engine import PrefixOnce, choose_engine
 from hsd.evaluation.evaluation_folder import (
-    begun,
-    begun_otherwise,
+    existing_folder,
+    existing_otherwise,
     finish,
     note_halving,
     record_halvings,
     stamp,
 )
 from hsd.evaluation.evaluation_lease import Leases
-from hsd.evaluation.evaluation_plan import Prepared, prepare_sets
+from hsd.evaluation.evaluation_plan import EvaluationPlan, prepare_sets
 from hsd.evaluation.prompt_choice import contract_for, prompt_facts, prompt_note, renderer_for
-from hsd.evaluation.ranks import AskedToStop, Ranks
+from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.evaluation.shards import done_before, own_batches, part
 from hsd.evaluation.subject import subject
 from hsd.inference.generate import plain_writing
@@ -49,10 +49,10 @@ from hsd.model.placement import Launch, launch, place
 from hsd.prediction import Prediction
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import save_contract
-from hsd.report.comparability import asked_of, shown
-from hsd.report.context import Beside
+from hsd.report.comparability import asked_of, shown_settings
+from hsd.report.context import ReportContext
 from hsd.report.predictions import finished_predictions
-from hsd.training.training_posts import learned
+from hsd.training.training_posts import training_posts
 
 log = logging.getLogger(__name__)
 
@@ -74,12 +74,12 @@ class Evaluated:
 class Loading:
     """One model for several evaluations: loaded when the first of them needs it, and only once.
 
-    `held` is how it is held while it answers.
+    `model_context` is how it is held while it answers.
     """
 
     load: Callable[[], tuple[Any, Facts]]
-    held: Callable[[Any], AbstractContextManager[None]] = nullcontext
-    once: Once = field(default_factory=Once)
+    model_context: Callable[[Any], AbstractContextManager[None]] = nullcontext
+    once: PrefixOnce = field(default_factory=PrefixOnce)
 
 
 def evaluate(
@@ -163,7 +163,7 @@ def evaluate_sets_with_base(
         return list(zip(bases, adapters, strict=True))
 
 
-def probe(config: EvalConfig) -> tuple[Facts, str]:
+def try_connection(config: EvalConfig) -> tuple[Facts, str]:
     """Load what a config asks for, ask it about one mild post, and return facts and reply."""
     chosen = subject(config)
     contract = contract_for(config, chosen.carries_prompt)
@@ -178,20 +178,20 @@ def probe(config: EvalConfig) -> tuple[Facts, str]:
     return {**facts, "prompt": prompt_facts(contract, renderer)}, reply.text
 
 
-def _in_own_folders(sets: list[Prepared]) -> list[Prepared]:
+def _in_own_folders(sets: list[EvaluationPlan]) -> list[EvaluationPlan]:
     """Return several sets with a folder each in `output_dir`; one that began alone stays there."""
     if len(sets) == 1:
         return sets
-    return [one if begun(one) else _in_own_folder(one) for one in sets]
+    return [one if existing_folder(one) else _in_own_folder(one) for one in sets]
 
 
-def _in_own_folder(prepared: Prepared) -> Prepared:
+def _in_own_folder(prepared: EvaluationPlan) -> EvaluationPlan:
     own = prepared.config.output_dir / set_name(prepared.config.data_file)
     return replace(prepared, config=prepared.config.model_copy(update={"output_dir": own}))
 
 
 def _each(
-    sets: Sequence[Prepared],
+    sets: Sequence[EvaluationPlan],
     loading: Loading,
     progress: Progress,
     request: StopRequest,
@@ -212,7 +212,7 @@ def _each(
 
 
 def _evaluated(
-    prepared: Prepared,
+    prepared: EvaluationPlan,
     loading: Loading,
     progress: Progress,
     request: StopRequest,
@@ -220,10 +220,10 @@ def _evaluated(
     say: Say,
 ) -> Evaluated:
     """Run one evaluation."""
-    identity, before = prepared.identity(), begun(prepared)
+    identity, before = prepared.identity(), existing_folder(prepared)
     if before and (before / DONE).exists():
         return Evaluated(before, finished_predictions(before), skipped=True)
-    if before is None and (left_alone := begun_otherwise(prepared)):
+    if before is None and (left_alone := existing_otherwise(prepared)):
         say(left_alone)
     # A process with other numbers has to find the others, to be told so.
     name = sha256_json({part: identity[part] for part in identity if part != "number_format"})
@@ -233,12 +233,14 @@ def _evaluated(
                 [json.loads(n) for n in ranks.exchange("numbers", json.dumps(prepared.numbers))]
             )
             ranks.as_the_first("leased", leases.take)
-            before = begun(prepared)  # nobody else writes from here on
+            before = existing_folder(prepared)  # nobody else writes from here on
             if before and (before / DONE).exists():
                 return Evaluated(before, finished_predictions(before), skipped=True)
-            folder = _go_on(prepared, identity, before, loading, progress, ranks, leases, base, say)
-    except AskedToStop:
-        left_in = begun(prepared)
+            folder = _continue(
+                prepared, identity, before, loading, progress, ranks, leases, base, say
+            )
+    except StopRequested:
+        left_in = existing_folder(prepared)
         answered = len(done_before(left_in)) if left_in else 0
         raise Stopped(
             f"answered {answered} of {len(prepared.encoded)} rows; run the same command again to "
@@ -247,8 +249,8 @@ def _evaluated(
     return Evaluated(folder, finished_predictions(folder))
 
 
-def _go_on(
-    prepared: Prepared,
+def _continue(
+    prepared: EvaluationPlan,
     identity: Mapping[str, Any],
     before: Path | None,
     loading: Loading,
@@ -277,7 +279,7 @@ def _go_on(
         for note in prepared.notes:
             log.warning("%s", note)
         if left:
-            with loading.held(model):
+            with loading.model_context(model):
                 _answer(prepared, model, loading.once, known, folder, progress, ranks, say)
         ranks.gather("answered")
         if here.is_main:
@@ -289,47 +291,49 @@ def _go_on(
             progress(1, 1, STATISTICS)
     ranks.follow("finished")
     if not (folder / DONE).exists():
-        raise AskedToStop
+        raise StopRequested
     return folder
 
 
 def _loaded(
-    prepared: Prepared, load: Callable[[], tuple[Any, Facts]], ranks: Ranks
+    prepared: EvaluationPlan, load: Callable[[], tuple[Any, Facts]], ranks: Ranks
 ) -> tuple[Any, Facts]:
     device = place(prepared.config.model).device
     if device != "cpu":
         torch.cuda.set_device(device)  # some kernels start on the current one, whatever they get
-    ranks.go_on()
+    ranks.check_stop()
     with memory_error_as(_full(device)):
         loaded = load()
-    ranks.go_on()
+    ranks.check_stop()
     return loaded
 
 
-def _begin(prepared: Prepared, identity: Mapping[str, Any], ranks: Ranks, leases: Leases) -> Path:
+def _begin(
+    prepared: EvaluationPlan, identity: Mapping[str, Any], ranks: Ranks, leases: Leases
+) -> Path:
     """Return the evaluation's folder, which the first rank makes once all know what is left."""
     ranks.gather("ready")  # nobody writes before
     ranks.as_the_first("claimed", lambda: leases.make_folder(identity))
-    folder = begun(prepared)
+    folder = existing_folder(prepared)
     if folder is None:
-        raise AskedToStop
+        raise StopRequested
     return folder
 
 
-def _beside(prepared: Prepared, folder: Path, base: Evaluated | None) -> Beside:
+def _beside(prepared: EvaluationPlan, folder: Path, base: Evaluated | None) -> ReportContext:
     """Return what the run's report can be compared with."""
-    training, note = learned(prepared.subject.adapter)
+    training, note = training_posts(prepared.subject.adapter)
     if base is None:
-        return Beside(training, note)
+        return ReportContext(training, note)
     update_manifest(folder, base_run=str(base.folder.absolute()))
-    named = (shown(base.folder), base.predictions)
-    return Beside(training, note, named, base_asked=asked_of(base.folder))
+    named = (shown_settings(base.folder), base.predictions)
+    return ReportContext(training, note, named, base_asked=asked_of(base.folder))
 
 
 def _answer(
-    prepared: Prepared,
+    prepared: EvaluationPlan,
     model: Any,
-    once: Once,
+    once: PrefixOnce,
     known: Collection[str],
     folder: Path,
     progress: Progress,
@@ -340,14 +344,14 @@ def _answer(
     here = launch()
     try:
         with memory_error_as(_full(model.device.type)):
-            chosen = choose(prepared, model, once)
+            chosen = choose_engine(prepared, model, once)
             batches = chosen.way.batches(prepared.encoded)
             log.info("answering: %s", json.dumps(chosen.facts()))
             if chosen.fallback:
                 say(chosen.fallback)
             if here.is_main:
                 is_scored = prepared.config.mode == "score"
-                alone = scored_alone(chosen.way, batches, ranks.go_on) if is_scored else {}
+                alone = scored_alone(chosen.way, batches, ranks.check_stop) if is_scored else {}
                 update_manifest(folder, answering={**chosen.facts(), "scored_alone": alone})
             answer_rows(
                 prepared,
@@ -357,7 +361,7 @@ def _answer(
                 progress,
                 known,
                 lambda halving: note_halving(folder, here.rank, halving),
-                ranks.go_on,
+                ranks.check_stop,
             )
     finally:
         if here.is_main and not ranks.lost:
@@ -375,7 +379,7 @@ def _full(device: str) -> EvaluationError:
 
 def _recorded(
     folder: Path,
-    prepared: Prepared,
+    prepared: EvaluationPlan,
     identity: Mapping[str, Any],
     facts: Mapping[str, Any],
     here: Launch,

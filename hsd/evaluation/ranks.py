@@ -21,7 +21,7 @@ HEARD_S = 30.0
 _LEFT = "left"
 
 
-class AskedToStop(Exception):  # noqa: N818 - a request, not a fault
+class StopRequested(Exception):  # noqa: N818 - a request, not a fault
     """Raised where an evaluation is left before its end."""
 
 
@@ -46,15 +46,15 @@ class Ranks:
         if error is not None:
             self._tell(_LEFT)
 
-    def go_on(self) -> None:
-        """Raise AskedToStop when this process was asked to, or another one has left.
+    def check_stop(self) -> None:
+        """Raise StopRequested when this process was asked to, or another one has left.
 
         Raises TakenOver when the evaluation's folder is another process's by now.
         """
         if self._request.lost:
             raise TakenOver(self._request.lost)
         if self._request.asked or not self._all_here():
-            raise AskedToStop
+            raise StopRequested
 
     @property
     def lost(self) -> bool:
@@ -62,7 +62,7 @@ class Ranks:
         return self._request.lost is not None
 
     def gather(self, what: str) -> None:
-        """Say that this rank got there, and wait for all; raises as `go_on` until all have."""
+        """Say that this rank got there, and wait for all; raises as `check_stop` until all have."""
         self._tell(f"{what}/{self._here.rank}")
         self._wait_for(what)
 
@@ -88,12 +88,12 @@ class Ranks:
     def as_the_first(self, what: str, act: Callable[[], None]) -> None:
         """Let the first rank `act`, and the others wait; where it is refused, all are, alike.
 
-        Raises PreflightError with the first rank's words, and AskedToStop where it is gone.
+        Raises PreflightError with the first rank's words, and StopRequested where it is gone.
         """
         if not self._here.is_main:
             self.follow(what)
             if not self._told([what]):
-                raise AskedToStop
+                raise StopRequested
             if refusal := self._heard(what):
                 self._tell(f"{what}/{self._here.rank}")
                 raise PreflightError(refusal)
@@ -114,7 +114,7 @@ class Ranks:
 
     def _wait_for(self, what: str) -> None:
         while not self._told(self._keys(what)):
-            self.go_on()
+            self.check_stop()
             time.sleep(POLL_S)
 
     def _all_here(self) -> bool:
@@ -135,7 +135,7 @@ class Ranks:
         try:
             return str(self._store.get(key).decode())
         except torch.distributed.DistError:  # who keeps the store has left
-            raise AskedToStop from None
+            raise StopRequested from None
 
     def _tell(self, key: str, value: str = "") -> None:
         try:

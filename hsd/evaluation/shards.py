@@ -35,7 +35,7 @@ def own_batches(
     return left[rank::ranks]
 
 
-def merged(folder: Path, ids: Sequence[str]) -> list[Prediction]:
+def merged_shards(folder: Path, ids: Sequence[str]) -> list[Prediction]:
     """Return the predictions of all ranks in the order of `ids`.
 
     Raises EvaluationError unless each id was answered exactly once, and no other was.

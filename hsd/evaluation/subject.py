@@ -26,8 +26,8 @@ from hsd.model.adapter_folder import (
     read_adapter,
     rewrites_base,
 )
-from hsd.model.base import Source, find, load_base
-from hsd.model.describe import describe
+from hsd.model.base import BaseFiles, find_base, load_base
+from hsd.model.describe import describe_base
 from hsd.model.own_tokenizer import sha256_of, template_beside, tokenizer_of
 from hsd.model.quantization import again
 
@@ -39,7 +39,7 @@ class Subject:
     """A model to evaluate. `carries_prompt` is the folder that may hold its prompt.json."""
 
     config: ModelConfig
-    source: Source
+    source: BaseFiles
     adapter: Path | None
     carries_prompt: Path | None
     own_tokenizer: PreTrainedTokenizerBase | None = None
@@ -77,7 +77,7 @@ class Subject:
     def load(self) -> tuple[Any, dict[str, Any]]:
         """Return the model, ready to answer, and its facts for the manifest."""
         base = load_base(self.config, self.source)
-        facts = describe(base)  # of the base as it is, before an adapter is put into it
+        facts = describe_base(base)  # of the base as it is, before an adapter is put into it
         if self.adapter is None:
             return base.model, facts
         own = {"adapter": str(self.adapter), **self._own_words()}
@@ -111,7 +111,7 @@ def subject(config: EvalConfig) -> Subject:
     trained_on = base_of(adapter)
     model = _with_base(model, adapter, trained_on, base_given)
     if base_given:
-        source = find(model, template_beside(adapter))
+        source = find_base(model, template_beside(adapter))
     else:
         source = find_recorded(model, adapter, f"--model_name BASE --adapter {adapter}")
     tokenizer = tokenizer_of(adapter, source)
@@ -142,7 +142,7 @@ def _require_one_model(folder: Path) -> None:
 
 def _without_adapter(model: ModelConfig, named: Path) -> Subject:
     if not named.is_dir():
-        return Subject(model, find(model), None, None)
+        return Subject(model, find_base(model), None, None)
     if not (named / "config.json").is_file() and holds_adapters(named):
         read_adapter(named)  # raises, and names them
     if (named / CONFIG).is_file():
@@ -153,7 +153,7 @@ def _without_adapter(model: ModelConfig, named: Path) -> Subject:
     if manifest.get("kind") == "merge" and model.quantization == "auto":
         # A merge was verified as it was saved; 4 bit would make it another model once more.
         model = model.model_copy(update={"quantization": "none"})
-    return Subject(model, find(model), None, named)
+    return Subject(model, find_base(model), None, named)
 
 
 def _with_base(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from hsd.inference.replies import Asking, Closing, Reply, Way, read_tokens, row_seed
+from hsd.inference.replies import Asking, Closing, Engine, Reply, read_tokens, row_seed
 from hsd.model.padding import left_padded
 from hsd.prompts.render import Encoded
 
@@ -26,14 +26,14 @@ class JsonClosed(StoppingCriteria):
         return torch.tensor([self._closes(row) for row in new], device=input_ids.device)
 
 
-def plain_writing(model: Any, tokenizer: Any, stop_ids: Sequence[int], asking: Asking) -> Way:
+def plain_writing(model: Any, tokenizer: Any, stop_ids: Sequence[int], asking: Asking) -> Engine:
     """Return the plain way to write replies.
 
     Sampled replies (temperature > 0) are made one at a time with a seed of their own, so they
     depend on nothing but seed and row.
     """
     answer = partial(generate_batch, model, tokenizer, stop_ids, asking)
-    return Way(answer, 1 if asking.temperature > 0 else asking.batch_size)
+    return Engine(answer, 1 if asking.temperature > 0 else asking.batch_size)
 
 
 def generate_batch(

@@ -35,7 +35,7 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Engine:
     """One way to answer rows: how a batch is answered, and how many rows are one.
 
     A batch holds at most `room` tokens of its rows' own, behind the `prefix_tokens` they share;

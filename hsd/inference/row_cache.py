@@ -7,7 +7,7 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
-from hsd.model.packing import PREFIX, Packed, Prefix, joined, read
+from hsd.model.packing import PREFIX, Packed, Prefix, joined_rows, read_packed
 
 ROOM = 1.25
 """How much larger than needed a buffer is made, so that few tokens make it be copied."""
@@ -67,8 +67,8 @@ class RowCache:
 
     def read(self, new: Packed, keep: torch.Tensor) -> torch.Tensor:
         """Let the model read new tokens; return logits (kept, vocab) at the places `keep`."""
-        self._seen = joined([self._seen, new])
-        return read(self._model, new, self._seen, self._cache, keep)
+        self._seen = joined_rows([self._seen, new])
+        return read_packed(self._model, new, self._seen, self._cache, keep)
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Forget all rows but these."""

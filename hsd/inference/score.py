@@ -16,7 +16,7 @@ import torch
 
 from hsd.errors import EvaluationError
 from hsd.example import LABELS
-from hsd.inference.replies import Reply, Way
+from hsd.inference.replies import Engine, Reply
 from hsd.model.padding import left_padded, positions
 from hsd.prompts.chat import Chat, answer_json
 from hsd.prompts.render import Encoded, Renderer, fork
@@ -51,9 +51,9 @@ def candidates(
     return Candidates(hate[:shared], (tails[0], tails[1]))
 
 
-def plain_scoring(model: Any, tokenizer: Any, spelled: Candidates, batch_size: int) -> Way:
+def plain_scoring(model: Any, tokenizer: Any, spelled: Candidates, batch_size: int) -> Engine:
     """Return the plain way to score labels."""
-    return Way(partial(score_batch, model, tokenizer, spelled), batch_size)
+    return Engine(partial(score_batch, model, tokenizer, spelled), batch_size)
 
 
 def score_batch(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from hsd.inference.replies import Way
+from hsd.inference.replies import Engine
 from hsd.prompts.render import Encoded
 
 POSTS = 8
@@ -10,15 +10,15 @@ POSTS = 8
 
 
 def scored_alone(
-    way: Way, batches: Sequence[Sequence[Encoded]], go_on: Callable[[], None] = lambda: None
+    way: Engine, batches: Sequence[Sequence[Encoded]], check_stop: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
     """Return P(hate) by id of a few posts, each computed alone, by a way that scores labels.
 
-    `go_on` is called before each, and may raise.
+    `check_stop` is called before each, and may raise.
     """
     found = {}
     for row in chosen_rows(batches):
-        go_on()
+        check_stop()
         (reply,) = way.answer([row])
         assert reply.score is not None, reply.id
         found[reply.id] = reply.score

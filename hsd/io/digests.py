@@ -27,7 +27,7 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: sha256_file(folder / name) for name in sorted(names)}
 
 
-def recorded(folder: Path, marker: str | None = None) -> Mapping[str, str]:
+def recorded_digests(folder: Path, marker: str | None = None) -> Mapping[str, str]:
     """Return the digests in a folder's marker, its own for a run or a checkpoint; {} without any.
 
     Raises PreflightError when the marker cannot be read.
@@ -42,7 +42,7 @@ def recorded(folder: Path, marker: str | None = None) -> Mapping[str, str]:
 
 def damage(folder: Path, marker: str | None = None) -> str | None:
     """Return which file of a folder is not what its marker says, None where all are."""
-    for name, digest in recorded(folder, marker).items():
+    for name, digest in recorded_digests(folder, marker).items():
         file = folder / name
         if not file.is_file():
             return f"{file} is missing"

@@ -160,7 +160,7 @@ class Lease:
 
 
 @contextmanager
-def held(
+def hold_lease(
     folder: Path,
     work: str,
     *,
@@ -205,7 +205,7 @@ def clear(folder: Path, work: str, name: str = LEASE) -> None:
     Nothing where somebody works there, or where the folder cannot be written.
     """
     if (folder / name).exists():
-        with suppress(PreflightError), held(folder, work, name=name):
+        with suppress(PreflightError), hold_lease(folder, work, name=name):
             pass
 
 

@@ -58,7 +58,7 @@ class Design:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PredictionArrays:
     """Predictions as arrays, one entry a row; `ranking` is None unless every row has a score."""
 
     hate: Bools
@@ -66,7 +66,7 @@ class Table:
     ranking: Ranking | None
 
     @classmethod
-    def of(cls, predictions: Sequence[Prediction]) -> "Table":
+    def of(cls, predictions: Sequence[Prediction]) -> "PredictionArrays":
         """Return the arrays of the headline policy: an unreadable reply is wrong."""
         hate = np.array([p.true_label == "hate" for p in predictions], dtype=bool)
         scores = [p.score for p in predictions if p.score is not None]
@@ -108,7 +108,9 @@ def metric_intervals(
     predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, Interval | None]:
     """Return a BCa interval for each headline metric."""
-    found = bca(Table.of(predictions).metrics, Design.of(predictions), draws=draws, seed=seed)
+    found = bca(
+        PredictionArrays.of(predictions).metrics, Design.of(predictions), draws=draws, seed=seed
+    )
     return dict(zip(METRIC_NAMES, found, strict=True))
 
 

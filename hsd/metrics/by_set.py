@@ -52,7 +52,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SetRow:
     """A model: an estimate for each metric on each set that it answered, and their means.
 
     A metric has a mean only where the model has a value on every set.
@@ -69,7 +69,7 @@ class BySet:
 
     metrics: tuple[str, ...]
     sets: Mapping[str, int]
-    rows: tuple[Row, ...]
+    rows: tuple[SetRow, ...]
     overlaps: Overlaps
 
     @property
@@ -101,7 +101,8 @@ def by_set(
         for name in names
     }
     rows = [
-        Row(name, cells[name], _means(name, reference, cells, answered, metrics)) for name in names
+        SetRow(name, cells[name], _means(name, reference, cells, answered, metrics))
+        for name in names
     ]
     posts = {of: next(iter(runs.values()), ()) for of, runs in answered.items()}
     sizes = {of: len(found) for of, found in posts.items()}

@@ -20,7 +20,7 @@ POLICIES: tuple[Policy, ...] = ("error", "drop", "majority")
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ConfusionMatrix:
     """A confusion matrix. Rates without a denominator are None, never 0."""
 
     tp: int = 0
@@ -53,9 +53,9 @@ class Counts:
         """Share of hateful posts missed: fn / (fn + tp). None without a hateful post."""
         return self.fn / self.hates if self.hates else None
 
-    def __add__(self, other: "Counts") -> "Counts":
+    def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
         """Return the counts of both sets of rows together."""
-        return Counts(
+        return ConfusionMatrix(
             self.tp + other.tp, self.tn + other.tn, self.fp + other.fp, self.fn + other.fn
         )
 
@@ -64,7 +64,7 @@ class Counts:
 class Metrics:
     """What one policy makes of the predictions; None where a metric is not defined."""
 
-    counts: Counts
+    counts: ConfusionMatrix
     accuracy: float | None
     precision: float | None
     recall: float | None
@@ -96,10 +96,10 @@ def calls(predictions: Sequence[Prediction], policy: Policy = "error") -> list[L
     return [p.label or _unread(p.true_label, policy, majority) for p in predictions]
 
 
-def counted(truth: Sequence[Label], called: Sequence[Label]) -> Counts:
+def counted(truth: Sequence[Label], called: Sequence[Label]) -> ConfusionMatrix:
     """Return the confusion matrix of two equally long sequences of labels."""
     cells = Counter(zip(truth, called, strict=True))
-    return Counts(
+    return ConfusionMatrix(
         tp=cells["hate", "hate"],
         tn=cells["normal", "normal"],
         fp=cells["normal", "hate"],
@@ -107,7 +107,7 @@ def counted(truth: Sequence[Label], called: Sequence[Label]) -> Counts:
     )
 
 
-def count(predictions: Sequence[Prediction]) -> Counts:
+def count(predictions: Sequence[Prediction]) -> ConfusionMatrix:
     """Return the headline's confusion matrix: every unreadable reply is wrong for its post."""
     called = [p.label or _opposite(p.true_label) for p in predictions]
     return counted([p.true_label for p in predictions], called)
@@ -133,7 +133,7 @@ def _metrics(
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     if not truth:
-        return Metrics(Counts(), None, None, None, None, None, *found)
+        return Metrics(ConfusionMatrix(), None, None, None, None, None, *found)
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, called, labels=list(LABELS), average=None, zero_division=math.nan
     )

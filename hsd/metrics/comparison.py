@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hsd.errors import EvaluationError
-from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, bca
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, PredictionArrays, bca
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.clusters import design_effect, is_clustered, sums, units
 from hsd.metrics.gaps import GapName, gap_changes
@@ -240,7 +240,7 @@ def _metric_changes(pairs: list[Pair], draws: int, seed: int) -> tuple[MetricCha
 def _difference_intervals(
     before: list[Prediction], after: list[Prediction], draws: int, seed: int
 ) -> dict[str, Interval | None]:
-    first, second = Table.of(before), Table.of(after)
+    first, second = PredictionArrays.of(before), PredictionArrays.of(after)
 
     def difference(weights: Floats) -> Floats:
         return second.metrics(weights) - first.metrics(weights)

@@ -89,7 +89,9 @@ def contrasts(predictions: Sequence[Prediction]) -> list[Contrasts]:
     return [_contrasts(name or NONE, keeps, cells[keeps, name]) for keeps, name in sorted(cells)]
 
 
-def swaps(predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED) -> list[Swap]:
+def swap_results(
+    predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED
+) -> list[Swap]:
     """Return what changed for each pair of groups where one was swapped for the other."""
     pairs = _pairs(predictions, lambda p: p.functionality == SWAP)
     cells: dict[tuple[str, str], list[Pair]] = {}

@@ -9,7 +9,7 @@ from hsd.metrics.bias import Bias, bias_areas
 from hsd.metrics.calibration import Calibration, calibration, calibration_by_group
 from hsd.metrics.classification import (
     POLICIES,
-    Counts,
+    ConfusionMatrix,
     Metrics,
     Policy,
     calls,
@@ -23,7 +23,7 @@ from hsd.metrics.contrast import (
     Swap,
     contrasts,
     functionalities,
-    swaps,
+    swap_results,
 )
 from hsd.metrics.gaps import Gaps, gaps
 from hsd.metrics.groups import Group, by_group, by_persona
@@ -43,7 +43,7 @@ SHOWN_ERRORS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseComparison:
     """The untouched base on the same posts, and what changed from it to the judged model.
 
     `turned` are the judged model's rows that became right or wrong, ordered by id.
@@ -69,11 +69,11 @@ class Evaluation:
     policies: Mapping[Policy, Metrics]
     intervals: Mapping[str, Interval | None]
     baselines: tuple[Baseline, ...]
-    base: Base | None
+    base: BaseComparison | None
     outcomes: Outcomes
     unreadable_by_group_p: float | None
     groups: dict[str, Group]
-    group_policies: Mapping[Policy, Mapping[str, Counts]]
+    group_policies: Mapping[Policy, Mapping[str, ConfusionMatrix]]
     personas: dict[str, Group]
     gaps: Gaps
     bias: Bias | None
@@ -142,7 +142,7 @@ def summarize(
         slices=tuple(slices(rows)),
         functionalities=tuple(functionalities(rows)),
         contrasts=tuple(contrasts(rows)),
-        swaps=tuple(swaps(rows)),
+        swaps=tuple(swap_results(rows)),
         confident_errors=confident_errors(rows),
         operated=operate(rows, point, prevalences) if point else None,
         truncated_posts=sum(p.truncated_post for p in rows),
@@ -155,7 +155,7 @@ def summarize(
 
 def _by_policy(
     rows: Sequence[Prediction], groups: Collection[str], policy: Policy
-) -> dict[str, Counts]:
+) -> dict[str, ConfusionMatrix]:
     """Return each group's confusion matrix when unreadable replies are read by a policy."""
     read = list(zip(rows, calls(rows, policy), strict=True))
     found = {}
@@ -174,11 +174,11 @@ def confident_errors(predictions: Sequence[Prediction]) -> dict[str, tuple[Predi
     return {name: tuple(rows[:SHOWN_ERRORS]) for name, rows in members.items()}
 
 
-def _base(name: str, base: Sequence[Prediction], rows: Sequence[Prediction]) -> Base:
+def _base(name: str, base: Sequence[Prediction], rows: Sequence[Prediction]) -> BaseComparison:
     compared = compare(base, rows, (name, "this model"))
     moved = {*compared.broken, *compared.fixed}
     turned = tuple(p for p in rows if p.id in moved)
-    return Base(name, classify(base), headline_intervals(base), compared, turned)
+    return BaseComparison(name, classify(base), headline_intervals(base), compared, turned)
 
 
 def _strategy(predictions: Sequence[Prediction]) -> str:

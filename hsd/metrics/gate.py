@@ -39,7 +39,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class RuleResult:
     """One rule: what it is about, what was found over `n` posts, and the limit it has to keep.
 
     `needed` posts would decide an undecided rule if the estimate stayed where it is; `why` is said
@@ -63,7 +63,7 @@ class Verdict:
 
     reference: str | None
     run: str
-    checks: tuple[Check, ...]
+    checks: tuple[RuleResult, ...]
     not_judged: tuple[str, ...]
 
     @property
@@ -141,7 +141,7 @@ def _ignored(rules: GateRules, groups: Collection[str]) -> Iterator[str]:
         yield f"{name} (ignored by the rules{absent})"
 
 
-def _absent(rules: GateRules, groups: Mapping[str, Group]) -> Iterator[Check]:
+def _absent(rules: GateRules, groups: Mapping[str, Group]) -> Iterator[RuleResult]:
     """Yield an undecided rule for each group that has margins but no post: or is misspelt."""
     for name in sorted(rules.groups.keys() - groups.keys()):
         others = ", ".join(group for group in groups if group != NONE) or "nobody"
@@ -150,7 +150,7 @@ def _absent(rules: GateRules, groups: Mapping[str, Group]) -> Iterator[Check]:
         yield _undecided(f"{_words(RATES[0])} rises by", name, limit, 0, why)
 
 
-def _f1(rules: GateRules, compared: Comparison) -> Check:
+def _f1(rules: GateRules, compared: Comparison) -> RuleResult:
     change: MetricChange = next(c for c in compared.metrics if c.name == "f1")
     fall = None if change.difference is None else -change.difference
     ends = change.interval or _f1_by_rates(compared)
@@ -176,7 +176,7 @@ def _f1_by_rates(compared: Comparison) -> Interval | None:
     return Interval(low - now, f1(alarms.interval.low, misses.interval.low) - now)
 
 
-def _rate(rules: GateRules, change: RateChange) -> Check:
+def _rate(rules: GateRules, change: RateChange) -> RuleResult:
     margins = rules.groups.get(change.group, rules.margin)
     limit: float = getattr(margins, change.rate)
     rule = f"{_words(change.rate)} rises by"
@@ -196,7 +196,7 @@ def _rate(rules: GateRules, change: RateChange) -> Check:
 
 def _rise(
     rule: str, about: str, value: float | None, interval: Interval | None, limit: float, n: int
-) -> Check:
+) -> RuleResult:
     """Judge what may rise by at most `limit`."""
     if value is None:
         return _undecided(rule, about, limit, n)
@@ -205,10 +205,10 @@ def _rise(
         status = Status.PASS
     elif interval and value > limit and interval.low > 0:
         status = Status.FAIL
-    return Check(rule, about, status, value, interval, limit, n)
+    return RuleResult(rule, about, status, value, interval, limit, n)
 
 
-def _floors(rules: GateRules, found: Gaps, groups: Mapping[str, Group]) -> Iterator[Check]:
+def _floors(rules: GateRules, found: Gaps, groups: Mapping[str, Group]) -> Iterator[RuleResult]:
     if rules.worst_group_f1 is not None:
         yield from _each_f1(rules.worst_group_f1, rules.minimum_n, found, groups)
     if rules.largest_gap is not None:
@@ -221,7 +221,7 @@ def _floors(rules: GateRules, found: Gaps, groups: Mapping[str, Group]) -> Itera
 
 def _each_f1(
     limit: float, minimum_n: int, found: Gaps, groups: Mapping[str, Group]
-) -> Iterator[Check]:
+) -> Iterator[RuleResult]:
     """Yield whether each group keeps the floor: a large one must not hide a small one."""
     for name, group in groups.items():
         n = min(group.counts.hates, group.counts.normals)
@@ -237,7 +237,7 @@ def _each_f1(
 
 def _gap(
     rule: str, limit: float, minimum_n: int, gap: Gap | None, least: Mapping[str, int]
-) -> Iterator[Check]:
+) -> Iterator[RuleResult]:
     """Yield whether the largest difference keeps the ceiling; `least` are each group's posts."""
     known = {name: n for name, n in least.items() if n >= MINIMUM_N}
     if gap:
@@ -250,12 +250,12 @@ def _gap(
         yield _undecided(rule, name, limit, least.get(name, 0))
 
 
-def _unreadable(rules: GateRules, rows: Sequence[Prediction]) -> Check:
+def _unreadable(rules: GateRules, rows: Sequence[Prediction]) -> RuleResult:
     unread = [p.label is None for p in rows]
     share, n, limit = sum(unread) / len(rows), len(rows), rules.unreadable
     if not share and all(p.score is not None for p in rows):
         # Labels were scored: no reply could have been unreadable.
-        return Check("unreadable replies", ALL, Status.PASS, 0.0, None, limit, n)
+        return RuleResult("unreadable replies", ALL, Status.PASS, 0.0, None, limit, n)
     found = Proportion.of(unread, units(rows))
     check = _bounded("unreadable replies", ALL, share, found.ends, limit, n, 1)
 
@@ -268,30 +268,30 @@ def _unreadable(rules: GateRules, rows: Sequence[Prediction]) -> Check:
 
 def _bounded(
     rule: str, about: str, value: float, interval: Interval | None, limit: float, n: int, sign: int
-) -> Check:
+) -> RuleResult:
     """Judge what has to be at most `limit`, or at least with sign -1.
 
     No interval is no certainty.
     """
     if interval is None:
-        return Check(rule, about, Status.UNDERPOWERED, value, None, limit, n)
+        return RuleResult(rule, about, Status.UNDERPOWERED, value, None, limit, n)
     ends = sorted((sign * interval.low, sign * interval.high))
     status = Status.UNDERPOWERED
     if ends[1] <= sign * limit:
         status = Status.PASS
     elif ends[0] > sign * limit:
         status = Status.FAIL
-    check = Check(rule, about, status, value, interval, limit, n)
+    check = RuleResult(rule, about, status, value, interval, limit, n)
     return _needing(check, _by_root(check, interval.high if sign > 0 else interval.low))
 
 
 def _undecided(
     rule: str, about: str, limit: float, n: int, why: str = "too few posts for an estimate"
-) -> Check:
-    return Check(rule, about, Status.UNDERPOWERED, None, None, limit, n, None, why)
+) -> RuleResult:
+    return RuleResult(rule, about, Status.UNDERPOWERED, None, None, limit, n, None, why)
 
 
-def _doubted(check: Check, needed: int) -> Check:
+def _doubted(check: RuleResult, needed: int) -> RuleResult:
     """Return the check, not passed where it has fewer posts, whatever their interval says."""
     if check.n >= needed or check.status == Status.FAIL:
         return check
@@ -299,14 +299,14 @@ def _doubted(check: Check, needed: int) -> Check:
     return replace(check, status=Status.UNDERPOWERED, needed=needed, why=why)
 
 
-def _needing(check: Check, needed: Callable[[], int | None]) -> Check:
+def _needing(check: RuleResult, needed: Callable[[], int | None]) -> RuleResult:
     """Return the check with the posts that would decide it, where it is undecided."""
     if check.status != Status.UNDERPOWERED:
         return check
     return replace(check, needed=needed())
 
 
-def _by_root(check: Check, end: float) -> Callable[[], int | None]:
+def _by_root(check: RuleResult, end: float) -> Callable[[], int | None]:
     """Return what gives the posts that bring an interval's end to the limit: as 1 / sqrt(n)."""
     value, limit = check.value or 0.0, check.limit
 
@@ -336,4 +336,4 @@ def _words(rate: Rate) -> str:
     return rate.replace("_", " ")
 
 
-__all__ = ["Check", "GateRules", "Margins", "Status", "Verdict", "gate"]
+__all__ = ["RuleResult", "GateRules", "Margins", "Status", "Verdict", "gate"]

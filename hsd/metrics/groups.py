@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hsd.example import GROUPS, NONE
-from hsd.metrics.classification import Counts, calls, count
+from hsd.metrics.classification import ConfusionMatrix, calls, count
 from hsd.metrics.clusters import design_effect, is_clustered, units
 from hsd.metrics.intervals import Interval, wilson
 from hsd.metrics.outcomes import Outcomes, outcomes
@@ -67,7 +67,7 @@ class Group:
     """
 
     name: str
-    counts: Counts
+    counts: ConfusionMatrix
     outcomes: Outcomes
     selected: int
     effects: Mapping[Share, float] = field(default_factory=dict)

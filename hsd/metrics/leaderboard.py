@@ -13,7 +13,7 @@ import numpy as np
 
 from hsd.config.gate_rules import GateRules
 from hsd.errors import EvaluationError
-from hsd.metrics.bootstrap import DRAWS, SEED, Design, Table, drawn
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, PredictionArrays, drawn
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.comparison import paired
 from hsd.metrics.gaps import Gaps, gaps
@@ -164,7 +164,7 @@ def _simultaneous(
 ) -> tuple[list[Interval | None], list[Interval | None]]:
     """Return the intervals of all runs, best first, and of their differences to the first."""
     column = METRIC_NAMES.index(metric)
-    tables = [Table.of(rows) for rows in runs]
+    tables = [PredictionArrays.of(rows) for rows in runs]
 
     def statistic(weights: Floats) -> Floats:
         return np.stack([table.metrics(weights)[:, column] for table in tables], axis=1)

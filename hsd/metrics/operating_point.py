@@ -20,7 +20,7 @@ from hsd.metrics.thresholds import (
     Rule,
     apply_threshold,
     at_prevalence,
-    choose,
+    choose_threshold,
 )
 from hsd.prediction import Prediction
 
@@ -56,7 +56,7 @@ class Operated:
 
 def operating_point(validation: Sequence[Prediction], rule: Rule, chosen_on: str) -> OperatingPoint:
     """Return what `rule` picks on validation rows. Raises EvaluationError as `choose`."""
-    choice = choose(validation, rule)
+    choice = choose_threshold(validation, rule)
     digest = rows_digest(validation)
     temperature = fit_temperature(validation)
     return OperatingPoint(

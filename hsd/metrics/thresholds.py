@@ -107,7 +107,7 @@ def apply_threshold(predictions: Sequence[Prediction], threshold: float) -> list
     ]
 
 
-def choose(predictions: Sequence[Prediction], rule: Rule) -> Choice:
+def choose_threshold(predictions: Sequence[Prediction], rule: Rule) -> Choice:
     """Return the threshold that a rule picks on these rows; of equals the nearest to .5.
 
     Raises EvaluationError without scores in all rows, without both labels, and when no threshold

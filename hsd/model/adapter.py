@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from hsd.config.model_config import ModelConfig
 from hsd.config.train_config import LoraConfig as LoraSettings
 from hsd.errors import ModelError, did_you_mean
-from hsd.io.digests import recorded
+from hsd.io.digests import recorded_digests
 from hsd.io.files import atomic_file
 from hsd.io.json_reader import read_object
 from hsd.io.manifest import MANIFEST
@@ -35,7 +35,7 @@ from hsd.model.adapter_folder import (
     rewrites_base,
 )
 from hsd.model.adapter_weights import RESIZED, fill_adapter
-from hsd.model.base import Base, Source, find
+from hsd.model.base import Base, BaseFiles, find_base
 from hsd.model.describe import files_identity, weights_fingerprint
 from hsd.model.own_tokenizer import template_beside
 from hsd.model.patterns import require_patterns
@@ -81,7 +81,7 @@ def load_adapter(base: Base, folder: Path) -> PeftModel:
     few, changes nothing, or is not as its training wrote it.
     """
     said = read_adapter(folder)
-    if recorded(folder):
+    if recorded_digests(folder):
         adapter_digest(folder)  # raises where they are not as they were written
     _require_same_base(base, folder)
     _require_plain_weights(base, folder, said)
@@ -123,7 +123,7 @@ def take_weights(model: PeftModel, base: Base, folder: Path) -> None:
     fill_adapter(model, folder)
 
 
-def merged(model: PeftModel, folder: Path) -> Any:
+def merged_adapter(model: PeftModel, folder: Path) -> Any:
     """Return the model with the adapter in its weights, used up.
 
     Raises ModelError when it has biases that the base has no place for.
@@ -138,13 +138,13 @@ def merged(model: PeftModel, folder: Path) -> Any:
     return model.merge_and_unload()
 
 
-def find_recorded(model: ModelConfig, folder: Path, otherwise: str) -> Source:
+def find_recorded(model: ModelConfig, folder: Path, otherwise: str) -> BaseFiles:
     """Return the base that an adapter's own file names; `otherwise` is how it is given by hand.
 
     Raises ModelError that says where the name is from: mostly it is a path of another machine.
     """
     try:
-        return find(model, template_beside(folder))
+        return find_base(model, template_beside(folder))
     except ModelError as error:
         raise ModelError(
             f"{folder / CONFIG} names the base '{model.name}', which cannot be had here "

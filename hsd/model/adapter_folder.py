@@ -14,7 +14,7 @@ from peft import LoraConfig
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
 
 from hsd.errors import ModelError
-from hsd.io.digests import recorded
+from hsd.io.digests import recorded_digests
 from hsd.io.files import require_folder
 from hsd.io.hashes import sha256_file
 from hsd.io.json_reader import read_object
@@ -160,7 +160,7 @@ def adapter_digest(folder: Path) -> str:
         raise ModelError(
             f"{folder}: {WEIGHTS} is missing or unreadable; only safetensors adapters are read."
         ) from None
-    known = recorded(folder)
+    known = recorded_digests(folder)
     if CONFIG in known:
         _require_as_written(folder / CONFIG, sha256_file(folder / CONFIG), known)
     _require_as_written(folder / WEIGHTS, digest, known)

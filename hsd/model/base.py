@@ -48,7 +48,7 @@ adapter_config.json that a merge left behind, and put the adapter on the merged 
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BaseFiles:
     """Where a base's files are, its config and its tokenizer; no weights yet."""
 
     name: str
@@ -65,7 +65,7 @@ class Base:
     """A loaded base model, frozen, in evaluation mode."""
 
     model: PreTrainedModel
-    source: Source
+    source: BaseFiles
     placement: Placement
     quantization: quantization.Quantization
 
@@ -75,7 +75,7 @@ class Base:
         return self.source.tokenizer
 
 
-def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None) -> Source:
+def find_base(config: ModelConfig, chat_template: str | dict[str, str] | None = None) -> BaseFiles:
     """Return a base's config and tokenizer, from a folder, a package, a GGUF file or the hub.
 
     Cheap: no weights are read (a GGUF file is converted once). `chat_template` is for a base that
@@ -104,21 +104,21 @@ def find(config: ModelConfig, chat_template: str | dict[str, str] | None = None)
         raise ModelError(f"model '{config.name}': its tokenizer has no chat template; {advice}.")
     require_embeddings(tokenizer, base, config.name)
     revision = getattr(base, "_commit_hash", None) or config.revision
-    return Source(config.name, location, revision, base, tokenizer, weights_in)
+    return BaseFiles(config.name, location, revision, base, tokenizer, weights_in)
 
 
 def load_base(
-    config: ModelConfig, source: Source | None = None, placement: Placement | None = None
+    config: ModelConfig, source: BaseFiles | None = None, placement: Placement | None = None
 ) -> Base:
     """Return the base on its device, every weight frozen and as the log says it is held.
 
     Where it goes is decided here, unless it was before. Raises ModelError, or PreflightError where
     memory is too small for it.
     """
-    source = source or find(config)
+    source = source or find_base(config)
     placement = placement or place(config)
     compute = four_bit_compute(placement)
-    how = quantization.choose(config, source.config, placement.device, compute)
+    how = quantization.choose_quantization(config, source.config, placement.device, compute)
     hollow = quantization.skeleton(source.config)
     attention = attention_for(hollow, config.attention, placement.device)
     log.info("device: %s (%s)", placement.device, placement.reason)
@@ -158,7 +158,7 @@ def _quantized_by(how: quantization.Quantization) -> dict[str, Any]:
 
 
 def _require_room(
-    hollow: Any, source: Source, placement: Placement, how: quantization.Quantization
+    hollow: Any, source: BaseFiles, placement: Placement, how: quantization.Quantization
 ) -> Need:
     """Return what a base needs; refuse it where there is no room, before a byte is read."""
     need = need_of(hollow, how, placement.dtype)
@@ -176,7 +176,7 @@ def _require_room(
 def _require_as_expected(
     model: Any,
     found: Mapping[str, Any],
-    source: Source,
+    source: BaseFiles,
     placement: Placement,
     how: quantization.Quantization,
 ) -> None:
@@ -237,7 +237,7 @@ def _file_beside(location: str, config: ModelConfig, file: str) -> Path | None:
     return Path(found)
 
 
-def _files_of(source: Source) -> Path:
+def _files_of(source: BaseFiles) -> Path:
     """Return the folder with a loaded base's files."""
     location = Path(source.location)
     return location if location.is_dir() else source.weights_in or location

@@ -8,16 +8,16 @@ from torch import nn
 
 from hsd.hub.weight_files import bytes_digest, weight_files
 from hsd.io.hashes import sha256_json, sha256_text
-from hsd.model.base import Base, Source
+from hsd.model.base import Base, BaseFiles
 from hsd.model.formats import stored
 from hsd.model.quantization import quantized_share, true_numel
 
 
-def describe(base: Base) -> dict[str, Any]:
+def describe_base(base: Base) -> dict[str, Any]:
     """Return name, revision, size, format and placement of a base."""
     model = base.model
     return {
-        **identity(base),
+        **weights_identity(base),
         "architecture": type(model).__name__,
         "parameters": sum(true_numel(p) for p in model.parameters()),
         "footprint_gb": round(model.get_memory_footprint() / 1e9, 4),
@@ -35,7 +35,7 @@ def trainable(model: nn.Module) -> dict[str, Any]:
     return {"trainable_parameters": learning, "trainable_share": learning / total}
 
 
-def identity(base: Base) -> dict[str, Any]:
+def weights_identity(base: Base) -> dict[str, Any]:
     """Return what makes two bases the same model for an adapter."""
     template = base.tokenizer.chat_template
     return {
@@ -53,7 +53,7 @@ def identity(base: Base) -> dict[str, Any]:
     }
 
 
-def files_identity(source: Source) -> dict[str, str | None]:
+def files_identity(source: BaseFiles) -> dict[str, str | None]:
     """Return a digest of the bytes of a base's weight files, and the form that they are in.
 
     `files_sha256` is None where the files are not to be found. Two forms of one base, such as its

@@ -64,7 +64,7 @@ class Machine:
     versions: Mapping[str, str] | None = None
 
 
-def ask() -> Machine:
+def probe_machine() -> Machine:
     """Look at this machine; it is not changed, but for a file that is made and removed."""
     gpus = _gpus()
     return Machine(

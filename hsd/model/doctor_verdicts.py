@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from hsd.checks import Check
-from hsd.model.doctor_probes import Machine, ask
+from hsd.model.doctor_probes import Machine, probe_machine
 from hsd.model.speed import faster
 
 LEAST_SHM_GB = 1.0
@@ -20,12 +20,12 @@ PRELOAD = (
 _ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)[a-z]?")
 
 
-def examine() -> list[Check]:
+def examine_machine() -> list[Check]:
     """Return what is right and wrong with this machine."""
-    return judge(ask())
+    return judge_machine(probe_machine())
 
 
-def judge(seen: Machine) -> list[Check]:
+def judge_machine(seen: Machine) -> list[Check]:
     """Decide from what was seen."""
     return [
         driver_check(seen),

@@ -67,7 +67,7 @@ def this_host() -> Host:
         gpus=tuple(torch.cuda.get_device_name(number) for number in gpus),
         cores=len(os.sched_getaffinity(0)),
         all_cores=os.cpu_count() or 1,
-        container=container(os.environ, any(path.exists() for path in _OF_CONTAINERS)),
+        container=container_name(os.environ, any(path.exists() for path in _OF_CONTAINERS)),
     )
 
 
@@ -81,7 +81,7 @@ def driver_version(text: str) -> str | None:
     return found[1] if found else None
 
 
-def container(environ: Mapping[str, str], marked: bool) -> str | None:
+def container_name(environ: Mapping[str, str], marked: bool) -> str | None:
     """Return the digest of the image this runs in, empty when it is unknown; None outside of one.
 
     `marked`: a container runtime left a file of its own.

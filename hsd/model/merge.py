@@ -25,21 +25,21 @@ from hsd.config.merge_config import MergeConfig, Onto
 from hsd.errors import InUseError, ModelError, PreflightError
 from hsd.hub.weight_files import bytes_digest, weight_files
 from hsd.io.files import LEASE, require_space
-from hsd.io.lease import Lease, held
+from hsd.io.lease import Lease, hold_lease
 from hsd.io.manifest import MANIFEST, manifest_of, update_manifest
 from hsd.io.progress import Progress, silent
 from hsd.io.provenance import now, provenance
 from hsd.io.run_identity import IDENTITY, claim
-from hsd.model.adapter import load_adapter, merged
+from hsd.model.adapter import load_adapter, merged_adapter
 from hsd.model.base import load_base
 from hsd.model.dequantize import dequantize
-from hsd.model.describe import describe
+from hsd.model.describe import describe_base
 from hsd.model.memory import memory_error_as
 from hsd.model.merge_check import TOLERANCE, disagreement, disagreement_with_4bit
-from hsd.model.merge_plan import Plan, plan
+from hsd.model.merge_plan import MergePlan, plan_merge
 from hsd.model.placement import place
 from hsd.model.probes import Agreement, agreement, answer_logits, make_probes
-from hsd.model.standalone import own_dtype, read_back, weights_gb, write_standalone
+from hsd.model.standalone import own_dtype, read_back, standalone_gb, write_standalone
 from hsd.prompts.contract import FILE
 
 log = logging.getLogger(__name__)
@@ -70,18 +70,18 @@ def merge(config: MergeConfig, progress: Progress = silent) -> Merged:
     when they do not, or when adapter and base do not fit; PreflightError when `output_dir` holds
     something else or the disk is too small, and InUseError while another process merges into it.
     """
-    planned, output = plan(config), config.output_dir
+    planned, output = plan_merge(config), config.output_dir
     if before := _made_before(planned, output):
         return before
     _require_room(planned, output, own_dtype(planned.source))
     target = output.resolve()
     # Beside the folder, which must stay absent, or empty, until the merged model takes its name.
-    with held(target.parent, "hsd merge", name=f"{LEASE}-{target.name}", of=output) as lease:
+    with hold_lease(target.parent, "hsd merge", name=f"{LEASE}-{target.name}", of=output) as lease:
         # By who had the lease a moment ago.
         return _made_before(planned, output) or _made(planned, output, lease, progress)
 
 
-def _made_before(planned: Plan, output: Path) -> Merged | None:
+def _made_before(planned: MergePlan, output: Path) -> Merged | None:
     """Return the merge that is there; None where nothing is, and an error for anything else."""
     if not (output.is_file() or (output.is_dir() and any(output.iterdir()))):
         return None
@@ -89,7 +89,7 @@ def _made_before(planned: Plan, output: Path) -> Merged | None:
     return Merged(output, planned.onto, _verified(output), skipped=True)
 
 
-def _made(planned: Plan, output: Path, lease: Lease, progress: Progress) -> Merged:
+def _made(planned: MergePlan, output: Path, lease: Lease, progress: Progress) -> Merged:
     with _staged(output, lease) as folder:
         claim(folder, planned.identity())
         full = ModelError(
@@ -114,8 +114,10 @@ def _verified(output: Path) -> dict[str, Any]:
     return figures
 
 
-def _require_room(planned: Plan, folder: Path, dtype: torch.dtype) -> None:
-    require_space(folder, weights_gb(planned.source, dtype), f"the merged model in {_name(dtype)}")
+def _require_room(planned: MergePlan, folder: Path, dtype: torch.dtype) -> None:
+    require_space(
+        folder, standalone_gb(planned.source, dtype), f"the merged model in {_name(dtype)}"
+    )
 
 
 @contextmanager
@@ -159,7 +161,7 @@ def _give_name(folder: Path, target: Path, output: Path) -> None:
 
 
 def _build(
-    planned: Plan, folder: Path, progress: Progress
+    planned: MergePlan, folder: Path, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write the merged model; return the facts of its base, and the figures.
 
@@ -194,7 +196,7 @@ def _build(
     )
 
 
-def _trained(planned: Plan, progress: Progress) -> list[Tensor]:
+def _trained(planned: MergePlan, progress: Progress) -> list[Tensor]:
     """Return the logits of the 4-bit model as it was trained."""
     note = _counter(progress, len(planned.probes), "probes on the 4-bit model")
     base = load_base(
@@ -207,24 +209,24 @@ def _trained(planned: Plan, progress: Progress) -> list[Tensor]:
 
 
 def _write(
-    planned: Plan, folder: Path, dtype: torch.dtype, progress: Progress
+    planned: MergePlan, folder: Path, dtype: torch.dtype, progress: Progress
 ) -> tuple[dict[str, Any], list[Tensor], Agreement]:
     """Write the merged model; return its base's facts, the adapter's logits and its effect."""
     note = _counter(progress, 2 * len(planned.probes), "probes on base and adapter")
     base = load_base(planned.model, planned.source)
-    facts = describe(base)
+    facts = describe_base(base)
     if planned.dequantizes:
         dequantize(base)
     plain = answer_logits(base.model, planned.probes, note)  # before: loading may rewrite the base
     model = load_adapter(base, planned.adapter)
     adapted = answer_logits(model, planned.probes, note)
-    write_standalone(merged(model, planned.adapter), base, folder, dtype)
+    write_standalone(merged_adapter(model, planned.adapter), base, folder, dtype)
     del base, model
     gc.collect()  # a model holds itself in circles, and the next one is as big
     return facts, adapted, agreement(planned.probes, adapted, plain)
 
 
-def _read(planned: Plan, folder: Path, progress: Progress) -> list[Tensor]:
+def _read(planned: MergePlan, folder: Path, progress: Progress) -> list[Tensor]:
     """Return the logits of the model that was written, asked through its own tokenizer."""
     note = _counter(progress, len(planned.probes), "probes on the merged model")
     model, tokenizer = read_back(folder, place(planned.model))
@@ -244,7 +246,7 @@ def _counter(progress: Progress, total: int, what: str) -> Callable[[], None]:
 
 
 def _describe(
-    planned: Plan, folder: Path, base: Mapping[str, Any], figures: Mapping[str, Any]
+    planned: MergePlan, folder: Path, base: Mapping[str, Any], figures: Mapping[str, Any]
 ) -> None:
     prompt = planned.adapter / FILE
     if prompt.exists():

@@ -15,13 +15,13 @@ from hsd.io.json_reader import read_object
 from hsd.io.manifest import MANIFEST
 from hsd.model.adapter import find_recorded
 from hsd.model.adapter_folder import adapter_digest, base_of
-from hsd.model.base import Source, find
+from hsd.model.base import BaseFiles, find_base
 from hsd.model.formats import stored
 from hsd.model.launcher import refuse_cpu_for_gpus
 from hsd.model.own_tokenizer import blaming, sha256_of, template_beside, tokenizer_of
 from hsd.model.probes import Probe, make_probes
 from hsd.model.quantization import again, in_4bit
-from hsd.model.standalone import weights_gb
+from hsd.model.standalone import standalone_gb
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.template import load_template
 
@@ -30,14 +30,14 @@ PROBES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MergePlan:
     """One adapter and the base it goes into."""
 
     adapter: Path
     adapter_sha256: str
     model: ModelConfig
     """How the base is loaded to be merged into."""
-    source: Source
+    source: BaseFiles
     """With the tokenizer that the adapter was trained with."""
     trained_in_4bit: bool
     as_trained: Quantization
@@ -71,7 +71,7 @@ class Plan:
         }
 
 
-def plan(config: MergeConfig) -> Plan:
+def plan_merge(config: MergeConfig) -> MergePlan:
     """Read and check everything that can be without weights.
 
     The base is the recorded one in its recorded revision, wherever `base_model` says it is now.
@@ -96,7 +96,7 @@ def plan(config: MergeConfig) -> Plan:
     context = getattr(source.config, "max_position_embeddings", None)
     with blaming(adapter if own else None):
         probes = make_probes(source.tokenizer, contract, PROBES, context)
-    return Plan(
+    return MergePlan(
         adapter=adapter,
         adapter_sha256=digest,
         model=model.model_copy(update=_held(config, source, trained_on, held)),
@@ -110,11 +110,11 @@ def plan(config: MergeConfig) -> Plan:
     )
 
 
-def _source(config: MergeConfig, model: ModelConfig) -> tuple[Source, str | None]:
+def _source(config: MergeConfig, model: ModelConfig) -> tuple[BaseFiles, str | None]:
     """Return the base with the adapter's tokenizer, and that one's digest if it is another."""
     adapter = config.adapter_path
     if config.base_model:
-        source = find(model, template_beside(adapter))
+        source = find_base(model, template_beside(adapter))
     else:
         source = find_recorded(model, adapter, "--base_model BASE")
     tokenizer = tokenizer_of(adapter, source)
@@ -123,14 +123,14 @@ def _source(config: MergeConfig, model: ModelConfig) -> tuple[Source, str | None
     return replace(source, tokenizer=tokenizer), sha256_of(tokenizer)
 
 
-def _held_in(trained_on: Mapping[str, Any], source: Source) -> str | None:
+def _held_in(trained_on: Mapping[str, Any], source: BaseFiles) -> str | None:
     """Return how the base was held in training: as recorded, or as its checkpoint must be."""
     own = stored(source.config).bits
     return trained_on.get("quantization") or (own.bnb_4bit_quant_type if own else None)
 
 
 def _held(
-    config: MergeConfig, source: Source, trained_on: Mapping[str, Any], held: str | None
+    config: MergeConfig, source: BaseFiles, trained_on: Mapping[str, Any], held: str | None
 ) -> dict[str, Any]:
     """Return how the base is held while it is merged into."""
     return {
@@ -141,18 +141,18 @@ def _held(
     }
 
 
-def _device(asked: str, source: Source) -> str:
+def _device(asked: str, source: BaseFiles) -> str:
     """Return the CPU for `auto` where the GPU has no room: a merge needs a few short passes."""
     if asked != "auto":
         return asked
     if not torch.cuda.is_available():
         refuse_cpu_for_gpus(os.environ)
         return asked
-    needed_gb = weights_gb(source, torch.float32) * 1.2
+    needed_gb = standalone_gb(source, torch.float32) * 1.2
     return "cuda" if needed_gb < torch.cuda.mem_get_info()[0] / 1e9 else "cpu"
 
 
-def _require_original(onto: Onto, source: Source) -> None:
+def _require_original(onto: Onto, source: BaseFiles) -> None:
     """A checkpoint that is itself in 4 bit has no weights in 16 bit to merge into."""
     own = stored(source.config)
     if onto == "original" and own.bits is not None:
@@ -163,7 +163,7 @@ def _require_original(onto: Onto, source: Source) -> None:
         )
 
 
-def _require_not_merged_yet(source: Source, adapter_sha256: str) -> None:
+def _require_not_merged_yet(source: BaseFiles, adapter_sha256: str) -> None:
     """A merged base has the same norms as its base, so its fingerprint would not tell."""
     file = Path(source.location) / MANIFEST
     merged = read_object(file).get("adapter") if file.is_file() else None

@@ -9,7 +9,7 @@ from hsd.errors import PreflightError
 from hsd.io.run_identity import identity_of
 from hsd.model import quantization
 from hsd.model.adapter_folder import recorded_base
-from hsd.model.base import Source
+from hsd.model.base import BaseFiles
 from hsd.model.families import attention_for
 from hsd.model.placement import Placement, four_bit_compute, place
 
@@ -22,7 +22,7 @@ FIELDS = ("device", "dtype", "quantization", "double_quantization", "attention")
 
 
 def number_format(
-    config: ModelConfig, source: Source, placement: Placement | None = None
+    config: ModelConfig, source: BaseFiles, placement: Placement | None = None
 ) -> NumberFormat:
     """Return how `load_base` would hold and compute a base here; no weights are read.
 
@@ -30,7 +30,7 @@ def number_format(
     """
     placement = placement or place(config)
     compute = four_bit_compute(placement)
-    how = quantization.choose(config, source.config, placement.device, compute)
+    how = quantization.choose_quantization(config, source.config, placement.device, compute)
     hollow = quantization.skeleton(source.config)
     return {
         "device": _kind(placement.device),

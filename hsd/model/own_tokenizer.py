@@ -17,7 +17,7 @@ from hsd.errors import ModelError
 from hsd.io.hashes import sha256_json
 from hsd.io.json_reader import read_object
 from hsd.model.adapter_weights import RESIZED
-from hsd.model.base import Source
+from hsd.model.base import BaseFiles
 from hsd.model.json_files import require_readable
 
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
@@ -27,7 +27,7 @@ Templates = str | dict[str, str]
 """One chat template, or several by name."""
 
 
-def tokenizer_of(folder: Path, base: Source) -> PreTrainedTokenizerBase:
+def tokenizer_of(folder: Path, base: BaseFiles) -> PreTrainedTokenizerBase:
     """Return the tokenizer that an adapter was trained with: the base's own where none differs.
 
     Raises ModelError when it cannot be read, numbers words otherwise than the base's, or has
@@ -117,7 +117,7 @@ def _read(folder: Path, base: Any) -> Any:
     return own
 
 
-def _require_same_numbers(folder: Path, own: Any, base: Source) -> None:
+def _require_same_numbers(folder: Path, own: Any, base: BaseFiles) -> None:
     words, known = own.get_vocab(), base.tokenizer.get_vocab()
     rows = base.config.get_text_config().vocab_size
     moved = sorted(word for word in words.keys() & known.keys() if words[word] != known[word])

@@ -94,7 +94,7 @@ def pack_prefix(ids: Sequence[int], device: Any = "cpu") -> Packed:
     return Packed(packed.ids, packed.position, packed.row + PREFIX, packed.branch)
 
 
-def joined(parts: Iterable[Packed]) -> Packed:
+def joined_rows(parts: Iterable[Packed]) -> Packed:
     """Return parts as one sequence; their row numbers stay."""
     parts = list(parts)
     return Packed(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Packed)))
@@ -106,7 +106,7 @@ def compute_prefix(model: Any, ids: Sequence[int]) -> Prefix:
     # Without the model's config the cache keeps every layer whole; the masks cut the windows.
     cache = DynamicCache()
     if ids:
-        read(model, tokens, tokens, cache, keep=1)
+        read_packed(model, tokens, tokens, cache, keep=1)
     return Prefix(tokens, [(layer.keys, layer.values) for layer in cache.layers])
 
 
@@ -117,11 +117,11 @@ def logits_of(model: Any, new: Packed, keep: torch.Tensor, prefix: Prefix | None
     activation checkpointing can take.
     """
     before = prefix if prefix is not None and prefix.layers else None
-    seen = joined([before.tokens, new]) if before else new
-    return read(model, new, seen, before.cache() if before else None, keep)
+    seen = joined_rows([before.tokens, new]) if before else new
+    return read_packed(model, new, seen, before.cache() if before else None, keep)
 
 
-def read(
+def read_packed(
     model: Any, new: Packed, seen: Packed, cache: Any, keep: torch.Tensor | int
 ) -> torch.Tensor:
     """Let the model read `new`, the end of all that is `seen`; return logits (kept, vocab).
@@ -186,14 +186,14 @@ def attention_masks(model: Any, queries: Packed, keys: Packed) -> Any:
     kinds = set(getattr(config, "layer_types", None) or ())
     if "sliding_attention" in kinds:
         return {
-            "full_attention": as_mask(visible(queries, keys)),
-            "sliding_attention": as_mask(visible(queries, keys, window)),
+            "full_attention": as_mask(visible_positions(queries, keys)),
+            "sliding_attention": as_mask(visible_positions(queries, keys, window)),
         }
     # Models of one kind of layer (Mistral) have a window for all of them, or none.
-    return as_mask(visible(queries, keys, None if "full_attention" in kinds else window))
+    return as_mask(visible_positions(queries, keys, None if "full_attention" in kinds else window))
 
 
-def visible(queries: Packed, keys: Packed, window: int | None = None) -> torch.Tensor:
+def visible_positions(queries: Packed, keys: Packed, window: int | None = None) -> torch.Tensor:
     """Return which keys each query sees, (queries, keys) of bool.
 
     A query sees the prefix and its own row, trunk and own branch, up to its own position, and

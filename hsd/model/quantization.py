@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Mxfp4Config, PretrainedConfig
 
 from hsd.config.model_config import ModelConfig
-from hsd.config.model_config import Quantization as Asked
+from hsd.config.model_config import Quantization as QuantizationSetting
 from hsd.errors import ModelError
 from hsd.model.formats import Stored, stored
 
@@ -45,7 +45,7 @@ class Quantization:
         return str(self.bits.bnb_4bit_compute_dtype).removeprefix("torch.") if self.bits else None
 
 
-def choose(
+def choose_quantization(
     config: ModelConfig,
     base: PretrainedConfig,
     device: str,
@@ -81,12 +81,12 @@ def choose(
     )
 
 
-def again(held: str | None) -> Asked:
+def again(held: str | None) -> QuantizationSetting:
     """Return the setting that holds a base as it was held before, as `Quantization.method` says.
 
     FP4 has none of its own: only a checkpoint that is in it already comes in it.
     """
-    held_as: dict[str | None, Asked] = {"nf4": "nf4", "fp4": "auto", None: "auto"}
+    held_as: dict[str | None, QuantizationSetting] = {"nf4": "nf4", "fp4": "auto", None: "auto"}
     return held_as.get(held, "none")
 
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedToken
 from hsd.config.model_config import ModelConfig
 from hsd.errors import ModelError
 from hsd.io.files import naming
-from hsd.model.base import Base, Source, find
+from hsd.model.base import Base, BaseFiles, find_base
 from hsd.model.families import attention_for
 from hsd.model.placement import Placement
 from hsd.model.quantization import skeleton
@@ -21,13 +21,13 @@ from hsd.model.quantization import skeleton
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
-def own_dtype(source: Source) -> torch.dtype:
+def own_dtype(source: BaseFiles) -> torch.dtype:
     """Return the number format of a base's published weights, float32 for anything unusual."""
     dtype = getattr(source.config, "dtype", None)
     return dtype if dtype in (torch.bfloat16, torch.float16) else torch.float32
 
 
-def weights_gb(source: Source, dtype: torch.dtype) -> float:
+def standalone_gb(source: BaseFiles, dtype: torch.dtype) -> float:
     """Return the size of a base's weights in a number format; none are read."""
     numbers = sum(p.numel() for p in skeleton(_plain_config(source)).parameters())
     return float(numbers * dtype.itemsize / 1e9)
@@ -70,7 +70,7 @@ def read_back(folder: Path, placement: Placement) -> tuple[Any, PreTrainedTokeni
     Raises ModelError when a weight is missing, left over or misshaped: transformers makes up
     random ones for what is missing.
     """
-    source = find(ModelConfig(name=str(folder)))
+    source = find_base(ModelConfig(name=str(folder)))
     attention = attention_for(skeleton(source.config), "auto", placement.device)
     model, info = AutoModelForCausalLM.from_pretrained(
         source.location,
@@ -91,7 +91,7 @@ def read_back(folder: Path, placement: Placement) -> tuple[Any, PreTrainedTokeni
     return model.eval(), source.tokenizer
 
 
-def _plain_config(source: Source) -> PretrainedConfig:
+def _plain_config(source: BaseFiles) -> PretrainedConfig:
     """Return the base's config without a word on how its checkpoint is quantised."""
     config = copy.deepcopy(source.config)
     if hasattr(config, "quantization_config"):

@@ -33,7 +33,7 @@ PADDING = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class TestPart:
     """What one part found, in nats. `problem` says what is wrong; None is a pass.
 
     `largest_difference` is over rows where numbers are exact; elsewhere it is the median of the
@@ -76,8 +76,8 @@ class SelfTest:
     `obstacle` is why the model was not tried at all.
     """
 
-    twin: Checked | None = None
-    loaded: Checked | None = None
+    twin: TestPart | None = None
+    loaded: TestPart | None = None
     obstacle: str | None = None
 
     @property
@@ -128,7 +128,7 @@ def compared(
     rows: Sequence[Encoded],
     packed: Sequence[torch.Tensor],
     padded: Sequence[torch.Tensor] = (),
-) -> Checked:
+) -> TestPart:
     """Return whether rows agree, from differences in log-probability to each row alone.
 
     One tensor for each row; those of `padded` rows are for where numbers are coarse.
@@ -137,7 +137,7 @@ def compared(
     if exact is not None:
         return _exactly(ids, packed, exact)
     difference, floor = _typical(packed), _typical(padded)
-    checked = Checked(ids, difference, FACTOR * floor + LEAST, floor)
+    checked = TestPart(ids, difference, FACTOR * floor + LEAST, floor)
     if difference <= checked.tolerance:  # what is no number is not
         return checked
     problem = (
@@ -148,34 +148,34 @@ def compared(
     return replace(checked, problem=problem)
 
 
-def worst(parts: Iterable[Checked]) -> Checked:
+def worst(parts: Iterable[TestPart]) -> TestPart:
     """Return the part that is nearest to failing, or failed; with none, a pass of no rows."""
-    return max(parts, key=lambda part: (part.problem is not None, part.share), default=Checked([]))
+    return max(parts, key=lambda part: (part.problem is not None, part.share), default=TestPart([]))
 
 
-def on_twin(model: Any, check: Callable[[Any, list[Encoded]], Checked]) -> Checked:
+def on_twin(model: Any, check: Callable[[Any, list[Encoded]], TestPart]) -> TestPart:
     """Return what `check` finds on the model's twin and made-up rows."""
     try:
         twin = twin_of(model)
     except ModelError as error:
-        return Checked([], problem=str(error))
+        return TestPart([], problem=str(error))
     found = check(twin, made_up_rows())
     if found.problem is None:
         return found
     return replace(found, problem=f"on a small exact twin of {type(twin).__name__} {found.problem}")
 
 
-def _exactly(ids: list[str], packed: Sequence[torch.Tensor], tolerance: float) -> Checked:
+def _exactly(ids: list[str], packed: Sequence[torch.Tensor], tolerance: float) -> TestPart:
     each = torch.stack([one.abs().max().double().cpu() for one in packed])
     at = int(each.argmax())  # the first that is no number, if any
     most = float(each[at])
     if most <= tolerance:
-        return Checked(ids, most, tolerance)
+        return TestPart(ids, most, tolerance)
     problem = (
         f"rows behind a shared prompt are given other probabilities than alone (row {ids[at]} by "
         f"{most:.2g} nats, {tolerance:g} allowed)"
     )
-    return Checked(ids, most, tolerance, problem=problem)
+    return TestPart(ids, most, tolerance, problem=problem)
 
 
 def _typical(differences: Sequence[torch.Tensor]) -> float:

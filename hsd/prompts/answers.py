@@ -25,7 +25,7 @@ REFUSAL = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedReply:
     """What a reply says: a label unless the outcome is refusal, truncated or invalid."""
 
     outcome: Outcome
@@ -33,7 +33,7 @@ class Reading:
     rationale: str = ""
 
 
-def read_reply(reply: str, *, cut_off: bool = False) -> Reading:
+def read_reply(reply: str, *, cut_off: bool = False) -> ParsedReply:
     """Return the outcome of a reply; `cut_off` says it ran into the token limit.
 
     `valid` is one strict JSON object with a known label and nothing around it. `repaired` is
@@ -66,7 +66,7 @@ def object_end(text: str) -> int | None:
     return _closings(text).get(text.find("{", answer_start(text)))
 
 
-def _strict(text: str) -> Reading | None:
+def _strict(text: str) -> ParsedReply | None:
     try:
         content = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
@@ -74,22 +74,22 @@ def _strict(text: str) -> Reading | None:
     label = content.get("classification") if isinstance(content, dict) else None
     if not isinstance(label, str) or label not in LABELS:
         return None
-    return Reading("valid", label, _rationale(content))
+    return ParsedReply("valid", label, _rationale(content))
 
 
-def _repaired(content: dict[str, Any]) -> Reading | None:
+def _repaired(content: dict[str, Any]) -> ParsedReply | None:
     word = content["classification"]
     label = word.strip().lower() if isinstance(word, str) else None
     for known in LABELS:
         if label == known:
-            return Reading("repaired", known, _rationale(content))
+            return ParsedReply("repaired", known, _rationale(content))
     return None
 
 
-def _unreadable(final: str, cut_off: bool) -> Reading:
+def _unreadable(final: str, cut_off: bool) -> ParsedReply:
     if cut_off:
-        return Reading("truncated")
-    return Reading("refusal" if REFUSAL.search(final.replace("\u2019", "'")) else "invalid")
+        return ParsedReply("truncated")
+    return ParsedReply("refusal" if REFUSAL.search(final.replace("\u2019", "'")) else "invalid")
 
 
 def _lenient(text: str) -> Any:

@@ -59,7 +59,7 @@ def literals(chat_template: str) -> list[str]:
     return [str(token.value) for token in tokens if token.type in ("data", "string")]
 
 
-def render(
+def render_turns(
     tokenizer: Any,
     chat_template: str,
     turns: Sequence[Mapping[str, str]],

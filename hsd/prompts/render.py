@@ -17,7 +17,7 @@ from typing import Any
 from hsd.errors import DataError, ModelError
 from hsd.example import Label
 from hsd.prompts.chat import Chat
-from hsd.prompts.chat_template import MENDED, chosen_template, literals, render, with_date
+from hsd.prompts.chat_template import MENDED, chosen_template, literals, render_turns, with_date
 from hsd.prompts.contract import Contract
 from hsd.prompts.form import (
     ANSWER,
@@ -259,7 +259,7 @@ class Renderer:
 
     def _apply(self, turns: Sequence[Mapping[str, str]], answered: bool) -> str:
         template, settings = self._chat_template, self._chat_kwargs
-        return render(self._tokenizer, template, turns, settings, answered=answered)
+        return render_turns(self._tokenizer, template, turns, settings, answered=answered)
 
     def _check(self, form: Form, full: str) -> None:
         """Taken apart and whole must give the same ids, or the base would see odd tokens."""

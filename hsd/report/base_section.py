@@ -6,13 +6,13 @@ from typing import Any
 from hsd.example import NONE
 from hsd.metrics.classification import METRIC_NAMES
 from hsd.metrics.gaps import GAPS
-from hsd.report.comparability import Asked, asked_in, mismatches
+from hsd.report.comparability import RunSettings, asked_in, mismatches
 from hsd.report.formatting import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED, Numbers
 from hsd.report.page import (
     Look,
+    PageTable,
     Part,
     Section,
-    Table,
     Words,
     count,
     estimated_change,
@@ -34,9 +34,9 @@ def base_parts(numbers: Numbers) -> list[Part]:
     note = "Above 0 groups lie further apart than with the base."
     return [
         *_which_base(numbers),
-        Table("Change of each metric, on the same posts", header, metrics),
+        PageTable("Change of each metric, on the same posts", header, metrics),
         _rates(compared),
-        Table("Change of the differences between groups", header, gaps, note),
+        PageTable("Change of the differences between groups", header, gaps, note),
     ]
 
 
@@ -59,14 +59,16 @@ def turned_section(numbers: Numbers, texts: Mapping[str, str]) -> Section:
         return Section("Newly broken and newly fixed", [])
     header = ["id", "now", "label", "groups", "post"]
     note = f"At most {SHOWN_ROWS} of each; report.json lists all."
-    parts: list[Part] = [Table("Posts whose call turned, base to this model", header, rows, note)]
+    parts: list[Part] = [
+        PageTable("Posts whose call turned, base to this model", header, rows, note)
+    ]
     warning = [Words(CONTENT_WARNING, "danger")] if texts else []
     return Section("Newly broken and newly fixed", [*warning, *parts])
 
 
 def _which_base(numbers: Numbers) -> list[Part]:
     """Say which run stands as the base, and what of its reading is not this model's."""
-    base, own = Asked(**numbers["base"]["asked"]), asked_in(numbers["provenance"])
+    base, own = RunSettings(**numbers["base"]["asked"]), asked_in(numbers["provenance"])
     parts: list[Part] = [Words(f"The base is {numbers['base']['name']}: prompt {base.words()}.")]
     if unlike := mismatches(base, own):
         said = f"Base and model were read differently: {'; '.join(unlike)}."
@@ -85,7 +87,7 @@ def _change(words: str, change: Numbers) -> list[Any]:
     ]
 
 
-def _rates(comparison: Numbers) -> Table:
+def _rates(comparison: Numbers) -> PageTable:
     rows = [
         [
             text(f"{r['group']}: {r['rate'].replace('_', ' ')}"),
@@ -99,4 +101,4 @@ def _rates(comparison: Numbers) -> Table:
         if r["n"]
     ]
     header = ["error rate", "posts", "base", "this model", "change", "p (Holm by group)"]
-    return Table("Against the base, on the same posts", header, rows)
+    return PageTable("Against the base, on the same posts", header, rows)

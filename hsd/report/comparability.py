@@ -13,7 +13,7 @@ COMPARED = ("mode", "max_length", "temperature")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RunSettings:
     """A run's prompt hash and how its replies were had; None where the run does not say."""
 
     prompt: str | None = None
@@ -28,11 +28,11 @@ class Asked:
         return f"{(self.prompt or 'unknown')[:12]}; {', '.join(said) or 'mode unknown'}"
 
 
-def asked_of(folder: Path) -> Asked:
+def asked_of(folder: Path) -> RunSettings:
     """Return how the run in `folder` was asked and read."""
     manifest, identity = manifest_of(folder), identity_of(folder) or {}
     prompt = (manifest.get("prompt") or {}).get("hash") or identity.get("prompt_hash")
-    return Asked(prompt, *(identity.get(name) for name in COMPARED))
+    return RunSettings(prompt, *(identity.get(name) for name in COMPARED))
 
 
 def provenance_of(folder: Path) -> dict[str, Any]:
@@ -46,19 +46,19 @@ def provenance_of(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def shown(folder: Path) -> str:
+def shown_settings(folder: Path) -> str:
     """Return a run's name for reports that may be published: without this machine's folders."""
     here = Path.cwd()
     return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
 
 
-def asked_in(provenance: Mapping[str, Any]) -> Asked:
+def asked_in(provenance: Mapping[str, Any]) -> RunSettings:
     """Return the same from what `provenance_of` gave."""
     prompt = (provenance.get("prompt") or {}).get("hash")
-    return Asked(prompt, *(provenance.get(name) for name in COMPARED))
+    return RunSettings(prompt, *(provenance.get(name) for name in COMPARED))
 
 
-def mismatches(reference: Asked, other: Asked) -> list[str]:
+def mismatches(reference: RunSettings, other: RunSettings) -> list[str]:
     """Return `mode score and generate` for each setting that differs where both are known."""
     pairs = ((name, getattr(reference, name), getattr(other, name)) for name in COMPARED)
     return [
@@ -68,7 +68,7 @@ def mismatches(reference: Asked, other: Asked) -> list[str]:
     ]
 
 
-def mismatch_lines(runs: Mapping[str, Asked]) -> list[str]:
+def mismatch_lines(runs: Mapping[str, RunSettings]) -> list[str]:
     """Return a sentence for each run that was read in another way than the first one."""
     (reference, first), *others = runs.items()
     return [
@@ -78,7 +78,7 @@ def mismatch_lines(runs: Mapping[str, Asked]) -> list[str]:
     ]
 
 
-def require_alike(runs: Mapping[str, Asked]) -> None:
+def require_comparable(runs: Mapping[str, RunSettings]) -> None:
     """Raise EvaluationError when a run was read in another way than the first one."""
     if lines := mismatch_lines(runs):
         options = ", ".join(f"--{name}" for name in COMPARED)

@@ -16,7 +16,13 @@ from hsd.io.hashes import sha256_json
 from hsd.io.run_identity import identity_of
 from hsd.metrics.by_set import BySet, by_set
 from hsd.metrics.comparison import paired
-from hsd.report.comparability import Asked, asked_of, mismatch_lines, require_alike, shown
+from hsd.report.comparability import (
+    RunSettings,
+    asked_of,
+    mismatch_lines,
+    require_comparable,
+    shown_settings,
+)
 from hsd.report.comparison_page import comparison_sections, prompts_section
 from hsd.report.comparison_report import (
     RunsComparison,
@@ -27,7 +33,7 @@ from hsd.report.comparison_report import (
 )
 from hsd.report.markdown import markdown_cell
 from hsd.report.numbers import SCHEMA
-from hsd.report.page import Lines, Page, Section, render
+from hsd.report.page import Lines, Page, Section, render_page
 from hsd.report.predictions import Run, data_file_of, find_runs, load_run
 from hsd.report.set_section import by_set_markdown, by_set_numbers, by_set_section
 
@@ -41,7 +47,7 @@ class SetsComparison:
 
     by_set: BySet
     sets: Mapping[str, RunsComparison | None]
-    asked: Mapping[str, Asked]
+    asked: Mapping[str, RunSettings]
 
     def prompt_lines(self) -> list[str]:
         """Return one line a model: its prompt and how it was read; then what is not alike."""
@@ -71,7 +77,7 @@ class SetsComparison:
         ]
         subtitle = f"{len(self.by_set.rows)} models on {len(self.by_set.sets)} sets of posts."
         sections = [*first, by_set_section(self.by_set), *each, prompts_section(self.asked)]
-        return render(Page("Evaluations by set", sections, subtitle))
+        return render_page(Page("Evaluations by set", sections, subtitle))
 
     def markdown(self) -> str:
         """Return it as a Markdown page."""
@@ -122,7 +128,7 @@ def compare_sets(
     first = {names[at]: run for at, run in reversed(list(enumerate(runs)))}
     asked = {name: asked_of(first[name].folder) for name in dict.fromkeys(names)}
     if not ignore_mode_mismatch:
-        require_alike(asked)
+        require_comparable(asked)
     compared = {
         of: compare_loaded(_in_order(found, asked), metric, rules, ignore_mode_mismatch=True)
         if len(found) > 1
@@ -153,7 +159,7 @@ def _posts(run: Run) -> str:
     return sha256_json(sorted([p.id, p.text, p.true_label] for p in run.predictions))
 
 
-def _in_order(found: Mapping[str, Run], models: Mapping[str, Asked]) -> dict[str, Run]:
+def _in_order(found: Mapping[str, Run], models: Mapping[str, RunSettings]) -> dict[str, Run]:
     return {name: found[name] for name in models if name in found}
 
 
@@ -164,7 +170,7 @@ def _by_set(runs: Sequence[Run], names: Sequence[str]) -> dict[str, dict[str, Ru
     for run, name in zip(runs, names, strict=True):
         posts = _posts(run)
         if posts not in called:
-            called[posts] = data_file_of(run.folder) or shown(run.folder)
+            called[posts] = data_file_of(run.folder) or shown_settings(run.folder)
             if called[posts] in sets:
                 _refuse_other_posts(next(iter(sets[called[posts]].values())), run, called[posts])
         models = sets.setdefault(called[posts], {})
@@ -193,11 +199,11 @@ def _named(runs: Sequence[Run]) -> list[str]:
     models = {key: facts[at] for at, key in reversed(list(enumerate(keys)))}
     plain = {key: _name(runs[keys.index(key)]) for key in models}
     rivals = {key: [models[k] for k in models if plain[k] == plain[key]] for key in models}
-    named = {key: _told_apart(plain[key], models[key], rivals[key]) for key in models}
+    named = {key: _distinct_name(plain[key], models[key], rivals[key]) for key in models}
     return [named[key] for key in keys]
 
 
-def _told_apart(name: str, own: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]]) -> str:
+def _distinct_name(name: str, own: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]]) -> str:
     keys = dict.fromkeys(key for other in rivals for key in other)
     apart = [key for key in keys if any(other.get(key) != own.get(key) for other in rivals)]
     said = ", ".join(f"{key} {str(own.get(key))[:12]}" for key in apart)
@@ -208,8 +214,8 @@ def _name(run: Run) -> str:
     model = run.manifest.get("model") or {}
     named = model.get("adapter") or model.get("name")
     if not named:
-        return shown(run.folder)
-    return shown(Path(named)) if Path(named).is_absolute() else str(named)
+        return shown_settings(run.folder)
+    return shown_settings(Path(named)) if Path(named).is_absolute() else str(named)
 
 
 def _model(run: Run) -> dict[str, Any]:

@@ -5,25 +5,25 @@ from collections.abc import Mapping, Sequence
 from hsd.metrics.comparison import Comparison, RateChange
 from hsd.metrics.leaderboard import Leaderboard, Standing
 from hsd.report import figures
-from hsd.report.comparability import COMPARED, Asked, mismatch_lines
+from hsd.report.comparability import COMPARED, RunSettings, mismatch_lines
 from hsd.report.formatting import GAP_WORDS, METRIC_WORDS, RATE_LEGEND, RATE_WORDS, percent
-from hsd.report.gate_section import verdict_lines, verdict_numbers
-from hsd.report.numbers import plain
+from hsd.report.gate_section import gate_numbers, verdict_lines
+from hsd.report.numbers import as_json_values
 from hsd.report.page import (
-    Cell,
     Figure,
     Lines,
     Look,
     Page,
+    PageTable,
     Part,
     Section,
-    Table,
+    TableCell,
     Words,
     count,
     estimate,
     estimated_change,
     p,
-    render,
+    render_page,
     text,
     value,
 )
@@ -34,7 +34,7 @@ SHOWN_ROWS = 50
 
 def comparison_page(
     comparisons: Sequence[Comparison],
-    asked: Mapping[str, Asked],
+    asked: Mapping[str, RunSettings],
     sentences: Sequence[Sequence[str]],
     board: Leaderboard | None = None,
 ) -> str:
@@ -47,7 +47,7 @@ def comparison_page(
     subtitle = (
         f"Against {first}. Differences are the other run minus the reference; 95 % intervals."
     )
-    return render(Page("Comparison of evaluations", sections, subtitle))
+    return render_page(Page("Comparison of evaluations", sections, subtitle))
 
 
 def comparison_sections(
@@ -62,7 +62,7 @@ def comparison_sections(
     return sections
 
 
-def prompts_section(asked: Mapping[str, Asked]) -> Section:
+def prompts_section(asked: Mapping[str, RunSettings]) -> Section:
     """Return how each run was asked and read."""
     rows = [
         [
@@ -73,7 +73,7 @@ def prompts_section(asked: Mapping[str, Asked]) -> Section:
         ]
         for name, one in asked.items()
     ]  # fmt: skip
-    table = Table("How each run was asked", ["run", "prompt", *COMPARED], rows)
+    table = PageTable("How each run was asked", ["run", "prompt", *COMPARED], rows)
     return Section("Prompts", [table])
 
 
@@ -81,7 +81,7 @@ def leaderboard_page(board: Leaderboard, title: str = "Leaderboard") -> str:
     """Return the page of a leaderboard, such as a sweep's."""
     ran = f"{len(board.standings)} runs on the same {board.n:,} posts"
     subtitle = f"{ran}; {len(board.failures)} have no result."
-    return render(Page(title, board_sections(board), subtitle))
+    return render_page(Page(title, board_sections(board), subtitle))
 
 
 def board_sections(board: Leaderboard) -> list[Section]:
@@ -96,9 +96,9 @@ def board_sections(board: Leaderboard) -> list[Section]:
         "run's. A run is behind the best only by an interval that holds for all pairs of runs, "
         "since the same posts chose the best."
     )
-    parts: list[Part] = [Table(f"Ranked by {METRIC_WORDS[board.metric]}", header, rows, note)]
+    parts: list[Part] = [PageTable(f"Ranked by {METRIC_WORDS[board.metric]}", header, rows, note)]
     dots = [
-        (one.name, getattr(one.metrics, board.metric), plain(one.interval))
+        (one.name, getattr(one.metrics, board.metric), as_json_values(one.interval))
         for one in board.standings
     ]
     if dots:
@@ -109,27 +109,27 @@ def board_sections(board: Leaderboard) -> list[Section]:
     for one in board.standings:
         if one.verdict is not None:
             reasons.append(Words(f"{one.name}: {one.verdict.status.value}"))
-            reasons.append(Lines(verdict_lines(verdict_numbers(one.verdict))))
+            reasons.append(Lines(verdict_lines(gate_numbers(one.verdict))))
     return [*sections, Section("Gate", reasons)] if reasons else sections
 
 
-def _standing(one: Standing, metric: str) -> list[Cell]:
+def _standing(one: Standing, metric: str) -> list[TableCell]:
     gap = one.gaps.raw.gaps.get("false_positive_rate")
     unread = one.outcomes.unreadable_rate
     return [
         text(one.name),
         _verdict(one),
-        estimate(getattr(one.metrics, metric), plain(one.interval)),
+        estimate(getattr(one.metrics, metric), as_json_values(one.interval)),
         text("yes", "bad") if one.is_apart else text("no", "absent"),
         value(one.metrics.accuracy),
         value(one.metrics.auroc),
         value(one.gaps.worst.f1 if one.gaps.worst else None),
-        estimate(gap.value, plain(gap.interval)) if gap else value(None),
-        Cell(percent(unread), unread),
+        estimate(gap.value, as_json_values(gap.interval)) if gap else value(None),
+        TableCell(percent(unread), unread),
     ]
 
 
-def _verdict(one: Standing) -> Cell:
+def _verdict(one: Standing) -> TableCell:
     if one.verdict is None:
         return text("-", "absent")
     looks: dict[str, Look] = {"FAIL": "bad", "UNDERPOWERED": "warn", "PASS": "good"}
@@ -143,7 +143,7 @@ def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
             text(METRIC_WORDS[c.name]),
             value(c.reference),
             value(c.other),
-            estimated_change(c.difference, plain(c.interval)),
+            estimated_change(c.difference, as_json_values(c.interval)),
         ]
         for c in found.metrics
     ]
@@ -152,18 +152,18 @@ def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
             text(GAP_WORDS[g.name]),
             value(g.reference),
             value(g.other),
-            estimated_change(g.difference, plain(g.interval)),
+            estimated_change(g.difference, as_json_values(g.interval)),
         ]
         for g in found.gaps
     ]
     rates = [
         [text(f"{c.group}: {RATE_WORDS[c.rate]}"), count(c.n), value(c.reference), value(c.other),
-         estimated_change(c.difference, plain(c.interval), _look(c)),
+         estimated_change(c.difference, as_json_values(c.interval), _look(c)),
          p(c.p_value), p(c.holm_p), count(c.broken), count(c.fixed)]
         for c in found.rates
     ]  # fmt: skip
     dots = [
-        (f"{c.group}: {RATE_WORDS[c.rate]}", c.difference, plain(c.interval))
+        (f"{c.group}: {RATE_WORDS[c.rate]}", c.difference, as_json_values(c.interval))
         for c in found.rates
         if c.n
     ]
@@ -175,10 +175,10 @@ def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
         parts.append(Lines(worse, "danger"))
     drawing = figures.changes(dots, "change of the error rate (right of 0: worse)")
     parts += [
-        Table("Headline", header, metrics),
-        Table("Error rates on the same posts", by_group, rates, RATE_LEGEND),
+        PageTable("Headline", header, metrics),
+        PageTable("Error rates on the same posts", by_group, rates, RATE_LEGEND),
         Figure(drawing, "Paired 95 % intervals (Bonett and Price, 2012)."),
-        Table("Differences between groups", header, gaps),
+        PageTable("Differences between groups", header, gaps),
     ]
     return [
         Section(f"{found.other} against {found.reference}", parts),
@@ -196,4 +196,4 @@ def _moved(found: Comparison) -> list[Part]:
     looks: dict[str, Look] = {"newly wrong": "bad", "newly right": "good"}
     rows = [[text(id_), text(how, looks[how])] for id_, how in moved]
     note = f"At most {SHOWN_ROWS} of each; posts are not quoted here."
-    return [Table("Posts whose call turned", ["id", "now"], rows, note)]
+    return [PageTable("Posts whose call turned", ["id", "now"], rows, note)]

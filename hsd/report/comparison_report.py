@@ -11,7 +11,7 @@ from hsd.io.files import write_atomic, write_json
 from hsd.metrics.comparison import Comparison, GapChange, RateChange, compare_all
 from hsd.metrics.groups import ALL
 from hsd.metrics.leaderboard import Entry, Leaderboard, leaderboard
-from hsd.report.comparability import Asked, asked_of, mismatch_lines, require_alike
+from hsd.report.comparability import RunSettings, asked_of, mismatch_lines, require_comparable
 from hsd.report.comparison_page import comparison_page
 from hsd.report.formatting import (
     DIFFERENCE_WORDS,
@@ -42,7 +42,7 @@ class RunsComparison:
     """
 
     comparisons: list[Comparison]
-    asked: Mapping[str, Asked]
+    asked: Mapping[str, RunSettings]
     board: Leaderboard | None = None
 
     def prompt_lines(self) -> list[str]:
@@ -124,7 +124,7 @@ def compare_loaded(
     """Return the same for runs that were read."""
     asked = {name: asked_of(run.folder) for name, run in runs.items()}
     if not ignore_mode_mismatch:
-        require_alike(asked)
+        require_comparable(asked)
     board = None
     if metric or rules:
         entries = [Entry(name, run.predictions) for name, run in runs.items()]

@@ -13,11 +13,11 @@ from hsd.metrics.operating_point import OperatingPoint
 from hsd.metrics.score_noise import Noise
 from hsd.metrics.thresholds import PREVALENCES
 from hsd.prediction import Prediction
-from hsd.report.comparability import Asked
+from hsd.report.comparability import RunSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class ReportContext:
     """Training rows (or why they are unknown), the base's run, a frozen threshold, the gate.
 
     `base_asked` is how the base was asked and read; `prevalences` are the shares of hate that
@@ -30,13 +30,13 @@ class Beside:
     base: tuple[str, Sequence[Prediction]] | None = None
     point: OperatingPoint | None = None
     verdict: Mapping[str, Any] | None = None
-    base_asked: Asked = Asked()
+    base_asked: RunSettings = RunSettings()
     prevalences: tuple[float, ...] = PREVALENCES
     baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
     noise: Noise | None = None
 
 
-def not_measured(evaluation: Evaluation, beside: Beside) -> list[str]:
+def not_measured(evaluation: Evaluation, beside: ReportContext) -> list[str]:
     """Return what the reader must not read into the report, one sentence each."""
     gaps = {
         f"TF-IDF baseline: {beside.training_note}.": beside.training is None,

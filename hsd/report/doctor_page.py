@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 
-from hsd.data.data_check import PLANNED_RATE, Checked
+from hsd.data.data_check import PLANNED_RATE, DataFindings
 from hsd.report import figures
 from hsd.report.formatting import percent
 from hsd.report.page import (
     Badge,
-    Cell,
     Figure,
     Page,
+    PageTable,
     Part,
     Section,
-    Table,
+    TableCell,
     Words,
     count,
-    render,
+    render_page,
     text,
     value,
 )
@@ -23,7 +23,7 @@ from hsd.report.page import (
 SHOWN = 3
 
 
-def doctor_lines(checked: Checked) -> list[str]:
+def doctor_lines(checked: DataFindings) -> list[str]:
     """Return the findings as lines, errors first, and how the rows were read."""
     lines = [f"{checked.rows} rows."]
     for finding in sorted(checked.findings, key=lambda f: f.severity != "error"):
@@ -35,28 +35,28 @@ def doctor_lines(checked: Checked) -> list[str]:
     return [*lines, *(f"Note: {note}" for note in checked.notes)]
 
 
-def doctor_page(checked: Checked, files: Sequence[str]) -> str:
+def doctor_page(checked: DataFindings, files: Sequence[str]) -> str:
     """Return the page of a check."""
     status = "FAIL" if checked.errors else "PASS"
     reasons = [f"{f.severity}: {f.count} {f.what}" for f in checked.findings] or ["Nothing found."]
     sections = [_findings(checked), _counts(checked), _power(checked), _lengths(checked)]
     subtitle = f"{checked.rows:,} rows of {', '.join(files)}."
     shown = [section for section in sections if section.parts]
-    return render(Page("Data check", shown, subtitle, Badge(status, reasons)))
+    return render_page(Page("Data check", shown, subtitle, Badge(status, reasons)))
 
 
-def _findings(checked: Checked) -> Section:
+def _findings(checked: DataFindings) -> Section:
     rows = [
         [text(f.what), text(f.severity, "bad" if f.severity == "error" else "warn"),
          count(f.count), text("; ".join(f.reasons or f.places), "words")]
         for f in checked.findings
     ]  # fmt: skip
     header = ["what", "kind", "how many", "first ones"]
-    parts: list[Part] = [Table("Found", header, rows)] if rows else []
+    parts: list[Part] = [PageTable("Found", header, rows)] if rows else []
     return Section("Findings", [*parts, *map(Words, checked.notes)])
 
 
-def _counts(checked: Checked) -> Section:
+def _counts(checked: DataFindings) -> Section:
     sources = sorted({source for *_, source in checked.cells})
     keys = list(dict.fromkeys((s, g, label) for s, g, label, _ in checked.cells))
     rows = []
@@ -64,10 +64,10 @@ def _counts(checked: Checked) -> Section:
         cells = [checked.cells.get((split, group, label, source), 0) for source in sources]
         rows.append([text(f"{split}: {group}, {label}"), *map(count, cells), count(sum(cells))])
     header = ["split: group, label", *sources, "all"]
-    return Section("Group, label and source", [Table("Posts", header, rows)] if rows else [])
+    return Section("Group, label and source", [PageTable("Posts", header, rows)] if rows else [])
 
 
-def _power(checked: Checked) -> Section:
+def _power(checked: DataFindings) -> Section:
     rows = [
         [text(f"{p.split}: {p.group}, {p.label}"), count(p.n), value(p.rate), value(p.gap)]
         for p in checked.power
@@ -77,18 +77,20 @@ def _power(checked: Checked) -> Section:
         "of normal posts, false-negative rate of hateful ones."
     )
     header = ["posts", "n", "+- of a rate", "+- of a difference"]
-    return Section("What they can show", [Table("Power", header, rows, note)] if rows else [])
+    return Section("What they can show", [PageTable("Power", header, rows, note)] if rows else [])
 
 
-def _lengths(checked: Checked) -> Section:
+def _lengths(checked: DataFindings) -> Section:
     if not sum(checked.lengths.values()):
         return Section("Length", [])
     drawing = figures.histogram(checked.lengths, f"length in {checked.unit}")
     parts: list[Part] = [Figure(drawing, f"Length in {checked.unit}. {checked.measured}")]
     if checked.overflow:
         rows = [
-            [text(group), count(over), count(of), Cell(percent(over / of), over / of)]
+            [text(group), count(over), count(of), TableCell(percent(over / of), over / of)]
             for group, (over, of) in checked.overflow.items()
         ]
-        parts.append(Table("Rows that are cut, by group", ["group", "cut", "of", "share"], rows))
+        parts.append(
+            PageTable("Rows that are cut, by group", ["group", "cut", "of", "share"], rows)
+        )
     return Section("Length", parts)

@@ -13,14 +13,14 @@ from typing import Any
 
 from hsd.example import GROUPS
 from hsd.io.files import write_atomic, write_json
-from hsd.metrics.classification import METRIC_NAMES, POLICIES, Counts
+from hsd.metrics.classification import METRIC_NAMES, POLICIES, ConfusionMatrix
 from hsd.metrics.evaluation import Evaluation, summarize
 from hsd.metrics.gaps import GAPS
 from hsd.metrics.groups import RATES, Group
 from hsd.metrics.intervals import Interval
 from hsd.metrics.outcomes import READABLE
 from hsd.prediction import Prediction
-from hsd.report.context import Beside
+from hsd.report.context import ReportContext
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.numbers import evaluation_numbers
 from hsd.report.text_report import text_report
@@ -43,14 +43,14 @@ def write_evaluation(
     predictions: Sequence[Prediction],
     provenance: Mapping[str, Any],
     stamp: str,
-    beside: Beside | None = None,
+    beside: ReportContext | None = None,
 ) -> dict[str, Any]:
     """Write every report of an evaluation into `folder` and return the numbers of report.json.
 
     `provenance` says what was evaluated (model, data, prompt, ...) and is copied as it is;
     `stamp` is the run's YYYYMMDD_HHMMSS.
     """
-    beside = beside or Beside()
+    beside = beside or ReportContext()
     evaluation = summarize(
         predictions,
         beside.training,
@@ -188,7 +188,7 @@ def guarded(value: Any) -> Any:
     return f"'{inside}" if inside.startswith(FORMULA_STARTS) else inside
 
 
-def _cells(counts: Counts) -> Row:
+def _cells(counts: ConfusionMatrix) -> Row:
     return {
         "true_positive": counts.tp,
         "true_negative": counts.tn,

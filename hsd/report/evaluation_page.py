@@ -15,26 +15,26 @@ from hsd.report.formatting import (
     REDACTED,
     UNREADABLE_IS_WRONG,
     Numbers,
-    flat,
+    on_one_line,
     percent,
     seen_words,
-    spelled,
+    spelled_out,
 )
 from hsd.report.gate_section import badge, gate_section
 from hsd.report.groups_section import groups_section
 from hsd.report.page import (
-    Cell,
     Figure,
     Lines,
     Page,
+    PageTable,
     Part,
     Section,
-    Table,
+    TableCell,
     Words,
     count,
     estimate,
     estimated_change,
-    render,
+    render_page,
     text,
     value,
 )
@@ -73,7 +73,9 @@ def evaluation_page(
         f"{numbers['strategy']}. Intervals are 95 %. {UNREADABLE_IS_WRONG}"
     )
     title = f"Evaluation of {_name(numbers['provenance'])}"
-    return render(Page(title, [s for s in sections if s.parts], subtitle, badge(numbers["gate"])))
+    return render_page(
+        Page(title, [s for s in sections if s.parts], subtitle, badge(numbers["gate"]))
+    )
 
 
 def _name(provenance: Numbers) -> str:
@@ -82,7 +84,7 @@ def _name(provenance: Numbers) -> str:
 
 
 def _provenance(numbers: Numbers) -> Section:
-    facts = flat(numbers["provenance"])
+    facts = on_one_line(numbers["provenance"])
     seen, n = numbers["seen_in_training"], numbers["headline"]["n"]
     first = [(name, said) for name, said in facts if name in FIRST_FACTS]
     first.append(("posts trained on", seen_words(seen, n)))
@@ -100,9 +102,9 @@ def _provenance(numbers: Numbers) -> Section:
     return Section("Provenance", parts)
 
 
-def _facts(title: str, facts: Sequence[tuple[str, str]]) -> Table:
+def _facts(title: str, facts: Sequence[tuple[str, str]]) -> PageTable:
     rows = [[text(name), text(said, "words")] for name, said in facts]
-    return Table(title, ["what", "value"], rows)
+    return PageTable(title, ["what", "value"], rows)
 
 
 def _replies(numbers: Numbers) -> Section:
@@ -111,7 +113,7 @@ def _replies(numbers: Numbers) -> Section:
         [text(name), count(g["n"]), *(_rate_of(g["outcomes"][o], g["n"]) for o in OUTCOMES)]
         for name, g in {**groups, **numbers["groups"]}.items()
     ]
-    parts: list[Part] = [Table("Replies", ["posts", "n", *OUTCOMES], rows)]
+    parts: list[Part] = [PageTable("Replies", ["posts", "n", *OUTCOMES], rows)]
     chance = numbers["unreadable_by_group_p"]
     if chance is not None and chance < 0.05:
         said = f"Unreadable replies go with the group (permutation p {chance:.2g})."
@@ -125,12 +127,12 @@ def _replies(numbers: Numbers) -> Section:
         ]
         for policy in POLICIES
     ]
-    parts.append(Table("Unreadable replies read in three ways", header, policies))
+    parts.append(PageTable("Unreadable replies read in three ways", header, policies))
     return Section("Replies", parts)
 
 
-def _rate_of(hits: int, n: int) -> Cell:
-    return Cell(percent(hits / n if n else None), hits / n if n else None)
+def _rate_of(hits: int, n: int) -> TableCell:
+    return TableCell(percent(hits / n if n else None), hits / n if n else None)
 
 
 def _headline(numbers: Numbers) -> Section:
@@ -143,7 +145,7 @@ def _headline(numbers: Numbers) -> Section:
         [text(METRIC_WORDS[name]), *(estimate(m[name], i[name]) for m, i in columns.values())]
         for name in METRIC_NAMES
     ]
-    parts: list[Part] = [Table("Headline", ["metric", *columns], rows)]
+    parts: list[Part] = [PageTable("Headline", ["metric", *columns], rows)]
     if base:
         parts += base_parts(numbers)
     counts = numbers["headline"]
@@ -151,7 +153,7 @@ def _headline(numbers: Numbers) -> Section:
         [text("truly hate"), count(counts["tp"]), count(counts["fn"])],
         [text("truly normal"), count(counts["fp"]), count(counts["tn"])],
     ]
-    parts.append(Table("Confusion matrix", ["", "called hate", "called normal"], confusion))
+    parts.append(PageTable("Confusion matrix", ["", "called hate", "called normal"], confusion))
     return Section("Headline, beside what is easily had", parts)
 
 
@@ -162,8 +164,8 @@ def _slices(numbers: Numbers) -> Section:
          *(estimate(s[r]["value"], s[r]["interval"]) for r in RATES)]
         for s in numbers["slices"]
     ]  # fmt: skip
-    header = ["slice", "posts", "accuracy", "F1", "AUROC", *map(spelled, RATES)]
-    return Section("Slices", [Table("Parts of the posts", header, rows)] if rows else [])
+    header = ["slice", "posts", "accuracy", "F1", "AUROC", *map(spelled_out, RATES)]
+    return Section("Slices", [PageTable("Parts of the posts", header, rows)] if rows else [])
 
 
 def _tests(numbers: Numbers) -> Section:
@@ -183,7 +185,7 @@ def _tests(numbers: Numbers) -> Section:
             for case, row in zip(cases, shares, strict=True)
         ]  # fmt: skip
         header = ["functionality", "label", "cases", *targets]
-        parts.append(Table("Accuracy by functionality", header, rows))
+        parts.append(PageTable("Accuracy by functionality", header, rows))
     if pairs := numbers["contrasts"]:
         parts.append(_contrasts(pairs))
     if pairs := numbers["invariances"]:
@@ -193,17 +195,17 @@ def _tests(numbers: Numbers) -> Section:
     return Section("Functional tests", parts)
 
 
-def _contrasts(pairs: Sequence[Numbers]) -> Table:
+def _contrasts(pairs: Sequence[Numbers]) -> PageTable:
     rows = [
         [text(c["functionality"]), count(c["n"]), _spread(c["consistency"]),
          count(c["only_reference"]), count(c["only_contrast"])]
         for c in pairs
     ]  # fmt: skip
     header = ["contrast", "pairs", "both right", "only the reference", "only this one"]
-    return Table("Contrast pairs: labels differ, words hardly", header, rows)
+    return PageTable("Contrast pairs: labels differ, words hardly", header, rows)
 
 
-def _invariances(pairs: Sequence[Numbers]) -> Table:
+def _invariances(pairs: Sequence[Numbers]) -> PageTable:
     rows = [
         [text(c["functionality"]), count(c["n"]), _spread(c["consistency"]),
          _spread(c["same_call"]), count(c["same_call"]["of"]), count(c["unread"])]
@@ -211,10 +213,10 @@ def _invariances(pairs: Sequence[Numbers]) -> Table:
     ]  # fmt: skip
     header = ["change", "pairs", "both right", "same call", "pairs read", "pairs unread"]
     note = "Same call, right or wrong: of the pairs whose two replies could be read."
-    return Table("Invariance pairs: the label stays, words hardly", header, rows, note)
+    return PageTable("Invariance pairs: the label stays, words hardly", header, rows, note)
 
 
-def _swaps(found: Sequence[Numbers], terms: int) -> Table:
+def _swaps(found: Sequence[Numbers], terms: int) -> PageTable:
     rows = [
         [text(f"{s['before']} to {s['after']}"), count(s["flips"]["of"]), _spread(s["flips"]),
          count(s["to_hate"]), count(s["unread"]),
@@ -226,10 +228,10 @@ def _swaps(found: Sequence[Numbers], terms: int) -> Table:
         f"Term list version {terms}. The label is the same post's. Flips are of the pairs whose "
         "two replies could be read."
     )
-    return Table("The group swapped for another", header, rows, note)
+    return PageTable("The group swapped for another", header, rows, note)
 
 
-def _spread(share: Numbers) -> Cell:
+def _spread(share: Numbers) -> TableCell:
     return estimate(share["value"], share["interval"])
 
 
@@ -248,5 +250,5 @@ def _errors(numbers: Numbers, texts: Mapping[str, str]) -> Section:
         return Section(title, [])
     header = ["group", "id", "label", "called", "P(hate)", "source", "post"]
     said = "The surest errors of each group" if scored else "Errors of each group, the first by id"
-    parts: list[Part] = [Table(said, header, rows)]
+    parts: list[Part] = [PageTable(said, header, rows)]
     return Section(title, [Words(CONTENT_WARNING, "danger"), *parts] if texts else parts)

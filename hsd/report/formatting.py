@@ -63,18 +63,18 @@ def number(value: float | None) -> str:
     return UNKNOWN if value is None else fixed(value, 3)
 
 
-def flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
+def on_one_line(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
     """Return nested values as (`model.name`, text); a value stays on one line whatever it holds."""
     found: list[tuple[str, str]] = []
     for key, item in values.items():
         if isinstance(item, Mapping):
-            found += flat(item, f"{path}{key}.")
+            found += on_one_line(item, f"{path}{key}.")
         else:
             found.append((f"{path}{key}", " ".join(str(item).split())))
     return found
 
 
-def spelled(name: str) -> str:
+def spelled_out(name: str) -> str:
     """Return `false-positive rate` for `false_positive_rate`."""
     return name.replace("false_", "false-").replace("_", " ")
 

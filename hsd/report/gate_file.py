@@ -9,7 +9,7 @@ from hsd.io.files import write_json
 from hsd.io.hashes import sha256_json
 from hsd.io.json_reader import read_object
 from hsd.metrics.gate import Verdict
-from hsd.report.gate_section import verdict_numbers
+from hsd.report.gate_section import gate_numbers
 from hsd.report.predictions import PREDICTIONS
 
 GATE = "gate.json"
@@ -20,7 +20,7 @@ _AGAIN = "judge it again with `hsd gate`"
 def write_verdict(folder: Path, verdict: Verdict, rows: int) -> Path:
     """Write gate.json into the folder of an evaluation of `rows` answers; return its path."""
     about = {"rows": rows, FILES: digests(folder, [PREDICTIONS])}
-    content = {**verdict_numbers(verdict), **about}
+    content = {**gate_numbers(verdict), **about}
     write_json(folder / GATE, {**content, SHA256: sha256_json(content)})
     return folder / GATE
 

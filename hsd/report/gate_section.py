@@ -5,16 +5,16 @@ from typing import Any
 
 from hsd.metrics.gate import Verdict
 from hsd.report.formatting import number
-from hsd.report.numbers import plain
-from hsd.report.page import Badge, Cell, Look, Section, Table, count, estimate, text, value
+from hsd.report.numbers import as_json_values
+from hsd.report.page import Badge, Look, PageTable, Section, TableCell, count, estimate, text, value
 
 ORDER = ("FAIL", "UNDERPOWERED", "PASS")
 HOW = "hsd gate RUN --reference BASE_RUN"
 
 
-def verdict_numbers(verdict: Verdict) -> dict[str, Any]:
+def gate_numbers(verdict: Verdict) -> dict[str, Any]:
     """Return gate.json."""
-    return {"schema": 2, "status": verdict.status.value, **plain(verdict)}
+    return {"schema": 2, "status": verdict.status.value, **as_json_values(verdict)}
 
 
 def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
@@ -54,10 +54,10 @@ def gate_section(verdict: Mapping[str, Any] | None) -> Section:
         for check in _worst_first(verdict)
     ]
     header = ["rule", "verdict", "found", "limit", "posts", "what would decide"]
-    return Section("Gate", [Table("Every rule, worst first", header, rows)])
+    return Section("Gate", [PageTable("Every rule, worst first", header, rows)])
 
 
-def _decided_by(check: Mapping[str, Any]) -> Cell:
+def _decided_by(check: Mapping[str, Any]) -> TableCell:
     if check.get("why"):
         return text(check["why"], "words")
     return text(f"{check['needed']:,} posts") if check["needed"] else text("-", "absent")

@@ -13,14 +13,14 @@ from hsd.report.formatting import (
     Numbers,
     held_equal,
     mix_words,
-    spelled,
+    spelled_out,
     worst_words,
 )
 from hsd.report.page import (
     Figure,
+    PageTable,
     Part,
     Section,
-    Table,
     Words,
     count,
     estimate,
@@ -33,7 +33,7 @@ from hsd.report.page import (
 def groups_section(numbers: Numbers) -> Section:
     """Return rates, differences and AUCs by group, and the baselines' rates."""
     groups = numbers["groups"]
-    header = ["group", "hate", "normal", *map(spelled, SHARES)]
+    header = ["group", "hate", "normal", *map(spelled_out, SHARES)]
     rows = [
         [
             text(name),
@@ -47,7 +47,7 @@ def groups_section(numbers: Numbers) -> Section:
         f"{RATE_LEGEND} A post about several groups counts in each. Fewer than {MINIMUM_N} posts: "
         "not estimable (-)."
     )
-    parts: list[Part] = [Table("Rates by group", header, rows, note)]
+    parts: list[Part] = [PageTable("Rates by group", header, rows, note)]
     if any(name != NONE for name in groups):
         parts.append(Figure(figures.group_rates(groups), "Error rates with 95 % Wilson intervals."))
     parts += [
@@ -63,11 +63,13 @@ def groups_section(numbers: Numbers) -> Section:
         for b in numbers["baselines"]
         for name, g in b["groups"].items()
     ]
-    parts.append(Table("Baselines by group", ["baseline", "group", *map(spelled, RATES)], beside))
+    parts.append(
+        PageTable("Baselines by group", ["baseline", "group", *map(spelled_out, RATES)], beside)
+    )
     return Section("Groups", parts)
 
 
-def _gap_table(gaps: Numbers) -> Table:
+def _gap_table(gaps: Numbers) -> PageTable:
     rows = []
     for view, words in (("raw", "as they are"), ("standardised", "sources held equal")):
         for name in GAPS:
@@ -82,7 +84,7 @@ def _gap_table(gaps: Numbers) -> Table:
         f"often one as large would come up among groups with one rate. {held_equal(gaps)}"
     )
     header = ["largest difference", "value", "chance", "highest error", "lowest error"]
-    return Table("How far apart groups lie", header, rows, note)
+    return PageTable("How far apart groups lie", header, rows, note)
 
 
 def _policy_table(numbers: Numbers) -> list[Part]:
@@ -95,9 +97,9 @@ def _policy_table(numbers: Numbers) -> list[Part]:
                        for policy in POLICIES)]
         for name in numbers["groups"]
     ]  # fmt: skip
-    header = ["group", *(f"{spelled(rate)}, unread {POLICY_WORDS[policy]}" for rate in RATES
+    header = ["group", *(f"{spelled_out(rate)}, unread {POLICY_WORDS[policy]}" for rate in RATES
                          for policy in POLICIES)]  # fmt: skip
-    return [Table("Error rates by group, unreadable replies read in three ways", header, rows)]
+    return [PageTable("Error rates by group, unreadable replies read in three ways", header, rows)]
 
 
 def _persona_table(personas: Numbers) -> list[Part]:
@@ -109,7 +111,9 @@ def _persona_table(personas: Numbers) -> list[Part]:
          *(estimate(g[rate]["value"], g[rate]["interval"]) for rate in RATES)]
         for name, g in personas.items()
     ]  # fmt: skip
-    return [Table("Rates by persona", ["persona", "hate", "normal", *map(spelled, RATES)], rows)]
+    return [
+        PageTable("Rates by persona", ["persona", "hate", "normal", *map(spelled_out, RATES)], rows)
+    ]
 
 
 def _gap_words(gaps: Numbers) -> list[Part]:
@@ -121,7 +125,7 @@ def _gap_words(gaps: Numbers) -> list[Part]:
     return parts
 
 
-def _auc_table(found: Numbers) -> Table:
+def _auc_table(found: Numbers) -> PageTable:
     rows = [
         [
             text(name),
@@ -134,4 +138,4 @@ def _auc_table(found: Numbers) -> Table:
         "BNSP: its hateful posts against the others' normal ones (Borkan et al., 2019)."
     )
     header = ["group", *(f"{kind} AUC" for kind in KIND_WORDS.values())]
-    return Table("AUC by group", header, rows, note)
+    return PageTable("AUC by group", header, rows, note)

@@ -15,12 +15,12 @@ from hsd.io.manifest import ADAPTER, MANIFEST, manifest_of
 from hsd.io.run_identity import IDENTITY
 from hsd.metrics.classification import METRIC_NAMES
 from hsd.report.card_file import write_card_file
-from hsd.report.comparability import Asked, asked_in
+from hsd.report.comparability import RunSettings, asked_in
 from hsd.report.formatting import METRIC_WORDS, UNKNOWN, number
 from hsd.report.gate_file import GATE, read_verdict
 from hsd.report.gate_section import verdict_lines
 from hsd.report.markdown import markdown_cell, markdown_table
-from hsd.report.predictions import find_run, finished_predictions
+from hsd.report.predictions import find_evaluation, finished_predictions
 from hsd.visible import visible
 
 
@@ -32,7 +32,7 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
     """
     if not (adapter / MANIFEST).is_file():
         raise EvaluationError(f"{adapter}: no {MANIFEST} here; is it a finished run?")
-    manifest, run = manifest_of(adapter), find_run(evaluation)
+    manifest, run = manifest_of(adapter), find_evaluation(evaluation)
     report = read_object(run / "report.json")
     _require_judged(adapter, run)
     finished_predictions(run)
@@ -119,7 +119,7 @@ def _headline(report: Mapping[str, Any]) -> str:
     ]
     said = f"{_posts(report)}; 95 % intervals. An unreadable reply is wrong."
     if base := report["base"]:
-        asked = Asked(**base.get("asked", {})).words()  # a report from before has none
+        asked = RunSettings(**base.get("asked", {})).words()  # a report from before has none
         said += " " + markdown_cell(f"The base is {_public(base['name'])}: prompt {asked}.")
     return f"{said}\n\n{markdown_table(('metric', *columns), rows)}"
 

@@ -5,23 +5,23 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from hsd.data.identity_swap import version
-from hsd.metrics.classification import METRIC_NAMES, Counts, Metrics
+from hsd.metrics.classification import METRIC_NAMES, ConfusionMatrix, Metrics
 from hsd.metrics.comparison import Comparison, GapChange, MetricChange, RateChange
 from hsd.metrics.contrast import Contrasts
-from hsd.metrics.evaluation import Base, Evaluation
+from hsd.metrics.evaluation import BaseComparison, Evaluation
 from hsd.metrics.gaps import Gaps
 from hsd.metrics.groups import RATES, SHARES, Group, Proportion
 from hsd.metrics.intervals import Interval
 from hsd.metrics.leaderboard import Leaderboard
 from hsd.metrics.slices import Slice
 from hsd.prediction import Prediction
-from hsd.report.context import Beside, not_measured
+from hsd.report.context import ReportContext, not_measured
 
 SCHEMA = 3
 
 
 def evaluation_numbers(
-    evaluation: Evaluation, provenance: Mapping[str, Any], beside: Beside
+    evaluation: Evaluation, provenance: Mapping[str, Any], beside: ReportContext
 ) -> dict[str, Any]:
     """Return report.json: what was evaluated and every number of the other reports."""
     return {
@@ -31,35 +31,35 @@ def evaluation_numbers(
             **provenance,
             "training_rows": beside.training.origin if beside.training else beside.training_note,
         },
-        "headline": plain(evaluation.headline),
-        "intervals": {name: plain(evaluation.intervals[name]) for name in METRIC_NAMES},
-        "policies": plain(evaluation.policies),
-        "baselines": plain(evaluation.baselines),
+        "headline": as_json_values(evaluation.headline),
+        "intervals": {name: as_json_values(evaluation.intervals[name]) for name in METRIC_NAMES},
+        "policies": as_json_values(evaluation.policies),
+        "baselines": as_json_values(evaluation.baselines),
         "outcomes": dict(evaluation.outcomes.counts),
         "unreadable_rate": evaluation.outcomes.unreadable_rate,
         "unreadable_by_group_p": evaluation.unreadable_by_group_p,
-        "groups": plain(evaluation.groups),
+        "groups": as_json_values(evaluation.groups),
         "policies_by_group": {
             policy: {name: _rates(counts) for name, counts in found.items()}
             for policy, found in evaluation.group_policies.items()
         },
-        "personas": plain(evaluation.personas),
-        "gaps": plain(evaluation.gaps),
-        "auc_by_group": plain(evaluation.bias),
-        "calibration": plain(evaluation.calibration),
-        "calibration_by_group": plain(evaluation.group_calibration),
-        "calibration_against_share": plain(evaluation.share_calibration),
-        "curves": plain(evaluation.curves),
+        "personas": as_json_values(evaluation.personas),
+        "gaps": as_json_values(evaluation.gaps),
+        "auc_by_group": as_json_values(evaluation.bias),
+        "calibration": as_json_values(evaluation.calibration),
+        "calibration_by_group": as_json_values(evaluation.group_calibration),
+        "calibration_against_share": as_json_values(evaluation.share_calibration),
+        "curves": as_json_values(evaluation.curves),
         "score_noise": _noise(evaluation),
-        "at_prevalence": plain(evaluation.prevalences),
-        "slices": plain(evaluation.slices),
-        "functionalities": plain(evaluation.functionalities),
-        "contrasts": [plain(c) for c in evaluation.contrasts if not c.keeps_label],
-        "invariances": [plain(c) for c in evaluation.contrasts if c.keeps_label],
-        "swaps": plain(evaluation.swaps),
+        "at_prevalence": as_json_values(evaluation.prevalences),
+        "slices": as_json_values(evaluation.slices),
+        "functionalities": as_json_values(evaluation.functionalities),
+        "contrasts": [as_json_values(c) for c in evaluation.contrasts if not c.keeps_label],
+        "invariances": [as_json_values(c) for c in evaluation.contrasts if c.keeps_label],
+        "swaps": as_json_values(evaluation.swaps),
         "swap_terms_version": version() if evaluation.swaps else None,
-        "confident_errors": plain(evaluation.confident_errors),
-        "operating_point": plain(evaluation.operated),
+        "confident_errors": as_json_values(evaluation.confident_errors),
+        "operating_point": as_json_values(evaluation.operated),
         "base": evaluation.base and _base(evaluation.base, beside),
         "gate": beside.verdict,
         "not_measured": not_measured(evaluation, beside),
@@ -72,10 +72,10 @@ def evaluation_numbers(
 def _noise(evaluation: Evaluation) -> dict[str, Any] | None:
     if evaluation.noise is None:
         return None
-    return {**plain(evaluation.noise), "near": plain(evaluation.near)}
+    return {**as_json_values(evaluation.noise), "near": as_json_values(evaluation.near)}
 
 
-def _base(base: Base, beside: Beside) -> dict[str, Any]:
+def _base(base: BaseComparison, beside: ReportContext) -> dict[str, Any]:
     broken = set(base.comparison.broken)
     turned = [
         {
@@ -86,7 +86,7 @@ def _base(base: Base, beside: Beside) -> dict[str, Any]:
         }
         for row in base.turned
     ]
-    return {**plain(base), "asked": asdict(beside.base_asked), "turned": turned}
+    return {**as_json_values(base), "asked": asdict(beside.base_asked), "turned": turned}
 
 
 def comparison_numbers(comparison: Comparison) -> dict[str, Any]:
@@ -114,11 +114,11 @@ def board_numbers(board: Leaderboard) -> dict[str, Any]:
         "standings": [
             {
                 "name": one.name,
-                "metrics": plain(one.metrics),
-                "interval": plain(one.interval),
-                "from_best": plain(one.from_best),
+                "metrics": as_json_values(one.metrics),
+                "interval": as_json_values(one.interval),
+                "from_best": as_json_values(one.from_best),
                 "apart_from_best": one.is_apart,
-                "gaps": plain(one.gaps),
+                "gaps": as_json_values(one.gaps),
                 "outcomes": dict(one.outcomes.counts),
                 "gate": one.verdict and one.verdict.status.value,
             }
@@ -128,16 +128,16 @@ def board_numbers(board: Leaderboard) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
+def as_json_values(value: Any) -> Any:
     """Return a value of hsd.metrics as JSON, all the way down. No post's text is in it."""
     if type(value) in _SPECIAL:
         return _SPECIAL[type(value)](value)
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: as_json_values(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: as_json_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [as_json_values(item) for item in value]
     return value
 
 
@@ -157,24 +157,24 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def _rates(counts: Counts) -> dict[str, Any]:
+def _rates(counts: ConfusionMatrix) -> dict[str, Any]:
     """Return both error rates with the posts behind them."""
     hits = (Proportion(counts.fp, counts.normals), Proportion(counts.fn, counts.hates))
     return {rate: {"value": p.value, "of": p.n} for rate, p in zip(RATES, hits, strict=True)}
 
 
 def _share(share: Proportion) -> dict[str, Any]:
-    return {"value": share.value, "interval": plain(share.interval), "of": share.n}
+    return {"value": share.value, "interval": as_json_values(share.interval), "of": share.n}
 
 
 def _gaps(gaps: Gaps) -> dict[str, Any]:
     return {
-        "raw": plain(gaps.raw),
-        "standardised": plain(gaps.standardised),
-        "mix": plain(gaps.mix),
-        "worst": plain(gaps.worst),
-        "f1": plain(gaps.f1),
-        "f1_intervals": plain(gaps.f1_intervals),
+        "raw": as_json_values(gaps.raw),
+        "standardised": as_json_values(gaps.standardised),
+        "mix": as_json_values(gaps.mix),
+        "worst": as_json_values(gaps.worst),
+        "f1": as_json_values(gaps.f1),
+        "f1_intervals": as_json_values(gaps.f1_intervals),
         "disagreeing": list(gaps.disagreeing),
     }
 
@@ -184,7 +184,7 @@ def _slice(one: Slice) -> dict[str, Any]:
         "kind": one.kind,
         "name": one.name,
         "metrics": _metrics(one.metrics),
-        "intervals": plain(one.intervals),
+        "intervals": as_json_values(one.intervals),
         **{name: _share(one.group.share(name)) for name in SHARES},
     }
 
@@ -192,7 +192,7 @@ def _slice(one: Slice) -> dict[str, Any]:
 def _contrasts(one: Contrasts) -> dict[str, Any]:
     counts = ("functionality", "n", "both", "only_reference", "only_contrast", "unread")
     shares = ("consistency", "same_call")
-    return {name: plain(getattr(one, name)) for name in (*counts, *shares)}
+    return {name: as_json_values(getattr(one, name)) for name in (*counts, *shares)}
 
 
 def _post(prediction: Prediction) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def _metric_change(change: MetricChange | GapChange) -> dict[str, Any]:
         "reference": change.reference,
         "other": change.other,
         "difference": change.difference,
-        "interval": plain(change.interval),
+        "interval": as_json_values(change.interval),
     }
 
 
@@ -231,7 +231,7 @@ def _rate_change(change: RateChange) -> dict[str, Any]:
         "reference": change.reference,
         "other": change.other,
         "difference": change.difference,
-        "interval": plain(change.interval),
+        "interval": as_json_values(change.interval),
         "mcnemar_p": change.p_value,
         "holm_p": change.holm_p,
         "newly_broken": change.broken,

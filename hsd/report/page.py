@@ -20,7 +20,7 @@ Look = Literal["", "good", "bad", "warn", "absent", "name", "words"]
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """A cell's text, and the number it is sorted by; None sorts by the text."""
 
     text: str
@@ -29,12 +29,12 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """Rows under a header; the first cell of a row names it. A folded one opens on a click."""
 
     caption: str
     header: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
     note: str = ""
     folded: bool = False
     kind: str = field(default="table", init=False)
@@ -67,7 +67,7 @@ class Lines:
     kind: str = field(default="list", init=False)
 
 
-Part = Table | Figure | Words | Lines
+Part = PageTable | Figure | Words | Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Page:
     footer: str = f"Written by hsd {__version__}. No network is used by this page."
 
 
-def render(page: Page) -> str:
+def render_page(page: Page) -> str:
     """Return the page as HTML."""
     from jinja2 import Environment
 
@@ -112,36 +112,36 @@ def render(page: Page) -> str:
     )
 
 
-def text(value: object, look: Look = "name") -> Cell:
+def text(value: object, look: Look = "name") -> TableCell:
     """Return a cell of words."""
-    return Cell(str(value), None, look)
+    return TableCell(str(value), None, look)
 
 
-def count(value: int) -> Cell:
+def count(value: int) -> TableCell:
     """Return a cell of a whole number."""
-    return Cell(f"{value:,}", float(value))
+    return TableCell(f"{value:,}", float(value))
 
 
-def value(value: float | None, look: Look = "") -> Cell:
+def value(value: float | None, look: Look = "") -> TableCell:
     """Return a cell of a number of three digits; what does not exist is no 0."""
-    return Cell(number(value), value, look if value is not None else "absent")
+    return TableCell(number(value), value, look if value is not None else "absent")
 
 
-def estimate(value: float | None, interval: Sequence[float] | None, look: Look = "") -> Cell:
+def estimate(value: float | None, interval: Sequence[float] | None, look: Look = "") -> TableCell:
     """Return a cell of a number with its interval; what does not exist is no 0."""
     return _spread(value, interval, number, between, look)
 
 
 def estimated_change(
     value: float | None, interval: Sequence[float] | None, look: Look = ""
-) -> Cell:
+) -> TableCell:
     """Return a cell of a difference with its interval, all with signs."""
     return _spread(value, interval, signed, change_between, look)
 
 
-def p(value: float | None) -> Cell:
+def p(value: float | None) -> TableCell:
     """Return a cell of a p-value."""
-    return Cell(p_value(value), value, "" if value is not None else "absent")
+    return TableCell(p_value(value), value, "" if value is not None else "absent")
 
 
 def _spread(
@@ -150,11 +150,11 @@ def _spread(
     words: Callable[[float | None], str],
     around: Callable[[Interval | None], str],
     look: Look,
-) -> Cell:
+) -> TableCell:
     if value is None:
-        return Cell(UNKNOWN, None, "absent")
+        return TableCell(UNKNOWN, None, "absent")
     ends = f" {around(Interval(interval[0], interval[1]))}" if interval else ""
-    return Cell(f"{words(value)}{ends}", value, look)
+    return TableCell(f"{words(value)}{ends}", value, look)
 
 
 @cache

@@ -91,14 +91,14 @@ def load_run(path: Path) -> Run:
     Raises EvaluationError when there is none, more than one, or one without predictions, and as
     `finished_predictions`.
     """
-    folder = find_run(path)
+    folder = find_evaluation(path)
     predictions = finished_predictions(folder)
     if not predictions:
         raise EvaluationError(f"{folder / PREDICTIONS}: no predictions; finish the evaluation.")
     return Run(folder, predictions, manifest_of(folder))
 
 
-def find_run(path: Path) -> Path:
+def find_evaluation(path: Path) -> Path:
     """Return the folder with predictions.jsonl: `path` itself or the one run_* inside it."""
     if (path / PREDICTIONS).is_file():
         return path
@@ -124,12 +124,12 @@ def find_runs(path: Path) -> list[Path]:
     where there is none, and for several on one set.
     """
     if (path / PREDICTIONS).is_file() or not path.is_dir():
-        return [find_run(path)]
+        return [find_evaluation(path)]
     inside = {run.parent: None for run in sorted(path.glob(f"run_*/{PREDICTIONS}"))}
     below = [run.parent for run in sorted(path.glob(f"*/run_*/{PREDICTIONS}"))]
     found = [*inside, *(run for run in below if _is_of_set(run))]
     if not found:
-        return [find_run(path)]  # raises
+        return [find_evaluation(path)]  # raises
     if len({data_file_of(run) for run in found}) < len(found):
         names = ", ".join(str(run.relative_to(path)) for run in found)
         raise EvaluationError(f"{path} holds {len(found)} evaluations; name one of {names}.")

@@ -24,13 +24,19 @@ from hsd.metrics.operating_point import (
 from hsd.metrics.thresholds import PREVALENCES, Choice, Rule, apply_threshold
 from hsd.prediction import Prediction
 from hsd.report.baseline_runs import baselines_of
-from hsd.report.comparability import asked_of, mismatches, provenance_of, require_alike, shown
-from hsd.report.context import Beside
+from hsd.report.comparability import (
+    asked_of,
+    mismatches,
+    provenance_of,
+    require_comparable,
+    shown_settings,
+)
+from hsd.report.context import ReportContext
 from hsd.report.evaluation_files import write_evaluation
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.gate_file import read_verdict
 from hsd.report.noise_sentences import noise_of
-from hsd.report.predictions import Run, find_run, load_run
+from hsd.report.predictions import Run, find_evaluation, load_run
 
 POINT = "operating_point.json"
 QUOTING = "report_with_text.html"
@@ -56,8 +62,10 @@ def rewrite(
     threshold was chosen on its own posts.
     """
     if base and not ignore_mode_mismatch:
-        require_alike({str(base): asked_of(find_run(base)), str(run.folder): asked_of(run.folder)})
-    beside = Beside(
+        require_comparable(
+            {str(base): asked_of(find_evaluation(base)), str(run.folder): asked_of(run.folder)}
+        )
+    beside = ReportContext(
         training,
         note,
         point=_point(run),
@@ -143,7 +151,7 @@ def named_reference(
     found = load_run(reference)
     asked = {str(reference): asked_of(found.folder), str(run.folder): asked_of(run.folder)}
     if not ignore_mode_mismatch:
-        require_alike(asked)
+        require_comparable(asked)
     unlike = "; ".join(mismatches(*asked.values()))
     name, rows = str(reference), found.predictions
     if frozen and read_point(found.folder):
@@ -168,7 +176,7 @@ def _base(run: Run, base: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     found = load_run(path)
-    return {"base": (shown(path), found.predictions), "base_asked": asked_of(found.folder)}
+    return {"base": (shown_settings(path), found.predictions), "base_asked": asked_of(found.folder)}
 
 
 def _require_to_choose_on(validation: Run) -> None:

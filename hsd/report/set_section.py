@@ -5,12 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hsd.metrics.by_set import BySet, Estimate, Mark, Row
+from hsd.metrics.by_set import BySet, Estimate, Mark, SetRow
 from hsd.metrics.seen_in_training import Overlap, Overlaps
 from hsd.report.formatting import METRIC_WORDS, between, number
 from hsd.report.markdown import markdown_cell, markdown_table
-from hsd.report.numbers import plain
-from hsd.report.page import Cell, Lines, Look, Part, Section, Table, estimate, text
+from hsd.report.numbers import as_json_values
+from hsd.report.page import Lines, Look, PageTable, Part, Section, TableCell, estimate, text
 
 MEAN = "mean over sets"
 MARKS: dict[Mark, str] = {"better": "+", "worse": "-", "": ""}
@@ -106,7 +106,7 @@ def by_set_numbers(table: BySet) -> dict[str, Any]:
 def _numbers(cell: Any) -> dict[str, Any] | None:
     if not cell:
         return None
-    return {metric: {**plain(one), "mark": one.mark} for metric, one in cell.items()}
+    return {metric: {**as_json_values(one), "mark": one.mark} for metric, one in cell.items()}
 
 
 def by_set_markdown(table: BySet) -> str:
@@ -123,7 +123,7 @@ def by_set_section(table: BySet) -> Section:
     """Return the tables of both metrics and their legend for a page."""
     heads = ["model", *(head.replace("\n", ", ") for head in set_heads(table)), *_mean_head(table)]
     parts: list[Part] = [
-        Table(
+        PageTable(
             METRIC_WORDS[metric],
             heads,
             [
@@ -136,14 +136,14 @@ def by_set_section(table: BySet) -> Section:
     return Section("By set", [*parts, Lines(legend(table))])
 
 
-def _cell(one: Estimate | None) -> Cell:
+def _cell(one: Estimate | None) -> TableCell:
     if one is None:
-        return Cell(NOT_EVALUATED, None, "absent")
-    found = estimate(one.value, plain(one.interval), _LOOKS[one.mark])
-    return Cell(f"{MARKS[one.mark]} {found.text}".lstrip(), found.value, found.look)
+        return TableCell(NOT_EVALUATED, None, "absent")
+    found = estimate(one.value, as_json_values(one.interval), _LOOKS[one.mark])
+    return TableCell(f"{MARKS[one.mark]} {found.text}".lstrip(), found.value, found.look)
 
 
-def _estimates(table: BySet, row: Row, metric: str) -> list[Estimate | None]:
+def _estimates(table: BySet, row: SetRow, metric: str) -> list[Estimate | None]:
     cells = [row.cells[of][metric] if of in row.cells else None for of in table.sets]
     return [*cells, *([row.means.get(metric)] if _has_mean(table) else [])]
 

@@ -9,7 +9,7 @@ from hsd.metrics.groups import MINIMUM_N, RATES
 from hsd.metrics.intervals import Interval
 from hsd.metrics.outcomes import READABLE
 from hsd.prediction import OUTCOMES
-from hsd.report.comparability import Asked
+from hsd.report.comparability import RunSettings
 from hsd.report.formatting import (
     GAP_WORDS,
     JUDGED_BY,
@@ -22,10 +22,10 @@ from hsd.report.formatting import (
     Numbers,
     between,
     change_between,
-    flat,
     held_equal,
     mix_words,
     number,
+    on_one_line,
     p_value,
     percent,
     seen_words,
@@ -120,7 +120,7 @@ def _facts(numbers: Numbers) -> Iterator[tuple[str, str]]:
     yield "posts trained on", seen_words(numbers["seen_in_training"], n)
     yield "posts cut to fit", str(numbers["truncated_posts"])
     yield "seconds per post", number(numbers["mean_response_time_s"])
-    yield from flat(numbers["provenance"])
+    yield from on_one_line(numbers["provenance"])
 
 
 def _verdict(numbers: Numbers) -> str:
@@ -174,7 +174,7 @@ def _base(numbers: Numbers) -> str:
     broken, fixed = len(compared["newly_broken"]), len(compared["newly_fixed"])
     return "\n".join(
         [
-            f"{base['name']}: prompt {Asked(**base['asked']).words()}",
+            f"{base['name']}: prompt {RunSettings(**base['asked']).words()}",
             f"{broken} newly wrong, {fixed} newly right (exact McNemar p {chance})",
             _columns([("", "base", "here", "change", "95 %"), *rows]),
         ]

@@ -9,15 +9,15 @@ from hsd.report.formatting import (
     Numbers,
     percent,
     share_words,
-    spelled,
+    spelled_out,
 )
 from hsd.report.noise_sentences import noise_lines
 from hsd.report.page import (
-    Cell,
     Figure,
+    PageTable,
     Part,
     Section,
-    Table,
+    TableCell,
     Words,
     count,
     estimate,
@@ -52,7 +52,7 @@ def _calibrated(numbers: Numbers) -> list[Part]:
         for name, c in named.items()
     ]
     note = "Chance: how often scores that mean what they say would have so large an ECE."
-    table = Table("Calibration", ["posts", "n", "ECE", "chance", "Brier"], rows, note)
+    table = PageTable("Calibration", ["posts", "n", "ECE", "chance", "Brier"], rows, note)
     drawing = figures.reliability(overall, groups)
     return [table, Figure(drawing, "On the line a score means what it says.")]
 
@@ -71,7 +71,7 @@ def _by_share(numbers: Numbers) -> list[Part]:
         for name, words in JUDGED_BY.items()
     ]
     header = ["judged by", "ECE", "Brier", "log-loss"]
-    return [Table("Against the share of annotators", header, rows, share_words(found))]
+    return [PageTable("Against the share of annotators", header, rows, share_words(found))]
 
 
 def thresholds_section(numbers: Numbers) -> Section:
@@ -101,8 +101,8 @@ def _platform(numbers: Numbers, operated: Numbers | None) -> list[Part]:
         [
             text(f"{how}, {percent(r['prevalence'])} hate"),
             estimate(r["precision"], r["interval"]),
-            Cell(f"{r['flagged']:.1f}", r["flagged"]),
-            Cell(f"{r['missed']:.1f}", r["missed"]),
+            TableCell(f"{r['flagged']:.1f}", r["flagged"]),
+            TableCell(f"{r['missed']:.1f}", r["missed"]),
         ]
         for how, r in loads
     ]
@@ -111,7 +111,7 @@ def _platform(numbers: Numbers, operated: Numbers | None) -> list[Part]:
         "Tests hold about half hate; platforms a few per cent. Same error rates, other prevalence; "
         "an unreadable reply flags a normal post and misses a hateful one."
     )
-    return [Table("What it would mean on a platform", header, rows, note)] if rows else []
+    return [PageTable("What it would mean on a platform", header, rows, note)] if rows else []
 
 
 def _operated(numbers: Numbers, operated: Numbers) -> list[Part]:
@@ -133,9 +133,9 @@ def _operated(numbers: Numbers, operated: Numbers) -> list[Part]:
         [text(name), *(estimate(g[rate]["value"], g[rate]["interval"]) for rate in RATES)]
         for name, g in operated["groups"].items()
     ]  # fmt: skip
-    by_group = ["group", *map(spelled, RATES)]
+    by_group = ["group", *map(spelled_out, RATES)]
     return [
         Words(words),
-        Table("At the frozen threshold", header, rows),
-        Table("By group at the frozen threshold", by_group, groups),
+        PageTable("At the frozen threshold", header, rows),
+        PageTable("By group at the frozen threshold", by_group, groups),
     ]

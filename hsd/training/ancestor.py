@@ -12,7 +12,7 @@ from hsd.io.json_reader import read_object
 from hsd.model.adapter_folder import CONFIG, adapter_digest, is_adapter
 from hsd.prompts.contract import Contract, load_contract, mismatch
 from hsd.prompts.render import Encoded
-from hsd.training.training_posts import learned
+from hsd.training.training_posts import training_posts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def find_ancestor(
         )
     _require_same_settings(folder, config.lora)
     _require_same_prompt(folder, contract)
-    training, note = learned(folder)
+    training, note = training_posts(folder)
     texts = set(training.texts) if training else set()
     for row in validation:
         if row.post in texts:

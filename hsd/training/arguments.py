@@ -5,10 +5,10 @@ from transformers import TrainingArguments
 from hsd.config.train_config import TrainingConfig
 from hsd.model.base import Base
 from hsd.training.processes import PATIENCE
-from hsd.training.training_plan import Prepared
+from hsd.training.training_plan import TrainingPlan
 
 
-def arguments(prepared: Prepared, base: Base) -> TrainingArguments:
+def arguments(prepared: TrainingPlan, base: Base) -> TrainingArguments:
     """Return the Trainer's arguments; what it should decide itself is none of them."""
     training, on_gpu = prepared.config.training, base.placement.device != "cpu"
     args = TrainingArguments(

@@ -33,7 +33,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConvergenceVerdict:
     """What became of a run. Rises and falls are shares of the loss: 0.05 is 5 %.
 
     `judged` is the loss that decided. `fall_last_third` is how far it still fell in the last
@@ -54,7 +54,7 @@ class Verdict:
     early_stop: Point | None
 
 
-def judge(curves: Curves, patience: Patience | None = None) -> Verdict:
+def convergence_verdict(curves: Curves, patience: Patience | None = None) -> ConvergenceVerdict:
     """Return the verdict; with a `patience`, also whether early stopping would have fired.
 
     The validation loss decides when there are MINIMUM_EVALUATIONS of it, else the training loss.
@@ -66,7 +66,7 @@ def judge(curves: Curves, patience: Patience | None = None) -> Verdict:
     fall = _fall(curves, judged)
     rise = _relative(best.value, series[-1].value) if best else None
     status, reason = _status(curves, series, best, fall)
-    return Verdict(
+    return ConvergenceVerdict(
         status=status,
         reason=reason,
         judged=judged,
@@ -81,7 +81,7 @@ def judge(curves: Curves, patience: Patience | None = None) -> Verdict:
     )
 
 
-def verdict_numbers(verdict: Verdict) -> dict[str, Any]:
+def verdict_numbers(verdict: ConvergenceVerdict) -> dict[str, Any]:
     """Return the verdict as JSON; a loss that is not a number is null."""
     return {key: _plain(value) for key, value in asdict(verdict).items()}
 

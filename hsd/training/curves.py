@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsd.io.files import atomic_file
-from hsd.training.convergence import Patience, Verdict, judge, patience_of, smoothed
+from hsd.training.convergence import (
+    ConvergenceVerdict,
+    Patience,
+    convergence_verdict,
+    patience_of,
+    smoothed,
+)
 from hsd.training.history import Curves, Point, read_curves
 
 if TYPE_CHECKING:
@@ -23,18 +29,18 @@ DPI = 130
 
 def convergence_report(
     run: Path, folder: Path | None = None, patience: Patience | None = None
-) -> tuple[Verdict, list[Path]]:
+) -> tuple[ConvergenceVerdict, list[Path]]:
     """Judge a run, draw its curves, and return the verdict and the pictures' paths.
 
     `folder` defaults to the run's own, `patience` to the early stopping of its config.json.
     """
     home = run if run.is_dir() else run.parent
     curves = read_curves(run)
-    verdict = judge(curves, patience or patience_of(home))
+    verdict = convergence_verdict(curves, patience or patience_of(home))
     return verdict, draw_curves(curves, verdict, folder or home)
 
 
-def draw_curves(curves: Curves, verdict: Verdict, folder: Path) -> list[Path]:
+def draw_curves(curves: Curves, verdict: ConvergenceVerdict, folder: Path) -> list[Path]:
     """Write convergence.png and convergence.svg into `folder` and return their paths."""
     import matplotlib as mpl
 
@@ -50,7 +56,7 @@ def draw_curves(curves: Curves, verdict: Verdict, folder: Path) -> list[Path]:
     return paths
 
 
-def _figure(curves: Curves, verdict: Verdict) -> Figure:
+def _figure(curves: Curves, verdict: ConvergenceVerdict) -> Figure:
     from matplotlib.figure import Figure
 
     panels = [
@@ -79,7 +85,7 @@ def _figure(curves: Curves, verdict: Verdict) -> Figure:
     return figure
 
 
-def _loss_panel(axis: Axes, curves: Curves, verdict: Verdict) -> None:
+def _loss_panel(axis: Axes, curves: Curves, verdict: ConvergenceVerdict) -> None:
     if curves.loss:
         _line(axis, curves.loss, color=BLUE, alpha=0.3, linewidth=1, label="training, as logged")
         _line(axis, smoothed(curves.loss), color=BLUE, linewidth=1.8, label="training, smoothed")

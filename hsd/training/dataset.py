@@ -171,13 +171,13 @@ def _digest(rows: Sequence[Encoded]) -> str:
     digest = sha256(b"[")
     for at, row in enumerate(rows):
         id = json.dumps(row.id, ensure_ascii=False)
-        told = f"{id}, {row.prompt}, {row.answer}{_told(row.target)}"
+        told = f"{id}, {row.prompt}, {row.answer}{_label_of(row.target)}"
         digest.update(f"{', ' if at else ''}[{told}]".encode())
     digest.update(b"]")
     return digest.hexdigest()
 
 
-def _told(target: Target | None) -> str:
+def _label_of(target: Target | None) -> str:
     if target is None:
         return ""
     as_labelled = target.hate == float(target.label == "hate")

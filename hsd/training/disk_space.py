@@ -3,7 +3,7 @@
 from hsd.config.train_config import TrainConfig
 from hsd.io.files import require_space
 from hsd.model.adapter import new_adapter
-from hsd.model.base import Base, Source
+from hsd.model.base import Base, BaseFiles
 from hsd.model.describe import trainable
 from hsd.model.placement import place
 from hsd.model.quantization import Quantization, skeleton
@@ -12,7 +12,7 @@ BYTES_PER_PARAMETER = 12
 """Of a checkpoint: the weight and both moments of AdamW, in float32."""
 
 
-def adapter_parameters(config: TrainConfig, source: Source) -> int:
+def adapter_parameters(config: TrainConfig, source: BaseFiles) -> int:
     """Return how many parameters learn. Raises ModelError when a target is not in the base."""
     hollow = Base(skeleton(source.config), source, place(config.model), Quantization("none", ""))
     return int(trainable(new_adapter(hollow, config.lora, config.seed))["trainable_parameters"])

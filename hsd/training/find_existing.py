@@ -9,12 +9,12 @@ from hsd.config.train_config import TrainConfig
 from hsd.io.manifest import manifest_of
 from hsd.io.run_identity import Remedies, claim, identity_of, require_own
 from hsd.model.number_format import FIELDS, as_asked, began_in, how_to_keep
-from hsd.training.training_plan import Prepared
+from hsd.training.training_plan import TrainingPlan
 
 Identity = dict[str, Any]
 
 
-def require_same_run(prepared: Prepared) -> None:
+def require_same_run(prepared: TrainingPlan) -> None:
     """Check that the config's folder is new, or that what began in it may go on here.
 
     Raises PreflightError as `require_own`. A run that goes on keeps its settings, its number
@@ -23,7 +23,7 @@ def require_same_run(prepared: Prepared) -> None:
     require_own(prepared.config.output_dir, prepared.identity(), _known(prepared), _REMEDIES)
 
 
-def require_same_finished_run(prepared: Prepared) -> None:
+def require_same_finished_run(prepared: TrainingPlan) -> None:
     """Check that a finished run is the config's own, wherever it was computed."""
     folder, here = prepared.config.output_dir, prepared.identity()
     known = _known(prepared) or {}
@@ -33,7 +33,7 @@ def require_same_finished_run(prepared: Prepared) -> None:
     require_own(folder, here, known)
 
 
-def claim_folder(prepared: Prepared) -> None:
+def claim_folder(prepared: TrainingPlan) -> None:
     """Make the folder the home of the config's run, or check as `require_same_run`."""
     claim(prepared.config.output_dir, prepared.identity(), _known(prepared), _REMEDIES)
 
@@ -44,7 +44,7 @@ def shared_before(folder: Path) -> bool | None:
     return found
 
 
-def _known(prepared: Prepared) -> Identity | None:
+def _known(prepared: TrainingPlan) -> Identity | None:
     """Return the identity of what began in the folder, whichever version of hsd began it.
 
     Earlier ones wrote down which number format was asked for; what it became is in the manifest,

@@ -13,8 +13,8 @@ from hsd.model.packing import obstacle
 from hsd.model.tolerance import (
     ROWS_COARSE,
     ROWS_EXACT,
-    Checked,
     SelfTest,
+    TestPart,
     compared,
     exact_tolerance,
     longer_than_all,
@@ -24,8 +24,16 @@ from hsd.model.tolerance import (
 )
 from hsd.model.twin import PREFIX_TOKENS
 from hsd.prompts.render import Encoded, Target
-from hsd.training.microbatches import Form, Limits, Sharing, Work, grouped, length, spoken_tokens
-from hsd.training.objective import Objective, count
+from hsd.training.microbatches import (
+    Form,
+    Limits,
+    Sharing,
+    StepPlan,
+    grouped_rows,
+    length,
+    spoken_tokens,
+)
+from hsd.training.objective import Objective, count_losses
 from hsd.training.step import Learner, forked, piece_log_probabilities
 
 GROUPS = 4
@@ -42,7 +50,7 @@ GRADIENT = 1e-3
 architectures: .00003 at most. A prefix whose gradient is lost made .25 to .6 in four of them."""
 
 
-def check(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> SelfTest:
+def check_gradients(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> SelfTest:
     """Return whether rows packed behind what they share are as good as each one alone."""
     with judging(model):
         if problem := obstacle(model):
@@ -54,11 +62,11 @@ def check(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> SelfTest:
     return SelfTest(twin, loaded)
 
 
-def check_twin(twin: Any, rows: list[Encoded], limits: Limits) -> Checked:
+def check_twin(twin: Any, rows: list[Encoded], limits: Limits) -> TestPart:
     """Return whether made-up rows in one piece have the answers and the gradient of rows alone."""
     prefix = rows[0].prompt[:PREFIX_TOKENS]
     alone = _log_probabilities(twin, _alone([[row] for row in rows]))
-    works = [Work(form, prefix, [rows], cost=0) for form in _forms(prefix, limits)]
+    works = [StepPlan(form, prefix, [rows], cost=0) for form in _forms(prefix, limits)]
     found = worst(compared(twin, rows, _apart(twin, work, alone)) for work in works)
     if found.problem:
         return found
@@ -77,7 +85,7 @@ def check_twin(twin: Any, rows: list[Encoded], limits: Limits) -> Checked:
     return replace(found, gradient=error, problem=problem)
 
 
-def check_loaded(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> Checked:
+def check_loaded(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> TestPart:
     """Return whether real rows have the answers of rows alone on the model as it is.
 
     Of each way of asking some rows, the shortest and the longest among them, stand in one piece.
@@ -86,7 +94,7 @@ def check_loaded(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> Check
     tested: list[Encoded] = []
     padded: list[torch.Tensor] = []
     packed: dict[Form, list[torch.Tensor]] = {}
-    for asked, group in list(grouped(rows).items())[:GROUPS]:
+    for asked, group in list(grouped_rows(rows).items())[:GROUPS]:
         prefix = sharing.prefixes.get(asked, [])
         some = fitting(sorted(group, key=length), prefix, limits, coarse)
         alone = _log_probabilities(model, _alone([[row] for row in some]))
@@ -96,7 +104,7 @@ def check_loaded(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> Check
             continue
         tested += some
         for form in _forms(prefix, limits):
-            apart = _apart(model, Work(form, prefix, [some], cost=0), alone)
+            apart = _apart(model, StepPlan(form, prefix, [some], cost=0), alone)
             packed[form] = packed.get(form, []) + apart
         if coarse:
             padded += _apart(model, _alone(_all_padded(some, limits)), alone)
@@ -124,8 +132,8 @@ def _forms(prefix: list[int], limits: Limits) -> tuple[Form, ...]:
     return ("with", "behind") if prefix and not limits.recomputes else ("with",)
 
 
-def _alone(pieces: list[list[Encoded]]) -> Work:
-    return Work("alone", [], pieces, cost=0)
+def _alone(pieces: list[list[Encoded]]) -> StepPlan:
+    return StepPlan("alone", [], pieces, cost=0)
 
 
 def _all_padded(rows: Sequence[Encoded], limits: Limits) -> list[list[Encoded]]:
@@ -134,13 +142,13 @@ def _all_padded(rows: Sequence[Encoded], limits: Limits) -> list[list[Encoded]]:
     return [[*rows[at : at + size], more] for at in range(0, len(rows), size)]
 
 
-def _apart(model: Any, work: Work, alone: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+def _apart(model: Any, work: StepPlan, alone: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
     """Return by how much each row's log-probabilities differ from those it has alone."""
     found = _log_probabilities(model, work)
     return [found[id] - alone[id] for id in found if id in alone]
 
 
-def _log_probabilities(model: Any, work: Work) -> dict[str, torch.Tensor]:
+def _log_probabilities(model: Any, work: StepPlan) -> dict[str, torch.Tensor]:
     """Return each row's log-probabilities of what it says, by row id."""
     found: dict[str, torch.Tensor] = {}
     for rows, said in piece_log_probabilities(model, [work], pad_id=0):
@@ -149,24 +157,26 @@ def _log_probabilities(model: Any, work: Work) -> dict[str, torch.Tensor]:
     return found
 
 
-def _gradient(twin: Any, rows: Sequence[Encoded], work: Work) -> torch.Tensor:
+def _gradient(twin: Any, rows: Sequence[Encoded], work: StepPlan) -> torch.Tensor:
     """Return the gradient of all weights, in a row, as a step of the run makes it."""
     learner = Learner(
         twin, 0, BOTH, nullcontext, lambda loss: loss.backward(), lambda loss, _: loss
     )
-    learner.learn([work], count(rows))
+    learner.learn([work], count_losses(rows))
     return _collected(twin)
 
 
 def _gradient_one_by_one(twin: Any, rows: Sequence[Encoded]) -> torch.Tensor:
     """Return the same from each way of each row by itself, without masks or positions of ours."""
     for row in rows:
-        said = torch.cat([_said(twin, line, last) for line, last in forked(row, 0).lines()])
-        BOTH.loss(said, [row], count(rows)).backward()
+        said = torch.cat(
+            [_probabilities_of(twin, line, last) for line, last in forked(row, 0).lines()]
+        )
+        BOTH.loss(said, [row], count_losses(rows)).backward()
     return _collected(twin)
 
 
-def _said(twin: Any, line: list[int], last: int) -> torch.Tensor:
+def _probabilities_of(twin: Any, line: list[int], last: int) -> torch.Tensor:
     """Return the log-probabilities of a line's `last` tokens."""
     logits = twin(input_ids=torch.tensor([line]), use_cache=False).logits[0, -last - 1 : -1]
     return logits.log_softmax(-1).gather(1, torch.tensor(line[-last:])[:, None])[:, 0]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hsd.model.packing import shared_length
 from hsd.prompts.render import Encoded
 
-Asked = tuple[str, str]
+PromptKey = tuple[str, str]
 
 Form = Literal["behind", "with", "alone"]
 """`behind`: the prefix once, then pieces packed behind its keys and values. `with`: packed pieces
@@ -78,7 +78,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class StepPlan:
     """Rows asked alike and how they are learned: the shared tokens, and the pieces in order."""
 
     form: Form
@@ -91,14 +91,14 @@ class Work:
 class Sharing:
     """What a run shares: for rows asked alike, the tokens they begin with."""
 
-    prefixes: Mapping[Asked, list[int]]
+    prefixes: Mapping[PromptKey, list[int]]
     limits: Limits
 
-    def work(self, rows: Sequence[Encoded]) -> list[Work]:
+    def work(self, rows: Sequence[Encoded]) -> list[StepPlan]:
         """Return the works of one step; every row is in exactly one piece."""
         return [
             shared_work(self.prefixes.get(asked, []), group, self.limits)
-            for asked, group in grouped(rows).items()
+            for asked, group in grouped_rows(rows).items()
         ]
 
 
@@ -111,21 +111,21 @@ def find_sharing(rows: Sequence[Encoded], limits: Limits) -> Sharing:
     return Sharing(
         {
             asked: group[0].prompt[: shared_length([row.prompt[:-1] for row in group])]
-            for asked, group in grouped(rows).items()
+            for asked, group in grouped_rows(rows).items()
         },
         limits,
     )
 
 
-def grouped(rows: Iterable[Encoded]) -> dict[Asked, list[Encoded]]:
+def grouped_rows(rows: Iterable[Encoded]) -> dict[PromptKey, list[Encoded]]:
     """Return rows by how they are asked, in the order of their first ones."""
-    groups: dict[Asked, list[Encoded]] = {}
+    groups: dict[PromptKey, list[Encoded]] = {}
     for row in rows:
         groups.setdefault(row.asked, []).append(row)
     return groups
 
 
-def shared_work(prefix: list[int], rows: Sequence[Encoded], limits: Limits) -> Work:
+def shared_work(prefix: list[int], rows: Sequence[Encoded], limits: Limits) -> StepPlan:
     """Return the cheapest way to learn rows that begin with `prefix`, within the limits."""
     ways: list[_Way] = []
     for pieces in cuts(sorted(rows, key=length), len(prefix)):
@@ -134,10 +134,10 @@ def shared_work(prefix: list[int], rows: Sequence[Encoded], limits: Limits) -> W
             ways.append(_behind(len(prefix), pieces, limits))
     # A row at a time always fits: it is no more than a plain row.
     best = min(ways, key=lambda way: (not way.held, way.cost))
-    return Work(best.form, prefix, best.pieces, best.cost)
+    return StepPlan(best.form, prefix, best.pieces, best.cost)
 
 
-def plain_work(rows: Sequence[Encoded], limits: Limits) -> Work:
+def plain_work(rows: Sequence[Encoded], limits: Limits) -> StepPlan:
     """Return rows in padded batches of about `limits.tokens`, nothing shared."""
     pieces: list[list[Encoded]] = []
     for row in sorted(rows, key=length):
@@ -150,7 +150,7 @@ def plain_work(rows: Sequence[Encoded], limits: Limits) -> Work:
             pieces.append([row])
     widths = [(sum(map(_lines, piece)), length(piece[-1])) for piece in pieces]
     cost = sum(limits.cost(n * width, 0) + limits.pair_tokens * n * width**2 for n, width in widths)
-    return Work("alone", [], pieces, cost)
+    return StepPlan("alone", [], pieces, cost)
 
 
 def expected_gain(steps: Iterable[Sequence[Encoded]], sharing: Sharing) -> float:

@@ -15,7 +15,7 @@ from hsd.prompts.render import Encoded
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class LossCounts:
     """What a loss is a mean over: answer tokens, and rows."""
 
     tokens: int
@@ -44,7 +44,7 @@ class Objective:
     label_weight: float = 0.0
     label_smoothing: float = 0.0
 
-    def loss(self, said: torch.Tensor, rows: Sequence[Encoded], whole: Counts) -> torch.Tensor:
+    def loss(self, said: torch.Tensor, rows: Sequence[Encoded], whole: LossCounts) -> torch.Tensor:
         """Return the part of a step's loss that these rows are; a step's parts add up."""
         split = split_said(said, rows)
         loss = self.answer_weight * -split.answers.sum() / whole.tokens
@@ -60,7 +60,7 @@ class Objective:
         targets = [row.target for row in rows if row.target is not None]
         shares = [t.hate + self.label_smoothing * (0.5 - t.hate) for t in targets]
         weights = labels.new_tensor([t.weight for t in targets])
-        return (weights * log_losses(labels, labels.new_tensor(shares))).sum()
+        return (weights * answer_log_losses(labels, labels.new_tensor(shares))).sum()
 
 
 def objective_of(training: TrainingConfig) -> Objective:
@@ -70,7 +70,7 @@ def objective_of(training: TrainingConfig) -> Objective:
     return Objective(training.answer_weight, 1.0, training.label_smoothing)
 
 
-def log_losses(labels: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+def answer_log_losses(labels: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
     """Return each row's cross-entropy between P(hate) and the share of hate, in nats (rows,)."""
     likelier = labels.log_softmax(-1)
     return -(shares * likelier[:, 0] + (1 - shares) * likelier[:, 1])
@@ -96,10 +96,10 @@ def split_said(said: torch.Tensor, rows: Sequence[Encoded]) -> Said:
     return Said(said[_long(answers, said)], _sums(said, labels).view(-1, 2))
 
 
-def count(rows: Iterable[Encoded]) -> Counts:
+def count_losses(rows: Iterable[Encoded]) -> LossCounts:
     """Return how many answer tokens and rows there are."""
     lengths = [len(row.answer) for row in rows]
-    return Counts(sum(lengths), len(lengths))
+    return LossCounts(sum(lengths), len(lengths))
 
 
 def _sums(said: torch.Tensor, parts: Sequence[range]) -> torch.Tensor:

@@ -14,12 +14,12 @@ from hsd.prompts.render import Encoded
 from hsd.training.arguments import recomputes
 from hsd.training.batches import PADDING, epoch_order
 from hsd.training.dataset import TrainingRows
-from hsd.training.gradient_test import check
+from hsd.training.gradient_test import check_gradients
 from hsd.training.microbatches import (
     WORTH_IT,
     Limits,
     Sharing,
-    Work,
+    StepPlan,
     expected_gain,
     find_sharing,
     length,
@@ -42,7 +42,7 @@ class Computing:
     reason: str
     self_test: SelfTest | None = None
 
-    def work(self, rows: Sequence[Encoded]) -> list[Work]:
+    def work(self, rows: Sequence[Encoded]) -> list[StepPlan]:
         """Return how the rows of one step are learned."""
         if self.sharing:
             return self.sharing.work(rows)
@@ -60,7 +60,7 @@ class Computing:
         }
 
 
-def choose(model: Any, config: TrainConfig, rows: TrainingRows) -> Computing:
+def choose_sharing(model: Any, config: TrainConfig, rows: TrainingRows) -> Computing:
     """Return how a run computes its rows. `auto` shares where it pays and a check passes.
 
     All processes decide alike. Raises TrainingError when sharing is asked for and the model
@@ -75,7 +75,7 @@ def choose(model: Any, config: TrainConfig, rows: TrainingRows) -> Computing:
     if asked == "auto" and gain < WORTH_IT:
         reason = f"Rows are computed whole: sharing prompts would gain little ({gain:.2f}x)."
         return Computing(limits, None, gain, reason)
-    tested = check(model, rows.train, sharing)
+    tested = check_gradients(model, rows.train, sharing)
     if problem := next(filter(None, gather_object([tested.problem])), None):
         if asked == "on":
             raise TrainingError(

@@ -13,11 +13,11 @@ from accelerate.utils import broadcast_object_list, gather_object
 from transformers import set_seed
 
 from hsd.errors import PreflightError, TrainingError
-from hsd.io.lease import Lease, held
+from hsd.io.lease import Lease, hold_lease
 from hsd.io.stopping import StopRequest
 from hsd.model.number_format import require_alike
 from hsd.model.placement import Launch, agreed
-from hsd.training.training_plan import Prepared
+from hsd.training.training_plan import TrainingPlan
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for the others: NCCL's own 10 minutes are short where one machine reads
@@ -42,7 +42,7 @@ def linked(here: Launch, device: str) -> PartialState:
     return state
 
 
-def in_one_format(prepared: Prepared) -> Prepared:
+def in_one_format(prepared: TrainingPlan) -> TrainingPlan:
     """Return a run in the number format that all of its linked processes compute in.
 
     Raises PreflightError when they have none in common.
@@ -90,7 +90,7 @@ def leased(folder: Path, here: Launch, request: StopRequest) -> Iterator[Lease |
         lease, refusal = None, None
         if here.is_main:
             try:
-                lease = stack.enter_context(held(folder, "hsd train", lost=request.lose))
+                lease = stack.enter_context(hold_lease(folder, "hsd train", lost=request.lose))
             except PreflightError as error:
                 refusal = error
         if refused := as_the_first_sees(refusal):

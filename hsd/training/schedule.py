@@ -35,7 +35,7 @@ class Schedule:
         return sum(self.evaluates_at(step + 1) for step in range(self.total_steps))
 
 
-def plan(config: TrainConfig, rows: int, validation_rows: int, processes: int) -> Schedule:
+def plan_schedule(config: TrainConfig, rows: int, validation_rows: int, processes: int) -> Schedule:
     """Return the schedule of a run over `rows` rows.
 
     Raises PreflightError for a warm-up that never ends, and for an early stopping that cannot

@@ -17,14 +17,14 @@ from hsd.model.packing import (
     Prefix,
     at_least_float32,
     compute_prefix,
-    joined,
+    joined_rows,
     logits_of,
     pack_prefix,
 )
 from hsd.model.padding import left_padded, positions
 from hsd.prompts.render import Encoded
-from hsd.training.microbatches import Work
-from hsd.training.objective import Counts, Objective
+from hsd.training.microbatches import StepPlan
+from hsd.training.objective import LossCounts, Objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Learner:
     backward: Callable[[torch.Tensor], None]
     weigh: Callable[[torch.Tensor, Sequence[Encoded]], torch.Tensor]
 
-    def learn(self, works: Sequence[Work], whole: Counts) -> torch.Tensor:
+    def learn(self, works: Sequence[StepPlan], whole: LossCounts) -> torch.Tensor:
         """Add the gradient of the rows' part in the loss of the whole step, and return that."""
         total = torch.zeros((), device=self.model.device)
         for work in works:
@@ -51,7 +51,7 @@ class Learner:
 
     # Functions of their own, so that nothing of a work or a piece is held while the next runs.
 
-    def _learn_work(self, work: Work, whole: Counts) -> torch.Tensor:
+    def _learn_work(self, work: StepPlan, whole: LossCounts) -> torch.Tensor:
         with self.context():
             prefix = _prefix(self.model, work)
         leaves = prefix.detached() if prefix else None
@@ -61,10 +61,10 @@ class Learner:
         return torch.stack(losses).sum()
 
     def _learn_piece(
-        self, work: Work, rows: Sequence[Encoded], leaves: Prefix | None, whole: Counts
+        self, work: StepPlan, rows: Sequence[Encoded], leaves: Prefix | None, whole: LossCounts
     ) -> torch.Tensor:
         with self.context():
-            said = log_probabilities(self.model, work, rows, leaves, self.pad_id)
+            said = step_log_probabilities(self.model, work, rows, leaves, self.pad_id)
         loss = self.weigh(self.objective.loss(said, rows, whole), rows)
         self.backward(loss)
         return loss.detach()
@@ -83,7 +83,7 @@ def back_through(whole: Prefix, leaves: Prefix) -> None:
 
 
 def piece_log_probabilities(
-    model: Any, works: Sequence[Work], pad_id: int
+    model: Any, works: Sequence[StepPlan], pad_id: int
 ) -> Iterator[tuple[list[Encoded], torch.Tensor]]:
     """Yield each piece's rows and what `log_probabilities` returns for them, without gradients."""
     for work in works:
@@ -91,12 +91,12 @@ def piece_log_probabilities(
             prefix = _prefix(model, work)
         for rows in work.pieces:
             with torch.inference_mode():
-                said = log_probabilities(model, work, rows, prefix, pad_id)
+                said = step_log_probabilities(model, work, rows, prefix, pad_id)
             yield rows, said
 
 
-def log_probabilities(
-    model: Any, work: Work, rows: Sequence[Encoded], prefix: Prefix | None, pad_id: int
+def step_log_probabilities(
+    model: Any, work: StepPlan, rows: Sequence[Encoded], prefix: Prefix | None, pad_id: int
 ) -> torch.Tensor:
     """Return the log-probabilities of what the rows say, (spoken tokens of all rows,).
 
@@ -110,7 +110,7 @@ def log_probabilities(
     packed = pack_forked(ways, start, model.device)
     places, tokens = torch.tensor(spoken(ways), device=model.device).T
     if prefix is None and start:
-        packed = joined([pack_prefix(work.prefix, model.device), packed])
+        packed = joined_rows([pack_prefix(work.prefix, model.device), packed])
         places = start + places
     # The token before a fork speaks of every branch, and its logits are wanted once.
     keep, at = places.unique(return_inverse=True)
@@ -152,5 +152,5 @@ def _padded(model: Any, rows: Sequence[Forked], pad_id: int) -> torch.Tensor:
     return at_least_float32(logits).log_softmax(-1).gather(1, tokens[:, None])[:, 0]
 
 
-def _prefix(model: Any, work: Work) -> Prefix | None:
+def _prefix(model: Any, work: StepPlan) -> Prefix | None:
     return compute_prefix(model, work.prefix) if work.form == "behind" else None

@@ -23,13 +23,13 @@ from hsd.model.memory import is_memory_error
 from hsd.prompts.render import Encoded
 from hsd.training.batches import PADDING, RowIndices, StepSampler, as_batch
 from hsd.training.checkpoints import mark_complete
-from hsd.training.microbatches import Work, length
-from hsd.training.objective import Counts, Objective, count
+from hsd.training.microbatches import StepPlan, length
+from hsd.training.objective import LossCounts, Objective, count_losses
 from hsd.training.processes import sum_gradients
 from hsd.training.schedule import Schedule
 from hsd.training.scoring import Scorer
 from hsd.training.step import Learner, piece_log_probabilities
-from hsd.training.validation import Judged, judge, together
+from hsd.training.validation import Judged, together, validation_scores
 
 Tensors = dict[str, torch.Tensor]
 
@@ -48,7 +48,7 @@ class HsdTrainer(Trainer):
         train_rows: Sequence[Encoded],
         validation_rows: Sequence[Encoded],
         schedule: Schedule,
-        work: Callable[[Sequence[Encoded]], list[Work]],
+        work: Callable[[Sequence[Encoded]], list[StepPlan]],
         pad_id: int,
         objective: Objective,
         on_validation: Callable[[int, int], None],
@@ -86,7 +86,7 @@ class HsdTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[Tensors], device: Any) -> torch.Tensor:
         """Return the answer tokens and the rows of the step (2,), over all processes."""
-        own = count(row for batch in batch_samples for row in self._rows_of(batch))
+        own = count_losses(row for batch in batch_samples for row in self._rows_of(batch))
         counts = torch.tensor([own.tokens, own.rows], device=device)
         whole: torch.Tensor = self.accelerator.reduce(counts, "sum")
         return whole
@@ -117,7 +117,7 @@ class HsdTrainer(Trainer):
             self.accelerator.backward,
             self._weighed,
         )
-        loss = learner.learn(self.work(rows), Counts(*num_items_in_batch.tolist()))
+        loss = learner.learn(self.work(rows), LossCounts(*num_items_in_batch.tolist()))
         if self.accelerator.num_processes > 1:
             sum_gradients([p for p in model.parameters() if p.requires_grad])
         # The Trainer logs the mean over processes of what is a part of one sum.
@@ -138,7 +138,7 @@ class HsdTrainer(Trainer):
 
     def _not_finite_alone(self, rows: Sequence[Encoded]) -> list[str]:
         """Name the rows behind it; in a piece one spoils the others. All of them, if none does."""
-        alone = [Work("alone", [], [[row] for row in rows], cost=0)]
+        alone = [StepPlan("alone", [], [[row] for row in rows], cost=0)]
         model = self.accelerator.unwrap_model(self.model)
         with self.compute_loss_context_manager():
             judged = piece_log_probabilities(model, alone, self.pad_id)
@@ -202,7 +202,7 @@ class HsdTrainer(Trainer):
         parts: list[Judged] = []
         with judging(model), self.compute_loss_context_manager():
             for rows, said in piece_log_probabilities(model, self.work(own), self.pad_id):
-                parts.append(judge(said, rows))
+                parts.append(validation_scores(said, rows))
                 self.on_validation(sum(int(part.rows) for part in parts), len(own))
         return together(parts)
 

@@ -9,7 +9,7 @@ from hsd.config.redaction import with_references
 from hsd.config.train_config import TrainConfig
 from hsd.errors import PreflightError
 from hsd.io.hashes import sha256_json
-from hsd.model.base import Source, find
+from hsd.model.base import BaseFiles, find_base
 from hsd.model.context_length import positions_of
 from hsd.model.launcher import asked_by, not_followed, not_followed_sentence
 from hsd.model.number_format import FIELDS, NumberFormat, began_in, number_format
@@ -17,7 +17,7 @@ from hsd.model.placement import Launch, Placement, launch, place_to_train
 from hsd.training.ancestor import Ancestor, find_ancestor
 from hsd.training.dataset import TrainingRows, load_training_rows
 from hsd.training.disk_space import adapter_parameters
-from hsd.training.schedule import Schedule, plan
+from hsd.training.schedule import Schedule, plan_schedule
 from hsd.training.scoring import Scorer, scorer
 
 BY_GROUP = ("worst_group_f1", "f1_within_gap")
@@ -25,11 +25,11 @@ BY_GROUP = ("worst_group_f1", "f1_within_gap")
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class TrainingPlan:
     """What a run knows before any weight is loaded."""
 
     config: TrainConfig
-    source: Source
+    source: BaseFiles
     rows: TrainingRows
     schedule: Schedule
     adapter_parameters: int
@@ -74,7 +74,7 @@ class Prepared:
         """What the launcher's environment asks for, and the config decides otherwise."""
         return not_followed(self.launcher_asks, self.mixed_precision)
 
-    def placed(self, placement: Placement) -> "Prepared":
+    def placed(self, placement: Placement) -> "TrainingPlan":
         """Return the run on another placement."""
         numbers = number_format(self.config.model, self.source, placement)
         return replace(self, placement=placement, numbers=numbers)
@@ -104,7 +104,7 @@ class Prepared:
         return {"validation_groups_sha256": sha256_json(groups)}
 
 
-def prepare(config: TrainConfig) -> Prepared:
+def plan_training(config: TrainConfig) -> TrainingPlan:
     """Read and check everything that can be without weights.
 
     Raises ConfigError, DataError, ModelError or PreflightError.
@@ -115,16 +115,16 @@ def prepare(config: TrainConfig) -> Prepared:
             "model.dtype float16: its small gradients vanish without loss scaling; train in "
             "bfloat16, float32 or auto."
         )
-    source = find(config.model)
+    source = find_base(config.model)
     placement = place_to_train(config.model, source.config, _began_on_cpu(config.output_dir))
     numbers = number_format(config.model, source, placement)
     rows = load_training_rows(_within_context(config, source), source.tokenizer)
-    schedule = plan(config, len(rows.train), len(rows.validation), here.world_size)
+    schedule = plan_schedule(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})
     judge_rows = scorer(config, rows)
     ancestor = find_ancestor(config, rows.contract, rows.validation)
     parameters = adapter_parameters(config, source)
-    return Prepared(
+    return TrainingPlan(
         config,
         source,
         rows,
@@ -146,11 +146,11 @@ def _began_on_cpu(folder: Path) -> str | None:
     return dtype
 
 
-def _within_context(config: TrainConfig, source: Source) -> TrainConfig:
+def _within_context(config: TrainConfig, source: BaseFiles) -> TrainConfig:
     """Return the config with rows no longer than the base's context, as evaluation holds them."""
     data = config.data.model_copy(update={"max_length": _max_length(config, source)})
     return config.model_copy(update={"data": data})
 
 
-def _max_length(config: TrainConfig, source: Source) -> int:
+def _max_length(config: TrainConfig, source: BaseFiles) -> int:
     return min(config.data.max_length, positions_of(source.config) or config.data.max_length)

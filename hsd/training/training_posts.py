@@ -19,14 +19,14 @@ from hsd.prompts.contract import load_contract
 from hsd.training.dataset import learned_posts
 
 
-def learned(adapter: Path | None) -> tuple[Training | None, str]:
+def training_posts(adapter: Path | None) -> tuple[Training | None, str]:
     """Return an adapter's training posts, or None and why they are not known."""
     if adapter is None:
         return None, "the model is no adapter with a training run of its own"
     if not adapter.is_dir():
         return None, f"{adapter} is no folder here; run this where the evaluation ran"
     try:
-        source, before = require_sources(adapter)
+        source, before = require_known_sources(adapter)
         if not source:
             return None, f"{adapter} does not say what it was trained on"
         own, note = _read(adapter, source)
@@ -38,13 +38,15 @@ def learned(adapter: Path | None) -> tuple[Training | None, str]:
     return (_joined(first, own), "") if first else (None, note)
 
 
-def learned_by_run(manifest: Mapping[str, Any]) -> tuple[Training | None, str]:
+def training_posts_of_run(manifest: Mapping[str, Any]) -> tuple[Training | None, str]:
     """Return the same for the adapter that an evaluation's manifest names."""
     named = (manifest.get("model") or {}).get("adapter")
-    return learned(Path(named) if named else None)
+    return training_posts(Path(named) if named else None)
 
 
-def require_sources(adapter: Path) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+def require_known_sources(
+    adapter: Path,
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
     """Return which file and which adapter a manifest says that an adapter learned from.
 
     Raises PreflightError where that cannot be read.
@@ -65,7 +67,7 @@ def _learned_before(before: Mapping[str, Any]) -> tuple[Training | None, str]:
     folder = Path(before["folder"])
     if folder.is_dir() and _weights_of(folder) != before.get("sha256"):
         return None, f"{folder}, which it went on from, has changed since"
-    return learned(folder)
+    return training_posts(folder)
 
 
 def _weights_of(folder: Path) -> str | None:

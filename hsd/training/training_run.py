@@ -24,7 +24,7 @@ from hsd.io.provenance import now
 from hsd.io.stopping import StopRequest, stop_request
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter, take_weights
 from hsd.model.base import Base, load_base
-from hsd.model.describe import describe, trainable
+from hsd.model.describe import describe_base, trainable
 from hsd.model.launcher import unseen
 from hsd.model.memory import memory_error_as
 from hsd.model.placement import place
@@ -43,7 +43,7 @@ from hsd.training.find_existing import (
     shared_before,
 )
 from hsd.training.objective import objective_of
-from hsd.training.prefix_sharing import Computing, choose
+from hsd.training.prefix_sharing import Computing, choose_sharing
 from hsd.training.processes import (
     any_asked,
     as_the_first_sees,
@@ -56,7 +56,7 @@ from hsd.training.processes import (
 )
 from hsd.training.selection import evaluations
 from hsd.training.trainer import HsdTrainer
-from hsd.training.training_plan import Prepared, prepare
+from hsd.training.training_plan import TrainingPlan, plan_training
 
 log = logging.getLogger(__name__)
 
@@ -101,13 +101,13 @@ def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -
     """
     started = time.monotonic()
     with stop_request() as request:
-        prepared = prepare(config)
+        prepared = plan_training(config)
         with unseen(), said_in_a_line():
             return _trained(prepared, progress, say, request, started)
 
 
 def _trained(
-    prepared: Prepared, progress: Progress, say: Say, request: StopRequest, started: float
+    prepared: TrainingPlan, progress: Progress, say: Say, request: StopRequest, started: float
 ) -> Trained:
     config, here = prepared.config, prepared.here
     folder = config.output_dir
@@ -123,7 +123,7 @@ def _trained(
         return _learned(prepared, state, lease, progress, say, request, started)
 
 
-def _finished(prepared: Prepared) -> Trained:
+def _finished(prepared: TrainingPlan) -> Trained:
     require_same_finished_run(prepared)
     folder = prepared.config.output_dir
     if prepared.here.is_main:
@@ -132,7 +132,7 @@ def _finished(prepared: Prepared) -> Trained:
 
 
 def _learned(
-    prepared: Prepared,
+    prepared: TrainingPlan,
     state: PartialState,
     lease: Lease | None,
     progress: Progress,
@@ -146,7 +146,9 @@ def _learned(
     _require_not_stopped(request, state)
     with _memory_in_a_line(config):
         base = load_base(config.model, prepared.source, prepared.placement)
-        described = describe(base)  # before an adapter is put into it, which would be counted too
+        described = describe_base(
+            base
+        )  # before an adapter is put into it, which would be counted too
         model = new_adapter(base, config.lora, config.seed)
         if prepared.ancestor:
             take_weights(model, base, prepared.ancestor.folder)
@@ -194,7 +196,7 @@ def _memory_in_a_line(config: TrainConfig) -> AbstractContextManager[None]:
     )
 
 
-def _claim(prepared: Prepared, state: PartialState) -> None:
+def _claim(prepared: TrainingPlan, state: PartialState) -> None:
     """Claim the folder on one rank, then look on the others: all of them go on, or none."""
     try:
         if prepared.here.is_main:
@@ -204,7 +206,7 @@ def _claim(prepared: Prepared, state: PartialState) -> None:
     claim_folder(prepared)
 
 
-def _computing(model: Any, prepared: Prepared) -> Computing:
+def _computing(model: Any, prepared: TrainingPlan) -> Computing:
     """Return how rows are computed: in the form that the run began in, where it can be had.
 
     The check that lets prompts be shared has a margin, and may end otherwise on another machine.
@@ -214,9 +216,9 @@ def _computing(model: Any, prepared: Prepared) -> Computing:
     began = as_the_first_sees(shared_before(config.output_dir))
     if began is False and config.training.prefix_sharing == "auto":
         training = config.training.model_copy(update={"prefix_sharing": "off"})
-        computing = choose(model, config.model_copy(update={"training": training}), rows)
+        computing = choose_sharing(model, config.model_copy(update={"training": training}), rows)
         return replace(computing, reason="Rows are computed whole, as since this run began.")
-    computing = choose(model, config, rows)
+    computing = choose_sharing(model, config, rows)
     if began and computing.sharing is None:
         more = "This run began with shared prompts: its gradient is the same, its dropout is not."
         return replace(computing, reason=f"{computing.reason} {more}")
@@ -224,7 +226,7 @@ def _computing(model: Any, prepared: Prepared) -> Computing:
 
 
 def _recorded(
-    prepared: Prepared,
+    prepared: TrainingPlan,
     base: Base,
     described: Mapping[str, Any],
     model: Any,
@@ -272,7 +274,7 @@ def _recorded(
 
 
 def _run(
-    prepared: Prepared,
+    prepared: TrainingPlan,
     base: Base,
     model: Any,
     computing: Computing,
@@ -324,7 +326,7 @@ def _learn(trainer: HsdTrainer, flow: Flow, checkpoint: Path | None) -> None:
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
-def _finish(folder: Path, prepared: Prepared, trainer: HsdTrainer, flow: Flow) -> Trained:
+def _finish(folder: Path, prepared: TrainingPlan, trainer: HsdTrainer, flow: Flow) -> Trained:
     state = trainer.state
     losses = dict(evaluations(state.log_history))
     stopping, selection = prepared.config.early_stopping, prepared.config.selection

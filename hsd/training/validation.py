@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from hsd.prompts.render import Encoded
-from hsd.training.objective import log_losses, split_said
+from hsd.training.objective import answer_log_losses, split_said
 
 Score = tuple[str, float]
 """A row's id and its P(hate)."""
@@ -33,7 +33,7 @@ class Judged:
         return [self.answer_loss, self.tokens, self.label_loss, self.rows, self.right]
 
 
-def judge(said: torch.Tensor, rows: Sequence[Encoded]) -> Judged:
+def validation_scores(said: torch.Tensor, rows: Sequence[Encoded]) -> Judged:
     """Return the sums of one piece from what its rows said, (spoken tokens of all rows,).
 
     Every row has a target. A row whose labels have no probability makes the label loss NaN.
@@ -47,7 +47,7 @@ def judge(said: torch.Tensor, rows: Sequence[Encoded]) -> Judged:
     return Judged(
         answer_loss=-float(split.answers.sum()),
         tokens=len(split.answers),
-        label_loss=float(log_losses(split.labels, split.labels.new_tensor(shares)).sum()),
+        label_loss=float(answer_log_losses(split.labels, split.labels.new_tensor(shares)).sum()),
         rows=len(rows),
         right=sum(right),
         scores=tuple(zip((row.id for row in rows), scores, strict=True)),

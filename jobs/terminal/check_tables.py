@@ -7,7 +7,7 @@ from math import ceil
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from hsd.data.data_check import PLANNED_RATE, Checked, Power
+from hsd.data.data_check import PLANNED_RATE, DataFindings, Power
 from hsd.example import LABELS
 from hsd.report.formatting import UNKNOWN, number, percent
 from jobs.terminal.console import escape
@@ -21,13 +21,13 @@ BAR = 30
 """Characters of the longest bar."""
 
 
-def check_tables(checked: Checked) -> RenderableType:
+def check_tables(checked: DataFindings) -> RenderableType:
     """Return the tables of a check that have rows."""
     tables = (_posts(checked), _power(checked), _lengths(checked), _overflow(checked))
     return Group(*(one for one in tables if one.row_count))
 
 
-def _posts(checked: Checked) -> Table:
+def _posts(checked: DataFindings) -> Table:
     sizes = Counter[str]()
     for (*_, source), n in checked.cells.items():
         sizes[source] += n
@@ -44,7 +44,7 @@ def _posts(checked: Checked) -> Table:
 
 
 def _cells(
-    checked: Checked, shown: list[str], split: str, group: str | None = None
+    checked: DataFindings, shown: list[str], split: str, group: str | None = None
 ) -> Iterator[str]:
     """Yield `hate+normal` of each source shown, of the others if any, and of all."""
     by_source: dict[str, Counter[str]] = defaultdict(Counter)
@@ -65,7 +65,7 @@ def _short(name: str) -> str:
     return name if len(name) <= NAME else f"{name[: NAME - 3]}..."
 
 
-def _power(checked: Checked) -> Table:
+def _power(checked: DataFindings) -> Table:
     made = table("what they can show", *(name for label in LABELS for name in (label, "+-", "gap")))
     made.caption = (
         f"Half-widths of 95 % intervals at an error rate of {PLANNED_RATE}: of the rate (hate: "
@@ -86,7 +86,7 @@ def _shown(power: Power | None) -> tuple[str, str, str]:
     return str(power.n), number(power.rate), number(power.gap)
 
 
-def _lengths(checked: Checked) -> Table:
+def _lengths(checked: DataFindings) -> Table:
     made = table(checked.unit, "rows")
     made.add_column("", min_width=BAR)
     made.caption = checked.measured
@@ -97,7 +97,7 @@ def _lengths(checked: Checked) -> Table:
     return made
 
 
-def _overflow(checked: Checked) -> Table:
+def _overflow(checked: DataFindings) -> Table:
     made = table("rows that are cut", "cut", "of", "share")
     for group, (over, of) in checked.overflow.items():
         made.add_row(escape(group), str(over), str(of), percent(over / of))

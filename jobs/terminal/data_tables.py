@@ -11,9 +11,9 @@ from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from hsd.data.duplicates import describe
+from hsd.data.duplicates import describe_duplicates
 from hsd.data.loaded_file import by_reason
-from hsd.data.prepared_data import Prepared
+from hsd.data.prepared_data import PreparedData
 from hsd.data.read_rows import BadRow
 from hsd.example import GROUPS, LABELS
 from jobs.terminal.console import Terminal, escape
@@ -44,7 +44,7 @@ def table(first: str, *numbers: str) -> Table:
     return made
 
 
-def prepared_table(folder: Path, prepared: Prepared) -> RenderableType:
+def prepared_table(folder: Path, prepared: PreparedData) -> RenderableType:
     """Return what was made, what was left out and why, bad rows and leaks."""
     return Group(
         _split_table(prepared.stats["splits"]),
@@ -88,7 +88,7 @@ def _file_table(folder: Path, files: dict[str, Any]) -> Table:
     return made
 
 
-def _left_out(prepared: Prepared) -> list[str]:
+def _left_out(prepared: PreparedData) -> list[str]:
     reasons = prepared.stats["left_out"]
     lines = [f"  {count:>6}  {escape(reason)}" for reason, count in reasons.items()]
     return [f"Left out: {sum(reasons.values())} rows (left_out.jsonl).", *lines]
@@ -101,7 +101,7 @@ def _bad_rows(bad: Sequence[BadRow]) -> list[str]:
     return [f"[bold red]Bad rows: {len(bad)}[/] (bad_rows.jsonl).", *lines]
 
 
-def _doubles(prepared: Prepared) -> list[str]:
+def _doubles(prepared: PreparedData) -> list[str]:
     doubles, leaks = prepared.stats["duplicates"], prepared.stats["leaks"]
     head = (
         f"Doubles (similarity {doubles['threshold']} or more): {doubles['exact_pairs']} exact and "
@@ -111,7 +111,9 @@ def _doubles(prepared: Prepared) -> list[str]:
     if not leaks["rows"]:
         return [head, "Leaks: no row has a double in a split held out from it."]
     said = "left out" if leaks["policy"] == "drop" else "kept; --leaks drop leaves them out"
-    lines = [_leak_line(describe(prepared.compared, pair)) for pair in prepared.leaks[:SHOWN]]
+    lines = [
+        _leak_line(describe_duplicates(prepared.compared, pair)) for pair in prepared.leaks[:SHOWN]
+    ]
     return [head, f"[bold red]Leaks: {leaks['rows']} rows[/] ({said}; stats.json has all).", *lines]
 
 

@@ -8,7 +8,7 @@ from slurm.cluster.client import Slurm
 from slurm.run.element_state import Element
 from slurm.run.run_folder import RunFolder
 from slurm.run.run_state import RunState, states
-from slurm.watch.log_files import attempt, first_error, log_files, read
+from slurm.watch.log_files import attempt, first_error, log_files, read_log
 
 POLL_S = 1.0
 ASK_EVERY = 15
@@ -27,7 +27,7 @@ def show_logs(
 ) -> None:
     """Print an element's logs: of one attempt, or of all; whole, or from the first error on."""
     for path in log_files(run, element):
-        text = read(path) if number is None else attempt(read(path), number)
+        text = read_log(path) if number is None else attempt(read_log(path), number)
         text = first_error(text) if first_error_only else text
         if text.strip():
             echo(f"==> {path} <==")

@@ -19,10 +19,10 @@ from hsd.report.comparison_report import (
     sentences,
 )
 from hsd.report.formatting import METRIC_WORDS, RATE_LEGEND, percent
-from hsd.report.gate_section import verdict_lines, verdict_numbers
+from hsd.report.gate_section import gate_numbers, verdict_lines
 from hsd.report.leaderboard_rows import ranking_header, ranking_rows
 from hsd.report.text_report import GROUP_HEADER, gap_lines, group_rows, headline_rows
-from hsd.training.convergence import Verdict as Convergence
+from hsd.training.convergence import ConvergenceVerdict as Convergence
 from jobs.terminal.console import escape, escape_lines
 
 
@@ -65,7 +65,7 @@ def board_table(board: Leaderboard) -> RenderableType:
 
 def gate_table(verdict: Verdict) -> RenderableType:
     """Return a gate's verdict and its rules, worst first."""
-    numbers = verdict_numbers(verdict)
+    numbers = gate_numbers(verdict)
     colour = {"PASS": "green", "FAIL": "red", "UNDERPOWERED": "yellow"}[verdict.status.value]
     return Group(
         f"[bold {colour}]{verdict.status.value}[/]",

@@ -17,7 +17,7 @@ from slurm.run.run_folder import RunFolder
 from slurm.run.submissions import Submitted
 from slurm.submit.local_run import Ended, run_here
 from slurm.submit.recovery import settle
-from slurm.submit.submission import Prepared, commands, submit
+from slurm.submit.submission import SubmissionBundle, commands, submit
 from slurm.submit.work import Found, Left, Work
 from slurm.submit.write_run import alone, write_run
 from slurm.sweep.plan import Plan, Stage
@@ -77,7 +77,7 @@ def show_dry_run(found: Found) -> None:
     show_missing(found, prepared)
 
 
-def show_orders(prepared: Prepared) -> None:
+def show_orders(prepared: SubmissionBundle) -> None:
     """Print the commands of each cell, as a run on this machine starts them."""
     for name, orders in prepared.orders.items():
         for order in orders:
@@ -85,7 +85,7 @@ def show_orders(prepared: Prepared) -> None:
             echo_text(f"# {name}\n{lines}")
 
 
-def show_missing(found: Found, prepared: Prepared) -> None:
+def show_missing(found: Found, prepared: SubmissionBundle) -> None:
     """Print a line for each thing that a submission from here would be refused for."""
     slurm = None if prepared.profile.local else programs(prepared.profile)
     checks = failures(preflight(prepared, slurm, found.work.cells))
@@ -96,7 +96,7 @@ def show_missing(found: Found, prepared: Prepared) -> None:
         echo(f"- {sentence}")
 
 
-def show_script(prepared: Prepared) -> None:
+def show_script(prepared: SubmissionBundle) -> None:
     """Print each sbatch command and the script that it gets."""
     for stage, command in zip(prepared.plan.stages, commands(prepared), strict=True):
         echo_text(f"\n$ {command}\n{prepared.scripts[stage.name]}", nl=False)
@@ -111,7 +111,7 @@ def on_cluster(found: Found, as_json: bool = False) -> int:
 
 
 def submit_prepared(
-    prepared: Prepared,
+    prepared: SubmissionBundle,
     write: Callable[[], None],
     cells: Sequence[Cell] = (),
     as_json: bool = False,
@@ -185,7 +185,7 @@ def show_checks(checks: Sequence[Check]) -> None:
         console.print(f"[yellow]Warning[/]: {escape(check.sentence)}")
 
 
-def show_submitted(prepared: Prepared, submitted: Sequence[Submitted]) -> None:
+def show_submitted(prepared: SubmissionBundle, submitted: Sequence[Submitted]) -> None:
     """Print one line for each array: its job, its cells, what it waits for, what it may cost."""
     jobs = {one.stage: one.job_id for one in submitted}
     table = plain_table("", ("job", *STAGE_HEADER))

@@ -9,7 +9,7 @@ from jobs.terminal.number_tables import board_table
 from jobs.terminal.output import echo_text
 from jobs.terminal.set_tables import BySetTables, change_lines
 from slurm.run.run_folder import RunFolder
-from slurm.watch.sweep_leaderboard import leaderboard, write_leaderboard
+from slurm.watch.sweep_leaderboard import sweep_leaderboard, write_leaderboard
 
 
 def show_leaderboard(
@@ -17,7 +17,7 @@ def show_leaderboard(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Print the cells on each set, best first, why others are missing, and what changed."""
-    sweep = leaderboard(folder, metric, rules)
+    sweep = sweep_leaderboard(folder, metric, rules)
     if output:
         write_leaderboard(output, sweep)
     if as_json:

@@ -16,7 +16,7 @@ from hsd.io.json_reader import read_object
 from slurm.check.mounts import existing, why_unseen
 from slurm.cluster.profile import Profile
 from slurm.run.run_folder import BASELINE
-from slurm.submit.submission import Prepared
+from slurm.submit.submission import SubmissionBundle
 from slurm.sweep.sweep import Cell
 
 _BYTES_PER_PARAMETER = 12
@@ -27,7 +27,7 @@ _LEAST_GB = 1.0
 """Logs, predictions and a copy of the code."""
 
 
-def looks(prepared: Prepared, cells: Sequence[Cell]) -> list[Look]:
+def looks(prepared: SubmissionBundle, cells: Sequence[Cell]) -> list[Look]:
     """Return what is to be looked at for the cells that a plan works on."""
     plan, profile = prepared.plan, prepared.profile
     if not any(stage.of == BASELINE for stage in plan.stages):

@@ -10,17 +10,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from containers.container_config import ContainerConfig
-from containers.image_checks import check as check_container
+from containers.image_checks import check_container
 from hsd.checks import Check, Look
 from hsd.errors import PreflightError
 from slurm.check.mounts import existing, why_unseen
 from slurm.cluster.profile import Profile
-from slurm.submit.submission import Prepared
+from slurm.submit.submission import SubmissionBundle
 
 _PYTHON_ANSWERS_S = 20
 
 
-def looks(prepared: Prepared) -> list[Look]:
+def looks(prepared: SubmissionBundle) -> list[Look]:
     """Return what is to be looked at on this machine, each alone."""
     profile, folder = prepared.profile, prepared.plan.folder.path
     found: list[Look] = [("run folder", lambda: [run_folder(folder, shared=not profile.local)])]
@@ -28,7 +28,7 @@ def looks(prepared: Prepared) -> list[Look]:
     if not profile.local:
         found.append(("python", lambda: [python(profile)]))
     if profile.container.runtime != "none":
-        found.append(("container", lambda: [container(profile.container)]))
+        found.append(("container", lambda: [container_looks(profile.container)]))
     return found
 
 
@@ -69,7 +69,7 @@ def python(profile: Profile) -> Check:
     return Check("python", True, program)
 
 
-def container(config: ContainerConfig) -> Check:
+def container_looks(config: ContainerConfig) -> Check:
     """Look at runtime, image, digest and binds."""
     try:
         check_container(config)

@@ -15,7 +15,7 @@ from slurm.cluster.cluster_facts import minutes
 from slurm.cluster.profile import SlurmConfig
 from slurm.cluster.stage_config import ASKS_FOR
 from slurm.run.run_folder import whole_stage
-from slurm.submit.submission import Prepared
+from slurm.submit.submission import SubmissionBundle
 from slurm.sweep.plan import Plan, Stage
 
 PARTITION_FORMAT = "%P|%a|%l"
@@ -36,7 +36,7 @@ class Partition:
     limit_min: int | None
 
 
-def looks(prepared: Prepared, slurm: Slurm, scratch: Path) -> list[Look]:
+def looks(prepared: SubmissionBundle, slurm: Slurm, scratch: Path) -> list[Look]:
     """Return what is to be asked of SLURM, each by itself; scripts go into `scratch`."""
     config = prepared.profile.slurm
     assert config is not None
@@ -97,7 +97,7 @@ def distinct(plan: Plan) -> dict[str, Stage]:
 
 
 def tested(
-    names: str, stage: Stage, prepared: Prepared, slurm: Slurm, scratch: Path
+    names: str, stage: Stage, prepared: SubmissionBundle, slurm: Slurm, scratch: Path
 ) -> list[Check]:
     """Ask sbatch whether it takes the very script of a stage; `names` are those it speaks for."""
     script = scratch / f"{stage.name}.sh"

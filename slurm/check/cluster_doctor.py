@@ -11,7 +11,7 @@ from slurm.cluster.cluster_facts import SINFO_FORMAT, Nodes, nodes_of
 from slurm.cluster.environment import exports
 from slurm.cluster.profile import Profile, load_profile
 from slurm.run.run_folder import RunFolder
-from slurm.submit.submission import Prepared, scripts
+from slurm.submit.submission import SubmissionBundle, scripts
 from slurm.sweep.plan import Plan, Stage, Task
 
 NAME = "hsd-doctor"
@@ -22,7 +22,7 @@ _OLD = (21, 8)
 _NO_ANSWER = "run this on a login node; if it is one, try again later"
 
 
-def examine(profile_name: str, slurm: Slurm | None = None) -> list[Check]:
+def examine_cluster(profile_name: str, slurm: Slurm | None = None) -> list[Check]:
     """Return what is right and wrong with a profile and its cluster, as seen from here.
 
     A stand-in with one cell per stage takes a sweep's place; nothing is submitted or written.
@@ -42,7 +42,7 @@ def examine(profile_name: str, slurm: Slurm | None = None) -> list[Check]:
     ]
 
 
-def stand_in(profile: Profile) -> Prepared:
+def stand_in(profile: Profile) -> SubmissionBundle:
     """Return a submission of one empty cell in each stage: the requests of the profile alone."""
     stages = tuple(
         Stage(kind, kind, (Task("cell", ()),), getattr(profile.stages, kind)) for kind in _KINDS
@@ -52,7 +52,7 @@ def stand_in(profile: Profile) -> Prepared:
     made: dict[str, str] = {}
     if not profile.local:
         made = scripts(plan, profile, 1, exports(profile, folder.path, folder.code))
-    return Prepared(plan, profile, 1, made, {}, folder.code)
+    return SubmissionBundle(plan, profile, 1, made, {}, folder.code)
 
 
 def looks(profile: Profile, slurm: Slurm) -> list[Look]:

@@ -10,7 +10,7 @@ from hsd.checks import Check, Look, doubts, failures, refuse
 from hsd.errors import HsdError
 from slurm.check import checks_bases, checks_files, checks_queue
 from slurm.cluster.client import ClusterError, CommandFailed, Slurm
-from slurm.submit.submission import Prepared
+from slurm.submit.submission import SubmissionBundle
 from slurm.sweep.sweep import Cell
 
 __all__ = ["Check", "doubts", "failures", "preflight", "refuse", "run_all"]
@@ -20,7 +20,9 @@ _THREADS = 16
 _LONGEST_ANSWER_S = 30.0
 
 
-def preflight(prepared: Prepared, slurm: Slurm | None, cells: Sequence[Cell] = ()) -> list[Check]:
+def preflight(
+    prepared: SubmissionBundle, slurm: Slurm | None, cells: Sequence[Cell] = ()
+) -> list[Check]:
     """Return what is right and wrong with a submission; nothing is written or submitted.
 
     `cells` say which bases are used and how much room is needed; `slurm` is None for a run on

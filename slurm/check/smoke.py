@@ -110,7 +110,7 @@ def smoke(
         folder, slurm, found.work.cells[0].name, say, interrupts=profile.slurm.requeue != "none"
     )
     wait(watched.look, lambda: cancel(folder.path, slurm))
-    judged = judge(folder, watched.cell, watched.last, interrupted=watched.interrupted)
+    judged = judge_smoke(folder, watched.cell, watched.last, interrupted=watched.interrupted)
     if all(check.ok for check in judged):
         shutil.rmtree(folder.path)
     return judged
@@ -180,7 +180,7 @@ def base_for(profile: Profile, environ: Mapping[str, str]) -> str:
     )
 
 
-def judge(
+def judge_smoke(
     folder: RunFolder, cell: str, last: Mapping[str, str], *, interrupted: bool
 ) -> list[Check]:
     """Return what the run's own files say of each link of the chain.

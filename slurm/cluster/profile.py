@@ -11,7 +11,14 @@ from hsd.config.config_files import read_config_file
 from hsd.config.problems import refusal
 from hsd.config.settings import Settings, flatten
 from hsd.config.strict import Folder, Strict, Text
-from hsd.config.strict_toml import Source, find, known, looks_secret, refused_before_work, typed
+from hsd.config.strict_toml import (
+    TomlFile,
+    find_toml,
+    known,
+    looks_secret,
+    refused_before_work,
+    typed,
+)
 from hsd.config.substitute import substituted
 from hsd.errors import PreflightError
 from slurm.cluster.sbatch_options import wrong_options
@@ -70,7 +77,7 @@ def load_profile(name_or_file: str) -> Profile:
 
     Raises PreflightError, one line, listing everything that is wrong.
     """
-    source = find("profile", name_or_file, _folders())
+    source = find_toml("profile", name_or_file, _folders())
     with refused_before_work():
         settings = _resolved(flatten(read_config_file(source.file, source.place), source.place))
         profile = _typed(settings, source)
@@ -135,14 +142,14 @@ def own_file(name: str | None) -> Path:
 
 def profile_file(name_or_file: str) -> Path:
     """Return the file that a name or path leads to. Raises PreflightError."""
-    return find("profile", name_or_file, _folders()).file
+    return find_toml("profile", name_or_file, _folders()).file
 
 
 def _folders() -> tuple[Path, Path]:
     return user_folder() / "clusters", _SHIPPED
 
 
-def _typed(settings: Settings, source: Source) -> Profile:
+def _typed(settings: Settings, source: TomlFile) -> Profile:
     try:
         return typed(Profile, settings)
     except PreflightError as error:  # of the container, whose fields must fit one another
@@ -174,7 +181,7 @@ def _extra(profile: Profile) -> list[str]:
     return wrong_options(profile.slurm.extra) if profile.slurm else []
 
 
-def _too_short(profile: Profile, source: Source) -> list[str]:
+def _too_short(profile: Profile, source: TomlFile) -> list[str]:
     """Return the stages that would be told to stop before they begin."""
     if profile.slurm is None:
         return []
@@ -188,7 +195,7 @@ def _too_short(profile: Profile, source: Source) -> list[str]:
     ]
 
 
-def _too_wide(profile: Profile, source: Source) -> list[str]:
+def _too_wide(profile: Profile, source: TomlFile) -> list[str]:
     """Return the stages that would do the same work on each of several nodes."""
     return [
         f"{source.place}: stages.{name}.nodes: {name} works on one node; only train and evaluate "

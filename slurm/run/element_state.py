@@ -28,7 +28,7 @@ _OVER = _FAILED | _CANCELLED | {"COMPLETED"}
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ElementFacts:
     """All that is known of one element. `asked` says whether squeue answered."""
 
     submitted: Submitted | None = None
@@ -84,7 +84,7 @@ class Element:
         return self.slurm in _STOPPING
 
 
-def element(stage: str, cell: str, known: Known) -> Element:
+def element(stage: str, cell: str, known: ElementFacts) -> Element:
     """Return what one cell does in one stage."""
     submitted = known.submitted
     last = known.accounted[-1] if known.accounted else None
@@ -110,7 +110,7 @@ def element(stage: str, cell: str, known: Known) -> Element:
     )
 
 
-def shown(elements: Sequence[Element]) -> Element:
+def shown_element(elements: Sequence[Element]) -> Element:
     """Return the one of a cell's elements in one stage that tells how it stands.
 
     There are several after a resubmission, of which the newest counts, and in a chain of queued
@@ -125,7 +125,7 @@ def shown(elements: Sequence[Element]) -> Element:
     return next((one for one in reversed(links) if one.state != "cancelled"), links[-1])
 
 
-def _state(known: Known, slurm: str) -> tuple[str, str]:
+def _state(known: ElementFacts, slurm: str) -> tuple[str, str]:
     if known.done_at and _marker_counts(known, slurm):
         return "done", ""
     if known.queued and slurm not in _OVER:
@@ -134,10 +134,10 @@ def _state(known: Known, slurm: str) -> tuple[str, str]:
         return _ended(known, slurm)
     if slurm and not known.asked:
         return _plain(slurm), ""
-    return _told(known)
+    return _from_events(known)
 
 
-def _marker_counts(known: Known, slurm: str) -> bool:
+def _marker_counts(known: ElementFacts, slurm: str) -> bool:
     """Whether the marker is of this submission: a changed cell may be on its way again."""
     if known.submitted is None or slurm == "COMPLETED":
         return True
@@ -146,7 +146,7 @@ def _marker_counts(known: Known, slurm: str) -> bool:
     return str(known.done_at) >= known.submitted.at  # both in UTC, to the second
 
 
-def _in_queue(known: Known, queued: Queued) -> tuple[str, str]:
+def _in_queue(known: ElementFacts, queued: Queued) -> tuple[str, str]:
     last = known.own[-1]["event"] if known.own else ""
     if queued.state in _HELD or _HELD_BY.search(queued.reason):
         return "held", queued.reason
@@ -172,7 +172,7 @@ def _plain(slurm: str) -> str:
     return next((word for word, states in words.items() if slurm in states), slurm)
 
 
-def _ended(known: Known, slurm: str) -> tuple[str, str]:
+def _ended(known: ElementFacts, slurm: str) -> tuple[str, str]:
     if slurm == "COMPLETED":
         return "failed", "ended with code 0 but without its marker"
     if slurm in _CANCELLED:
@@ -180,7 +180,7 @@ def _ended(known: Known, slurm: str) -> tuple[str, str]:
     return "failed", _why(known, slurm)
 
 
-def _never_began(known: Known) -> bool:
+def _never_began(known: ElementFacts) -> bool:
     """Whether SLURM cancelled it since what it waits for failed; sacct has forgotten that word."""
     if known.queued and known.queued.reason:
         return known.queued.reason == NEVER
@@ -188,7 +188,7 @@ def _never_began(known: Known) -> bool:
     return bool(last and not last.by_user and not last.start and last.reason == "Dependency")
 
 
-def _why(known: Known, slurm: str) -> str:
+def _why(known: ElementFacts, slurm: str) -> str:
     last = known.own[-1] if known.own else {}
     if last.get("event") == "stopped":
         return str(last.get("why", ""))
@@ -204,7 +204,7 @@ def _why(known: Known, slurm: str) -> str:
     return f"signal {accounted.signal}" if accounted and accounted.signal else ""
 
 
-def _told(known: Known) -> tuple[str, str]:
+def _from_events(known: ElementFacts) -> tuple[str, str]:
     """Return what the element itself said last: there is no SLURM, or it has forgotten the job."""
     last = known.own[-1] if known.own else {}
     event = last.get("event")
@@ -222,7 +222,7 @@ def _told(known: Known) -> tuple[str, str]:
     return words.get(str(event), "unknown"), "" if event else "no word of it"
 
 
-def _code(known: Known) -> int | None:
+def _code(known: ElementFacts) -> int | None:
     last = known.own[-1] if known.own else {}
     if last.get("event") == "stopped":
         return int(last.get("code", Stopped.exit_code))
@@ -232,7 +232,7 @@ def _code(known: Known) -> int | None:
     return accounted.code or None if accounted else None
 
 
-def _node(known: Known) -> str:
+def _node(known: ElementFacts) -> str:
     if known.queued and known.queued.nodes:
         return known.queued.nodes
     if known.accounted and known.accounted[-1].nodes:

@@ -11,7 +11,7 @@ from slurm.cluster.client import ClusterError, CommandFailed, Slurm
 from slurm.cluster.parse import Accounted, Queued, parse_accounting, parse_queue
 from slurm.node.events import attempts
 from slurm.run import submissions
-from slurm.run.element_state import LIVE, Element, Known, element, shown
+from slurm.run.element_state import LIVE, Element, ElementFacts, element, shown_element
 from slurm.run.job_ownership import is_own, is_own_attempt
 from slurm.run.run_folder import ALL, RunFolder, whole_stage
 from slurm.run.submissions import Submitted
@@ -41,7 +41,7 @@ class RunState:
         for one in self.elements:
             if one.cell == cell:
                 found.setdefault(whole_stage(one.stage), []).append(one)
-        return {stage: shown(found[stage]) for stage in sorted(found, key=_place)}
+        return {stage: shown_element(found[stage]) for stage in sorted(found, key=_place)}
 
     def overall(self, cell: str) -> str:
         """Return one word for a whole cell: what is worst, then what still goes on, then done."""
@@ -56,7 +56,7 @@ class RunState:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SchedulerAnswers:
     """What SLURM said of some jobs. `queue` is None when squeue could not be asked."""
 
     queue: dict[str, Queued] | None = None
@@ -80,7 +80,7 @@ def own_attempts(one: Submitted, accounted: Iterable[Accounted]) -> tuple[Accoun
 
 def slurm_of(folder: RunFolder) -> Slurm | None:
     """Return SLURM's programs for a run; None for one that has no job in a queue."""
-    ours = [one for one in submissions.read(folder.path) if in_slurm(one)]
+    ours = [one for one in submissions.read_submissions(folder.path) if in_slurm(one)]
     if not ours:
         return None
     profile: dict[str, Any] = folder.facts().get("profile") or {}
@@ -99,9 +99,9 @@ def in_slurm(submitted: Submitted) -> bool:
 def states(folder: Path, slurm: Slurm | None) -> RunState:
     """Return how a run stands; without SLURM from its own files alone."""
     run = RunFolder(folder)
-    newest = submissions.newest(submissions.read(folder))
+    newest = submissions.newest(submissions.read_submissions(folder))
     jobs = {submitted.job_id for submitted, _ in newest.values() if in_slurm(submitted)}
-    asked = ask(slurm, jobs)
+    asked = ask_scheduler(slurm, jobs)
     strange = strangers(asked, newest.values())
     elements = [
         element(stage, cell, _known(run, stage, cell, asked, submitted, index))
@@ -116,7 +116,7 @@ def states(folder: Path, slurm: Slurm | None) -> RunState:
     return RunState(run, tuple(elements), (*asked.notes, *strange), asked.queue is not None)
 
 
-def strangers(asked: Asked, submitted: Iterable[tuple[Submitted, int]]) -> list[str]:
+def strangers(asked: SchedulerAnswers, submitted: Iterable[tuple[Submitted, int]]) -> list[str]:
     """Return a sentence for each id of the run that is another job's in the queue by now."""
     found = {
         one.job_id: told
@@ -130,11 +130,11 @@ def strangers(asked: Asked, submitted: Iterable[tuple[Submitted, int]]) -> list[
     ]
 
 
-def ask(slurm: Slurm | None, jobs: Iterable[str]) -> Asked:
+def ask_scheduler(slurm: Slurm | None, jobs: Iterable[str]) -> SchedulerAnswers:
     """Ask squeue and sacct once each; what does not answer is noted, and is no error."""
     ids = sorted(jobs)
     if slurm is None or not ids:
-        return Asked()
+        return SchedulerAnswers()
     notes = []
     queue: dict[str, Queued] | None = None
     try:
@@ -146,19 +146,19 @@ def ask(slurm: Slurm | None, jobs: Iterable[str]) -> Asked:
         notes.append(
             "sacct does not answer: what the queue has forgotten is known by its files alone."
         )
-    return Asked(queue, parse_accounting(told or ""), tuple(notes))
+    return SchedulerAnswers(queue, parse_accounting(told or ""), tuple(notes))
 
 
 def _known(
     run: RunFolder,
     stage: str,
     cell: str,
-    asked: Asked,
+    asked: SchedulerAnswers,
     submitted: Submitted | None = None,
     index: int = 0,
-) -> Known:
+) -> ElementFacts:
     job = submitted.element_id(index) if submitted else ""
-    return Known(
+    return ElementFacts(
         submitted=submitted,
         index=index,
         done_at=_done_at(run.done(cell, stage)),

@@ -40,7 +40,7 @@ class Submitted:
         return f"{self.job_id}_{index}"
 
 
-def append(folder: Path, line: Submitted | Mapping[str, Any]) -> None:
+def append_submission(folder: Path, line: Submitted | Mapping[str, Any]) -> None:
     """Add one line to the run's submissions.jsonl; it is on disk when this returns.
 
     A line is an accepted job, {"cancelled": job_id}, or where a submission is by its number:
@@ -53,19 +53,19 @@ def append(folder: Path, line: Submitted | Mapping[str, Any]) -> None:
     append_line(folder / SUBMISSIONS, value)
 
 
-def note(folder: Path, **line: Any) -> None:
+def note_submission(folder: Path, **line: Any) -> None:
     """Add a line that is no job, such as `released=3`, with the time."""
-    append(folder, {**line, "at": now()})
+    append_submission(folder, {**line, "at": now()})
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
+def submission_lines(folder: Path) -> list[dict[str, Any]]:
     """Return every line of a run's submissions.jsonl, of what was rolled back too."""
     return read_lines(folder / SUBMISSIONS)
 
 
-def read(folder: Path) -> list[Submitted]:
+def read_submissions(folder: Path) -> list[Submitted]:
     """Return the jobs of a run that were not rolled back, in the order of their submission."""
-    known = lines(folder)
+    known = submission_lines(folder)
     cancelled = {str(line["cancelled"]) for line in known if "cancelled" in line}
     released = {line["released"] for line in known if "released" in line and "stage" not in line}
     run = _name(folder)
@@ -88,7 +88,7 @@ class Begun:
 
 def unsettled(folder: Path) -> list[Begun]:
     """Return the submissions of a run that have no end. An older hsd wrote no beginnings down."""
-    known = lines(folder)
+    known = submission_lines(folder)
 
     def numbers(word: str) -> list[int]:
         return [line[word] for line in known if word in line and "stage" not in line]
@@ -107,7 +107,7 @@ def unsettled(folder: Path) -> list[Begun]:
 
 def next_number(folder: Path) -> int:
     """Return the number of a run's next submission; one that was killed has used its own."""
-    known = [line.get("number", line.get("begun", 0)) for line in lines(folder)]
+    known = [line.get("number", line.get("begun", 0)) for line in submission_lines(folder)]
     return max(known, default=0) + 1
 
 

@@ -48,7 +48,9 @@ def orders(
     name = f"hsd-@job@-{stage.name}"
     return Orders(
         commands=tuple(
-            contained(profile, stage, _launched(command, stage, profile), cwd, folder, seen, name)
+            in_container(
+                profile, stage, _launched(command, stage, profile), cwd, folder, seen, name
+            )
             for command in task.commands
         ),
         cwd=str(cwd),
@@ -81,7 +83,7 @@ def _launched(command: Sequence[str], stage: Stage, profile: Profile) -> tuple[s
     return ("sh", "-c", _IGNORING, "sh", *launcher, *program)
 
 
-def contained(
+def in_container(
     profile: Profile, stage: Stage, argv: tuple[str, ...], cwd: Path,
     folder: RunFolder, seen: Iterable[Path], name: str,
 ) -> tuple[str, ...]:  # fmt: skip

@@ -17,7 +17,7 @@ from slurm.node.supervisor import STOPPED, Orders, supervise
 from slurm.run import submissions
 from slurm.run.submissions import Submitted
 from slurm.submit.pickles import log_paths
-from slurm.submit.submission import Prepared, for_owner_alone
+from slurm.submit.submission import SubmissionBundle, for_owner_alone
 from slurm.sweep.plan import ALL, Stage
 
 
@@ -36,7 +36,7 @@ Began = Callable[[str, str, Path], None]
 
 
 def run_here(
-    prepared: Prepared,
+    prepared: SubmissionBundle,
     began: Began = lambda stage, cell, log: None,  # noqa: ARG005
 ) -> Iterator[Ended]:
     """Run every element, in the order of the plan; yield how each ended.
@@ -49,7 +49,7 @@ def run_here(
         job = f"local{prepared.number}"
         submitted = _submitted(prepared, stage, job)
         with for_owner_alone():
-            submissions.append(prepared.plan.folder.path, submitted)
+            submissions.append_submission(prepared.plan.folder.path, submitted)
         for index, task in enumerate(stage.tasks):
             out, _ = log_paths(prepared.folder(stage), submitted.job_id, index)
             if task.cell in failed and task.cell != ALL:
@@ -67,7 +67,7 @@ def run_here(
             yield Ended(stage.of, task.cell, code, out)
 
 
-def _submitted(prepared: Prepared, stage: Stage, job: str) -> Submitted:
+def _submitted(prepared: SubmissionBundle, stage: Stage, job: str) -> Submitted:
     return Submitted(
         number=prepared.number,
         stage=stage.name,
@@ -81,7 +81,7 @@ def _submitted(prepared: Prepared, stage: Stage, job: str) -> Submitted:
 
 
 def _element(
-    prepared: Prepared, stage: Stage, order: Orders, element: str, index: int
+    prepared: SubmissionBundle, stage: Stage, order: Orders, element: str, index: int
 ) -> tuple[int, bool]:
     """Run one element under the supervisor, its output in files as on a cluster.
 
@@ -103,7 +103,7 @@ def _element(
             return supervise(order, here), bool(here.asked)
 
 
-def environment(prepared: Prepared) -> dict[str, str]:
+def environment(prepared: SubmissionBundle) -> dict[str, str]:
     """Return what a job's script would export, but for the caches of a node."""
     profile = prepared.profile
     return (

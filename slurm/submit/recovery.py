@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hsd.errors import SubmissionError
-from hsd.io.lease import held
+from hsd.io.lease import hold_lease
 from slurm.cluster.client import Slurm, programs
 from slurm.cluster.profile import Profile
 from slurm.run import submissions
@@ -24,25 +24,27 @@ def settle(run: RunFolder, slurm: Slurm | None = None, *, release: bool = True) 
     if not submissions.unsettled(folder):
         return []
     slurm = slurm or programs(Profile.model_validate(run.facts()["profile"]))
-    with held(folder, "a submission"):
+    with hold_lease(folder, "a submission"):
         left = submissions.unsettled(folder)
         return [_settled(folder, slurm, begun, release=release) for begun in left]
 
 
 def _settled(folder: Path, slurm: Slurm, begun: Begun, *, release: bool) -> str:
-    jobs = [one.job_id for one in submissions.read(folder) if one.number == begun.number]
+    jobs = [
+        one.job_id for one in submissions.read_submissions(folder) if one.number == begun.number
+    ]
     which = f"submission {begun.number} was killed half way"
     if begun.complete and release:
         # Some may have been cancelled by hand, or have run: the kill may have come later still.
         jobs = slurm.waiting(begun.comments, jobs)
         slurm.release(jobs)
-        submissions.note(folder, released=begun.number)
+        submissions.note_submission(folder, released=begun.number)
         return f"{which}: released its jobs ({', '.join(jobs) or 'none waits any more'})."
     if left := slurm.take_back(begun.comments, jobs):
         raise SubmissionError(
             f"{which}, and its jobs are not seen to be gone; remove them: scancel {' '.join(left)}"
         )
     for job in jobs:
-        submissions.note(folder, cancelled=job)
-    submissions.note(folder, taken_back=begun.number)
+        submissions.note_submission(folder, cancelled=job)
+    submissions.note_submission(folder, taken_back=begun.number)
     return f"{which}: took its jobs back."

@@ -16,7 +16,7 @@ from slurm.submit.snapshot import FACTS, Code, running_code
 from slurm.submit.work import Found, Left, Work, left_to_do, live_in
 from slurm.sweep.absolute_paths import anchored_config
 from slurm.sweep.base_cells import named_bases
-from slurm.sweep.content_hash import Identity, base_identity, identity, refuse_changes
+from slurm.sweep.content_hash import Identity, base_identity, content_identity, refuse_changes
 from slurm.sweep.plan import ALL
 from slurm.sweep.sweep import Cell, Sweep
 
@@ -36,7 +36,7 @@ def resubmission(
         raise PreflightError(f"{folder.path}: not a sweep; submit the job again as it was.")
     profile = Profile.model_validate(facts["profile"])
     profile = with_time(profile, time_min, [name for name in _STAGES if name != "compare"])
-    seen = len(submissions.lines(folder.path))
+    seen = len(submissions.submission_lines(folder.path))
     state = states(folder.path, slurm_of(folder))
     work = _as_queued(folder, facts, profile)
     chosen = _chosen(state, list(work.bases), failed, only)
@@ -97,7 +97,7 @@ def _as_queued(folder: RunFolder, facts: Mapping[str, Any], profile: Profile) ->
     )
     bases = named_bases(sweep, cells, folder)
     trees = {name: _tree(folder, name, facts) for name in (*bases, *(c.name for c in cells))}
-    own = {cell.name: identity(cell, sweep, profile, trees[cell.name]) for cell in cells}
+    own = {cell.name: content_identity(cell, sweep, profile, trees[cell.name]) for cell in cells}
     judged = {
         name: base_identity(own[cell.name]) | {"code": trees[name]} for name, cell in bases.items()
     }
@@ -125,7 +125,8 @@ def _changed(
         undone = [name for name in work.bases if not work.is_done("baseline", name)]
         trees |= dict.fromkeys([*names, *undone], code.tree)
     own: dict[str, Identity] = {
-        cell.name: identity(cell, work.sweep, work.profile, trees[cell.name]) for cell in cells
+        cell.name: content_identity(cell, work.sweep, work.profile, trees[cell.name])
+        for cell in cells
     }
     bases = named_bases(work.sweep, cells, folder)
     judged = {name: base_identity(own[cell.name]) for name, cell in bases.items()}

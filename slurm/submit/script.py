@@ -20,7 +20,7 @@ from slurm.run.submissions import job_name
 from slurm.sweep.plan import Edge, Plan, Stage
 
 
-class Renderer(SlurmExecutor):
+class ScriptRenderer(SlurmExecutor):
     """submitit's executor where there may be no SLURM: it renders a script and submits nothing.
 
     `_make_submission_file_text` and `_submitit_command_str` are private; a test pins what is used.
@@ -48,7 +48,7 @@ def script(plan: Plan, stage: Stage, profile: Profile, folder: Path, exports: Se
             f"{plan.folder.path}: sbatch and srun read '%' in the name of a log as a pattern; set "
             "shared_root in the profile to a folder without it."
         )
-    renderer = Renderer(folder, python=shlex.quote(profile.python or sys.executable))
+    renderer = ScriptRenderer(folder, python=shlex.quote(profile.python or sys.executable))
     return renderer.text(
         job_name=job_name(plan.name, stage.name),
         map_count=len(stage.tasks),

@@ -23,7 +23,7 @@ from slurm.run.run_folder import RunFolder, remember
 from slurm.submit.launch import orders
 from slurm.submit.resubmission import with_time
 from slurm.submit.snapshot import Code, write_snapshot
-from slurm.submit.submission import Prepared, next_number, scripts
+from slurm.submit.submission import SubmissionBundle, next_submission_number, scripts
 from slurm.submit.write_run import private
 from slurm.sweep.absolute_paths import anchored_config
 from slurm.sweep.plan import Edge, Plan, Stage, Task
@@ -64,7 +64,7 @@ class Single:
         stage = Stage(self.kind, self.kind, (task,), resources, after)
         return Plan(self.name, self.folder, (stage,))
 
-    def prepared(self) -> Prepared:
+    def prepared(self) -> SubmissionBundle:
         """Return it with its script. Raises PreflightError when the name is taken, or is none."""
         if not re.fullmatch(NAME, self.name):
             raise PreflightError(
@@ -73,7 +73,7 @@ class Single:
             )
         if any(map(holds_secret, self.arguments)):
             raise PreflightError(f"hsd {self.kind}: an argument {KEPT_SECRET}.")
-        if submissions.read(self.folder.path):
+        if submissions.read_submissions(self.folder.path):
             raise PreflightError(
                 f"{self.folder.path}: a run of this name is there; choose another --name."
             )
@@ -83,9 +83,9 @@ class Single:
         order = orders(
             stage.tasks[0], stage, self.profile, self.folder, own, self.cwd, (self.cwd, *self.seen)
         )
-        number = next_number(self.folder)
+        number = next_submission_number(self.folder)
         lines = exports(self.profile, self.folder.path, copy)
-        return Prepared(
+        return SubmissionBundle(
             plan,
             self.profile,
             number,

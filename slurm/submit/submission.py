@@ -28,7 +28,7 @@ _STOPPED = "stopped; nothing was submitted. The same command begins again."
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class SubmissionBundle:
     """A plan with everything that its jobs are made of; nothing is written yet."""
 
     plan: Plan
@@ -47,7 +47,7 @@ class Prepared:
         return self.plan.folder.submission(self.number, stage.name)
 
 
-def next_number(folder: RunFolder) -> int:
+def next_submission_number(folder: RunFolder) -> int:
     """Return the number of a run's next submission."""
     return submissions.next_number(folder.path)
 
@@ -61,7 +61,7 @@ def scripts(plan: Plan, profile: Profile, number: int, exports: Sequence[str]) -
     }
 
 
-def commands(prepared: Prepared) -> list[str]:
+def commands(prepared: SubmissionBundle) -> list[str]:
     """Return the sbatch commands as a person would type them, with <stage> for ids to come."""
     slurm = prepared.profile.slurm
     assert slurm is not None
@@ -79,7 +79,7 @@ def commands(prepared: Prepared) -> list[str]:
 
 
 def submit(
-    prepared: Prepared, slurm: Slurm, accepted: Callable[[Submitted], None] = lambda _: None
+    prepared: SubmissionBundle, slurm: Slurm, accepted: Callable[[Submitted], None] = lambda _: None
 ) -> list[Submitted]:
     """Submit every stage and return what was accepted, in order; `accepted` is called with each.
 
@@ -125,7 +125,7 @@ def for_owner_alone() -> Iterator[None]:
 
 @dataclass
 class _Transaction:
-    prepared: Prepared
+    prepared: SubmissionBundle
     slurm: Slurm
     held: list[Submitted] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
@@ -136,7 +136,7 @@ class _Transaction:
     def note(self, word: str, **more: str) -> None:
         """Write down where the submission is."""
         line = {word: self.prepared.number, **more}
-        submissions.note(self.prepared.plan.folder.path, **line)
+        submissions.note_submission(self.prepared.plan.folder.path, **line)
 
     def hold(self, stage: Stage) -> Submitted:
         """Submit one stage, held; its id is on disk before anything else happens."""
@@ -166,7 +166,7 @@ class _Transaction:
             cluster=profile.slurm.cluster,
         )
         self.held.append(submitted)
-        submissions.append(self.prepared.plan.folder.path, submitted)
+        submissions.append_submission(self.prepared.plan.folder.path, submitted)
         hand_over(pickles, folder, job_id)
         return submitted
 
@@ -180,7 +180,7 @@ class _Transaction:
         for job_id in reversed(ids):
             if job_id not in left:
                 with suppress(OSError):
-                    submissions.note(self.prepared.plan.folder.path, cancelled=job_id)
+                    submissions.note_submission(self.prepared.plan.folder.path, cancelled=job_id)
         if not left:
             with suppress(OSError):
                 self.note("taken_back")
@@ -188,7 +188,7 @@ class _Transaction:
 
 
 def _sentence(error: BaseException, transaction: _Transaction, left: Sequence[str]) -> str:
-    said = f"{transaction.at}: {_said(error)}."
+    said = f"{transaction.at}: {_message(error)}."
     if left:
         return f"{said} Held jobs are left; remove them: scancel {' '.join(left)}"
     count = len(transaction.held)
@@ -198,7 +198,7 @@ def _sentence(error: BaseException, transaction: _Transaction, left: Sequence[st
     return f"{said} {jobs} submitted before it {'was' if count == 1 else 'were'} taken back."
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'run folder'}: {error.strerror}"
     return str(error).rstrip(".") or "interrupted"

@@ -17,18 +17,18 @@ from slurm.run.run_folder import BASELINE, RunFolder, whole_stage
 from slurm.run.run_state import RunState, slurm_of, states
 from slurm.submit.launch import orders
 from slurm.submit.snapshot import Code, running_code
-from slurm.submit.submission import Prepared, next_number, scripts
+from slurm.submit.submission import SubmissionBundle, next_submission_number, scripts
 from slurm.sweep.base_cells import named_bases
 from slurm.sweep.content_hash import (
     Identity,
     absent_rows,
     base_identity,
+    content_identity,
     hash_of,
-    identity,
     refuse_changes,
     row_files,
 )
-from slurm.sweep.plan import ALL, Plan, Stage, Task, plan
+from slurm.sweep.plan import ALL, Plan, Stage, Task, plan_sweep
 from slurm.sweep.sweep import Cell, Sweep, cells, load_sweep
 
 REFERENCE = "a100x4"
@@ -93,7 +93,7 @@ class Found:
     """How many lines submissions.jsonl had before it was asked what is left; None: nobody looked.
     With more of them something else is left."""
 
-    def prepared(self) -> Prepared:
+    def prepared(self) -> SubmissionBundle:
         """Return scripts and orders of what is left. Nothing is written."""
         return prepared(self.work, self.left.plan)
 
@@ -125,7 +125,7 @@ def find_work(
     work = work_on(chosen, cells(chosen, overrides, only), profile, code, dry_run=dry_run)
     file = Path(sweep).expanduser()
     work = replace(work, source=str(file.absolute()) if file.is_file() else sweep)
-    seen = len(submissions.lines(work.folder.path))
+    seen = len(submissions.submission_lines(work.folder.path))
     left = left_to_do(work, active_in(work))
     return Found(work, left, code, missing=(*missing, *work.absent.values()), seen=seen)
 
@@ -177,9 +177,9 @@ def work_on(
     folder = RunFolder(profile.shared_root / sweep.name)
     placed = tuple(_placed(cell, folder) for cell in cells)
     absent = absent_rows(placed, sweep) if dry_run else {}
-    sweep = pinned(sweep, absent)
+    sweep = pinned_sweep(sweep, absent)
     tree = tree or code.tree
-    own = {cell.name: identity(cell, sweep, profile, tree, absent) for cell in placed}
+    own = {cell.name: content_identity(cell, sweep, profile, tree, absent) for cell in placed}
     bases = named_bases(sweep, placed, folder)
     identities = own | {name: base_identity(own[cell.name]) for name, cell in bases.items()}
     refuse_changes(folder, identities)
@@ -208,7 +208,7 @@ def left_to_do(
     }
     new = tuple(name for name in kinds if any(name == cell for _, cell in lacking))
     compare = bool(lacking) or not (work.folder.done(ALL, "compare").exists() or busy)
-    planned = plan(
+    planned = plan_sweep(
         work.sweep,
         work.cells,
         work.profile,
@@ -226,12 +226,12 @@ def _left_of(work: Work, cell: str, stages: Sequence[str]) -> Sequence[str]:
     return stages[done.index(False) :] if False in done else ()
 
 
-def prepared(work: Work, planned: Plan) -> Prepared:
+def prepared(work: Work, planned: Plan) -> SubmissionBundle:
     """Return a plan with its scripts and orders. Nothing is written."""
-    number = next_number(work.folder)
+    number = next_submission_number(work.folder)
     lines = exports(work.profile, work.folder.path, work.code)
     made = {} if work.profile.local else scripts(planned, work.profile, number, lines)
-    return Prepared(
+    return SubmissionBundle(
         planned,
         work.profile,
         number,
@@ -241,7 +241,7 @@ def prepared(work: Work, planned: Plan) -> Prepared:
     )
 
 
-def pinned(sweep: Sweep, absent: Collection[str] = ()) -> Sweep:
+def pinned_sweep(sweep: Sweep, absent: Collection[str] = ()) -> Sweep:
     """Return the sweep with the folder of its named rows: jobs run elsewhere."""
     named = [name for name in sweep.evaluate.sets if name in STEMS and name not in absent]
     if not named or sweep.evaluate.data_dir is not None:

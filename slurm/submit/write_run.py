@@ -7,13 +7,13 @@ from typing import Any
 
 from hsd.errors import InUseError, PreflightError
 from hsd.io.files import is_empty, write_json
-from hsd.io.lease import held
+from hsd.io.lease import hold_lease
 from hsd.io.provenance import now
 from slurm.run import submissions
 from slurm.run.folder_owner import refuse_open
 from slurm.run.run_folder import RunFolder, remember
 from slurm.submit.snapshot import require_unchanged, write_snapshot
-from slurm.submit.submission import Prepared, for_owner_alone, next_number
+from slurm.submit.submission import SubmissionBundle, for_owner_alone, next_submission_number
 from slurm.submit.work import Found, Work
 
 
@@ -61,7 +61,7 @@ def private(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(prepared: Prepared, work: str, seen: int | None = None) -> Iterator[None]:
+def alone(prepared: SubmissionBundle, work: str, seen: int | None = None) -> Iterator[None]:
     """Hold the run's lease within the block, in which what was prepared is written and submitted.
 
     Raises InUseError while another process is at it, and when one was since it was prepared, or
@@ -71,9 +71,11 @@ def alone(prepared: Prepared, work: str, seen: int | None = None) -> Iterator[No
     folder = prepared.plan.folder
     with ExitStack() as stack:
         with private(folder.path):
-            stack.enter_context(held(folder.path, work))
-        lines = len(submissions.lines(folder.path))
-        if next_number(folder) != prepared.number or lines != (lines if seen is None else seen):
+            stack.enter_context(hold_lease(folder.path, work))
+        lines = len(submissions.submission_lines(folder.path))
+        if next_submission_number(folder) != prepared.number or lines != (
+            lines if seen is None else seen
+        ):
             raise InUseError(
                 f"{folder.path}: another process has submitted jobs of this run meanwhile; the "
                 "same command again does what is left."

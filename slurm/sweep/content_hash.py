@@ -24,7 +24,7 @@ _SHOWN = 6
 """How many differences a message lists."""
 
 
-def identity(
+def content_identity(
     cell: Cell, sweep: Sweep, profile: Profile, code: str, absent: Collection[str] = ()
 ) -> Identity:
     """Return the parts; `code` is the tree of the snapshot that the cell runs with.
@@ -104,7 +104,7 @@ def refuse_changes(folder: RunFolder, parts: Mapping[str, Identity]) -> None:
 
     One whose submission was taken back has done nothing yet, and may change.
     """
-    known = {cell for one in submissions.read(folder.path) for cell in one.cells}
+    known = {cell for one in submissions.read_submissions(folder.path) for cell in one.cells}
     lines = {cell: changed(folder, cell, own) for cell, own in parts.items() if cell in known}
     lines = {cell: found for cell, found in lines.items() if found}
     if not lines:

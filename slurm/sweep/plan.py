@@ -80,7 +80,7 @@ Wanted = Callable[[str, str], bool]
 """Called with a stage of STAGES and a cell: is it to run?"""
 
 
-def plan(
+def plan_sweep(
     sweep: Sweep,
     cells: Sequence[Cell],
     profile: Profile,
@@ -195,7 +195,7 @@ def _asked(sweep: Sweep, cell: str, folder: RunFolder) -> list[str]:
     files = sweep.evaluate.sets
     # `hsd evaluate` gives several sets a folder each, called as `folder.evaluate` calls it.
     output = folder.evaluate(cell, files[0])
-    sets = [f"{key}={_value(value)}" for key, value in flat(sweep.evaluate.set).items()]
+    sets = [f"{key}={_value(value)}" for key, value in dotted(sweep.evaluate.set).items()]
     return [
         *(word for name in files for word in ("--data_file", name)),
         *_flag("--data_dir", sweep.evaluate.data_dir),
@@ -215,12 +215,12 @@ def _model_settings(model: ModelConfig, *, of_adapter: bool) -> list[str]:
     return [w for key, v in changed.items() for w in ("--set", f"model.{key}={_value(v)}")]
 
 
-def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+def dotted(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """Return nested sections as `{"a.b": value}`."""
     result: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            result |= flat(value, f"{above}{key}.")
+            result |= dotted(value, f"{above}{key}.")
         else:
             result[f"{above}{key}"] = value
     return result

@@ -7,7 +7,7 @@ from hsd.config.config_files import read_config_file
 from hsd.config.loading import load_gate_rules, preset_folder
 from hsd.config.model_config import ModelConfig
 from hsd.config.settings import flatten
-from hsd.config.strict_toml import find, known, refuse_secrets, refused_before_work
+from hsd.config.strict_toml import find_toml, known, refuse_secrets, refused_before_work
 from hsd.config.train_config import DataConfig
 from hsd.errors import ConfigError
 from slurm.sweep.cells import Cell, cells
@@ -22,7 +22,7 @@ def load_sweep(name_or_file: str) -> Sweep:
 
     Raises PreflightError, one line, for what is wrong in it or in one of its cells.
     """
-    source = find("sweep", name_or_file, [_folder()])
+    source = find_toml("sweep", name_or_file, [_folder()])
     with refused_before_work():
         tree = read_config_file(source.file, source.place)
         gated = tree.pop("gate", None) is not None

@@ -57,7 +57,7 @@ class Costs:
 
 def costs(folder: Path, slurm: Slurm | None) -> Costs:
     """Return what each cell and stage of a run took, with all attempts of all submissions."""
-    run, submitted = RunFolder(folder), submissions.read(folder)
+    run, submitted = RunFolder(folder), submissions.read_submissions(folder)
     ids = [one.job_id for one in submitted if in_slurm(one)]
     told = slurm.accounting(ids) if slurm and ids else None
     accounted = parse_accounting(told or "")

@@ -20,7 +20,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownCause:
     """One known cause: it is this when any of its patterns is found, in an element so disposed.
 
     `slurm` is matched with SLURM's state, `reason` with SLURM's reason, `log` with the end of the
@@ -50,59 +50,59 @@ class Known:
 _QUEUED = ("waiting", "requeued", "held")
 
 FAILURES = (
-    Known(
+    KnownCause(
         "the time limit of {limit} was over",
         f"{RESUBMIT} --time {{time}}",
         slurm="TIMEOUT|DEADLINE",
     ),
-    Known(
+    KnownCause(
         "{node} failed under it",
         RESUBMIT,
         slurm="NODE_FAIL|BOOT_FAIL",
     ),
-    Known("another job with more priority took its place", RESUBMIT, slurm="PREEMPTED"),
-    Known(
+    KnownCause("another job with more priority took its place", RESUBMIT, slurm="PREEMPTED"),
+    KnownCause(
         "the GPU's memory was full",
         f"{RESUBMIT} --set training.gradient_checkpointing=true",
         log=r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|GPU's memory is full",
     ),
-    Known(
+    KnownCause(
         "the node's memory was full; give [stages.{kind}] memory_gb more in the profile, then",
         RESUBMIT,
         slurm="OUT_OF_MEMORY",
         log=r"oom.kill|DefaultCPUAllocator: can't allocate memory|^MemoryError\b"
         r"|Exceeded job memory limit",
     ),
-    Known(
+    KnownCause(
         "your quota on a disk is used up; remove what you can spare, then",
         RESUBMIT,
         log=r"disk quota exceeded|EDQUOT|your quota on this disk is used up",
     ),
-    Known(
+    KnownCause(
         "a disk is full; remove what you can spare, then",
         RESUBMIT,
         log=r"no space left on (device|this disk)|ENOSPC",
     ),
-    Known(
+    KnownCause(
         "a file of the hub is missing, and jobs have no internet",
         "hsd stage {sweep}",
         log=r"LocalEntryNotFoundError|OfflineModeIsEnabled|outgoing traffic has been disabled"
         r"|couldn't connect to 'https?://|cannot reach https?://huggingface|hub cannot be reached",
     ),
-    Known(
+    KnownCause(
         "the GPU driver of {node} is too old for this torch or image",
         "hsd doctor --smoke",
         log=r"driver (on your system )?is too old|driver version is insufficient"
         r"|unsatisfied condition: cuda|forward compatibility was attempted",
     ),
-    Known(
+    KnownCause(
         "{node} showed no GPU to it",
         "hsd doctor --smoke",
         log=r"torch sees no GPU|No CUDA GPUs are available|no CUDA-capable device"
         r"|could not select device driver"
         r"|Torch not compiled with CUDA|Found no NVIDIA driver|no nvidia-container-cli",
     ),
-    Known(
+    KnownCause(
         "the container or its image was not found",
         "hsd doctor",
         log=r"\b(apptainer|singularity|ch-run|docker|podman|enroot):( command)? not found"
@@ -110,42 +110,42 @@ FAILURES = (
         r"|failed to import docker image|pyxis: .*(failed|couldn't)"
         r"|'(apptainer|singularity|ch-run|docker|podman)'$",
     ),
-    Known(
+    KnownCause(
         "the GPUs lost one another (NCCL timed out)",
         RESUBMIT,
         log=r"NCCL.*tim(ed? ?out|eout)|Watchdog caught collective operation timeout",
     ),
-    Known(
+    KnownCause(
         "another process works in its folder; wait for that, then",
         RESUBMIT,
         log=r"^(\[\w+\]:)?Error: .+ is in use: .+ works in it and was heard of",
     ),
-    Known(
+    KnownCause(
         "another process took its folder over, as nothing was heard of this one for long",
         log=r"was taken over: .+ works in it now",
     ),
-    Known(
+    KnownCause(
         "its request fits no node here",
         "hsd doctor",
         reason=r"BadConstraints",
     ),
-    Known(
+    KnownCause(
         "SLURM could not start it on {node}",
         RESUBMIT,
         slurm="LAUNCH_FAILED|RECONFIG_FAIL",
         reason=r"JobLaunchFailure|launch failed",
     ),
-    Known(
+    KnownCause(
         "the gate says FAIL: a rule is broken; what waits for it is not begun",
         "hsd logs {run}/{cell}",
         code=GATE_FAILED,
     ),
-    Known(
+    KnownCause(
         "the gate says UNDERPOWERED: too few posts to tell; what waits for it is not begun",
         "hsd logs {run}/{cell}",
         code=GATE_UNDECIDED,
     ),
-    Known(
+    KnownCause(
         "stopped early and not requeued ({reason}); it goes on from its checkpoint",
         RESUBMIT,
         code=Stopped.exit_code,
@@ -154,52 +154,52 @@ FAILURES = (
 """Why something failed; the first that fits. SLURM's own word comes before what a log may hold."""
 
 WAITS = (
-    Known(
+    KnownCause(
         "what it waits for failed: it will never start",
         "hsd cancel {run} --stuck",
         states=_QUEUED,
         reason=NEVER,
     ),
-    Known("what it waits for failed", states=("cancelled",), reason=NEVER),
-    Known(
+    KnownCause("what it waits for failed", states=("cancelled",), reason=NEVER),
+    KnownCause(
         "asks for more than is allowed here ({reason}): it will not start",
         "hsd doctor",
         states=_QUEUED,
         reason=r"(PerJob|WallDuration\w*|PerJobLimit)$|^PartitionTimeLimit|^PartitionNodeLimit"
         r"|^Invalid(Account|QOS)|NotAllowed|^BadConstraints|MinGRES|MinCpus|^AssocMaxWall",
     ),
-    Known(
+    KnownCause(
         "waits until others of your jobs end ({reason})",
         states=_QUEUED,
         reason=r"^(QOS|Assoc|MaxJobs|MaxSubmit)",
     ),
-    Known(
+    KnownCause(
         "its partition or nodes are closed ({reason})",
         "sinfo -R",
         states=_QUEUED,
         reason=r"PartitionDown|PartitionInactive|ReqNodeNotAvail|DOWN|DRAINED|NodeDown|Reservation",
     ),
-    Known(
+    KnownCause(
         "SLURM holds it after a failed start ({reason})",
         "scontrol release {array}",
         states=_QUEUED,
         reason=r"requeued held|JobRequeueHeld|JobHoldMaxRequeue",
     ),
-    Known(
+    KnownCause(
         "an administrator holds it",
         states=_QUEUED,
         reason=r"JobHeldAdmin",
     ),
-    Known(
+    KnownCause(
         "held: it was not released",
         "scontrol release {array}",
         states=_QUEUED,
         reason=r"JobHeldUser",
     ),
-    Known("starts again in a minute or two", states=("requeued",), reason=r"^BeginTime"),
-    Known("for the stage before", states=_QUEUED, reason=r"^Dependency$"),
-    Known("for a free place", states=_QUEUED, reason=r"^(Resources|Priority)$"),
-    Known("for its turn in the array", states=_QUEUED, reason=r"^JobArrayTaskLimit$"),
+    KnownCause("starts again in a minute or two", states=("requeued",), reason=r"^BeginTime"),
+    KnownCause("for the stage before", states=_QUEUED, reason=r"^Dependency$"),
+    KnownCause("for a free place", states=_QUEUED, reason=r"^(Resources|Priority)$"),
+    KnownCause("for its turn in the array", states=_QUEUED, reason=r"^JobArrayTaskLimit$"),
 )
 """Why something waits, or was never begun."""
 
@@ -234,7 +234,9 @@ def cause(
             return Cause(known.words.format_map(filling), known.next.format_map(filling))
     if element.state == "failed":
         look = "hsd logs {run}/{cell}/{stage}".format_map(filling)
-        return Cause(_said(log_tail) or element.reason or element.slurm or "no word of why", look)
+        return Cause(
+            _message(log_tail) or element.reason or element.slurm or "no word of why", look
+        )
     if element.state == "unknown":
         return Cause(element.reason, RESUBMIT.format_map(filling))
     return Cause(element.reason) if element.reason and element.state in _QUEUED else None
@@ -251,7 +253,7 @@ def _kind(element: Element) -> str:
     return ASKS_FOR.get(stage, stage)
 
 
-def _said(log: str) -> str:
+def _message(log: str) -> str:
     """Return hsd's own last `Error: ...` line, else the last exception of a traceback."""
     for pattern in (_ERROR_LINE, _EXCEPTION):
         if found := pattern.findall(log):

@@ -71,7 +71,7 @@ def first_error(log: str, lines: int = 40) -> str:
     return ""
 
 
-def read(path: Path) -> str:
+def read_log(path: Path) -> str:
     """Return a whole log; bytes that are no UTF-8 are replaced."""
     return path.read_text(encoding="utf-8", errors="replace")
 

@@ -23,8 +23,8 @@ from hsd.report.comparison_report import (
 from hsd.report.leaderboard_rows import ranking_header, ranking_rows
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.numbers import SCHEMA, board_numbers
-from hsd.report.page import Page, render
-from hsd.report.predictions import find_run, load_run
+from hsd.report.page import Page, render_page
+from hsd.report.predictions import find_evaluation, load_run
 from hsd.report.replaceable import require_replaceable
 from hsd.report.set_section import by_set_markdown, by_set_numbers, by_set_section
 from slurm.run.run_folder import BASELINE, RunFolder, whole_stage
@@ -64,7 +64,7 @@ class SweepBoard:
         }
 
 
-def leaderboard(
+def sweep_leaderboard(
     folder: RunFolder, metric: str | None = None, rules: GateRules | None = None
 ) -> SweepBoard:
     """Return how the cells of a run stand by their evaluations; only its files are read.
@@ -127,7 +127,7 @@ def write_leaderboard(path: Path, sweep: SweepBoard) -> None:
             [by_set_section(sweep.by_set)],
             "A page for each set lies beside it.",
         )
-        write_atomic(path.with_suffix(".html"), render(page))
+        write_atomic(path.with_suffix(".html"), render_page(page))
     for file, one in pages.items():
         write_atomic(file, _page(sweep.name, one))
 
@@ -154,7 +154,7 @@ def _set_board(
     rules: GateRules | None,
 ) -> SetBoard:  # fmt: skip
     done = {
-        cell: find_run(folder.evaluate(cell, data_file))
+        cell: find_evaluation(folder.evaluate(cell, data_file))
         for cell in cells
         if folder.done(cell, BASELINE if _is_base(cell) else "evaluate").exists()
     }
