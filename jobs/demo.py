@@ -29,7 +29,7 @@ def demo(overrides: tuple[str, ...], output_dir: Path) -> None:
     config = train_config("demo", (*overrides, f"output_dir={output_dir / 'train'}"))
 
     from hsd.config.evaluate_config import EvalConfig
-    from hsd.evaluation.evaluation_run import evaluate_with_base
+    from hsd.evaluation.evaluate import evaluate_with_base
     from hsd.report.comparison_report import compare_runs
     from hsd.training.training_run import train
     from jobs.terminal.number_tables import comparison_table

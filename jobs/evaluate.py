@@ -116,7 +116,7 @@ def evaluate(
 
     with stop_request():
         say_host()
-        from hsd.evaluation.evaluation_run import evaluate_sets, evaluate_sets_with_base
+        from hsd.evaluation.evaluate import evaluate_sets, evaluate_sets_with_base
         from hsd.model.placement import require_several
         from jobs.terminal.progress_bar import progress_bars, say
 
@@ -199,7 +199,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
 
 def _test_connection(config: Any) -> int:
     from hsd.errors import HsdError
-    from hsd.evaluation.evaluation_run import try_connection
+    from hsd.evaluation.evaluate import try_connection
 
     try:
         facts, reply = try_connection(config)

@@ -20,7 +20,7 @@ FORKS.set_forkserver_preload(
     [
         *(
             "hsd.training.training_run",
-            "hsd.evaluation.evaluation_run",
+            "hsd.evaluation.evaluate",
             "hsd.model.merge",
             "torch.distributed",
         ),

@@ -50,7 +50,7 @@ MAY_PARSE_JSON = {
     "slurm.node.supervisor": "on the host",
 }
 """Who parses JSON beside `read_json`, and what: no file of a run, an adapter or a base."""
-MAY_BE_NAMED_ALIKE = {"merge", "prepare", "gate", "convergence", "sweep"}
+MAY_BE_NAMED_ALIKE = {"evaluate", "merge", "prepare", "gate", "convergence", "sweep"}
 """Modules of hsd or slurm that a command of the same name calls."""
 
 

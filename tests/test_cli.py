@@ -15,10 +15,10 @@ import hsd
 from hsd.errors import DataError, Stopped
 from jobs.cli import COMMANDS
 from jobs.cli import hsd as root
+from jobs.terminal import home
 from jobs.terminal.entry import run
 from jobs.terminal.home import provide_home
 from jobs.terminal.options import Command, config_option, set_option, train_config
-from jobs.terminal.output import home
 
 HEAVY = {"torch", "transformers", "peft", "sklearn", "pandas", "matplotlib", "numpy", "pydantic"}
 UID = os.getuid()

@@ -82,7 +82,7 @@ def config_of(base: Path, data: Path, **settings: Any) -> EvalConfig:
 
 
 def evaluated(base: Path, data: Path, **settings: Any) -> Any:
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
 
     return evaluate(config_of(base, data, **settings))
 
@@ -291,7 +291,7 @@ class Killed(Exception):  # noqa: N818 - a fate, not a fault
 
 def interrupted(base: Path, data: Path, after: int, **settings: Any) -> Path:
     """Begin an evaluation and end it once `after` rows are answered; return its folder."""
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
 
     def progress(done: int, total: int, what: str) -> None:
         if done >= after:
@@ -317,9 +317,9 @@ def test_a_restart_answers_only_what_is_left(
     asked: list[str] = []
     answer_rows = module.answer_rows
 
-    def counting(prepared: Any, way: Any, batches: Any, *rest: Any) -> None:
+    def counting(plan: Any, engine: Any, batches: Any, *rest: Any) -> None:
         asked.extend(row.id for batch in batches for row in batch)
-        answer_rows(prepared, way, batches, *rest)
+        answer_rows(plan, engine, batches, *rest)
 
     monkeypatch.setattr(module, "answer_rows", counting)
     run = evaluated(tiny_llama, data)
@@ -494,7 +494,7 @@ def unlike_today(folder: Path) -> None:
 def test_answers_in_two_number_formats_get_two_folders_and_that_is_said(
     old: bool, tiny_llama: Path, data: Path, elsewhere: Callable[[], None]
 ) -> None:
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
 
     folder = interrupted(tiny_llama, data, 3)
     if old:
@@ -632,18 +632,21 @@ def test_the_number_of_ranks_changes_no_bit_of_a_16_bit_score(
     from hsd.evaluation import evaluation_run as module
     from hsd.evaluation.evaluation_plan import plan_evaluation
     from hsd.evaluation.shards import merged_shards
+    from hsd.io.progress import silent, unsaid
+    from hsd.io.stopping import StopRequest
     from hsd.model.placement import Launch
 
     settings = in_16_bit(tiny_llama, data, "whole", prefix_sharing=sharing, batch_size=2)
     whole = evaluated(tiny_llama, data, **settings)
-    prepared = plan_evaluation(config_of(tiny_llama, data, **settings))
+    plan = plan_evaluation(config_of(tiny_llama, data, **settings))
     folder = data.parent / "ranks"
     folder.mkdir()
     for rank in range(ranks):
-        model, _ = prepared.subject.load()
+        model, _ = plan.subject.load()
         monkeypatch.setattr(module, "launch", lambda rank=rank: Launch(rank, 0, ranks))
-        rest = ({}, folder, module.silent, FakeRanks(), module.unsaid)
-        module._answer(prepared, model, module.Once(), *rest)
+        loading = module.Loading(plan.subject.load)
+        run = module.EvaluationRun(plan, loading, StopRequest(launched=False), silent, unsaid)
+        run._answer(model, {}, folder, FakeRanks())
     assert facts(merged_shards(folder, [row["id"] for row in ROWS])) == facts(whole.predictions)
 
 
@@ -915,7 +918,7 @@ def test_with_its_base_an_adapter_gives_the_predictions_of_two_runs(
     mode: str, adapter: Path, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hsd.evaluation import subject
-    from hsd.evaluation.evaluation_run import evaluate_with_base
+    from hsd.evaluation.evaluate import evaluate_with_base
 
     apart = {"mode": mode, "output_dir": str(data.parent / "apart")}
     held: Any = {"name": str(tiny_llama), "device": "cpu", "quantization": "none"}
@@ -949,7 +952,7 @@ def timeless(run: Any) -> bytes:
 def test_the_base_beside_an_adapter_is_the_base_alone(
     adapter: Path, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.evaluation.evaluation_run import evaluate, evaluate_with_base
+    from hsd.evaluation.evaluate import evaluate, evaluate_with_base
     from hsd.evaluation.subject import Subject
 
     config = config_of(adapter, data, prompt_template=None)
@@ -971,7 +974,7 @@ def test_the_base_beside_an_adapter_is_the_base_alone(
 
 
 def test_what_is_no_adapter_has_no_base_beside_it(tiny_llama: Path, data: Path) -> None:
-    from hsd.evaluation.evaluation_run import evaluate_with_base
+    from hsd.evaluation.evaluate import evaluate_with_base
 
     with pytest.raises(EvaluationError, match=r"is no adapter on a base.*leave --with_base out"):
         evaluate_with_base(config_of(tiny_llama, data))

@@ -38,7 +38,7 @@ def leases(folder: Path) -> list[Path]:
 def test_the_same_evaluation_started_while_it_runs_is_refused_and_harms_nothing(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
 
     one, refused = config(tiny_llama, tmp_path), []
 
@@ -60,7 +60,7 @@ def test_the_same_evaluation_started_while_it_runs_is_refused_and_harms_nothing(
 def test_of_several_sets_the_one_that_is_answered_is_refused_and_the_finished_are_skipped(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.evaluation.evaluation_run import evaluate_sets
+    from hsd.evaluation.evaluate import evaluate_sets
 
     sets, refused = [config(tiny_llama, tmp_path, rows) for rows in (3, 4)], []
 
@@ -81,7 +81,7 @@ def test_while_the_model_loads_there_is_no_folder_yet_and_a_second_start_is_refu
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hsd.evaluation import subject
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
 
     one, load_base = config(tiny_llama, tmp_path), subject.load_base
     refused, begun = [], []
@@ -106,23 +106,24 @@ def test_an_evaluation_that_another_start_finished_meanwhile_was_finished_before
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hsd.evaluation import evaluation_run as module
+    from hsd.evaluation.evaluate import evaluate
 
     one, take = config(tiny_llama, tmp_path), module.Leases.take
 
     def meanwhile(self: Any) -> None:
         monkeypatch.setattr(module.Leases, "take", take)
-        assert not module.evaluate(one).skipped
+        assert not evaluate(one).skipped
         take(self)
 
     monkeypatch.setattr(module.Leases, "take", meanwhile)
-    assert module.evaluate(one).skipped
+    assert evaluate(one).skipped
     assert len(list(one.output_dir.iterdir())) == 1
 
 
 def test_an_evaluation_whose_lease_was_taken_stops_and_its_answers_stay(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
 
     one = config(tiny_llama, tmp_path)
 
@@ -140,7 +141,7 @@ def test_an_evaluation_whose_lease_was_taken_stops_and_its_answers_stay(
 
 
 def test_no_lease_is_left_when_an_evaluation_is_stopped(tiny_llama: Path, tmp_path: Path) -> None:
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
 
     def stop(done: int, total: int, what: str) -> None:
         if what.endswith("rows") and done == 2:

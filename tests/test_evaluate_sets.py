@@ -11,7 +11,7 @@ from small_runs import jsonl
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import ConfigError, DataError, EvaluationError, PreflightError, Stopped
-from hsd.evaluation.evaluation_run import evaluate, evaluate_sets
+from hsd.evaluation.evaluate import evaluate, evaluate_sets
 from hsd.io.json_reader import read_json
 from hsd.io.run_identity import set_name
 from hsd.report.predictions import PREDICTIONS

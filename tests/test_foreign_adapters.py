@@ -37,7 +37,7 @@ from hsd.config.merge_config import MergeConfig  # noqa: E402
 from hsd.config.model_config import ModelConfig  # noqa: E402
 from hsd.config.train_config import LoraConfig as LoraSettings  # noqa: E402
 from hsd.errors import HsdError, ModelError  # noqa: E402
-from hsd.evaluation.evaluation_run import evaluate, evaluate_with_base  # noqa: E402
+from hsd.evaluation.evaluate import evaluate, evaluate_with_base  # noqa: E402
 from hsd.evaluation.subject import subject  # noqa: E402
 from hsd.io.json_reader import read_json  # noqa: E402
 from hsd.model import adapter as adapter_module  # noqa: E402

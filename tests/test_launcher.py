@@ -51,7 +51,7 @@ def test_training_and_evaluation_refuse_it_before_they_read_anything(
     name: str, value: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hsd.config.evaluate_config import EvalConfig
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
     from hsd.training.training_run import train
 
     nowhere = tmp_path / "no base"

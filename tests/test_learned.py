@@ -14,8 +14,8 @@ from hsd.config.evaluate_config import EvalConfig
 from hsd.data.prepare import prepare
 from hsd.data.prepared_data import preparation
 from hsd.errors import PreflightError
+from hsd.evaluation.evaluate import evaluate_with_base
 from hsd.evaluation.evaluation_plan import plan_evaluation as prepare_evaluation
-from hsd.evaluation.evaluation_run import evaluate_with_base
 from hsd.io.manifest import update_manifest
 from hsd.training.training_posts import training_posts, training_posts_of_run
 from hsd.training.training_run import train

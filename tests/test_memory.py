@@ -226,7 +226,7 @@ def test_an_evaluation_whose_memory_is_full_while_it_loads_is_a_line(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hsd.config.evaluate_config import EvalConfig
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
     from hsd.evaluation.subject import Subject
 
     def full(_: Subject) -> None:

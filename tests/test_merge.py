@@ -25,7 +25,7 @@ from hsd.config.merge_config import MergeConfig  # noqa: E402
 from hsd.config.model_config import ModelConfig  # noqa: E402
 from hsd.config.train_config import LoraConfig  # noqa: E402
 from hsd.errors import InUseError, ModelError, PreflightError, TakenOver  # noqa: E402
-from hsd.evaluation.evaluation_run import evaluate  # noqa: E402
+from hsd.evaluation.evaluate import evaluate  # noqa: E402
 from hsd.io.json_reader import read_json  # noqa: E402
 from hsd.io.manifest import MANIFEST, update_manifest  # noqa: E402
 from hsd.model import merge as merge_module  # noqa: E402

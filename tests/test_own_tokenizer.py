@@ -21,8 +21,8 @@ from hsd.config.evaluate_config import EvalConfig  # noqa: E402
 from hsd.config.merge_config import MergeConfig  # noqa: E402
 from hsd.config.model_config import ModelConfig  # noqa: E402
 from hsd.errors import ModelError  # noqa: E402
+from hsd.evaluation.evaluate import evaluate_with_base  # noqa: E402
 from hsd.evaluation.evaluation_plan import plan_evaluation  # noqa: E402
-from hsd.evaluation.evaluation_run import evaluate_with_base  # noqa: E402
 from hsd.evaluation.subject import Subject, subject  # noqa: E402
 from hsd.io.json_reader import read_json  # noqa: E402
 from hsd.io.manifest import MANIFEST  # noqa: E402

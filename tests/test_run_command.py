@@ -23,8 +23,8 @@ from jobs.resubmit import resubmit
 from jobs.run import run
 from jobs.status import status
 from jobs.submit import submit
+from jobs.terminal import submission_output
 from jobs.terminal.entry import run as run_program
-from jobs.terminal.output import submission_output
 from slurm.run import submissions
 from slurm.submit.work import find_work
 

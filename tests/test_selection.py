@@ -16,7 +16,7 @@ from small_runs import adapter_bytes, jsonl, metrics, posts
 from hsd.config.evaluate_config import EvalConfig
 from hsd.config.train_config import SelectionConfig
 from hsd.errors import PreflightError, Stopped
-from hsd.evaluation.evaluation_run import evaluate
+from hsd.evaluation.evaluate import evaluate
 from hsd.metrics.classification import classify
 from hsd.metrics.gaps import largest_gap, worst_group_f1
 from hsd.training.early_stopping import best_step

@@ -23,7 +23,7 @@ def run(tiny_thinker: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluated(run: Path, folder: Path, mode: str) -> Any:
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
 
     file = small_runs.jsonl(folder / "posts.jsonl", small_runs.posts(3, first=2000))
     asked = {"model": {"name": str(run), "device": "cpu"}, "data_file": str(file), "mode": mode}
@@ -56,7 +56,7 @@ def test_a_run_says_in_what_the_base_is_asked_otherwise(run: Path, tmp_path: Pat
 def test_a_base_that_is_asked_as_its_makers_ask_it_has_no_such_note(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from hsd.evaluation.evaluation_run import evaluate
+    from hsd.evaluation.evaluate import evaluate
 
     file = small_runs.jsonl(tmp_path / "posts.jsonl", small_runs.posts(2))
     asked = {"model": {"name": str(tiny_llama), "device": "cpu"}, "data_file": str(file)}

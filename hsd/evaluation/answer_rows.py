@@ -1,4 +1,4 @@
-"""From rows and a way to answer them to predictions on disk."""
+"""From rows and an engine to predictions on disk."""
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -15,8 +15,8 @@ from hsd.report.predictions import append_predictions
 
 
 def answer_rows(
-    prepared: EvaluationPlan,
-    way: Engine,
+    plan: EvaluationPlan,
+    engine: Engine,
     batches: Sequence[Sequence[Encoded]],
     file: Path,
     progress: Progress,
@@ -30,32 +30,30 @@ def answer_rows(
     that the others of their batch come out as they would have then, and their replies are dropped.
     `check_stop` is called before each batch, and may raise.
     """
-    examples = {example.id: example for example in prepared.examples}
+    examples = {example.id: example for example in plan.examples}
     left = {row.id: row for batch in batches for row in batch if row.id not in known}
     done = 0
-    progress(0, len(left), prepared.what)
-    answered = answers(batches, way.answer, halved)
+    progress(0, len(left), plan.what)
+    answered = answers(batches, engine.answer, halved)
     while done < len(left):
         check_stop()
         replies = [reply for reply in next(answered) if reply.id in left]
         append_predictions(
             file,
-            [_prediction(prepared, examples[r.id], r, left[r.id].shortened) for r in replies],
+            [_prediction(plan, examples[r.id], r, left[r.id].shortened) for r in replies],
         )
         done += len(replies)
-        progress(done, len(left), prepared.what)
+        progress(done, len(left), plan.what)
 
 
 def _prediction(
-    prepared: EvaluationPlan, example: Example, reply: Reply, shortened: bool
+    plan: EvaluationPlan, example: Example, reply: Reply, shortened: bool
 ) -> Prediction:
-    opening = prepared.renderer.opening_text(
-        has_system=bool(prepared.contract.strategy.system_prompt)
-    )
+    opening = plan.renderer.opening_text(has_system=bool(plan.contract.strategy.system_prompt))
     reading = read_reply(reply.text.removeprefix(opening), cut_off=reply.cut_off)
     return Prediction(
         id=example.id,
-        strategy=prepared.contract.strategy_name,
+        strategy=plan.contract.strategy_name,
         text=example.text,
         true_label=example.label,
         label=reading.label,

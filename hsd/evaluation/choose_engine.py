@@ -1,4 +1,4 @@
-"""How rows are answered: behind the prompt that they share, or the plain way. Decided here."""
+"""How rows are answered: behind the prompt that they share, or one by one. Decided here."""
 
 import logging
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ thousand that costs more than what the tokens themselves do. Posts seldom come n
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Prompt tokens to compute for all rows, either way."""
+    """Prompt tokens to compute for all rows, either engine."""
 
     prefix_tokens: int
     plain_tokens: int
@@ -54,9 +54,9 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class ChosenEngine:
-    """The way that rows are answered in, and why it is this one."""
+    """The engine that answers rows, and why it is this one."""
 
-    way: Engine
+    engine: Engine
     shared: bool
     reason: str
     expected: Expected
@@ -70,7 +70,7 @@ class ChosenEngine:
         return {
             "shared": self.shared,
             "reason": self.reason,
-            "batch_size": self.way.batch_size,
+            "batch_size": self.engine.batch_size,
             **asdict(self.expected),
             "self_test": tested,
         }
@@ -89,27 +89,25 @@ class PrefixOnce:
     prefixes: dict[tuple[int, ...], Prefix] = field(default_factory=dict)
 
 
-def choose_engine(
-    prepared: EvaluationPlan, model: Any, once: PrefixOnce | None = None
-) -> ChosenEngine:
+def choose_engine(plan: EvaluationPlan, model: Any, once: PrefixOnce | None = None) -> ChosenEngine:
     """Return how rows are answered; `auto` shares where it pays and is right.
 
-    All rows decide, whichever are left and however many ranks answer them: a restart goes on in
-    the way that it began in. `once` has what other sets computed with the same model, held alike.
+    All rows decide, whichever are left and however many ranks answer them: a restart goes on
+    with the engine that it began with. `once` has what other sets computed with the same model.
 
     Raises EvaluationError when sharing is asked for and cannot be had.
     """
-    asked = prepared.config.prefix_sharing
-    coarse, plain = exact_tolerance(model) is None, plain_engine(prepared, model)
-    expected = expect(prepared.encoded, coarse=coarse)
+    asked = plan.config.prefix_sharing
+    coarse, plain = exact_tolerance(model) is None, plain_engine(plan, model)
+    expected = expect(plan.encoded, coarse=coarse)
     if asked == "off":
         return ChosenEngine(plain, False, "as asked", expected)
     if asked == "auto" and not expected.is_worth_it:
         return ChosenEngine(plain, False, "sharing would gain little", expected)
-    way, tested = _tested(prepared, model, expected.prefix_tokens, once or PrefixOnce())
-    if way:
+    engine, tested = _tested(plan, model, expected.prefix_tokens, once or PrefixOnce())
+    if engine:
         log.info("%s", tested.sentence())
-        return ChosenEngine(way, True, "the self-test passed", expected, tested)
+        return ChosenEngine(engine, True, "the self-test passed", expected, tested)
     problem = str(tested.problem)
     if asked == "on":
         raise EvaluationError(
@@ -135,81 +133,79 @@ def expect(rows: Sequence[Encoded], *, coarse: bool = False) -> Expected:
     return Expected(prefix, plain, shared, 2 * tested if coarse else tested)
 
 
-def plain_engine(prepared: EvaluationPlan, model: Any) -> Engine:
-    """Return the way that computes each prompt whole."""
-    tokenizer = prepared.subject.tokenizer
-    if prepared.config.mode == "score":
-        return plain_scoring(model, tokenizer, _spelled(prepared), prepared.config.batch_size)
-    return plain_writing(model, tokenizer, prepared.renderer.stop_ids(), _asking(prepared))
+def plain_engine(plan: EvaluationPlan, model: Any) -> Engine:
+    """Return the engine that computes each prompt whole."""
+    tokenizer = plan.subject.tokenizer
+    if plan.config.mode == "score":
+        return plain_scoring(model, tokenizer, _spelled(plan), plan.config.batch_size)
+    return plain_writing(model, tokenizer, plan.renderer.stop_ids(), _asking(plan))
 
 
 def _tested(
-    prepared: EvaluationPlan, model: Any, prefix_tokens: int, once: PrefixOnce
+    plan: EvaluationPlan, model: Any, prefix_tokens: int, once: PrefixOnce
 ) -> tuple[Engine | None, SelfTest]:
-    """Return the way that computes the shared prompt once, where it passes, and what was found."""
+    """Return the engine that shares the prompt, where it passes its test, and what was found."""
     if problem := obstacle(model):
         return None, SelfTest(obstacle=problem)
-    twin = once.twin = once.twin or _check_twin(prepared, model)
+    twin = once.twin = once.twin or _check_twin(plan, model)
     if twin.problem:
         return None, SelfTest(twin)
-    way, loaded = _shared(prepared, model, _prefix(prepared, model, prefix_tokens, once))
-    return None if loaded.problem else way, SelfTest(twin, loaded)
+    engine, loaded = _shared(plan, model, _prefix(plan, model, prefix_tokens, once))
+    return None if loaded.problem else engine, SelfTest(twin, loaded)
 
 
-def _check_twin(prepared: EvaluationPlan, model: Any) -> TestPart:
-    if prepared.config.mode == "score":
+def _check_twin(plan: EvaluationPlan, model: Any) -> TestPart:
+    if plan.config.mode == "score":
         return check_twins_scores(model)
-    tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
+    tokenizer, stops = plan.subject.tokenizer, plan.renderer.stop_ids()
     return check_twins_replies(model, tokenizer, stops)
 
 
-def _prefix(prepared: EvaluationPlan, model: Any, tokens: int, once: PrefixOnce) -> Prefix:
+def _prefix(plan: EvaluationPlan, model: Any, tokens: int, once: PrefixOnce) -> Prefix:
     """Return the shared prompt's keys and values, computed now or with another set."""
-    ids = tuple(prepared.encoded[0].prompt[:tokens])
+    ids = tuple(plan.encoded[0].prompt[:tokens])
     if ids not in once.prefixes:
         with torch.inference_mode():
             once.prefixes[ids] = compute_prefix(model, ids)
     return once.prefixes[ids]
 
 
-def _shared(prepared: EvaluationPlan, model: Any, prefix: Prefix) -> tuple[Engine, TestPart]:
-    """Return the way that reads behind the shared prompt, and whether it answers rightly."""
+def _shared(plan: EvaluationPlan, model: Any, prefix: Prefix) -> tuple[Engine, TestPart]:
+    """Return the engine that reads behind the shared prompt, and whether it answers rightly."""
     prefix_tokens = len(prefix.tokens)
-    rows = rows_of_test(prepared.encoded, coarse=exact_tolerance(model) is None)
-    batch_size = max(prepared.config.batch_size, len(rows))
-    if prepared.config.mode == "score":
-        spelled = _spelled(prepared)
+    rows = rows_of_test(plan.encoded, coarse=exact_tolerance(model) is None)
+    batch_size = max(plan.config.batch_size, len(rows))
+    if plan.config.mode == "score":
+        spelled = _spelled(plan)
         scoring = SharedScore(model, prefix, spelled)
-        way = Engine(scoring, prepared.config.batch_size, prefix_tokens, ROOM)
-        return way, check_scores(scoring, model, rows, spelled, batch_size)
-    asking = _asking(prepared)
-    writing = _generating(prepared, model, prefix, asking)
-    way = Engine(writing, prepared.config.batch_size, prefix_tokens, ROOM)
+        engine = Engine(scoring, plan.config.batch_size, prefix_tokens, ROOM)
+        return engine, check_scores(scoring, model, rows, spelled, batch_size)
+    asking = _asking(plan)
+    writing = _generating(plan, model, prefix, asking)
+    engine = Engine(writing, plan.config.batch_size, prefix_tokens, ROOM)
     limit = min(asking.max_new_tokens, TOKENS)
     tested = _generating(
-        prepared, model, prefix, replace(asking, max_new_tokens=limit, temperature=0.0)
+        plan, model, prefix, replace(asking, max_new_tokens=limit, temperature=0.0)
     )
-    tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
-    return way, check_replies(tested, model, tokenizer, rows, stops, batch_size)
+    tokenizer, stops = plan.subject.tokenizer, plan.renderer.stop_ids()
+    return engine, check_replies(tested, model, tokenizer, rows, stops, batch_size)
 
 
-def _generating(
-    prepared: EvaluationPlan, model: Any, prefix: Prefix, asking: Asking
-) -> SharedGenerate:
-    tokenizer, stops = prepared.subject.tokenizer, prepared.renderer.stop_ids()
+def _generating(plan: EvaluationPlan, model: Any, prefix: Prefix, asking: Asking) -> SharedGenerate:
+    tokenizer, stops = plan.subject.tokenizer, plan.renderer.stop_ids()
     return SharedGenerate(model, tokenizer, prefix, stops, asking)
 
 
-def _asking(prepared: EvaluationPlan) -> Asking:
-    config = prepared.config
-    return Asking(prepared.max_new_tokens, config.batch_size, config.temperature, config.seed)
+def _asking(plan: EvaluationPlan) -> Asking:
+    config = plan.config
+    return Asking(plan.max_new_tokens, config.batch_size, config.temperature, config.seed)
 
 
-def _spelled(prepared: EvaluationPlan) -> Candidates:
-    strategy = prepared.contract.strategy
+def _spelled(plan: EvaluationPlan) -> Candidates:
+    strategy = plan.contract.strategy
     return candidates(
-        prepared.renderer,
-        prepared.subject.tokenizer,
+        plan.renderer,
+        plan.subject.tokenizer,
         has_system=bool(strategy.system_prompt),
         rationale=strategy.parameters.rationale,
     )

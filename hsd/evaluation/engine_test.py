@@ -2,8 +2,8 @@
 
 In exact arithmetic both are the same. Rounding may tip a greedy choice between two tokens that are
 all but equally likely, so what is compared is what the model said, not what was picked: the
-log-probability that both ways give to the plain way's answer, token by token. Where the texts
-part nevertheless, the two tokens at that place have to be such a tie in the plain way's own
+log-probability that both engines give to the plain engine's answer, token by token. Where the texts
+part nevertheless, the two tokens at that place have to be such a tie in the plain engine's own
 probabilities. Sampled replies are checked greedily too: only the dice differ.
 """
 
@@ -125,7 +125,7 @@ def check_replies(
 
 
 def _with_ties(found: TestPart, leads: list[float], noise: Sequence[torch.Tensor]) -> TestPart:
-    """Return what was found, failed where replies part and the plain way had a preference.
+    """Return what was found, failed where replies part and the plain engine had a preference.
 
     Where numbers are coarse half of the rows decide, as on probabilities. Of two tokens each may
     be off, so a preference may be twice what a single token is allowed.
@@ -159,7 +159,7 @@ def _padded(
 
 
 def _lead(plain: Sequence[int], scores: torch.Tensor, written: Sequence[int]) -> float | None:
-    """Return by how much the plain way prefers its own token where two replies part."""
+    """Return by how much the plain engine prefers its own token where two replies part."""
     if list(plain) == list(written):
         return None
     pairs = zip(plain, written, strict=False)

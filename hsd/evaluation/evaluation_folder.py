@@ -26,32 +26,32 @@ from hsd.report.predictions import PREDICTIONS, done_evaluation
 Facts = dict[str, Any]
 
 
-def existing_folder(prepared: EvaluationPlan) -> Path | None:
+def existing_folder(plan: EvaluationPlan) -> Path | None:
     """Return the folder that this very evaluation began before, None when it did not.
 
     Raises PreflightError when `output_dir` is itself the folder of another evaluation.
     """
-    output_dir, identity = prepared.config.output_dir, prepared.identity()
+    output_dir, identity = plan.config.output_dir, plan.identity()
     if (identity_of(output_dir) or {}).get("kind") == "evaluate":
-        known, wanted = _both(output_dir, prepared, identity)
+        known, wanted = _both(output_dir, plan, identity)
         require_own(output_dir, wanted, known, {"number_format": how_to_keep})
         return output_dir
     for folder in sorted(output_dir.glob("run_*"), reverse=True):
-        if identity_of(folder) is not None and not differences(*_both(folder, prepared, identity)):
+        if identity_of(folder) is not None and not differences(*_both(folder, plan, identity)):
             return folder
     return None
 
 
-def existing_otherwise(prepared: EvaluationPlan) -> str | None:
+def existing_otherwise(plan: EvaluationPlan) -> str | None:
     """Return a sentence about answers of this evaluation that were had in other numbers.
 
     They stay where they are: two number formats in one table would be no model's.
     """
-    identity = prepared.identity()
-    for folder in sorted(prepared.config.output_dir.glob("run_*"), reverse=True):
+    identity = plan.identity()
+    for folder in sorted(plan.config.output_dir.glob("run_*"), reverse=True):
         if identity_of(folder) is None:
             continue
-        known, wanted = _both(folder, prepared, identity)
+        known, wanted = _both(folder, plan, identity)
         lines = differences(known, wanted)
         if lines and all(line.startswith("number_format.") for line in lines):
             return (
@@ -61,7 +61,7 @@ def existing_otherwise(prepared: EvaluationPlan) -> str | None:
     return None
 
 
-def _both(folder: Path, prepared: EvaluationPlan, identity: Facts) -> tuple[Facts, Facts]:
+def _both(folder: Path, plan: EvaluationPlan, identity: Facts) -> tuple[Facts, Facts]:
     """Return the identity of a folder's evaluation and the one that is wanted, to be compared.
 
     `identity` is the wanted one, worked out once: it has a digest of all rows. Of the number format
@@ -70,9 +70,9 @@ def _both(folder: Path, prepared: EvaluationPlan, identity: Facts) -> tuple[Fact
     """
     known, wanted = identity_of(folder) or {}, dict(identity)
     began = known.get("number_format") or recorded_format(manifest_of(folder).get("model") or {})
-    numbers = {**prepared.numbers, **began}
+    numbers = {**plan.numbers, **began}
     if (folder / DONE).exists():
-        wanted["number_format"] = as_asked(prepared.subject.config, numbers)
+        wanted["number_format"] = as_asked(plan.subject.config, numbers)
     return _resolved(known) | {"number_format": numbers}, _resolved(wanted)
 
 

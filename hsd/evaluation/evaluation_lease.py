@@ -23,8 +23,8 @@ class Leases:
     by the evaluation, and others may begin beside it.
     """
 
-    def __init__(self, prepared: EvaluationPlan, request: StopRequest) -> None:
-        self._prepared, self._request = prepared, request
+    def __init__(self, plan: EvaluationPlan, request: StopRequest) -> None:
+        self._plan, self._request = plan, request
         self._stack = ExitStack()
         self._newest: Lease | None = None
 
@@ -36,22 +36,22 @@ class Leases:
 
     def take(self) -> None:
         """Take the evaluation, whether it began before or not; raises InUseError as `held`."""
-        folder, output = existing_folder(self._prepared), self._prepared.config.output_dir
-        name = f"{LEASE}-{key_of(self._prepared.identity())}"
+        folder, output = existing_folder(self._plan), self._plan.config.output_dir
+        name = f"{LEASE}-{key_of(self._plan.identity())}"
         if folder is not None:
             self._hold(folder)
             clear(output, _WORK, name)  # of a start that was killed once it had the folder
             return
         self._hold(output, name)
         if (
-            folder := existing_folder(self._prepared)
+            folder := existing_folder(self._plan)
         ) is not None:  # by who had that lease a moment ago
             self._hold(folder)
 
     def make_folder(self, identity: Mapping[str, Any]) -> None:
         """Make the evaluation's folder, unless there is one."""
-        if existing_folder(self._prepared) is None:
-            folder = new_folder(self._prepared.config.output_dir)
+        if existing_folder(self._plan) is None:
+            folder = new_folder(self._plan.config.output_dir)
             self._hold(folder)
             claim(folder, identity)
 

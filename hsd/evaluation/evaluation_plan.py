@@ -130,8 +130,8 @@ class EvaluationPlan:
 
 def plan_evaluation(config: EvalConfig, data_dir: Path | None = None) -> EvaluationPlan:
     """Read and check everything that can be without weights; raises as `prepare_sets`."""
-    (prepared,) = prepare_sets([config], data_dir)
-    return prepared
+    (plan,) = prepare_sets([config], data_dir)
+    return plan
 
 
 def prepare_sets(

@@ -27,7 +27,7 @@ class JsonClosed(StoppingCriteria):
 
 
 def plain_writing(model: Any, tokenizer: Any, stop_ids: Sequence[int], asking: Asking) -> Engine:
-    """Return the plain way to write replies.
+    """Return the plain engine that writes replies.
 
     Sampled replies (temperature > 0) are made one at a time with a seed of their own, so they
     depend on nothing but seed and row.

@@ -36,7 +36,7 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One way to answer rows: how a batch is answered, and how many rows are one.
+    """How rows are answered: what answers a batch, and how many rows are one.
 
     A batch holds at most `room` tokens of its rows' own, behind the `prefix_tokens` they share;
     None where tokens do not matter.

@@ -52,14 +52,14 @@ def candidates(
 
 
 def plain_scoring(model: Any, tokenizer: Any, spelled: Candidates, batch_size: int) -> Engine:
-    """Return the plain way to score labels."""
+    """Return the plain engine that scores labels."""
     return Engine(partial(score_batch, model, tokenizer, spelled), batch_size)
 
 
 def score_batch(
     model: Any, tokenizer: Any, spelled: Candidates, batch: Sequence[Encoded]
 ) -> list[Reply]:
-    """Return the likelier answer of each row with its P(hate), the plain way."""
+    """Return the likelier answer of each row with its P(hate), by the plain engine."""
     started = time.monotonic()
     pad = tokenizer.pad_token_id or 0
     found = log_probabilities(model, [row.prompt for row in batch], spelled, pad).tolist()

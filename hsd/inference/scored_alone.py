@@ -10,16 +10,18 @@ POSTS = 8
 
 
 def scored_alone(
-    way: Engine, batches: Sequence[Sequence[Encoded]], check_stop: Callable[[], None] = lambda: None
+    engine: Engine,
+    batches: Sequence[Sequence[Encoded]],
+    check_stop: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """Return P(hate) by id of a few posts, each computed alone, by a way that scores labels.
+    """Return P(hate) by id of a few posts, each computed alone, by an engine that scores labels.
 
     `check_stop` is called before each, and may raise.
     """
     found = {}
     for row in chosen_rows(batches):
         check_stop()
-        (reply,) = way.answer([row])
+        (reply,) = engine.answer([row])
         assert reply.score is not None, reply.id
         found[reply.id] = reply.score
     return found

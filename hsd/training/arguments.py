@@ -8,24 +8,24 @@ from hsd.training.processes import PATIENCE
 from hsd.training.training_plan import TrainingPlan
 
 
-def arguments(prepared: TrainingPlan, base: Base) -> TrainingArguments:
+def arguments(plan: TrainingPlan, base: Base) -> TrainingArguments:
     """Return the Trainer's arguments; what it should decide itself is none of them."""
-    training, on_gpu = prepared.config.training, base.placement.device != "cpu"
+    training, on_gpu = plan.config.training, base.placement.device != "cpu"
     args = TrainingArguments(
-        output_dir=str(prepared.config.output_dir),
-        max_steps=prepared.schedule.total_steps,
+        output_dir=str(plan.config.output_dir),
+        max_steps=plan.schedule.total_steps,
         # To the Trainer a whole step is one batch; it is cut into pieces within it.
         per_device_train_batch_size=training.batch_size * training.accumulation,
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         optim="adamw_torch",
         lr_scheduler_type=training.scheduler,
-        warmup_steps=prepared.schedule.warmup_steps,
+        warmup_steps=plan.schedule.warmup_steps,
         max_grad_norm=training.max_grad_norm,
-        bf16=prepared.mixed_precision == "bf16",
+        bf16=plan.mixed_precision == "bf16",
         activation_checkpointing=recomputes(training, base.placement.device),
         activation_checkpointing_kwargs={"use_reentrant": False},
-        seed=prepared.config.seed,
+        seed=plan.config.seed,
         use_cpu=not on_gpu,
         # The Flow callback decides all of these, from the schedule.
         logging_strategy="no",
@@ -40,7 +40,7 @@ def arguments(prepared: TrainingPlan, base: Base) -> TrainingArguments:
         ddp_timeout=int(PATIENCE.total_seconds()),
     )
     # Where it is not asked for bf16, the library takes ACCELERATE_MIXED_PRECISION's word for it.
-    args.mixed_precision = prepared.mixed_precision
+    args.mixed_precision = plan.mixed_precision
     # Without a launcher the Trainer would spread batches over all visible GPUs (DataParallel),
     # which changes the step; several GPUs are for `accelerate launch`.
     args._n_gpu = min(args.n_gpu, 1)

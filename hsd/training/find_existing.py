@@ -14,28 +14,28 @@ from hsd.training.training_plan import TrainingPlan
 Identity = dict[str, Any]
 
 
-def require_same_run(prepared: TrainingPlan) -> None:
+def require_same_run(plan: TrainingPlan) -> None:
     """Check that the config's folder is new, or that what began in it may go on here.
 
     Raises PreflightError as `require_own`. A run that goes on keeps its settings, its number
     format and its processes: the loss of one step would not be that of the next.
     """
-    require_own(prepared.config.output_dir, prepared.identity(), _known(prepared), _REMEDIES)
+    require_own(plan.config.output_dir, plan.identity(), _known(plan), _REMEDIES)
 
 
-def require_same_finished_run(prepared: TrainingPlan) -> None:
+def require_same_finished_run(plan: TrainingPlan) -> None:
     """Check that a finished run is the config's own, wherever it was computed."""
-    folder, here = prepared.config.output_dir, prepared.identity()
-    known = _known(prepared) or {}
+    folder, here = plan.config.output_dir, plan.identity()
+    known = _known(plan) or {}
     if "number_format" in known:
-        here["number_format"] = as_asked(prepared.config.model, known["number_format"])
+        here["number_format"] = as_asked(plan.config.model, known["number_format"])
         here["processes"] = known.get("processes")
     require_own(folder, here, known)
 
 
-def claim_folder(prepared: TrainingPlan) -> None:
+def claim_folder(plan: TrainingPlan) -> None:
     """Make the folder the home of the config's run, or check as `require_same_run`."""
-    claim(prepared.config.output_dir, prepared.identity(), _known(prepared), _REMEDIES)
+    claim(plan.config.output_dir, plan.identity(), _known(plan), _REMEDIES)
 
 
 def shared_before(folder: Path) -> bool | None:
@@ -44,20 +44,20 @@ def shared_before(folder: Path) -> bool | None:
     return found
 
 
-def _known(prepared: TrainingPlan) -> Identity | None:
+def _known(plan: TrainingPlan) -> Identity | None:
     """Return the identity of what began in the folder, whichever version of hsd began it.
 
     Earlier ones wrote down which number format was asked for; what it became is in the manifest,
     from the first step on. Before that nothing is lost by another one.
     """
-    known = identity_of(prepared.config.output_dir)
+    known = identity_of(plan.config.output_dir)
     if known is None or known.get("kind") != "train":
         return known
     settings = _with_later_settings(known["config"])
     for name in FIELDS:
         settings["model"].pop(name, None)
-    began = began_in(prepared.config.output_dir)
-    held = {**prepared.numbers, **began}
+    began = began_in(plan.config.output_dir)
+    held = {**plan.numbers, **began}
     return {**known, "config": with_references(settings), "number_format": held}
 
 

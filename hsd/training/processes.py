@@ -42,12 +42,12 @@ def linked(here: Launch, device: str) -> PartialState:
     return state
 
 
-def in_one_format(prepared: TrainingPlan) -> TrainingPlan:
+def in_one_format(plan: TrainingPlan) -> TrainingPlan:
     """Return a run in the number format that all of its linked processes compute in.
 
     Raises PreflightError when they have none in common.
     """
-    found = prepared.placed(agreed(prepared.placement, gather_object([prepared.placement])))
+    found = plan.placed(agreed(plan.placement, gather_object([plan.placement])))
     require_alike(gather_object([found.numbers]))
     return found
 

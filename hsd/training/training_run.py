@@ -101,38 +101,38 @@ def train(config: TrainConfig, progress: Progress = silent, say: Say = unsaid) -
     """
     started = time.monotonic()
     with stop_request() as request:
-        prepared = plan_training(config)
+        plan = plan_training(config)
         with unseen(), said_in_a_line():
-            return _trained(prepared, progress, say, request, started)
+            return _trained(plan, progress, say, request, started)
 
 
 def _trained(
-    prepared: TrainingPlan, progress: Progress, say: Say, request: StopRequest, started: float
+    plan: TrainingPlan, progress: Progress, say: Say, request: StopRequest, started: float
 ) -> Trained:
-    config, here = prepared.config, prepared.here
+    config, here = plan.config, plan.here
     folder = config.output_dir
     if (folder / DONE).exists():
-        return _finished(prepared)
-    require_same_run(prepared)
-    require_space_for_checkpoints(config, prepared.adapter_parameters)
-    state = linked(here, prepared.placement.device)
-    prepared = in_one_format(prepared)
+        return _finished(plan)
+    require_same_run(plan)
+    require_space_for_checkpoints(config, plan.adapter_parameters)
+    state = linked(here, plan.placement.device)
+    plan = in_one_format(plan)
     with leased(folder, here, request) as lease:
         if as_the_first_sees((folder / DONE).exists()):  # by who had the lease a moment ago
-            return _finished(prepared)
-        return _learned(prepared, state, lease, progress, say, request, started)
+            return _finished(plan)
+        return _learned(plan, state, lease, progress, say, request, started)
 
 
-def _finished(prepared: TrainingPlan) -> Trained:
-    require_same_finished_run(prepared)
-    folder = prepared.config.output_dir
-    if prepared.here.is_main:
+def _finished(plan: TrainingPlan) -> Trained:
+    require_same_finished_run(plan)
+    folder = plan.config.output_dir
+    if plan.here.is_main:
         clear(folder, "hsd train")  # of one that was killed right before its end
     return Trained(folder=folder, skipped=True, **finished(folder))
 
 
 def _learned(
-    prepared: TrainingPlan,
+    plan: TrainingPlan,
     state: PartialState,
     lease: Lease | None,
     progress: Progress,
@@ -140,22 +140,22 @@ def _learned(
     request: StopRequest,
     started: float,
 ) -> Trained:
-    config, here, folder = prepared.config, prepared.here, prepared.config.output_dir
-    for note in prepared.notes():
+    config, here, folder = plan.config, plan.here, plan.config.output_dir
+    for note in plan.notes():
         say(note)
     _require_not_stopped(request, state)
     with _memory_in_a_line(config):
-        base = load_base(config.model, prepared.source, prepared.placement)
+        base = load_base(config.model, plan.source, plan.placement)
         described = describe_base(
             base
         )  # before an adapter is put into it, which would be counted too
         model = new_adapter(base, config.lora, config.seed)
-        if prepared.ancestor:
-            take_weights(model, base, prepared.ancestor.folder)
-        computing = _computing(model, prepared)
+        if plan.ancestor:
+            take_weights(model, base, plan.ancestor.folder)
+        computing = _computing(model, plan)
     _require_not_stopped(request, state)
-    _claim(prepared, state)
-    for note in prepared.rows.notes:
+    _claim(plan, state)
+    for note in plan.rows.notes:
         say(f"Warning: {note}")
     say(computing.reason)
     newest = as_the_first_sees(newest_intact(folder) if here.is_main else None)
@@ -167,16 +167,16 @@ def _learned(
     with (
         logging_to(folder / "training.log", enabled=here.is_main),
         threads_in_a_line(),
-        _recorded(prepared, base, described, model, computing, newest, started)
+        _recorded(plan, base, described, model, computing, newest, started)
         if here.is_main
         else nullcontext(),
         _memory_in_a_line(config),
     ):
-        return _run(prepared, base, model, computing, checkpoint, request, lease, progress)
+        return _run(plan, base, model, computing, checkpoint, request, lease, progress)
 
 
 def _require_not_stopped(request: StopRequest, state: PartialState) -> None:
-    """Raise Stopped on all ranks when one was asked while it prepared or loaded."""
+    """Raise Stopped on all ranks when one was asked while it plan or loaded."""
     if any_asked(request, state.device):
         if taken_over := as_the_first_sees(request.lost):
             raise TakenOver(taken_over)
@@ -196,23 +196,23 @@ def _memory_in_a_line(config: TrainConfig) -> AbstractContextManager[None]:
     )
 
 
-def _claim(prepared: TrainingPlan, state: PartialState) -> None:
+def _claim(plan: TrainingPlan, state: PartialState) -> None:
     """Claim the folder on one rank, then look on the others: all of them go on, or none."""
     try:
-        if prepared.here.is_main:
-            claim_folder(prepared)
+        if plan.here.is_main:
+            claim_folder(plan)
     finally:
         state.wait_for_everyone()
-    claim_folder(prepared)
+    claim_folder(plan)
 
 
-def _computing(model: Any, prepared: TrainingPlan) -> Computing:
+def _computing(model: Any, plan: TrainingPlan) -> Computing:
     """Return how rows are computed: in the form that the run began in, where it can be had.
 
     The check that lets prompts be shared has a margin, and may end otherwise on another machine.
     Both forms have the same gradient, but draw dropout differently.
     """
-    config, rows = prepared.config, prepared.rows
+    config, rows = plan.config, plan.rows
     began = as_the_first_sees(shared_before(config.output_dir))
     if began is False and config.training.prefix_sharing == "auto":
         training = config.training.model_copy(update={"prefix_sharing": "off"})
@@ -226,7 +226,7 @@ def _computing(model: Any, prepared: TrainingPlan) -> Computing:
 
 
 def _recorded(
-    prepared: TrainingPlan,
+    plan: TrainingPlan,
     base: Base,
     described: Mapping[str, Any],
     model: Any,
@@ -234,17 +234,17 @@ def _recorded(
     newest: Newest,
     started: float,
 ) -> AbstractContextManager[None]:
-    config, schedule, facts = prepared.config, prepared.schedule, prepared.rows.facts()
-    processes = prepared.here.world_size
+    config, schedule, facts = plan.config, plan.schedule, plan.rows.facts()
+    processes = plan.here.world_size
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
     log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
-    for sentence in (*prepared.notes(), computing.reason):
+    for sentence in (*plan.notes(), computing.reason):
         log.info("%s", sentence)
     if computing.sharing and computing.self_test:
         log.info("%s", computing.self_test.sentence())
-    if prepared.rows.prompt_note:
-        log.info("prompt: %s", prepared.rows.prompt_note)
-    for note in (*newest.notes, *prepared.rows.notes):
+    if plan.rows.prompt_note:
+        log.info("prompt: %s", plan.rows.prompt_note)
+    for note in (*newest.notes, *plan.rows.notes):
         log.warning("%s", note)
     log.info(
         "%d rows, %d steps of %d rows, %d %s, %d evaluations; %d posts cut",
@@ -253,7 +253,7 @@ def _recorded(
         facts["train"]["posts_cut"],
     )  # fmt: skip
     remove_incomplete(config.output_dir)
-    save_contract(config.output_dir, prepared.rows.contract)
+    save_contract(config.output_dir, plan.rows.contract)
     return recorded(
         config.output_dir,
         "train",
@@ -263,18 +263,18 @@ def _recorded(
         resumed_from=newest.checkpoint.name if newest.checkpoint else None,
         data=facts,
         learned_from=learned_from(config.data),
-        init_from=prepared.ancestor.facts() if prepared.ancestor else None,
+        init_from=plan.ancestor.facts() if plan.ancestor else None,
         base=described,
         adapter=trainable(model),
-        mixed_precision=prepared.mixed_precision,
-        launcher_not_followed=prepared.not_followed,
+        mixed_precision=plan.mixed_precision,
+        launcher_not_followed=plan.not_followed,
         prefix_sharing=computing.facts(),
         processes=processes,
     )
 
 
 def _run(
-    prepared: TrainingPlan,
+    plan: TrainingPlan,
     base: Base,
     model: Any,
     computing: Computing,
@@ -283,25 +283,25 @@ def _run(
     lease: Lease | None,
     progress: Progress,
 ) -> Trained:
-    config, schedule, folder = prepared.config, prepared.schedule, prepared.config.output_dir
+    config, schedule, folder = plan.config, plan.schedule, plan.config.output_dir
     keep_frozen_at_home(model)
     trainer = HsdTrainer(
-        args=arguments(prepared, base),
+        args=arguments(plan, base),
         model=model,
-        train_rows=prepared.rows.train,
-        validation_rows=prepared.rows.validation,
+        train_rows=plan.rows.train,
+        validation_rows=plan.rows.validation,
         schedule=schedule,
         work=computing.work,
         pad_id=base.tokenizer.pad_token_id or 0,
         objective=objective_of(config.training),
-        judge_rows=prepared.judge_rows,
+        judge_rows=plan.judge_rows,
         on_validation=lambda done, total: progress(done, total, "validation rows"),
     )
-    draw_apart(config.seed, prepared.here.rank)
+    draw_apart(config.seed, plan.here.rank)
     flow = Flow(trainer, schedule, config, request, lease)
     trainer.add_callback(flow)
     trainer.add_callback(MetricsLog(trainer, schedule, progress))
-    if prepared.here.is_main:
+    if plan.here.is_main:
         trainer.add_callback(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
     _learn(trainer, flow, checkpoint)
     if flow.taken_over:
@@ -314,7 +314,7 @@ def _run(
             f"stopped after step {trainer.state.global_step} of {schedule.total_steps}; a complete "
             f"checkpoint is in {folder}. Run the same command again to go on."
         )
-    return _finish(folder, prepared, trainer, flow)
+    return _finish(folder, plan, trainer, flow)
 
 
 def _learn(trainer: HsdTrainer, flow: Flow, checkpoint: Path | None) -> None:
@@ -326,22 +326,22 @@ def _learn(trainer: HsdTrainer, flow: Flow, checkpoint: Path | None) -> None:
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
-def _finish(folder: Path, prepared: TrainingPlan, trainer: HsdTrainer, flow: Flow) -> Trained:
+def _finish(folder: Path, plan: TrainingPlan, trainer: HsdTrainer, flow: Flow) -> Trained:
     state = trainer.state
     losses = dict(evaluations(state.log_history))
-    stopping, selection = prepared.config.early_stopping, prepared.config.selection
+    stopping, selection = plan.config.early_stopping, plan.config.selection
     judged = evaluations(state.log_history, selection)
     best = best_step(judged, stopping.min_delta if stopping else 0.0)
     result = Trained(
         folder=folder,
-        processes=prepared.here.world_size,
+        processes=plan.here.world_size,
         steps=state.global_step,
         exported_step=state.global_step if best is None else best,
         validation_loss=None if best is None else losses[best],
         chosen_by=selection.metric,
         stopped_early=flow.patience_is_over(state),
     )
-    if prepared.here.is_main:
+    if plan.here.is_main:
         if best is None:
             export_adapter(trainer.accelerator.unwrap_model(trainer.model), folder)
         else:

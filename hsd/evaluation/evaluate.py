@@ -1,0 +1,153 @@
+"""Evaluate a model: on one set of posts or several, alone or beside its base."""
+
+import gc
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hsd.config.evaluate_config import EvalConfig
+from hsd.errors import Stopped
+from hsd.evaluation.evaluation_folder import existing_folder
+from hsd.evaluation.evaluation_plan import EvaluationPlan, prepare_sets
+from hsd.evaluation.evaluation_run import Evaluated, EvaluationRun, Loading
+from hsd.evaluation.prompt_choice import contract_for, prompt_facts, renderer_for
+from hsd.evaluation.subject import subject
+from hsd.inference.generate import plain_writing
+from hsd.inference.replies import Asking
+from hsd.io.progress import Progress, Say, silent, unsaid
+from hsd.io.run_identity import set_name
+from hsd.io.stopping import StopRequest, stop_request
+from hsd.model.adapter import without_adapter
+from hsd.model.own_tokenizer import blaming
+from hsd.prompts.chat import make_chat
+
+
+def evaluate(
+    config: EvalConfig,
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
+) -> Evaluated:
+    """Evaluate, or go on evaluating, one model on one set of rows; `say` gets what was decided.
+
+    The run's folder is `run_YYYYMMDD_HHMMSS` in `config.output_dir`; the same evaluation finds its
+    own folder there again, skips the rows that are answered, and is skipped when it is done.
+    Raises InUseError while another process is at it, and Stopped when a signal ended it; the rows
+    that it had answered are kept.
+    """
+    (evaluated,) = evaluate_sets([config], progress, data_dir, say)
+    return evaluated
+
+
+def evaluate_sets(
+    configs: Sequence[EvalConfig],
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
+) -> list[Evaluated]:
+    """Evaluate one model, loaded once, on several sets; `configs` differ in `data_file` alone.
+
+    Each set is the evaluation that it would be by itself, in a folder of its own in `output_dir`,
+    or where it began alone. All sets are read and checked before the model is loaded.
+    """
+    with stop_request() as request:
+        sets = _in_own_folders(prepare_sets(configs, data_dir))
+        return _each(sets, Loading(cache(sets[0].subject.load)), progress, request, say)
+
+
+def evaluate_with_base(
+    config: EvalConfig,
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
+) -> tuple[Evaluated, Evaluated]:
+    """Evaluate an adapter's base and the adapter on the same rows.
+
+    The base is asked with the adapter's prompt in its own chat template, and its folder is in
+    `base` in `config.output_dir`; it is the same evaluation as one of the base alone. Both are one
+    load, the adapter switched off for the base; two where that leaves something else than the
+    base. Raises EvaluationError when there is no adapter.
+    """
+    (pair,) = evaluate_sets_with_base([config], progress, data_dir, say)
+    return pair
+
+
+def evaluate_sets_with_base(
+    configs: Sequence[EvalConfig],
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
+) -> list[tuple[Evaluated, Evaluated]]:
+    """Do the same on several sets, which `evaluate_sets` describes, with as many loads as on one.
+
+    Raises EvaluationError when there is no adapter.
+    """
+    with stop_request() as request:
+        sets = _in_own_folders(prepare_sets(configs, data_dir))
+        on_base = [one.of_base() for one in sets]
+        judged = sets[0].subject
+        adapted = Loading(cache(judged.load))
+
+        def load_base() -> tuple[Any, dict[str, Any]]:
+            model, facts = adapted.load()
+            return model, {k: v for k, v in facts.items() if k not in ("adapter", "tokenizer")}
+
+        if judged.is_base_when_off:
+            bases = _each(on_base, Loading(load_base, without_adapter), progress, request, say)
+        else:
+            alone = cache(on_base[0].subject.load)
+            bases = _each(on_base, Loading(alone), progress, request, say)
+            del alone
+            gc.collect()  # a model holds itself in circles, and the next one is as big
+        adapters = _each(sets, adapted, progress, request, say, bases)
+        return list(zip(bases, adapters, strict=True))
+
+
+def try_connection(config: EvalConfig) -> tuple[dict[str, Any], str]:
+    """Load what a config asks for, ask it about one mild post, and return facts and reply."""
+    chosen = subject(config)
+    contract = contract_for(config, chosen.carries_prompt)
+    chat = make_chat(contract.strategy, "probe", "The library opens at nine today.")
+    with blaming(chosen.own_words_in):
+        renderer = renderer_for(config, contract, chosen.tokenizer)
+        row = renderer.encode(chat)
+    model, facts = chosen.load()
+    asking = Asking(config.max_new_tokens, 1)
+    plain = plain_writing(model, chosen.tokenizer, renderer.stop_ids(), asking)
+    (reply,) = plain.answer([row])
+    return {**facts, "prompt": prompt_facts(contract, renderer)}, reply.text
+
+
+def _in_own_folders(sets: list[EvaluationPlan]) -> list[EvaluationPlan]:
+    """Return several sets with a folder each in `output_dir`; one that began alone stays there."""
+    if len(sets) == 1:
+        return sets
+    return [one if existing_folder(one) else _in_own_folder(one) for one in sets]
+
+
+def _in_own_folder(plan: EvaluationPlan) -> EvaluationPlan:
+    own = plan.config.output_dir / set_name(plan.config.data_file)
+    return replace(plan, config=plan.config.model_copy(update={"output_dir": own}))
+
+
+def _each(
+    sets: Sequence[EvaluationPlan],
+    loading: Loading,
+    progress: Progress,
+    request: StopRequest,
+    say: Say,
+    bases: Sequence[Evaluated] | None = None,
+) -> list[Evaluated]:
+    """Run one evaluation after another; what is finished stays so whatever becomes of the next."""
+    found: list[Evaluated] = []
+    for at, plan in enumerate(sets):
+        try:
+            base = bases[at] if bases else None
+            found.append(EvaluationRun(plan, loading, request, progress, say, base).run())
+        except Stopped as stopped:
+            if len(sets) == 1:
+                raise
+            raise Stopped(f"{plan.what}, set {at + 1} of {len(sets)}: {stopped}") from None
+    return found
