@@ -9,6 +9,11 @@ Outcome = Literal["valid", "repaired", "refusal", "truncated", "invalid"]
 OUTCOMES: tuple[Outcome, ...] = ("valid", "repaired", "refusal", "truncated", "invalid")
 
 
+def label_of(score: float) -> Label:
+    """Return the likelier label of a P(hate): the one rule of scored labels, before a threshold."""
+    return "hate" if score > 0.5 else "normal"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """One row of `predictions.jsonl`.

@@ -150,7 +150,7 @@ def test_judging_rows_changes_nothing_that_is_learned(
 def test_a_sample_of_the_validation_rows_is_scored_where_asked(config: Callable[..., Any]) -> None:
     from hsd.training.training_plan import plan_training
 
-    sample = plan_training(config(max_rows=12)).judge_rows
+    sample = plan_training(config(max_rows=12)).scorer
     assert sample is not None
     assert len(sample.labels) == 12
     assert set(sample.labels.values()) == {"hate", "normal"}

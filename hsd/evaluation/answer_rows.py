@@ -9,7 +9,7 @@ from hsd.inference.halving import Halving, answers
 from hsd.inference.replies import Engine, Reply
 from hsd.io.progress import Progress
 from hsd.prediction import Prediction
-from hsd.prompts.answers import read_reply
+from hsd.prompts.answers import ParsedReply, read_reply
 from hsd.prompts.render import Encoded
 from hsd.report.predictions import append_predictions
 
@@ -46,11 +46,18 @@ def answer_rows(
         progress(done, len(left), plan.what)
 
 
+def _parsed(plan: EvaluationPlan, reply: Reply) -> ParsedReply:
+    """Return what a reply says. A scored label is known already: its text is only for people."""
+    if reply.label is not None:
+        return ParsedReply("valid", reply.label)
+    opening = plan.renderer.opening_text(has_system=bool(plan.contract.strategy.system_prompt))
+    return read_reply(reply.text.removeprefix(opening), cut_off=reply.cut_off)
+
+
 def _prediction(
     plan: EvaluationPlan, example: Example, reply: Reply, shortened: bool
 ) -> Prediction:
-    opening = plan.renderer.opening_text(has_system=bool(plan.contract.strategy.system_prompt))
-    reading = read_reply(reply.text.removeprefix(opening), cut_off=reply.cut_off)
+    reading = _parsed(plan, reply)
     return Prediction(
         id=example.id,
         strategy=plan.contract.strategy_name,

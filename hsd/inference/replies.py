@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from hsd.example import Label
 from hsd.inference.halving import batches_of
 from hsd.prompts.answers import object_end
 from hsd.prompts.render import Encoded
@@ -14,7 +15,7 @@ from hsd.prompts.render import Encoded
 class Reply:
     """What a model wrote. `cut_off`: it ran into the token limit. `seconds`: its share of time.
 
-    `score` is P(hate) where labels were scored.
+    `score` is P(hate) and `label` the likelier one, where labels were scored.
     """
 
     id: str
@@ -22,6 +23,7 @@ class Reply:
     cut_off: bool
     seconds: float
     score: float | None = None
+    label: Label | None = None
 
 
 @dataclass(frozen=True, slots=True)

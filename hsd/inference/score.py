@@ -18,6 +18,7 @@ from hsd.errors import EvaluationError
 from hsd.example import LABELS
 from hsd.inference.replies import Engine, Reply
 from hsd.model.padding import left_padded, positions
+from hsd.prediction import label_of
 from hsd.prompts.chat import Chat, answer_json
 from hsd.prompts.render import Encoded, Renderer, fork
 
@@ -133,5 +134,5 @@ def _reply(id: str, hate: float, normal: float, seconds: float) -> Reply:
             "format that overflows: look at the adapter, or set model.dtype=float32."
         )
     probability = 1 / (1 + exp(min(normal - hate, 700.0)))
-    label = LABELS[0] if hate > normal else LABELS[1]
-    return Reply(id, answer_json(label), cut_off=False, seconds=seconds, score=probability)
+    label = label_of(probability)
+    return Reply(id, answer_json(label), False, seconds, probability, label)

@@ -75,6 +75,8 @@ class Encoded:
     """The post as the model reads it, without an end that was cut; None where it is not known."""
     target: Target | None = None
     """None where no label is scored."""
+    groups: tuple[str, ...] = ()
+    """Whom the post is about, where that is told."""
 
     @property
     def rivals(self) -> tuple[list[int], ...]:

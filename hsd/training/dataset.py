@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -33,8 +33,6 @@ class TrainingRows:
     """With targets where the objective looks at the label."""
     validation: list[Encoded]
     """With targets: their labels are always scored."""
-    validation_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Whom each validation row is about, by its id."""
     notes: tuple[str, ...] = ()
     """What a person should know of the files, a sentence each."""
     prompt_note: str | None = None
@@ -86,9 +84,8 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
         shares = shares_told(learned, watched)
         notes = [*notes, *across_told(learned, config.data.train_file)]
     asked = renderer.note(has_system=bool(contract.strategy.system_prompt))
-    groups = {lesson.chat.id: lesson.groups for lesson in watched}
     notes = list(dict.fromkeys(notes))
-    return TrainingRows(contract, train, validation, groups, tuple(notes), asked, shares)
+    return TrainingRows(contract, train, validation, tuple(notes), asked, shares)
 
 
 def learned_posts(config: TrainConfig, contract: Contract) -> Iterator[tuple[str, Label]]:

@@ -37,7 +37,7 @@ class Targets:
         self._spelled: dict[tuple[bool, bool], Candidates] = {}
 
     def add(self, row: Encoded, lesson: Lesson, weight: float = 1.0) -> Encoded:
-        """Return the row with its target. Raises DataError for an answer of another form."""
+        """Return the row with target and groups. Raises DataError for an answer of another form."""
         spelled = self._of(lesson)
         opening = len(spelled.opening)
         if row.answer[:opening] != spelled.opening:
@@ -49,7 +49,7 @@ class Targets:
         rivals = tuple(tail for tail in spelled.tails if rest[: len(tail)] != tail)
         share = lesson.hate_share if self._labels == "share" else None
         target = Target(lesson.label, opening, spelled.tails, rivals, weight, share)
-        return replace(row, target=target)
+        return replace(row, target=target, groups=lesson.groups)
 
     def _of(self, lesson: Lesson) -> Candidates:
         key = (bool(lesson.chat.system), lesson.rationale)

@@ -6,21 +6,19 @@ from dataclasses import dataclass
 from hsd.config.train_config import TrainConfig
 from hsd.data.sampling import stratified
 from hsd.errors import PreflightError
-from hsd.example import Example, Label
+from hsd.example import Example
 from hsd.metrics.classification import classify
 from hsd.metrics.gaps import largest_gap, worst_group_f1
-from hsd.prediction import Prediction
-from hsd.prompts.render import Encoded
+from hsd.prediction import Prediction, label_of
 from hsd.training.dataset import TrainingRows
 from hsd.training.validation import Score
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """The labels of the rows that count, by their ids, and who they are about."""
+    """The rows that count, by their ids."""
 
-    labels: Mapping[str, Label]
-    groups: Mapping[str, tuple[str, ...]]
+    examples: Mapping[str, Example]
 
     def metrics(self, scores: Sequence[Score]) -> dict[str, float]:
         """Return the metrics that are defined, under the names of the Trainer's log.
@@ -28,7 +26,7 @@ class Scorer:
         Rows that do not count are left out. The order of scores changes nothing: ranks come back
         in any.
         """
-        rows = [self._prediction(id, score) for id, score in sorted(scores) if id in self.labels]
+        rows = [self._prediction(id, score) for id, score in sorted(scores) if id in self.examples]
         found = classify(rows)
         values = {
             "eval_f1": found.f1,
@@ -43,11 +41,11 @@ class Scorer:
             id=id,
             strategy="validation",
             text="",
-            true_label=self.labels[id],
-            label="hate" if score > 0.5 else "normal",
+            true_label=self.examples[id].label,
+            label=label_of(score),
             outcome="valid",
             score=score,
-            groups=self.groups.get(id, ()),
+            groups=self.examples[id].groups,
         )
 
 
@@ -63,26 +61,21 @@ def scorer(config: TrainConfig, rows: TrainingRows) -> Scorer | None:
         raise PreflightError(
             f"selection.metric {selection.metric} needs validation rows; set data.validation_file."
         )
-    groups = rows.validation_groups
     examples = [
-        Example(id=row.id, text="", label=_label(row), groups=groups[row.id])
+        Example(id=row.id, text="", label=row.target.label, groups=row.groups)
         for row in rows.validation
+        if row.target
     ]
     if selection.max_rows is not None:
         examples = stratified(examples, selection.max_rows, config.seed)
-    made = Scorer({e.id: e.label for e in examples}, groups)
+    made = Scorer({example.id: example for example in examples})
     _require_defined(made, selection.metric)
     return made
 
 
-def _label(row: Encoded) -> Label:
-    assert row.target is not None, row.id
-    return row.target.label
-
-
 def _require_defined(made: Scorer, metric: str) -> None:
     """Refuse a metric that no adapter could have on these rows."""
-    halves = [(id, float(label == "hate")) for id, label in made.labels.items()]
+    halves = [(id, float(example.label == "hate")) for id, example in made.examples.items()]
     needed = {"f1_within_gap": "eval_gap"}.get(metric, f"eval_{metric}")
     if needed not in made.metrics(halves):
         raise PreflightError(

@@ -38,7 +38,7 @@ class HsdTrainer(Trainer):
     """Learns the answers of encoded rows.
 
     The loss is that of the `objective` over the whole optimiser step, on all ranks. Validation
-    rows have a target each; `judge_rows` makes metrics of their scores, where one selects.
+    rows have a target each; `scorer` makes metrics of their scores, where one selects.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class HsdTrainer(Trainer):
         pad_id: int,
         objective: Objective,
         on_validation: Callable[[int, int], None],
-        judge_rows: Scorer | None = None,
+        scorer: Scorer | None = None,
     ) -> None:
         self.rows = train_rows
         self.validation_rows = validation_rows
@@ -61,7 +61,7 @@ class HsdTrainer(Trainer):
         self.pad_id = pad_id
         self.objective = objective
         self.on_validation = on_validation
-        self.judge_rows = judge_rows
+        self.scorer = scorer
         self.tokens_seen = 0
         self._step_rows: list[str] = []
         self._bad_rows: list[tuple[float, list[str]]] = []
@@ -187,10 +187,10 @@ class HsdTrainer(Trainer):
                 "The checkpoints before it are good; try a lower training.learning_rate in "
                 "another output_dir."
             )
-        if self.judge_rows is not None:
+        if self.scorer is not None:
             scores = list(judged.scores)
             several = self.accelerator.num_processes > 1
-            metrics |= self.judge_rows.metrics(gather_object(scores) if several else scores)
+            metrics |= self.scorer.metrics(gather_object(scores) if several else scores)
         self.log(dict(metrics))
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

@@ -38,7 +38,7 @@ class TrainingPlan:
     numbers: NumberFormat
     launcher_asks: dict[str, str]
     """What the launcher's environment says of what the config decides."""
-    judge_rows: Scorer | None
+    scorer: Scorer | None
     """Scores validation rows where more than their loss selects the adapter."""
     ancestor: Ancestor | None = None
     """The adapter that the run goes on from."""
@@ -98,9 +98,9 @@ class TrainingPlan:
 
     def _groups_that_select(self) -> dict[str, str]:
         """Return a digest of the validation rows' groups, where they select the adapter."""
-        if self.judge_rows is None or self.config.selection.metric not in BY_GROUP:
+        if self.scorer is None or self.config.selection.metric not in BY_GROUP:
             return {}
-        groups = {id: self.judge_rows.groups.get(id, ()) for id in self.judge_rows.labels}
+        groups = {id: example.groups for id, example in self.scorer.examples.items()}
         return {"validation_groups_sha256": sha256_json(groups)}
 
 
@@ -121,7 +121,7 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
     rows = load_training_rows(_within_context(config, source), source.tokenizer)
     schedule = plan_schedule(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})
-    judge_rows = scorer(config, rows)
+    validation_scorer = scorer(config, rows)
     ancestor = find_ancestor(config, rows.contract, rows.validation)
     parameters = adapter_parameters(config, source)
     return TrainingPlan(
@@ -134,7 +134,7 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
         placement,
         numbers,
         asked_by(os.environ),
-        judge_rows,
+        validation_scorer,
         ancestor,
     )
 

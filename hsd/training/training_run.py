@@ -294,7 +294,7 @@ def _run(
         work=computing.work,
         pad_id=base.tokenizer.pad_token_id or 0,
         objective=objective_of(config.training),
-        judge_rows=plan.judge_rows,
+        scorer=plan.scorer,
         on_validation=lambda done, total: progress(done, total, "validation rows"),
     )
     draw_apart(config.seed, plan.here.rank)

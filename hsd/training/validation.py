@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from hsd.prediction import label_of
 from hsd.prompts.render import Encoded
 from hsd.training.objective import answer_log_losses, split_said
 
@@ -43,7 +44,7 @@ def validation_scores(said: torch.Tensor, rows: Sequence[Encoded]) -> Judged:
     shares = [target.hate for target in targets]
     hate, normal = split.labels.double().T
     scores = torch.sigmoid(hate - normal).tolist()
-    right = [(score > 0.5) == (t.label == "hate") for score, t in zip(scores, targets, strict=True)]
+    right = [label_of(s) == target.label for s, target in zip(scores, targets, strict=True)]
     return Judged(
         answer_loss=-float(split.answers.sum()),
         tokens=len(split.answers),
