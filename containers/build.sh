@@ -25,7 +25,7 @@ command=(build)
 # Docker's own form: an image in OCI's has no place for what some of its readers ask for.
 [ "$builder" = docker ] || command=(build --format docker)
 
-version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' hsd/__init__.py)
+version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' hsd/version.py)
 revision=$(git describe --always --dirty --abbrev=40 2>/dev/null || echo unknown)
 # The commit's time, not the clock's: the same source gives the same label.
 created=$(git show -s --format=%cI HEAD 2>/dev/null || echo 1970-01-01T00:00:00Z)

@@ -12,9 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-from hsd import __version__
 from hsd.metrics.intervals import Interval
 from hsd.report.formatting import UNKNOWN, between, change_between, number, p_value, signed
+from hsd.version import __version__
 
 Look = Literal["", "good", "bad", "warn", "absent", "name", "words"]
 
