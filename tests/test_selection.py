@@ -18,7 +18,8 @@ from hsd.config.train_config import SelectionConfig
 from hsd.errors import PreflightError, Stopped
 from hsd.evaluation.evaluate import evaluate
 from hsd.metrics.classification import classify
-from hsd.metrics.gaps import largest_gap, worst_group_f1
+from hsd.metrics.gaps import largest_gap
+from hsd.metrics.group_f1 import worst_group_f1
 from hsd.training.early_stopping import best_step
 from hsd.training.selection import badness, evaluations
 from hsd.training.training_run import Trained, train

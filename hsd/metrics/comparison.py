@@ -13,7 +13,8 @@ from hsd.errors import EvaluationError
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, PredictionArrays, bca
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.clusters import design_effect, is_clustered, sums, units
-from hsd.metrics.gaps import GapName, gap_changes
+from hsd.metrics.drawn_rates import GapName
+from hsd.metrics.gap_changes import gap_changes
 from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Rate, by_group
 from hsd.metrics.intervals import LEVEL, Interval, holm, mcnemar, paired_rate, sign_flips
 from hsd.metrics.ranking import Floats

@@ -16,7 +16,8 @@ from hsd.errors import GATE_FAILED, GATE_UNDECIDED, ConfigError
 from hsd.example import NONE
 from hsd.metrics.clusters import units
 from hsd.metrics.comparison import Comparison, MetricChange, RateChange, compare, paired
-from hsd.metrics.gaps import GAPS, Gap, Gaps, gaps
+from hsd.metrics.drawn_rates import GAPS
+from hsd.metrics.gaps import Gap, Gaps, gaps
 from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Group, Proportion, Rate, by_group
 from hsd.metrics.intervals import Interval, paired_rate, wilson
 from hsd.prediction import Prediction

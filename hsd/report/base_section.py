@@ -5,7 +5,7 @@ from typing import Any
 
 from hsd.example import NONE
 from hsd.metrics.classification import METRIC_NAMES
-from hsd.metrics.gaps import GAPS
+from hsd.metrics.drawn_rates import GAPS
 from hsd.report.comparability import RunSettings, asked_in, mismatches
 from hsd.report.formatting import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED, Numbers
 from hsd.report.page import (

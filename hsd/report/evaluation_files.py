@@ -14,8 +14,8 @@ from typing import Any
 from hsd.example import GROUPS
 from hsd.io.files import write_atomic, write_json
 from hsd.metrics.classification import METRIC_NAMES, POLICIES, ConfusionMatrix
+from hsd.metrics.drawn_rates import GAPS
 from hsd.metrics.evaluation import Evaluation, summarize
-from hsd.metrics.gaps import GAPS
 from hsd.metrics.groups import RATES, Group
 from hsd.metrics.intervals import Interval
 from hsd.metrics.outcomes import READABLE

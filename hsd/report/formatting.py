@@ -5,7 +5,7 @@ from typing import Any
 
 from hsd.metrics.bias import Kind
 from hsd.metrics.classification import Policy
-from hsd.metrics.gaps import GapName
+from hsd.metrics.drawn_rates import GapName
 from hsd.metrics.groups import Rate
 from hsd.metrics.intervals import Interval
 

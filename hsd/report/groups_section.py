@@ -2,7 +2,7 @@
 
 from hsd.example import NONE
 from hsd.metrics.classification import POLICIES
-from hsd.metrics.gaps import GAPS
+from hsd.metrics.drawn_rates import GAPS
 from hsd.metrics.groups import MINIMUM_N, RATES, SHARES
 from hsd.report import figures
 from hsd.report.formatting import (

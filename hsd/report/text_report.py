@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hsd.metrics.bias import KINDS
 from hsd.metrics.classification import METRIC_NAMES, POLICIES
-from hsd.metrics.gaps import GAPS
+from hsd.metrics.drawn_rates import GAPS
 from hsd.metrics.groups import MINIMUM_N, RATES
 from hsd.metrics.intervals import Interval
 from hsd.metrics.outcomes import READABLE

@@ -8,7 +8,8 @@ from hsd.data.sampling import stratified
 from hsd.errors import PreflightError
 from hsd.example import Example
 from hsd.metrics.classification import classify
-from hsd.metrics.gaps import largest_gap, worst_group_f1
+from hsd.metrics.gaps import largest_gap
+from hsd.metrics.group_f1 import worst_group_f1
 from hsd.prediction import Prediction, label_of
 from hsd.training.dataset import TrainingRows
 from hsd.training.validation import Score
