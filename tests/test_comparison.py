@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from posts import predictions
 
 from hsd.errors import EvaluationError
-from hsd.metrics.comparison import Comparison, RateChange, compare, compare_all
+from hsd.metrics.changes import RateChange
+from hsd.metrics.comparison import Comparison, compare, compare_all
 from hsd.report.comparison_report import sentences
 
 

@@ -5,7 +5,8 @@ from posts import predictions
 
 from hsd.config.gate_rules import GateRules, Margins
 from hsd.errors import ConfigError, EvaluationError
-from hsd.metrics.gate import RuleResult, Status, Verdict, gate
+from hsd.metrics.gate import Verdict, gate
+from hsd.metrics.rule_result import RuleResult, Status
 
 
 def rows(*counts: tuple[str, int]) -> list:

@@ -11,7 +11,7 @@ from posts import predictions
 
 from hsd.errors import EvaluationError, PreflightError
 from hsd.io.files import write_json
-from hsd.metrics.gate import Status
+from hsd.metrics.rule_result import Status
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.predictions import append_predictions
 from jobs.compare import compare

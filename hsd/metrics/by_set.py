@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from hsd.metrics.changes import MetricChange
 from hsd.metrics.classification import classify
-from hsd.metrics.comparison import Comparison, MetricChange, metric_changes
+from hsd.metrics.comparison import Comparison, metric_changes
 from hsd.metrics.headline import headline_intervals
 from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.seen_in_training import Overlaps, overlaps

@@ -6,56 +6,32 @@ whole interval is on one side, for each group. What is neither is UNDERPOWERED, 
 posts cannot show that nothing got worse, and posts that are not there cannot either.
 """
 
-import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from hsd.config.gate_rules import GateRules, Margins
-from hsd.errors import GATE_FAILED, GATE_UNDECIDED, ConfigError
+from hsd.config.gate_rules import GateRules
+from hsd.errors import ConfigError
 from hsd.example import NONE
+from hsd.metrics.changes import MetricChange, RateChange
 from hsd.metrics.clusters import units
-from hsd.metrics.comparison import Comparison, MetricChange, RateChange, compare, paired
+from hsd.metrics.comparison import Comparison, compare
 from hsd.metrics.drawn_rates import GAPS
 from hsd.metrics.gaps import Gap, Gaps, gaps
 from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Group, Proportion, Rate, by_group
 from hsd.metrics.intervals import Interval, paired_rate, wilson
+from hsd.metrics.pairs import paired
+from hsd.metrics.rule_result import (
+    RuleResult,
+    Status,
+    bounded,
+    by_root,
+    doubted,
+    least_posts,
+    needing,
+    rise,
+    undecided,
+)
 from hsd.prediction import Prediction
-
-MOST_NEEDED = 10_000_000
-"""Posts that nobody has: an undecided rule that needs more is not told how many."""
-
-
-class Status(StrEnum):
-    """What became of a rule, or of all of them; a failed rule wins over an undecided one."""
-
-    PASS = "PASS"
-    FAIL = "FAIL"
-    UNDERPOWERED = "UNDERPOWERED"
-
-    @property
-    def exit_code(self) -> int:
-        """What `hsd gate` ends with; anything but 0 stops a SLURM `afterok` chain."""
-        return {"PASS": 0, "FAIL": GATE_FAILED, "UNDERPOWERED": GATE_UNDECIDED}[self.value]
-
-
-@dataclass(frozen=True, slots=True)
-class RuleResult:
-    """One rule: what it is about, what was found over `n` posts, and the limit it has to keep.
-
-    `needed` posts would decide an undecided rule if the estimate stayed where it is; `why` is said
-    of one that is undecided for another reason.
-    """
-
-    rule: str
-    about: str
-    status: Status
-    value: float | None
-    interval: Interval | None
-    limit: float
-    n: int
-    needed: int | None = None
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +56,7 @@ def gate(
     reference: Sequence[Prediction] | None = None,
     names: tuple[str | None, str] = (None, "run"),
 ) -> Verdict:
-    """Judge a run by the rules; those about a rise need the reference.
+    """Return what the rules say of a run; those about a rise need the reference.
 
     A reference that is named but has no rows leaves these undecided. Raises ConfigError where there
     is neither a reference nor a floor to judge by, and EvaluationError when both runs do not hold
@@ -94,36 +70,48 @@ def gate(
     rows = sorted(run, key=lambda p: p.id)
     groups = {n: g for n, g in by_group(rows).items() if n not in rules.ignore_groups}
     checks, skipped = [*_absent(rules, groups)], [*_ignored(rules, by_group(rows))]
-    sides = (names[0] or "reference", names[1])
+    sides = (names[0] or "the reference", names[1])
     if reference is not None:
         paired(reference, rows, sides)  # whatever it says: of other posts it is no reference
-    if reference is not None and (constant := _constant(reference)):
-        why = (
-            f"{names[0] or 'the reference'} calls every post {constant}, so it never misses one "
-            "kind of post and any detector does; take `--baseline encoder` or `--baseline tfidf`, "
-            "another run, or floors such as worst_group_f1"
-        )
-        checks.append(
-            _undecided("error rates rise by", ALL, rules.margin.false_positive_rate, len(rows), why)
-        )
-    elif reference is not None:
-        compared = compare(reference, rows, sides)
-        checks.append(_f1(rules, compared))
-        for change in compared.rates:
-            if change.group == NONE and change.n < rules.minimum_n:
-                skipped.append(f"{_words(change.rate)} about nobody ({change.n} posts)")
-            elif change.group not in rules.ignore_groups:
-                checks.append(_rate(rules, change))
-    elif names[0] is None:
-        skipped.append("rises of error rates (no reference was given)")
+    if names[0] is not None or reference is not None:
+        against, passed_over = _against(rules, rows, reference, sides)
+        checks += against
+        skipped += passed_over
     else:
-        why = f"the reference {names[0]} has no result"
-        checks.append(_undecided("F1 falls by", ALL, rules.f1_margin, len(rows), why))
+        skipped.append("rises of error rates (no reference was given)")
     if rules.has_floor:
         found = gaps(rows, leave_out=rules.ignore_groups)
         checks += _floors(rules, found, {n: g for n, g in groups.items() if n != NONE})
     checks.append(_unreadable(rules, rows))
     return Verdict(names[0], names[1], tuple(checks), tuple(skipped))
+
+
+def _against(
+    rules: GateRules,
+    rows: Sequence[Prediction],
+    reference: Sequence[Prediction] | None,
+    names: tuple[str, str],
+) -> tuple[list[RuleResult], list[str]]:
+    """Return the rules about a rise from the reference, and what none of them is about."""
+    margin = rules.margin.false_positive_rate
+    if reference is None:
+        why = f"the reference {names[0]} has no result"
+        return [undecided("F1 falls by", ALL, rules.f1_margin, len(rows), why)], []
+    if constant := _constant(reference):
+        why = (
+            f"{names[0]} calls every post {constant}, so it never misses one "
+            "kind of post and any detector does; take `--baseline encoder` or `--baseline tfidf`, "
+            "another run, or floors such as worst_group_f1"
+        )
+        return [undecided("error rates rise by", ALL, margin, len(rows), why)], []
+    compared = compare(reference, rows, names)
+    checks, skipped = [_f1(rules, compared)], []
+    for change in compared.rates:
+        if change.group == NONE and change.n < rules.minimum_n:
+            skipped.append(f"{_words(change.rate)} about nobody ({change.n} posts)")
+        elif change.group not in rules.ignore_groups:
+            checks.append(_rate(rules, change))
+    return checks, skipped
 
 
 def _constant(reference: Sequence[Prediction]) -> str | None:
@@ -148,7 +136,7 @@ def _absent(rules: GateRules, groups: Mapping[str, Group]) -> Iterator[RuleResul
         others = ", ".join(group for group in groups if group != NONE) or "nobody"
         why = f"no post is about this group; they are about {others}"
         limit = rules.groups[name].false_positive_rate
-        yield _undecided(f"{_words(RATES[0])} rises by", name, limit, 0, why)
+        yield undecided(f"{_words(RATES[0])} rises by", name, limit, 0, why)
 
 
 def _f1(rules: GateRules, compared: Comparison) -> RuleResult:
@@ -156,8 +144,8 @@ def _f1(rules: GateRules, compared: Comparison) -> RuleResult:
     fall = None if change.difference is None else -change.difference
     ends = change.interval or _f1_by_rates(compared)
     interval = ends and Interval(-ends.high, -ends.low)
-    check = _rise("F1 falls by", ALL, fall, interval, rules.f1_margin, compared.n)
-    return check if interval is None else _needing(check, _by_root(check, interval.high))
+    check = rise("F1 falls by", ALL, fall, interval, rules.f1_margin, compared.n)
+    return check if interval is None else needing(check, by_root(check, interval.high))
 
 
 def _f1_by_rates(compared: Comparison) -> Interval | None:
@@ -181,9 +169,9 @@ def _rate(rules: GateRules, change: RateChange) -> RuleResult:
     margins = rules.groups.get(change.group, rules.margin)
     limit: float = getattr(margins, change.rate)
     rule = f"{_words(change.rate)} rises by"
-    check = _rise(rule, change.group, change.difference, change.interval, limit, change.n)
+    check = rise(rule, change.group, change.difference, change.interval, limit, change.n)
     if change.n < rules.minimum_n:
-        return _doubted(check, rules.minimum_n)
+        return doubted(check, rules.minimum_n)
 
     def fits(n: float) -> bool:
         posts = n / change.effect
@@ -192,21 +180,7 @@ def _rate(rules: GateRules, change: RateChange) -> RuleResult:
         )
         return there is not None and there.high <= limit
 
-    return _needing(check, lambda: _least(change.n, fits))
-
-
-def _rise(
-    rule: str, about: str, value: float | None, interval: Interval | None, limit: float, n: int
-) -> RuleResult:
-    """Judge what may rise by at most `limit`."""
-    if value is None:
-        return _undecided(rule, about, limit, n)
-    status = Status.UNDERPOWERED
-    if interval and interval.high <= limit:
-        status = Status.PASS
-    elif interval and value > limit and interval.low > 0:
-        status = Status.FAIL
-    return RuleResult(rule, about, status, value, interval, limit, n)
+    return needing(check, lambda: least_posts(change.n, fits))
 
 
 def _floors(rules: GateRules, found: Gaps, groups: Mapping[str, Group]) -> Iterator[RuleResult]:
@@ -228,12 +202,12 @@ def _each_f1(
         n = min(group.counts.hates, group.counts.normals)
         if name in found.f1:
             ends = found.f1_intervals[name]
-            check = _bounded("F1", name, found.f1[name], ends, limit, n, -1)
-            yield _doubted(check, minimum_n)
+            check = bounded("F1", name, found.f1[name], ends, limit, n, -1)
+            yield doubted(check, minimum_n)
         else:
-            yield _undecided("F1", name, limit, n)
+            yield undecided("F1", name, limit, n)
     if not groups:
-        yield _undecided("F1", "any group", limit, 0)
+        yield undecided("F1", "any group", limit, 0)
 
 
 def _gap(
@@ -244,11 +218,11 @@ def _gap(
     if gap:
         n = min(known.values())
         about = f"{gap.highest}, {gap.lowest}"
-        check = _bounded(rule, about, gap.value, gap.interval, limit, n, 1)
-        yield _doubted(check, minimum_n)
+        check = bounded(rule, about, gap.value, gap.interval, limit, n, 1)
+        yield doubted(check, minimum_n)
     missing = [name for name in least if name not in known]
     for name in missing or ([] if gap else ["any groups"]):
-        yield _undecided(rule, name, limit, least.get(name, 0))
+        yield undecided(rule, name, limit, least.get(name, 0))
 
 
 def _unreadable(rules: GateRules, rows: Sequence[Prediction]) -> RuleResult:
@@ -258,83 +232,14 @@ def _unreadable(rules: GateRules, rows: Sequence[Prediction]) -> RuleResult:
         # Labels were scored: no reply could have been unreadable.
         return RuleResult("unreadable replies", ALL, Status.PASS, 0.0, None, limit, n)
     found = Proportion.of(unread, units(rows))
-    check = _bounded("unreadable replies", ALL, share, found.ends, limit, n, 1)
+    check = bounded("unreadable replies", ALL, share, found.ends, limit, n, 1)
 
     def fits(posts: float) -> bool:
         there = wilson(share * posts / found.effect, posts / found.effect)
         return there is not None and there.high <= limit
 
-    return _needing(check, lambda: _least(n, fits))
-
-
-def _bounded(
-    rule: str, about: str, value: float, interval: Interval | None, limit: float, n: int, sign: int
-) -> RuleResult:
-    """Judge what has to be at most `limit`, or at least with sign -1.
-
-    No interval is no certainty.
-    """
-    if interval is None:
-        return RuleResult(rule, about, Status.UNDERPOWERED, value, None, limit, n)
-    ends = sorted((sign * interval.low, sign * interval.high))
-    status = Status.UNDERPOWERED
-    if ends[1] <= sign * limit:
-        status = Status.PASS
-    elif ends[0] > sign * limit:
-        status = Status.FAIL
-    check = RuleResult(rule, about, status, value, interval, limit, n)
-    return _needing(check, _by_root(check, interval.high if sign > 0 else interval.low))
-
-
-def _undecided(
-    rule: str, about: str, limit: float, n: int, why: str = "too few posts for an estimate"
-) -> RuleResult:
-    return RuleResult(rule, about, Status.UNDERPOWERED, None, None, limit, n, None, why)
-
-
-def _doubted(check: RuleResult, needed: int) -> RuleResult:
-    """Return the check, not passed where it has fewer posts, whatever their interval says."""
-    if check.n >= needed or check.status == Status.FAIL:
-        return check
-    why = f"fewer than {needed} posts pass nothing"
-    return replace(check, status=Status.UNDERPOWERED, needed=needed, why=why)
-
-
-def _needing(check: RuleResult, needed: Callable[[], int | None]) -> RuleResult:
-    """Return the check with the posts that would decide it, where it is undecided."""
-    if check.status != Status.UNDERPOWERED:
-        return check
-    return replace(check, needed=needed())
-
-
-def _by_root(check: RuleResult, end: float) -> Callable[[], int | None]:
-    """Return what gives the posts that bring an interval's end to the limit: as 1 / sqrt(n)."""
-    value, limit = check.value or 0.0, check.limit
-
-    def needed() -> int | None:
-        if (end - value) * (limit - value) <= 0:  # on the wrong side: more posts would break it
-            return None
-        found = math.ceil(check.n * ((end - value) / (limit - value)) ** 2)
-        return found if found <= MOST_NEEDED else None
-
-    return needed
-
-
-def _least(n: int, fits: Callable[[float], bool]) -> int | None:
-    """Return the least number of posts above n that fits; None where none does."""
-    low, high = n, n
-    while not fits(high):
-        low, high = high, 2 * high
-        if high > MOST_NEEDED:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high
+    return needing(check, lambda: least_posts(n, fits))
 
 
 def _words(rate: Rate) -> str:
     return rate.replace("_", " ")
-
-
-__all__ = ["RuleResult", "GateRules", "Margins", "Status", "Verdict", "gate"]

@@ -15,11 +15,11 @@ from hsd.config.gate_rules import GateRules
 from hsd.errors import EvaluationError
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, PredictionArrays, drawn
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
-from hsd.metrics.comparison import paired
 from hsd.metrics.gaps import Gaps, gaps
 from hsd.metrics.gate import Verdict, gate
 from hsd.metrics.intervals import LEVEL, Interval
 from hsd.metrics.outcomes import Outcomes, outcomes
+from hsd.metrics.pairs import paired
 from hsd.metrics.ranking import Floats
 from hsd.prediction import Prediction
 

@@ -15,7 +15,7 @@ from hsd.errors import EvaluationError
 from hsd.io.hashes import sha256_json
 from hsd.io.run_identity import identity_of
 from hsd.metrics.by_set import BySet, by_set
-from hsd.metrics.comparison import paired
+from hsd.metrics.pairs import paired
 from hsd.report.comparability import (
     RunSettings,
     asked_of,

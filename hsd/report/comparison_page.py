@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from hsd.metrics.comparison import Comparison, RateChange
+from hsd.metrics.changes import RateChange
+from hsd.metrics.comparison import Comparison
 from hsd.metrics.leaderboard import Leaderboard, Standing
 from hsd.report import figures
 from hsd.report.comparability import COMPARED, RunSettings, mismatch_lines

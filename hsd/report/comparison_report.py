@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from hsd.config.gate_rules import GateRules
 from hsd.errors import EvaluationError
 from hsd.io.files import write_atomic, write_json
-from hsd.metrics.comparison import Comparison, GapChange, RateChange, compare_all
+from hsd.metrics.changes import GapChange, RateChange
+from hsd.metrics.comparison import Comparison, compare_all
 from hsd.metrics.groups import ALL
 from hsd.metrics.leaderboard import Entry, Leaderboard, leaderboard
 from hsd.report.comparability import RunSettings, asked_of, mismatch_lines, require_comparable

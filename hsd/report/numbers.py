@@ -5,8 +5,9 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from hsd.data.identity_swap import version
+from hsd.metrics.changes import GapChange, MetricChange, RateChange
 from hsd.metrics.classification import METRIC_NAMES, ConfusionMatrix, Metrics
-from hsd.metrics.comparison import Comparison, GapChange, MetricChange, RateChange
+from hsd.metrics.comparison import Comparison
 from hsd.metrics.contrast import Contrasts
 from hsd.metrics.evaluation import BaseComparison, Evaluation
 from hsd.metrics.gaps import Gaps
