@@ -43,7 +43,6 @@ MAY_PARSE_JSON = {
     "hsd.prompts.answers": "a reply",
     "hsd.prompts.special_tokens": "a tokenizer that was read",
     "hsd.io.lease": "who works in a folder",
-    "slurm.watch.stage_progress": "the end of a log",
     "slurm.node.events": "on the host",
     "slurm.sweep.plan": "a value to be typed",
     "slurm.run.submissions": "whose run it is",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hsd.io.files import write_json
+from hsd.io.progress_file import PROGRESS
 from jobs.cancel import cancel
 from jobs.cost import cost
 from jobs.logs import logs
@@ -20,7 +21,7 @@ from slurm.run.element_state import Element
 from slurm.run.run_folder import RunFolder, remember
 from slurm.run.submissions import Submitted, append_submission
 from slurm.watch.log_files import attempt, first_error
-from slurm.watch.stage_progress import Advance, advance
+from slurm.watch.stage_progress import StageProgress, stage_progress
 
 CELLS = ("default", "high_capacity", "memory_efficient", "quick_test-rank=8-seed=1")
 QUEUE = """\
@@ -44,28 +45,27 @@ SACCT = """\
 AT, LATER = "2026-01-01T10:00:00+00:00", "2026-01-01T12:00:00+00:00"
 
 
-def stamp(minutes_ago: float) -> str:
-    """A time as logging writes it, between now and `minutes_ago`."""
-    at = datetime.now() - timedelta(minutes=minutes_ago)  # noqa: DTZ005
-    return f"{at:%Y-%m-%d %H:%M:%S},000"
+def ago(minutes: float) -> str:
+    """A time as progress.json has it."""
+    return (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat(timespec="seconds")
 
 
-def training_log(run: RunFolder, cell: str, steps: int, total: int) -> None:
+def progress_file(folder: Path, unit: str, done: int, total: int, began: tuple[int, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"unit": unit, "done": done, "total": total, "at": ago(0)}
+    first = dict(zip(("done", "at"), began, strict=True))
+    write_json(folder / PROGRESS, content | {"began": first})
+
+
+def training(run: RunFolder, cell: str, steps: int, total: int) -> None:
     """A step a minute, the last one now."""
-    lines = [f"{stamp(steps)} INFO 96 rows, {total} steps of 16 rows, 1 process, 3 evaluations"]
-    lines += [f"{stamp(steps - n)} INFO step {n} loss 1.5" for n in range(1, steps + 1)]
-    run.train(cell).mkdir(parents=True, exist_ok=True)
-    (run.train(cell) / "training.log").write_text("".join(f"{line}\n" for line in lines))
+    progress_file(run.train(cell), "steps", steps, total, (0, ago(steps)))
 
 
-def evaluation_log(run: RunFolder, cell: str, rows: int, total: int) -> None:
-    """Ten minutes for the rows that two ranks have answered; five were from before."""
+def evaluation(run: RunFolder, cell: str, rows: int, total: int) -> None:
+    """Ten minutes for the rows that were answered; five were from before."""
     folder = run.evaluate(cell, "unified") / "run_20260101_100000"
-    folder.mkdir(parents=True)
-    log = folder / "validation_log_20260101_100000.log"
-    log.write_text(f"{stamp(10)} INFO model: x\n{stamp(10)} INFO {total} rows, 5 answered before\n")
-    for rank, count in enumerate((rows // 2, rows - rows // 2)):
-        (folder / f"predictions.rank{rank}.jsonl").write_text("{}\n" * count)
+    progress_file(folder, "rows", rows, total, (5, ago(10)))
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     ]:
         append_submission(folder.path, Submitted(1, stage, stage, job, names, AT, 4, 240))
     write_json(folder.done("default", "train"), {"at": LATER})
-    training_log(folder, "memory_efficient", steps=12, total=42)
-    evaluation_log(folder, "default", rows=105, total=205)
+    training(folder, "memory_efficient", steps=12, total=42)
+    evaluation(folder, "default", rows=105, total=205)
     log = folder.log(1, "train", "7_1", "err")
     log.parent.mkdir(parents=True)
     log.write_text("=== hsd: attempt 1 on gpu1 at 2026 ===\nloading\nError: the loss is [nan].\n")
@@ -194,39 +194,36 @@ def test_a_time_to_wait_is_short(seconds: float, text: str) -> None:
 # How far
 
 
-def test_a_resumed_training_is_judged_by_its_own_pace(run: RunFolder) -> None:
-    training_log(run, "default", steps=2, total=42)
-    file = run.train("default") / "training.log"
-    resumed = f"{stamp(9)} INFO 96 rows, 42 steps of 16 rows, 1 process\n"
-    steps = "".join(f"{stamp(2 * (4 - n))} INFO step {n} loss 1\n" for n in (3, 4))
-    file.write_text(file.read_text() + resumed + steps)
-    found = advance(run, Element("train", "default", "7_0", "running"))
+def test_a_resumed_training_is_timed_by_its_own_pace(run: RunFolder) -> None:
+    progress_file(run.train("default"), "steps", 4, 42, (2, ago(4)))
+    found = stage_progress(run, Element("train", "default", "7_0", "running"))
     assert found is not None
     assert (found.done, found.total) == (4, 42)
     assert found.left_s == pytest.approx(38 * 120, abs=30)
 
 
-def test_rows_of_all_ranks_count_and_those_from_before_do_not_make_it_faster(
+def test_rows_from_before_do_not_make_it_faster(
     run: RunFolder,
 ) -> None:
-    found = advance(run, Element("evaluate", "default", "8_0", "running"))
+    found = stage_progress(run, Element("evaluate", "default", "8_0", "running"))
     assert found is not None
     assert (found.done, found.total, found.unit) == (105, 205, "rows")
     assert found.left_s == pytest.approx(600, abs=30)
 
 
 def test_before_the_first_step_there_is_no_pace(run: RunFolder) -> None:
-    training_log(run, "default", steps=0, total=42)
-    assert advance(run, Element("train", "default", "7_0", "running")) == Advance(0, 42, "steps")
-    assert advance(run, Element("train", "high_capacity", "7_1", "running")) is None
+    training(run, "default", steps=0, total=42)
+    assert stage_progress(run, Element("train", "default", "7_0", "running")) == StageProgress(
+        0, 42, "steps"
+    )
+    assert stage_progress(run, Element("train", "high_capacity", "7_1", "running")) is None
 
 
-def test_hsd_still_logs_the_lines_that_progress_is_read_from() -> None:
-    hsd = Path(__file__).parent.parent / "hsd"
-    assert '"%d rows, %d steps of %d rows' in (hsd / "training" / "run.py").read_text()
-    assert '"%d rows, %d answered before"' in (hsd / "inference" / "evaluate.py").read_text()
-    row = '{"step": state.global_step, **logs}'
-    assert row in (hsd / "training" / "callbacks.py").read_text()
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"done": 1}', '{"done": "x", "began": {}}'])
+def test_a_progress_file_that_says_nothing_is_no_progress(run: RunFolder, content: str) -> None:
+    training(run, "default", steps=3, total=42)
+    (run.train("default") / PROGRESS).write_text(content)
+    assert stage_progress(run, Element("train", "default", "7_0", "running")) is None
 
 
 # hsd logs
@@ -257,7 +254,7 @@ def test_an_unknown_stage_is_answered_with_those_there_are(run: RunFolder) -> No
 def test_following_shows_what_is_written_until_the_element_ends(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobs.terminal.output import log_output
+    from jobs.terminal import log_output
 
     log = run.log(1, "train", "7_2", "out")
     log.write_text("one\n")

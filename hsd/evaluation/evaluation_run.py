@@ -27,12 +27,13 @@ from hsd.evaluation.evaluation_lease import Leases
 from hsd.evaluation.evaluation_plan import EvaluationPlan
 from hsd.evaluation.prompt_choice import prompt_facts, prompt_note
 from hsd.evaluation.ranks import Ranks, StopRequested
-from hsd.evaluation.shards import done_before, own_batches, part
+from hsd.evaluation.shards import answered_rows, done_before, own_batches, part
 from hsd.inference.scored_alone import scored_alone
 from hsd.io.hashes import sha256_json
 from hsd.io.log_file import logging_to
 from hsd.io.manifest import DONE, update_manifest
 from hsd.io.progress import Progress, Say
+from hsd.io.progress_file import ProgressFile, remove_progress
 from hsd.io.stopping import StopRequest
 from hsd.model.memory import memory_error_as
 from hsd.model.number_format import require_alike
@@ -146,6 +147,7 @@ class EvaluationRun:
                 leases.require()
                 record_halvings(folder)
                 self.progress(0, 1, STATISTICS)
+                remove_progress(folder)
                 ids = [example.id for example in self.plan.examples]
                 finish(folder, ids, self._report_context(folder))
                 self.progress(1, 1, STATISTICS)
@@ -207,7 +209,7 @@ class EvaluationRun:
                     chosen.engine,
                     own_batches(batches, known, here.rank, here.world_size),
                     part(folder, here.rank),
-                    self.progress,
+                    self._watched(folder) if here.is_main else self.progress,
                     known,
                     lambda halving: note_halving(folder, here.rank, halving),
                     ranks.check_stop,
@@ -215,6 +217,16 @@ class EvaluationRun:
         finally:
             if here.is_main and not ranks.lost:
                 record_halvings(folder)
+
+    def _watched(self, folder: Path) -> Progress:
+        """Return what reports progress, and writes how many rows all ranks have answered."""
+        file, every = ProgressFile(folder, "rows"), len(self.plan.encoded)
+
+        def report(done: int, total: int, what: str) -> None:
+            self.progress(done, total, what)
+            file(lambda: answered_rows(folder), every)
+
+        return report
 
     def _report_context(self, folder: Path) -> ReportContext:
         """Return what the run's report can be compared with."""

@@ -17,6 +17,11 @@ def part(folder: Path, rank: int) -> Path:
     return folder / f"predictions.rank{rank}.jsonl"
 
 
+def answered_rows(folder: Path) -> int:
+    """Return how many rows all ranks have answered, whole lines alone."""
+    return sum(file.read_bytes().count(b"\n") for file in folder.glob(PARTS))
+
+
 def done_before(folder: Path) -> dict[str, Prediction]:
     """Return all predictions that earlier or present ranks wrote, by id."""
     found = [p for file in sorted(folder.glob(PARTS)) for p in read_predictions(file)]

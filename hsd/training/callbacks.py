@@ -13,6 +13,7 @@ from hsd.io.files import naming, write_jsonl
 from hsd.io.json_reader import read_objects
 from hsd.io.lease import Lease
 from hsd.io.progress import Progress
+from hsd.io.progress_file import ProgressFile
 from hsd.io.stopping import StopRequest
 from hsd.model.adapter import export_adapter
 from hsd.training.checkpoints import put_best, remove_old
@@ -103,6 +104,7 @@ class MetricsLog(TrainerCallback):
     def __init__(self, trainer: HsdTrainer, schedule: Schedule, progress: Progress) -> None:
         self.trainer, self.schedule, self.progress = trainer, schedule, progress
         self._tokens, self._time = 0, time.monotonic()
+        self._progress_file: ProgressFile | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Drop what an interrupted run logged after the checkpoint that goes on now."""
@@ -111,11 +113,12 @@ class MetricsLog(TrainerCallback):
             write_jsonl(self._file(args), kept)
         self.trainer.restore_loss()
         self._time = time.monotonic()
-        self.progress(state.global_step, self.schedule.total_steps, "training")
+        self._progress_file = ProgressFile(Path(args.output_dir), "steps")
+        self._report(state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Report the step."""
-        self.progress(state.global_step, self.schedule.total_steps, "training")
+        self._report(state)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Append one row; training rows get their speed in tokens a second over all ranks."""
@@ -132,6 +135,12 @@ class MetricsLog(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave the time of the validation out of the speed."""
         self._speed()
+
+    def _report(self, state: Any) -> None:
+        step, total = state.global_step, self.schedule.total_steps
+        self.progress(step, total, "training")
+        if state.is_world_process_zero and self._progress_file:
+            self._progress_file(lambda: step, total)
 
     def _speed(self) -> float:
         tokens, at = self.trainer.tokens_seen, time.monotonic()

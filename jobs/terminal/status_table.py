@@ -15,7 +15,7 @@ from slurm.run.element_state import Element
 from slurm.run.run_folder import ALL
 from slurm.watch.causes import Cause
 from slurm.watch.overview import Line, Overview
-from slurm.watch.stage_progress import Advance
+from slurm.watch.stage_progress import StageProgress
 
 _COLOURS = {
     "done": "green",
@@ -114,7 +114,7 @@ def _shown(line: Line | None) -> Text:
     words = element.state
     if element.state in ("waiting", "requeued") and (reason := _short(element.reason)):
         words += f" ({reason})"
-    words += _advance(line.advance)
+    words += _how_far(line.progress)
     if element.attempts > 1:
         words += f", try {element.attempts}"
     return Text(words, style=_COLOURS.get(element.state, ""))
@@ -129,12 +129,11 @@ def _short(reason: str) -> str:
     return f"{reason[: _LONGEST_REASON - 1].rstrip()}…"
 
 
-def _advance(advance: Advance | None) -> str:
-    if advance is None:
+def _how_far(progress: StageProgress | None) -> str:
+    if progress is None:
         return ""
-    of = f"/{advance.total}" if advance.total else ""
-    left = "" if advance.left_s is None else f", {duration(advance.left_s)}"
-    return f" {advance.done}{of}{left}"
+    left = "" if progress.left_s is None else f", {duration(progress.left_s)}"
+    return f" {progress.done}/{progress.total}{left}"
 
 
 def _grouped(lines: Sequence[Line]) -> list[tuple[Cause, list[Element]]]:
@@ -159,7 +158,7 @@ def _facts(line: Line) -> dict[str, Any]:
     facts = asdict(line.element)
     return {
         **{name: facts[name] for name in facts if name not in ("stage", "cell")},
-        "progress": asdict(line.advance) if line.advance else None,
+        "progress": asdict(line.progress) if line.progress else None,
         "cause": line.cause.words if line.cause else None,
         "next": line.cause.next or None if line.cause else None,
     }

@@ -10,7 +10,7 @@ from slurm.run.run_folder import ALL, RunFolder, whole_stage
 from slurm.run.run_state import ORDER, states
 from slurm.watch.causes import Cause, cause
 from slurm.watch.log_files import last_words
-from slurm.watch.stage_progress import Advance, advance
+from slurm.watch.stage_progress import StageProgress, stage_progress
 
 _RUNNING = ("running", "stopping")
 
@@ -20,7 +20,7 @@ class Line:
     """One cell in one stage."""
 
     element: Element
-    advance: Advance | None = None
+    progress: StageProgress | None = None
     cause: Cause | None = None
 
     @property
@@ -66,6 +66,6 @@ def _line(folder: RunFolder, element: Element, run: str, sweep: str) -> Line:
     running = element.state in _RUNNING
     return Line(
         element=element,
-        advance=advance(folder, element) if running else None,
+        progress=stage_progress(folder, element) if running else None,
         cause=cause(element, said, run, sweep),
     )

@@ -1,0 +1,40 @@
+"""progress.json: how far a run is, for whoever watches its folder. A finished run has none."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hsd.io.files import write_json
+from hsd.io.provenance import now
+
+PROGRESS = "progress.json"
+EVERY_S = 5.0
+
+
+class ProgressFile:
+    """Writes how far a run is when it begins, and then every five seconds at most.
+
+    `began` in the file is where this start began, so that a pace can be told from it: rows and
+    steps of earlier starts took none of its time.
+    """
+
+    def __init__(self, folder: Path, unit: str, clock: Callable[[], float] = time.monotonic):
+        self._path, self._unit, self._clock = folder / PROGRESS, unit, clock
+        self._began: dict[str, Any] | None = None
+        self._written = 0.0
+
+    def __call__(self, count: Callable[[], int], total: int) -> None:
+        """Write how far the run is, where it is time to; `count` says how much is done."""
+        at = self._clock()
+        if self._began is not None and at - self._written < EVERY_S:
+            return
+        self._written, done = at, count()
+        self._began = self._began or {"done": done, "at": now()}
+        content = {"unit": self._unit, "done": done, "total": total, "at": now()}
+        write_json(self._path, content | {"began": self._began})
+
+
+def remove_progress(folder: Path) -> None:
+    """Remove the file of a run that is about to be finished."""
+    (folder / PROGRESS).unlink(missing_ok=True)

@@ -1,0 +1,25 @@
+"""progress.json: how far a run is, told now and then and gone at the end."""
+
+from pathlib import Path
+
+from hsd.io.json_reader import read_json
+from hsd.io.progress_file import EVERY_S, PROGRESS, ProgressFile, remove_progress
+
+
+def test_it_is_written_at_once_and_then_now_and_then(tmp_path: Path) -> None:
+    clock = iter([0.0, EVERY_S / 2, EVERY_S + 1])
+    counted: list[int] = []
+    file = ProgressFile(tmp_path, "steps", clock=lambda: next(clock))
+    for done in (3, 4, 5):
+        file(lambda done=done: counted.append(done) or done, 10)
+        content = read_json(tmp_path / PROGRESS)
+    assert counted == [3, 5], "rows are counted only where they are written"
+    assert (content["unit"], content["done"], content["total"]) == ("steps", 5, 10)
+    assert content["began"]["done"] == 3
+
+
+def test_a_finished_run_has_none(tmp_path: Path) -> None:
+    ProgressFile(tmp_path, "rows")(lambda: 1, 2)
+    remove_progress(tmp_path)
+    remove_progress(tmp_path)
+    assert not (tmp_path / PROGRESS).exists()
