@@ -25,16 +25,6 @@ def signal_command(
     return None
 
 
-def remove_command(config: ContainerConfig, name: str) -> tuple[str, ...] | None:
-    """Return the command that ends what a killed client has left running; None if nothing can be.
-
-    SLURM kills the client of docker and podman, which does not end the container.
-    """
-    if config.runtime in ("docker", "podman"):
-        return (config.runtime, "rm", "--force", name)
-    return None
-
-
 def _tell(signal: str, mark: str = "") -> str:
     """Return shell code: for each process that has a handler (SigCgt), and the mark, kill."""
     bit = _NUMBERS[signal] - 1

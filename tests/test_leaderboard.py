@@ -65,7 +65,7 @@ def test_golden_leaderboard(run: RunFolder, golden: Callable[[str, str], None]) 
 def test_golden_leaderboard_page(run: RunFolder, golden: Callable[[str, str], None]) -> None:
     write_leaderboard(run.comparison_md, sweep_leaderboard(run))
     golden("leaderboard.md", run.comparison_md.read_text(encoding="utf-8"))
-    numbers = json.loads(run.comparison_json.read_text())
+    numbers = json.loads(run.comparison.with_suffix(".json").read_text())
     found = numbers["sets"]["embedded"]
     failed = {one["name"]: one["reason"] for one in found["leaderboard"]["failures"]}
     assert failed == {"bad": "train failed: exit code 12", "late": "not evaluated yet"}
@@ -141,7 +141,7 @@ def test_several_sets_are_in_one_table_with_a_blank_where_a_cell_failed(run: Run
         stage = "baseline" if cell == "baseline" else "evaluate"
         judged(run, cell, stage, WORSE if cell == "good" else BASE, of="other")
     write_leaderboard(run.comparison_md, sweep_leaderboard(run))
-    found = json.loads(run.comparison_json.read_text())["by_set"]
+    found = json.loads(run.comparison.with_suffix(".json").read_text())["by_set"]
     assert found["reference"] == "baseline"
     models = {one["name"]: one for one in found["models"]}
     assert list(models) == ["baseline", "worse", "good", "bad", "late"]

@@ -10,7 +10,7 @@ from hsd.io.run_identity import set_name
 from slurm.cluster.profile import Profile
 from slurm.run.run_folder import RunFolder
 from slurm.sweep.base_cells import base_kind, bases_of
-from slurm.sweep.plan import Plan, cells_of, plan_sweep
+from slurm.sweep.plan import Plan, plan_sweep
 from slurm.sweep.sweep import Cell, Sweep, cells
 
 FOLDER = RunFolder(Path("/shared/runs/pair"))
@@ -84,7 +84,7 @@ def test_of_a_finished_sweep_the_comparison_alone_may_be_left() -> None:
     done = [f"{s} {c}" for s in ("train", "evaluate") for c in ("default", "high_capacity")]
     planned = made(sweep(), done=[*done, "baseline baseline"])
     assert drawn(planned) == ["compare: all"]
-    assert not cells_of(planned)
+    assert not [s for s in planned.stages if s.of != "compare"]
     assert not made(sweep(), done=[*done, "baseline baseline", "compare all"]).stages
 
 

@@ -68,18 +68,17 @@ def find_pairs(texts: Sequence[str], threshold: float = NEAR) -> list[Pair]:
 
 def clusters(count: int, pairs: Iterable[Pair]) -> list[int]:
     """Return for each of `count` posts the smallest position in its cluster of duplicates."""
-    parent = list(range(count))
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(position: int) -> int:
-        while parent[position] != position:
-            parent[position] = parent[parent[position]]
-            position = parent[position]
-        return position
-
-    for pair in pairs:
-        one, other = sorted((root(pair.first), root(pair.second)))
-        parent[other] = one
-    return [root(position) for position in range(count)]
+    if not count:
+        return []
+    ends = np.array([(pair.first, pair.second) for pair in pairs], dtype=int).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends)), ends.T), shape=(count, count))
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)  # of each component its smallest position
+    return [int(position) for position in first[component]]
 
 
 def conflicts(examples: Sequence[Example], pairs: Iterable[Pair]) -> list[Pair]:

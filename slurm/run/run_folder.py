@@ -63,11 +63,6 @@ class RunFolder:
         """The comparison of all cells, to read."""
         return self.path / "comparison.md"
 
-    @property
-    def comparison_json(self) -> Path:
-        """The comparison of all cells, as numbers."""
-        return self.path / "comparison.json"
-
     def cell(self, name: str) -> Path:
         """Everything of one cell."""
         return self.cells / name

@@ -7,7 +7,7 @@ evaluated beside them, and the comparison runs when all have ended, well or not 
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -239,8 +239,3 @@ def _value(value: Any) -> str:
 
 def _flag(name: str, value: Path | None) -> list[str]:
     return [] if value is None else [name, str(value)]
-
-
-def cells_of(plan: Plan) -> Collection[str]:
-    """Return the cells that a plan does something for, in order, without the comparison's."""
-    return list(dict.fromkeys(t.cell for s in plan.stages if s.of != "compare" for t in s.tasks))
