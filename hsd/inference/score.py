@@ -83,15 +83,19 @@ def log_probabilities(
     model: Any, prompts: Sequence[Sequence[int]], spelled: Candidates, pad: int
 ) -> torch.Tensor:
     """Return the log-probability of each label string (rows, 2) after prompt and opening."""
+    # 1. The prompts with the answer's opening, padded on the left so that all end together.
     ids, mask = left_padded([[*p, *spelled.opening] for p in prompts], pad, model.device)
-    places = positions(mask)
+    places = positions(mask)  # (rows, longest prompt)
     rows, ways = len(prompts), len(spelled.tails)
     longest = max(map(len, spelled.tails))
+    # 2. Both labels' tokens, padded on the right: (2, longest). Label `w` of row `r` is line
+    #    `2 r + w` of everything below.
     tails = torch.tensor(
         [t + [pad] * (longest - len(t)) for t in spelled.tails], device=model.device
     )
     real = torch.tensor([[1] * len(t) + [0] * (longest - len(t)) for t in spelled.tails])
     with torch.inference_mode():
+        # 3. One forward of the prompts says how likely each label's first token is.
         first = model(
             input_ids=ids,
             attention_mask=mask,
@@ -101,6 +105,7 @@ def log_probabilities(
         )
         logits = first.logits.repeat_interleave(ways, 0)  # (rows x 2, 1, vocab)
         if longest > 1:
+            # 4. Each row's keys and values stand twice, and both labels go on from them at once.
             cache = first.past_key_values
             cache.batch_repeat_interleave(ways)
             steps = torch.arange(longest - 1, device=model.device)
@@ -114,7 +119,9 @@ def log_probabilities(
                 use_cache=True,
             )
             logits = torch.cat([logits, rest.logits], 1)  # (rows x 2, longest, vocab)
+        # 5. Of each step the log-probability of the label's own token: (rows x 2, longest).
         taken = logits.float().log_softmax(-1).gather(2, tails.repeat(rows, 1)[..., None])[..., 0]
+    # 6. Summed over its real tokens: padding counts nothing.
     return (taken * real.repeat(rows, 1).to(taken.device)).sum(1).view(rows, ways)
 
 

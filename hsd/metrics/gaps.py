@@ -128,6 +128,7 @@ def largest_gap(predictions: Sequence[Prediction]) -> float | None:
 
 
 def _view(rows: GroupMasks, seen: DrawnRates) -> View:
+    # 1. What was found: each group's rate, and of each rate the highest and the lowest group.
     rates = {rate: rates_by_group(seen.parts[rate]) for rate in RATES}
     spread: dict[GapName, tuple[float, str, str]] = {}
     for name, rate in zip(GAPS, RATES, strict=False):
@@ -136,8 +137,11 @@ def _view(rows: GroupMasks, seen: DrawnRates) -> View:
             high = max(found, key=found.__getitem__)
             low = min(reversed(found), key=found.__getitem__)  # of equals two, not one twice
             spread[name] = (found[high] - found[low], high, low)
+    # 2. Equalised odds is the larger of both, where both are known.
     if len(spread) == len(RATES):
         spread["equalised_odds"] = max(spread.values())
+    # 3. How it would come out again: the draws as they are, the draws as if all groups had one
+    #    rate, and counts where a group's rate is 0 or 1 and so the same in every draw.
     draws = dict(zip(GAPS, seen.spans().T, strict=True))
     equal = dict(zip(GAPS, seen.equal_spans(rates).T, strict=True))
     still = _still(rows, seen.parts)
@@ -165,6 +169,8 @@ def _gap(
     interval = percentiles(draws)
     if interval is None:
         return Gap(value, still, highest, lowest, None)
+    # A largest difference is never below 0: its own draws cannot say that there may be none. So
+    # the p-value is taken from draws in which the groups are equal, and decides the lower end.
     known = equal[np.isfinite(equal)]
     p_value = float(((known >= value - 1e-12).sum() + 1) / (len(known) + 1))
     low = 0.0 if p_value > 1 - LEVEL else interval.low

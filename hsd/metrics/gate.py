@@ -173,6 +173,8 @@ def _rate(rules: GateRules, change: RateChange) -> RuleResult:
     if change.n < rules.minimum_n:
         return doubted(check, rules.minimum_n)
 
+    # With `n` posts, and as large a share of them turning either way as here, would the interval
+    # fit? Posts that share a template tell less: they count as `n / effect`.
     def fits(n: float) -> bool:
         posts = n / change.effect
         there = paired_rate(

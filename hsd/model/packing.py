@@ -129,14 +129,14 @@ def read_packed(
     `cache` holds the keys and values of what was seen before; None where nothing was.
     """
     out = model(
-        input_ids=new.ids[None],
-        position_ids=new.position[None],
-        attention_mask=attention_masks(model, new, seen),
-        past_key_values=cache,
+        input_ids=new.ids[None],  # (1, new)
+        position_ids=new.position[None],  # (1, new): of each row from the prefix's end on
+        attention_mask=attention_masks(model, new, seen),  # (1, 1, new, seen)
+        past_key_values=cache,  # keys and values of `seen` before `new`
         use_cache=cache is not None,
         logits_to_keep=keep,
     )
-    return at_least_float32(out.logits[0])
+    return at_least_float32(out.logits[0])  # (kept, vocab)
 
 
 def at_least_float32(logits: torch.Tensor) -> torch.Tensor:
@@ -200,10 +200,15 @@ def visible_positions(queries: Packed, keys: Packed, window: int | None = None) 
     with a window only the last `window` positions, its own included.
     """
     # Compared, never subtracted: numbers of (queries, keys) would take eight times the mask.
-    at, seen = queries.position[:, None], keys.position[None, :]
-    own = keys.row[None, :] == queries.row[:, None]
+    at, seen = queries.position[:, None], keys.position[None, :]  # (queries, 1), (1, keys)
+    # 1. Of the rows: the shared prefix, and the query's own row.
+    own = keys.row[None, :] == queries.row[:, None]  # (queries, keys)
+    # 2. Of that row's branches: the trunk that all of them go on from, and the query's own.
     branch = (keys.branch == TRUNK)[None, :] | (keys.branch[None, :] == queries.branch[:, None])
-    sees = ((keys.row == PREFIX)[None, :] | (own & branch)) & (seen <= at)
+    # 3. Never ahead. Positions count from the start of the prompt, so this is the causal mask
+    #    that the row would have by itself, wherever it stands in the packed sequence.
+    sees = ((keys.row == PREFIX)[None, :] | (own & branch)) & (seen <= at)  # (queries, keys)
+    # 4. Windows are counted on positions too, for the same reason.
     return sees if window is None else sees & (seen > at - window)
 
 

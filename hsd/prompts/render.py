@@ -296,11 +296,18 @@ class Renderer:
         return [*ids[begun:], form.stop]
 
     def _fill(self, parts: Iterable[Part], chat: Chat) -> list[int]:
+        """Return the ids of a form with a chat's words in it.
+
+        Words are encoded apart from control tokens, by a tokenizer that knows none: a post that
+        holds `<|im_end|>` stays text. Text between two control tokens is encoded as one piece, as
+        the template's own output would be.
+        """
         words = {SYSTEM: chat.system, USER: chat.user, ANSWER: chat.answer or ""}
         ids: list[int] = []
         text, behind = "", False
         for part in parts:
             if isinstance(part, Control):
+                # Some control tokens swallow the white space beside them, as the tokenizer says.
                 text = text.rstrip() if part.takes_space_before else text
                 ids += (*self._encode_text(text), part.id)
                 text, behind = "", part.takes_space_behind

@@ -128,8 +128,12 @@ def grouped_rows(rows: Iterable[Encoded]) -> dict[PromptKey, list[Encoded]]:
 def shared_work(prefix: list[int], rows: Sequence[Encoded], limits: Limits) -> StepPlan:
     """Return the cheapest way to learn rows that begin with `prefix`, within the limits."""
     ways: list[_Way] = []
+    # Rows of like length stand together, so that few of a piece's tokens are padding.
     for pieces in cuts(sorted(rows, key=length), len(prefix)):
+        # Either each piece computes the prefix with its rows: one forward and backward a piece ...
         ways.append(_with(len(prefix), pieces, limits))
+        # ... or the prefix is computed once and its gradient collected over all pieces. That needs
+        # its keys and values to stay in the graph, which activation checkpointing does not do.
         if prefix and not limits.recomputes:
             ways.append(_behind(len(prefix), pieces, limits))
     # A row at a time always fits: it is no more than a plain row.

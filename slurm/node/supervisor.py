@@ -126,6 +126,7 @@ def _run(command: list[str], orders: Orders, here: Here) -> int:
     except OSError as refused:  # a container's program or a folder that this node lacks
         _say(f"Error: it cannot be started: {refused.strerror}: '{refused.filename}'", here)
         return _NOT_FOUND
+    # A stop is passed on again and again: a launcher may be forking its ranks when it comes first.
     told_at: float | None = None
     while process.poll() is None:  # never wait(): a handler cannot run inside its lock
         if here.asked and (told_at is None or time.monotonic() - told_at >= TELL_EVERY_S):

@@ -196,10 +196,13 @@ def left_to_do(
 
     A cell that is being worked on is left alone, whatever of it is missing.
     """
+    # 1. What there could be to do: a cell's stages in their order, and its base's evaluation.
     names = [cell.name for cell in work.cells]
     stages = ("train", *(("merge",) if work.sweep.merge else ()), "evaluate")
     kinds = dict.fromkeys(names, stages) | dict.fromkeys(work.bases, (BASELINE,))
+    # 2. Whoever has a job in the queue is left alone, so that nothing is ever queued twice.
     busy = {name for name, own in kinds.items() if any(active(stage, name) for stage in own)}
+    # 3. Of the others, the first stage that is not done and all that are made from its output.
     lacking = {
         (stage, name)
         for name, own in kinds.items()
@@ -207,6 +210,7 @@ def left_to_do(
         for stage in _left_of(work, name, own)
     }
     new = tuple(name for name in kinds if any(name == cell for _, cell in lacking))
+    # 4. The comparison is of all cells, so that anything new makes it anew.
     compare = bool(lacking) or not (work.folder.done(ALL, "compare").exists() or busy)
     planned = plan_sweep(
         work.sweep,
