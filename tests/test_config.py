@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hsd.config import EvalConfig, TrainConfig
+from hsd.config.fields import field_at, leaf_paths, path_fields
 from hsd.config.loading import (
     load_eval_config,
     load_train_config,
@@ -507,3 +509,14 @@ def test_a_wrong_flag_has_the_same_form_of_error() -> None:
     assert str(caught.value) == (
         "flags: max_samples: 0 is not accepted (expected a whole number greater than 0 or null)."
     )
+
+
+def test_every_field_that_is_a_path_is_marked_so_that_jobs_find_it_from_another_folder() -> None:
+    marked = path_fields(TrainConfig)
+    for path in leaf_paths(TrainConfig):
+        field = field_at(TrainConfig, path)
+        assert field is not None
+        if Path in (field.annotation, *get_args(field.annotation)) or "file" in path[-1]:
+            assert ".".join(path) in marked
+    assert marked["model.name"] == "base"
+    assert marked["prompt.template"] == "template"

@@ -6,6 +6,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from hsd.config.settings import FieldPath
+from hsd.config.strict import Holds
 
 
 def section_at(model: type[BaseModel], path: FieldPath) -> type[BaseModel] | None:
@@ -30,6 +31,24 @@ def leaf_paths(model: type[BaseModel], above: FieldPath = ()) -> list[FieldPath]
         section = _section(field.annotation)
         paths += leaf_paths(section, (*above, name)) if section else [(*above, name)]
     return paths
+
+
+def path_fields(model: type[BaseModel]) -> dict[str, str]:
+    """Return the dotted fields that are marked as paths, with the kind of each."""
+    found = {}
+    for path in leaf_paths(model):
+        field = field_at(model, path)
+        if field and (kind := _held(field)):
+            found[".".join(path)] = kind
+    return found
+
+
+def _held(field: FieldInfo) -> str | None:
+    """Return the kind of path that a field holds, by its own mark or by its type's in a union."""
+    marks = [*field.metadata]
+    for part in get_args(field.annotation):
+        marks += getattr(part, "__metadata__", ())
+    return next((mark.kind for mark in marks if isinstance(mark, Holds)), None)
 
 
 def expected(field: FieldInfo) -> str:

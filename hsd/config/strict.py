@@ -1,7 +1,8 @@
 """The base of every config: frozen, typed, unknown keys refused."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -11,10 +12,23 @@ def _at_home(path: Path) -> Path:
     return path.expanduser() if path.parts[:1] == ("~",) else path
 
 
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Marks a field that holds a path, or a name that may be one: a job starts elsewhere."""
+
+    kind: Literal["folder", "rows", "base", "template"]
+
+
 Text = Annotated[str, Field(min_length=1)]
 """A text that says something; an empty variable is no file name."""
-Folder = Annotated[Path, AfterValidator(_at_home)]
+Folder = Annotated[Path, AfterValidator(_at_home), Holds("folder")]
 """A path, relative to where the command runs."""
+RowsName = Annotated[Text, Holds("rows")]
+"""A file of rows, or a name such as `embedded`."""
+BaseName = Annotated[Text, Holds("base")]
+"""A base: a hub name, `pypi:PACKAGE`, or a folder."""
+TemplateName = Annotated[Text, Holds("template")]
+"""A shipped prompt template, or a file."""
 
 
 class Strict(BaseModel):

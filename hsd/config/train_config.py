@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from hsd.config.model_config import ModelConfig
-from hsd.config.strict import Folder, Strict, Text
+from hsd.config.strict import Folder, RowsName, Strict, TemplateName, Text
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Labels = Literal["hard", "share"]
@@ -37,9 +37,9 @@ class LoraConfig(Strict):
 class DataConfig(Strict):
     """Which rows are learned from and which are watched meanwhile."""
 
-    train_file: Text = "data/train.jsonl"
+    train_file: RowsName = "data/train.jsonl"
     """JSONL/CSV of posts, chat JSONL written by `hsd prepare`, or `embedded`."""
-    validation_file: Text | None = None
+    validation_file: RowsName | None = None
     """The same kinds; None trains without validation. `embedded` for the embedded rows."""
     other_splits: OtherSplits = "fail"
     """What becomes of rows whose own `split` is not the one that they are used for: the run is
@@ -61,7 +61,7 @@ class DataConfig(Strict):
 class PromptConfig(Strict):
     """How the model is asked; saved with the adapter as prompt.json."""
 
-    template: Text = "combined/combined_gptoss_v1"
+    template: TemplateName = "combined/combined_gptoss_v1"
     """Name of a shipped template file, or a path to one."""
     strategy: Text = "combined_focused"
     """Name of a strategy in that file."""

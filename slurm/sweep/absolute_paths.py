@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hsd.config.fields import path_fields
 from hsd.config.model_config import PACKAGE
 from hsd.config.train_config import TrainConfig
 from hsd.data.data_sets import NAMES
@@ -13,7 +14,7 @@ from hsd.prompts.template import shipped_templates
 def anchored_config(config: TrainConfig, folder: Path) -> TrainConfig:
     """Return the config with its paths relative to `folder` made absolute; names stay."""
     tree = config.model_dump(mode="json")
-    for key in _KINDS:
+    for key in _FIELDS:
         *sections, last = key.split(".")
         inner = tree
         for name in sections:
@@ -24,8 +25,10 @@ def anchored_config(config: TrainConfig, folder: Path) -> TrainConfig:
 
 def anchored(key: str, value: Any, folder: Path) -> Any:
     """Return the value of one field, made absolute where the field holds a path."""
-    kind = _KINDS.get(key)
-    return kind(value, folder) if kind and isinstance(value, str) and value else value
+    kind = _FIELDS.get(key)
+    if kind is None or not isinstance(value, str) or not value:
+        return value
+    return _MADE_ABSOLUTE[kind](value, folder)
 
 
 def rows(value: str, folder: Path) -> str:
@@ -51,12 +54,5 @@ def _template(value: str, folder: Path) -> str:
     return path if not shipped and Path(path).is_file() else value
 
 
-_KINDS = {
-    "model.name": _base,
-    "model.cache_dir": _path,
-    "data.train_file": rows,
-    "data.validation_file": rows,
-    "prompt.template": _template,
-    "training.init_from": _path,
-    "output_dir": _path,
-}
+_MADE_ABSOLUTE = {"folder": _path, "rows": rows, "base": _base, "template": _template}
+_FIELDS = path_fields(TrainConfig)
