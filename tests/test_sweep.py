@@ -113,6 +113,12 @@ def test_a_gate_without_anything_to_judge_by_is_refused_before_a_job_is_spent() 
     assert load_sweep("mine.toml").gate
 
 
+def test_a_gate_that_is_no_section_is_refused_in_a_line() -> None:
+    Path("mine.toml").write_text('name = "mine"\npresets = ["quick_test"]\ngate = 3\n')
+    with pytest.raises(PreflightError, match=r"mine.toml: gate: expected a section, \[gate\]"):
+        load_sweep("mine.toml")
+
+
 def test_the_quick_sweep_needs_no_gpu_and_no_hub() -> None:
     loaded = load_sweep("quick_cpu")
     assert loaded.evaluate.sets == ("embedded",)

@@ -74,17 +74,18 @@ def load_eval_config(overrides: Sequence[str] = (), **fields: Any) -> EvalConfig
     return validated(EvalConfig, settings)
 
 
-def load_gate_rules(
-    file: Path | None = None, overrides: Sequence[str] = (), section: str | None = None
-) -> GateRules:
-    """Return the rules of a file (or of its `section`, as `[gate]` in a sweep), and overrides.
+def load_gate_rules(file: Path | None = None, overrides: Sequence[str] = ()) -> GateRules:
+    """Return the rules of a file, and overrides on top.
 
     Raises ConfigError, one line, listing everything that is wrong.
     """
     tree = read_config_file(file, str(file)) if file else {}
-    if section:
-        tree = tree.get(section, {})
-    settings = substituted(flatten(tree, str(file)), GateRules, os.environ)
+    return gate_rules_of(tree, str(file), overrides)
+
+
+def gate_rules_of(tree: Any, place: str, overrides: Sequence[str] = ()) -> GateRules:
+    """Return the rules that were written at `place`, such as a sweep's section [gate]."""
+    settings = substituted(flatten(tree, place), GateRules, os.environ)
     return validated(GateRules, merged(settings, _overrides(overrides, GateRules)))
 
 

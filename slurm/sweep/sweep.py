@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.config_files import read_config_file
-from hsd.config.loading import load_gate_rules, preset_folder
+from hsd.config.loading import gate_rules_of, preset_folder
 from hsd.config.model_config import ModelConfig
 from hsd.config.settings import flatten
 from hsd.config.strict_toml import find_toml, known, refuse_secrets, refused_before_work
@@ -25,14 +25,16 @@ def load_sweep(name_or_file: str) -> Sweep:
     source = find_toml("sweep", name_or_file, [_folder()])
     with refused_before_work():
         tree = read_config_file(source.file, source.place)
-        gated = tree.pop("gate", None) is not None
+        gate = tree.pop("gate", None)
         sweep = sweep_of(flatten(tree, source.place), source.place, Path.cwd())
         try:
             refuse_secrets(sweep.evaluate.model_dump(mode="json"))
         except ConfigError as error:
             raise ConfigError(f"{source.place}: evaluate.{error}") from None
-        if gated:
-            rules = load_gate_rules(source.file, section="gate")
+        if gate is not None:
+            if not isinstance(gate, dict):
+                raise ConfigError(f"{source.place}: gate: expected a section, [gate].")
+            rules = gate_rules_of(gate, source.place)
             if not sweep.baseline and not rules.has_floor:
                 raise ConfigError(
                     f"{source.place}: [gate] has nothing to judge by: set `baseline = true`, or "
