@@ -19,7 +19,14 @@ from slurm.sweep.cells import as_settings, overlapping
 from slurm.sweep.grid import point_names, points
 from slurm.sweep.sweep import Cell, Sweep, cells, load_sweep, sweep_names, sweep_schema
 
-NAMES = ("lora_presets", "quick_cpu", "seeds")
+NAMES = (
+    "lora_presets",
+    "quick_cpu",
+    "seeds",
+    "small_objective",
+    "small_recipe",
+    "small_seeds",
+)
 SHIPPED = preset_folder().parent / "sweeps"
 KINDS = ("train", "validation")
 HEAD = 'name = "mine"\npresets = ["default"]\n'
@@ -479,7 +486,7 @@ def test_an_unknown_sweep_is_answered_with_the_nearest() -> None:
         load_sweep("lora_preset")
     assert str(caught.value) == (
         "unknown sweep 'lora_preset'. Did you mean 'lora_presets'? "
-        "Known: lora_presets, quick_cpu, seeds. A file's path works."
+        f"Known: {', '.join(NAMES)}. A file's path works."
     )
 
 
