@@ -6,8 +6,8 @@ from typing import Any
 from hsd.example import NONE
 from hsd.metrics.classification import METRIC_NAMES
 from hsd.metrics.gaps import GAPS
-from hsd.report.comparability import RunSettings, asked_in, mismatches
-from hsd.report.formatting import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED, Numbers
+from hsd.report.comparability import asked_in, mismatches
+from hsd.report.formatting import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED
 from hsd.report.page import (
     Look,
     PageTable,
@@ -20,40 +20,42 @@ from hsd.report.page import (
     text,
     value,
 )
+from hsd.report.report_changes import BaseReport, ChangeReport, ComparisonReport
+from hsd.report.report_model import EvaluationReport
 
 SHOWN_ROWS = 50
 """Rows listed as newly broken or newly fixed; report.json has them all."""
 
 
-def base_parts(numbers: Numbers) -> list[Part]:
+def base_parts(base: BaseReport, provenance: Mapping[str, Any]) -> list[Part]:
     """Return which run the base is, and what changed from it: metrics, error rates, gaps."""
-    compared = numbers["base"]["comparison"]
+    compared = base.comparison
     header = ["", "base", "this model", "change"]
-    metrics = [_change(METRIC_WORDS[name], compared["metrics"][name]) for name in METRIC_NAMES]
-    gaps = [_change(GAP_WORDS[name], compared["gaps"][name]) for name in GAPS]
+    metrics = [_change(METRIC_WORDS[name], compared.metrics[name]) for name in METRIC_NAMES]
+    gaps = [_change(GAP_WORDS[name], compared.gaps[name]) for name in GAPS]
     note = "Above 0 groups lie further apart than with the base."
     return [
-        *_which_base(numbers),
+        *_which_base(base, provenance),
         PageTable("Change of each metric, on the same posts", header, metrics),
         _rates(compared),
         PageTable("Change of the differences between groups", header, gaps, note),
     ]
 
 
-def turned_section(numbers: Numbers, texts: Mapping[str, str]) -> Section:
+def turned_section(report: EvaluationReport, texts: Mapping[str, str]) -> Section:
     """Return the posts that were right and are wrong, then the other way; quoted if `texts`."""
-    turned = numbers["base"]["turned"] if numbers["base"] else []
+    turned = report.base.turned if report.base else ()
     looks: dict[str, Look] = {"newly wrong": "bad", "newly right": "good"}
     rows = [
         [
-            text(post["id"]),
+            text(post.id),
             text(now, look),
-            text(post["true_label"]),
-            text(", ".join(post["groups"]) or NONE),
-            text(texts.get(post["id"], REDACTED), "words"),
+            text(post.true_label),
+            text(", ".join(post.groups) or NONE),
+            text(texts.get(post.id, REDACTED), "words"),
         ]
         for now, look in looks.items()
-        for post in [post for post in turned if post["now"] == now][:SHOWN_ROWS]
+        for post in [post for post in turned if post.now == now][:SHOWN_ROWS]
     ]
     if not rows:
         return Section("Newly broken and newly fixed", [])
@@ -66,10 +68,10 @@ def turned_section(numbers: Numbers, texts: Mapping[str, str]) -> Section:
     return Section("Newly broken and newly fixed", [*warning, *parts])
 
 
-def _which_base(numbers: Numbers) -> list[Part]:
+def _which_base(found: BaseReport, provenance: Mapping[str, Any]) -> list[Part]:
     """Say which run stands as the base, and what of its reading is not this model's."""
-    base, own = RunSettings(**numbers["base"]["asked"]), asked_in(numbers["provenance"])
-    parts: list[Part] = [Words(f"The base is {numbers['base']['name']}: prompt {base.words()}.")]
+    base, own = found.asked.settings, asked_in(provenance)
+    parts: list[Part] = [Words(f"The base is {found.name}: prompt {base.words()}.")]
     if unlike := mismatches(base, own):
         said = f"Base and model were read differently: {'; '.join(unlike)}."
         parts.append(Words(said, "warning"))
@@ -78,27 +80,27 @@ def _which_base(numbers: Numbers) -> list[Part]:
     return parts
 
 
-def _change(words: str, change: Numbers) -> list[Any]:
+def _change(words: str, change: ChangeReport) -> list[Any]:
     return [
         text(words),
-        value(change["reference"]),
-        value(change["other"]),
-        estimated_change(change["difference"], change["interval"]),
+        value(change.reference),
+        value(change.other),
+        estimated_change(change.difference, change.interval),
     ]
 
 
-def _rates(comparison: Numbers) -> PageTable:
+def _rates(comparison: ComparisonReport) -> PageTable:
     rows = [
         [
-            text(f"{r['group']}: {r['rate'].replace('_', ' ')}"),
-            count(r["n"]),
-            value(r["reference"]),
-            value(r["other"]),
-            estimated_change(r["difference"], r["interval"]),
-            p(r["holm_p"] if r["holm_p"] is not None else r["mcnemar_p"]),
+            text(f"{r.group}: {r.rate.replace('_', ' ')}"),
+            count(r.n),
+            value(r.reference),
+            value(r.other),
+            estimated_change(r.difference, r.interval),
+            p(r.holm_p if r.holm_p is not None else r.mcnemar_p),
         ]
-        for r in comparison["rates"]
-        if r["n"]
+        for r in comparison.rates
+        if r.n
     ]
     header = ["error rate", "posts", "base", "this model", "change", "p (Holm by group)"]
     return PageTable("Against the base, on the same posts", header, rows)

@@ -7,8 +7,7 @@ from hsd.metrics.leaderboard import Leaderboard, Standing
 from hsd.report import figures
 from hsd.report.comparability import COMPARED, RunSettings, mismatch_lines
 from hsd.report.formatting import GAP_WORDS, METRIC_WORDS, RATE_LEGEND, RATE_WORDS, percent
-from hsd.report.gate_section import gate_numbers, verdict_lines
-from hsd.report.numbers import as_json_values
+from hsd.report.gate_section import gate_report, verdict_lines
 from hsd.report.page import (
     Figure,
     Lines,
@@ -97,10 +96,7 @@ def board_sections(board: Leaderboard) -> list[Section]:
         "since the same posts chose the best."
     )
     parts: list[Part] = [PageTable(f"Ranked by {METRIC_WORDS[board.metric]}", header, rows, note)]
-    dots = [
-        (one.name, getattr(one.metrics, board.metric), as_json_values(one.interval))
-        for one in board.standings
-    ]
+    dots = [(one.name, getattr(one.metrics, board.metric), one.interval) for one in board.standings]
     if dots:
         drawing = figures.standings(dots, METRIC_WORDS[board.metric])
         parts.append(Figure(drawing, "Simultaneous 95 % intervals."))
@@ -109,7 +105,7 @@ def board_sections(board: Leaderboard) -> list[Section]:
     for one in board.standings:
         if one.verdict is not None:
             reasons.append(Words(f"{one.name}: {one.verdict.status.value}"))
-            reasons.append(Lines(verdict_lines(gate_numbers(one.verdict))))
+            reasons.append(Lines(verdict_lines(gate_report(one.verdict))))
     return [*sections, Section("Gate", reasons)] if reasons else sections
 
 
@@ -119,12 +115,12 @@ def _standing(one: Standing, metric: str) -> list[TableCell]:
     return [
         text(one.name),
         _verdict(one),
-        estimate(getattr(one.metrics, metric), as_json_values(one.interval)),
+        estimate(getattr(one.metrics, metric), one.interval),
         text("yes", "bad") if one.is_apart else text("no", "absent"),
         value(one.metrics.accuracy),
         value(one.metrics.auroc),
         value(one.gaps.worst.f1 if one.gaps.worst else None),
-        estimate(gap.value, as_json_values(gap.interval)) if gap else value(None),
+        estimate(gap.value, gap.interval) if gap else value(None),
         TableCell(percent(unread), unread),
     ]
 
@@ -143,7 +139,7 @@ def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
             text(METRIC_WORDS[c.name]),
             value(c.reference),
             value(c.other),
-            estimated_change(c.difference, as_json_values(c.interval)),
+            estimated_change(c.difference, c.interval),
         ]
         for c in found.metrics
     ]
@@ -152,20 +148,18 @@ def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
             text(GAP_WORDS[g.name]),
             value(g.reference),
             value(g.other),
-            estimated_change(g.difference, as_json_values(g.interval)),
+            estimated_change(g.difference, g.interval),
         ]
         for g in found.gaps
     ]
     rates = [
         [text(f"{c.group}: {RATE_WORDS[c.rate]}"), count(c.n), value(c.reference), value(c.other),
-         estimated_change(c.difference, as_json_values(c.interval), _look(c)),
+         estimated_change(c.difference, c.interval, _look(c)),
          p(c.p_value), p(c.holm_p), count(c.broken), count(c.fixed)]
         for c in found.rates
     ]  # fmt: skip
     dots = [
-        (f"{c.group}: {RATE_WORDS[c.rate]}", c.difference, as_json_values(c.interval))
-        for c in found.rates
-        if c.n
+        (f"{c.group}: {RATE_WORDS[c.rate]}", c.difference, c.interval) for c in found.rates if c.n
     ]
     header = ["", "reference", "other", "change"]
     by_group = ["error rate", "posts", "reference", "other", "change", "McNemar p", "Holm p",

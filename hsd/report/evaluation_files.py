@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.example import GROUPS
-from hsd.io.files import write_atomic, write_json
+from hsd.io.files import write_atomic
 from hsd.metrics.classification import METRIC_NAMES, POLICIES, ConfusionMatrix
 from hsd.metrics.evaluation import Evaluation, summarize
 from hsd.metrics.gaps import GAPS
@@ -22,11 +22,12 @@ from hsd.metrics.outcomes import READABLE
 from hsd.prediction import Prediction
 from hsd.report.context import ReportContext
 from hsd.report.evaluation_page import evaluation_page
-from hsd.report.numbers import evaluation_numbers
+from hsd.report.evaluation_report import evaluation_report
+from hsd.report.report_file import write_report
+from hsd.report.report_model import EvaluationReport
 from hsd.report.text_report import text_report
 from hsd.visible import visible
 
-REPORT = "report.json"
 PAGE = "report.html"
 _OPERATORS = "=+@＝＋－＠-"
 """What a formula begins with; some programs read the wide forms as the narrow ones."""
@@ -44,8 +45,8 @@ def write_evaluation(
     provenance: Mapping[str, Any],
     stamp: str,
     beside: ReportContext | None = None,
-) -> dict[str, Any]:
-    """Write every report of an evaluation into `folder` and return the numbers of report.json.
+) -> EvaluationReport:
+    """Write every report of an evaluation into `folder` and return that of report.json.
 
     `provenance` says what was evaluated (model, data, prompt, ...) and is copied as it is;
     `stamp` is the run's YYYYMMDD_HHMMSS.
@@ -68,12 +69,12 @@ def write_evaluation(
     }
     for name, rows in tables.items():
         write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows), posts=name in _WITH_POSTS)
-    numbers = evaluation_numbers(evaluation, provenance, beside)
-    text = visible(text_report(numbers), lines=True)  # read on terminals
+    report = evaluation_report(evaluation, provenance, beside)
+    text = visible(text_report(report), lines=True)  # read on terminals
     write_atomic(folder / f"evaluation_report_{stamp}.txt", text)
-    write_json(folder / REPORT, numbers)
-    write_atomic(folder / PAGE, evaluation_page(numbers))
-    return numbers
+    write_report(folder, report)
+    write_atomic(folder / PAGE, evaluation_page(report))
+    return report
 
 
 def result_row(prediction: Prediction) -> Row:

@@ -15,6 +15,7 @@ from typing import Literal
 from hsd import __version__
 from hsd.metrics.intervals import Interval
 from hsd.report.formatting import UNKNOWN, between, change_between, number, p_value, signed
+from hsd.report.report_values import ShareReport
 
 Look = Literal["", "good", "bad", "warn", "absent", "name", "words"]
 
@@ -127,14 +128,17 @@ def value(value: float | None, look: Look = "") -> TableCell:
     return TableCell(number(value), value, look if value is not None else "absent")
 
 
-def estimate(value: float | None, interval: Sequence[float] | None, look: Look = "") -> TableCell:
+def estimate(value: float | None, interval: Interval | None, look: Look = "") -> TableCell:
     """Return a cell of a number with its interval; what does not exist is no 0."""
     return _spread(value, interval, number, between, look)
 
 
-def estimated_change(
-    value: float | None, interval: Sequence[float] | None, look: Look = ""
-) -> TableCell:
+def spread(share: ShareReport) -> TableCell:
+    """Return a cell of a share with its interval."""
+    return estimate(share.value, share.interval)
+
+
+def estimated_change(value: float | None, interval: Interval | None, look: Look = "") -> TableCell:
     """Return a cell of a difference with its interval, all with signs."""
     return _spread(value, interval, signed, change_between, look)
 
@@ -146,14 +150,14 @@ def p(value: float | None) -> TableCell:
 
 def _spread(
     value: float | None,
-    interval: Sequence[float] | None,
+    interval: Interval | None,
     words: Callable[[float | None], str],
     around: Callable[[Interval | None], str],
     look: Look,
 ) -> TableCell:
     if value is None:
         return TableCell(UNKNOWN, None, "absent")
-    ends = f" {around(Interval(interval[0], interval[1]))}" if interval else ""
+    ends = f" {around(interval)}" if interval else ""
     return TableCell(f"{words(value)}{ends}", value, look)
 
 

@@ -1,4 +1,4 @@
-"""The parts of report.json about another run: the base, what changed from it, the gate's verdict."""
+"""The parts of report.json about another run: the base, what changed, the gate's verdict."""
 
 from typing import Literal
 
@@ -9,6 +9,7 @@ from hsd.example import Label
 from hsd.metrics.gaps import GapName
 from hsd.metrics.gate import Status
 from hsd.metrics.groups import Rate
+from hsd.report.comparability import RunSettings
 from hsd.report.report_values import Count, Ends, IntervalsReport, MetricsReport, UnitNumber
 
 
@@ -80,6 +81,11 @@ class SettingsReport(Strict):
     """Longest prompt in tokens."""
     temperature: float | None = None
     """Sampling temperature of written replies."""
+
+    @property
+    def settings(self) -> RunSettings:
+        """The same, to be compared with another run's."""
+        return RunSettings(self.prompt, self.mode, self.max_length, self.temperature)
 
 
 class ChangedPostReport(Strict):

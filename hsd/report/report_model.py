@@ -119,6 +119,13 @@ class EvaluationReport(Strict):
 
 def report_schema() -> str:
     """Return report.schema.json."""
-    schema = EvaluationReport.model_json_schema(mode="serialization", by_alias=True)
+    schema = _untitled(EvaluationReport.model_json_schema(mode="serialization", by_alias=True))
     title = "report.json of hsd evaluate, schema 3"
     return json.dumps({"$schema": DIALECT, **schema, "title": title}, indent=2) + "\n"
+
+
+def _untitled(part: Any) -> Any:
+    """Return a schema without pydantic's titles, which only repeat the keys."""
+    if isinstance(part, dict):
+        return {k: _untitled(v) for k, v in part.items() if k != "title" or not isinstance(v, str)}
+    return [*map(_untitled, part)] if isinstance(part, list) else part

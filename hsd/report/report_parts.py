@@ -65,9 +65,8 @@ class RatesReport(Strict):
 
     def of(self, rate: Rate) -> RateReport:
         """Return one of the two rates."""
-        return (
-            self.false_positive_rate if rate == "false_positive_rate" else self.false_negative_rate
-        )
+        found: RateReport = getattr(self, rate)
+        return found
 
 
 class GroupPoliciesReport(Strict):

@@ -1,4 +1,4 @@
-"""The parts of report.json about scores: AUCs, calibration, curves, noise, thresholds, prevalence."""
+"""The parts of report.json about scores: AUCs, calibration, curves, noise, thresholds."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ from pydantic import Field
 
 from hsd.config.strict import Strict
 from hsd.metrics.bias import Kind
+from hsd.metrics.groups import Rate
 from hsd.report.report_values import (
     Count,
     Ends,
@@ -138,6 +139,11 @@ class CurveReport(Strict):
     """Pairs of false-positive rate and recall."""
     pr: tuple[CurvePoint, ...] | None
     """Pairs of recall and precision."""
+
+    def rate(self, name: Rate) -> tuple[float, ...] | None:
+        """Return one of the two error rates over the threshold."""
+        rates: tuple[float, ...] | None = getattr(self, name)
+        return rates
 
 
 class NearReport(Strict):

@@ -1,4 +1,4 @@
-"""The values that all parts of report.json are made of: shares, intervals, metrics, groups, gaps."""
+"""What the parts of report.json are made of: shares, intervals, metrics, groups, gaps."""
 
 from math import isfinite
 from typing import Annotated, Any
@@ -15,16 +15,13 @@ from hsd.prediction import Outcome
 def _interval(value: Any) -> Interval:
     if isinstance(value, Interval):
         return value
-    numbers = (
-        [v for v in value if type(v) in (int, float) and isfinite(v)] if _is_pair(value) else []
-    )
-    if len(numbers) != 2:
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(map(_is_number, value)):
         raise ValueError("expected a list of two numbers")
-    return Interval(*numbers)
+    return Interval(*value)
 
 
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 PAIR_SCHEMA: dict[str, Any] = {

@@ -76,13 +76,13 @@ def rewrite(
         **_base(run, base),
     )
     shown, stamp = provenance_of(run.folder), run.folder.name.removeprefix("run_")
-    numbers = write_evaluation(run.folder, run.predictions, shown, stamp, beside)
+    report = write_evaluation(run.folder, run.predictions, shown, stamp, beside)
     if base:
         update_manifest(run.folder, base_run=str(base.absolute()))
     if prevalences:
         update_manifest(run.folder, prevalences=list(prevalences))
     if quote:
-        page = evaluation_page(numbers, run.predictions, with_text=True)
+        page = evaluation_page(report, run.predictions, with_text=True)
         write_atomic(run.folder / QUOTING, page, posts=True)
     return run.folder / (QUOTING if quote else "report.html")
 
