@@ -27,7 +27,15 @@ SHOWN_ROWS = 50
 """Rows listed as newly broken or newly fixed; report.json has them all."""
 
 
-def base_parts(base: BaseReport, provenance: Mapping[str, Any]) -> list[Part]:
+def base_sections(report: EvaluationReport, texts: Mapping[str, str]) -> list[Section]:
+    """Return what changed from the base, and for which posts; nothing without a base."""
+    if report.base is None:
+        return []
+    parts = _changes(report.base)
+    return [Section("Changes from the base", parts), _changed_posts(report.base, texts)]
+
+
+def _changes(base: BaseReport) -> list[Part]:
     """Return which run the base is, and what changed from it: metrics, error rates, gaps."""
     compared = base.comparison
     header = ["", "base", "this model", "change"]
@@ -35,16 +43,15 @@ def base_parts(base: BaseReport, provenance: Mapping[str, Any]) -> list[Part]:
     gaps = [_change(GAP_WORDS[name], compared.gaps[name]) for name in GAPS]
     note = "Above 0 groups lie further apart than with the base."
     return [
-        *_which_base(base, provenance),
+        Words(f"The base is {base.name}: prompt {base.asked.settings.words()}."),
         PageTable("Change of each metric, on the same posts", header, metrics),
         _rates(compared),
         PageTable("Change of the differences between groups", header, gaps, note),
     ]
 
 
-def turned_section(report: EvaluationReport, texts: Mapping[str, str]) -> Section:
+def _changed_posts(base: BaseReport, texts: Mapping[str, str]) -> Section:
     """Return the posts that were right and are wrong, then the other way; quoted if `texts`."""
-    turned = report.base.turned if report.base else ()
     looks: dict[str, Look] = {"newly wrong": "bad", "newly right": "good"}
     rows = [
         [
@@ -55,29 +62,28 @@ def turned_section(report: EvaluationReport, texts: Mapping[str, str]) -> Sectio
             text(texts.get(post.id, REDACTED), "words"),
         ]
         for now, look in looks.items()
-        for post in [post for post in turned if post.now == now][:SHOWN_ROWS]
+        for post in [post for post in base.turned if post.now == now][:SHOWN_ROWS]
     ]
     if not rows:
-        return Section("Newly broken and newly fixed", [])
+        return Section("Changed predictions", [])
     header = ["id", "now", "label", "groups", "post"]
     note = f"At most {SHOWN_ROWS} of each; report.json lists all."
     parts: list[Part] = [
-        PageTable("Posts whose call turned, base to this model", header, rows, note)
+        PageTable("Posts whose decision changed from the base to this model", header, rows, note)
     ]
     warning = [Words(CONTENT_WARNING, "danger")] if texts else []
-    return Section("Newly broken and newly fixed", [*warning, *parts])
+    return Section("Changed predictions", [*warning, *parts])
 
 
-def _which_base(found: BaseReport, provenance: Mapping[str, Any]) -> list[Part]:
-    """Say which run stands as the base, and what of its reading is not this model's."""
-    base, own = found.asked.settings, asked_in(provenance)
-    parts: list[Part] = [Words(f"The base is {found.name}: prompt {base.words()}.")]
-    if unlike := mismatches(base, own):
-        said = f"Base and model were read differently: {'; '.join(unlike)}."
-        parts.append(Words(said, "warning"))
-    if None not in (base.prompt, own.prompt) and base.prompt != own.prompt:
-        parts.append(Words("Base and model were asked with different prompts.", "warning"))
-    return parts
+def base_warnings(base: BaseReport, provenance: Mapping[str, Any]) -> list[str]:
+    """Return what of the base's prompt and settings is not this model's."""
+    before, own = base.asked.settings, asked_in(provenance)
+    warnings = []
+    if unlike := mismatches(before, own):
+        warnings.append(f"Base and model were read differently: {'; '.join(unlike)}.")
+    if None not in (before.prompt, own.prompt) and before.prompt != own.prompt:
+        warnings.append("Base and model were asked with different prompts.")
+    return warnings
 
 
 def _change(words: str, change: ChangeReport) -> list[Any]:

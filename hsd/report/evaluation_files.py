@@ -8,14 +8,17 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hsd.config.gate_rules import GateRules
 from hsd.example import GROUPS
 from hsd.io.files import write_atomic
 from hsd.metrics.classification import METRIC_NAMES, POLICIES, ConfusionMatrix
 from hsd.metrics.evaluation import Evaluation, summarize
 from hsd.metrics.gaps import GAPS
+from hsd.metrics.gate import gate
 from hsd.metrics.groups import RATES, Group
 from hsd.metrics.intervals import Interval
 from hsd.metrics.outcomes import READABLE
@@ -23,6 +26,7 @@ from hsd.prediction import Prediction
 from hsd.report.context import ReportContext
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.evaluation_report import evaluation_report
+from hsd.report.gate_section import gate_report
 from hsd.report.report_file import write_report
 from hsd.report.report_model import EvaluationReport
 from hsd.report.text_report import text_report
@@ -51,7 +55,7 @@ def write_evaluation(
     `provenance` says what was evaluated (model, data, prompt, ...) and is copied as it is;
     `stamp` is the run's YYYYMMDD_HHMMSS.
     """
-    beside = beside or ReportContext()
+    beside = _with_verdict(beside or ReportContext(), predictions)
     evaluation = summarize(
         predictions,
         beside.training,
@@ -75,6 +79,16 @@ def write_evaluation(
     write_report(folder, report)
     write_atomic(folder / PAGE, evaluation_page(report))
     return report
+
+
+def _with_verdict(beside: ReportContext, predictions: Sequence[Prediction]) -> ReportContext:
+    """Return the context with a verdict by the default rules, where only the base is there."""
+    if beside.verdict or beside.base is None:
+        return beside
+    name, rows = beside.base
+    return replace(
+        beside, verdict=gate_report(gate(GateRules(), predictions, rows, (name, "this model")))
+    )
 
 
 def result_row(prediction: Prediction) -> Row:

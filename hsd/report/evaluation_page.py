@@ -9,7 +9,7 @@ from hsd.metrics.contrast import EVERYBODY
 from hsd.metrics.groups import ALL, RATES
 from hsd.prediction import OUTCOMES, Prediction
 from hsd.report import figures
-from hsd.report.base_section import base_parts, turned_section
+from hsd.report.base_section import base_sections
 from hsd.report.formatting import (
     CONTENT_WARNING,
     METRIC_WORDS,
@@ -22,6 +22,7 @@ from hsd.report.formatting import (
     spelled_out,
 )
 from hsd.report.gate_section import badge, gate_section
+from hsd.report.glance import glance_section
 from hsd.report.groups_section import groups_section
 from hsd.report.page import (
     Figure,
@@ -58,22 +59,23 @@ def evaluation_page(
     """Return report.html; posts are quoted only `with_text`."""
     texts = {p.id: p.text for p in predictions} if with_text else {}
     sections = [
-        gate_section(report.gate),
-        _provenance(report),
-        _replies(report),
-        _headline(report),
+        glance_section(report),
         groups_section(report),
         calibration_section(report),
         thresholds_section(report),
+        gate_section(report.gate),
+        _headline(report),
+        *base_sections(report, texts),
         _slices(report),
         _tests(report),
         _errors(report, texts),
-        turned_section(report, texts),
+        _replies(report),
         Section("Not measured", [Lines(report.not_measured)]),
+        _provenance(report),
     ]
     n, headline = report.headline.n, report.headline
     subtitle = (
-        f"{n:,} posts, {headline.hates:,} of them hateful. Strategy "
+        f"{n:,} posts: {headline.hates:,} hateful, {headline.normals:,} normal. Strategy "
         f"{report.strategy}. Intervals are 95 %. {UNREADABLE_IS_WRONG}"
     )
     title = f"Evaluation of {_name(report.provenance)}"
@@ -95,13 +97,7 @@ def _provenance(report: EvaluationReport) -> Section:
     if rest:
         title = f"Further facts ({len(rest)}): weights, device, packages"
         parts.append(replace(_facts(title, rest), folded=True))
-    if seen:
-        said = (
-            f"{seen:,} of these {n:,} posts are among those that the model was trained on. They "
-            "are not held out: what is measured here is better than new posts would give."
-        )
-        parts.insert(0, Words(said, "warning"))
-    return Section("Provenance", parts)
+    return Section("Provenance", parts, folded=True)
 
 
 def _facts(title: str, facts: Sequence[tuple[str, str]]) -> PageTable:
@@ -148,15 +144,13 @@ def _headline(report: EvaluationReport) -> Section:
         for name in METRIC_NAMES
     ]
     parts: list[Part] = [PageTable("Headline", ["metric", *columns], rows)]
-    if base:
-        parts += base_parts(base, report.provenance)
     counts = report.headline
     confusion = [
         [text("truly hate"), count(counts.tp), count(counts.fn)],
         [text("truly normal"), count(counts.fp), count(counts.tn)],
     ]
     parts.append(PageTable("Confusion matrix", ["", "called hate", "called normal"], confusion))
-    return Section("Headline, beside what is easily had", parts)
+    return Section("All metrics", parts)
 
 
 def _slices(report: EvaluationReport) -> Section:

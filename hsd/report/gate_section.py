@@ -1,15 +1,25 @@
 """A gate's verdict in words: one line a rule, worst first."""
 
-from typing import Any
+from typing import Any, Literal
 
-from hsd.metrics.gate import Verdict
+from hsd.metrics.gate import Status, Verdict
 from hsd.report.formatting import between, number
 from hsd.report.numbers import as_json_values
 from hsd.report.page import Badge, Look, PageTable, Section, TableCell, count, estimate, text, value
 from hsd.report.report_changes import GateReport, RuleReport
 
 ORDER = ("FAIL", "UNDERPOWERED", "PASS")
-HOW = "hsd gate RUN --reference BASE_RUN"
+NO_BASE = (
+    "There is no base to compare with. `hsd report RUN --base BASE_RUN` compares this model with "
+    "its base on the same posts and gives a verdict."
+)
+SHOWN_FAILURES = 3
+"""Broken rules that are shown without a click."""
+_BADGE_LOOKS: dict[Status, Literal["pass", "fail", "underpowered"]] = {
+    Status.PASS: "pass",
+    Status.FAIL: "fail",
+    Status.UNDERPOWERED: "underpowered",
+}
 
 
 def gate_numbers(verdict: Verdict) -> dict[str, Any]:
@@ -34,12 +44,34 @@ def verdict_lines(verdict: GateReport) -> list[str]:
 
 
 def badge(verdict: GateReport | None) -> Badge:
-    """Return the verdict box; a run that no gate has judged says so."""
+    """Return the verdict box: one sentence, what fails, and all reasons behind a click."""
     if verdict is None:
-        return Badge("NOT JUDGED", [f"No gate was asked; `{HOW}` judges by group and power."])
+        return Badge("NO VERDICT", [], NO_BASE)
     against = f"Against {verdict.reference}." if verdict.reference else "Without a reference."
-    against = f"{verdict.run}. {against}"
-    return Badge(verdict.status.value, [against, *verdict_lines(verdict)])
+    failed = [_line(check) for check in _worst_first(verdict) if check.status == "FAIL"]
+    return Badge(
+        verdict.status.value,
+        failed[:SHOWN_FAILURES],
+        verdict_sentence(verdict),
+        [f"{verdict.run}. {against}", *verdict_lines(verdict)],
+        _BADGE_LOOKS[verdict.status],
+    )
+
+
+def verdict_sentence(verdict: GateReport) -> str:
+    """Return what the verdict comes to."""
+    counts = {status: sum(c.status == status for c in verdict.checks) for status in Status}
+    rules = f"{len(verdict.checks)} rules"
+    against = f" against {verdict.reference}" if verdict.reference else ""
+    if verdict.status == Status.FAIL:
+        return f"The model breaks {counts[Status.FAIL]} of {rules}{against}."
+    if verdict.status == Status.UNDERPOWERED:
+        why = next((check.why for check in verdict.checks if check.why), "there are too few posts")
+        return (
+            f"No rule is broken{against}, but {counts[Status.UNDERPOWERED]} of {rules} cannot be "
+            f"decided: {why}."
+        )
+    return f"The model keeps all {rules}{against}."
 
 
 def gate_section(verdict: GateReport | None) -> Section:

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 
-from hsd.example import NONE
 from hsd.metrics.classification import POLICIES
 from hsd.metrics.gaps import GAPS
 from hsd.metrics.groups import MINIMUM_N, RATES, SHARES
-from hsd.report import figures
 from hsd.report.formatting import (
     GAP_WORDS,
     KIND_WORDS,
@@ -18,7 +16,6 @@ from hsd.report.formatting import (
     worst_words,
 )
 from hsd.report.page import (
-    Figure,
     PageTable,
     Part,
     Section,
@@ -53,8 +50,6 @@ def groups_section(report: EvaluationReport) -> Section:
         "not estimable (-)."
     )
     parts: list[Part] = [PageTable("Rates by group", header, rows, note)]
-    if any(name != NONE for name in groups):
-        parts.append(Figure(figures.group_rates(groups), "Error rates with 95 % Wilson intervals."))
     parts += [
         *_policy_table(report),
         _gap_table(report.gaps),

@@ -14,6 +14,7 @@ from typing import Literal
 
 from hsd import __version__
 from hsd.metrics.intervals import Interval
+from hsd.report.dot_chart import DotChart
 from hsd.report.formatting import UNKNOWN, between, change_between, number, p_value, signed
 from hsd.report.report_values import ShareReport
 
@@ -68,7 +69,7 @@ class Lines:
     kind: str = field(default="list", init=False)
 
 
-Part = PageTable | Figure | Words | Lines
+Part = PageTable | Figure | DotChart | Words | Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +78,18 @@ class Section:
 
     title: str
     parts: Sequence[Part]
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """The verdict box: PASS, FAIL, UNDERPOWERED or NOT JUDGED, with reasons."""
+    """The verdict box: a status, one sentence, reasons, and further ones that open on a click."""
 
     status: str
     reasons: Sequence[str]
+    sentence: str = ""
+    folded: Sequence[str] = ()
+    look: Literal["", "pass", "fail", "underpowered"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def _facts(report: EvaluationReport) -> Iterator[tuple[str, str]]:
 
 def _verdict(report: EvaluationReport) -> str:
     found = badge(report.gate)
-    return "\n".join([found.status, *found.reasons])
+    return "\n".join([found.status, found.sentence, *found.folded])
 
 
 def _base_sections(report: EvaluationReport) -> list[str]:
