@@ -45,6 +45,8 @@ class DotChart:
     note: str = ""
     low: float = 0.0
     high: float = 1.0
+    stacked: bool = False
+    """Words above their dots, for three panels beside each other."""
     kind: str = field(default="dots", init=False)
 
     def at(self, value: float) -> str:

@@ -7,12 +7,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hsd.example import NONE
 from hsd.metrics.groups import RATES
-from hsd.metrics.intervals import Interval
 from hsd.report.formatting import spelled_out
 from hsd.report.report_scores import CalibrationReport, CurveReport
-from hsd.report.report_values import GroupReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,20 +21,6 @@ INK = "#010203"  # becomes the page's own ink, in light and dark
 FAINT = "#8a93a0"
 LINES = ("-", "--", "-.", ":")
 LONGEST = 28  # characters of a name in a drawing; names come from data
-
-
-def group_rates(groups: Mapping[str, GroupReport]) -> str:
-    """Draw each group's error rates with their intervals."""
-    known = {n: g for n, g in groups.items() if n != NONE}
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots(1, 2, sharey=True)
-        for axis, rate in zip(axes, RATES, strict=True):
-            shares = {name: group.share(rate) for name, group in known.items()}
-            _dots(axis, [(name, share.value, share.interval) for name, share in shares.items()])
-            axis.set(xlabel=spelled_out(rate), xlim=(-0.02, 1.02))
-
-    return _svg("groups", draw, "Error rates by group", height=1.1 + 0.4 * len(known))
 
 
 def reliability(overall: CalibrationReport, by_group: Mapping[str, CalibrationReport]) -> str:
@@ -115,29 +98,6 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], shares: Sequence[Any])
     return _svg("heat", draw, "Accuracy by functionality and target", width, height)
 
 
-def changes(rows: Sequence[tuple[str, float | None, Interval | None]], label: str) -> str:
-    """Draw differences with their intervals beside zero."""
-
-    def draw(figure: Figure) -> None:
-        axis = figure.subplots()
-        axis.axvline(0, color=FAINT, linewidth=1)
-        _dots(axis, rows)
-        axis.set_xlabel(label)
-
-    return _svg("changes", draw, label, height=1.1 + 0.3 * len(rows))
-
-
-def standings(rows: Sequence[tuple[str, float | None, Interval | None]], label: str) -> str:
-    """Draw the runs of a leaderboard with their simultaneous intervals."""
-
-    def draw(figure: Figure) -> None:
-        axis = figure.subplots()
-        _dots(axis, rows)
-        axis.set_xlabel(label)
-
-    return _svg("standings", draw, f"Leaderboard by {label}", height=1.1 + 0.32 * len(rows))
-
-
 def histogram(counts: Mapping[str, int], label: str) -> str:
     """Draw how many rows fall under each name."""
 
@@ -148,18 +108,6 @@ def histogram(counts: Mapping[str, int], label: str) -> str:
         axis.set(xlabel=label, ylabel="rows")
 
     return _svg("histogram", draw, label, height=3)
-
-
-def _dots(axis: Axes, rows: Sequence[tuple[str, float | None, Interval | None]]) -> None:
-    for place, (_, value, interval) in enumerate(rows):
-        if interval is not None:
-            axis.plot(
-                [interval.low, interval.high], [place, place], color=COLOURS[0], linewidth=1.6
-            )
-        if value is not None:
-            axis.plot([value], [place], "o", color=COLOURS[0], markersize=5)
-    axis.set_yticks(range(len(rows)), [_short(name) for name, *_ in rows])
-    axis.set_ylim(len(rows) - 0.5, -0.5)
 
 
 def _short(name: str) -> str:

@@ -26,6 +26,7 @@ def glance_section(report: EvaluationReport) -> Section:
         "This model beside what is easily had",
         [panel for name in METRICS if (panel := _metric_panel(report, name)).rows],
         f"Lines are 95 % intervals. {_marks(report)}",
+        stacked=True,
     )
     groups = DotChart(
         "Error rates by group",
