@@ -8,7 +8,7 @@ from hsd.metrics.groups import RATES
 from hsd.metrics.leaderboard import Leaderboard, Standing
 from hsd.report.dot_chart import Dot, DotChart, DotPanel, DotRow, Mark, around_zero
 from hsd.report.formatting import METRIC_WORDS, between, change_between, number, signed, spelled_out
-from hsd.report.glance import METRICS, metric_row
+from hsd.report.glance import METRICS, group_words, metric_row
 from hsd.report.page import Badge, Section
 
 SHOWN_REASONS = 3
@@ -27,18 +27,18 @@ def comparison_badge(
     pairs = zip(comparisons, sentences, strict=True)
     reasons = [f"{found.other}: {line}" for found, (_, *lines) in pairs for line in lines]
     if worse:
-        sentence = f"At least one error rate is higher than with {reference}: {_names(worse)}."
+        sentence = f"{_names(worse)}: at least one error rate is higher than with {reference}."
         return Badge("WORSE", reasons[:SHOWN_REASONS], sentence, _rest(reasons), "fail")
     if unclear:
         sentence = (
-            f"An error rate or a difference between groups may be larger than with {reference}: "
-            f"{_names(unclear)}."
+            f"{_names(unclear)}: an error rate or a difference between groups may be larger than "
+            f"with {reference}."
         )
         return Badge(
             "MAYBE WORSE", reasons[:SHOWN_REASONS], sentence, _rest(reasons), "underpowered"
         )
     others = _names([found.other for found in comparisons])
-    sentence = f"No error rate of any group is shown to be higher than with {reference}: {others}."
+    sentence = f"{others}: no error rate of any group is shown to be higher than with {reference}."
     return Badge("NO RISE SHOWN", reasons, sentence)
 
 
@@ -84,7 +84,7 @@ def changes_section(comparisons: Sequence[Comparison]) -> Section:
     end = around_zero([row for panel in panels for row in panel.rows])
     note = "Right of 0: better than the reference. Lines are paired 95 % intervals."
     chart = DotChart("Change of the headline metrics", panels, note, -end, end)
-    return Section("At a glance", [chart] if panels else [])
+    return Section("Changes at a glance", [chart] if panels else [])
 
 
 def rates_chart(found: Comparison) -> DotChart:
@@ -123,7 +123,7 @@ def _metric_rows(found: Comparison) -> list[DotRow]:
 def _change_row(change: RateChange) -> DotRow:
     ends = f" {change_between(change.interval)}" if change.interval else ""
     words = f"{signed(change.difference)}{ends} of {change.n:,}"
-    return DotRow(change.group, [Dot(change.difference, change.interval)], words)
+    return DotRow(group_words(change.group), [Dot(change.difference, change.interval)], words)
 
 
 def _score(one: Standing, metric: str) -> str:

@@ -44,7 +44,9 @@ def comparison_page(
 ) -> str:
     """Return the page of several runs against the first; with a leaderboard of them all."""
     first = comparisons[0].reference if comparisons else "no reference"
-    sections = [changes_section(comparisons), *comparison_sections(comparisons, sentences, board)]
+    ranking = board_sections(board) if board else []
+    changes = comparison_sections(comparisons, sentences)
+    sections = [*ranking[:1], changes_section(comparisons), *ranking[1:], *changes]
     if unlike := mismatch_lines(asked):
         sections.insert(1, Section("Not read alike", [Lines(unlike, "danger")]))
     sections.append(prompts_section(asked))
@@ -176,7 +178,7 @@ def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
     ]
     return [
         Section(f"{found.other} against {found.reference}", parts),
-        Section("Changed predictions", _moved(found)),
+        Section(f"Changed predictions: {found.other}", _moved(found)),
     ]
 
 

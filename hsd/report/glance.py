@@ -23,7 +23,7 @@ Entry = tuple[str, Mark, MetricsReport, IntervalsReport]
 def glance_section(report: EvaluationReport) -> Section:
     """Return the dots of the headline and of the error rates by group."""
     headline = DotChart(
-        "This model beside what is easily had",
+        "This model, its base and baselines" if report.base else "This model and baselines",
         [panel for name in METRICS if (panel := _metric_panel(report, name)).rows],
         f"Lines are 95 % intervals. {_marks(report)}",
         stacked=True,
@@ -87,8 +87,14 @@ def _rate_rows(report: EvaluationReport, rate: Rate) -> Iterator[DotRow]:
     yield _rate_row(ALL, Dot(overall), posts, before.get(ALL))
     for name, group in report.groups.items():
         share = group.share(rate)
-        shown = "about no group" if name == NONE else name
-        yield _rate_row(shown, Dot(share.value, share.interval), share.of, before.get(name))
+        yield _rate_row(
+            group_words(name), Dot(share.value, share.interval), share.of, before.get(name)
+        )
+
+
+def group_words(name: str) -> str:
+    """Return a group's name, and words for the posts about none."""
+    return "about no group" if name == NONE else name
 
 
 def _rate_row(name: str, dot: Dot, posts: int, base: float | None) -> DotRow:
