@@ -1,6 +1,6 @@
 """The first screen of comparison and leaderboard pages: a verdict in one sentence, then dots."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hsd.metrics.comparison import Comparison, RateChange
@@ -11,6 +11,7 @@ from hsd.report.formatting import METRIC_WORDS, between, change_between, number,
 from hsd.report.glance import METRICS, group_words, metric_row
 from hsd.report.page import Badge, Section
 
+_WORST_FIRST = ("WORSE", "MAYBE WORSE", "NO RISE SHOWN")
 SHOWN_REASONS = 3
 """Rises of error rates that are shown without a click."""
 
@@ -54,6 +55,19 @@ def runs_badge(
     best = leaderboard_badge(board)
     risen = [f"{found.status}: {found.sentence}"] if found else []
     return replace(best, reasons=[*best.reasons, *risen], folded=found.reasons if found else ())
+
+
+def sets_badge(sets: Mapping[str, Badge | None]) -> Badge | None:
+    """Return the same over several sets: the worst status, and a line for each set."""
+    found = {of: badge for of, badge in sets.items() if badge}
+    if not found:
+        return None
+    worst = min(found.values(), key=lambda badge: _WORST_FIRST.index(badge.status))
+    with_it = [of for of, badge in found.items() if badge.status == worst.status]
+    lines = [f"{of}: {badge.sentence}" for of, badge in found.items()]
+    folded = [f"{of}: {line}" for of, badge in found.items() for line in badge.reasons]
+    sentence = f"So on {len(with_it)} of {len(sets)} sets: {_names(with_it)}."
+    return Badge(worst.status, lines, sentence, folded, worst.look)
 
 
 def _may_be_worse(found: Comparison) -> bool:

@@ -63,9 +63,8 @@ def groups_section(report: EvaluationReport) -> Section:
         for b in report.baselines
         for name, g in b.groups.items()
     ]
-    parts.append(
-        PageTable("Baselines by group", ["baseline", "group", *map(spelled_out, RATES)], beside)
-    )
+    header = ["baseline", "group", *map(spelled_out, RATES)]
+    parts.append(PageTable("Baselines by group", header, beside, folded=True))
     return Section("Groups", parts)
 
 
