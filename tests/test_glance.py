@@ -92,7 +92,7 @@ def test_why_nothing_can_be_decided_is_in_the_sentence() -> None:
 def test_the_first_screen_holds_posts_verdict_metrics_and_rates_by_group() -> None:
     said = first_screen(full())
     for part in (
-        "48 posts: 24 hateful, 24 normal.", "UNDERPOWERED", "accuracy this model 0.750 [",
+        "48 posts: 24 hateful, 24 normal.", "FAIL The model breaks", "accuracy this model 0.750 [",
         "the base 0.500 [", "F1 this model", "AUROC this model", "always hate",
         "False-positive rate: normal posts called hate all posts 0.250 of 24, base",
         "False-negative rate: hateful posts missed", "lgbtq 0.500 [",

@@ -131,7 +131,7 @@ def test_the_page_shows_the_numbers_of_report_json() -> None:
     for part in (
         "accuracy 0.750 [", "always hate", "TF-IDF + logistic regression (18 training rows)",
         "Against the base", "Change of each metric", "Change of the differences between groups",
-        "Posts whose call turned", "equalised-odds difference, sources held equal", "BPSN AUC",
+        "Posts whose decision changed", "equalised-odds difference, sources held equal", "BPSN AUC",
         "Frozen threshold", "flagged in 1,000", "view: without offensive", "both right",
         "rules are kept", "What another training seed would give",
     ):  # fmt: skip
@@ -174,7 +174,7 @@ def test_unknown_training_posts_are_not_none_seen() -> None:
 
 def test_a_run_without_scores_has_no_empty_sections() -> None:
     said = words(page(WRITTEN))
-    assert "NOT JUDGED" in said
+    assert "NO VERDICT" in said
     assert "Calibration ECE" not in said
     assert "the replies carry no P(hate)" in said
     assert "Unreadable replies go with the group" in said
