@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from posts import predictions
-from test_report_page import SCORED, STAMP, TRAINING, WRITTEN, everything, page, words
+from test_report_page import SCORED, STAMP, WRITTEN, everything, page, words
 
 from hsd.config.gate_rules import GateRules
+from hsd.metrics.baselines import Training
 from hsd.metrics.comparison import compare, compare_all
 from hsd.metrics.gate import gate
 from hsd.metrics.intervals import Interval
@@ -33,7 +34,10 @@ from hsd.report.gate_section import badge, gate_report
 from hsd.report.page import Badge
 from hsd.report.report_model import EvaluationReport
 
-GOOD = predictions("lgbtq n n\nlgbtq h h\nmexican n n\nmexican h h\n" * 200)
+GOOD = [
+    replace(p, text=p.id.translate(str.maketrans("0123456789", "abcdefghij")))  # no two are alike
+    for p in predictions("lgbtq n n\nlgbtq h h\nmexican n n\nmexican h h\n" * 200)
+]
 WORSE = [replace(p, label="hate") if p.groups == ("lgbtq",) else p for p in GOOD]
 
 
@@ -110,7 +114,7 @@ def test_the_page_answers_before_it_explains() -> None:
 
 
 def test_what_makes_the_numbers_mean_less_is_on_the_first_screen(tmp_path: Path) -> None:
-    seen = replace(TRAINING, texts=[p.text for p in SCORED])
+    seen = Training([p.text for p in SCORED], [p.true_label for p in SCORED], "train.jsonl")
     base = ReportContext(seen, "", ("base", SCORED), base_asked=RunSettings("other", "generate"))
     write_evaluation(tmp_path, SCORED, {"mode": "score"}, STAMP, base)
     said = first_screen((tmp_path / "report.html").read_text())
@@ -188,7 +192,8 @@ def test_over_several_sets_the_worst_counts_and_each_has_a_line() -> None:
 
 def test_the_comparison_page_shows_each_change_as_a_dot() -> None:
     found = compare_all({"old": GOOD, "new": WORSE})
-    said = words(comparison_page(found, {}, [sentences(one) for one in found]))
+    asked = {"old": RunSettings(), "new": RunSettings()}
+    said = words(comparison_page(found, asked, [sentences(one) for one in found]))
     assert "Change of the headline metrics new accuracy -0.250 [" in said
     assert "Change of the error rates false-positive rate all posts +0.500 [" in said
     assert changes_section(found).parts[0].high == 0.5
@@ -196,7 +201,8 @@ def test_the_comparison_page_shows_each_change_as_a_dot() -> None:
 
 
 def test_a_leaderboard_begins_with_the_best_run() -> None:
-    entries = [Entry("bad", WORSE), Entry("good", GOOD), Entry("twin", GOOD),
+    bad = [replace(p, label="hate") if n % 3 else p for n, p in enumerate(GOOD)]
+    entries = [Entry("bad", bad), Entry("good", GOOD), Entry("twin", GOOD),
                Entry("gone", failure="CUDA out of memory")]  # fmt: skip
     board = leaderboard(entries, "f1", reference="bad", rules=GateRules())
     box = leaderboard_badge(board)
