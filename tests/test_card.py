@@ -63,7 +63,7 @@ def test_golden_model_card(golden: Callable[[str, str], None]) -> None:
 @pytest.mark.usefixtures("run")
 def test_the_card_of_an_adapter_that_was_trained_anew_is_refused() -> None:
     adapter("adapter", b"other weights")
-    with pytest.raises(EvaluationError, match="judged other weights than adapter holds now"):
+    with pytest.raises(EvaluationError, match="evaluated other weights than adapter holds now"):
         write()
 
 
@@ -100,7 +100,7 @@ def test_an_evaluation_of_no_adapter_or_a_folder_without_one_is_refused(run: Pat
     with pytest.raises(EvaluationError, match="no adapter_model.safetensors here"):
         write()
     write_json(run / "identity.json", {"model": {"adapter": None}})
-    with pytest.raises(EvaluationError, match="judged no adapter"):
+    with pytest.raises(EvaluationError, match="evaluated no adapter"):
         write()
 
 
@@ -217,7 +217,7 @@ def test_paths_of_this_machine_are_not_told(run: Path, tmp_path: Path) -> None:
         "adapter",
     )
     assert str(tmp_path) not in page
-    assert "| judged on | test.jsonl |" in page
+    assert "| evaluated on | test.jsonl |" in page
     assert "against x/run_1." in page
     assert 'from_pretrained("mine")' in page
 

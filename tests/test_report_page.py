@@ -196,7 +196,7 @@ def test_what_only_repeaters_need_is_folded_away_and_not_left_out() -> None:
 def test_written_replies_have_an_error_table_too() -> None:
     said = words(page([replace(p, score=None) for p in SCORED]))
     assert "Errors of each group, the first by id" in said
-    assert "surest" not in said
+    assert "most confident errors of each group" not in said
 
 
 def test_error_rates_by_group_stand_under_three_policies_where_replies_are_unread() -> None:

@@ -5,10 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from hsd.metrics.classification import METRIC_NAMES, POLICIES
-from hsd.metrics.contrast import EVERYBODY
 from hsd.metrics.groups import ALL, RATES
 from hsd.prediction import OUTCOMES, Prediction
-from hsd.report import figures
 from hsd.report.base_section import base_sections
 from hsd.report.formatting import (
     CONTENT_WARNING,
@@ -25,7 +23,6 @@ from hsd.report.gate_section import badge, gate_section
 from hsd.report.glance import glance_section
 from hsd.report.groups_section import groups_section
 from hsd.report.page import (
-    Figure,
     Lines,
     Page,
     PageTable,
@@ -35,14 +32,13 @@ from hsd.report.page import (
     Words,
     count,
     estimate,
-    estimated_change,
     render_page,
     spread,
     text,
     value,
 )
 from hsd.report.report_model import EvaluationReport
-from hsd.report.report_parts import FunctionalityReport, PairsReport, SwapReport
+from hsd.report.tests_section import tests_section
 from hsd.report.threshold_sections import calibration_section, thresholds_section
 
 FIRST_FACTS = frozenset(
@@ -67,7 +63,7 @@ def evaluation_page(
         _headline(report),
         *base_sections(report, texts),
         _slices(report),
-        _tests(report),
+        tests_section(report),
         _errors(report, texts),
         _replies(report),
         Section("Not measured", [Lines(report.not_measured)]),
@@ -164,73 +160,6 @@ def _slices(report: EvaluationReport) -> Section:
     return Section("Slices", [PageTable("Parts of the posts", header, rows)] if rows else [])
 
 
-def _tests(report: EvaluationReport) -> Section:
-    parts: list[Part] = []
-    if cases := report.functionalities:
-        targets = list(dict.fromkeys(name for case in cases for name in case.right))
-        shares = [[_share_right(case, target) for target in targets] for case in cases]
-        names = [case.name for case in cases]
-        parts.append(
-            Figure(
-                figures.heat_map(names, targets, shares), "Accuracy by functionality and target."
-            )
-        )
-        rows = [
-            [text(case.name), text(case.label), count(case.right[EVERYBODY].of),
-             *map(value, row)]
-            for case, row in zip(cases, shares, strict=True)
-        ]  # fmt: skip
-        header = ["functionality", "label", "cases", *targets]
-        parts.append(PageTable("Accuracy by functionality", header, rows))
-    if pairs := report.contrasts:
-        parts.append(_contrasts(pairs))
-    if pairs := report.invariances:
-        parts.append(_invariances(pairs))
-    if found := report.swaps:
-        parts.append(_swaps(found, report.swap_terms_version))
-    return Section("Functional tests", parts)
-
-
-def _share_right(case: FunctionalityReport, target: str) -> float | None:
-    return case.right[target].value if target in case.right else None
-
-
-def _contrasts(pairs: Sequence[PairsReport]) -> PageTable:
-    rows = [
-        [text(c.functionality), count(c.n), spread(c.consistency),
-         count(c.only_reference), count(c.only_contrast)]
-        for c in pairs
-    ]  # fmt: skip
-    header = ["contrast", "pairs", "both right", "only the reference", "only this one"]
-    return PageTable("Contrast pairs: labels differ, words hardly", header, rows)
-
-
-def _invariances(pairs: Sequence[PairsReport]) -> PageTable:
-    rows = [
-        [text(c.functionality), count(c.n), spread(c.consistency),
-         spread(c.same_call), count(c.same_call.of), count(c.unread)]
-        for c in pairs
-    ]  # fmt: skip
-    header = ["change", "pairs", "both right", "same call", "pairs read", "pairs unread"]
-    note = "Same call, right or wrong: of the pairs whose two replies could be read."
-    return PageTable("Invariance pairs: the label stays, words hardly", header, rows, note)
-
-
-def _swaps(found: Sequence[SwapReport], terms: int | None) -> PageTable:
-    rows = [
-        [text(f"{s.before} to {s.after}"), count(s.flips.of), spread(s.flips),
-         count(s.to_hate), count(s.unread),
-         estimated_change(s.mean_shift, s.shift_interval)]
-        for s in found
-    ]  # fmt: skip
-    header = ["swap", "pairs read", "flip rate", "flips to hate", "pairs unread", "mean shift"]
-    note = (
-        f"Term list version {terms}. The label is the same post's. Flips are of the pairs whose "
-        "two replies could be read."
-    )
-    return PageTable("The group swapped for another", header, rows, note)
-
-
 def _errors(report: EvaluationReport, texts: Mapping[str, str]) -> Section:
     rows = [
         [text(group), text(post.id), text(post.true_label), text(post.label),
@@ -245,6 +174,10 @@ def _errors(report: EvaluationReport, texts: Mapping[str, str]) -> Section:
     if not rows:
         return Section(title, [])
     header = ["group", "id", "label", "called", "P(hate)", "source", "post"]
-    said = "The surest errors of each group" if scored else "Errors of each group, the first by id"
+    said = (
+        "The most confident errors of each group"
+        if scored
+        else "Errors of each group, the first by id"
+    )
     parts: list[Part] = [PageTable(said, header, rows)]
     return Section(title, [Words(CONTENT_WARNING, "danger"), *parts] if texts else parts)

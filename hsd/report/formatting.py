@@ -79,7 +79,7 @@ def spelled_out(name: str) -> str:
 
 
 def seen_words(seen: int | None, n: int) -> str:
-    """Return how many of `n` judged posts the model was trained on."""
+    """Return how many of `n` evaluated posts the model was trained on."""
     return "unknown" if seen is None else f"{seen:,} of {n:,}"
 
 
@@ -109,13 +109,13 @@ def p_value(value: float | None) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
 
 
-def judged_by(found: ShareCalibrationReport) -> dict[str, ApartReport]:
+def score_targets(found: ShareCalibrationReport) -> dict[str, ApartReport]:
     """Return what scores are held against, in words, and how far they lie from it."""
     return {"share of annotators": found.against_share, "label": found.against_label}
 
 
 def share_words(found: ShareCalibrationReport) -> str:
-    """Return which posts are judged by their share of votes, and what no score could better."""
+    """Return which posts have a share of votes, and what no score could better."""
     return (
         f"Of the {found.n:,} posts with a share of votes; on {found.disputed:,} of them the "
         f"annotators disagree. No score has a log-loss below {number(found.least_log_loss)} "

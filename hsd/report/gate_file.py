@@ -15,7 +15,7 @@ from hsd.report.report_file import parsed
 
 GATE = "gate.json"
 SHA256 = "sha256"
-_AGAIN = "judge it again with `hsd gate`"
+_AGAIN = "run `hsd gate` again"
 
 
 def write_verdict(folder: Path, verdict: Verdict, rows: int) -> Path:
@@ -27,7 +27,7 @@ def write_verdict(folder: Path, verdict: Verdict, rows: int) -> Path:
 
 
 def read_verdict(folder: Path) -> GateReport | None:
-    """Return the verdict in an evaluation's folder, None where no gate has judged it.
+    """Return the verdict in an evaluation's folder, None where there is none.
 
     Raises EvaluationError when it was edited or damaged, or is about other answers than are there
     now.

@@ -33,7 +33,7 @@ def gate_report(verdict: Verdict) -> GateReport:
 
 
 def verdict_lines(verdict: GateReport) -> list[str]:
-    """Return a line for each rule that is not kept, and how many are; then what was not judged."""
+    """Return a line for each rule that is not kept, how many are, and what no rule is about."""
     checks = _worst_first(verdict)
     kept = sum(check.status == "PASS" for check in checks)
     lines = [_line(check) for check in checks if check.status != "PASS"]
@@ -75,7 +75,7 @@ def verdict_sentence(verdict: GateReport) -> str:
 
 
 def gate_section(verdict: GateReport | None) -> Section:
-    """Return every rule of the gate as a table; empty where no gate judged."""
+    """Return every rule of the gate as a table; empty without a verdict."""
     if verdict is None:
         return Section("Gate", [])
     looks: dict[str, Look] = {"FAIL": "bad", "UNDERPOWERED": "warn", "PASS": "good"}

@@ -39,7 +39,7 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
         raise EvaluationError(f"{adapter}: no {MANIFEST} here; is it a finished run?")
     manifest, run = manifest_of(adapter), find_evaluation(evaluation)
     report = read_report(run)
-    _require_judged(adapter, run)
+    _require_evaluated(adapter, run)
     finished_predictions(run)
     if (run / GATE).exists() and read_verdict(run) != report.gate:
         raise EvaluationError(
@@ -54,17 +54,17 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
     return write_card_file(adapter, card(manifest, report, adapter.name))
 
 
-def _require_judged(adapter: Path, run: Path) -> None:
+def _require_evaluated(adapter: Path, run: Path) -> None:
     """Compare weights, not paths: a folder may be trained anew under its name, or moved."""
-    judged = read_object(run / IDENTITY).get("model") or {}
-    if not judged.get("adapter"):
-        raise EvaluationError(f"{run} judged no adapter; name an evaluation of {adapter}.")
+    model = read_object(run / IDENTITY).get("model") or {}
+    if not model.get("adapter"):
+        raise EvaluationError(f"{run} evaluated no adapter; name an evaluation of {adapter}.")
     if not (adapter / ADAPTER).is_file():
         raise EvaluationError(f"{adapter}: no {ADAPTER} here; name the folder of an adapter.")
     require_intact(adapter, EvaluationError, "put it back, or train again")
-    if judged["adapter"] != sha256_file(adapter / ADAPTER):
+    if model["adapter"] != sha256_file(adapter / ADAPTER):
         raise EvaluationError(
-            f"{run} judged other weights than {adapter} holds now; evaluate this adapter, then "
+            f"{run} evaluated other weights than {adapter} holds now; evaluate this adapter, then "
             "write its card from that."
         )
 
@@ -105,8 +105,8 @@ def _made_from(manifest: Mapping[str, Any], report: EvaluationReport, base_name:
         "learned from": Path(str(learned.get("file", UNKNOWN))).name,
         "prompt hash": str((manifest.get("data") or {}).get("prompt_hash", UNKNOWN))[:12],
         "exported step": (manifest.get("result") or {}).get("exported_step", UNKNOWN),
-        "judged with": asked_in(report.provenance).words(),
-        "judged on": _public((report.provenance.get("data") or {}).get("data_file", UNKNOWN)),
+        "evaluated with": asked_in(report.provenance).words(),
+        "evaluated on": _public((report.provenance.get("data") or {}).get("data_file", UNKNOWN)),
     }
     rows = [(key, str(said)) for key, said in facts.items()]
     return markdown_table(("what", "value"), rows, numbers=False)
@@ -129,7 +129,7 @@ def _headline(report: EvaluationReport) -> str:
 
 
 def _posts(report: EvaluationReport) -> str:
-    """Return how many posts were judged; `held-out` only where that was looked at and is so."""
+    """Return how many posts were evaluated; `held-out` only where that was looked at and is so."""
     n, seen = report.headline.n, report.seen_in_training
     if seen == 0:
         return f"{n:,} held-out posts"
@@ -156,7 +156,7 @@ def _groups(report: EvaluationReport) -> str:
 def _verdict(report: EvaluationReport) -> str:
     gate = report.gate
     if not gate:
-        return "No gate has judged this adapter."
+        return "No verdict: this adapter was not compared with its base."
     against = f"against {_public(gate.reference)}" if gate.reference else "without a reference"
     lines = [f"Gate: {gate.status}, {against}.", *(f"- {one}" for one in verdict_lines(gate))]
     return "\n".join([markdown_cell(lines[0]), "", *map(markdown_cell, lines[1:])])

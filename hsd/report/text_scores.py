@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from hsd.metrics.bias import KINDS
 from hsd.metrics.groups import ALL
-from hsd.report.formatting import KIND_WORDS, between, judged_by, number, share_words
+from hsd.report.formatting import KIND_WORDS, between, number, score_targets, share_words
 from hsd.report.noise_sentences import noise_lines
 from hsd.report.report_model import EvaluationReport
 from hsd.report.report_scores import AreasReport, CalibrationReport, ShareCalibrationReport
@@ -60,9 +60,9 @@ def _by_share(found: ShareCalibrationReport) -> str:
             number(apart.log_loss),
             between(apart.log_loss_interval),
         )
-        for words, apart in judged_by(found).items()
+        for words, apart in score_targets(found).items()
     ]
-    header = ("judged by", "n", "ECE", "Brier", "95 %", "log-loss", "95 %")
+    header = ("compared with", "n", "ECE", "Brier", "95 %", "log-loss", "95 %")
     return f"{share_words(found)}\n{columns([header, *rows])}"
 
 

@@ -5,8 +5,8 @@ from hsd.metrics.groups import ALL, RATES
 from hsd.report import figures
 from hsd.report.formatting import (
     METRIC_WORDS,
-    judged_by,
     percent,
+    score_targets,
     share_words,
     spelled_out,
 )
@@ -70,9 +70,9 @@ def _by_share(report: EvaluationReport) -> list[Part]:
             estimate(apart.brier, apart.brier_interval),
             estimate(apart.log_loss, apart.log_loss_interval),
         ]
-        for words, apart in judged_by(found).items()
+        for words, apart in score_targets(found).items()
     ]
-    header = ["judged by", "ECE", "Brier", "log-loss"]
+    header = ["compared with", "ECE", "Brier", "log-loss"]
     return [PageTable("Against the share of annotators", header, rows, share_words(found))]
 
 
@@ -120,7 +120,7 @@ def _operated(report: EvaluationReport, operated: OperatedReport) -> list[Part]:
     point = operated.point
     words = (
         f"Frozen threshold {point.threshold:.4f} by the rule {point.rule}, chosen on "
-        f"{point.rows:,} rows of {point.chosen_on}; never on the posts judged here."
+        f"{point.rows:,} rows of {point.chosen_on}; never on the posts evaluated here."
     )
     rows = [
         [
