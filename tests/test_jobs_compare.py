@@ -11,7 +11,7 @@ from hsd.errors import EvaluationError
 from hsd.io.files import write_json, write_jsonl
 from hsd.metrics.evaluation import summarize
 from hsd.report.context import ReportContext
-from hsd.report.numbers import evaluation_numbers
+from hsd.report.evaluation_report import evaluation_report
 from hsd.report.predictions import append_predictions
 from jobs.compare import compare
 from jobs.convergence import convergence
@@ -75,7 +75,7 @@ def test_group_names_cannot_speak_as_markup() -> None:
     console = Console(width=100)
     with console.capture() as seen:
         found = summarize(predictions("[red]x[/red] n h\na|b h h"))
-        console.print(metrics_table(evaluation_numbers(found, {}, ReportContext())))
+        console.print(metrics_table(evaluation_report(found, {}, ReportContext())))
     assert "[red]x[/red]" in seen.get()
 
 

@@ -24,8 +24,8 @@ from hsd.prediction import Prediction
 from hsd.report.context import ReportContext
 from hsd.report.evaluation_files import write_evaluation
 from hsd.report.evaluation_page import REDACTED, evaluation_page
-from hsd.report.gate_section import gate_numbers
-from hsd.report.numbers import evaluation_numbers
+from hsd.report.evaluation_report import evaluation_report
+from hsd.report.gate_section import gate_report
 
 STAMP = "20260102_030405"
 SCHEMA = json.loads(files("hsd.report").joinpath("report.schema.json").read_text())
@@ -75,7 +75,7 @@ def everything(run: list[Prediction]) -> ReportContext:
     told = [replace(base[0], label="normal"), *base[1:]]  # one label alone is no reference
     verdict = gate(GateRules(worst_group_f1=0.5, largest_gap=0.3), run, told, ("base", "run"))
     noise = Noise("bfloat16", 8, 0.001, 0.002, 0.01) if run[0].score else None
-    return ReportContext(TRAINING, "", ("base", base), point, gate_numbers(verdict), noise=noise)
+    return ReportContext(TRAINING, "", ("base", base), point, gate_report(verdict), noise=noise)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,8 @@ def test_report_json_keeps_its_schema_whatever_is_known(
 
 def test_the_schema_is_itself_sound_and_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    numbers = write_evaluation(tmp_path, SCORED, {}, STAMP)
+    write_evaluation(tmp_path, SCORED, {}, STAMP)
+    numbers = json.loads((tmp_path / "report.json").read_text())
     for broken in ({**numbers, "new": 1}, {**numbers, "schema": 1}, {**numbers, "gaps": None}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(broken, SCHEMA)
@@ -110,7 +111,7 @@ def test_the_schema_is_itself_sound_and_refuses_what_it_does_not_know(tmp_path: 
 def page(run: list[Prediction], beside: ReportContext | None = None, **options: bool) -> str:
     beside = beside or ReportContext()
     found = summarize(run, beside.training, beside.point, beside.base, noise=beside.noise)
-    numbers = evaluation_numbers(found, {"model": {"name": "tiny"}}, beside)
+    numbers = evaluation_report(found, {"model": {"name": "tiny"}}, beside)
     return evaluation_page(numbers, run, **options)
 
 
@@ -130,7 +131,7 @@ def test_the_page_shows_the_numbers_of_report_json() -> None:
     for part in (
         "accuracy 0.750 [", "always hate", "TF-IDF + logistic regression (18 training rows)",
         "Against the base", "Change of each metric", "Change of the differences between groups",
-        "Posts whose call turned", "equalised-odds difference, sources held equal", "BPSN AUC",
+        "Posts whose decision changed", "equalised-odds difference, sources held equal", "BPSN AUC",
         "Frozen threshold", "flagged in 1,000", "view: without offensive", "both right",
         "rules are kept", "What another training seed would give",
     ):  # fmt: skip
@@ -173,7 +174,7 @@ def test_unknown_training_posts_are_not_none_seen() -> None:
 
 def test_a_run_without_scores_has_no_empty_sections() -> None:
     said = words(page(WRITTEN))
-    assert "NOT JUDGED" in said
+    assert "NO VERDICT" in said
     assert "Calibration ECE" not in said
     assert "the replies carry no P(hate)" in said
     assert "Unreadable replies go with the group" in said
@@ -183,7 +184,7 @@ def test_a_run_without_scores_has_no_empty_sections() -> None:
 
 def test_what_only_repeaters_need_is_folded_away_and_not_left_out() -> None:
     facts = {"model": {"name": "tiny", "weights_sha256": "0123"}, "packages": {"torch": "2.13"}}
-    html = evaluation_page(evaluation_numbers(summarize(SCORED), facts, ReportContext()))
+    html = evaluation_page(evaluation_report(summarize(SCORED), facts, ReportContext()))
     assert "<details><summary>Further facts (2): weights, device, packages</summary>" in html
     first, rest = html.split("<details>")
     assert "model.name" in first
@@ -195,7 +196,7 @@ def test_what_only_repeaters_need_is_folded_away_and_not_left_out() -> None:
 def test_written_replies_have_an_error_table_too() -> None:
     said = words(page([replace(p, score=None) for p in SCORED]))
     assert "Errors of each group, the first by id" in said
-    assert "surest" not in said
+    assert "most confident errors of each group" not in said
 
 
 def test_error_rates_by_group_stand_under_three_policies_where_replies_are_unread() -> None:
@@ -226,7 +227,8 @@ def test_turned_posts_have_label_and_groups_and_a_text_only_when_asked() -> None
     beside = everything(SCORED)
     base = {p.id: p for p in beside.base[1]}
     found = summarize(SCORED, base=beside.base)
-    turned = evaluation_numbers(found, {}, beside)["base"]["turned"]
+    report = evaluation_report(found, {}, beside)
+    turned = [post.model_dump(mode="json") for post in report.base.turned]
     assert {post["id"]: post["now"] for post in turned} == {
         p.id: "newly right" if p.label == p.true_label else "newly wrong"
         for p in SCORED

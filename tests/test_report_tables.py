@@ -19,7 +19,7 @@ from hsd.prediction import Prediction
 from hsd.report.comparability import RunSettings
 from hsd.report.context import ReportContext
 from hsd.report.evaluation_files import csv_text, guarded, write_evaluation
-from hsd.report.numbers import evaluation_numbers
+from hsd.report.evaluation_report import evaluation_report
 from hsd.report.text_report import text_report
 
 TIMES = 5
@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def report_of(rows: list[Prediction], provenance: dict[str, Any] | None = None) -> str:
-    return text_report(evaluation_numbers(summarize(rows), provenance or {}, ReportContext()))
+    return text_report(evaluation_report(summarize(rows), provenance or {}, ReportContext()))
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:
@@ -202,7 +202,7 @@ def test_a_post_is_one_whole_cell_for_csv_and_pandas_whatever_ends_its_lines(
 def test_report_json_is_what_was_returned_and_holds_the_numbers_of_the_csv(tmp_path: Path) -> None:
     returned = write_evaluation(tmp_path, ROWS, PROVENANCE, STAMP)
     written = json.loads((tmp_path / "report.json").read_text())
-    assert written == returned
+    assert written == returned.model_dump(mode="json", by_alias=True)
     assert written["schema"] == 3
     unknown = "the evaluation does not know what the model was trained on"
     assert written["provenance"] == {**PROVENANCE, "training_rows": unknown}
@@ -222,7 +222,7 @@ def test_golden_text_report_with_everything(golden: Callable[[str, str], None]) 
     beside = everything(SCORED)
     beside = replace(beside, base_asked=RunSettings("0123456789abcdef", "score", 1024, 0.0))
     found = summarize(SCORED, beside.training, beside.point, beside.base)
-    golden("evaluation_report_whole.txt", text_report(evaluation_numbers(found, {}, beside)))
+    golden("evaluation_report_whole.txt", text_report(evaluation_report(found, {}, beside)))
 
 
 def test_the_text_report_quotes_no_post_and_keeps_provenance_on_its_line() -> None:

@@ -159,12 +159,12 @@ def written(folder: Path, rows: list[Prediction]) -> tuple[dict[str, Any], str]:
 def test_every_report_has_both_calibrations_where_there_are_shares(tmp_path: Path) -> None:
     rows = drawn(60)
     numbers, report = written(tmp_path, rows)
-    found = numbers["calibration_against_share"]
-    assert found["n"] == 60
+    found = numbers.calibration_against_share
+    assert found.n == 60
     for said in (" ".join(report.split()), words(page(rows))):
-        assert f"Of the 60 posts with a share of votes; on {found['disputed']} of them" in said
-        for by in ("against_share", "against_label"):
-            assert f"{found[by]['log_loss']:.3f}".removeprefix("0") in said
+        assert f"Of the 60 posts with a share of votes; on {found.disputed} of them" in said
+        for by in (found.against_share, found.against_label):
+            assert f"{by.log_loss:.3f}".removeprefix("0") in said
     header, *cells = (tmp_path / f"validation_results_{STAMP}.csv").read_text().splitlines()
     assert header.endswith(",hate_share")
     assert [line.rpartition(",")[2] for line in cells] == [str(p.hate_share) for p in rows]
@@ -173,6 +173,6 @@ def test_every_report_has_both_calibrations_where_there_are_shares(tmp_path: Pat
 def test_no_report_speaks_of_shares_where_there_are_none(tmp_path: Path) -> None:
     rows = [replace(p, hate_share=None) for p in drawn(60)]
     numbers, report = written(tmp_path, rows)
-    assert numbers["calibration_against_share"] is None
+    assert numbers.calibration_against_share is None
     assert "share of annotators" not in report
     assert "share of annotators" not in words(page(rows))

@@ -111,9 +111,9 @@ def finish(folder: Path, ids: Sequence[str], beside: ReportContext) -> None:
     predictions = merged_shards(folder, ids)
     write_jsonl(folder / PREDICTIONS, map(asdict, predictions), posts=True)
     beside = replace(beside, noise=_record_noise(folder, predictions))
-    numbers = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
+    report = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
     done = done_evaluation(folder, len(predictions))
-    write_json(folder / DONE, {**done, "headline": numbers.get("headline")})
+    write_json(folder / DONE, {**done, "headline": report.headline.model_dump(mode="json")})
 
 
 def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | None:

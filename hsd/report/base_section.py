@@ -6,8 +6,8 @@ from typing import Any
 from hsd.example import NONE
 from hsd.metrics.classification import METRIC_NAMES
 from hsd.metrics.drawn_rates import GAPS
-from hsd.report.comparability import RunSettings, asked_in, mismatches
-from hsd.report.formatting import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED, Numbers
+from hsd.report.comparability import asked_in, mismatches
+from hsd.report.formatting import CONTENT_WARNING, GAP_WORDS, METRIC_WORDS, REDACTED
 from hsd.report.page import (
     Look,
     PageTable,
@@ -20,85 +20,93 @@ from hsd.report.page import (
     text,
     value,
 )
+from hsd.report.report_changes import BaseReport, ChangeReport, ComparisonReport
+from hsd.report.report_model import EvaluationReport
 
 SHOWN_ROWS = 50
 """Rows listed as newly broken or newly fixed; report.json has them all."""
 
 
-def base_parts(numbers: Numbers) -> list[Part]:
+def base_sections(report: EvaluationReport, texts: Mapping[str, str]) -> list[Section]:
+    """Return what changed from the base, and for which posts; nothing without a base."""
+    if report.base is None:
+        return []
+    parts = _changes(report.base)
+    return [Section("Changes from the base", parts), _changed_posts(report.base, texts)]
+
+
+def _changes(base: BaseReport) -> list[Part]:
     """Return which run the base is, and what changed from it: metrics, error rates, gaps."""
-    compared = numbers["base"]["comparison"]
+    compared = base.comparison
     header = ["", "base", "this model", "change"]
-    metrics = [_change(METRIC_WORDS[name], compared["metrics"][name]) for name in METRIC_NAMES]
-    gaps = [_change(GAP_WORDS[name], compared["gaps"][name]) for name in GAPS]
+    metrics = [_change(METRIC_WORDS[name], compared.metrics[name]) for name in METRIC_NAMES]
+    gaps = [_change(GAP_WORDS[name], compared.gaps[name]) for name in GAPS]
     note = "Above 0 groups lie further apart than with the base."
     return [
-        *_which_base(numbers),
+        Words(f"The base is {base.name}: prompt {base.asked.settings.words()}."),
         PageTable("Change of each metric, on the same posts", header, metrics),
         _rates(compared),
         PageTable("Change of the differences between groups", header, gaps, note),
     ]
 
 
-def turned_section(numbers: Numbers, texts: Mapping[str, str]) -> Section:
+def _changed_posts(base: BaseReport, texts: Mapping[str, str]) -> Section:
     """Return the posts that were right and are wrong, then the other way; quoted if `texts`."""
-    turned = numbers["base"]["turned"] if numbers["base"] else []
     looks: dict[str, Look] = {"newly wrong": "bad", "newly right": "good"}
     rows = [
         [
-            text(post["id"]),
+            text(post.id),
             text(now, look),
-            text(post["true_label"]),
-            text(", ".join(post["groups"]) or NONE),
-            text(texts.get(post["id"], REDACTED), "words"),
+            text(post.true_label),
+            text(", ".join(post.groups) or NONE),
+            text(texts.get(post.id, REDACTED), "words"),
         ]
         for now, look in looks.items()
-        for post in [post for post in turned if post["now"] == now][:SHOWN_ROWS]
+        for post in [post for post in base.turned if post.now == now][:SHOWN_ROWS]
     ]
     if not rows:
-        return Section("Newly broken and newly fixed", [])
+        return Section("Changed predictions", [])
     header = ["id", "now", "label", "groups", "post"]
     note = f"At most {SHOWN_ROWS} of each; report.json lists all."
     parts: list[Part] = [
-        PageTable("Posts whose call turned, base to this model", header, rows, note)
+        PageTable("Posts whose decision changed from the base to this model", header, rows, note)
     ]
     warning = [Words(CONTENT_WARNING, "danger")] if texts else []
-    return Section("Newly broken and newly fixed", [*warning, *parts])
+    return Section("Changed predictions", [*warning, *parts])
 
 
-def _which_base(numbers: Numbers) -> list[Part]:
-    """Say which run stands as the base, and what of its reading is not this model's."""
-    base, own = RunSettings(**numbers["base"]["asked"]), asked_in(numbers["provenance"])
-    parts: list[Part] = [Words(f"The base is {numbers['base']['name']}: prompt {base.words()}.")]
-    if unlike := mismatches(base, own):
-        said = f"Base and model were read differently: {'; '.join(unlike)}."
-        parts.append(Words(said, "warning"))
-    if None not in (base.prompt, own.prompt) and base.prompt != own.prompt:
-        parts.append(Words("Base and model were asked with different prompts.", "warning"))
-    return parts
+def base_warnings(base: BaseReport, provenance: Mapping[str, Any]) -> list[str]:
+    """Return what of the base's prompt and settings is not this model's."""
+    before, own = base.asked.settings, asked_in(provenance)
+    warnings = []
+    if unlike := mismatches(before, own):
+        warnings.append(f"Base and model were read differently: {'; '.join(unlike)}.")
+    if None not in (before.prompt, own.prompt) and before.prompt != own.prompt:
+        warnings.append("Base and model were asked with different prompts.")
+    return warnings
 
 
-def _change(words: str, change: Numbers) -> list[Any]:
+def _change(words: str, change: ChangeReport) -> list[Any]:
     return [
         text(words),
-        value(change["reference"]),
-        value(change["other"]),
-        estimated_change(change["difference"], change["interval"]),
+        value(change.reference),
+        value(change.other),
+        estimated_change(change.difference, change.interval),
     ]
 
 
-def _rates(comparison: Numbers) -> PageTable:
+def _rates(comparison: ComparisonReport) -> PageTable:
     rows = [
         [
-            text(f"{r['group']}: {r['rate'].replace('_', ' ')}"),
-            count(r["n"]),
-            value(r["reference"]),
-            value(r["other"]),
-            estimated_change(r["difference"], r["interval"]),
-            p(r["holm_p"] if r["holm_p"] is not None else r["mcnemar_p"]),
+            text(f"{r.group}: {r.rate.replace('_', ' ')}"),
+            count(r.n),
+            value(r.reference),
+            value(r.other),
+            estimated_change(r.difference, r.interval),
+            p(r.holm_p if r.holm_p is not None else r.mcnemar_p),
         ]
-        for r in comparison["rates"]
-        if r["n"]
+        for r in comparison.rates
+        if r.n
     ]
     header = ["error rate", "posts", "base", "this model", "change", "p (Holm by group)"]
     return PageTable("Against the base, on the same posts", header, rows)

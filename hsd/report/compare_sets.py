@@ -23,6 +23,7 @@ from hsd.report.comparability import (
     require_comparable,
     shown_settings,
 )
+from hsd.report.comparison_glance import comparison_badge, sets_badge
 from hsd.report.comparison_page import comparison_sections, prompts_section
 from hsd.report.comparison_report import (
     RunsComparison,
@@ -77,7 +78,11 @@ class SetsComparison:
         ]
         subtitle = f"{len(self.by_set.rows)} models on {len(self.by_set.sets)} sets of posts."
         sections = [*first, by_set_section(self.by_set), *each, prompts_section(self.asked)]
-        return render_page(Page("Evaluations by set", sections, subtitle))
+        badges = {
+            of: comparison_badge(found.comparisons, found.said()) if found else None
+            for of, found in self.sets.items()
+        }
+        return render_page(Page("Evaluations by set", sections, subtitle, sets_badge(badges)))
 
     def markdown(self) -> str:
         """Return it as a Markdown page."""

@@ -5,13 +5,17 @@ from collections.abc import Mapping, Sequence
 from hsd.metrics.changes import RateChange
 from hsd.metrics.comparison import Comparison
 from hsd.metrics.leaderboard import Leaderboard, Standing
-from hsd.report import figures
 from hsd.report.comparability import COMPARED, RunSettings, mismatch_lines
+from hsd.report.comparison_glance import (
+    changes_section,
+    leaderboard_badge,
+    rates_chart,
+    runs_badge,
+    standings_chart,
+)
 from hsd.report.formatting import GAP_WORDS, METRIC_WORDS, RATE_LEGEND, RATE_WORDS, percent
-from hsd.report.gate_section import gate_numbers, verdict_lines
-from hsd.report.numbers import as_json_values
+from hsd.report.gate_section import gate_report, verdict_lines
 from hsd.report.page import (
-    Figure,
     Lines,
     Look,
     Page,
@@ -41,14 +45,18 @@ def comparison_page(
 ) -> str:
     """Return the page of several runs against the first; with a leaderboard of them all."""
     first = comparisons[0].reference if comparisons else "no reference"
-    sections = comparison_sections(comparisons, sentences, board)
+    ranking = board_sections(board) if board else []
+    changes = comparison_sections(comparisons, sentences)
+    sections = [*ranking[:1], changes_section(comparisons), *ranking[1:], *changes]
     if unlike := mismatch_lines(asked):
-        sections.insert(0, Section("Not read alike", [Lines(unlike, "danger")]))
+        sections.insert(1, Section("Not read alike", [Lines(unlike, "danger")]))
     sections.append(prompts_section(asked))
     subtitle = (
         f"Against {first}. Differences are the other run minus the reference; 95 % intervals."
     )
-    return render_page(Page("Comparison of evaluations", sections, subtitle))
+    badge = runs_badge(comparisons, sentences, board)
+    shown = [section for section in sections if section.parts]
+    return render_page(Page("Comparison of evaluations", shown, subtitle, badge))
 
 
 def comparison_sections(
@@ -82,7 +90,7 @@ def leaderboard_page(board: Leaderboard, title: str = "Leaderboard") -> str:
     """Return the page of a leaderboard, such as a sweep's."""
     ran = f"{len(board.standings)} runs on the same {board.n:,} posts"
     subtitle = f"{ran}; {len(board.failures)} have no result."
-    return render_page(Page(title, board_sections(board), subtitle))
+    return render_page(Page(title, board_sections(board), subtitle, leaderboard_badge(board)))
 
 
 def board_sections(board: Leaderboard) -> list[Section]:
@@ -97,20 +105,14 @@ def board_sections(board: Leaderboard) -> list[Section]:
         "run's. A run is behind the best only by an interval that holds for all pairs of runs, "
         "since the same posts chose the best."
     )
-    parts: list[Part] = [PageTable(f"Ranked by {METRIC_WORDS[board.metric]}", header, rows, note)]
-    dots = [
-        (one.name, getattr(one.metrics, board.metric), as_json_values(one.interval))
-        for one in board.standings
-    ]
-    if dots:
-        drawing = figures.standings(dots, METRIC_WORDS[board.metric])
-        parts.append(Figure(drawing, "Simultaneous 95 % intervals."))
+    parts: list[Part] = [standings_chart(board)] if board.standings else []
+    parts.append(PageTable(f"Ranked by {METRIC_WORDS[board.metric]}", header, rows, note))
     sections = [Section("Leaderboard", parts)]
     reasons: list[Part] = []
     for one in board.standings:
         if one.verdict is not None:
             reasons.append(Words(f"{one.name}: {one.verdict.status.value}"))
-            reasons.append(Lines(verdict_lines(gate_numbers(one.verdict))))
+            reasons.append(Lines(verdict_lines(gate_report(one.verdict))))
     return [*sections, Section("Gate", reasons)] if reasons else sections
 
 
@@ -120,12 +122,12 @@ def _standing(one: Standing, metric: str) -> list[TableCell]:
     return [
         text(one.name),
         _verdict(one),
-        estimate(getattr(one.metrics, metric), as_json_values(one.interval)),
+        estimate(getattr(one.metrics, metric), one.interval),
         text("yes", "bad") if one.is_apart else text("no", "absent"),
         value(one.metrics.accuracy),
         value(one.metrics.auroc),
         value(one.gaps.worst.f1 if one.gaps.worst else None),
-        estimate(gap.value, as_json_values(gap.interval)) if gap else value(None),
+        estimate(gap.value, gap.interval) if gap else value(None),
         TableCell(percent(unread), unread),
     ]
 
@@ -144,7 +146,7 @@ def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
             text(METRIC_WORDS[c.name]),
             value(c.reference),
             value(c.other),
-            estimated_change(c.difference, as_json_values(c.interval)),
+            estimated_change(c.difference, c.interval),
         ]
         for c in found.metrics
     ]
@@ -153,37 +155,31 @@ def _comparison(found: Comparison, said: Sequence[str]) -> list[Section]:
             text(GAP_WORDS[g.name]),
             value(g.reference),
             value(g.other),
-            estimated_change(g.difference, as_json_values(g.interval)),
+            estimated_change(g.difference, g.interval),
         ]
         for g in found.gaps
     ]
     rates = [
         [text(f"{c.group}: {RATE_WORDS[c.rate]}"), count(c.n), value(c.reference), value(c.other),
-         estimated_change(c.difference, as_json_values(c.interval), _look(c)),
+         estimated_change(c.difference, c.interval, _look(c)),
          p(c.p_value), p(c.holm_p), count(c.broken), count(c.fixed)]
         for c in found.rates
     ]  # fmt: skip
-    dots = [
-        (f"{c.group}: {RATE_WORDS[c.rate]}", c.difference, as_json_values(c.interval))
-        for c in found.rates
-        if c.n
-    ]
     header = ["", "reference", "other", "change"]
     by_group = ["error rate", "posts", "reference", "other", "change", "McNemar p", "Holm p",
                 "newly wrong", "newly right"]  # fmt: skip
     parts: list[Part] = [Words(first)]
     if worse:
         parts.append(Lines(worse, "danger"))
-    drawing = figures.changes(dots, "change of the error rate (right of 0: worse)")
     parts += [
+        rates_chart(found),
         PageTable("Headline", header, metrics),
         PageTable("Error rates on the same posts", by_group, rates, RATE_LEGEND),
-        Figure(drawing, "Paired 95 % intervals (Bonett and Price, 2012)."),
         PageTable("Differences between groups", header, gaps),
     ]
     return [
         Section(f"{found.other} against {found.reference}", parts),
-        Section("Newly broken and newly fixed", _moved(found)),
+        Section(f"Changed predictions: {found.other}", _moved(found)),
     ]
 
 
@@ -197,4 +193,4 @@ def _moved(found: Comparison) -> list[Part]:
     looks: dict[str, Look] = {"newly wrong": "bad", "newly right": "good"}
     rows = [[text(id_), text(how, looks[how])] for id_, how in moved]
     note = f"At most {SHOWN_ROWS} of each; posts are not quoted here."
-    return [PageTable("Posts whose call turned", ["id", "now"], rows, note)]
+    return [PageTable("Posts whose decision changed", ["id", "now"], rows, note)]

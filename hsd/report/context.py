@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hsd.metrics.baselines import Training
 from hsd.metrics.calibration import BINS
@@ -14,6 +13,7 @@ from hsd.metrics.score_noise import Noise
 from hsd.metrics.thresholds import PREVALENCES
 from hsd.prediction import Prediction
 from hsd.report.comparability import RunSettings
+from hsd.report.report_changes import GateReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ReportContext:
     training_note: str = "the evaluation does not know what the model was trained on"
     base: tuple[str, Sequence[Prediction]] | None = None
     point: OperatingPoint | None = None
-    verdict: Mapping[str, Any] | None = None
+    verdict: GateReport | None = None
     base_asked: RunSettings = RunSettings()
     prevalences: tuple[float, ...] = PREVALENCES
     baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)

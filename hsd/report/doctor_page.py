@@ -42,7 +42,14 @@ def doctor_page(checked: DataFindings, files: Sequence[str]) -> str:
     sections = [_findings(checked), _counts(checked), _power(checked), _lengths(checked)]
     subtitle = f"{checked.rows:,} rows of {', '.join(files)}."
     shown = [section for section in sections if section.parts]
-    return render_page(Page("Data check", shown, subtitle, Badge(status, reasons)))
+    return render_page(
+        Page(
+            "Data check",
+            shown,
+            subtitle,
+            Badge(status, reasons, look="fail" if checked.errors else "pass"),
+        )
+    )
 
 
 def _findings(checked: DataFindings) -> Section:

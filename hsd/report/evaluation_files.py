@@ -8,25 +8,30 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hsd.config.gate_rules import GateRules
 from hsd.example import GROUPS
-from hsd.io.files import write_atomic, write_json
+from hsd.io.files import write_atomic
 from hsd.metrics.classification import METRIC_NAMES, POLICIES, ConfusionMatrix
 from hsd.metrics.drawn_rates import GAPS
 from hsd.metrics.evaluation import Evaluation, summarize
+from hsd.metrics.gate import gate
 from hsd.metrics.groups import RATES, Group
 from hsd.metrics.intervals import Interval
 from hsd.metrics.outcomes import READABLE
 from hsd.prediction import Prediction
 from hsd.report.context import ReportContext
 from hsd.report.evaluation_page import evaluation_page
-from hsd.report.numbers import evaluation_numbers
+from hsd.report.evaluation_report import evaluation_report
+from hsd.report.gate_section import gate_report
+from hsd.report.report_file import write_report
+from hsd.report.report_model import EvaluationReport
 from hsd.report.text_report import text_report
 from hsd.visible import visible
 
-REPORT = "report.json"
 PAGE = "report.html"
 _OPERATORS = "=+@＝＋－＠-"
 """What a formula begins with; some programs read the wide forms as the narrow ones."""
@@ -44,13 +49,13 @@ def write_evaluation(
     provenance: Mapping[str, Any],
     stamp: str,
     beside: ReportContext | None = None,
-) -> dict[str, Any]:
-    """Write every report of an evaluation into `folder` and return the numbers of report.json.
+) -> EvaluationReport:
+    """Write every report of an evaluation into `folder` and return that of report.json.
 
     `provenance` says what was evaluated (model, data, prompt, ...) and is copied as it is;
     `stamp` is the run's YYYYMMDD_HHMMSS.
     """
-    beside = beside or ReportContext()
+    beside = _with_verdict(beside or ReportContext(), predictions)
     evaluation = summarize(
         predictions,
         beside.training,
@@ -68,12 +73,22 @@ def write_evaluation(
     }
     for name, rows in tables.items():
         write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows), posts=name in _WITH_POSTS)
-    numbers = evaluation_numbers(evaluation, provenance, beside)
-    text = visible(text_report(numbers), lines=True)  # read on terminals
+    report = evaluation_report(evaluation, provenance, beside)
+    text = visible(text_report(report), lines=True)  # read on terminals
     write_atomic(folder / f"evaluation_report_{stamp}.txt", text)
-    write_json(folder / REPORT, numbers)
-    write_atomic(folder / PAGE, evaluation_page(numbers))
-    return numbers
+    write_report(folder, report)
+    write_atomic(folder / PAGE, evaluation_page(report))
+    return report
+
+
+def _with_verdict(beside: ReportContext, predictions: Sequence[Prediction]) -> ReportContext:
+    """Return the context with a verdict by the default rules, where only the base is there."""
+    if beside.verdict or beside.base is None:
+        return beside
+    name, rows = beside.base
+    return replace(
+        beside, verdict=gate_report(gate(GateRules(), predictions, rows, (name, "this model")))
+    )
 
 
 def result_row(prediction: Prediction) -> Row:

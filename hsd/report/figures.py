@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hsd.example import NONE
-from hsd.report.formatting import Numbers
+from hsd.metrics.groups import RATES
+from hsd.report.formatting import spelled_out
+from hsd.report.report_scores import CalibrationReport, CurveReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,31 +23,15 @@ LINES = ("-", "--", "-.", ":")
 LONGEST = 28  # characters of a name in a drawing; names come from data
 
 
-def group_rates(groups: Numbers) -> str:
-    """Draw each group's error rates with their intervals."""
-    known = {n: g for n, g in groups.items() if n != NONE}
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots(1, 2, sharey=True)
-        pairs = (("false_positive_rate", "false-positive rate"),
-                 ("false_negative_rate", "false-negative rate"))  # fmt: skip
-        for axis, (rate, words) in zip(axes, pairs, strict=True):
-            spans = [(name, g[rate]["value"], g[rate]["interval"]) for name, g in known.items()]
-            _dots(axis, spans)
-            axis.set(xlabel=words, xlim=(-0.02, 1.02))
-
-    return _svg("groups", draw, "Error rates by group", height=1.1 + 0.4 * len(known))
-
-
-def reliability(overall: Numbers, by_group: Numbers) -> str:
+def reliability(overall: CalibrationReport, by_group: Mapping[str, CalibrationReport]) -> str:
     """Draw the share of hate against the score, for all posts and each group."""
 
     def draw(figure: Figure) -> None:
         axis = figure.subplots()
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
         for place, (name, found) in enumerate({"all posts": overall, **by_group}.items()):
-            x = [b["mean_score"] for b in found["bins"]]
-            y = [b["share_hate"] for b in found["bins"]]
+            x = [b.mean_score for b in found.bins]
+            y = [b.share_hate for b in found.bins]
             axis.plot(x, y, marker="o", markersize=3, label=_short(name), **_style(place))
         axis.set(xlabel="P(hate) as scored", ylabel="share that is hate", xlim=(0, 1), ylim=(0, 1))
         _legend(axis)
@@ -54,7 +39,7 @@ def reliability(overall: Numbers, by_group: Numbers) -> str:
     return _svg("reliability", draw, "Reliability: share of hate by score", width=5.2, height=4)
 
 
-def roc_and_pr(curves: Numbers) -> str:
+def roc_and_pr(curves: Mapping[str, CurveReport]) -> str:
     """Draw ROC and precision-recall curves for all posts and each group."""
 
     def draw(figure: Figure) -> None:
@@ -62,8 +47,8 @@ def roc_and_pr(curves: Numbers) -> str:
         left.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
         for axis, kind in ((left, "roc"), (right, "pr")):
             for place, (name, curve) in enumerate(curves.items()):
-                if curve[kind]:
-                    axis.plot(*zip(*curve[kind], strict=True), label=_short(name), **_style(place))
+                if points := curve.roc if kind == "roc" else curve.pr:
+                    axis.plot(*zip(*points, strict=True), label=_short(name), **_style(place))
             axis.set(xlim=(0, 1), ylim=(0, 1.02))
         left.set(xlabel="false-positive rate", ylabel="recall")
         right.set(xlabel="recall", ylabel="precision")
@@ -72,20 +57,20 @@ def roc_and_pr(curves: Numbers) -> str:
     return _svg("curves", draw, "ROC and precision-recall curves by group", height=4)
 
 
-def threshold_rates(curves: Numbers, threshold: float | None) -> str:
+def threshold_rates(curves: Mapping[str, CurveReport], threshold: float | None) -> str:
     """Draw both error rates over the threshold, by group."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots(1, 2, sharey=True)
-        for axis, rate in zip(axes, ("false_positive_rate", "false_negative_rate"), strict=True):
+        for axis, rate in zip(axes, RATES, strict=True):
             for place, (name, curve) in enumerate(curves.items()):
-                if curve[rate]:
-                    axis.plot(curve["thresholds"], curve[rate], label=_short(name), **_style(place))
+                if rates := curve.rate(rate):
+                    axis.plot(curve.thresholds, rates, label=_short(name), **_style(place))
             axis.axvline(0.5, color=FAINT, linewidth=1, linestyle=":")
             if threshold is not None:
                 axis.axvline(threshold, color=INK, linewidth=1)
             axis.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.02))
-            axis.set_title(rate.replace("_", "-", 1).replace("_", " "), loc="left", fontsize=10)
+            axis.set_title(spelled_out(rate), loc="left", fontsize=10)
         _legend(axes[0])
 
     return _svg("thresholds", draw, "Error rates over the threshold by group", height=3.6)
@@ -113,29 +98,6 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], shares: Sequence[Any])
     return _svg("heat", draw, "Accuracy by functionality and target", width, height)
 
 
-def changes(rows: Sequence[tuple[str, float | None, Sequence[float] | None]], label: str) -> str:
-    """Draw differences with their intervals beside zero."""
-
-    def draw(figure: Figure) -> None:
-        axis = figure.subplots()
-        axis.axvline(0, color=FAINT, linewidth=1)
-        _dots(axis, rows)
-        axis.set_xlabel(label)
-
-    return _svg("changes", draw, label, height=1.1 + 0.3 * len(rows))
-
-
-def standings(rows: Sequence[tuple[str, float | None, Sequence[float] | None]], label: str) -> str:
-    """Draw the runs of a leaderboard with their simultaneous intervals."""
-
-    def draw(figure: Figure) -> None:
-        axis = figure.subplots()
-        _dots(axis, rows)
-        axis.set_xlabel(label)
-
-    return _svg("standings", draw, f"Leaderboard by {label}", height=1.1 + 0.32 * len(rows))
-
-
 def histogram(counts: Mapping[str, int], label: str) -> str:
     """Draw how many rows fall under each name."""
 
@@ -146,16 +108,6 @@ def histogram(counts: Mapping[str, int], label: str) -> str:
         axis.set(xlabel=label, ylabel="rows")
 
     return _svg("histogram", draw, label, height=3)
-
-
-def _dots(axis: Axes, rows: Sequence[tuple[str, float | None, Sequence[float] | None]]) -> None:
-    for place, (_, value, interval) in enumerate(rows):
-        if interval is not None:
-            axis.plot(interval, [place, place], color=COLOURS[0], linewidth=1.6)
-        if value is not None:
-            axis.plot([value], [place], "o", color=COLOURS[0], markersize=5)
-    axis.set_yticks(range(len(rows)), [_short(name) for name, *_ in rows])
-    axis.set_ylim(len(rows) - 0.5, -0.5)
 
 
 def _short(name: str) -> str:

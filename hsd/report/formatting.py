@@ -8,12 +8,11 @@ from hsd.metrics.classification import Policy
 from hsd.metrics.drawn_rates import GapName
 from hsd.metrics.groups import Rate
 from hsd.metrics.intervals import Interval
+from hsd.report.report_scores import ApartReport, ShareCalibrationReport
+from hsd.report.report_values import GapsReport, WorstGroupReport
 
-Numbers = Mapping[str, Any]
-"""report.json, or a part of it."""
 UNKNOWN = "-"
 RATE_WORDS: dict[Rate, str] = {"false_positive_rate": "FPR", "false_negative_rate": "FNR"}
-JUDGED_BY = {"against_share": "share of annotators", "against_label": "label"}
 RATE_LEGEND = (
     "FPR = false-positive rate of normal posts; FNR = false-negative rate of hateful posts."
 )
@@ -80,7 +79,7 @@ def spelled_out(name: str) -> str:
 
 
 def seen_words(seen: int | None, n: int) -> str:
-    """Return how many of `n` judged posts the model was trained on."""
+    """Return how many of `n` evaluated posts the model was trained on."""
     return "unknown" if seen is None else f"{seen:,} of {n:,}"
 
 
@@ -110,11 +109,16 @@ def p_value(value: float | None) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
 
 
-def share_words(found: Mapping[str, Any]) -> str:
-    """Return which posts are judged by their share of votes, and what no score could better."""
+def score_targets(found: ShareCalibrationReport) -> dict[str, ApartReport]:
+    """Return what scores are held against, in words, and how far they lie from it."""
+    return {"share of annotators": found.against_share, "label": found.against_label}
+
+
+def share_words(found: ShareCalibrationReport) -> str:
+    """Return which posts have a share of votes, and what no score could better."""
     return (
-        f"Of the {found['n']:,} posts with a share of votes; on {found['disputed']:,} of them the "
-        f"annotators disagree. No score has a log-loss below {number(found['least_log_loss'])} "
+        f"Of the {found.n:,} posts with a share of votes; on {found.disputed:,} of them the "
+        f"annotators disagree. No score has a log-loss below {number(found.least_log_loss)} "
         "against the shares."
     )
 
@@ -124,24 +128,23 @@ def percent(value: float | None) -> str:
     return UNKNOWN if value is None else f"{fixed(100 * value, 1)} %"
 
 
-def worst_words(worst: Mapping[str, Any]) -> str:
+def worst_words(worst: WorstGroupReport) -> str:
     """Return which group has the lowest F1, with its own interval."""
-    ends = between(Interval(*worst["interval"]) if worst["interval"] else None)
-    return f"Worst group by F1: {worst['group']}, {number(worst['f1'])} {ends}."
+    return f"Worst group by F1: {worst.group}, {number(worst.f1)} {between(worst.interval)}."
 
 
-def held_equal(gaps: Mapping[str, Any]) -> str:
+def held_equal(gaps: GapsReport) -> str:
     """Return what the view with equal sources rests on."""
-    found = gaps["standardised"]["coverage"]
+    found = gaps.standardised.coverage
     if not any(found.values()):
         return "Sources cannot be held equal: all groups have enough posts of none of them."
     shares = ", ".join(f"{percent(found[rate])} for {RATE_WORDS[rate]}" for rate in found)
     return f"Sources are held equal over those that all groups have: of the posts {shares}."
 
 
-def mix_words(gaps: Mapping[str, Any]) -> str:
+def mix_words(gaps: GapsReport) -> str:
     """Return the warning that a difference between groups is one between their sources."""
-    names = ", ".join(GAP_WORDS[name] for name in gaps["disagreeing"])
+    names = ", ".join(GAP_WORDS[name] for name in gaps.disagreeing)
     return (
         f"the mix of sources makes or hides a difference between groups ({names}); the raw one is "
         "not the groups' alone."

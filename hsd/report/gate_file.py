@@ -1,7 +1,6 @@
 """gate.json: a verdict with digests of itself and of the answers that it is about."""
 
 from pathlib import Path
-from typing import Any
 
 from hsd.errors import EvaluationError
 from hsd.io.digests import FILES, damage, digests
@@ -11,10 +10,12 @@ from hsd.io.json_reader import read_object
 from hsd.metrics.gate import Verdict
 from hsd.report.gate_section import gate_numbers
 from hsd.report.predictions import PREDICTIONS
+from hsd.report.report_changes import GateReport
+from hsd.report.report_file import parsed
 
 GATE = "gate.json"
 SHA256 = "sha256"
-_AGAIN = "judge it again with `hsd gate`"
+_AGAIN = "run `hsd gate` again"
 
 
 def write_verdict(folder: Path, verdict: Verdict, rows: int) -> Path:
@@ -25,10 +26,11 @@ def write_verdict(folder: Path, verdict: Verdict, rows: int) -> Path:
     return folder / GATE
 
 
-def read_verdict(folder: Path) -> dict[str, Any] | None:
-    """Return the verdict in an evaluation's folder, None where no gate has judged it.
+def read_verdict(folder: Path) -> GateReport | None:
+    """Return the verdict in an evaluation's folder, None where there is none.
 
-    Raises EvaluationError when it was edited, or is about other answers than are there now.
+    Raises EvaluationError when it was edited or damaged, or is about other answers than are there
+    now.
     """
     file = folder / GATE
     if not file.exists():
@@ -39,4 +41,5 @@ def read_verdict(folder: Path) -> dict[str, Any] | None:
         raise EvaluationError(f"{file}: was edited since `hsd gate` wrote it; {_AGAIN}.")
     if lost := damage(folder, GATE):
         raise EvaluationError(f"{file}: its verdict is about other answers ({lost}); {_AGAIN}.")
-    return {name: part for name, part in content.items() if name not in ("rows", FILES)}
+    verdict = {name: part for name, part in content.items() if name not in ("rows", FILES)}
+    return parsed(GateReport, verdict, file, _AGAIN)

@@ -1,15 +1,26 @@
 """A gate's verdict in words: one line a rule, worst first."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from hsd.metrics.gate import Verdict
-from hsd.report.formatting import number
+from hsd.metrics.rule_result import Status
+from hsd.report.formatting import between, number
 from hsd.report.numbers import as_json_values
 from hsd.report.page import Badge, Look, PageTable, Section, TableCell, count, estimate, text, value
+from hsd.report.report_changes import GateReport, RuleReport
 
 ORDER = ("FAIL", "UNDERPOWERED", "PASS")
-HOW = "hsd gate RUN --reference BASE_RUN"
+NO_BASE = (
+    "There is no base to compare with. `hsd report RUN --base BASE_RUN` compares this model with "
+    "its base on the same posts and gives a verdict."
+)
+SHOWN_FAILURES = 3
+"""Broken rules that are shown without a click."""
+_BADGE_LOOKS: dict[Status, Literal["pass", "fail", "underpowered"]] = {
+    Status.PASS: "pass",
+    Status.FAIL: "fail",
+    Status.UNDERPOWERED: "underpowered",
+}
 
 
 def gate_numbers(verdict: Verdict) -> dict[str, Any]:
@@ -17,38 +28,65 @@ def gate_numbers(verdict: Verdict) -> dict[str, Any]:
     return {"schema": 2, "status": verdict.status.value, **as_json_values(verdict)}
 
 
-def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
-    """Return a line for each rule that is not kept, and how many are; then what was not judged."""
+def gate_report(verdict: Verdict) -> GateReport:
+    """Return the verdict as report.json has it."""
+    return GateReport.model_validate(gate_numbers(verdict))
+
+
+def verdict_lines(verdict: GateReport) -> list[str]:
+    """Return a line for each rule that is not kept, how many are, and what no rule is about."""
     checks = _worst_first(verdict)
-    kept = sum(check["status"] == "PASS" for check in checks)
-    lines = [_line(check) for check in checks if check["status"] != "PASS"]
+    kept = sum(check.status == "PASS" for check in checks)
+    lines = [_line(check) for check in checks if check.status != "PASS"]
     lines.append(f"{kept} of {len(checks)} rules are kept.")
-    if verdict["not_judged"]:
-        lines.append(f"Not judged: {', '.join(verdict['not_judged'])}.")
+    if verdict.not_judged:
+        lines.append(f"Not judged: {', '.join(verdict.not_judged)}.")
     return lines
 
 
-def badge(verdict: Mapping[str, Any] | None) -> Badge:
-    """Return the verdict box; a run that no gate has judged says so."""
+def badge(verdict: GateReport | None) -> Badge:
+    """Return the verdict box: one sentence, what fails, and all reasons behind a click."""
     if verdict is None:
-        return Badge("NOT JUDGED", [f"No gate was asked; `{HOW}` judges by group and power."])
-    against = f"Against {verdict['reference']}." if verdict["reference"] else "Without a reference."
-    against = f"{verdict['run']}. {against}"
-    return Badge(verdict["status"], [against, *verdict_lines(verdict)])
+        return Badge("NO VERDICT", [], NO_BASE)
+    against = f"Against {verdict.reference}." if verdict.reference else "Without a reference."
+    failed = [_line(check) for check in _worst_first(verdict) if check.status == "FAIL"]
+    return Badge(
+        verdict.status.value,
+        failed[:SHOWN_FAILURES],
+        verdict_sentence(verdict),
+        [f"{verdict.run}. {against}", *verdict_lines(verdict)],
+        _BADGE_LOOKS[verdict.status],
+    )
 
 
-def gate_section(verdict: Mapping[str, Any] | None) -> Section:
-    """Return every rule of the gate as a table; empty where no gate judged."""
+def verdict_sentence(verdict: GateReport) -> str:
+    """Return what the verdict comes to."""
+    counts = {status: sum(c.status == status for c in verdict.checks) for status in Status}
+    rules = f"{len(verdict.checks)} rules"
+    against = f" against {verdict.reference}" if verdict.reference else ""
+    if verdict.status == Status.FAIL:
+        return f"The model breaks {counts[Status.FAIL]} of {rules}{against}."
+    if verdict.status == Status.UNDERPOWERED:
+        why = next((check.why for check in verdict.checks if check.why), "there are too few posts")
+        return (
+            f"No rule is broken{against}, but {counts[Status.UNDERPOWERED]} of {rules} cannot be "
+            f"decided: {why}."
+        )
+    return f"The model keeps all {rules}{against}."
+
+
+def gate_section(verdict: GateReport | None) -> Section:
+    """Return every rule of the gate as a table; empty without a verdict."""
     if verdict is None:
         return Section("Gate", [])
     looks: dict[str, Look] = {"FAIL": "bad", "UNDERPOWERED": "warn", "PASS": "good"}
     rows = [
         [
-            text(f"{check['rule']} ({check['about']})"),
-            text(check["status"], looks[check["status"]]),
-            estimate(check["value"], check["interval"]),
-            value(check["limit"]),
-            count(check["n"]),
+            text(f"{check.rule} ({check.about})"),
+            text(check.status.value, looks[check.status.value]),
+            estimate(check.value, check.interval),
+            value(check.limit),
+            count(check.n),
             _decided_by(check),
         ]
         for check in _worst_first(verdict)
@@ -57,26 +95,22 @@ def gate_section(verdict: Mapping[str, Any] | None) -> Section:
     return Section("Gate", [PageTable("Every rule, worst first", header, rows)])
 
 
-def _decided_by(check: Mapping[str, Any]) -> TableCell:
-    if check.get("why"):
-        return text(check["why"], "words")
-    return text(f"{check['needed']:,} posts") if check["needed"] else text("-", "absent")
+def _decided_by(check: RuleReport) -> TableCell:
+    if check.why:
+        return text(check.why, "words")
+    return text(f"{check.needed:,} posts") if check.needed else text("-", "absent")
 
 
-def _worst_first(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return sorted(verdict["checks"], key=lambda check: ORDER.index(check["status"]))
+def _worst_first(verdict: GateReport) -> list[RuleReport]:
+    return sorted(verdict.checks, key=lambda check: ORDER.index(check.status))
 
 
-def _line(check: Mapping[str, Any]) -> str:
-    known = check["value"] is not None
-    found = f"{number(check['value'])}{_ends(check['interval'])}" if known else "not estimable"
-    more = f"; about {check['needed']:,} posts would decide" if check["needed"] else ""
-    more = f"; {check['why']}" if check.get("why") else more
+def _line(check: RuleReport) -> str:
+    ends = f" {between(check.interval)}" if check.interval else ""
+    found = "not estimable" if check.value is None else f"{number(check.value)}{ends}"
+    more = f"; about {check.needed:,} posts would decide" if check.needed else ""
+    more = f"; {check.why}" if check.why else more
     return (
-        f"{check['status']}: {check['rule']} {found} ({check['about']}, {check['n']:,} posts; "
-        f"limit {check['limit']:g}{more})"
+        f"{check.status}: {check.rule} {found} ({check.about}, {check.n:,} posts; "
+        f"limit {check.limit:g}{more})"
     )
-
-
-def _ends(interval: Sequence[float] | None) -> str:
-    return "" if interval is None else f" [{number(interval[0])}, {number(interval[1])}]"

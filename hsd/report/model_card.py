@@ -14,13 +14,18 @@ from hsd.io.json_reader import read_object
 from hsd.io.manifest import ADAPTER, MANIFEST, manifest_of
 from hsd.io.run_identity import IDENTITY
 from hsd.metrics.classification import METRIC_NAMES
+from hsd.metrics.groups import Share
+from hsd.metrics.intervals import Interval
 from hsd.report.card_file import write_card_file
-from hsd.report.comparability import RunSettings, asked_in
-from hsd.report.formatting import METRIC_WORDS, UNKNOWN, number
+from hsd.report.comparability import asked_in
+from hsd.report.formatting import METRIC_WORDS, UNKNOWN, between, number
 from hsd.report.gate_file import GATE, read_verdict
 from hsd.report.gate_section import verdict_lines
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.predictions import find_evaluation, finished_predictions
+from hsd.report.report_file import REPORT, read_report
+from hsd.report.report_model import EvaluationReport
+from hsd.report.report_values import ShareReport
 from hsd.visible import visible
 
 
@@ -33,39 +38,38 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
     if not (adapter / MANIFEST).is_file():
         raise EvaluationError(f"{adapter}: no {MANIFEST} here; is it a finished run?")
     manifest, run = manifest_of(adapter), find_evaluation(evaluation)
-    report = read_object(run / "report.json")
-    _require_judged(adapter, run)
+    report = read_report(run)
+    _require_evaluated(adapter, run)
     finished_predictions(run)
-    if (run / GATE).exists() and read_verdict(run) != report.get("gate"):
+    if (run / GATE).exists() and read_verdict(run) != report.gate:
         raise EvaluationError(
-            f"{run / 'report.json'} shows another verdict than {GATE}; write it again with "
-            "`hsd report`."
+            f"{run / REPORT} shows another verdict than {GATE}; write it again with `hsd report`."
         )
-    if seen := report.get("seen_in_training"):
+    if seen := report.seen_in_training:
         raise EvaluationError(
-            f"{evaluation}: {seen} of its {report['headline']['n']} posts are among those that "
+            f"{evaluation}: {seen} of its {report.headline.n} posts are among those that "
             f"{adapter} was trained on; evaluate it on held-out posts, such as the test split of "
             "`hsd prepare`."
         )
     return write_card_file(adapter, card(manifest, report, adapter.name))
 
 
-def _require_judged(adapter: Path, run: Path) -> None:
+def _require_evaluated(adapter: Path, run: Path) -> None:
     """Compare weights, not paths: a folder may be trained anew under its name, or moved."""
-    judged = read_object(run / IDENTITY).get("model") or {}
-    if not judged.get("adapter"):
-        raise EvaluationError(f"{run} judged no adapter; name an evaluation of {adapter}.")
+    model = read_object(run / IDENTITY).get("model") or {}
+    if not model.get("adapter"):
+        raise EvaluationError(f"{run} evaluated no adapter; name an evaluation of {adapter}.")
     if not (adapter / ADAPTER).is_file():
         raise EvaluationError(f"{adapter}: no {ADAPTER} here; name the folder of an adapter.")
     require_intact(adapter, EvaluationError, "put it back, or train again")
-    if judged["adapter"] != sha256_file(adapter / ADAPTER):
+    if model["adapter"] != sha256_file(adapter / ADAPTER):
         raise EvaluationError(
-            f"{run} judged other weights than {adapter} holds now; evaluate this adapter, then "
+            f"{run} evaluated other weights than {adapter} holds now; evaluate this adapter, then "
             "write its card from that."
         )
 
 
-def card(manifest: Mapping[str, Any], report: Mapping[str, Any], name: str) -> str:
+def card(manifest: Mapping[str, Any], report: EvaluationReport, name: str) -> str:
     """Return the model card as Markdown with the front matter that hubs read."""
     config, base = manifest.get("config", {}), manifest.get("base", {})
     base_name = _public(base.get("name") or config.get("model", {}).get("name", "unknown"))
@@ -81,13 +85,13 @@ def card(manifest: Mapping[str, Any], report: Mapping[str, Any], name: str) -> s
         _section("How it does", _headline(report)),
         _section("By group", _groups(report)),
         _section("Verdict", _verdict(report)),
-        _section("Limits", "\n".join(f"- {markdown_cell(one)}" for one in report["not_measured"])),
+        _section("Limits", "\n".join(f"- {markdown_cell(one)}" for one in report.not_measured)),
         _section("How to load", _loading(base_name)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _made_from(manifest: Mapping[str, Any], report: Mapping[str, Any], base_name: str) -> str:
+def _made_from(manifest: Mapping[str, Any], report: EvaluationReport, base_name: str) -> str:
     lora = manifest.get("config", {}).get("lora", {})
     train = (manifest.get("data") or {}).get("train", {})
     digest = str(train.get("sha256", UNKNOWN))[:12]
@@ -101,32 +105,32 @@ def _made_from(manifest: Mapping[str, Any], report: Mapping[str, Any], base_name
         "learned from": Path(str(learned.get("file", UNKNOWN))).name,
         "prompt hash": str((manifest.get("data") or {}).get("prompt_hash", UNKNOWN))[:12],
         "exported step": (manifest.get("result") or {}).get("exported_step", UNKNOWN),
-        "judged with": asked_in(report["provenance"]).words(),
-        "judged on": _public((report["provenance"].get("data") or {}).get("data_file", UNKNOWN)),
+        "evaluated with": asked_in(report.provenance).words(),
+        "evaluated on": _public((report.provenance.get("data") or {}).get("data_file", UNKNOWN)),
     }
     rows = [(key, str(said)) for key, said in facts.items()]
     return markdown_table(("what", "value"), rows, numbers=False)
 
 
-def _headline(report: Mapping[str, Any]) -> str:
-    columns = {"this adapter": (report["headline"], report["intervals"])}
-    if report["base"]:
-        columns["the base"] = (report["base"]["metrics"], report["base"]["intervals"])
-    columns |= {b["name"]: (b["metrics"], b["intervals"]) for b in report["baselines"]}
+def _headline(report: EvaluationReport) -> str:
+    columns = {"this adapter": (report.headline, report.intervals)}
+    if report.base:
+        columns["the base"] = (report.base.metrics, report.base.intervals)
+    columns |= {b.name: (b.metrics, b.intervals) for b in report.baselines}
     rows = [
-        (METRIC_WORDS[name], *(_estimate(m[name], i[name]) for m, i in columns.values()))
+        (METRIC_WORDS[name], *(_estimate(m.of(name), i.of(name)) for m, i in columns.values()))
         for name in METRIC_NAMES
     ]
     said = f"{_posts(report)}; 95 % intervals. An unreadable reply is wrong."
-    if base := report["base"]:
-        asked = RunSettings(**base.get("asked", {})).words()  # a report from before has none
-        said += " " + markdown_cell(f"The base is {_public(base['name'])}: prompt {asked}.")
+    if base := report.base:
+        asked = base.asked.settings.words()
+        said += " " + markdown_cell(f"The base is {_public(base.name)}: prompt {asked}.")
     return f"{said}\n\n{markdown_table(('metric', *columns), rows)}"
 
 
-def _posts(report: Mapping[str, Any]) -> str:
-    """Return how many posts were judged; `held-out` only where that was looked at and is so."""
-    n, seen = report["headline"]["n"], report.get("seen_in_training")
+def _posts(report: EvaluationReport) -> str:
+    """Return how many posts were evaluated; `held-out` only where that was looked at and is so."""
+    n, seen = report.headline.n, report.seen_in_training
     if seen == 0:
         return f"{n:,} held-out posts"
     if seen is None:
@@ -134,29 +138,27 @@ def _posts(report: Mapping[str, Any]) -> str:
     return f"{n:,} posts, {seen:,} of which the adapter was trained on"
 
 
-def _groups(report: Mapping[str, Any]) -> str:
-    rates = ("false_positive_rate", "false_negative_rate", "precision")
+def _groups(report: EvaluationReport) -> str:
+    rates: tuple[Share, ...] = ("false_positive_rate", "false_negative_rate", "precision")
     rows = [
-        (name, *(f"{_estimate(g[r]['value'], g[r]['interval'])} of {g[r]['of']}" for r in rates))
-        for name, g in report["groups"].items()
+        (name, *(_estimate_of(group.share(rate)) for rate in rates))
+        for name, group in report.groups.items()
     ]
     gaps = [
         f"- largest {name.replace('_', ' ')} difference: "
-        f"{_estimate(gap['value'], gap['interval'])} ({gap['highest']}, {gap['lowest']})"
-        for name, gap in report["gaps"]["raw"]["gaps"].items()
+        f"{_estimate(gap.value, gap.interval)} ({gap.highest}, {gap.lowest})"
+        for name, gap in report.gaps.raw.gaps.items()
     ]
     table = markdown_table(("group", *(r.replace("_", " ") for r in rates)), rows)
     return "\n\n".join([table, "\n".join(map(markdown_cell, gaps))]) if gaps else table
 
 
-def _verdict(report: Mapping[str, Any]) -> str:
-    gate = report["gate"]
+def _verdict(report: EvaluationReport) -> str:
+    gate = report.gate
     if not gate:
-        return "No gate has judged this adapter."
-    against = (
-        f"against {_public(gate['reference'])}" if gate["reference"] else "without a reference"
-    )
-    lines = [f"Gate: {gate['status']}, {against}.", *(f"- {one}" for one in verdict_lines(gate))]
+        return "No verdict: this adapter was not compared with its base."
+    against = f"against {_public(gate.reference)}" if gate.reference else "without a reference"
+    lines = [f"Gate: {gate.status}, {against}.", *(f"- {one}" for one in verdict_lines(gate))]
     return "\n".join([markdown_cell(lines[0]), "", *map(markdown_cell, lines[1:])])
 
 
@@ -202,10 +204,14 @@ def _python(name: str) -> str:
     return json.dumps(name) if name.isascii() else ascii(name)
 
 
-def _estimate(value: float | None, interval: list[float] | None) -> str:
+def _estimate_of(share: ShareReport) -> str:
+    return f"{_estimate(share.value, share.interval)} of {share.of}"
+
+
+def _estimate(value: float | None, interval: Interval | None) -> str:
     if value is None or interval is None:
         return number(value)
-    return f"{number(value)} [{number(interval[0])}, {number(interval[1])}]"
+    return f"{number(value)} {between(interval)}"
 
 
 def _section(title: str, body: str) -> str:

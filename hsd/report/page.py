@@ -13,7 +13,9 @@ from importlib.resources import files
 from typing import Literal
 
 from hsd.metrics.intervals import Interval
+from hsd.report.dot_chart import DotChart
 from hsd.report.formatting import UNKNOWN, between, change_between, number, p_value, signed
+from hsd.report.report_values import ShareReport
 from hsd.version import __version__
 
 Look = Literal["", "good", "bad", "warn", "absent", "name", "words"]
@@ -67,7 +69,7 @@ class Lines:
     kind: str = field(default="list", init=False)
 
 
-Part = PageTable | Figure | Words | Lines
+Part = PageTable | Figure | DotChart | Words | Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,18 @@ class Section:
 
     title: str
     parts: Sequence[Part]
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """The verdict box: PASS, FAIL, UNDERPOWERED or NOT JUDGED, with reasons."""
+    """The verdict box: a status, one sentence, reasons, and further ones that open on a click."""
 
     status: str
     reasons: Sequence[str]
+    sentence: str = ""
+    folded: Sequence[str] = ()
+    look: Literal["", "pass", "fail", "underpowered"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +133,17 @@ def value(value: float | None, look: Look = "") -> TableCell:
     return TableCell(number(value), value, look if value is not None else "absent")
 
 
-def estimate(value: float | None, interval: Sequence[float] | None, look: Look = "") -> TableCell:
+def estimate(value: float | None, interval: Interval | None, look: Look = "") -> TableCell:
     """Return a cell of a number with its interval; what does not exist is no 0."""
     return _spread(value, interval, number, between, look)
 
 
-def estimated_change(
-    value: float | None, interval: Sequence[float] | None, look: Look = ""
-) -> TableCell:
+def spread(share: ShareReport) -> TableCell:
+    """Return a cell of a share with its interval."""
+    return estimate(share.value, share.interval)
+
+
+def estimated_change(value: float | None, interval: Interval | None, look: Look = "") -> TableCell:
     """Return a cell of a difference with its interval, all with signs."""
     return _spread(value, interval, signed, change_between, look)
 
@@ -146,14 +155,14 @@ def p(value: float | None) -> TableCell:
 
 def _spread(
     value: float | None,
-    interval: Sequence[float] | None,
+    interval: Interval | None,
     words: Callable[[float | None], str],
     around: Callable[[Interval | None], str],
     look: Look,
 ) -> TableCell:
     if value is None:
         return TableCell(UNKNOWN, None, "absent")
-    ends = f" {around(Interval(interval[0], interval[1]))}" if interval else ""
+    ends = f" {around(interval)}" if interval else ""
     return TableCell(f"{words(value)}{ends}", value, look)
 
 

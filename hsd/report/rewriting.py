@@ -57,7 +57,7 @@ def rewrite(
     `base` names the base's run, which is kept, as are `prevalences` (shares of hate to say
     precision at); without them those that were kept before stand.
 
-    Raises EvaluationError when the base was not judged on the same posts or, unless
+    Raises EvaluationError when the base was not evaluated on the same posts or, unless
     `ignore_mode_mismatch`, was read in another way than the run, and when the run's
     threshold was chosen on its own posts.
     """
@@ -76,13 +76,13 @@ def rewrite(
         **_base(run, base),
     )
     shown, stamp = provenance_of(run.folder), run.folder.name.removeprefix("run_")
-    numbers = write_evaluation(run.folder, run.predictions, shown, stamp, beside)
+    report = write_evaluation(run.folder, run.predictions, shown, stamp, beside)
     if base:
         update_manifest(run.folder, base_run=str(base.absolute()))
     if prevalences:
         update_manifest(run.folder, prevalences=list(prevalences))
     if quote:
-        page = evaluation_page(numbers, run.predictions, with_text=True)
+        page = evaluation_page(report, run.predictions, with_text=True)
         write_atomic(run.folder / QUOTING, page, posts=True)
     return run.folder / (QUOTING if quote else "report.html")
 
@@ -92,7 +92,7 @@ def freeze(
 ) -> OperatingPoint:
     """Choose a threshold on the validation run, and write it into the folder of `run`.
 
-    `training` is what the judged adapter learned from, where that is known.
+    `training` is what the evaluated adapter learned from, where that is known.
 
     Raises EvaluationError when the runs are of different models or prompts, when they share a
     post, when a validation post was learned or says that it is of another split, and when the run
@@ -108,7 +108,7 @@ def freeze(
     if before is not None and before != point:
         raise EvaluationError(
             f"{run.folder / POINT}: a threshold of {before.threshold:.4f} by {before.rule} is "
-            "frozen in this run; it is not chosen again after its posts were judged."
+            "frozen in this run; it is not chosen again after its posts were evaluated."
         )
     write_json(run.folder / POINT, asdict(point))
     return point
@@ -165,7 +165,7 @@ def _point(run: Run) -> OperatingPoint | None:
     if point is not None and point.rows_sha256 == rows_digest(run.predictions):
         raise EvaluationError(
             f"{run.folder / POINT}: this threshold was chosen on this run's own posts and cannot "
-            "be judged on them; remove the file."
+            "be evaluated on them; remove the file."
         )
     return point
 

@@ -139,7 +139,7 @@ def by_set_section(table: BySet) -> Section:
 def _cell(one: Estimate | None) -> TableCell:
     if one is None:
         return TableCell(NOT_EVALUATED, None, "absent")
-    found = estimate(one.value, as_json_values(one.interval), _LOOKS[one.mark])
+    found = estimate(one.value, one.interval, _LOOKS[one.mark])
     return TableCell(f"{MARKS[one.mark]} {found.text}".lstrip(), found.value, found.look)
 
 

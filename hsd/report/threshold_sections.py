@@ -4,10 +4,9 @@ from hsd.metrics.classification import METRIC_NAMES
 from hsd.metrics.groups import ALL, RATES
 from hsd.report import figures
 from hsd.report.formatting import (
-    JUDGED_BY,
     METRIC_WORDS,
-    Numbers,
     percent,
+    score_targets,
     share_words,
     spelled_out,
 )
@@ -22,32 +21,35 @@ from hsd.report.page import (
     count,
     estimate,
     p,
+    spread,
     text,
     value,
 )
+from hsd.report.report_model import EvaluationReport
+from hsd.report.report_scores import OperatedReport
 
 
-def calibration_section(numbers: Numbers) -> Section:
+def calibration_section(report: EvaluationReport) -> Section:
     """Return whether a score means what it says; empty without scores."""
-    return Section("Calibration", [*_calibrated(numbers), *_by_share(numbers)])
+    return Section("Calibration", [*_calibrated(report), *_by_share(report)])
 
 
-def _calibrated(numbers: Numbers) -> list[Part]:
-    overall, groups = numbers["calibration"], numbers["calibration_by_group"]
+def _calibrated(report: EvaluationReport) -> list[Part]:
+    overall, groups = report.calibration, report.calibration_by_group
     if not overall:
         return []
     named = {"all posts": overall, **groups}
-    operated = numbers["operating_point"]
-    if operated and operated["calibration"]:
-        scaled = f"all posts, at temperature {operated['point']['temperature']:.2f}"
-        named[scaled] = operated["calibration"]
+    operated = report.operating_point
+    if operated and operated.calibration:
+        scaled = f"all posts, at temperature {operated.point.temperature:.2f}"
+        named[scaled] = operated.calibration
     rows = [
         [
             text(name),
-            count(c["n"]),
-            estimate(c["ece"], c["ece_interval"]),
-            p(c["ece_p"]),
-            estimate(c["brier"], c["brier_interval"]),
+            count(c.n),
+            estimate(c.ece, c.ece_interval),
+            p(c.ece_p),
+            estimate(c.brier, c.brier_interval),
         ]
         for name, c in named.items()
     ]
@@ -57,52 +59,52 @@ def _calibrated(numbers: Numbers) -> list[Part]:
     return [table, Figure(drawing, "On the line a score means what it says.")]
 
 
-def _by_share(numbers: Numbers) -> list[Part]:
-    found = numbers["calibration_against_share"]
+def _by_share(report: EvaluationReport) -> list[Part]:
+    found = report.calibration_against_share
     if not found:
         return []
     rows = [
         [
             text(words),
-            value(found[name]["ece"]),
-            estimate(found[name]["brier"], found[name]["brier_interval"]),
-            estimate(found[name]["log_loss"], found[name]["log_loss_interval"]),
+            value(apart.ece),
+            estimate(apart.brier, apart.brier_interval),
+            estimate(apart.log_loss, apart.log_loss_interval),
         ]
-        for name, words in JUDGED_BY.items()
+        for words, apart in score_targets(found).items()
     ]
-    header = ["judged by", "ECE", "Brier", "log-loss"]
+    header = ["compared with", "ECE", "Brier", "log-loss"]
     return [PageTable("Against the share of annotators", header, rows, share_words(found))]
 
 
-def thresholds_section(numbers: Numbers) -> Section:
+def thresholds_section(report: EvaluationReport) -> Section:
     """Return the curves and the frozen threshold, where there are scores, and the platform."""
-    operated = numbers["operating_point"]
-    point = operated["point"] if operated else None
+    operated = report.operating_point
+    point = operated.point if operated else None
     parts: list[Part] = []
-    if numbers["curves"] and numbers["curves"][ALL]["roc"]:
+    if report.curves and report.curves[ALL].roc:
         parts = [
-            Figure(figures.roc_and_pr(numbers["curves"]), "ROC and precision-recall curves."),
+            Figure(figures.roc_and_pr(report.curves), "ROC and precision-recall curves."),
             Figure(
-                figures.threshold_rates(numbers["curves"], point and point["threshold"]),
+                figures.threshold_rates(report.curves, point.threshold if point else None),
                 "Error rates over the threshold. Dotted: .5. Solid: the frozen threshold, if any.",
             ),
         ]
-    parts += map(Words, noise_lines(numbers))
+    parts += map(Words, noise_lines(report))
     if operated:
-        parts += _operated(numbers, operated)
-    parts += _platform(numbers, operated)
+        parts += _operated(report, operated)
+    parts += _platform(report, operated)
     return Section("Thresholds", parts)
 
 
-def _platform(numbers: Numbers, operated: Numbers | None) -> list[Part]:
-    loads = [("likelier label", row) for row in numbers["at_prevalence"]]
-    loads += [("frozen threshold", row) for row in (operated["prevalences"] if operated else [])]
+def _platform(report: EvaluationReport, operated: OperatedReport | None) -> list[Part]:
+    loads = [("likelier label", row) for row in report.at_prevalence]
+    loads += [("frozen threshold", row) for row in (operated.prevalences if operated else [])]
     rows = [
         [
-            text(f"{how}, {percent(r['prevalence'])} hate"),
-            estimate(r["precision"], r["interval"]),
-            TableCell(f"{r['flagged']:.1f}", r["flagged"]),
-            TableCell(f"{r['missed']:.1f}", r["missed"]),
+            text(f"{how}, {percent(r.prevalence)} hate"),
+            estimate(r.precision, r.interval),
+            TableCell(f"{r.flagged:.1f}", r.flagged),
+            TableCell(f"{r.missed:.1f}", r.missed),
         ]
         for how, r in loads
     ]
@@ -114,24 +116,24 @@ def _platform(numbers: Numbers, operated: Numbers | None) -> list[Part]:
     return [PageTable("What it would mean on a platform", header, rows, note)] if rows else []
 
 
-def _operated(numbers: Numbers, operated: Numbers) -> list[Part]:
-    point = operated["point"]
+def _operated(report: EvaluationReport, operated: OperatedReport) -> list[Part]:
+    point = operated.point
     words = (
-        f"Frozen threshold {point['threshold']:.4f} by the rule {point['rule']}, chosen on "
-        f"{point['rows']:,} rows of {point['chosen_on']}; never on the posts judged here."
+        f"Frozen threshold {point.threshold:.4f} by the rule {point.rule}, chosen on "
+        f"{point.rows:,} rows of {point.chosen_on}; never on the posts evaluated here."
     )
     rows = [
         [
             text(METRIC_WORDS[name]),
-            estimate(numbers["headline"][name], numbers["intervals"][name]),
-            estimate(operated["metrics"][name], operated["intervals"][name]),
+            estimate(report.headline.of(name), report.intervals.of(name)),
+            estimate(operated.metrics.of(name), operated.intervals.of(name)),
         ]
         for name in METRIC_NAMES
     ]
     header = ["metric", "likelier label", "frozen threshold"]
     groups = [
-        [text(name), *(estimate(g[rate]["value"], g[rate]["interval"]) for rate in RATES)]
-        for name, g in operated["groups"].items()
+        [text(name), *(spread(g.share(rate)) for rate in RATES)]
+        for name, g in operated.groups.items()
     ]  # fmt: skip
     by_group = ["group", *map(spelled_out, RATES)]
     return [

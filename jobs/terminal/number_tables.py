@@ -1,7 +1,7 @@
 """What hsd's numbers look like on a terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -19,8 +19,10 @@ from hsd.report.comparison_report import (
     sentences,
 )
 from hsd.report.formatting import METRIC_WORDS, RATE_LEGEND, percent
-from hsd.report.gate_section import gate_numbers, verdict_lines
+from hsd.report.gate_section import gate_report, verdict_lines
 from hsd.report.leaderboard_rows import ranking_header, ranking_rows
+from hsd.report.report_model import EvaluationReport
+from hsd.report.report_values import OutcomesReport
 from hsd.report.text_report import GROUP_HEADER, gap_lines, group_rows, headline_rows
 from hsd.training.convergence import ConvergenceVerdict as Convergence
 from jobs.terminal.console import escape, escape_lines
@@ -43,14 +45,14 @@ def _colour(sentence: str) -> str:
     return "yellow" if sentence.startswith("May be") else "bold red"
 
 
-def metrics_table(numbers: Mapping[str, Any]) -> RenderableType:
+def metrics_table(report: EvaluationReport) -> RenderableType:
     """Return one evaluation, from its report.json: headline, groups, replies, differences."""
     return Group(
-        number_table(numbers["strategy"], ("metric", "value", "95 %"), headline_rows(numbers)),
-        number_table("", GROUP_HEADER, group_rows(numbers["groups"])),
+        number_table(report.strategy, ("metric", "value", "95 %"), headline_rows(report)),
+        number_table("", GROUP_HEADER, group_rows(report.groups)),
         RATE_LEGEND,
-        _replies(numbers["outcomes"]),
-        *map(escape, gap_lines(numbers)),
+        _replies(report.outcomes),
+        *map(escape, gap_lines(report)),
     )
 
 
@@ -65,11 +67,10 @@ def board_table(board: Leaderboard) -> RenderableType:
 
 def gate_table(verdict: Verdict) -> RenderableType:
     """Return a gate's verdict and its rules, worst first."""
-    numbers = gate_numbers(verdict)
     colour = {"PASS": "green", "FAIL": "red", "UNDERPOWERED": "yellow"}[verdict.status.value]
     return Group(
         f"[bold {colour}]{verdict.status.value}[/]",
-        *(escape(f"  {line}") for line in verdict_lines(numbers)),
+        *(escape(f"  {line}") for line in verdict_lines(gate_report(verdict))),
     )
 
 
@@ -105,9 +106,9 @@ def _loss_rows(verdict: Convergence) -> list[tuple[str, str, str]]:
     return [(name, str(p.step), f"{p.value:.4g}") for name, p in points if p]
 
 
-def _replies(outcomes: Mapping[str, int]) -> str:
-    n = sum(outcomes.values())
-    parts = (f"{o} {percent(outcomes[o] / n)}" for o in OUTCOMES if outcomes[o])
+def _replies(outcomes: OutcomesReport) -> str:
+    counts = {outcome: outcomes.of(outcome) for outcome in OUTCOMES}
+    parts = (f"{outcome} {percent(k / outcomes.n)}" for outcome, k in counts.items() if k)
     return f"Replies: {', '.join(parts)}."
 
 

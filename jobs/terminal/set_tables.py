@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 
@@ -13,6 +12,8 @@ from hsd.metrics.seen_in_training import Overlaps
 from hsd.report.compare_sets import SetsComparison
 from hsd.report.comparison_report import RunsComparison, sentences
 from hsd.report.formatting import METRIC_WORDS, RATE_LEGEND, between, number
+from hsd.report.report_model import EvaluationReport
+from hsd.report.report_values import MetricsReport
 from hsd.report.set_section import (
     MEAN,
     by_set_rows,
@@ -30,7 +31,7 @@ _NAME = 20
 """The least that names of models have, where there are more sets than fit beside each other."""
 
 
-def sets_table(reports: Mapping[str, Mapping[str, Any]], shared: Overlaps) -> RenderableType:
+def sets_table(reports: Mapping[str, EvaluationReport], shared: Overlaps) -> RenderableType:
     """Return one model's table of its sets, a row each, from their report.json."""
     short = short_names(list(reports))
     header = ("set", "accuracy", "F1", "AUROC", "FPR\nFNR", "worst F1")
@@ -42,26 +43,26 @@ def sets_table(reports: Mapping[str, Mapping[str, Any]], shared: Overlaps) -> Re
     )
 
 
-def _set_row(name: str, report: Mapping[str, Any], shared: int) -> tuple[str, ...]:
-    found, intervals = report["headline"], report["intervals"]
-    worst, everybody = report["gaps"]["worst"], _rates(found)
-    posts = f"{found['n']:,} posts" + (f"\n{shared:,} shared" if shared else "")
+def _set_row(name: str, report: EvaluationReport, shared: int) -> tuple[str, ...]:
+    found, intervals = report.headline, report.intervals
+    worst, everybody = report.gaps.worst, _rates(found)
+    posts = f"{found.n:,} posts" + (f"\n{shared:,} shared" if shared else "")
     return (
         "\n".join([*_lines(name), posts]),
-        *(_estimate(found[name], intervals[name]) for name in ("accuracy", "f1", "auroc")),
+        *(_estimate(found.of(name), intervals.of(name)) for name in ("accuracy", "f1", "auroc")),
         "\n".join(everybody),
-        f"{number(worst['f1'])}\n{worst['group']}" if worst else number(None),
+        f"{number(worst.f1)}\n{worst.group}" if worst else number(None),
     )
 
 
-def _rates(counts: Mapping[str, int]) -> tuple[str, str]:
-    pairs = ((counts["fp"], counts["tn"]), (counts["fn"], counts["tp"]))
-    first, second = (Proportion(wrong, wrong + right).value for wrong, right in pairs)
+def _rates(counts: MetricsReport) -> tuple[str, str]:
+    pairs = ((counts.fp, counts.normals), (counts.fn, counts.hates))
+    first, second = (Proportion(wrong, posts).value for wrong, posts in pairs)
     return number(first), number(second)
 
 
-def _estimate(value: float | None, ends: Any) -> str:
-    return f"{number(value)}\n{between(Interval(*ends) if ends else None)}"
+def _estimate(value: float | None, ends: Interval | None) -> str:
+    return f"{number(value)}\n{between(ends)}"
 
 
 class BySetTables:

@@ -13,17 +13,17 @@ from hsd.metrics.by_set import BySet, by_set
 from hsd.metrics.leaderboard import Entry, Leaderboard
 from hsd.metrics.leaderboard import leaderboard as rank
 from hsd.prediction import Prediction
+from hsd.report.comparison_glance import comparison_badge, sets_badge
 from hsd.report.comparison_page import comparison_page, leaderboard_page
 from hsd.report.comparison_report import (
     RunsComparison,
     compare_named,
     comparison_markdown,
-    sentences,
 )
 from hsd.report.leaderboard_rows import ranking_header, ranking_rows
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.numbers import SCHEMA, board_numbers
-from hsd.report.page import Page, render_page
+from hsd.report.page import Badge, Page, render_page
 from hsd.report.predictions import find_evaluation, load_run
 from hsd.report.replaceable import require_replaceable
 from hsd.report.set_section import by_set_markdown, by_set_numbers, by_set_section
@@ -126,6 +126,7 @@ def write_leaderboard(path: Path, sweep: SweepBoard) -> None:
             f"Cells of {sweep.name}",
             [by_set_section(sweep.by_set)],
             "A page for each set lies beside it.",
+            sets_badge({one.data_file: _badge(one) for one in sweep.sets}),
         )
         write_atomic(path.with_suffix(".html"), render_page(page))
     for file, one in pages.items():
@@ -192,8 +193,14 @@ def _numbers(one: SetBoard) -> dict[str, Any]:
     return {"leaderboard": board_numbers(one.board), "comparisons": compared}
 
 
+def _badge(one: SetBoard) -> Badge | None:
+    if one.compared is None:
+        return None
+    return comparison_badge(one.compared.comparisons, one.compared.said())
+
+
 def _page(name: str, one: SetBoard) -> str:
     if one.compared is None:
         return leaderboard_page(one.board, f"Cells of {name}")
-    said = [sentences(comparison) for comparison in one.compared.comparisons]
-    return comparison_page(one.compared.comparisons, one.compared.asked, said, one.board)
+    found = one.compared
+    return comparison_page(found.comparisons, found.asked, found.said(), one.board)

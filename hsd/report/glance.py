@@ -1,0 +1,115 @@
+"""The first screen of report.html: how the model does beside base and baselines, and for whom."""
+
+from collections.abc import Iterator
+
+from hsd.example import NONE
+from hsd.metrics.groups import ALL, RATES, Rate
+from hsd.metrics.intervals import Interval
+from hsd.report.base_section import base_warnings
+from hsd.report.dot_chart import Dot, DotChart, DotPanel, DotRow, Mark
+from hsd.report.formatting import METRIC_WORDS, between, number
+from hsd.report.page import Part, Section, Words
+from hsd.report.report_model import EvaluationReport
+from hsd.report.report_values import IntervalsReport, MetricsReport
+
+METRICS = ("accuracy", "f1", "auroc")
+RATE_TITLES: dict[Rate, str] = {
+    "false_positive_rate": "False-positive rate: normal posts called hate",
+    "false_negative_rate": "False-negative rate: hateful posts missed",
+}
+Entry = tuple[str, Mark, MetricsReport, IntervalsReport]
+
+
+def glance_section(report: EvaluationReport) -> Section:
+    """Return the dots of the headline and of the error rates by group."""
+    headline = DotChart(
+        "This model, its base and baselines" if report.base else "This model and baselines",
+        [panel for name in METRICS if (panel := _metric_panel(report, name)).rows],
+        f"Lines are 95 % intervals. {_marks(report)}",
+        stacked=True,
+    )
+    groups = DotChart(
+        "Error rates by group",
+        [DotPanel(RATE_TITLES[rate], [*_rate_rows(report, rate)]) for rate in RATES],
+        "Further left is better. A rate of fewer than 5 posts is not estimable (-).",
+    )
+    parts: list[Part] = [*map(_warning, _warnings(report)), headline, groups]
+    return Section("At a glance", parts)
+
+
+def _warning(said: str) -> Part:
+    return Words(said, "warning")
+
+
+def _warnings(report: EvaluationReport) -> Iterator[str]:
+    """Yield what makes the numbers mean less than they seem to."""
+    if seen := report.seen_in_training:
+        yield (
+            f"{seen:,} of these {report.headline.n:,} posts are among those that the model was "
+            "trained on. They are not held out: new posts would give worse numbers."
+        )
+    if report.base:
+        yield from base_warnings(report.base, report.provenance)
+
+
+def _marks(report: EvaluationReport) -> str:
+    base = "diamond: the base; " if report.base else ""
+    return f"Filled circle: this model; {base}ring: baselines."
+
+
+def _entries(report: EvaluationReport) -> Iterator[Entry]:
+    yield "this model", "own", report.headline, report.intervals
+    if report.base:
+        yield "the base", "base", report.base.metrics, report.base.intervals
+    for baseline in report.baselines:
+        yield baseline.name, "other", baseline.metrics, baseline.intervals
+
+
+def _metric_panel(report: EvaluationReport, name: str) -> DotPanel:
+    rows = [
+        metric_row(who, mark, metrics.of(name), intervals.of(name))
+        for who, mark, metrics, intervals in _entries(report)
+        if metrics.of(name) is not None
+    ]
+    return DotPanel(METRIC_WORDS[name], rows)
+
+
+def metric_row(who: str, mark: Mark, value: float | None, interval: Interval | None) -> DotRow:
+    """Return a row of one dot, with value and interval as text."""
+    ends = f" {between(interval)}" if interval else ""
+    return DotRow(who, [Dot(value, interval, mark)], f"{number(value)}{ends}")
+
+
+def _rate_rows(report: EvaluationReport, rate: Rate) -> Iterator[DotRow]:
+    before = _base_rates(report, rate)
+    wrong, posts = _everybody(report.headline, rate)
+    overall = wrong / posts if posts else None
+    yield _rate_row(ALL, Dot(overall), posts, before.get(ALL))
+    for name, group in report.groups.items():
+        share = group.share(rate)
+        yield _rate_row(
+            group_words(name), Dot(share.value, share.interval), share.of, before.get(name)
+        )
+
+
+def group_words(name: str) -> str:
+    """Return a group's name, and words for the posts about none."""
+    return "about no group" if name == NONE else name
+
+
+def _rate_row(name: str, dot: Dot, posts: int, base: float | None) -> DotRow:
+    ends = f" {between(dot.interval)}" if dot.interval else ""
+    beside = f", base {number(base)}" if base is not None else ""
+    dots = [Dot(base, mark="base"), dot] if base is not None else [dot]
+    return DotRow(name, dots, f"{number(dot.value)}{ends} of {posts:,}{beside}")
+
+
+def _everybody(counts: MetricsReport, rate: Rate) -> tuple[int, int]:
+    if rate == "false_positive_rate":
+        return counts.fp, counts.normals
+    return counts.fn, counts.hates
+
+
+def _base_rates(report: EvaluationReport, rate: Rate) -> dict[str, float | None]:
+    changes = report.base.comparison.rates if report.base else ()
+    return {change.group: change.reference for change in changes if change.rate == rate}
