@@ -56,12 +56,12 @@ AGAIN = "hsd resubmit mine --failed"
         (
             "huggingface_hub.errors.LocalEntryNotFoundError: Cannot find the requested files",
             "a file of the hub is missing, and jobs have no internet",
-            "hsd stage my_sweep.toml",
+            "hsd fetch my_sweep.toml",
         ),
         (
             "OSError: We couldn't connect to 'https://huggingface.co' to load the files",
             "a file of the hub is missing, and jobs have no internet",
-            "hsd stage my_sweep.toml",
+            "hsd fetch my_sweep.toml",
         ),
         (
             "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).",

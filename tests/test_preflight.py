@@ -321,7 +321,7 @@ def test_an_offline_node_needs_the_whole_base_in_the_cache(tmp_path: Path) -> No
     made = profile()
     absent = found("owner/name", made)
     assert absent.ok is False
-    assert absent.fix == "run `hsd stage s` where the hub can be reached"
+    assert absent.fix == "run `hsd fetch s` where the hub can be reached"
     folder = hubs.cached_model(Path.home() / "huggingface" / "hub", "owner/name", shards=2)
     assert found("owner/name", made).ok is not False
     (folder / "model-00002-of-00002.safetensors").unlink()

@@ -134,7 +134,7 @@ def _cached(
 ) -> Check:
     cache = base_models.cache_of(base, environ)
     folder = base_models.cached(base, environ)
-    fix = f"run `hsd stage {sweep}` where the hub can be reached"
+    fix = f"run `hsd fetch {sweep}` where the hub can be reached"
     if folder is None:
         at = f" at {base.revision}" if base.revision else ""
         return Check(name, False, f"not in the cache{at} ({cache}), and nodes are offline", fix)

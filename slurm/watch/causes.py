@@ -85,7 +85,7 @@ FAILURES = (
     ),
     KnownCause(
         "a file of the hub is missing, and jobs have no internet",
-        "hsd stage {sweep}",
+        "hsd fetch {sweep}",
         log=r"LocalEntryNotFoundError|OfflineModeIsEnabled|outgoing traffic has been disabled"
         r"|couldn't connect to 'https?://|cannot reach https?://huggingface|hub cannot be reached",
     ),
