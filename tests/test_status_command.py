@@ -223,8 +223,8 @@ def test_before_the_first_step_there_is_no_pace(run: RunFolder) -> None:
 
 def test_hsd_still_logs_the_lines_that_progress_is_read_from() -> None:
     hsd = Path(__file__).parent.parent / "hsd"
-    assert '"%d rows, %d steps of %d rows' in (hsd / "training" / "run.py").read_text()
-    assert '"%d rows, %d answered before"' in (hsd / "inference" / "evaluate.py").read_text()
+    assert '"%d rows, %d steps of %d rows' in (hsd / "training" / "training_run.py").read_text()
+    assert '"%d rows, %d answered before"' in (hsd / "evaluation" / "evaluation_run.py").read_text()
     row = '{"step": state.global_step, **logs}'
     assert row in (hsd / "training" / "callbacks.py").read_text()
 
@@ -257,7 +257,7 @@ def test_an_unknown_stage_is_answered_with_those_there_are(run: RunFolder) -> No
 def test_following_shows_what_is_written_until_the_element_ends(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobs.terminal.output import log_output
+    from jobs.terminal import log_output
 
     log = run.log(1, "train", "7_2", "out")
     log.write_text("one\n")
@@ -312,7 +312,7 @@ def test_cancelling_goes_from_the_leaves_to_the_training(run: RunFolder, tmp_pat
         "scancel 7_2 7_3",
     ]
     assert "cancelled memory_efficient/train (7_2, was running)" in shown
-    assert shown.endswith("To go on: hsd resubmit lora_presets\n")
+    assert shown.endswith("To continue: hsd resubmit lora_presets\n")
     assert attempts(run.attempts("all", "compare"))[-1]["event"] == "cancelled"
 
 
@@ -348,7 +348,7 @@ def test_only_what_can_never_start_is_stuck(run: RunFolder, tmp_path: Path) -> N
     invoke(cancel, "last", "--stuck")
     assert ran(tmp_path, "scancel") == ["scancel 8_3"]
     (tmp_path / "bin" / "squeue.txt").write_text("")
-    assert invoke(cancel, "last", "--stuck").output == "Nothing is stuck.\n"
+    assert invoke(cancel, "last", "--stuck").output == "No job is stuck.\n"
 
 
 def test_nothing_is_cancelled_when_the_queue_cannot_be_asked(

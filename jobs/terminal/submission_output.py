@@ -170,7 +170,7 @@ def here(found: Found) -> int:
 
 def _ended_line(ended: Ended) -> str:
     if ended.code is None:
-        return f"{ended.stage} {escape(ended.cell)}: not run, what it waits for failed"
+        return f"{ended.stage} {escape(ended.cell)}: not run, a job before it failed"
     word = "done" if ended.code == 0 else f"[red]failed with code {ended.code}[/]"
     return f"{ended.stage} {escape(ended.cell)}: {word}"
 
