@@ -8,7 +8,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 export MALLOC_TOP_PAD_ ?= 268435456
 
 .PHONY: demo real test fast check golden bench kill-test sources install clean slurm-testbed slurm-testbed-stop \
-	tools lint lock picture image sif sqsh sbom test-containers
+	tools lint lock picture docs coverage image sif sqsh sbom test-containers
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,8 @@ help:
 	@echo "make kill-test  kill commands at random times, and fill disks (full disks need root)"
 	@echo "make slurm-testbed  start a SLURM of four nodes on this machine (Debian, root); -stop ends it"
 	@echo "make golden  accept today's text output as the golden files"
+	@echo "make docs    the documentation as a site, in build/site"
+	@echo "make coverage  which lines the tests without models run"
 	@echo "make picture  draw docs/figures/report.png (needs Chromium)"
 	@echo "make image   the container image (VARIANT=cuda130 or cpu); make sif, sqsh, sbom from it"
 	@echo "make lock    write containers/locks again from pyproject.toml and constraints.txt"
@@ -103,6 +105,18 @@ slurm-testbed-stop:
 
 golden: install
 	HSD_ACCEPT_GOLDEN=1 $(BIN)/pytest -q -k golden
+
+# Not part of `make test`: counting lines slows the tests down.
+coverage: install
+	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu)" \
+	  --cov=hsd --cov=jobs --cov=slurm --cov=containers --cov-report=term:skip-covered
+
+docs: $(VENV)/docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/docs-installed: $(VENV)/installed
+	$(PIP) install -c containers/constraints.txt -e '.[docs]'
+	@touch $@
 
 picture: install
 	$(BIN)/python -m docs.picture

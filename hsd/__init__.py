@@ -1,3 +1,3 @@
 """hsd: fine-tune language models to detect hate speech and judge them without being fooled."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

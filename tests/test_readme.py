@@ -8,7 +8,7 @@ import pytest
 from hsd import errors
 from hsd.config.loading import load_train_config, preset_names
 from hsd.prompts.template import load_template, shipped_templates
-from jobs.cli import COMMANDS
+from jobs.cli import COMMANDS, OLD_NAMES
 
 ROOT = Path(__file__).parent.parent
 PAGES = tuple(
@@ -53,7 +53,10 @@ def test_every_command_shown_exists(page: str) -> None:
     text = words_of(page)
     blocks = "".join(re.findall(r"^```\n.*?^```$", text, flags=re.MULTILINE | re.DOTALL))
     assert set(re.findall(r"^(?:\$ )?hsd (\w+)", blocks, flags=re.MULTILINE)) <= COMMANDS.keys()
-    assert set(re.findall(r"`hsd (\w+)", text)) <= COMMANDS.keys() | {"COMMAND", "HSD_ARGUMENTS"}
+    assert set(re.findall(r"`hsd (\w+)", text)) <= COMMANDS.keys() | OLD_NAMES.keys() | {
+        "COMMAND",
+        "HSD_ARGUMENTS",
+    }
     targets = set(re.findall(r"^make ([\w-]+)", text, flags=re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(re.search(rf"^([\w-]+ )*{target}( [\w-]+)*:", makefile, flags=re.MULTILINE)
