@@ -40,7 +40,7 @@ def demo(overrides: tuple[str, ...], output_dir: Path) -> None:
     from jobs.terminal.number_tables import comparison_table
     from jobs.terminal.progress_bar import progress_bars, say
 
-    judged = EvalConfig(
+    settings = EvalConfig(
         model=config.model,
         adapter=config.output_dir,
         data_file="embedded",
@@ -58,7 +58,7 @@ def demo(overrides: tuple[str, ...], output_dir: Path) -> None:
     console.print("\n".join(trained.sentences()))
     console.print("[bold]2 of 2[/]  evaluating base model and adapter on the same held-out posts")
     with progress_bars() as progress:
-        runs = evaluate_with_base(judged, progress, say=say)
+        runs = evaluate_with_base(settings, progress, say=say)
     for comparison in compare_runs([one.folder for one in runs]).comparisons:
         console.print(comparison_table(comparison))
     console.print(f"Everything is in {output_dir}.", highlight=False)

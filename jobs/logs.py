@@ -18,7 +18,7 @@ from jobs.terminal.run_argument import target
 )
 @click.argument("run", metavar="RUN[/CELL[/STAGE]]")
 @click.option("-f", "--follow", is_flag=True, help="Keep showing new lines until the job ends.")
-@click.option("--first-error", is_flag=True, help="Show only the first error of each log.")
+@click.option("--first-error", is_flag=True, help="Show each log from its first error on.")
 @click.option("--attempt", type=click.IntRange(min=1), help="Show only this attempt.")
 def logs(run: str, follow: bool, first_error: bool, attempt: int | None) -> None:
     """Show the logs of a cell or of one stage; for a whole RUN, show where the logs are.

@@ -69,7 +69,7 @@ from jobs.terminal.options import Command
     type=click.Choice(["report", "drop", "fail"]),
     default="report",
     show_default=True,
-    help="What to do with training rows that repeat a held-out row, if the splits are given.",
+    help="What to do with rows that repeat a held-out row, if the splits are given.",
 )
 @click.option(
     "--balance",

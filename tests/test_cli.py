@@ -259,7 +259,7 @@ def test_a_home_and_a_name_are_provided_and_said(
     lines = provide_home(environ, UID)
     folder = str(tmp_path / f"hsd-home-{UID}")
     assert environ == {"HOME": folder, "USER": f"user{UID}", "LOGNAME": f"user{UID}"}
-    assert lines[0].startswith(f"hsd: HOME=/ is no folder of yours; using {folder}.")
+    assert lines[0].startswith(f"hsd: HOME=/ is not a folder of yours; using {folder}.")
     assert lines[1] == f"hsd: user {UID} has no name here; using user{UID}."
     assert provide_home(environ, UID) == []
 

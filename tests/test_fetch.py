@@ -135,7 +135,7 @@ def test_weights_config_and_tokenizer_are_fetched_and_no_copies_of_them(remote: 
 def test_what_is_there_is_kept_and_a_pinned_commit_needs_no_advice(remote: Hub) -> None:
     fetched("owner/name")
     again = fetched("owner/name", "--set", f"model.revision={hubs.COMMIT}")
-    assert again.output.splitlines()[0] == "owner/name: whole in the cache already."
+    assert again.output.splitlines()[0] == "owner/name: complete in the cache already."
     assert "To pin it" not in again.output
     assert [one["revision"] for one in remote.asked] == ["main", "main", *[hubs.COMMIT] * 2]
 

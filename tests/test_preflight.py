@@ -207,7 +207,8 @@ def test_the_profile_may_cap_an_array_below_the_cluster(programs: Programs, tmp_
     made = profile(tmp_path, slurm={"max_array_size": 3})
     found = of(preflight(arrays(made, 4, "train"), Slurm()), "array")
     assert found.sentence == (
-        "array: 4 cells, but MaxArraySize is 3 (submit some of them with --only, or part the sweep)"
+        "array: 4 cells, but MaxArraySize is 3 "
+        "(submit some of them with --only, or split the sweep)"
     )
 
 

@@ -111,7 +111,7 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_folder_in_the_tree_exists() -> None:
-    tree = words_of("CONTRIBUTING.md").split("**Repository layout.**")[1].split("```")[1]
+    tree = words_of("CONTRIBUTING.md").split("## Repository layout")[1].split("```")[1]
     folders = re.findall(r"^(\w+)/", tree, flags=re.MULTILINE)
     assert len(folders) == 7
     assert all((ROOT / folder).is_dir() for folder in folders)

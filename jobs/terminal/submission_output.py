@@ -91,7 +91,7 @@ def show_missing(found: Found, prepared: SubmissionBundle) -> None:
     checks = failures(preflight(prepared, slurm, found.work.cells))
     missing = [*found.missing, *(f"{check.sentence}." for check in checks)]
     if missing:
-        echo("", "Not submitted. Without --dry-run this would be refused here, for:")
+        echo("", "Not submitted. Without --dry-run hsd would refuse this here, because of:")
     for sentence in missing:
         echo(f"- {sentence}")
 

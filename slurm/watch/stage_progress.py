@@ -19,7 +19,7 @@ _ROWS = re.compile(r"^(\S+ \S+) INFO (\d+) rows, (\d+) answered before", re.MULT
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """`done` of `total` steps or rows. `left_s` is None until there is a pace to judge by."""
+    """`done` of `total` steps or rows. `left_s` is None until a pace is known."""
 
     done: int
     total: int | None
