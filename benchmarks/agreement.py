@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hsd.example import NONE
 from hsd.metrics.calibration import calibration
 from hsd.metrics.comparison import Comparison, compare
 from hsd.metrics.evaluation import Evaluation, summarize
-from hsd.metrics.groups import NONE
 from hsd.metrics.intervals import Interval
 from hsd.prediction import Prediction
 from hsd.report.predictions import load_run

@@ -56,6 +56,6 @@ def hsd_replies(base: Base, prepared: EvaluationPlan) -> Replies:
     began = time.process_time()
     chosen = choose_engine(prepared, base.model)
     deciding_s = time.process_time() - began
-    answered = map(chosen.way.answer, chosen.way.batches(prepared.encoded))
+    answered = map(chosen.engine.answer, chosen.engine.batches(prepared.encoded))
     texts = {reply.id: reply.text for replies in answered for reply in replies}
     return Replies(texts, deciding_s, chosen.shared)

@@ -46,12 +46,12 @@ def _normal_bind(text: str) -> str:
 
 
 class ContainerConfig(Strict):
-    """What a command runs inside of."""
+    """The container that commands run in."""
 
     runtime: Runtime = "none"
-    """Which program starts the container; `none` runs on the host itself."""
+    """The program that starts the container; `none` runs on the host itself."""
     image: Text | None = None
-    """What the runtime calls it: a tag for docker and podman, a .sif file for apptainer, a .sqsh
+    """The image: a tag for docker and podman, a .sif file for apptainer, a .sqsh
     file or enroot URI for pyxis, a folder for charliecloud."""
     digest: Text | None = None
     """`sha256:...` that the image must have: of the image for docker and podman, of the file for

@@ -1,4 +1,4 @@
-"""`hsd cancel`: end a run, a cell of it, or only what can never start."""
+"""`hsd cancel`: cancel a run, one cell, or only the jobs that can never start."""
 
 import click
 
@@ -17,12 +17,16 @@ from jobs.terminal.run_argument import target, typed_name
     """,
 )
 @click.argument("run", metavar="RUN[/CELL]")
-@click.option("--stuck", is_flag=True, help="Only what can never start: what it waits for failed.")
+@click.option(
+    "--stuck",
+    is_flag=True,
+    help="Cancel only jobs that can never start.",
+)
 def cancel(run: str, stuck: bool) -> None:
-    """Cancel what waits or runs of a RUN, from the comparison back to the training.
+    """Cancel the waiting and running jobs of RUN, from the comparison back to the training.
 
-    What is done stays, and `hsd resubmit` goes on from there. RUN is the name of a run, its
-    folder, or `last`, the newest that `hsd run` started.
+    Finished work stays, and `hsd resubmit` continues from there. RUN is the name of a run, its
+    folder, or `last` for the newest run that `hsd run` started.
     """
     from jobs.terminal.submission_output import settled
     from slurm.run.run_state import slurm_of
@@ -34,9 +38,9 @@ def cancel(run: str, stuck: bool) -> None:
     for one in ended:
         echo(f"cancelled {one.cell}/{one.stage} ({one.job}, was {one.state})")
     if not ended:
-        echo("Nothing is stuck." if stuck else "Nothing was waiting or running.")
+        echo("No job is stuck." if stuck else "No job was waiting or running.")
     elif not stuck:
-        echo(f"To go on: hsd resubmit {typed_name(folder)}")
+        echo(f"To continue: hsd resubmit {typed_name(folder)}")
 
 
 if __name__ == "__main__":

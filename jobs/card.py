@@ -15,10 +15,12 @@ PATH = click.Path(path_type=Path)
 @click.argument("adapter", type=PATH)
 @click.argument("evaluation", type=PATH)
 def card(adapter: Path, evaluation: Path) -> None:
-    """Write README.md into ADAPTER: base, data, prompt, metrics by group with intervals, limits.
+    """Write the model card README.md into ADAPTER.
 
-    The numbers are those of EVALUATION, which has to be of these very weights, on posts that they
-    were not trained on. A README.md that somebody wrote or edited is left as it is.
+    The card names the base model, data, prompt and limits, and shows metrics by group with
+    intervals. The numbers are those of EVALUATION. It must be an evaluation of exactly these
+    weights, on posts that were not used for training. A README.md that a person wrote or edited is
+    left as it is.
     """
     from hsd.report.model_card import write_card
 

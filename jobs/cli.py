@@ -9,37 +9,47 @@ from hsd.errors import did_you_mean
 from jobs.terminal.entry import run
 from jobs.terminal.options import CONTEXT
 
-COMMANDS = {
-    "prepare": ("jobs.prepare:prepare", "Unify sources into train, validation and test files."),
-    "train": ("jobs.train:train", "Train a LoRA adapter on a base."),
-    "merge": ("jobs.merge:merge", "Merge an adapter into its base, and verify the result."),
-    "evaluate": ("jobs.evaluate:evaluate", "Evaluate a base, an adapter or a merged folder."),
-    "compare": ("jobs.compare:compare", "Put evaluations of the same rows side by side."),
-    "gate": (
-        "jobs.gate:gate",
-        "Let a run pass, or say for whom it fails or is undecided.",
-    ),
-    "threshold": ("jobs.threshold:threshold", "Choose a threshold on validation rows; freeze it."),
-    "report": ("jobs.report:report", "Write an evaluation's reports again."),
-    "card": ("jobs.card:card", "Write the model card of an adapter."),
-    "data": ("jobs.data:data", "Check data for what spoils a result; make identity swaps."),
-    "convergence": ("jobs.convergence:convergence", "Say whether a training run converged."),
-    "run": ("jobs.run:run", "Train, evaluate and compare a sweep's cells, on a cluster or here."),
-    "status": ("jobs.status:status", "Say how a sweep stands, why, and what to type next."),
-    "logs": ("jobs.logs:logs", "Show what a cell's jobs wrote."),
-    "cancel": ("jobs.cancel:cancel", "Cancel a sweep's jobs, from the last stage to the first."),
-    "resubmit": ("jobs.resubmit:resubmit", "Submit again what failed."),
-    "submit": ("jobs.submit:submit", "Submit one training, merge or evaluation."),
-    "cost": ("jobs.cost:cost", "Count the GPU-hours of every attempt."),
-    "stage": ("jobs.fetch:stage", "Fetch a sweep's models before jobs need them offline."),
-    "sweep": ("jobs.sweep:sweep", "List and show sweeps."),
-    "cluster": ("jobs.cluster:cluster", "Write, show and list profiles of clusters."),
-    "container": ("jobs.container:container", "Run hsd inside a container."),
-    "doctor": ("jobs.doctor:doctor", "Check this machine, or a cluster before a submission."),
-    "demo": ("jobs.demo:demo", "Train and judge a small real model on this CPU."),
-    "config": ("jobs.config:config", "Show, list and describe configs."),
+SECTIONS = {
+    "Data": {
+        "prepare": ("jobs.prepare:prepare", "Build train, validation and test files from posts."),
+        "data": ("jobs.data:data", "Check data before training, or swap the groups in posts."),
+    },
+    "Train": {
+        "demo": ("jobs.demo:demo", "Train and evaluate a small real model on this CPU."),
+        "train": ("jobs.train:train", "Train a LoRA adapter."),
+        "convergence": ("jobs.convergence:convergence", "Say whether a training converged."),
+        "merge": ("jobs.merge:merge", "Merge an adapter into its base model."),
+        "card": ("jobs.card:card", "Write the model card of an adapter."),
+        "config": ("jobs.config:config", "Show presets and configs."),
+    },
+    "Evaluate": {
+        "evaluate": ("jobs.evaluate:evaluate", "Evaluate a base model, an adapter or a merge."),
+        "compare": ("jobs.compare:compare", "Compare evaluations of the same posts."),
+        "gate": ("jobs.gate:gate", "Decide whether a run may replace a reference."),
+        "threshold": ("jobs.threshold:threshold", "Choose a threshold on validation posts."),
+        "report": ("jobs.report:report", "Write the reports of an evaluation again."),
+    },
+    "Cluster": {
+        "run": ("jobs.run:run", "Run a sweep: train, evaluate and compare several models."),
+        "status": ("jobs.status:status", "Show the state of a run, and what to do next."),
+        "logs": ("jobs.logs:logs", "Show the logs of a run."),
+        "cancel": ("jobs.cancel:cancel", "Cancel the jobs of a run."),
+        "resubmit": ("jobs.resubmit:resubmit", "Submit again what failed."),
+        "submit": ("jobs.submit:submit", "Submit one training, merge, evaluation or gate."),
+        "cost": ("jobs.cost:cost", "Count the GPU-hours of a run."),
+        "sweep": ("jobs.sweep:sweep", "List and show sweeps."),
+    },
+    "Setup": {
+        "doctor": ("jobs.doctor:doctor", "Check this machine or a cluster."),
+        "fetch": ("jobs.fetch:fetch", "Download a sweep's models for jobs without internet."),
+        "cluster": ("jobs.cluster:cluster", "Write, show and list cluster profiles."),
+        "container": ("jobs.container:container", "Run hsd inside a container."),
+    },
 }
-"""Name -> where the command is, and its line in the help."""
+"""Section of the help -> command -> where the command is, and its line in the help."""
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+OLD_NAMES = {"stage": "fetch"}
+"""Names that scripts still use; they work, and no help shows them."""
 
 
 class LazyGroup(click.Group):
@@ -62,23 +72,27 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; an unknown one is answered with the nearest name."""
-        if args[0] not in COMMANDS and not ctx.resilient_parsing:
-            hint = did_you_mean(args[0], COMMANDS)
-            raise click.UsageError(f"No such command '{args[0]}'.{hint}", ctx)
-        return super().resolve_command(ctx, args)
+        name = OLD_NAMES.get(args[0], args[0])
+        if name not in COMMANDS and not ctx.resilient_parsing:
+            hint = did_you_mean(name, COMMANDS)
+            raise click.UsageError(f"No such command '{name}'.{hint}", ctx)
+        return super().resolve_command(ctx, [name, *args[1:]])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the names and lines of the table, without importing a command."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        """Write a section for each part of the work, without importing a command."""
+        width = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                lines = [(name.ljust(width), line) for name, (_, line) in commands.items()]
+                formatter.write_dl(lines)
 
 
 @click.group(cls=LazyGroup, context_settings=CONTEXT)
 @click.version_option(package.__version__, prog_name="hsd")
 def hsd() -> None:
-    """Fine-tune language models to detect hate speech, and judge them by group.
+    """Fine-tune language models to detect hate speech, and evaluate them by group.
 
-    Every option may be written with dashes or underscores. `hsd COMMAND --help` has examples.
+    `hsd COMMAND --help` explains a command and shows examples. Start with `hsd demo`.
     """
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from hsd.errors import PreflightError
 from jobs.terminal.console import Terminal, escape
 from jobs.terminal.entry import run
-from jobs.terminal.options import CONTEXT, Command
+from jobs.terminal.options import CONTEXT, Command, CommandGroup
 from jobs.terminal.output import echo, echo_text
 from slurm.cluster.client import Slurm
 from slurm.cluster.discovery import asked, discover
@@ -28,36 +28,42 @@ from slurm.cluster.profile import (
 _TERMINAL = "-"
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=CommandGroup, context_settings=CONTEXT)
 def cluster() -> None:
-    """Write, show and list profiles of clusters."""
+    """Write, show and list cluster profiles."""
 
 
 @cluster.command(
     cls=Command,
     examples="""
     hsd cluster init
-    hsd cluster init --name big --shared_root /scratch/me/runs
+    hsd cluster init --name big --shared-root /scratch/me/runs
     hsd cluster init --output - | less
     """,
 )
 @click.option("--name", help="Write ~/.config/hsd/clusters/NAME.toml, for --cluster NAME.")
 @click.option(
     "--output",
-    help="Write this file; - is the terminal. Default: ~/.config/hsd/cluster.toml, which is used "
-    "where no --cluster is given.",
+    help="Write this file; - prints to the terminal. Default: ~/.config/hsd/cluster.toml, which "
+    "every command uses without --cluster.",
 )
 @click.option(
-    "--shared_root", default="runs", show_default=True, help="Folder that all nodes see, for runs."
+    "--shared-root",
+    default="runs",
+    show_default=True,
+    help="Folder for runs that all nodes see.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 def init(name: str | None, output: str | None, shared_root: str, force: bool) -> None:
-    """Ask sinfo, scontrol and sacctmgr, and write a profile with the reasons as comments."""
+    """Ask SLURM about this cluster and write a profile.
+
+    The comments in the profile say what sinfo, scontrol and sacctmgr answered.
+    """
     if name and output:
-        raise click.UsageError("--name and --output both say where to; give one.")
+        raise click.UsageError("--name and --output both say where to write; give only one.")
     file = Path(output) if output else own_file(name)
     if output != _TERMINAL and file.exists() and not force:
-        raise PreflightError(f"{file} is there already; give --force to replace it, or --name.")
+        raise PreflightError(f"{file} exists already; give --force to overwrite it, or --name.")
     wanted = os.environ.get("SLURM_CLUSTERS", "")
     if "," in wanted:
         raise PreflightError(f"SLURM_CLUSTERS={wanted}: a profile is of one cluster; name one.")
@@ -81,9 +87,16 @@ def init(name: str | None, output: str | None, shared_root: str, force: bool) ->
     """,
 )
 @click.argument("source", required=False, metavar="[NAME|FILE]")
-@click.option("--format", "form", type=click.Choice(["toml", "json"]), default="toml")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["toml", "json"]),
+    default="toml",
+    show_default=True,
+    help="Print the file, or every resolved field as JSON.",
+)
 def show(source: str | None, form: str) -> None:
-    """Show a profile: its file with the comments, or (json) every field as it is resolved."""
+    """Show a profile: the file with its comments, or every resolved field (--format json)."""
     source = source or default_profile()
     profile = load_profile(source)
     if form == "toml":
@@ -94,7 +107,7 @@ def show(source: str | None, form: str) -> None:
 
 @cluster.command("list", cls=Command, examples="hsd cluster list")
 def list_profiles() -> None:
-    """List your own and the shipped profiles."""
+    """List your own profiles and those that come with hsd."""
     table = Table(header_style="bold")
     for column in ("profile", "what for", "train on", "file"):
         table.add_column(column, overflow="fold", no_wrap=column == "profile")
@@ -105,7 +118,7 @@ def list_profiles() -> None:
 
 @cluster.command(cls=Command, examples="hsd cluster schema > profile.schema.json")
 def schema() -> None:
-    """Print the JSON schema of a profile."""
+    """Print the JSON schema of profiles."""
     echo_text(json.dumps(profile_schema(), indent=2))
 
 

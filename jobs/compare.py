@@ -1,4 +1,4 @@
-"""`hsd compare`: evaluations of the same posts side by side, or the cells of a sweep."""
+"""`hsd compare`: compare evaluations of the same posts, or the cells of a sweep."""
 
 import json
 from pathlib import Path
@@ -23,21 +23,23 @@ from jobs.terminal.output import echo, echo_text
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Also write FILE.html, FILE.md or FILE.json."
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Also write to FILE.html, FILE.md or FILE.json.",
 )
 @click.option(
     "--rank",
     "--sort",
     "rank",
     type=click.Choice(["accuracy", "f1", "macro_f1", "auroc", "auprc"]),
-    help="Also rank all runs, with intervals that hold for all of them at once. A sweep is ranked "
-    "by macro_f1 unless you say otherwise.",
+    help="Also rank the runs by this metric, with intervals that hold for all runs at once. "
+    "A sweep is ranked by macro_f1 by default.",
 )
 @click.option(
     "--gate",
     "rules_file",
     type=click.Path(path_type=Path),
-    help="Rank, and judge each run against the first by the rules of FILE.toml.",
+    help="Rank the runs, and test each run against the first with the rules in this TOML file.",
 )
 @ignore_mode_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -51,9 +53,9 @@ def compare(
 ) -> None:
     """Compare evaluations of the same posts; the first RUN is the reference.
 
-    RUN is the folder of an evaluation, or the --output_dir of `hsd evaluate`. With several sets a
-    table of models by sets comes first, whoever's folder a run lies in. A single RUN of a sweep
-    shows all its cells, those that failed with the reason, and compares them with the base.
+    RUN is the folder of an evaluation, or the --output-dir of `hsd evaluate`. If the runs cover
+    several data sets, a table of models by data sets comes first. A single RUN that is a sweep
+    shows all its cells, compares them with the base model, and says why failed cells failed.
     """
     from hsd.config.loading import load_gate_rules
     from slurm.run.run_folder import find_sweep

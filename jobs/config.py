@@ -1,4 +1,4 @@
-"""`hsd config`: what a preset or file comes to, which presets there are, what may be written."""
+"""`hsd config`: show what a preset or file sets, list the presets, print the schema."""
 
 import json
 
@@ -10,13 +10,13 @@ from hsd.config.loading import preset_names, resolve_train_config, train_schema
 from hsd.config.view import annotated_yaml, differing
 from jobs.terminal.console import Terminal, escape, escape_lines
 from jobs.terminal.entry import run
-from jobs.terminal.options import CONTEXT, Command, set_option
+from jobs.terminal.options import CONTEXT, Command, CommandGroup, set_option
 from jobs.terminal.output import echo, echo_text
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=CommandGroup, context_settings=CONTEXT)
 def config() -> None:
-    """Show, list and describe configs."""
+    """Show presets and configs."""
 
 
 @config.command(
@@ -29,9 +29,19 @@ def config() -> None:
 )
 @click.argument("source", default="default", metavar="[PRESET|FILE]")
 @set_option
-@click.option("--format", "form", type=click.Choice(["yaml", "json"]), default="yaml")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="yaml says where each field was set; json can be used as a config file.",
+)
 def show(source: str, overrides: tuple[str, ...], form: str) -> None:
-    """Show every field of a resolved config and where it was set; secrets are ***."""
+    """Show every field of a config and where the field was set.
+
+    Secrets are shown as ***.
+    """
     resolved = resolve_train_config(source, overrides)
     if form == "yaml":
         echo_text(annotated_yaml(resolved), nl=False)
@@ -43,7 +53,7 @@ def show(source: str, overrides: tuple[str, ...], form: str) -> None:
 
 @config.command("list", cls=Command, examples="hsd config list")
 def list_presets() -> None:
-    """List the presets: what each is for, and what it changes."""
+    """List the presets: what each is for, and what each changes."""
     table = Table(header_style="bold")
     table.add_column("preset", no_wrap=True)
     table.add_column("what for", max_width=24)
@@ -64,7 +74,7 @@ def list_presets() -> None:
 )
 @click.argument("kind", type=click.Choice(["train", "evaluate"]), default="train")
 def schema(kind: str) -> None:
-    """Print the JSON schema of a training config (default) or an evaluation."""
+    """Print the JSON schema of a training config, or of an evaluation."""
     described = train_schema() if kind == "train" else EvalConfig.model_json_schema()
     echo_text(json.dumps(described, indent=2))
 

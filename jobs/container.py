@@ -1,4 +1,4 @@
-"""`hsd container`: run any hsd command inside an image, print how, or check that it can be."""
+"""`hsd container`: run any hsd command inside a container, print how, or check that it works."""
 
 import os
 import shlex
@@ -17,16 +17,16 @@ from hsd.errors import PreflightError
 from hsd.hub.cache import hf_home
 from hsd.secrets import holds_secret, is_secret_name
 from jobs.terminal.entry import run as run_command
-from jobs.terminal.options import CONTEXT, Command
+from jobs.terminal.options import CONTEXT, Command, CommandGroup
 from jobs.terminal.output import echo, echo_text
 
 GPU = Path("/dev/nvidiactl")
 """Is there where an NVIDIA driver is loaded."""
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=CommandGroup, context_settings=CONTEXT)
 def container() -> None:
-    """Run hsd inside an image: docker, podman, apptainer, pyxis or charliecloud."""
+    """Run hsd inside a container: docker, podman, apptainer, pyxis or charliecloud."""
 
 
 def _image_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,17 +35,18 @@ def _image_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--cluster",
             metavar="NAME|FILE",
-            help="Take the [container] section of this cluster profile; the options below win.",
+            help="Use the [container] section of this profile; the options below override it.",
         ),
-        click.option("--runtime", type=click.Choice(get_args(Runtime)), help="What starts it."),
-        click.option("--image", help="A tag, a .sif or .sqsh file, or an unpacked folder."),
-        click.option("--digest", help="sha256:... that the image must have."),
+        click.option("--runtime", type=click.Choice(get_args(Runtime)), help="Container runtime."),
+        click.option("--image", help="Image: a tag, a .sif or .sqsh file, or an unpacked folder."),
+        click.option("--digest", help="The sha256:... digest that the image must have."),
         click.option(
             "--bind",
             "binds",
             multiple=True,
             metavar="HOST[:INSIDE[:ro]]",
-            help="Folder to be seen inside, beside this one and HF_HOME. May be given often.",
+            help="Another folder that the container may see, besides this one and HF_HOME. May be "
+            "repeated.",
         ),
     ]
     for option in reversed(options):
@@ -56,20 +57,22 @@ def _image_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option(
-            "--gpus/--no-gpus", default=None, help="Hand on the GPUs; by default where there are."
+            "--gpus/--no-gpus",
+            default=None,
+            help="Use the GPUs. Default: if there are any.",
         ),
         click.option(
             "--network/--no-network",
             default=True,
             show_default=True,
-            help="Whether docker and podman let the command reach other machines.",
+            help="With docker and podman: whether the command may reach other machines.",
         ),
         click.option(
             "--env",
             "variables",
             multiple=True,
             metavar="NAME=VALUE",
-            help="Set a variable inside; never a secret. May be given often.",
+            help="Set a variable inside the container; never a secret. May be repeated.",
         ),
         click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="-- HSD_ARGUMENTS"),
     ]
@@ -83,15 +86,16 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     examples="""
     hsd container run --runtime docker --image hsd:cuda -- train --config default
     hsd container run --runtime apptainer --image hsd.sif --bind /scratch/models:/models:ro -- demo
-    hsd container run --cluster a100x4 -- evaluate --model_name runs/train
+    hsd container run --cluster a100x4 -- evaluate --model-name runs/train
     """,
 )
 @_image_options
 @_run_options
 def run(arguments: tuple[str, ...], **options: Any) -> None:
-    """Run `hsd HSD_ARGUMENTS` inside the image, here, as you.
+    """Run `hsd HSD_ARGUMENTS` inside the image, on this machine and as your user.
 
-    This folder and HF_HOME are seen inside at the same path; the manifest gets the image's digest.
+    The container sees this folder and HF_HOME at the same paths. The run's manifest records the
+    digest of the image.
     """
     inside, config = _inside(arguments, options), _config(**options)
     hf_home().mkdir(parents=True, exist_ok=True)
@@ -112,7 +116,7 @@ def run(arguments: tuple[str, ...], **options: Any) -> None:
 @_image_options
 @_run_options
 def command(arguments: tuple[str, ...], **options: Any) -> None:
-    """Print the command that `run` would start, quoted for a shell; nothing is looked at."""
+    """Print the shell command that `run` would start, without checking anything."""
     inside = _inside(arguments, options)
     echo_text(shlex.join(wrap(_config(**options), inside)))
 
@@ -126,7 +130,7 @@ def command(arguments: tuple[str, ...], **options: Any) -> None:
 )
 @_image_options
 def check(**options: Any) -> None:
-    """Check runtime, image, digest and binds on this machine; print the image's digest."""
+    """Check runtime, image, digest and binds on this machine, and print the image's digest."""
     config = _config(**options)
     check_container(config)
     echo(f"{config.runtime}: {config.image}: {found_digest(config) or 'has no digest here'}")

@@ -15,25 +15,28 @@ from jobs.terminal.output import echo, echo_text
     cls=Command,
     examples="""
     hsd convergence runs/train
-    hsd convergence runs/train/checkpoint-120/trainer_state.json --patience 3 --output_dir curves
+    hsd convergence runs/train/checkpoint-120/trainer_state.json --patience 3 --output-dir curves
     """,
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--output_dir", type=click.Path(path_type=Path), help="Where the curves go; RUN's own folder."
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    help="Folder for the curves. Default: RUN.",
 )
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
-    help="Evaluations without a better validation loss; else the run's own early stopping.",
+    help="Number of evaluations without a better validation loss. Default: the run's own early "
+    "stopping.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def convergence(run: Path, output_dir: Path | None, patience: int | None, as_json: bool) -> None:
-    """Judge the losses of a training RUN and draw its curves (convergence.png and .svg).
+    """Say whether a training RUN converged, and draw its curves (convergence.png and .svg).
 
-    RUN is a folder with metrics.jsonl or trainer_state.json, or one of these files. It says
-    converged, still improving, overfitting, diverged or too short, the numbers behind it, and
-    whether early stopping would have fired.
+    RUN is a folder with metrics.jsonl or trainer_state.json, or one of these files. The answer is
+    converged, still improving, overfitting, diverged or too short, with the numbers behind it.
+    The command also says whether early stopping would have stopped the training.
     """
 
     from hsd.training.convergence import Patience, verdict_numbers

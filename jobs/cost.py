@@ -22,9 +22,9 @@ from slurm.run.run_folder import RunFolder
 @run_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def cost(run: RunFolder, as_json: bool) -> None:
-    """Count the GPU-hours of a RUN: every attempt of every submission, requeued ones too.
+    """Count the GPU-hours of RUN: every attempt of every submission, requeued jobs too.
 
-    RUN is the name of a run, its folder, or `last`, the newest that `hsd run` started.
+    RUN is the name of a run, its folder, or `last` for the newest run that `hsd run` started.
     """
 
     from jobs.terminal.cost_table import cost_json, cost_table

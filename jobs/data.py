@@ -1,19 +1,19 @@
-"""`hsd data`: what would spoil a result, and posts with the group swapped."""
+"""`hsd data`: check data before training, and swap the groups in posts."""
 
 from pathlib import Path
 
 import click
 
 from jobs.terminal.entry import run as run_command
-from jobs.terminal.options import CONTEXT, Command
+from jobs.terminal.options import CONTEXT, Command, CommandGroup
 from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=CommandGroup, context_settings=CONTEXT)
 def data() -> None:
-    """Check data for what spoils a result; make identity swaps."""
+    """Check data before training, or swap the groups in posts."""
 
 
 @data.command(
@@ -21,17 +21,17 @@ def data() -> None:
     examples="""
     hsd data check data/unified/train.jsonl data/unified/val.jsonl data/unified/test.jsonl
     hsd data check data/prepared/train.jsonl data/prepared/unified/test.jsonl --output check.html
-    hsd data check posts.csv --model_name openai/gpt-oss-20b --max_length 512
+    hsd data check posts.csv --model-name openai/gpt-oss-20b --max-length 512
     """,
 )
 @click.argument("files", nargs=-1, required=True, type=PATH)
 @click.option(
-    "--model_name",
-    help="Count whole prompts in this model's tokens, not posts in characters.",
+    "--model-name",
+    help="Measure whole prompts in this model's tokens instead of posts in characters.",
 )
-@click.option("--max_length", type=click.IntRange(min=1), help="Longer rows count as cut.")
-@click.option("--output", type=PATH, help="Also write FILE.html.")
-@click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option("--max-length", type=click.IntRange(min=1), help="Longer rows count as truncated.")
+@click.option("--output", type=PATH, help="Also write the findings to this HTML file.")
+@click.option("--strict", is_flag=True, help="Exit with code 10 for warnings too.")
 def check(
     files: tuple[Path, ...],
     model_name: str | None,
@@ -39,11 +39,11 @@ def check(
     output: Path | None,
     strict: bool,
 ) -> int:
-    """Look for what spoils a result in FILES of posts or chats; together, to find leaks.
+    """Check FILES of posts or chats for problems that spoil a result.
 
-    Chats are looked at as the posts in them. Exit code 10 when there are errors: unreadable rows
-    or answers, posts in two splits, prompts that name the group, chats that the prompt.json
-    beside them did not ask. 0 with warnings alone, unless --strict.
+    Give all splits together to find leaks between splits. Errors are unreadable rows or answers,
+    posts in two splits, prompts that name the group, and chats that differ from the prompt.json
+    beside them. With errors the exit code is 10; with only warnings it is 0, unless --strict.
     """
     from hsd.data.data_check import check_data as look
     from hsd.data.data_files import require_data
@@ -75,15 +75,16 @@ def check(
     cls=Command,
     examples="""
     hsd data swap data/unified/test.jsonl swapped.jsonl
-    hsd evaluate --model_name runs/adapter --data_file swapped.jsonl
+    hsd evaluate --model-name runs/adapter --data-file swapped.jsonl
     """,
 )
 @click.argument("file")
 @click.argument("output", type=PATH)
 def swap(file: str, output: Path) -> None:
-    """Write the posts of FILE that name one group, and each with every other group instead.
+    """Write the posts of FILE that name one group, and copies that name each other group instead.
 
-    Evaluate OUTPUT as any other file: its report then holds flips and score shifts.
+    Evaluate OUTPUT like any other file. The report then shows how often the answer flips, and how
+    far the score moves.
     """
     from hsd.data import unified
     from hsd.data.data_sets import resolve

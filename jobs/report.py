@@ -1,4 +1,4 @@
-"""`hsd report`: an evaluation's reports, written again."""
+"""`hsd report`: write the reports of an evaluation again."""
 
 from pathlib import Path
 
@@ -19,29 +19,29 @@ PATH = click.Path(path_type=Path)
     hsd report runs/adapter/eval --base runs/base/eval
     hsd report runs/adapter/eval --prevalence 0.03
     hsd report runs/adapter/eval --baseline encoder
-    hsd report runs/adapter/eval --with_text
+    hsd report runs/adapter/eval --with-text
     """,
 )
 @click.argument("run", type=PATH)
-@click.option("--base", type=PATH, help="Evaluation of the untouched base on the same posts.")
-@click.option("--train_file", help="Posts that the model was trained on, where its folder is gone.")
+@click.option("--base", type=PATH, help="Evaluation of the original model on the same posts.")
+@click.option("--train-file", help="The model's training posts, if its training folder is gone.")
 @click.option(
     "--prevalence",
     "prevalences",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     multiple=True,
-    help="Share of hate on your platform, to say precision and review load at; may be given more "
-    "than once. Kept; without it 0.01, 0.02 and 0.05.",
+    help="Share of hate on your platform, to compute precision and review load. May be repeated. "
+    "hsd keeps the value. Default: 0.01, 0.02 and 0.05.",
 )
-@baseline_option(multiple=True, help="Put this beside the run too, once it has learned the run's "
-    "training posts: a sentence encoder fine-tuned whole (minutes to an hour on a CPU), or TF-IDF. "
-    "Kept in the run's folder.")  # fmt: skip
+@baseline_option(multiple=True, help="Also compare with a baseline that hsd trains on the "
+    "run's training posts: a sentence encoder (minutes to an hour on a CPU) or TF-IDF. Kept in the "
+    "run's folder. May be repeated.")  # fmt: skip
 @encoder_option
 @ignore_mode_option
 @click.option(
-    "--with_text",
+    "--with-text",
     is_flag=True,
-    help="Also write report_with_text.html, which quotes posts; not for sharing.",
+    help="Also write report_with_text.html, which quotes posts. Do not share that file.",
 )
 def report(
     run: Path,
@@ -55,7 +55,7 @@ def report(
 ) -> None:
     """Write the reports of the evaluation RUN again: report.html, report.json, text and CSVs.
 
-    What was decided since is in them: the gate's verdict, a frozen threshold, the base.
+    The new reports include later decisions: the gate's verdict, a frozen threshold, the base model.
     """
     from hsd.data.data_sets import resolve
     from hsd.metrics.baselines import Training

@@ -1,4 +1,4 @@
-"""`hsd resubmit`: what failed, once more."""
+"""`hsd resubmit`: submit again what failed."""
 
 import click
 
@@ -16,24 +16,28 @@ from jobs.terminal.options import Command, set_option, time_option
 )
 @click.argument("run_name", metavar="RUN")
 @click.option(
-    "--failed", is_flag=True, help="Only cells that failed; not those that were cancelled."
+    "--failed", is_flag=True, help="Submit only cells that failed, not cells that were cancelled."
 )
-@click.option("--only", metavar="CELL,..", default="", help="Only these cells.")
+@click.option("--only", metavar="CELL,..", default="", help="Submit only these cells.")
 @set_option
 @time_option
-@click.option("--new_code", is_flag=True, help="Run today's code, not the copy that was queued.")
 @click.option(
-    "--dry_run", is_flag=True, help="Print the plan and the exact scripts; submit nothing."
+    "--new-code",
+    is_flag=True,
+    help="Run today's code, not the copy that was submitted.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan and the exact scripts; submit nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was submitted as JSON.")
 def resubmit(
     run_name: str, failed: bool, only: str, overrides: tuple[str, ...], time_min: int | None,
     new_code: bool, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
-    """Submit again what of RUN is neither done nor in the queue; finished stages are kept.
+    """Submit again what is neither done nor in the queue; finished stages are kept.
 
-    A training goes on from its newest checkpoint. --set changes the cells that are submitted: they
-    begin anew, and what they had is kept beside them.
+    A training resumes from its newest checkpoint. --set changes the submitted cells: they start
+    again from the beginning, and their earlier output is kept beside them.
     """
     from jobs.terminal.submission_output import proceed, settled
     from slurm.run.run_folder import find_run

@@ -1,4 +1,4 @@
-"""`hsd run`: a sweep on a cluster, or here: train, evaluate, compare."""
+"""`hsd run`: train, evaluate and compare a sweep, on a cluster or on this machine."""
 
 import click
 
@@ -18,21 +18,22 @@ from jobs.terminal.options import Command, cluster_option, set_option
 @click.argument("sweep", metavar="SWEEP")
 @cluster_option
 @click.option(
-    "--dry_run", is_flag=True, help="Print the plan and the exact scripts; submit nothing."
+    "--dry-run", is_flag=True, help="Print the plan and the exact scripts; submit nothing."
 )
-@click.option("--local", is_flag=True, help="Run the cells here, one after another, without SLURM.")
-@click.option("--only", metavar="CELL,..", default="", help="Only these cells.")
+@click.option("--local", is_flag=True, help="Run on this machine, cell after cell, without SLURM.")
+@click.option("--only", metavar="CELL,..", default="", help="Run only these cells.")
 @set_option
-@click.option("--max_parallel", type=click.IntRange(min=1), help="Cells that may run at once.")
+@click.option("--max-parallel", type=click.IntRange(min=1), help="How many cells may run at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was submitted as JSON.")
 def run(
     sweep: str, cluster: str | None, dry_run: bool, local: bool, only: str,
     overrides: tuple[str, ...], max_parallel: int | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Train, evaluate and compare the cells of SWEEP, a name (`hsd sweep list`) or a TOML file.
+    """Train, evaluate and compare the cells of SWEEP, on a cluster or on this machine.
 
-    The same command again does what is left: cells that are done are skipped, cells in the queue
-    left alone, and a cell whose config, code or data changed is refused.
+    SWEEP is a name (see `hsd sweep list`) or a TOML file. Run the same command again to do what is
+    left: it skips cells that are done, leaves queued cells alone, and refuses a cell whose config,
+    code or data changed.
     """
     from jobs.terminal.submission_output import proceed, settled
     from slurm.submit.work import find_work

@@ -1,4 +1,4 @@
-"""`hsd status`: how a run stands, and what to type next."""
+"""`hsd status`: show the state of a run, and what to do next."""
 
 import json
 import time
@@ -22,7 +22,7 @@ from slurm.run.run_folder import RunFolder
     """,
 )
 @run_argument
-@click.option("--watch", is_flag=True, help="Show it again and again until all is over.")
+@click.option("--watch", is_flag=True, help="Update the table until everything has ended.")
 @click.option(
     "--every",
     "every_s",
@@ -34,9 +34,9 @@ from slurm.run.run_folder import RunFolder
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def status(run: RunFolder, watch: bool, every_s: int, as_json: bool) -> None:
-    """Show how a RUN stands: a line for each cell, causes, and the next command to type.
+    """Show the state of RUN: a line for each cell, causes of failures, and what to do next.
 
-    RUN is the name of a run, its folder, or `last`, the newest that `hsd run` started.
+    RUN is the name of a run, its folder, or `last` for the newest run that `hsd run` started.
     """
     from rich.live import Live
 

@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     cls=Command,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
     examples="""
-    hsd submit train --cluster a100x4 --config default --output_dir runs/default
-    hsd submit evaluate --after 123456 --model_name runs/default --data_file unified
+    hsd submit train --cluster a100x4 --config default --output-dir runs/default
+    hsd submit evaluate --after 123456 --model-name runs/default --data-file unified
     hsd submit gate --after 123457 runs/default/eval --reference runs/base/eval
-    hsd submit merge --after 123458 --adapter_path runs/default --output_dir merged
-    hsd submit merge --adapter_path runs/default --output_dir merged --dry_run
+    hsd submit merge --after 123458 --adapter-path runs/default --output-dir merged
+    hsd submit merge --adapter-path runs/default --output-dir merged --dry-run
     """,
 )
 @click.argument("kind", type=click.Choice(["train", "merge", "evaluate", "gate"]))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF THE COMMAND]")
 @cluster_option
-@click.option("--after", metavar="JOBID", help="Start when this job has ended well.")
-@click.option("--name", help="What the job is called; default: the command and the time.")
+@click.option("--after", metavar="JOBID", help="Start after this job has ended without an error.")
+@click.option("--name", help="Name of the job. Default: the command and the time.")
 @time_option
-@click.option("--dry_run", is_flag=True, help="Print the exact script; submit nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the exact script; submit nothing.")
 def submit(
     kind: str, arguments: tuple[str, ...], cluster: str | None, after: str | None,
     name: str | None, time_min: int | None, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Submit one `hsd train`, `merge`, `evaluate` or `gate` with the same options as there.
+    """Submit one `hsd train`, `merge`, `evaluate` or `gate` as a job, with its own options.
 
-    It runs in this folder, with a copy of the code as it is now. What waits for a gate starts only
-    if it says PASS.
+    The job runs in this folder, with a copy of the code as it is now. A job that waits for a gate
+    starts only if the verdict is PASS.
     """
     from jobs.terminal.submission_output import show_script, submit_prepared
     from slurm.cluster.client import programs

@@ -1,4 +1,4 @@
-"""`hsd sweep`: which sweeps are shipped, and what a sweep comes to."""
+"""`hsd sweep`: list the sweeps that come with hsd, and show the cells of a sweep."""
 
 import json
 from typing import Any
@@ -9,21 +9,21 @@ from rich.table import Table
 from hsd.config.settings import Settings, flatten
 from jobs.terminal.console import Terminal, escape, escape_lines
 from jobs.terminal.entry import run
-from jobs.terminal.options import CONTEXT, Command, set_option
+from jobs.terminal.options import CONTEXT, Command, CommandGroup, set_option
 from jobs.terminal.output import echo_text
 from slurm.sweep.sweep import Cell, Sweep, cells, load_sweep, sweep_names, sweep_schema
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=CommandGroup, context_settings=CONTEXT)
 def sweep() -> None:
-    """List, show and describe sweeps."""
+    """List and show sweeps."""
 
 
 @sweep.command("list", cls=Command, examples="hsd sweep list")
 def list_sweeps() -> None:
-    """List the shipped sweeps."""
+    """List the sweeps that come with hsd."""
     table = Table(header_style="bold")
-    for column in ("sweep", "what for", "cells", "judged on"):
+    for column in ("sweep", "what for", "cells", "evaluated on"):
         table.add_column(column, no_wrap=column == "sweep")
     for name in sweep_names():
         one = load_sweep(name)
@@ -42,9 +42,16 @@ def list_sweeps() -> None:
 )
 @click.argument("source", metavar="SWEEP|FILE")
 @set_option
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="json also shows the whole config of each cell.",
+)
 def show(source: str, overrides: tuple[str, ...], form: str) -> None:
-    """Show the cells of a sweep: what all of them change, and what tells them apart."""
+    """Show the cells of a sweep: what all cells change, and how the cells differ."""
     loaded = load_sweep(source)
     made = cells(loaded, overrides)
     if form == "json":
@@ -62,15 +69,15 @@ def show(source: str, overrides: tuple[str, ...], form: str) -> None:
 
 @sweep.command(cls=Command, examples="hsd sweep schema > sweep.schema.json")
 def schema() -> None:
-    """Print the JSON schema of a sweep's file."""
+    """Print the JSON schema of sweeps."""
     echo_text(json.dumps(sweep_schema(), indent=2))
 
 
 def _headline(loaded: Sweep, count: int) -> str:
     also = [
         *(["each merged into its base"] if loaded.merge else []),
-        f"judged on {', '.join(loaded.evaluate.sets)}",
-        *(["beside the untouched base"] if loaded.baseline else []),
+        f"evaluated on {', '.join(loaded.evaluate.sets)}",
+        *(["compared with the original model"] if loaded.baseline else []),
     ]
     number = "1 cell" if count == 1 else f"{count} cells"
     return escape(f"{loaded.name}: {number}, {', '.join(also)}")

@@ -1,4 +1,4 @@
-"""`hsd threshold`: where to cut P(hate), chosen on validation rows and frozen."""
+"""`hsd threshold`: choose a threshold for P(hate) on validation rows, and freeze it."""
 
 from pathlib import Path
 
@@ -26,17 +26,17 @@ PATH = click.Path(path_type=Path)
     type=click.Choice(["max_f1", "max_macro_f1", "max_f1_within_gap", "recall_at_precision"]),
     default="max_f1",
     show_default=True,
-    help="Highest F1; highest mean of both labels' F1, where a false alarm is as bad as a miss; "
-    "highest F1 where error rates of groups differ by at most --limit; or most "
-    "recall at a precision of --limit.",
+    help="max_f1: the highest F1. max_macro_f1: the highest mean of both labels' F1, where a false "
+    "alarm is as bad as a miss. max_f1_within_gap: the highest F1 where the groups' error rates "
+    "differ by at most --limit. recall_at_precision: the highest recall at a precision of --limit.",
 )
-@click.option("--limit", type=float, help="The largest difference, or the precision.")
+@click.option("--limit", type=float, help="Largest difference between groups, or the precision.")
 def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> None:
-    """Choose threshold and temperature on the VALIDATION run, and freeze them in RUN.
+    """Choose a threshold and a temperature on the VALIDATION run, and freeze them in RUN.
 
-    Both are evaluations of one model with one prompt, on different posts; posts that the model was
-    trained on are refused. RUN's report then shows its posts at the frozen threshold beside the
-    likelier label; nothing is written into VALIDATION.
+    Both runs are evaluations of one model with one prompt, on different posts. Posts that the model
+    was trained on are refused. RUN's report then also shows the results at the frozen threshold.
+    Nothing is written into VALIDATION.
     """
     from hsd.metrics.thresholds import Rule
     from hsd.report.noise_sentences import noise_at

@@ -1,4 +1,4 @@
-"""`hsd train`: one LoRA adapter, from a preset and changes to it."""
+"""`hsd train`: train one LoRA adapter from a preset and changes to the preset."""
 
 from pathlib import Path
 
@@ -15,20 +15,23 @@ from jobs.terminal.output import echo
     cls=Command,
     examples="""
     hsd train --config quick_test --set data.train_file=data/prepared/train.jsonl
-    hsd train --config_file my.json --set lora.rank=64 --output_dir runs/r64
-    accelerate launch --num_processes 4 -m jobs.train --config_file my.json
+    hsd train --config-file my.json --set lora.rank=64 --output-dir runs/r64
+    accelerate launch --num_processes 4 -m jobs.train --config-file my.json
     """,
 )
 @config_option
 @set_option
 @click.option(
-    "--output_dir", type=click.Path(path_type=Path), help="The same as --set output_dir=."
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    help="Folder of the run (output_dir).",
 )
 def train(source: str, overrides: tuple[str, ...], output_dir: Path | None) -> None:
-    """Train a LoRA adapter, or go on with a run that was stopped.
+    """Train a LoRA adapter, or resume a training that was stopped.
 
-    The same command with the same output_dir resumes; a finished run is left as it is. Ctrl-C,
-    SIGTERM and SIGUSR2 end it after the step in hand, with a checkpoint and exit code 75.
+    The same command with the same output folder resumes. A finished run is left as it is. Ctrl-C,
+    SIGTERM and SIGUSR2 stop the training after the current step, with a checkpoint and exit
+    code 75.
     """
     folder = (f"output_dir={output_dir}",) if output_dir else ()
     config = train_config(source, (*overrides, *folder))

@@ -30,38 +30,38 @@ AGAIN = "hsd resubmit mine --failed"
     [
         (
             "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
-            "the GPU's memory was full",
+            "CUDA out of memory",
             f"{AGAIN} --set training.gradient_checkpointing=true",
         ),
         (
             "Error: the GPU's memory is full; set training.batch_size lower",
-            "the GPU's memory was full",
+            "CUDA out of memory",
             f"{AGAIN} --set training.gradient_checkpointing=true",
         ),
         (
             "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0.",
-            "the node's memory was full; give [stages.train] memory_gb more in the profile, then",
+            "out of memory on the node; increase [stages.train] memory_gb in the profile, then",
             AGAIN,
         ),
         (
             "OSError: [Errno 122] Disk quota exceeded",
-            "your quota on a disk is used up; remove what you can spare, then",
+            "disk quota exceeded; free some space, then",
             AGAIN,
         ),
         (
             "OSError: [Errno 28] No space left on device: '/shared/x'",
-            "a disk is full; remove what you can spare, then",
+            "no space left on a disk; free some space, then",
             AGAIN,
         ),
         (
             "huggingface_hub.errors.LocalEntryNotFoundError: Cannot find the requested files",
-            "a file of the hub is missing, and jobs have no internet",
-            "hsd stage my_sweep.toml",
+            "a model file is missing in the cache, and jobs have no internet",
+            "hsd fetch my_sweep.toml",
         ),
         (
             "OSError: We couldn't connect to 'https://huggingface.co' to load the files",
-            "a file of the hub is missing, and jobs have no internet",
-            "hsd stage my_sweep.toml",
+            "a model file is missing in the cache, and jobs have no internet",
+            "hsd fetch my_sweep.toml",
         ),
         (
             "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).",
@@ -70,12 +70,12 @@ AGAIN = "hsd resubmit mine --failed"
         ),
         (
             "RuntimeError: No CUDA GPUs are available",
-            "gpu1 showed no GPU to it",
+            "no GPU was found on gpu1",
             "hsd doctor --smoke",
         ),
         (
             "Error: this job asked for 1 GPU on each node, but torch sees no GPU on n1; look at",
-            "gpu1 showed no GPU to it",
+            "no GPU was found on gpu1",
             "hsd doctor --smoke",
         ),
         (
@@ -90,7 +90,7 @@ AGAIN = "hsd resubmit mine --failed"
         ),
         (
             "[Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=9)",
-            "the GPUs lost one another (NCCL timed out)",
+            "NCCL timed out: the GPUs lost contact with each other",
             AGAIN,
         ),
         (
@@ -113,29 +113,33 @@ def test_the_log_tells_why_it_failed(log: str, words: str, next_command: str) ->
 @pytest.mark.parametrize(
     ("element", "words", "next_command"),
     [
-        (failed("TIMEOUT"), "the time limit of 01:30:00 was over", f"{AGAIN} --time 03:00:00"),
-        (failed("NODE_FAIL"), "gpu1 failed under it", AGAIN),
-        (failed("PREEMPTED"), "another job with more priority took its place", AGAIN),
+        (
+            failed("TIMEOUT"),
+            "the job reached its time limit of 01:30:00",
+            f"{AGAIN} --time 03:00:00",
+        ),
+        (failed("NODE_FAIL"), "gpu1 failed", AGAIN),
+        (failed("PREEMPTED"), "preempted by a job with higher priority", AGAIN),
         (
             failed("OUT_OF_MEMORY"),
-            "the node's memory was full; give [stages.train] memory_gb more in the profile, then",
+            "out of memory on the node; increase [stages.train] memory_gb in the profile, then",
             AGAIN,
         ),
-        (failed(reason="BadConstraints"), "its request fits no node here", "hsd doctor"),
+        (failed(reason="BadConstraints"), "no node on this cluster fits the request", "hsd doctor"),
         (failed(reason="JobLaunchFailure"), "SLURM could not start it on gpu1", AGAIN),
         (
             failed(reason="requeue is 'none'", code=75),
-            "stopped early and not requeued (requeue is 'none'); it goes on from its checkpoint",
+            "stopped early and not requeued (requeue is 'none'); it can resume from its checkpoint",
             AGAIN,
         ),
         (
             failed(reason="exit code 20", code=20),
-            "the gate says FAIL: a rule is broken; what waits for it is not begun",
+            "the gate says FAIL: a rule is broken; jobs that wait for it do not start",
             "hsd logs mine/a",
         ),
         (
             failed(reason="exit code 21", code=21),
-            "the gate says UNDERPOWERED: too few posts to tell; what waits for it is not begun",
+            "the gate says UNDERPOWERED: too few posts to tell; jobs that wait for it do not start",
             "hsd logs mine/a",
         ),
     ],
@@ -161,34 +165,34 @@ def waiting(reason: str, state: str = "waiting") -> Element:
     [
         (
             waiting("DependencyNeverSatisfied"),
-            "what it waits for failed: it will never start",
+            "a job before it failed: it will never start",
             "hsd cancel mine --stuck",
         ),
-        (waiting("DependencyNeverSatisfied", "cancelled"), "what it waits for failed", ""),
+        (waiting("DependencyNeverSatisfied", "cancelled"), "a job before it failed", ""),
         (
             waiting("QOSMaxGRESPerUser"),
-            "waits until others of your jobs end (QOSMaxGRESPerUser)",
+            "waits until other jobs of yours end (QOSMaxGRESPerUser)",
             "",
         ),
-        (waiting("AssocGrpGRES"), "waits until others of your jobs end (AssocGrpGRES)", ""),
+        (waiting("AssocGrpGRES"), "waits until other jobs of yours end (AssocGrpGRES)", ""),
         (
             waiting("AssocMaxWallDurationPerJobLimit"),
-            "asks for more than is allowed here (AssocMaxWallDurationPerJobLimit): "
+            "requests more than this cluster allows (AssocMaxWallDurationPerJobLimit): "
             "it will not start",
             "hsd doctor",
         ),
         (
             waiting("QOSMaxGRESPerJob"),
-            "asks for more than is allowed here (QOSMaxGRESPerJob): it will not start",
+            "requests more than this cluster allows (QOSMaxGRESPerJob): it will not start",
             "hsd doctor",
         ),
         (
             waiting("ReqNodeNotAvail, UnavailableNodes:gpu1"),
-            "its partition or nodes are closed (ReqNodeNotAvail, UnavailableNodes:gpu1)",
+            "the partition or its nodes are not available (ReqNodeNotAvail, UnavailableNodes:gpu1)",
             "sinfo -R",
         ),
         (waiting("JobHeldUser", "held"), "held: it was not released", "scontrol release 7"),
-        (waiting("JobHeldAdmin", "held"), "an administrator holds it", ""),
+        (waiting("JobHeldAdmin", "held"), "held by an administrator", ""),
         (waiting("BeginTime", "requeued"), "starts again in a minute or two", ""),
         (waiting("A new reason of 2030"), "A new reason of 2030", ""),
     ],
@@ -223,7 +227,7 @@ def test_a_folder_in_use_is_no_fault_of_the_cell(tmp_path: Path) -> None:
     ):
         pass
     assert found(failed(code=3), f"[rank1]:Error: {error.value}\nError: {error.value}\n") == Cause(
-        "another process works in its folder; wait for that, then", AGAIN
+        "another process works in the folder; wait for that process, then", AGAIN
     )
 
 
@@ -233,4 +237,4 @@ def test_a_folder_that_was_taken_over_is_said(tmp_path: Path) -> None:
         with pytest.raises(TakenOver) as error:
             late.require()
     said = found(failed(code=75), f"{error.value}\n").words
-    assert said == "another process took its folder over, as nothing was heard of this one for long"
+    assert said == "another process took over the folder, because this one did not answer for long"

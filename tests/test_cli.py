@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -13,7 +15,7 @@ from click.testing import CliRunner
 
 import hsd
 from hsd.errors import DataError, Stopped
-from jobs.cli import COMMANDS
+from jobs.cli import COMMANDS, OLD_NAMES, SECTIONS
 from jobs.cli import hsd as root
 from jobs.terminal import home
 from jobs.terminal.entry import run
@@ -67,6 +69,58 @@ def test_every_command_loads_and_its_help_has_examples(name: str) -> None:
     for leaf in leaves:
         assert isinstance(leaf, Command)
         assert leaf.examples
+
+
+def leaves(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    for name in command.list_commands(context := click.Context(command)):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        yield from leaves(inner, f"{path} {name}")
+
+
+LEAVES = dict(leaves(root, "hsd"))
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_every_option_is_explained_and_shown_with_dashes(path: str) -> None:
+    options = [p for p in LEAVES[path].params if isinstance(p, click.Option)]
+    assert [o.name for o in options if not o.help] == []
+    assert [name for o in options for name in o.opts if "_" in name] == []
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_every_example_shows_options_that_exist(path: str) -> None:
+    command = LEAVES[path]
+    assert isinstance(command, Command)
+    known = {name for option in command.params for name in option.opts + option.secondary_opts}
+    for line in (line for line in command.examples if line.startswith(f"{path} ")):
+        own = line.split(" -- ")[0] if path != "hsd submit" else ""
+        assert set(re.findall(r"--[a-z_-]+", own)) <= known, line
+
+
+def test_the_help_has_sections_and_cuts_no_line_short() -> None:
+    said = CliRunner().invoke(root, ["--help"]).output
+    places = [said.index(f"{title}:\n") for title in SECTIONS]
+    assert list(SECTIONS) == ["Data", "Train", "Evaluate", "Cluster", "Setup"]
+    assert places == sorted(places)
+    assert all(f"{name} " in said and line in said for name, (_, line) in COMMANDS.items())
+    assert all(f"\n  {old} " not in said for old in OLD_NAMES)
+
+
+@pytest.mark.parametrize("name", ["cluster", "config", "container", "data", "sweep"])
+def test_the_help_of_a_group_cuts_no_line_short(name: str) -> None:
+    said = CliRunner().invoke(root, [name, "--help"]).output
+    assert "..." not in said.split("Commands:")[1]
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES.items())
+def test_an_old_name_works_and_says_nothing(old: str, new: str) -> None:
+    by_old, by_new = (CliRunner().invoke(root, [name, "--help"]) for name in (old, new))
+    assert by_old.exit_code == 0
+    assert by_old.output == by_new.output
 
 
 def test_version() -> None:
@@ -205,7 +259,7 @@ def test_a_home_and_a_name_are_provided_and_said(
     lines = provide_home(environ, UID)
     folder = str(tmp_path / f"hsd-home-{UID}")
     assert environ == {"HOME": folder, "USER": f"user{UID}", "LOGNAME": f"user{UID}"}
-    assert lines[0].startswith(f"hsd: HOME=/ is no folder of yours; using {folder}.")
+    assert lines[0].startswith(f"hsd: HOME=/ is not a folder of yours; using {folder}.")
     assert lines[1] == f"hsd: user {UID} has no name here; using user{UID}."
     assert provide_home(environ, UID) == []
 

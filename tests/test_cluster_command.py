@@ -87,7 +87,7 @@ def test_init_writes_to_the_terminal_or_a_file_and_replaces_nothing_unasked() ->
     ran("cluster", "init", "--output", "sub/mine.toml")
     assert Path("sub/mine.toml").read_text() == text
     Path("sub/mine.toml").write_text("mine")
-    assert refusal("init", "--output", "sub/mine.toml").startswith("sub/mine.toml is there already")
+    assert refusal("init", "--output", "sub/mine.toml").startswith("sub/mine.toml exists already")
     assert Path("sub/mine.toml").read_text() == "mine"
     ran("cluster", "init", "--output", "sub/mine.toml", "--force")
     assert Path("sub/mine.toml").read_text() == text
@@ -139,7 +139,9 @@ def test_the_list_has_every_sweep() -> None:
 def test_a_sweep_shows_what_all_cells_change_and_what_tells_them_apart() -> None:
     shown = ran("sweep", "show", "quick_cpu", "--set", "lora.alpha=8")
     head, _, table = shown.partition("cell ")
-    assert head.startswith("quick_cpu: 2 cells, judged on embedded, beside the untouched base\n")
+    assert head.startswith(
+        "quick_cpu: 2 cells, evaluated on embedded, compared with the original model\n"
+    )
     assert "In every cell:\ntraining.max_steps=10\n" in head
     assert "lora.alpha=8\n" in head
     assert "demo-rank=16" in table

@@ -62,8 +62,10 @@ def test_a_leak_hides_no_other_double_across_splits() -> None:
     pool = [row(4, "pool", text=train[1]["text"]), row(5, "pool", text=train[0]["text"])]
     files = [written(f"{n}.jsonl", rows) for n, rows in enumerate((train, test, pool))]
     places = {f.what: f.places for f in check_data(files).findings}
-    assert places["posts with a double in a held-out split"] == ("train1 ~ test3 (train ~ test)",)
-    assert places["pairs of doubles across other splits"] == (
+    assert places["posts with a duplicate in a held-out split"] == (
+        "train1 ~ test3 (train ~ test)",
+    )
+    assert places["pairs of duplicates across other splits"] == (
         "train1 ~ pool5 (train ~ pool)",
         "train2 ~ pool4 (train ~ pool)",
     )
@@ -73,14 +75,14 @@ def test_what_is_a_leak_is_told_once() -> None:
     text = row(1, "train")["text"]
     train, test = [row(1, "train"), row(2, "train", text=text)], [row(3, "test", text=text)]
     files = [written("train.jsonl", train), written("test.jsonl", test)]
-    assert "pairs of doubles across other splits" not in found(*files)
+    assert "pairs of duplicates across other splits" not in found(*files)
 
 
-def test_doubles_and_contradictions_are_warned_about() -> None:
+def test_duplicates_and_contradictions_are_warned_about() -> None:
     rows = [row(1, "train"), row(2, "train", text=row(1, "train")["text"], label="hate")]
     assert found(written("train.jsonl", rows)) == {
-        "pairs of exact doubles within a split": 1,
-        "pairs of doubles with contradicting labels": 1,
+        "pairs of exact duplicates within a split": 1,
+        "pairs of duplicates with contradicting labels": 1,
     }
 
 
@@ -171,7 +173,7 @@ def test_cells_add_up_to_the_rows() -> None:
 def test_the_page_quotes_no_post() -> None:
     rows = [row(1, "train"), row(2, "train", text=row(1, "train")["text"])]
     html = doctor_page(check_data([written("a.jsonl", rows)]), ["a.jsonl"])
-    assert "pairs of exact doubles" in html
+    assert "pairs of exact duplicates" in html
     assert rows[0]["text"] not in html
 
 

@@ -1,4 +1,4 @@
-"""Doubles are found exactly, and named when they cross a split or contradict each other."""
+"""Duplicates are found exactly, and named when they cross a split or contradict each other."""
 
 from itertools import combinations
 
@@ -111,13 +111,13 @@ def test_every_copy_of_a_leaking_row_leaks() -> None:
     """) == [(0, 2), (1, 2)]
 
 
-def test_doubles_within_a_split_or_without_one_are_no_leak() -> None:
+def test_duplicates_within_a_split_or_without_one_are_no_leak() -> None:
     examples = rows("train h a b c\ntrain h a b c")
     assert leaks(examples, find_pairs(["a b c", "a b c"])) == []
     assert leaks([Example(id="x", text="a", label="hate")] * 2, [Pair(0, 1, 1.0)]) == []
 
 
-def test_doubles_with_different_labels_are_conflicts() -> None:
+def test_duplicates_with_different_labels_are_conflicts() -> None:
     examples = rows("train h a b c\ntrain n a b c\ntrain h a b c")
     pairs = find_pairs([e.text for e in examples])
     assert conflicts(examples, pairs) == [Pair(0, 1, 1.0)]

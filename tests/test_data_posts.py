@@ -66,16 +66,16 @@ def counts(checked: DataFindings) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("has_prompt", [True, False])
-def test_leaks_doubles_and_contradictions_are_found_in_chats(has_prompt: bool) -> None:
+def test_leaks_duplicates_and_contradictions_are_found_in_chats(has_prompt: bool) -> None:
     made = [post("1", SOUP), post("2", SOUP), post("3", SOUP, "hate"), post("4", SONG)]
     if has_prompt:
         save_contract(Path(), prompt())
     checked = check_data([chats("train.jsonl", made), posts_file("test.jsonl", SONG, WALK)])
     assert checked.rows == 6
     assert counts(checked) == {
-        "posts with a double in a held-out split": 1,
-        "pairs of exact doubles within a split": 2,
-        "pairs of doubles with contradicting labels": 1,
+        "posts with a duplicate in a held-out split": 1,
+        "pairs of exact duplicates within a split": 2,
+        "pairs of duplicates with contradicting labels": 1,
     }
     assert checked.errors[0].places[0].startswith("4 ~ row-00000-")
     assert checked.notes == ()
@@ -131,7 +131,7 @@ def test_the_posts_of_unknown_prompts_are_what_their_turns_do_not_share() -> Non
         "train.jsonl: 3 of 3 chats were written with no strategy that hsd knows;"
     )
     assert counts(check_data([file, posts_file("test.jsonl", WALK)])) == {
-        "posts with a double in a held-out split": 1
+        "posts with a duplicate in a held-out split": 1
     }
 
 

@@ -1,4 +1,4 @@
-"""Splits are stratified, seeded, and no cluster of doubles stands in two of them."""
+"""Splits are stratified, seeded, and no cluster of duplicates stands in two of them."""
 
 from collections import Counter
 
@@ -68,7 +68,7 @@ def test_the_same_seed_splits_alike_in_any_order_of_rows() -> None:
     assert made != other
 
 
-def test_given_splits_stay_and_draw_their_doubles_along() -> None:
+def test_given_splits_stay_and_draw_their_duplicates_along() -> None:
     examples = [
         *rows(1, split="train", source_dataset="a"),
         *rows(1, split="test", source_dataset="b"),

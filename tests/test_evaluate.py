@@ -577,13 +577,13 @@ def test_replies_do_not_depend_on_the_number_of_ranks(
     whole = evaluated(tiny_llama, data)
     prepared = plan_evaluation(config_of(tiny_llama, data, prefix_sharing=sharing))
     model, _ = prepared.subject.load()
-    way = choose_engine(prepared, model).way
-    batches = way.batches(prepared.encoded)
+    engine = choose_engine(prepared, model).engine
+    batches = engine.batches(prepared.encoded)
     for ranks in (2, 3, 9):
         folder = data.parent / f"ranks{ranks}"
         for rank in range(ranks):
             own = own_batches(batches, (), rank, ranks)
-            answer_rows(prepared, way, own, part(folder, rank), silent)
+            answer_rows(prepared, engine, own, part(folder, rank), silent)
         found = merged_shards(folder, [row["id"] for row in ROWS])
         assert facts(found) == facts(whole.predictions)
 

@@ -185,7 +185,7 @@ def test_a_chat_with_a_wrong_share_is_told_with_its_line(tmp_path: Path) -> None
     assert bad.reason.startswith("'hate_share' is 'most'")
 
 
-def test_doubles_and_leaks_do_not_look_at_shares() -> None:
+def test_duplicates_and_leaks_do_not_look_at_shares() -> None:
     rows = [
         Example(id=f"{n}", text="the soup is warm", label="normal", split=split, hate_share=share)
         for n, (split, share) in enumerate([("train", 0.0), ("test", 1 / 3), ("train", None)])

@@ -86,7 +86,7 @@ def test_a_cell_that_fails_keeps_the_others_from_nothing(tiny_llama: Path, code:
     assert said(out) == [
         f"train {BAD}: failed with code 11",
         f"train {GOOD}: done",
-        f"evaluate {BAD}: not run, what it waits for failed",
+        f"evaluate {BAD}: not run, a job before it failed",
         f"evaluate {GOOD}: done",
         "compare all: done",
     ]
@@ -109,7 +109,7 @@ def test_a_cell_that_fails_keeps_the_others_from_nothing(tiny_llama: Path, code:
     assert status == 5, out + err
     assert said(out) == [
         f"train {BAD}: failed with code 11",
-        f"evaluate {BAD}: not run, what it waits for failed",
+        f"evaluate {BAD}: not run, a job before it failed",
         "compare all: done",
     ]
     assert f"1 done, skipped: {GOOD}" in out

@@ -207,7 +207,7 @@ def test_a_run_of_a_cpu_does_not_go_on_on_a_gpu(
 
 def test_to_ask_for_what_auto_became_makes_no_other_run(config: Config) -> None:
     asked = config(device="cpu", dtype="float32", quantization="none", attention="sdpa")
-    assert training.prepare(asked).identity() == training.prepare(config()).identity()
+    assert training.plan_training(asked).identity() == training.prepare(config()).identity()
 
 
 def test_a_run_begun_before_formats_were_compared_goes_on_in_its_own_and_in_no_other(
@@ -226,7 +226,7 @@ def test_a_run_begun_before_formats_were_compared_goes_on_in_its_own_and_in_no_o
 def test_a_run_that_took_no_step_before_formats_were_compared_goes_on_in_any(
     config: Config, elsewhere: Callable[[], None]
 ) -> None:
-    training.claim_folder(training.prepare(config()))
+    training.claim_folder(training.plan_training(config()))
     unlike_today(Path(config().output_dir))
     elsewhere()
     assert train(config()).steps == 9

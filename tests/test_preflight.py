@@ -207,7 +207,8 @@ def test_the_profile_may_cap_an_array_below_the_cluster(programs: Programs, tmp_
     made = profile(tmp_path, slurm={"max_array_size": 3})
     found = of(preflight(arrays(made, 4, "train"), Slurm()), "array")
     assert found.sentence == (
-        "array: 4 cells, but MaxArraySize is 3 (submit some of them with --only, or part the sweep)"
+        "array: 4 cells, but MaxArraySize is 3 "
+        "(submit some of them with --only, or split the sweep)"
     )
 
 
@@ -321,7 +322,7 @@ def test_an_offline_node_needs_the_whole_base_in_the_cache(tmp_path: Path) -> No
     made = profile()
     absent = found("owner/name", made)
     assert absent.ok is False
-    assert absent.fix == "run `hsd stage s` where the hub can be reached"
+    assert absent.fix == "run `hsd fetch s` where the hub can be reached"
     folder = hubs.cached_model(Path.home() / "huggingface" / "hub", "owner/name", shards=2)
     assert found("owner/name", made).ok is not False
     (folder / "model-00002-of-00002.safetensors").unlink()

@@ -204,7 +204,7 @@ def test_a_leak_can_be_dropped_from_what_is_learned(folder: Path) -> None:
 
 
 def test_a_leak_can_end_the_preparation(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"1 rows have a double .* leak .*row-0-18"):
+    with pytest.raises(DataError, match=r"1 rows have a duplicate .* leak .*row-0-18"):
         made(leaky(folder), leaks="fail")
     assert not (folder / "out").exists()
 
@@ -343,7 +343,7 @@ def test_the_command_takes_both_spellings_and_says_what_it_made(folder: Path) ->
     ]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    for said in ("lgbtq: hate + normal", "Bad rows: none.", "Leaks: no row has a double"):
+    for said in ("lgbtq: hate + normal", "Bad rows: none.", "Leaks: no row has a duplicate"):
         assert said in result.stdout
     written = [path.read_text() for path in (folder / "out/unified").iterdir()]
     assert any("kettles and needles" in text for text in written)

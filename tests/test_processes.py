@@ -96,7 +96,7 @@ def test_the_group_waits_long_enough_for_a_machine_that_loads_slowly(
         return state(**settings)
 
     monkeypatch.setattr(processes, "PartialState", watched)
-    prepared = training.prepare(small_runs.config(tiny_llama, tmp_path))
+    prepared = training.plan_training(small_runs.config(tiny_llama, tmp_path))
     processes.linked(prepared.here, prepared.placement.device)
     assert given == [{"cpu": True, "timeout": PATIENCE}]
     base: Any = type("Base", (), {"placement": type("Placement", (), {"device": "cpu"})})

@@ -1,4 +1,4 @@
-"""docs/profiles.md and docs/sweeps.md say what the models say."""
+"""The reference pages of docs/ say what click and the models say."""
 
 import os
 import tomllib
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from docs.reference import MODELS, PAGES, page, reference
 from hsd.config.fields import field_at, leaf_paths
 from hsd.config.strict import Strict, Text
-from jobs.reference import PAGES, page, reference
+from jobs.cli import COMMANDS, OLD_NAMES
 from slurm.sweep.sweep import cells, load_sweep
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -22,9 +23,9 @@ def test_a_page_is_what_its_model_says_golden(name: str) -> None:
     assert page(name) == file.read_text(encoding="utf-8"), "look at it, then `make golden`"
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_field_has_a_row_that_explains_it(name: str) -> None:
-    _, model = PAGES[name]
+    _, model = MODELS[name]
     text = reference(model)
     for path in leaf_paths(model):
         field = field_at(model, path)
@@ -72,3 +73,10 @@ def test_the_example_of_a_sweep_is_one_and_has_the_cells_that_the_page_names() -
     names = [cell.name for cell in cells(load_sweep("ranks.toml"))]
     assert len(names) == 8
     assert f"eight cells, `{names[0]}` to `{names[-1]}`" in text
+
+
+def test_the_page_of_commands_has_each_command_once_and_no_old_name() -> None:
+    text = page("cli.md")
+    for name in COMMANDS:
+        assert text.count(f"### hsd {name}\n") == 1
+    assert not any(f"hsd {old}" in text for old in OLD_NAMES)

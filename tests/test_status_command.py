@@ -309,7 +309,7 @@ def test_cancelling_goes_from_the_leaves_to_the_training(run: RunFolder, tmp_pat
         "scancel 7_2 7_3",
     ]
     assert "cancelled memory_efficient/train (7_2, was running)" in shown
-    assert shown.endswith("To go on: hsd resubmit lora_presets\n")
+    assert shown.endswith("To continue: hsd resubmit lora_presets\n")
     assert attempts(run.attempts("all", "compare"))[-1]["event"] == "cancelled"
 
 
@@ -345,7 +345,7 @@ def test_only_what_can_never_start_is_stuck(run: RunFolder, tmp_path: Path) -> N
     invoke(cancel, "last", "--stuck")
     assert ran(tmp_path, "scancel") == ["scancel 8_3"]
     (tmp_path / "bin" / "squeue.txt").write_text("")
-    assert invoke(cancel, "last", "--stuck").output == "Nothing is stuck.\n"
+    assert invoke(cancel, "last", "--stuck").output == "No job is stuck.\n"
 
 
 def test_nothing_is_cancelled_when_the_queue_cannot_be_asked(

@@ -112,7 +112,7 @@ def test_a_gate_without_anything_to_judge_by_is_refused_before_a_job_is_spent() 
     Path("mine.toml").write_text(
         'name = "mine"\npresets = ["quick_test"]\nbaseline = false\n[gate]\n'
     )
-    with pytest.raises(PreflightError, match=r"mine.toml: \[gate\] has nothing to judge by"):
+    with pytest.raises(PreflightError, match=r"mine.toml: \[gate\] has nothing to compare with"):
         load_sweep("mine.toml")
     Path("mine.toml").write_text(
         'name = "mine"\npresets = ["quick_test"]\nbaseline = false\n[gate]\nworst_group_f1 = 0.6\n'

@@ -546,7 +546,7 @@ def training_order(settings: Any, rows: list[dict[str, str]]) -> list[str]:
     """Return the ids of the rows in the order of the first epoch."""
     from hsd.training.batches import epoch_order
 
-    prepared = training.prepare(settings)
+    prepared = training.plan_training(settings)
     lengths = [len(row.prompt) + len(row.answer) for row in prepared.rows.train]
     order = epoch_order(lengths, prepared.schedule.rows_per_step, 1, settings.seed, epoch=0)
     return [rows[index]["id"] for index in order]
@@ -637,7 +637,7 @@ def test_a_folder_of_another_run_is_refused_saying_what_differs(
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_the_same_file_with_other_rows_is_another_run(config: Config) -> None:
     settings = config(validation=0)
-    training.claim_folder(training.prepare(settings))
+    training.claim_folder(training.plan_training(settings))
     jsonl(Path(settings.data.train_file), posts(11, first=3))
     with pytest.raises(PreflightError, match=r"differs in train\.sha256"):
         train(settings)
@@ -697,7 +697,7 @@ def with_context(base: Path, folder: Path, positions: int) -> Path:
 def test_no_row_is_longer_than_the_bases_context_and_the_limit_is_said(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    rows = training.prepare(small_runs.config(tiny_llama, tmp_path)).rows.train
+    rows = training.plan_training(small_runs.config(tiny_llama, tmp_path)).rows.train
     lengths = [len(row.prompt) + len(row.answer) for row in rows]
     context = (min(lengths) + max(lengths)) // 2
     base, said = with_context(tiny_llama, tmp_path / "short", context), []
@@ -707,13 +707,13 @@ def test_no_row_is_longer_than_the_bases_context_and_the_limit_is_said(
         f"data.max_length 1024 is more than the {context} positions of {base}; no row gets longer "
         f"than {context} tokens."
     )
-    held = training.prepare(settings).rows.train
+    held = training.plan_training(settings).rows.train
     assert max(len(row.prompt) + len(row.answer) for row in held) <= context
     assert any(row.shortened for row in held)
     with pytest.raises(DataError, match=rf"{context}"):
         train(small_runs.config(base, tmp_path, data={"overflow": "fail"}))
     within = small_runs.config(base, tmp_path, data={"max_length": context})
-    assert training.prepare(within).notes() == []
+    assert training.plan_training(within).notes() == []
 
 
 @pytest.mark.usefixtures("nothing_is_loaded")

@@ -79,7 +79,8 @@ def _complaint(end: Ended) -> str:
 
 
 def _ends(case: Case) -> list[Ended]:
-    return _start(case, no_space_check).ended()
+    ended: list[Ended] = _start(case, no_space_check).ended()
+    return ended
 
 
 def _start(case: Case, prepare: Callable[[], None] | None = None) -> Started:

@@ -27,18 +27,18 @@ class EvalConfig(Strict):
     ignore_prompt_mismatch: bool = False
     """Evaluate an adapter with another prompt than it was trained with."""
     only_sources: tuple[Text, ...] = ()
-    """Judge the rows of these sources (`source_dataset`) alone, such as one that `hsd train` left
-    out with `data.without_sources`; none named takes all."""
+    """Evaluate only the rows of these sources (`source_dataset`), such as a source that `hsd train`
+    left out with `data.without_sources`. Default: all."""
     max_samples: PositiveInt | None = None
     """Take a seeded sample of this many rows, stratified by group and label; None takes all."""
     max_length: PositiveInt = 1024
-    """Longest prompt in tokens; a longer post is cut and counted."""
+    """Longest prompt in tokens; longer posts are truncated and counted."""
     max_new_tokens: PositiveInt = 128
-    """A written reply that has not closed its JSON by then is `truncated`."""
+    """Longest generated reply; a reply whose JSON is not closed by then is `truncated`."""
     temperature: NonNegativeFloat = 0.0
-    """Of written replies: 0 is greedy; anything else samples, seeded per row."""
+    """Sampling temperature for generated replies; 0 is greedy. Sampling is seeded per row."""
     batch_size: PositiveInt = 16
-    """Rows answered at once; half as many, and so on, when memory runs out."""
+    """Rows per batch; halved when memory runs out."""
     prefix_sharing: Literal["auto", "on", "off"] = "auto"
     """Compute what all prompts begin with once, instead of once a row; replies stay the same.
     `auto` does so where it pays and a self-test on a few rows passes; `on` fails where it cannot;

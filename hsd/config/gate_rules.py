@@ -1,4 +1,4 @@
-"""What a run must keep to be let through: margins against a reference, floors and ceilings."""
+"""The rules of a gate: margins against a reference, floors and ceilings."""
 
 from typing import Annotated, Self
 
@@ -13,9 +13,9 @@ class Margins(Strict):
     """How much each error rate of a group may rise above the reference's."""
 
     false_positive_rate: Share = 0.05
-    """Of its normal posts: may be called hate more often by this much."""
+    """How much the false-positive rate may rise."""
     false_negative_rate: Share = 0.05
-    """Of its hateful posts: may be missed more often by this much."""
+    """How much the false-negative rate may rise."""
 
 
 class GateRules(Strict):
@@ -28,15 +28,15 @@ class GateRules(Strict):
     f1_margin: Share = 0.02
     """F1 of all posts may fall below the reference's by this much."""
     worst_group_f1: Share | None = None
-    """The lowest F1 of any group that is let through; None asks for none."""
+    """The lowest F1 that any group may have; None: no such rule."""
     largest_gap: Share | None = None
-    """Neither error rate may differ by more than this between groups; None asks for none."""
+    """The largest difference between groups in either error rate; None: no such rule."""
     unreadable: Share = 0.02
-    """Share of replies without a label that is let through."""
+    """The largest share of replies without a label."""
     minimum_n: PositiveInt = 20
-    """A group with fewer posts behind a rate cannot pass a rule about it; only fail."""
+    """A group with fewer posts behind a rate cannot pass a rule about that rate, only fail it."""
     ignore_groups: tuple[Text, ...] = ()
-    """Groups that no rule is about, named in the verdict; their posts count among all posts."""
+    """Groups without rules, named in the verdict; their posts count among all posts."""
 
     @property
     def has_floor(self) -> bool:

@@ -35,18 +35,18 @@ class LoraConfig(Strict):
 
 
 class DataConfig(Strict):
-    """Which rows are learned from and which are watched meanwhile."""
+    """The rows for training and for validation."""
 
     train_file: RowsName = "data/train.jsonl"
     """JSONL/CSV of posts, chat JSONL written by `hsd prepare`, or `embedded`."""
     validation_file: RowsName | None = None
     """The same kinds; None trains without validation. `embedded` for the embedded rows."""
     other_splits: OtherSplits = "fail"
-    """What becomes of rows whose own `split` is not the one that they are used for: the run is
-    refused, or they are left out and counted, so that one file may serve both."""
+    """What to do with rows whose own `split` differs from their use: refuse the run, or leave the
+    rows out and count them, so that one file may serve both."""
     without_sources: tuple[Text, ...] = ()
-    """Sources (`source_dataset` of a row) whose rows are neither learned from nor watched: what a
-    detector is worth beyond its training sources shows on one that it has never seen."""
+    """Sources (`source_dataset` of a row) to leave out of training and validation. Evaluate on such
+    a source to learn what a detector is worth beyond its training sources."""
     max_train_rows: PositiveInt | None = None
     """Take a seeded, label-balanced sample of this many rows; None takes all."""
     max_validation_rows: PositiveInt | None = None
@@ -54,12 +54,12 @@ class DataConfig(Strict):
     max_length: PositiveInt = 1024
     """Longest row in tokens: prompt, post and answer."""
     overflow: Literal["truncate_post", "fail"] = "truncate_post"
-    """What happens to a longer row: its post is cut (and counted), or the run is refused.
-    The prompt and the answer are never cut."""
+    """What to do with a longer row: truncate its post (and count the row), or refuse the run.
+    The prompt and the answer are never truncated."""
 
 
 class PromptConfig(Strict):
-    """How the model is asked; saved with the adapter as prompt.json."""
+    """The prompt; saved with the adapter as prompt.json."""
 
     template: TemplateName = "combined/combined_gptoss_v1"
     """Name of a shipped template file, or a path to one."""
@@ -88,7 +88,7 @@ class SelectionConfig(Strict):
     """For `f1_within_gap`: neither error rate may differ by more than this between groups; an
     adapter that keeps to it wins over any that does not."""
     max_rows: PositiveInt | None = None
-    """Judge by a seeded sample of this many validation rows, by group and label; None takes all."""
+    """Use a seeded sample of this many validation rows, by group and label; None takes all."""
 
     @model_validator(mode="after")
     def _gap_where_it_counts(self) -> Self:

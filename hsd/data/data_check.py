@@ -1,8 +1,8 @@
-"""What in the data would spoil a result, found before a model is trained or judged on it.
+"""What in the data would spoil a result, found before a model is trained or evaluated on it.
 
 Errors make a result wrong: unreadable rows or answers, posts in two splits, the group named in the
-prompt, another prompt than prompt.json's. Warnings make it weaker: doubles, contradicting labels,
-too few posts, posts that are cut. Chats are looked at as the posts in them.
+prompt, another prompt than prompt.json's. Warnings make it weaker: duplicates, contradicting
+labels, too few posts, posts that are cut. Chats are looked at as the posts in them.
 """
 
 from collections import Counter, defaultdict
@@ -95,7 +95,7 @@ def check_data(
         _finding("error", "chats that the prompt.json beside them did not ask", read.astray),
         _finding("error", "prompts that name the group", read.naming),
         _finding("error", "ids that repeat", _repeated(examples)),
-        *_doubles(examples),
+        *_duplicates(examples),
         *_weak(examples),
         _finding("warning", "columns that are not read", read.unread),
         _finding("warning", "rows of another split than their file's name says", read.misplaced),
@@ -141,20 +141,20 @@ def half_width(n: int, other: int | None = None) -> float:
     return float(1.96 * (variance / n + (variance / other if other else 0.0)) ** 0.5)
 
 
-def _doubles(examples: Sequence[Example]) -> list[Finding]:
+def _duplicates(examples: Sequence[Example]) -> list[Finding]:
     pairs = find_pairs([example.text for example in examples])
     across = leaks(examples, pairs)
     crossing = _beside(examples, pairs, across)
     within = [p for p in pairs if examples[p.first].split == examples[p.second].split]
     return [
-        _finding("error", "posts with a double in a held-out split", _pairs(examples, across)),
-        _finding("warning", "pairs of doubles across other splits",
+        _finding("error", "posts with a duplicate in a held-out split", _pairs(examples, across)),
+        _finding("warning", "pairs of duplicates across other splits",
                  _pairs(examples, crossing)),
-        _finding("warning", "pairs of exact doubles within a split",
+        _finding("warning", "pairs of exact duplicates within a split",
                  _pairs(examples, [p for p in within if p.exact])),
-        _finding("warning", "pairs of near doubles within a split",
+        _finding("warning", "pairs of near duplicates within a split",
                  _pairs(examples, [p for p in within if not p.exact])),
-        _finding("warning", "pairs of doubles with contradicting labels",
+        _finding("warning", "pairs of duplicates with contradicting labels",
                  _pairs(examples, conflicts(examples, pairs))),
     ]  # fmt: skip
 
@@ -162,7 +162,7 @@ def _doubles(examples: Sequence[Example]) -> list[Finding]:
 def _beside(
     examples: Sequence[Example], pairs: Sequence[Pair], across: Sequence[Pair]
 ) -> list[Pair]:
-    """Return the pairs across splits that no leak tells: a leak names one double a later split."""
+    """Return the pairs across splits that no leak names: a leak names one pair per later split."""
     told = {(leak.first, examples[leak.second].split) for leak in across}
     return [
         p
@@ -174,14 +174,14 @@ def _beside(
 
 
 def _weak(examples: Sequence[Example]) -> list[Finding]:
-    """Return groups whose held-out posts are too few to judge an error rate."""
+    """Return groups whose held-out posts are too few to estimate an error rate."""
     weak = [p for p in power(examples) if p.split == "test" and (p.rate or 1.0) > WANTED]
     places = [f"{p.group} {p.label}: {p.n} posts, +-{p.rate:.2f}" for p in weak]
     return [_finding("warning", "test groups with too few posts of a label", places)]
 
 
 def _one_label(examples: Sequence[Example]) -> list[str]:
-    """Return the splits that teach, or judge, one answer whatever a post says."""
+    """Return the splits that teach, or test, only one answer whatever a post says."""
     counts: dict[str, Counter[Label]] = defaultdict(Counter)
     for example in examples:
         counts[example.split][example.label] += 1

@@ -87,9 +87,9 @@ def conflicts(examples: Sequence[Example], pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def leaks(examples: Sequence[Example], pairs: Iterable[Pair]) -> list[Pair]:
-    """Return each row of train (or validation) with a double in a split held out from it.
+    """Return each row of train (or validation) with a duplicate in a split held out from it.
 
-    `first` is the row that would have to go, `second` one double for each later split.
+    `first` is the row that would have to go, `second` one duplicate for each later split.
     """
     copies: dict[int, list[int]] = defaultdict(list)
     near = []
@@ -111,16 +111,16 @@ def leaks(examples: Sequence[Example], pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def _leaks_of(
-    examples: Sequence[Example], rows: Sequence[int], doubles: Sequence[int], similarity: float
+    examples: Sequence[Example], rows: Sequence[int], copies: Sequence[int], similarity: float
 ) -> Iterator[Pair]:
     held_out: dict[str, int] = {}
-    for position in doubles:
+    for position in copies:
         held_out.setdefault(examples[position].split, position)
     for position in rows:
         split = examples[position].split
-        for later, double in held_out.items():
+        for later, copy in held_out.items():
             if split in SPLITS and later in SPLITS and SPLITS.index(split) < SPLITS.index(later):
-                yield Pair(position, double, similarity)
+                yield Pair(position, copy, similarity)
 
 
 def describe_duplicates(examples: Sequence[Example], pair: Pair) -> dict[str, object]:

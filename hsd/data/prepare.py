@@ -175,7 +175,7 @@ def _without_leaks(
             for p in found[:5]
         )
         raise DataError(
-            f"{len(leaking)} rows have a double (similarity {NEAR} or more) in a split held out "
+            f"{len(leaking)} rows have a duplicate (similarity {NEAR} or more) in a split held out "
             f"from them: {listed}. {LEAK_ADVICE}."
         )
     if policy != "drop":

@@ -37,7 +37,7 @@ class Preparation:
     balance: Balance = "none"
     """Of the training rows: as many hate as normal posts, overall or within each group."""
     leaks: LeakPolicy = "report"
-    """What becomes of a row that came with a split and has a double in a split held out from it.
+    """What becomes of a row that came with a split and has a duplicate in a split held out from it.
     Rows that hsd splits itself never have one."""
     max_train_rows: int | None = None
     tolerate: int = 0

@@ -82,9 +82,9 @@ def canned(
     """Return small samples, stratified by group and label, of rows that were not learned from.
 
     They come from validation, or from test where validation is smaller than the sample. A row
-    with a double among the training rows is no candidate.
+    with a duplicate among the training rows is no candidate.
     """
-    # By text: a leak names one double a split, and there may be more copies of it.
+    # By text: a leak names one duplicate per split, and there may be more copies of it.
     doubled = {normalise(prepared.compared[pair.second].text) for pair in prepared.leaks}
     pools = [
         [e for e in by_split[split] if normalise(e.text) not in doubled]

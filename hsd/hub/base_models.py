@@ -46,9 +46,9 @@ class Fetched:
     def sentences(self) -> list[str]:
         """Return what was done."""
         if self.offline:
-            done = "whole in the cache already; the hub cannot be reached, so it may be older"
+            done = "complete in the cache already; the hub cannot be reached, so it may be older"
         elif not self.files:
-            done = "whole in the cache already"
+            done = "complete in the cache already"
         else:
             files = "1 file" if self.files == 1 else f"{self.files} files"
             done = f"{files} ({self.size_gb:.2f} GB) fetched"

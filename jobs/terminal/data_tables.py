@@ -51,7 +51,7 @@ def prepared_table(folder: Path, prepared: PreparedData) -> RenderableType:
         _file_table(folder, prepared.stats["files"]),
         *_left_out(prepared),
         *_bad_rows(prepared.bad),
-        *_doubles(prepared),
+        *_duplicates(prepared),
         *(f"Note: {escape(note)}" for note in prepared.stats["notes"]),
     )
 
@@ -101,15 +101,15 @@ def _bad_rows(bad: Sequence[BadRow]) -> list[str]:
     return [f"[bold red]Bad rows: {len(bad)}[/] (bad_rows.jsonl).", *lines]
 
 
-def _doubles(prepared: PreparedData) -> list[str]:
-    doubles, leaks = prepared.stats["duplicates"], prepared.stats["leaks"]
+def _duplicates(prepared: PreparedData) -> list[str]:
+    pairs, leaks = prepared.stats["duplicates"], prepared.stats["leaks"]
     head = (
-        f"Doubles (similarity {doubles['threshold']} or more): {doubles['exact_pairs']} exact and "
-        f"{doubles['near_pairs']} near pairs, {doubles['pairs_with_conflicting_labels']} of them "
+        f"Duplicates (similarity {pairs['threshold']} or more): {pairs['exact_pairs']} exact and "
+        f"{pairs['near_pairs']} near pairs, {pairs['pairs_with_conflicting_labels']} of them "
         "with conflicting labels (duplicates.jsonl)."
     )
     if not leaks["rows"]:
-        return [head, "Leaks: no row has a double in a split held out from it."]
+        return [head, "Leaks: no row has a duplicate in a held-out split."]
     said = "left out" if leaks["policy"] == "drop" else "kept; --leaks drop leaves them out"
     lines = [
         _leak_line(describe_duplicates(prepared.compared, pair)) for pair in prepared.leaks[:SHOWN]

@@ -21,7 +21,7 @@ def provide_home(environ: MutableMapping[str, str], uid: int) -> list[str]:
     if not _is_usable(home):
         environ["HOME"] = str(_own_folder(uid))
         lines.append(
-            f"hsd: HOME={home or '(unset)'} is no folder of yours; using {environ['HOME']}. "
+            f"hsd: HOME={home or '(unset)'} is not a folder of yours; using {environ['HOME']}. "
             "Set HOME or HF_HOME to keep downloads."
         )
     if account is None and not any(environ.get(name) for name in _NAMES):

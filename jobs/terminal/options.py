@@ -1,4 +1,4 @@
-"""What all commands share: two spellings of every option, examples, --config and --set."""
+"""What all commands share: examples, --config and --set, dashes or underscores in options."""
 
 import os
 import re
@@ -18,7 +18,7 @@ def _underscored(name: str) -> str:
 
 
 CONTEXT: dict[str, Any] = {
-    "token_normalize_func": _underscored,  # --data-file and --data_file are one option
+    "token_normalize_func": _underscored,  # --data-file and --data-file are one option
     "help_option_names": ["-h", "--help"],
     "max_content_width": 100,
 }
@@ -40,31 +40,44 @@ class Command(click.Command):
                 formatter.write("".join(f"  {line}\n" for line in self.examples))
 
 
+class CommandGroup(click.Group):
+    """A group whose help shows the first sentence of each command whole."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands; click would cut a line short."""
+        names = self.list_commands(ctx)
+        commands = [(name, self.get_command(ctx, name)) for name in names]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, one.get_short_help_str(limit=1000)) for name, one in commands if one]
+            )
+
+
 config_option = click.option(
     "--config",
-    "--config_file",
+    "--config-file",
     "source",
     default="default",
     show_default=True,
     metavar="PRESET|FILE",
-    help="Name of a preset (see `hsd config list`), or a JSON, YAML or TOML file.",
+    help="A preset (see `hsd config list`), or a JSON, YAML or TOML file.",
 )
 set_option = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Change one field, such as lora.rank=8. Wins over the config; may be given often.",
+    help="Change one field, for example lora.rank=8. Overrides the config. May be repeated.",
 )
 ignore_mode_option = click.option(
-    "--ignore_mode_mismatch",
+    "--ignore-mode-mismatch",
     is_flag=True,
-    help="Go on where runs differ in mode, max_length or temperature; what differs is stated.",
+    help="Compare runs that differ in mode, max_length or temperature, and say what differs.",
 )
 cluster_option = click.option(
     "--cluster",
     metavar="NAME|FILE",
-    help="Profile of the cluster (`hsd cluster list`); default: $HSD_CLUSTER, or your own.",
+    help="Cluster profile (see `hsd cluster list`). Default: $HSD_CLUSTER, or your own.",
 )
 
 
@@ -89,7 +102,7 @@ class TimeLimit(click.ParamType[int]):
 
 
 time_option = click.option(
-    "--time", "time_min", type=TimeLimit(), help="Another time limit: 90 (minutes) or 48:00:00."
+    "--time", "time_min", type=TimeLimit(), help="A different time limit: 90 (minutes) or 48:00:00."
 )
 
 

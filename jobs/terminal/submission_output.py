@@ -91,7 +91,7 @@ def show_missing(found: Found, prepared: SubmissionBundle) -> None:
     checks = failures(preflight(prepared, slurm, found.work.cells))
     missing = [*found.missing, *(f"{check.sentence}." for check in checks)]
     if missing:
-        echo("", "Not submitted. Without --dry-run this would be refused here, for:")
+        echo("", "Not submitted. Without --dry-run hsd would refuse this here, because of:")
     for sentence in missing:
         echo(f"- {sentence}")
 
@@ -170,7 +170,7 @@ def here(found: Found) -> int:
 
 def _ended_line(ended: Ended) -> str:
     if ended.code is None:
-        return f"{ended.stage} {escape(ended.cell)}: not run, what it waits for failed"
+        return f"{ended.stage} {escape(ended.cell)}: not run, a job before it failed"
     word = "done" if ended.code == 0 else f"[red]failed with code {ended.code}[/]"
     return f"{ended.stage} {escape(ended.cell)}: {word}"
 

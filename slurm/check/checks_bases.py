@@ -134,16 +134,16 @@ def _cached(
 ) -> Check:
     cache = base_models.cache_of(base, environ)
     folder = base_models.cached(base, environ)
-    fix = f"run `hsd stage {sweep}` where the hub can be reached"
+    fix = f"run `hsd fetch {sweep}` where the hub can be reached"
     if folder is None:
         at = f" at {base.revision}" if base.revision else ""
         return Check(name, False, f"not in the cache{at} ({cache}), and nodes are offline", fix)
     if gaps := base_models.lacking(folder):
         return Check(name, False, f"the cache lacks {', '.join(gaps[:3])} ({folder})", fix)
     if not profile.local and (reason := why_unseen(cache)):
-        move = "set HF_HOME to a folder that all nodes see, and stage again"
+        move = "set HF_HOME to a folder that all nodes see, and fetch again"
         return Check(name, None, f"nodes may not see its cache {cache}: {reason}", move)
-    return Check(name, True, f"whole in the cache, commit {folder.name[:12]}")
+    return Check(name, True, f"complete in the cache, commit {folder.name[:12]}")
 
 
 def _folder_of(base: ModelConfig, environ: Mapping[str, str]) -> Path | None:

@@ -58,7 +58,7 @@ def python(profile: Profile) -> Check:
     """Look whether jobs find an interpreter that has submitit."""
     program = profile.python or sys.executable
     if "/" not in program:
-        return Check("python", None, f"{program} is looked up on the node", "give a whole path")
+        return Check("python", None, f"{program} is looked up on the node", "give an absolute path")
     if not os.access(program, os.X_OK) or Path(program).is_dir():
         return Check("python", False, f"{program} cannot be started", _OTHER_PYTHON)
     if not _has_submitit(program):
@@ -89,7 +89,7 @@ def _secret(name: str, path: Path) -> Check:
         line = f"{path} cannot be looked at ({error.strerror})"
         return Check(name, False, line, "write the token to it, or leave it out of [secrets]")
     if not stat.S_ISREG(status.st_mode):
-        return Check(name, False, f"{path} is no file", "name a file that holds the token alone")
+        return Check(name, False, f"{path} is not a file", "name a file that holds only the token")
     if status.st_mode & 0o077:
         line = f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o})"
         return Check(name, False, line, f"chmod 600 {path}")

@@ -129,7 +129,7 @@ def array_size(plan: Plan, config: SlurmConfig, of_cluster: str | None) -> Check
         "array",
         False,
         f"{largest} cells, but MaxArraySize is {min(known)}",
-        "submit some of them with --only, or part the sweep",
+        "submit some of them with --only, or split the sweep",
     )
 
 
@@ -169,7 +169,7 @@ def _time_problems(
     name, time_min = f"time {names}", stage.resources.time_min
     if time_min * 60 <= config.signal_seconds:
         line = f"{time_min} min are over before signal_seconds ({config.signal_seconds}) is"
-        yield Check(name, False, line, "take more time, or a later signal")
+        yield Check(name, False, line, "increase time_min, or reduce signal_seconds")
     if stage.of != "compare" and time_min < _SUBMITIT_LEAST_MIN:
         line = f"{time_min} min, and below {_SUBMITIT_LEAST_MIN} every stop looks like a time limit"
         yield Check(name, None, line, f"time_min = {_SUBMITIT_LEAST_MIN} or more")

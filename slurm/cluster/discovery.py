@@ -141,7 +141,7 @@ def _head(facts: Facts, best: Nodes, shared_root: str) -> Iterator[str]:
     yield f"shared_root = {_text(shared_root)}"
     yield '# A fast local disk of the nodes; "$TMPDIR" where the site makes one for each job.'
     yield 'node_local = "/tmp"'
-    yield "# Could not be asked. false: models are fetched before, with `hsd stage`."
+    yield "# Could not be asked. false: models are fetched before, with `hsd fetch`."
     yield "compute_internet = false"
 
 

@@ -1,4 +1,4 @@
-"""A profile: what hsd must know of one cluster. Read from TOML, strictly."""
+"""A profile: what hsd must know about one cluster. Read from TOML, strictly."""
 
 import os
 import re
@@ -48,23 +48,23 @@ class Profile(Strict):
     description: str = ""
     """One sentence for `hsd cluster list`."""
     shared_root: Folder = Path("runs")
-    """A run is a folder below it. All nodes must see it at this path."""
+    """Folder for runs. All nodes must see it at this path."""
     node_local: Text = "/tmp"
-    """A fast folder of each node, for the caches of a job; `$TMPDIR` or another variable of the
-    node may stand in it."""
+    """A fast local folder on each node, for the caches of a job; may contain `$TMPDIR` or another
+    variable of the node."""
     compute_internet: bool = False
-    """Whether nodes reach the hub. If not, jobs get HF_HUB_OFFLINE=1: run `hsd stage` before."""
+    """Whether nodes can reach the hub. If not, jobs get HF_HUB_OFFLINE=1: run `hsd fetch` first."""
     setup: tuple[Text, ...] = ()
-    """Shell lines at the head of a job, such as `module load cuda`."""
+    """Shell lines at the start of each job, such as `module load cuda`."""
     python: str = ""
-    """Python on the nodes; empty is the one that hsd runs with."""
+    """Python on the nodes; empty means the Python that runs hsd."""
     slurm: SlurmConfig | None = None
-    """Without this section there is no scheduler: stages run one by one on this machine."""
+    """Without this section there is no scheduler: stages run one after another on this machine."""
     stages: StagesConfig = StagesConfig()
     container: ContainerConfig = ContainerConfig()
     env: EnvConfig = EnvConfig()
     secrets: dict[str, Folder] = {}
-    """NAME = path of a file only you may read. Jobs get that path as NAME, never the content."""
+    """NAME = path of a file that only you may read. Jobs get the path in NAME, not the content."""
 
     @property
     def local(self) -> bool:

@@ -11,35 +11,35 @@ Requeue = Literal["scontrol", "chain", "none"]
 
 
 class SlurmConfig(Strict):
-    """How jobs are put into the queue."""
+    """How jobs are submitted."""
 
     account: Text | None = None
-    """Whose hours are used; None leaves it to the cluster's default."""
+    """The account that pays for jobs; None takes the cluster's default."""
     partition: Text | None = None
-    """Queue of all stages that name none of their own; None takes the cluster's default."""
+    """Partition of all stages without their own; None takes the cluster's default."""
     qos: Text | None = None
-    """Quality of service, where the site has several."""
+    """Quality of service (QOS), where the site has several."""
     constraint: Text | None = None
-    """Features that a node must have, such as `a100&ib`."""
+    """Features that a node must have, for example `a100&ib`."""
     reservation: Text | None = None
-    """Name of a reservation to run in."""
+    """Name of a reservation to use."""
     exclude: Text | None = None
-    """Nodes to keep away from, such as `node[3-4]`."""
+    """Nodes to exclude, for example `node[3-4]`."""
     gpu_type: Text | None = None
     """`a100` asks for GPUs of that type; None takes any."""
     gpu_request: GpuRequest = "gpus-per-node"
-    """How GPUs are asked for: `--gpus-per-node=a100:4`, or `--gres=gpu:a100:4`."""
+    """How to request GPUs: `--gpus-per-node=a100:4`, or `--gres=gpu:a100:4`."""
     requeue: Requeue = "scontrol"
-    """How a stopped training goes on: it puts itself back into the queue (`scontrol`), further
-    attempts wait behind it (`chain`, where users may not requeue), or not at all (`none`)."""
+    """How a stopped training resumes: its job requeues itself (`scontrol`), more attempts wait
+    behind it (`chain`, where users may not requeue), or not at all (`none`)."""
     signal_seconds: PositiveInt = 180
-    """How long before its time limit a job is told to save and stop."""
+    """Seconds before its time limit when a job is told to save and stop."""
     kill_on_invalid_dep: bool = True
     """Let the scheduler drop an evaluation whose training failed; some sites ask not to."""
     array_parallelism: PositiveInt | None = None
-    """How many cells of one stage may run at once; None is as many as there is room for."""
+    """How many cells of one stage may run at once; None: no limit."""
     max_requeues: NonNegativeInt = 20
-    """How often one job may go on before it counts as failed. With `chain` at most 3 further
+    """How often one job may resume before it counts as failed. With `chain` at most 3 more
     attempts are queued."""
     max_array_size: PositiveInt | None = None
     """The cluster's MaxArraySize: the number of cells that a sweep may have. None is unchecked."""
@@ -54,7 +54,7 @@ class SlurmConfig(Strict):
 
 
 class StageConfig(Strict):
-    """What one job of a stage asks for."""
+    """Resources of one job of a stage."""
 
     gpus: NonNegativeInt = 0
     """GPUs per node; 0 runs on CPUs."""
@@ -65,11 +65,11 @@ class StageConfig(Strict):
     cpus: PositiveInt = 1
     """CPU cores per node."""
     memory_gb: PositiveFloat = 4
-    """Memory per node, not that of its GPUs."""
+    """Memory per node, without GPU memory."""
     time_min: PositiveInt = 60
-    """Time limit; a training that reaches it saves and goes on in the next attempt."""
+    """Time limit; a training that reaches the limit saves and resumes in the next attempt."""
     partition: Text | None = None
-    """Queue of this stage, instead of [slurm] partition."""
+    """Partition of this stage, instead of [slurm] partition."""
 
     @property
     def ranks(self) -> int:
@@ -87,11 +87,11 @@ class StagesConfig(Strict):
     train: StageConfig = StageConfig()
     """One job per cell: trains its adapter."""
     merge: StageConfig = StageConfig()
-    """One job per cell, where the sweep asks for it: merges the adapter into its base."""
+    """One job per cell, if the sweep says `merge = true`: merges the adapter into its base."""
     evaluate: StageConfig = StageConfig()
-    """One job per cell, and one for the untouched base."""
+    """One job per cell, and one for the original model."""
     compare: StageConfig = StageConfig()
-    """One job at the end: puts the evaluations side by side. Needs no GPU."""
+    """One job at the end: compares the evaluations. Needs no GPU."""
 
 
 class _Set(Strict):

@@ -48,16 +48,16 @@ def content_identity(
 def base_identity(parts: Identity) -> Identity:
     """Return what an evaluation of a cell's untouched base depends on: nothing that is learned."""
     config = parts["config"]
-    judged_on = {name: parts["data"][name] for name in parts["evaluate"]["sets"]}
+    test_sets = {name: parts["data"][name] for name in parts["evaluate"]["sets"]}
     return {
         "config": {name: config[name] for name in ("model", "prompt")},
-        "data": judged_on,
+        "data": test_sets,
         **{name: parts[name] for name in ("evaluate", "code", "image")},
     }
 
 
 def row_files(config: TrainConfig, sweep: Sweep, absent: Collection[str] = ()) -> dict[str, Path]:
-    """Return the files of rows that a cell learns from and is judged on, by how they were named.
+    """Return the files of rows that a cell is trained and evaluated on, by how they were named.
 
     Those that are known to be `absent` are left out. Raises PreflightError when another does not
     exist.

@@ -1,4 +1,4 @@
-"""A sweep: which presets are trained and compared, what is varied, on what it is judged."""
+"""A sweep: which presets are compared, what is varied, and on which posts."""
 
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ def load_sweep(name_or_file: str) -> Sweep:
             rules = gate_rules_of(gate, source.place)
             if not sweep.baseline and not rules.has_floor:
                 raise ConfigError(
-                    f"{source.place}: [gate] has nothing to judge by: set `baseline = true`, or "
-                    "gate.worst_group_f1 or gate.largest_gap."
+                    f"{source.place}: [gate] has nothing to compare with: set `baseline = true`, "
+                    "or gate.worst_group_f1 or gate.largest_gap."
                 )
             sweep = sweep.model_copy(update={"gate": rules})
     cells(sweep, place=source.place)

@@ -12,29 +12,29 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 class EvaluateConfig(Strict):
-    """On what the cells, and the untouched base, are judged."""
+    """The data sets that the cells and the original model are evaluated on."""
 
     sets: Names = ("unified",)
     """`unified`, `canned_50_quick`, `canned_100_stratified`, `embedded`, or JSONL/CSV files."""
     data_dir: Folder | None = None
-    """Where named sets are: the folder that `hsd prepare` wrote."""
+    """Folder of named sets: the one that `hsd prepare` wrote."""
     set: dict[str, Any] = {}
-    """Further fields of an evaluation, such as `mode = "generate"` or `batch_size = 32`."""
+    """More fields of an evaluation, such as `mode = "generate"` or `batch_size = 32`."""
 
 
 class Sweep(Strict):
-    """Several trainings that differ in what is written here, judged alike."""
+    """Several trainings that are compared. They differ only in what this file says."""
 
     name: Annotated[str, Field(pattern=f"^{NAME}$")]
-    """The run's folder is called so: letters, digits, `.`, `_` and `-`."""
+    """Name of the run's folder: letters, digits, `.`, `_` and `-`."""
     description: str = ""
     """One sentence for `hsd sweep list`."""
     presets: Names
     """Names of presets, or files of training configs. Each is a cell, or one per grid point."""
     merge: bool = False
-    """Merge each adapter into its base, and evaluate what comes out."""
+    """Merge each adapter into its base, and evaluate the result."""
     baseline: bool = True
-    """Evaluate the untouched base too."""
+    """Also evaluate the original model."""
     grid: dict[str, tuple[Any, ...]] = {}
     """Field -> values to try: `"lora.rank" = [8, 16]`. Every combination, on every preset."""
     set: dict[str, Any] = {}
@@ -45,8 +45,8 @@ class Sweep(Strict):
     """The rows of every cell; fields as in a training config's [data]."""
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateRules | None = None
-    """What a cell must keep beside the base to be let through, as in `hsd gate`; shown in the
-    comparison. Needs `baseline`, or a floor such as `worst_group_f1`."""
+    """Rules that decide whether a cell may replace the base, as in `hsd gate`; the comparison shows
+    the verdict. Needs `baseline`, or a floor such as `worst_group_f1`."""
 
     @property
     def shared(self) -> dict[str, Any]:

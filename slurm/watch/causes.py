@@ -51,41 +51,41 @@ _QUEUED = ("waiting", "requeued", "held")
 
 FAILURES = (
     KnownCause(
-        "the time limit of {limit} was over",
+        "the job reached its time limit of {limit}",
         f"{RESUBMIT} --time {{time}}",
         slurm="TIMEOUT|DEADLINE",
     ),
     KnownCause(
-        "{node} failed under it",
+        "{node} failed",
         RESUBMIT,
         slurm="NODE_FAIL|BOOT_FAIL",
     ),
-    KnownCause("another job with more priority took its place", RESUBMIT, slurm="PREEMPTED"),
+    KnownCause("preempted by a job with higher priority", RESUBMIT, slurm="PREEMPTED"),
     KnownCause(
-        "the GPU's memory was full",
+        "CUDA out of memory",
         f"{RESUBMIT} --set training.gradient_checkpointing=true",
         log=r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|GPU's memory is full",
     ),
     KnownCause(
-        "the node's memory was full; give [stages.{kind}] memory_gb more in the profile, then",
+        "out of memory on the node; increase [stages.{kind}] memory_gb in the profile, then",
         RESUBMIT,
         slurm="OUT_OF_MEMORY",
         log=r"oom.kill|DefaultCPUAllocator: can't allocate memory|^MemoryError\b"
         r"|Exceeded job memory limit",
     ),
     KnownCause(
-        "your quota on a disk is used up; remove what you can spare, then",
+        "disk quota exceeded; free some space, then",
         RESUBMIT,
         log=r"disk quota exceeded|EDQUOT|your quota on this disk is used up",
     ),
     KnownCause(
-        "a disk is full; remove what you can spare, then",
+        "no space left on a disk; free some space, then",
         RESUBMIT,
         log=r"no space left on (device|this disk)|ENOSPC",
     ),
     KnownCause(
-        "a file of the hub is missing, and jobs have no internet",
-        "hsd stage {sweep}",
+        "a model file is missing in the cache, and jobs have no internet",
+        "hsd fetch {sweep}",
         log=r"LocalEntryNotFoundError|OfflineModeIsEnabled|outgoing traffic has been disabled"
         r"|couldn't connect to 'https?://|cannot reach https?://huggingface|hub cannot be reached",
     ),
@@ -96,7 +96,7 @@ FAILURES = (
         r"|unsatisfied condition: cuda|forward compatibility was attempted",
     ),
     KnownCause(
-        "{node} showed no GPU to it",
+        "no GPU was found on {node}",
         "hsd doctor --smoke",
         log=r"torch sees no GPU|No CUDA GPUs are available|no CUDA-capable device"
         r"|could not select device driver"
@@ -111,21 +111,21 @@ FAILURES = (
         r"|'(apptainer|singularity|ch-run|docker|podman)'$",
     ),
     KnownCause(
-        "the GPUs lost one another (NCCL timed out)",
+        "NCCL timed out: the GPUs lost contact with each other",
         RESUBMIT,
         log=r"NCCL.*tim(ed? ?out|eout)|Watchdog caught collective operation timeout",
     ),
     KnownCause(
-        "another process works in its folder; wait for that, then",
+        "another process works in the folder; wait for that process, then",
         RESUBMIT,
         log=r"^(\[\w+\]:)?Error: .+ is in use: .+ works in it and was heard of",
     ),
     KnownCause(
-        "another process took its folder over, as nothing was heard of this one for long",
+        "another process took over the folder, because this one did not answer for long",
         log=r"was taken over: .+ works in it now",
     ),
     KnownCause(
-        "its request fits no node here",
+        "no node on this cluster fits the request",
         "hsd doctor",
         reason=r"BadConstraints",
     ),
@@ -136,17 +136,17 @@ FAILURES = (
         reason=r"JobLaunchFailure|launch failed",
     ),
     KnownCause(
-        "the gate says FAIL: a rule is broken; what waits for it is not begun",
+        "the gate says FAIL: a rule is broken; jobs that wait for it do not start",
         "hsd logs {run}/{cell}",
         code=GATE_FAILED,
     ),
     KnownCause(
-        "the gate says UNDERPOWERED: too few posts to tell; what waits for it is not begun",
+        "the gate says UNDERPOWERED: too few posts to tell; jobs that wait for it do not start",
         "hsd logs {run}/{cell}",
         code=GATE_UNDECIDED,
     ),
     KnownCause(
-        "stopped early and not requeued ({reason}); it goes on from its checkpoint",
+        "stopped early and not requeued ({reason}); it can resume from its checkpoint",
         RESUBMIT,
         code=Stopped.exit_code,
     ),
@@ -155,26 +155,26 @@ FAILURES = (
 
 WAITS = (
     KnownCause(
-        "what it waits for failed: it will never start",
+        "a job before it failed: it will never start",
         "hsd cancel {run} --stuck",
         states=_QUEUED,
         reason=NEVER,
     ),
-    KnownCause("what it waits for failed", states=("cancelled",), reason=NEVER),
+    KnownCause("a job before it failed", states=("cancelled",), reason=NEVER),
     KnownCause(
-        "asks for more than is allowed here ({reason}): it will not start",
+        "requests more than this cluster allows ({reason}): it will not start",
         "hsd doctor",
         states=_QUEUED,
         reason=r"(PerJob|WallDuration\w*|PerJobLimit)$|^PartitionTimeLimit|^PartitionNodeLimit"
         r"|^Invalid(Account|QOS)|NotAllowed|^BadConstraints|MinGRES|MinCpus|^AssocMaxWall",
     ),
     KnownCause(
-        "waits until others of your jobs end ({reason})",
+        "waits until other jobs of yours end ({reason})",
         states=_QUEUED,
         reason=r"^(QOS|Assoc|MaxJobs|MaxSubmit)",
     ),
     KnownCause(
-        "its partition or nodes are closed ({reason})",
+        "the partition or its nodes are not available ({reason})",
         "sinfo -R",
         states=_QUEUED,
         reason=r"PartitionDown|PartitionInactive|ReqNodeNotAvail|DOWN|DRAINED|NodeDown|Reservation",
@@ -186,7 +186,7 @@ WAITS = (
         reason=r"requeued held|JobRequeueHeld|JobHoldMaxRequeue",
     ),
     KnownCause(
-        "an administrator holds it",
+        "held by an administrator",
         states=_QUEUED,
         reason=r"JobHeldAdmin",
     ),

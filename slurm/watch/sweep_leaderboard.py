@@ -69,7 +69,7 @@ def sweep_leaderboard(
 ) -> SweepBoard:
     """Return how the cells of a run stand by their evaluations; only its files are read.
 
-    `rules` judge each cell against the base; by default those of the sweep's own [gate]. Raises
+    `rules` test each cell against the base; by default those of the sweep's own [gate]. Raises
     PreflightError for another kind of run.
     """
     facts = folder.facts()
@@ -165,7 +165,7 @@ def _set_board(
         for cell in cells
     ]
     bases = [cell for cell in cells if _is_base(cell)]
-    # A base that failed still judges: as UNDERPOWERED, since a rise cannot be seen without it.
+    # A base that failed gives UNDERPOWERED, since a rise cannot be seen without it.
     reference = next((cell for cell in bases if cell in done), next(iter(bases), None))
     board = rank(entries, metric, reference=reference, rules=rules)
     first = [reference] if reference in done else []

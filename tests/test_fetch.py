@@ -1,4 +1,4 @@
-"""`hsd stage` and hsd/hub: what is fetched, what is found, and what is said offline."""
+"""`hsd fetch` and hsd/hub: what is fetched, what is found, and what is said offline."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 from hsd.config.model_config import ModelConfig
 from hsd.errors import HsdError, ModelError, PreflightError
 from hsd.hub import base_models
-from jobs.fetch import stage
+from jobs.fetch import fetch
 
 SWEEP = """
 name = "mine"
@@ -98,9 +98,9 @@ def remote(monkeypatch: pytest.MonkeyPatch) -> Hub:
     return made
 
 
-def staged(name: str, *arguments: str) -> Result:
+def fetched(name: str, *arguments: str) -> Result:
     Path("mine.toml").write_text(SWEEP.format(name=name))
-    return CliRunner().invoke(stage, ["mine.toml", *arguments])
+    return CliRunner().invoke(fetch, ["mine.toml", *arguments])
 
 
 def reply(kind: Callable[..., Exception], code: int) -> Exception:
@@ -114,7 +114,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
 
 
 def test_weights_config_and_tokenizer_are_fetched_and_no_copies_of_them(remote: Hub) -> None:
-    result = staged("owner/name")
+    result = fetched("owner/name")
     assert result.exit_code == 0, result.output
     home = Path.home() / "huggingface" / "hub" / "models--owner--name"
     folder = home / "snapshots" / hubs.COMMIT
@@ -133,16 +133,16 @@ def test_weights_config_and_tokenizer_are_fetched_and_no_copies_of_them(remote: 
 
 
 def test_what_is_there_is_kept_and_a_pinned_commit_needs_no_advice(remote: Hub) -> None:
-    staged("owner/name")
-    again = staged("owner/name", "--set", f"model.revision={hubs.COMMIT}")
-    assert again.output.splitlines()[0] == "owner/name: whole in the cache already."
+    fetched("owner/name")
+    again = fetched("owner/name", "--set", f"model.revision={hubs.COMMIT}")
+    assert again.output.splitlines()[0] == "owner/name: complete in the cache already."
     assert "To pin it" not in again.output
     assert [one["revision"] for one in remote.asked] == ["main", "main", *[hubs.COMMIT] * 2]
 
 
 def test_each_base_of_a_sweep_is_fetched_once(remote: Hub) -> None:
     Path("mine.toml").write_text(SWEEP.format(name="owner/name") + "[grid]\nseed = [1, 2, 3]\n")
-    assert CliRunner().invoke(stage, ["mine.toml"]).exit_code == 0
+    assert CliRunner().invoke(fetch, ["mine.toml"]).exit_code == 0
     assert [one["dry_run"] for one in remote.asked] == [True, False]
 
 
@@ -152,7 +152,7 @@ def test_the_token_and_the_folder_are_those_that_jobs_get(
     (tmp_path / "token").write_text("hf_canary\n")
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
     (tmp_path / "here.toml").write_text(f'[env.set]\nHF_HOME = "{tmp_path}/jobs"\n')
-    result = staged("owner/name", "--cluster", str(tmp_path / "here.toml"))
+    result = fetched("owner/name", "--cluster", str(tmp_path / "here.toml"))
     assert result.exit_code == 0, result.output
     assert remote.asked[0]["token"] == "hf_canary"
     assert remote.asked[0]["cache_dir"] == tmp_path / "jobs" / "hub"
@@ -161,8 +161,8 @@ def test_the_token_and_the_folder_are_those_that_jobs_get(
 
 def test_a_folder_and_an_installed_package_need_nothing(remote: Hub) -> None:
     folder = hubs.model(Path("base").absolute())
-    assert staged(str(folder)).output == f"{folder}: a folder; nothing to fetch.\n"
-    assert staged("pypi:submitit").output == "pypi:submitit: installed; nothing to fetch.\n"
+    assert fetched(str(folder)).output == f"{folder}: a folder; nothing to fetch.\n"
+    assert fetched("pypi:submitit").output == "pypi:submitit: installed; nothing to fetch.\n"
     assert remote.asked == []
 
 
@@ -176,7 +176,7 @@ def test_a_folder_and_an_installed_package_need_nothing(remote: Hub) -> None:
 def test_a_base_that_cannot_be_is_refused_with_what_works(
     name: str, said: str, remote: Hub
 ) -> None:
-    result = staged(name)
+    result = fetched(name)
     assert isinstance(result.exception, ModelError)
     assert said in str(result.exception)
 
@@ -222,11 +222,11 @@ def test_a_download_that_breaks_off_is_one_line_and_what_was_fetched_is_kept(rem
 def test_offline_a_whole_cached_base_will_do(remote: Hub) -> None:
     folder = hubs.cached_model(Path.home() / "huggingface" / "hub", "owner/name")
     remote.error = caused(DryRunError("no"), OfflineModeIsEnabled("no"))
-    result = staged("owner/name")
+    result = fetched("owner/name")
     assert result.exit_code == 0
     assert "the hub cannot be reached, so it may be older" in result.output
     (folder / "model.safetensors").unlink()
-    assert isinstance(staged("owner/name").exception, ModelError)
+    assert isinstance(fetched("owner/name").exception, ModelError)
 
 
 def test_the_disk_is_asked_before_anything_is_fetched(
