@@ -91,7 +91,7 @@ def doubted(check: RuleResult, needed: int) -> RuleResult:
     """Return the check, not passed where it has fewer posts, whatever their interval says."""
     if check.n >= needed or check.status == Status.FAIL:
         return check
-    why = f"fewer than {needed} posts pass nothing"
+    why = f"a pass needs {needed} posts or more"
     return replace(check, status=Status.UNDERPOWERED, needed=needed, why=why)
 
 
