@@ -65,7 +65,7 @@ def test_a_click_on_a_head_sorts_by_number_and_back(window: Browser, report: Pat
     opened(window, report)
     column = """
         var table = [...document.querySelectorAll('table')]
-            .find(t => t.caption.textContent === 'Replies');
+            .find(t => t.caption && t.caption.textContent === 'Replies');
         table.tHead.rows[0].cells[1].querySelector('button').click();
         return [...table.tBodies[0].rows].map(r => Number(r.cells[1].dataset.value));
     """
@@ -99,6 +99,36 @@ def test_on_paper_the_tables_are_whole(window: Browser, report: Path) -> None:
     script = "return getComputedStyle(document.querySelector('.scroll')).overflowX"
     assert window.run(script) == "visible"
     assert len(window.devtools("Page.printToPDF")["data"]) > 20_000
+    window.devtools("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_dots_and_their_words_stay_inside_the_page(
+    window: Browser, report: Path, width: int
+) -> None:
+    opened(window, report, width=width, height=800)
+    outside = """
+        var seen = [...document.querySelectorAll('.dots .who, .dots .num, .dots .track, .mark *')];
+        return seen.map(e => e.getBoundingClientRect())
+            .filter(r => r.left < 0 || r.right > window.innerWidth).length;
+    """
+    assert window.run(outside) == 0
+    covered = """
+        var rows = [...document.querySelectorAll('.dots li:not(.axis)')];
+        return rows.filter(row => {
+            var who = row.querySelector('.who').getBoundingClientRect();
+            var num = row.querySelector('.num').getBoundingClientRect();
+            return who.right > num.left && who.bottom > num.top && num.bottom > who.top;
+        }).length;
+    """
+    assert window.run(covered) == 0
+
+
+def test_on_paper_what_is_folded_is_open(window: Browser, report: Path) -> None:
+    opened(window, report)
+    window.devtools("Emulation.setEmulatedMedia", media="print")
+    script = "return document.querySelector('details.section table').getBoundingClientRect().height"
+    assert window.run(script) > 0
     window.devtools("Emulation.setEmulatedMedia", media="")
 
 
