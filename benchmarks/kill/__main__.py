@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TESTS = Path(__file__).parents[2] / "tests"
+TESTS = Path(__file__).parents[2] / "tests" / "support"
 """The tiny model, and the processes that start in a tenth of a second, are the tests' own."""
 
 SIZES = 40

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from waiting import until
 
-TESTBED = Path(__file__).parent / "slurm_testbed"
+TESTBED = Path(__file__).parents[1] / "slurm_testbed"
 NO_CLUSTER_HERE = 77  # start.sh's exit code where the packages are missing and cannot be installed
 
 

@@ -203,7 +203,7 @@ class Bench:
         return small_runs.adapter_bytes(self.folder / f"runs/{run}/cells/{cell}/train")
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def _tell(pids: Sequence[int], number: int) -> None:
