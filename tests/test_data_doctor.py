@@ -239,8 +239,9 @@ def test_a_column_that_looks_like_groups_and_is_not_read_is_a_warning(column: st
     (finding,) = checked.findings
     assert (finding.severity, finding.count) == ("warning", 1)
     assert finding.places == (
-        f"train.jsonl: '{column}' looks like whom posts are about; call it target_group, or name "
-        f"it with `hsd prepare --source table:FILE --group_column {shlex.quote(column)}`",
+        f"train.jsonl: '{column}' looks like the group that posts are about; call it "
+        "target_group, or name it with `hsd prepare --source table:FILE --group-column "
+        f"{shlex.quote(column)}`",
     )
 
 

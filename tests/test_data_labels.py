@@ -57,7 +57,7 @@ def test_the_advice_for_an_unknown_label_is_whole(tmp_path: Path) -> None:
     said = load_any(path, ReadOptions()).bad[0].reason
     assert "`hsd prepare --source table:PATH` and --label offensive=hate or --label off" in said
     assert "; then name every label in use, also those that hsd knows" in said
-    assert "and whom posts are about with --group_column NAME" in said
+    assert "and who posts are about with --group-column NAME" in said
     named = parse_labels(["offensive=normal", "hate=hate", "normal=normal"])
     found = load_table(path, Columns(group="target_group", labels=named))
     assert not found.bad
@@ -71,8 +71,8 @@ def test_a_table_is_told_the_option_for_its_group_alone(tmp_path: Path, column: 
     path.write_text(f"text,label,{column}\na,hate,gay\n")
     (note,) = load_table(path, Columns()).unread
     assert note == (
-        f"'{column}' looks like whom posts are about; name it with "
-        f"`hsd prepare --source table:FILE --group_column {shlex.quote(column)}`"
+        f"'{column}' looks like the group that posts are about; name it with "
+        f"`hsd prepare --source table:FILE --group-column {shlex.quote(column)}`"
     )
 
 

@@ -32,7 +32,7 @@ def test_a_signal_ends_it_at_once_and_nothing_half_written_is_left(
     (ended,) = hsd_command("merge", tmp_path, arguments, blow=blow)
     assert ended.code == 75, ended.said
     assert ended.said.endswith(
-        "stopped; nothing half-written is left. Run the same command again.\n"
+        "stopped; no incomplete model is left. Run the same command again.\n"
     )
     assert "Traceback" not in ended.said
     assert not output.parent.exists()

@@ -77,7 +77,7 @@ def test_what_is_neither_done_nor_queued_is_submitted_again(run: Work) -> None:
 
 def test_queued_code_that_was_changed_is_not_submitted_again(run: Work) -> None:
     (run.code / "hsd/one.py").write_text("answer = 43\n")
-    with pytest.raises(PreflightError, match=r"copy of the code was changed.*--new_code"):
+    with pytest.raises(PreflightError, match=r"copy of the code was changed.*--new-code"):
         write_run(found_again(run.folder))
 
 
@@ -168,7 +168,7 @@ def test_each_cell_goes_on_with_the_code_that_it_was_queued_with(run: Work, new_
     assert again.work.code.name == new_code[:12]
     other = found_again(run.folder, only=("demo",))
     assert other.work.code == run.code
-    with pytest.raises(PreflightError, match="queued with different code .*--only, .*--new_code"):
+    with pytest.raises(PreflightError, match="queued with different code .*--only, .*--new-code"):
         found_again(run.folder)
     assert found_again(run.folder, new_code=True).left.new == (
         "high_capacity",

@@ -201,7 +201,10 @@ def test_a_column_of_groups_that_is_not_read_is_said_in_terminal_and_log(
     said: list[str] = []
     train(settings, say=said.append)
     (line,) = [line for line in said if line.startswith("Warning: ")]
-    assert "train.jsonl: a column is not read: 'target' looks like whom posts are about" in line
+    assert (
+        "train.jsonl: a column is not read: 'target' looks like the group that posts are about"
+        in line
+    )
     log = (settings.output_dir / "training.log").read_text()
     assert log.count(line.removeprefix("Warning: ")) == 1
     assert logging.getLogger("hsd").handlers == []

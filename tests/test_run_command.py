@@ -524,7 +524,7 @@ def test_a_name_is_taken_once_a_job_has_it_and_not_before(hsd: Hsd, fake: Fake) 
     [
         (("train", "--set", "lora.rnak=8"), 2, "rnak"),
         (("train", "--no_such_option"), 2, "no_such_option"),
-        (("merge", "--adapter_path", "x"), 2, "--output_dir"),
+        (("merge", "--adapter_path", "x"), 2, "--output-dir"),
         (("train", "--name", "../up"), 3, "--name ../up: expected letters, digits"),
         (("train", "--time", "2"), 3, "--time: 2 minutes are over before signal_seconds"),
         (("train", "--time", "soon"), 2, "expected minutes, HH:MM:SS or D-HH:MM:SS"),

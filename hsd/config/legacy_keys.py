@@ -107,7 +107,7 @@ IGNORED = {
     "resume_from_checkpoint": "the same folder always resumes its run",
     "do_train": "hsd train trains",
     "do_eval": "validation runs when there is a validation file",
-    "test_file": "give it to hsd evaluate --data_file",
+    "test_file": "give it to hsd evaluate --data-file",
     "gradient_checkpointing_kwargs": "the non-reentrant form is used",
     "remove_unused_columns": "rows have no columns to remove",
     "save_safetensors": "adapters are always safetensors",

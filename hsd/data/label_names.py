@@ -73,9 +73,9 @@ def unknown_label(value: Any, column: str, names: Mapping[str, Label] | None = N
         said += f"{', '.join(value.others)})"
     if names:
         return f"{said}: other labels were named, but not this one (add {ways})"
-    where = "" if column == "label" else f" --label_column {shlex.quote(column)}"
+    where = "" if column == "label" else f" --label-column {shlex.quote(column)}"
     return (
         f"{said}.{did_you_mean(str(value), LABELS)} To say what it means, read the file with "
         f"`hsd prepare --source table:PATH{where}` and {ways}; then name every label in use, also "
-        "those that hsd knows, and whom posts are about with --group_column NAME"
+        "those that hsd knows, and who posts are about with --group-column NAME"
     )

@@ -48,7 +48,7 @@ class Preparation:
         """Refuse unknown words, a preparation of nothing, and a map that nothing is read with."""
         if not self.sources:
             raise ConfigError(
-                "nothing to prepare; pass --unified_dir FOLDER or --source KIND:PATH."
+                "nothing to prepare; pass --unified-dir FOLDER or --source KIND:PATH."
             )
         kinds = sorted({source.kind for source in self.sources})
         if self.reading.columns != Columns() and not {"table", "hub"} & set(kinds):

@@ -43,7 +43,7 @@ class PostLength:
     unit: str = "characters of the post"
     note: str = (
         "Lengths are of the post alone. max_length limits the tokens of the whole prompt: name the "
-        "model (--model_name) to count those."
+        "model (--model-name) to count those."
     )
 
     def length(self, post: Post) -> int:

@@ -33,8 +33,8 @@ def unread(columns: Iterable[str], reads: Collection[str]) -> list[str]:
     or_share = "call it hate_share, or " if "hate_share" in reads else ""
     return [
         *(
-            f"'{name}' looks like whom posts are about; {call_it}name it with "
-            f"`hsd prepare --source table:FILE --group_column {shlex.quote(name)}`"
+            f"'{name}' looks like the group that posts are about; {call_it}name it with "
+            f"`hsd prepare --source table:FILE --group-column {shlex.quote(name)}`"
             for name in _lookalikes(names, reads, _GROUP.split(), once=True)
         ),
         *(
@@ -43,12 +43,12 @@ def unread(columns: Iterable[str], reads: Collection[str]) -> list[str]:
         ),
         *(
             f"'{name}' looks like a label; if it is the right one, name it with "
-            f"`hsd prepare --source table:FILE --label_column {shlex.quote(name)}`"
+            f"`hsd prepare --source table:FILE --label-column {shlex.quote(name)}`"
             for name in _lookalikes(names, reads, _LABEL.split(), once=False)
         ),
         *(
             f"'{name}' looks like the share of annotators who said hate; {or_share}name it with "
-            f"`hsd prepare --source table:FILE --share_column {shlex.quote(name)}`"
+            f"`hsd prepare --source table:FILE --share-column {shlex.quote(name)}`"
             for name in _lookalikes(names, reads, _SHARE.split(), once=True)
         ),
     ]

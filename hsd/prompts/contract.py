@@ -140,7 +140,7 @@ def load_contract(folder: Path) -> Contract | None:
     if said != contract.hash:
         raise EvaluationError(
             f"{path}: its words do not fit its hash, so it is not what the model was trained "
-            "with; restore the file, or ask with --prompt_template and --strategy."
+            "with; restore the file, or ask with --prompt-template and --strategy."
         )
     return contract
 

@@ -156,6 +156,6 @@ def _with_one_code(work: Work, left: Left, facts: Mapping[str, Any]) -> Work:
         raise PreflightError(
             f"{work.folder.path}: the cells were queued with different code "
             f"({', '.join(f'{name}: {code}' for name, code in codes.items())}); resubmit them one "
-            "at a time with --only, or with today's code: --new_code."
+            "at a time with --only, or with today's code: --new-code."
         )
     return replace(work, code=work.folder.code / next(iter(codes.values()), facts["code"]))

@@ -28,7 +28,7 @@ def write_run(found: Found) -> None:
         if found.code is not None:
             write_snapshot(found.code, work.folder.code)
         else:
-            require_unchanged(work.code, "Put it back, or take today's code with --new_code.")
+            require_unchanged(work.code, "Put it back, or take today's code with --new-code.")
         for name in found.aside:
             set_aside(work.folder, name)
         for name in found.left.new:
