@@ -119,7 +119,7 @@ def test_what_a_dry_run_prints_is_what_sbatch_gets(hsd: Hsd, fake: Fake) -> None
 
 def notes(out: str) -> list[str]:
     """Return what a dry run says is missing, after the scripts."""
-    _, _, said = out.partition("would be refused here, for:\n")
+    _, _, said = out.partition("hsd would refuse this here, because of:\n")
     return said.splitlines()
 
 

@@ -54,7 +54,7 @@ def test_the_highest_macro_f1_of_any_threshold_is_found_and_flipped_labels_flip_
     truth = [t == "h" for _, t, _ in rows]
     expected = max(
         f1_score(truth, [s / 9 > cut for *_, s in rows], average="macro", zero_division=0)
-        for cut in np.arange(-1, 19, 2) / 18
+        for cut in (*np.arange(-1, 19, 2) / 18, 1.0)
     )
     assert best(rows) == pytest.approx(expected, abs=1e-12)
     flipped = [(g, "n" if t == "h" else "h", 9 - s) for g, t, s in rows]
