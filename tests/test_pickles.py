@@ -28,14 +28,28 @@ ORDERS = Orders(
 )
 
 
-def test_a_pickle_names_the_one_class_and_holds_texts(tmp_path: Path) -> None:
-    (path,) = write_pickles(tmp_path, [ORDERS], 60)
-    named = {
+def names_in(pickle: Path) -> set[str]:
+    """The modules of ours that a pickle names."""
+    return {
         value
-        for op, value, _ in pickletools.genops(path.read_bytes())
+        for op, value, _ in pickletools.genops(pickle.read_bytes())
         if isinstance(value, str) and value.startswith(("slurm", "hsd", "jobs", "containers"))
     }
-    assert named == {"slurm.node.payload", "slurm.node.supervisor"}
+
+
+def test_a_copy_of_the_code_from_before_is_named_as_it_names_itself(tmp_path: Path) -> None:
+    (tmp_path / "code" / "slurm").mkdir(parents=True)
+    (tmp_path / "code" / "slurm" / "payload.py").write_text("")
+    (before,) = write_pickles(tmp_path / "a", [ORDERS], 60, tmp_path / "code")
+    (today,) = write_pickles(tmp_path / "b", [ORDERS], 60, CODE)
+    assert names_in(before) == {"slurm.payload", "slurm.supervisor"}
+    assert names_in(today) == {"slurm.node.payload", "slurm.node.supervisor"}
+    assert "slurm.payload" not in sys.modules
+
+
+def test_a_pickle_names_the_one_class_and_holds_texts(tmp_path: Path) -> None:
+    (path,) = write_pickles(tmp_path, [ORDERS], 60)
+    assert names_in(path) == {"slurm.node.payload", "slurm.node.supervisor"}
     values = [v for value in asdict(ORDERS).values() for v in _leaves(value)]
     assert {type(value) for value in values} == {str, int}
 

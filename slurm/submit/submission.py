@@ -143,7 +143,12 @@ class _Transaction:
         self.at = stage.name
         folder, profile = self.prepared.folder(stage), self.prepared.profile
         assert profile.slurm is not None
-        pickles = write_pickles(folder, self.prepared.orders[stage.name], stage.resources.time_min)
+        pickles = write_pickles(
+            folder,
+            self.prepared.orders[stage.name],
+            stage.resources.time_min,
+            self.prepared.code,
+        )
         write_atomic(folder / SCRIPT, self.prepared.scripts[stage.name])
         ids = {one.stage: one.job_id for one in self.held}
         after = options(stage.after, ids, profile.slurm)
