@@ -180,7 +180,7 @@ install -d -o 4242 -g 4242 "$data"
 stranger=("${run[@]}" -e OMP_NUM_THREADS=1 --user 4242:4242 --read-only --tmpfs "/tmp:exec,mode=1777" --cap-drop ALL
   --security-opt no-new-privileges -v "$data:/data" -w /data)
 check "an unknown user finds a home" has quick_test "${stranger[@]}" "$image" config list
-tiny=("${stranger[@]}" -v "$root/tests:/tests:ro" -e PYTHONPATH=/tests --entrypoint /opt/hsd/bin/python
+tiny=("${stranger[@]}" -v "$root/tests:/tests:ro" -e PYTHONPATH=/tests/support --entrypoint /opt/hsd/bin/python
   "$image" -c 'import pathlib, tiny; tiny.llama(pathlib.Path("/data/tiny"))')
 quick=(--set training.max_steps=3 --set training.warmup_steps=0)
 if [ "$torch" = 1 ]; then

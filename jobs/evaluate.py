@@ -142,8 +142,14 @@ def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
     """Print the tables of one evaluation, or one of all sets; then notes and folders."""
 
     from hsd.io.manifest import manifest_of
+    from hsd.report.report_file import OtherReportError
 
-    Terminal().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
+    try:
+        Terminal().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
+    except OtherReportError as error:  # of an older hsd, whose rows are all there
+        if not all(one.skipped for runs in sets.values() for one in runs):
+            raise
+        echo(f"Warning: {error}", err=True)
     for name, runs in sets.items():
         on = f"{name}: " if len(sets) > 1 else ""
         for note in manifest_of(runs[-1].folder).get("notes") or []:

@@ -1009,6 +1009,12 @@ def test_the_command_prints_the_table_and_the_folder(
     again = CliRunner().invoke(command, flags(tiny_llama, data), standalone_mode=False)
     table = first.stdout.partition("Written")[0]
     assert again.stdout == f"{table}Was finished before: {folder}\n"
+    report = read_json(folder / "report.json")
+    write_json(folder / "report.json", {**report, "schema": 2})
+    older = CliRunner().invoke(command, flags(tiny_llama, data), standalone_mode=False)
+    assert older.return_value == 0, "its rows are all there"
+    assert older.stdout == f"Was finished before: {folder}\n"
+    assert f"hsd report {folder}" in older.stderr
 
 
 def test_the_command_says_when_prompts_should_be_shared_and_are_not(

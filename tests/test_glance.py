@@ -30,7 +30,7 @@ from hsd.report.comparison_report import sentences
 from hsd.report.context import ReportContext
 from hsd.report.dot_chart import Dot, DotChart, DotRow, around_zero
 from hsd.report.evaluation_files import write_evaluation
-from hsd.report.gate_section import badge, gate_report
+from hsd.report.gate_section import DEFAULT_RULES, badge, gate_report
 from hsd.report.page import Badge
 from hsd.report.report_model import EvaluationReport
 
@@ -65,13 +65,18 @@ def test_a_base_is_enough_for_a_verdict(
     report = written(tmp_path, ReportContext(base=("base", base)), run)
     assert report.gate.status == status
     assert f"{status} " in first_screen((tmp_path / "report.html").read_text())
-    assert f"\n{status}\n" in (tmp_path / f"evaluation_report_{STAMP}.txt").read_text()
+    text = (tmp_path / f"evaluation_report_{STAMP}.txt").read_text()
+    assert f"\n{status}\n" in text
+    assert report.gate.default_rules
+    for shown in (text, (tmp_path / "report.html").read_text()):
+        assert DEFAULT_RULES in shown, "a verdict that nobody asked for says so"
 
 
 def test_the_verdict_that_the_gate_gave_stays(tmp_path: Path) -> None:
     strict = gate_report(gate(GateRules(worst_group_f1=1.0), WORSE, None, (None, "mine")))
     report = written(tmp_path, ReportContext(base=("base", GOOD), verdict=strict), WORSE)
     assert report.gate == strict
+    assert DEFAULT_RULES not in (tmp_path / "report.html").read_text()
 
 
 def test_without_a_base_a_sentence_says_what_to_run() -> None:
@@ -188,6 +193,13 @@ def test_over_several_sets_the_worst_counts_and_each_has_a_line() -> None:
     assert box.reasons == ["a: fine.", "b: not fine."]
     assert box.folded == ["b: new: Worse for lgbtq."]
     assert sets_badge({"a": None}) is None
+
+
+def test_all_reasons_are_all_of_them() -> None:
+    many = Badge("WORSE", ["one", "two", "three"], "", ["one", "two", "three", "four"], "fail")
+    over_sets = sets_badge({"a": many})
+    assert over_sets is not None
+    assert over_sets.folded == ["a: one", "a: two", "a: three", "a: four"]
 
 
 def test_the_comparison_page_shows_each_change_as_a_dot() -> None:

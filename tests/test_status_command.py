@@ -211,6 +211,16 @@ def test_rows_from_before_do_not_make_it_faster(
     assert found.left_s == pytest.approx(600, abs=30)
 
 
+def test_rows_of_the_other_ranks_count_when_the_first_is_done(run: RunFolder) -> None:
+    evaluation(run, "memory_efficient", rows=100, total=205)
+    (folder,) = (run.cell("memory_efficient") / "evaluate").glob("*/run_*")
+    for rank, rows in enumerate((100, 50)):
+        (folder / f"predictions.rank{rank}.jsonl").write_text("{}\n" * rows)
+    found = stage_progress(run, Element("evaluate", "memory_efficient", "8_2", "running"))
+    assert found is not None
+    assert found.done == 150
+
+
 def test_before_the_first_step_there_is_no_pace(run: RunFolder) -> None:
     training(run, "default", steps=0, total=42)
     assert stage_progress(run, Element("train", "default", "7_0", "running")) == StageProgress(

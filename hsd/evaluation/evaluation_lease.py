@@ -35,7 +35,7 @@ class Leases:
         self._stack.close()
 
     def take(self) -> None:
-        """Take the evaluation, whether it began before or not; raises InUseError as `held`."""
+        """Take the evaluation, whether it began before or not; raises as `hold_lease`."""
         folder, output = existing_folder(self._plan), self._plan.config.output_dir
         name = f"{LEASE}-{key_of(self._plan.identity())}"
         if folder is not None:

@@ -200,7 +200,7 @@ def hold_lease(
 
 
 def clear(folder: Path, work: str, name: str = LEASE) -> None:
-    """Remove what a killed process left: its lease, and unfinished files as `held` does.
+    """Remove what a killed process left: its lease, and unfinished files as `hold_lease` does.
 
     Nothing where somebody works there, or where the folder cannot be written.
     """

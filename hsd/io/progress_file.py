@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,11 @@ class ProgressFile:
         self._written, done = at, count()
         self._began = self._began or {"done": done, "at": now()}
         content = {"unit": self._unit, "done": done, "total": total, "at": now()}
-        write_json(self._path, content | {"began": self._began})
+        with suppress(OSError):  # what only watchers read ends no run; a full disk shows elsewhere
+            write_json(self._path, content | {"began": self._began})
 
 
 def remove_progress(folder: Path) -> None:
     """Remove the file of a run that is about to be finished."""
-    (folder / PROGRESS).unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / PROGRESS).unlink(missing_ok=True)

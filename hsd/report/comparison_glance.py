@@ -55,7 +55,12 @@ def runs_badge(
         return found
     best = leaderboard_badge(board)
     risen = [f"{found.status}: {found.sentence}"] if found else []
-    return replace(best, reasons=[*best.reasons, *risen], folded=found.reasons if found else ())
+    if found is None:
+        return best
+    look = best.look or found.look
+    return replace(
+        best, reasons=[*best.reasons, *risen], folded=found.folded or found.reasons, look=look
+    )
 
 
 def sets_badge(sets: Mapping[str, Badge | None]) -> Badge | None:
@@ -66,7 +71,9 @@ def sets_badge(sets: Mapping[str, Badge | None]) -> Badge | None:
     worst = min(found.values(), key=lambda badge: _WORST_FIRST.index(badge.status))
     with_it = [of for of, badge in found.items() if badge.status == worst.status]
     lines = [f"{of}: {badge.sentence}" for of, badge in found.items()]
-    folded = [f"{of}: {line}" for of, badge in found.items() for line in badge.reasons]
+    folded = [
+        f"{of}: {line}" for of, badge in found.items() for line in badge.folded or badge.reasons
+    ]
     sentence = f"So on {len(with_it)} of {len(sets)} sets: {_names(with_it)}."
     return Badge(worst.status, lines, sentence, folded, worst.look)
 

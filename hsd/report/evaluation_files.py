@@ -26,7 +26,7 @@ from hsd.prediction import Prediction
 from hsd.report.context import ReportContext
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.evaluation_report import evaluation_report
-from hsd.report.gate_section import gate_report
+from hsd.report.gate_section import default_gate_report
 from hsd.report.report_file import write_report
 from hsd.report.report_model import EvaluationReport
 from hsd.report.text_report import text_report
@@ -87,7 +87,8 @@ def _with_verdict(beside: ReportContext, predictions: Sequence[Prediction]) -> R
         return beside
     name, rows = beside.base
     return replace(
-        beside, verdict=gate_report(gate(GateRules(), predictions, rows, (name, "this model")))
+        beside,
+        verdict=default_gate_report(gate(GateRules(), predictions, rows, (name, "this model"))),
     )
 
 

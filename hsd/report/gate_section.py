@@ -14,6 +14,7 @@ NO_BASE = (
     "There is no base to compare with. `hsd report RUN --base BASE_RUN` compares this model with "
     "its base on the same posts and gives a verdict."
 )
+DEFAULT_RULES = "Nobody asked the gate: these are its default rules, at the likelier label."
 SHOWN_FAILURES = 3
 """Broken rules that are shown without a click."""
 _BADGE_LOOKS: dict[Status, Literal["pass", "fail", "underpowered"]] = {
@@ -33,6 +34,11 @@ def gate_report(verdict: Verdict) -> GateReport:
     return GateReport.model_validate(gate_numbers(verdict))
 
 
+def default_gate_report(verdict: Verdict) -> GateReport:
+    """Return the verdict of the default rules, which nobody asked for, as report.json has it."""
+    return GateReport.model_validate({**gate_numbers(verdict), "default_rules": True})
+
+
 def verdict_lines(verdict: GateReport) -> list[str]:
     """Return a line for each rule that is not kept, how many are, and what no rule is about."""
     checks = _worst_first(verdict)
@@ -49,6 +55,8 @@ def badge(verdict: GateReport | None) -> Badge:
     if verdict is None:
         return Badge("NO VERDICT", [], NO_BASE)
     against = f"Against {verdict.reference}." if verdict.reference else "Without a reference."
+    if verdict.default_rules:
+        against += f" {DEFAULT_RULES}"
     failed = [_line(check) for check in _worst_first(verdict) if check.status == "FAIL"]
     return Badge(
         verdict.status.value,
@@ -62,7 +70,7 @@ def badge(verdict: GateReport | None) -> Badge:
 def verdict_sentence(verdict: GateReport) -> str:
     """Return what the verdict comes to."""
     counts = {status: sum(c.status == status for c in verdict.checks) for status in Status}
-    rules = f"{len(verdict.checks)} rules"
+    rules = f"{len(verdict.checks)} {'default ' if verdict.default_rules else ''}rules"
     against = f" against {verdict.reference}" if verdict.reference else ""
     if verdict.status == Status.FAIL:
         return f"The model breaks {counts[Status.FAIL]} of {rules}{against}."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from hsd.example import NONE
-from hsd.metrics.groups import ALL, RATES, Rate
+from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Rate
 from hsd.metrics.intervals import Interval
 from hsd.report.base_section import base_warnings
 from hsd.report.dot_chart import Dot, DotChart, DotPanel, DotRow, Mark
@@ -83,7 +83,7 @@ def metric_row(who: str, mark: Mark, value: float | None, interval: Interval | N
 def _rate_rows(report: EvaluationReport, rate: Rate) -> Iterator[DotRow]:
     before = _base_rates(report, rate)
     wrong, posts = _everybody(report.headline, rate)
-    overall = wrong / posts if posts else None
+    overall = wrong / posts if posts >= MINIMUM_N else None
     yield _rate_row(ALL, Dot(overall), posts, before.get(ALL))
     for name, group in report.groups.items():
         share = group.share(rate)

@@ -20,7 +20,7 @@ from hsd.report.card_file import write_card_file
 from hsd.report.comparability import asked_in
 from hsd.report.formatting import METRIC_WORDS, UNKNOWN, between, number
 from hsd.report.gate_file import GATE, read_verdict
-from hsd.report.gate_section import verdict_lines
+from hsd.report.gate_section import DEFAULT_RULES, verdict_lines
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.predictions import find_evaluation, finished_predictions
 from hsd.report.report_file import REPORT, read_report
@@ -159,6 +159,8 @@ def _verdict(report: EvaluationReport) -> str:
         return "No verdict: this adapter was not compared with its base."
     against = f"against {_public(gate.reference)}" if gate.reference else "without a reference"
     lines = [f"Gate: {gate.status}, {against}.", *(f"- {one}" for one in verdict_lines(gate))]
+    if gate.default_rules:
+        lines[0] += f" {DEFAULT_RULES}"
     return "\n".join([markdown_cell(lines[0]), "", *map(markdown_cell, lines[1:])])
 
 

@@ -156,3 +156,5 @@ class GateReport(Strict):
     """Every rule."""
     not_judged: tuple[str, ...]
     """What no rule is about, and why."""
+    default_rules: bool = False
+    """Nobody asked the gate: the default rules were applied, to the likelier label of each post."""

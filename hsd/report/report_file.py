@@ -18,6 +18,10 @@ Model = TypeVar("Model", bound=BaseModel)
 _LONGEST = 60
 
 
+class OtherReportError(EvaluationError):
+    """A report.json of another version of hsd, or a damaged one; the run itself may be whole."""
+
+
 def write_report(folder: Path, report: EvaluationReport) -> None:
     """Write report.json into the folder of an evaluation."""
     write_json(folder / REPORT, report.model_dump(mode="json", by_alias=True))
@@ -32,7 +36,7 @@ def read_report(folder: Path) -> EvaluationReport:
     file, again = folder / REPORT, f"write it anew with `hsd report {folder}`"
     content = read_object(file)
     if (version := content.get("schema")) != SCHEMA:
-        raise EvaluationError(
+        raise OtherReportError(
             f"{file}: schema {_shown(version)}, and this version of hsd reads schema {SCHEMA}; "
             f"{again}."
         )
@@ -49,7 +53,7 @@ def parsed(model: type[Model], content: dict[str, Any], file: Path, again: str) 
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         more = f" (and {len(others)} more)" if others else ""
-        raise EvaluationError(f"{file}: {_problem(first)}{more}; {again}.") from None
+        raise OtherReportError(f"{file}: {_problem(first)}{more}; {again}.") from None
 
 
 def _problem(detail: ErrorDetails) -> str:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from hsd.config.train_config import TrainConfig
 from hsd.data.sampling import stratified
 from hsd.errors import PreflightError
-from hsd.example import Example
+from hsd.example import Example, Label
 from hsd.metrics.classification import classify
 from hsd.metrics.gaps import largest_gap
 from hsd.metrics.group_f1 import worst_group_f1
 from hsd.prediction import Prediction, label_of
+from hsd.prompts.render import Encoded
 from hsd.training.dataset import TrainingRows
 from hsd.training.validation import Score
 
@@ -63,15 +64,18 @@ def scorer(config: TrainConfig, rows: TrainingRows) -> Scorer | None:
             f"selection.metric {selection.metric} needs validation rows; set data.validation_file."
         )
     examples = [
-        Example(id=row.id, text="", label=row.target.label, groups=row.groups)
-        for row in rows.validation
-        if row.target
+        Example(id=row.id, text="", label=_label(row), groups=row.groups) for row in rows.validation
     ]
     if selection.max_rows is not None:
         examples = stratified(examples, selection.max_rows, config.seed)
     made = Scorer({example.id: example for example in examples})
     _require_defined(made, selection.metric)
     return made
+
+
+def _label(row: Encoded) -> Label:
+    assert row.target is not None, row.id
+    return row.target.label
 
 
 def _require_defined(made: Scorer, metric: str) -> None:

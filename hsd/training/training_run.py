@@ -177,7 +177,7 @@ def _learned(
 
 
 def _require_not_stopped(request: StopRequest, state: PartialState) -> None:
-    """Raise Stopped on all ranks when one was asked while it plan or loaded."""
+    """Raise Stopped on all ranks when a stop was asked for while the run was planned or loaded."""
     if any_asked(request, state.device):
         if taken_over := as_the_first_sees(request.lost):
             raise TakenOver(taken_over)

@@ -18,7 +18,7 @@ def _underscored(name: str) -> str:
 
 
 CONTEXT: dict[str, Any] = {
-    "token_normalize_func": _underscored,  # --data-file and --data-file are one option
+    "token_normalize_func": _underscored,  # --data_file and --data-file are one option
     "help_option_names": ["-h", "--help"],
     "max_content_width": 100,
 }

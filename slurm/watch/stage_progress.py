@@ -11,6 +11,8 @@ from hsd.io.progress_file import PROGRESS
 from slurm.run.element_state import Element
 from slurm.run.run_folder import RunFolder, whole_stage
 
+_PARTS = "predictions.rank*.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class StageProgress:
@@ -35,14 +37,20 @@ def stage_progress(run: RunFolder, element: Element) -> StageProgress | None:
 
 
 def _read(file: Path) -> StageProgress | None:
-    """Return what a file says; None where it is gone, damaged, or of another hsd."""
+    """Return what a file says; None where it is gone, damaged, or of another hsd.
+
+    The first rank writes it and may be done before the others: their rows are counted here.
+    """
     try:
         content = read_object(file)
-        began, done, total = content["began"], int(content["done"]), int(content["total"])
-        seconds = _time(content["at"]) - _time(began["at"])
+        began, total = content["began"], int(content["total"])
+        parts = list(file.parent.glob(_PARTS))
+        done = max(int(content["done"]), sum(part.read_bytes().count(b"\n") for part in parts))
+        at = max(_time(content["at"]), *map(_written, parts)) if parts else _time(content["at"])
+        seconds = at - _time(began["at"])
         pace = (done - int(began["done"])) / seconds if seconds > 0 else 0.0
-        since = max(time.time() - _time(content["at"]), 0.0)
-    except (PreflightError, KeyError, TypeError, ValueError):
+        since = max(time.time() - at, 0.0)
+    except (PreflightError, OSError, KeyError, TypeError, ValueError):
         return None
     left = max((total - done) / pace - since, 0.0) if pace > 0 else None
     return StageProgress(done, total, str(content.get("unit")), left)
