@@ -54,7 +54,7 @@ MAY_BE_NAMED_ALIKE = {"evaluate", "merge", "prepare", "gate", "convergence", "sw
 
 
 def imported(nodes: list[ast.AST]) -> set[str]:
-    """Full dotted names; `from hsd.data import example` is the module when there is one."""
+    """Full dotted names; `from hsd.metrics import gate` is the module when there is one."""
     names = set()
     for node in nodes:
         if isinstance(node, ast.Import):

@@ -38,8 +38,8 @@ def _no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
 def worker() -> Iterator[Callable[[Path], Any]]:
     """Give `worker(folder)`: a process that holds the lease until its input ends."""
     script = (
-        "import sys\nfrom pathlib import Path\nfrom hsd.io.lease import held\n"
-        "with held(Path(sys.argv[1]), 'hsd train'):\n    print('held', flush=True)\n"
+        "import sys\nfrom pathlib import Path\nfrom hsd.io.lease import hold_lease\n"
+        "with hold_lease(Path(sys.argv[1]), 'hsd train'):\n    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
     )
     with ExitStack() as stack:
