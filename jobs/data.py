@@ -89,10 +89,17 @@ def swap(file: str, output: Path) -> None:
     from hsd.data import unified
     from hsd.data.data_sets import resolve
     from hsd.data.identity_swap import swaps, version
+    from hsd.errors import DataError
     from hsd.io.files import write_jsonl
 
+    if output.suffix not in (".jsonl", ".ndjson"):
+        raise DataError(f"{output}: JSONL is written; give a name that ends in .jsonl.")
+    if output.exists() and Path(file).exists() and output.samefile(file):
+        raise DataError(f"{output} is FILE itself, which would be lost; give another OUTPUT.")
     examples = resolve(file)
     rows = list(swaps(examples))
+    if not rows:
+        raise DataError(f"{file}: none of {len(examples)} posts names one group; nothing to swap.")
     write_jsonl(output, map(unified.to_row, rows))
     originals = sum(not row.reference_id for row in rows)
     echo(

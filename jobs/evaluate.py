@@ -12,7 +12,7 @@ from hsd.io.stopping import stop_request
 from jobs.terminal.console import Terminal
 from jobs.terminal.entry import run
 from jobs.terminal.log_head import say_host
-from jobs.terminal.options import Command, is_first_process, set_option
+from jobs.terminal.options import Command, is_first_process, set_fields
 from jobs.terminal.output import VisibleFormatter, echo, echo_text
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ PATH = click.Path(path_type=Path)
     help="Load, answer one post, and say what was loaded.",
 )
 @click.option("--debug", is_flag=True, help="Also log to the terminal.")
-@set_option
+@set_fields("seed=7")
 def evaluate(
     test_connection: bool,
     debug: bool,

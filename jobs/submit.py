@@ -41,6 +41,7 @@ def submit(
     The job runs in this folder, with a copy of the code as it is now. A job that waits for a gate
     starts only if the verdict is PASS.
     """
+    from hsd.errors import PreflightError
     from jobs.terminal.submission_output import show_script, submit_prepared
     from slurm.cluster.client import programs
     from slurm.cluster.profile import default_profile, load_profile
@@ -49,6 +50,11 @@ def submit(
 
     config = _check_usage(kind, arguments)
     profile = load_profile(cluster or default_profile())
+    if profile.local:
+        raise PreflightError(
+            f"this profile has no SLURM; run `hsd {kind} ...` here, or name a cluster's profile "
+            "with --cluster."
+        )
     if after and not dry_run and not still_to_wait(after, programs(profile)):
         after = None
     single = Single(

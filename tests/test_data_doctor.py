@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from hsd.data.data_check import check_data, half_width
 from hsd.data.row_lengths import PostLength, length_histogram
+from hsd.errors import DataError
 from hsd.report.doctor_page import doctor_lines, doctor_page
 from jobs.data import data
 
@@ -197,6 +198,24 @@ def test_swaps_are_an_ordinary_data_file() -> None:
     said = run("swap", str(written("t.jsonl", rows)), "swapped.jsonl").output
     assert re.match(r"1 of 2 posts name one group \(term list version 2\); 4 rows", said)
     assert [e.reference_id for e in resolve("swapped.jsonl")] == ["", "test1", "test1", "test1"]
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("t.jsonl", "is FILE itself, which would be lost"),
+        ("swapped.csv", "JSONL is written; give a name that ends in .jsonl."),
+        ("empty.jsonl", "none of 1 posts names one group; nothing to swap."),
+    ],
+)
+def test_swapping_writes_over_no_data_and_no_empty_file(output: str, said: str) -> None:
+    file = written("t.jsonl", [row(1, "test", text="No group here.")])
+    before = file.read_bytes()
+    with pytest.raises(DataError) as refused:
+        run("swap", str(file), output)
+    assert said in str(refused.value)
+    assert file.read_bytes() == before
+    assert output == "t.jsonl" or not Path(output).exists()
 
 
 def test_group_names_that_hsd_does_not_know_are_listed_with_their_counts() -> None:

@@ -162,6 +162,13 @@ def test_a_dry_run_on_a_machine_without_slurm_says_so_and_shows_the_scripts(
     assert "- sbatch: not found on this machine" in dry
 
 
+def test_one_job_for_a_profile_without_slurm_is_refused_in_a_line(hsd: Hsd) -> None:
+    arguments = ("--cluster", "local", "--dry-run", "train", "--config", "demo")
+    code, _, err = hsd(submit, *arguments)
+    assert code == 3
+    assert one_line(err).startswith("Error: this profile has no SLURM; run `hsd train ...` here")
+
+
 def test_a_dry_run_for_no_cluster_is_for_the_reference_and_a_run_is_refused(hsd: Hsd) -> None:
     code, dry, _ = hsd(run, "pair.toml", "--dry-run")
     assert code == 0

@@ -59,9 +59,11 @@ def load_table(path: Path, columns: Columns) -> Loaded:
     """
     rows, bad = read_rows(path)
     known = {name for row in rows for name in row.values}
-    for name in (columns.text, columns.label, columns.group, columns.id, columns.share):
+    for kind in ("text", "label", "group", "id", "share"):
+        name = getattr(columns, kind)
         if name is not None and name not in known:
-            raise DataError(f"{path}:1: no column '{name}'.{did_you_mean(name, known)}")
+            hint = did_you_mean(name, known)
+            raise DataError(f"{path}:1: no column '{name}'.{hint} Name it with --{kind}-column.")
     loaded = convert_rows(rows, converter(columns, stem(path)), columns.read)
     return replace(loaded, bad=bad + loaded.bad)
 

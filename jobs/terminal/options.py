@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,13 +62,20 @@ config_option = click.option(
     metavar="PRESET|FILE",
     help="A preset (see `hsd config list`), or a JSON, YAML or TOML file.",
 )
-set_option = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Change one field, for example lora.rank=8. Overrides the config. May be repeated.",
-)
+
+
+def set_fields(example: str) -> Callable[[Any], Any]:
+    """Return the option --set, with an example of a field that the command has."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help=f"Change one field, for example {example}. Overrides the config. May be repeated.",
+    )
+
+
+set_option = set_fields("lora.rank=8")
 ignore_mode_option = click.option(
     "--ignore-mode-mismatch",
     is_flag=True,

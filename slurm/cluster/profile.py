@@ -102,8 +102,8 @@ def default_profile(environ: Mapping[str, str] | None = None) -> str:
         return chosen
     raise PreflightError(
         f"which cluster? Give --cluster NAME (or set {VARIABLE}), with one of "
-        f"{', '.join(profile_names())}, or a file that `hsd cluster init` wrote; "
-        "--local needs none."
+        f"{', '.join(profile_names())}, or a file that `hsd cluster init` wrote. On this machine "
+        "`hsd run SWEEP --local` needs none."
     )
 
 

@@ -140,7 +140,7 @@ def ask_scheduler(slurm: Slurm | None, jobs: Iterable[str]) -> SchedulerAnswers:
     try:
         queue = parse_queue(slurm.queue(ids))
     except (ClusterError, CommandFailed) as error:
-        notes.append(f"SLURM does not answer; from the run's own files ({error}).")
+        notes.append(f"SLURM does not answer, so this is from the run's own files ({error}).")
     told = slurm.accounting(ids)
     if told is None and queue is not None:
         notes.append(
