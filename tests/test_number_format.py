@@ -241,10 +241,10 @@ def test_a_run_goes_on_in_the_form_it_began_in_or_says_that_it_cannot(
 
     with monkeypatch.context() as patched:
         if not shared_first:
-            patched.setattr(prefix_sharing, "check", fails)
+            patched.setattr(prefix_sharing, "check_gradients", fails)
         folder = stopped(config())
     if shared_first:
-        monkeypatch.setattr(prefix_sharing, "check", fails)
+        monkeypatch.setattr(prefix_sharing, "check_gradients", fails)
     train(config())
     decided = read_json(folder / MANIFEST)["prefix_sharing"]
     assert decided["shared"] is False

@@ -182,7 +182,7 @@ def test_a_wrong_mask_is_found(
     from hsd.model import packing
 
     asked = Asked(tiny_gpt_oss)
-    monkeypatch.setattr(packing, "visible", wrong(packing.visible_positions))
+    monkeypatch.setattr(packing, "visible_positions", wrong(packing.visible_positions))
     checked = check(asked, batch_size=4)
     assert "other probabilities than alone (row row" in str(checked.problem)
     assert checked.largest_difference > checked.tolerance

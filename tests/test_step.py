@@ -211,7 +211,7 @@ def test_rows_that_see_each_other_are_found_out_whatever_fits_a_piece(
     model = model_of(tiny_gpt_oss)
     sharing = find_sharing(ROWS, replace(ROOMY, batch_size=batch_size))
     assert check_gradients(model, ROWS, sharing).problem is None
-    monkeypatch.setattr(packing, "visible", seen_by_all)
+    monkeypatch.setattr(packing, "visible_positions", seen_by_all)
     assert "given other probabilities than alone" in str(
         check_gradients(model, ROWS, sharing).problem
     )

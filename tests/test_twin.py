@@ -70,7 +70,7 @@ def test_a_mask_that_is_one_off_is_far_beyond_the_bound(
         return visible(queries, keys, window) & ~before
 
     twin = twin_of(model_of(family))
-    monkeypatch.setattr(packing, "visible", one_too_few)
+    monkeypatch.setattr(packing, "visible_positions", one_too_few)
     assert check_twin(twin, made_up_rows(), LIMITS).largest_difference > 0.01
 
 

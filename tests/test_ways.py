@@ -112,7 +112,7 @@ def all_see_all(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(queries: Any, keys: Any, window: int | None = None) -> Any:
         return torch.ones(len(queries), len(keys), dtype=torch.bool)
 
-    monkeypatch.setattr(packing, "visible", wrong)
+    monkeypatch.setattr(packing, "visible_positions", wrong)
 
 
 def test_auto_falls_back_to_the_plain_way_with_a_warning(
