@@ -82,7 +82,7 @@ def test_a_window_that_is_one_off_is_far_beyond_the_bound(
     twin = twin_of(model_of(family))
     for off in (-1, 1):
         monkeypatch.setattr(
-            packing, "visible", lambda q, k, w=None, o=off: visible(q, k, w and w + o)
+            packing, "visible_positions", lambda q, k, w=None, o=off: visible(q, k, w and w + o)
         )
         assert check_twin(twin, made_up_rows(), LIMITS).largest_difference > 0.01
 
@@ -102,7 +102,7 @@ def test_scores_and_replies_of_a_twin_show_a_wrong_mask_too(
     visible = packing.visible_positions
     monkeypatch.setattr(
         packing,
-        "visible",
+        "visible_positions",
         lambda q, k, w=None: visible(q, k, w) & (q.position[:, None] - 1 != k.position[None, :]),
     )
     assert all(check().largest_difference > 0.01 for check in checks)

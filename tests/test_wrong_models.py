@@ -146,7 +146,9 @@ def test_a_window_that_is_one_off_is_found(
     off: int, windowed: Path, quantization: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     visible = packing.visible_positions
-    monkeypatch.setattr(packing, "visible_positions", lambda q, k, w=None: visible(q, k, w and w + off))
+    monkeypatch.setattr(
+        packing, "visible_positions", lambda q, k, w=None: visible(q, k, w and w + off)
+    )
     assert "on a small exact twin" in str(in_training(windowed, quantization).problem)
 
 
