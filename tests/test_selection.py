@@ -153,8 +153,8 @@ def test_a_sample_of_the_validation_rows_is_scored_where_asked(config: Callable[
 
     sample = plan_training(config(max_rows=12)).scorer
     assert sample is not None
-    assert len(sample.labels) == 12
-    assert set(sample.labels.values()) == {"hate", "normal"}
+    assert len(sample.examples) == 12
+    assert {example.label for example in sample.examples.values()} == {"hate", "normal"}
 
 
 @pytest.mark.model

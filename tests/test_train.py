@@ -766,7 +766,7 @@ def test_a_full_gpu_is_one_line_with_what_would_work(
         train(config())
 
 
-@pytest.mark.parametrize("what", ["training_step", "choose", "load_base"])
+@pytest.mark.parametrize("what", ["training_step", "choose_sharing", "load_base"])
 def test_full_memory_is_one_line_wherever_a_run_meets_it(
     what: str, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
