@@ -74,6 +74,15 @@ def test_an_adapter_that_was_moved_or_copied_is_the_same_adapter() -> None:
     assert there == here.replace("# adapter", "# moved")
 
 
+@pytest.mark.usefixtures("run")
+def test_a_card_has_a_title_also_where_the_folder_is_called_a_dot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir("adapter")
+    CliRunner().invoke(card, [".", "eval"], catch_exceptions=False)
+    assert "\n# adapter\n" in Path("README.md").read_text(encoding="utf-8")
+
+
 def gate_of(run: Path) -> dict[str, Any]:
     return json.loads((run / "report.json").read_text())["gate"]
 

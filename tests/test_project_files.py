@@ -79,7 +79,8 @@ def test_every_page_is_in_the_menu_of_the_site_once() -> None:
         return [page for part in parts for page in pages(part)]
 
     listed = pages(loaded("mkdocs.yml")["nav"])
-    assert sorted(listed) == sorted(file.name for file in (ROOT / "docs").glob("*.md"))
+    docs = ROOT / "docs"
+    assert sorted(listed) == sorted(str(f.relative_to(docs)) for f in docs.rglob("*.md"))
 
 
 def test_the_site_asks_no_other_host_for_fonts() -> None:

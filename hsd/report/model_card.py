@@ -51,7 +51,7 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
             f"{adapter} was trained on; evaluate it on held-out posts, such as the test split of "
             "`hsd prepare`."
         )
-    return write_card_file(adapter, card(manifest, report, adapter.name))
+    return write_card_file(adapter, card(manifest, report, adapter.absolute().name))
 
 
 def _require_evaluated(adapter: Path, run: Path) -> None:
