@@ -364,6 +364,7 @@ def test_nothing_is_cancelled_when_the_queue_cannot_be_asked(
     (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
     result = CliRunner().invoke(cancel, ["last"])
     assert "SLURM does not answer" in str(result.exception)
+    assert str(result.exception).endswith("Nothing was cancelled.")
     assert ran(tmp_path, "scancel") == []
 
 

@@ -28,7 +28,8 @@ def cancel(
         )
     state = states(folder, slurm)
     if not state.asked:
-        raise ClusterError(" ".join(state.notes) or f"{folder.name}: nothing was submitted.")
+        why = " ".join(state.notes) or f"{folder.name}: nothing was submitted."
+        raise ClusterError(f"{why} Nothing was cancelled.")
     chosen = to_cancel(state, cell, stuck=stuck)
     for stage in reversed(ORDER):
         ours = [one for one in chosen if whole_stage(one.stage) == stage]
