@@ -309,6 +309,17 @@ def test_a_split_without_rows_has_no_file(folder: Path) -> None:
     assert not (folder / "out/unified/test.jsonl").exists()
 
 
+def test_a_split_without_rows_is_warned_of(folder: Path) -> None:
+    from jobs.prepare import prepare as command
+
+    (folder / "own.csv").write_text("text,label\nkettles and needles,hate\n")
+    out, template = str(folder / "few"), str(folder / "template.json")
+    arguments = ["--source", f"table:{folder}/own.csv", "--output-dir", out]
+    options = ["--template", template, "--strategy", "first"]
+    result = CliRunner().invoke(command, [*arguments, *options], catch_exceptions=False)
+    assert "Warning: no row in validation, test; give more rows" in result.stdout
+
+
 @pytest.mark.parametrize("setting", [{"balance": "lable"}, {"leaks": "droop"}, {"splits": "gven"}])
 def test_an_unknown_word_is_answered_with_the_nearest(
     tmp_path: Path, setting: dict[str, Any]

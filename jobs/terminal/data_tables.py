@@ -15,7 +15,7 @@ from hsd.data.duplicates import describe_duplicates
 from hsd.data.loaded_file import by_reason
 from hsd.data.prepared_data import PreparedData
 from hsd.data.read_rows import BadRow
-from hsd.example import GROUPS, LABELS
+from hsd.example import GROUPS, LABELS, SPLITS
 from jobs.terminal.console import Terminal, escape
 
 SHOWN = 5
@@ -49,6 +49,7 @@ def prepared_table(folder: Path, prepared: PreparedData) -> RenderableType:
     return Group(
         _split_table(prepared.stats["splits"]),
         _file_table(folder, prepared.stats["files"]),
+        *_empty_splits(prepared),
         *_left_out(prepared),
         *_bad_rows(prepared.bad),
         *_duplicates(prepared),
@@ -86,6 +87,17 @@ def _file_table(folder: Path, files: dict[str, Any]) -> Table:
     for name, file in files.items():
         made.add_row(escape(str(folder / name)), str(file["rows"]))
     return made
+
+
+def _empty_splits(prepared: PreparedData) -> list[str]:
+    """Return a warning for splits that nothing can be evaluated on."""
+    rows = {name: split["rows"] for name, split in prepared.stats["splits"].items()}
+    empty = [name for name in SPLITS if not rows.get(name)]
+    if not empty:
+        return []
+    return [
+        f"[bold red]Warning: no row in {', '.join(empty)}[/]; give more rows, or a file for it."
+    ]
 
 
 def _left_out(prepared: PreparedData) -> list[str]:
