@@ -144,7 +144,7 @@ def test_a_verdict_of_an_earlier_hsd_is_shown_as_it_is() -> None:
         del content[name]
     write_json(FOLDER / "gate.json", content)
     run(report, "run")
-    assert numbers()["gate"] == content
+    assert numbers()["gate"] == {**content, "default_rules": False}
 
 
 def test_rules_come_from_a_file_and_single_ones_from_the_command() -> None:
