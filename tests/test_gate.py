@@ -5,6 +5,7 @@ from posts import predictions
 
 from hsd.config.gate_rules import GateRules, Margins
 from hsd.errors import ConfigError, EvaluationError
+from hsd.metrics.comparison import compare
 from hsd.metrics.gate import Verdict, gate
 from hsd.metrics.rule_result import RuleResult, Status
 
@@ -256,3 +257,11 @@ def test_a_failed_rule_wins_over_an_undecided_one() -> None:
     verdict = gate(GateRules(worst_group_f1=0.9), run)
     assert {c.status for c in verdict.checks} == {"FAIL", "UNDERPOWERED"}
     assert verdict.status == Status.FAIL
+
+
+def test_a_comparison_that_is_known_already_gives_the_same_verdict() -> None:
+    before = predictions("lgbtq n n\nlgbtq h h\nmexican n h\nmexican h n\n" * 30)
+    after = predictions("lgbtq n h\nlgbtq h h\nmexican n n\nmexican h n\n" * 30)
+    names = ("before", "after")
+    known = compare(before, after, names)
+    assert gate(GateRules(), after, before, names, known) == gate(GateRules(), after, before, names)

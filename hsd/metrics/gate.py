@@ -55,12 +55,15 @@ def gate(
     run: Sequence[Prediction],
     reference: Sequence[Prediction] | None = None,
     names: tuple[str | None, str] = (None, "run"),
+    compared: Comparison | None = None,
 ) -> Verdict:
     """Return what the rules say of a run; those about a rise need the reference.
 
-    A reference that is named but has no rows leaves these undecided. Raises ConfigError where there
-    is neither a reference nor a floor to judge by, and EvaluationError when both runs do not hold
-    the same posts.
+    A reference that is named but has no rows leaves these undecided. `compared` is what `compare`
+    gives for the two, where it is known already: its intervals take seconds.
+
+    Raises ConfigError where there is neither a reference nor a floor, and EvaluationError when both
+    runs do not hold the same posts.
     """
     if names[0] is None and reference is None and not rules.has_floor:
         raise ConfigError(
@@ -74,7 +77,7 @@ def gate(
     if reference is not None:
         paired(reference, rows, sides)  # whatever it says: of other posts it is no reference
     if names[0] is not None or reference is not None:
-        against, passed_over = _against(rules, rows, reference, sides)
+        against, passed_over = _against(rules, rows, reference, sides, compared)
         checks += against
         skipped += passed_over
     else:
@@ -91,6 +94,7 @@ def _against(
     rows: Sequence[Prediction],
     reference: Sequence[Prediction] | None,
     names: tuple[str, str],
+    compared: Comparison | None,
 ) -> tuple[list[RuleResult], list[str]]:
     """Return the rules about a rise from the reference, and what none of them is about."""
     margin = rules.margin.false_positive_rate
@@ -104,7 +108,7 @@ def _against(
             "another run, or floors such as worst_group_f1"
         )
         return [undecided("error rates rise by", ALL, margin, len(rows), why)], []
-    compared = compare(reference, rows, names)
+    compared = compared or compare(reference, rows, names)
     checks, skipped = [_f1(rules, compared)], []
     for change in compared.rates:
         if change.group == NONE and change.n < rules.minimum_n:

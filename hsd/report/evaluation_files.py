@@ -26,7 +26,7 @@ from hsd.prediction import Prediction
 from hsd.report.context import ReportContext
 from hsd.report.evaluation_page import evaluation_page
 from hsd.report.evaluation_report import evaluation_report
-from hsd.report.gate_section import default_gate_report
+from hsd.report.gate_section import gate_report
 from hsd.report.report_file import write_report
 from hsd.report.report_model import EvaluationReport
 from hsd.report.text_report import text_report
@@ -55,7 +55,7 @@ def write_evaluation(
     `provenance` says what was evaluated (model, data, prompt, ...) and is copied as it is;
     `stamp` is the run's YYYYMMDD_HHMMSS.
     """
-    beside = _with_verdict(beside or ReportContext(), predictions)
+    beside = beside or ReportContext()
     evaluation = summarize(
         predictions,
         beside.training,
@@ -73,6 +73,7 @@ def write_evaluation(
     }
     for name, rows in tables.items():
         write_atomic(folder / f"{name}_{stamp}.csv", csv_text(rows), posts=name in _WITH_POSTS)
+    beside = _with_verdict(beside, evaluation, predictions)
     report = evaluation_report(evaluation, provenance, beside)
     text = visible(text_report(report), lines=True)  # read on terminals
     write_atomic(folder / f"evaluation_report_{stamp}.txt", text)
@@ -81,15 +82,16 @@ def write_evaluation(
     return report
 
 
-def _with_verdict(beside: ReportContext, predictions: Sequence[Prediction]) -> ReportContext:
+def _with_verdict(
+    beside: ReportContext, evaluation: Evaluation, predictions: Sequence[Prediction]
+) -> ReportContext:
     """Return the context with a verdict by the default rules, where only the base is there."""
-    if beside.verdict or beside.base is None:
+    if beside.verdict or beside.base is None or evaluation.base is None:
         return beside
-    name, rows = beside.base
-    return replace(
-        beside,
-        verdict=default_gate_report(gate(GateRules(), predictions, rows, (name, "this model"))),
-    )
+    compared = evaluation.base.comparison
+    names = (compared.reference, compared.other)
+    verdict = gate(GateRules(), predictions, beside.base[1], names, compared)
+    return replace(beside, verdict=gate_report(verdict, default_rules=True))
 
 
 def result_row(prediction: Prediction) -> Row:

@@ -29,14 +29,9 @@ def gate_numbers(verdict: Verdict) -> dict[str, Any]:
     return {"schema": 2, "status": verdict.status.value, **as_json_values(verdict)}
 
 
-def gate_report(verdict: Verdict) -> GateReport:
-    """Return the verdict as report.json has it."""
-    return GateReport.model_validate(gate_numbers(verdict))
-
-
-def default_gate_report(verdict: Verdict) -> GateReport:
-    """Return the verdict of the default rules, which nobody asked for, as report.json has it."""
-    return GateReport.model_validate({**gate_numbers(verdict), "default_rules": True})
+def gate_report(verdict: Verdict, *, default_rules: bool = False) -> GateReport:
+    """Return the verdict as report.json has it; nobody asked for one of the default rules."""
+    return GateReport.model_validate({**gate_numbers(verdict), "default_rules": default_rules})
 
 
 def verdict_lines(verdict: GateReport) -> list[str]:
