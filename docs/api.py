@@ -1,4 +1,4 @@
-"""docs/api.md from the docstrings of the public API: `python -m docs.api_page` writes it."""
+"""docs/api.md, from the docstrings of the public API, and its example."""
 
 import inspect
 import re
@@ -6,15 +6,13 @@ from pathlib import Path
 
 import hsd
 
-PAGE = Path(__file__).with_name("api.md")
 EXAMPLE = Path(__file__).with_name("api_example.py")
 
 
-def page() -> str:
-    """Return the page: the example, then each name with its signature and docstring."""
+def api_page() -> str:
+    """Return docs/api.md, without the first line that says how it is made."""
     names = [name for name in hsd.__all__ if not name.startswith("_")]
     parts = [
-        "<!-- Written by docs/api_page.py; see tests/test_api.py. -->",
         "# Python API",
         "Everything that the commands do can be called. A name is imported when it is first used: "
         "`import hsd` loads no torch.",
@@ -49,7 +47,3 @@ def _parameter(each: inspect.Parameter) -> str:
 def _annotation(value: object) -> str:
     """Return an annotation without the modules of its names."""
     return re.sub(r"\b\w+\.(?=\w)", "", inspect.formatannotation(value))
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The reference pages of docs/ say what click and the models say."""
+"""The reference pages of docs/ say what click, the models and the docstrings say."""
 
 import os
 import tomllib
