@@ -27,7 +27,7 @@ from hsd.evaluation.evaluation_lease import Leases
 from hsd.evaluation.evaluation_plan import EvaluationPlan
 from hsd.evaluation.prompt_choice import prompt_facts, prompt_note
 from hsd.evaluation.ranks import Ranks, StopRequested
-from hsd.evaluation.shards import answered_rows, done_before, own_batches, part
+from hsd.evaluation.shards import done_before, own_batches, part
 from hsd.inference.scored_alone import scored_alone
 from hsd.io.hashes import sha256_json
 from hsd.io.log_file import logging_to
@@ -42,7 +42,7 @@ from hsd.prediction import Prediction
 from hsd.prompts.contract import save_contract
 from hsd.report.comparability import asked_of, shown_settings
 from hsd.report.context import ReportContext
-from hsd.report.predictions import finished_predictions
+from hsd.report.predictions import answered_rows, finished_predictions
 from hsd.training.training_posts import training_posts
 
 log = logging.getLogger(__name__)

@@ -7,19 +7,12 @@ from pathlib import Path
 from hsd.errors import EvaluationError
 from hsd.prediction import Prediction
 from hsd.prompts.render import Encoded
-from hsd.report.predictions import read_predictions
-
-PARTS = "predictions.rank*.jsonl"
+from hsd.report.predictions import PARTS, read_predictions
 
 
 def part(folder: Path, rank: int) -> Path:
     """Return the file that one rank appends its predictions to."""
     return folder / f"predictions.rank{rank}.jsonl"
-
-
-def answered_rows(folder: Path) -> int:
-    """Return how many rows all ranks have answered, whole lines alone."""
-    return sum(file.read_bytes().count(b"\n") for file in folder.glob(PARTS))
 
 
 def done_before(folder: Path) -> dict[str, Prediction]:

@@ -24,6 +24,8 @@ from hsd.metrics.outcomes import READABLE
 from hsd.prediction import Prediction
 
 PREDICTIONS = "predictions.jsonl"
+PARTS = "predictions.rank*.jsonl"
+"""What each rank has answered, until all have."""
 ROW = TypeAdapter(Prediction)
 
 
@@ -42,6 +44,11 @@ def append_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     with appended(path) as file:
         file.truncate(_whole(path))
         file.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def answered_rows(folder: Path) -> int:
+    """Return how many rows all ranks have answered, whole lines alone."""
+    return sum(file.read_bytes().count(b"\n") for file in folder.glob(PARTS))
 
 
 def read_predictions(path: Path) -> list[Prediction]:

@@ -8,10 +8,9 @@ from pathlib import Path
 from hsd.errors import PreflightError
 from hsd.io.json_reader import read_object
 from hsd.io.progress_file import PROGRESS
+from hsd.report.predictions import PARTS, answered_rows
 from slurm.run.element_state import Element
 from slurm.run.run_folder import RunFolder, whole_stage
-
-_PARTS = "predictions.rank*.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ def _read(file: Path) -> StageProgress | None:
     try:
         content = read_object(file)
         began, total = content["began"], int(content["total"])
-        parts = list(file.parent.glob(_PARTS))
-        done = max(int(content["done"]), sum(part.read_bytes().count(b"\n") for part in parts))
+        parts = list(file.parent.glob(PARTS))
+        done = max(int(content["done"]), answered_rows(file.parent))
         at = max(_time(content["at"]), *map(_written, parts)) if parts else _time(content["at"])
         seconds = at - _time(began["at"])
         pace = (done - int(began["done"])) / seconds if seconds > 0 else 0.0
