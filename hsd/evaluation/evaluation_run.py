@@ -90,9 +90,10 @@ class EvaluationRun:
 
         Raises InUseError while another process is at it, and Stopped when a signal ended it.
         """
-        if finished := self._finished():
+        before = existing_folder(self.plan)
+        if finished := _finished(before):
             return finished
-        if existing_folder(self.plan) is None and (left_alone := existing_otherwise(self.plan)):
+        if before is None and (left_alone := existing_otherwise(self.plan)):
             self.say(left_alone)
         identity = self.plan.identity()
         # A process with other numbers has to find the others, to be told so.
@@ -105,18 +106,13 @@ class EvaluationRun:
                 numbers = ranks.exchange("numbers", json.dumps(self.plan.numbers))
                 require_alike([json.loads(said) for said in numbers])
                 ranks.as_the_first("leased", leases.take)
-                if finished := self._finished():  # nobody else writes from here on
+                before = existing_folder(self.plan)  # nobody else writes from here on
+                if finished := _finished(before):
                     return finished
-                folder = self._evaluate(identity, ranks, leases)
+                folder = self._evaluate(identity, before, ranks, leases)
         except StopRequested:
             raise self._stopped() from None
         return Evaluated(folder, finished_predictions(folder))
-
-    def _finished(self) -> Evaluated | None:
-        folder = existing_folder(self.plan)
-        if folder is None or not (folder / DONE).exists():
-            return None
-        return Evaluated(folder, finished_predictions(folder), skipped=True)
 
     def _stopped(self) -> Stopped:
         folder = existing_folder(self.plan)
@@ -126,10 +122,11 @@ class EvaluationRun:
             "go on."
         )
 
-    def _evaluate(self, identity: Mapping[str, Any], ranks: Ranks, leases: Leases) -> Path:
+    def _evaluate(
+        self, identity: Mapping[str, Any], before: Path | None, ranks: Ranks, leases: Leases
+    ) -> Path:
         """Answer the rows that are left, with the other ranks; return the finished folder."""
         started, here = time.monotonic(), launch()
-        before = existing_folder(self.plan)
         known = done_before(before) if before else {}
         left = any(row.id not in known for row in self.plan.encoded)
         model, facts = self._load(ranks) if left else (None, {})
@@ -261,6 +258,13 @@ class EvaluationRun:
             processes=here.world_size,
             **loaded,
         )
+
+
+def _finished(folder: Path | None) -> Evaluated | None:
+    """Return what an earlier start finished in a folder, None where nothing is finished."""
+    if folder is None or not (folder / DONE).exists():
+        return None
+    return Evaluated(folder, finished_predictions(folder), skipped=True)
 
 
 def _full(device: str) -> EvaluationError:
