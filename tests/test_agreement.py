@@ -4,9 +4,10 @@ import numpy as np
 from posts import predictions
 
 from benchmarks.agreement import differences
+from hsd.prediction import Prediction
 
 
-def drawn(seed: int, lean: float, n: int = 300) -> list:
+def drawn(seed: int, lean: float, n: int = 300) -> list[Prediction]:
     """Posts about one group or two, with scores that lean towards the label by so much."""
     groups = np.random.default_rng(0).choice(["lgbtq", "mexican", "lgbtq+mexican", "zebra"], n)
     truth = np.random.default_rng(1).choice(["h", "n"], n)

@@ -1,12 +1,13 @@
 """Reading replies: five outcomes, never a guess, and no reply breaks or stalls the reader."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hsd.example import LABELS
+from hsd.example import LABELS, Label
 from hsd.prediction import OUTCOMES
 from hsd.prompts.answers import ParsedReply, object_end, read_reply
 from hsd.prompts.chat import answer_json
@@ -127,7 +128,7 @@ def test_the_tables_cover_every_outcome() -> None:
 
 @pytest.mark.parametrize("label", LABELS)
 @pytest.mark.parametrize("rationale", ["", "It wishes them harm.", 'A "quote" with {braces}.'])
-def test_the_answers_that_are_trained_are_valid(label: str, rationale: str) -> None:
+def test_the_answers_that_are_trained_are_valid(label: Label, rationale: str) -> None:
     assert read_reply(answer_json(label, rationale)) == ParsedReply("valid", label, rationale)
 
 
@@ -173,7 +174,12 @@ def test_braces_are_matched_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None
 
     passes = []
     closings = answers._closings
-    monkeypatch.setattr(answers, "_closings", lambda text: passes.append(1) or closings(text))
+
+    def counted(text: str) -> Any:
+        passes.append(1)
+        return closings(text)
+
+    monkeypatch.setattr(answers, "_closings", counted)
     read_reply("{" * 1000)
     assert len(passes) == 1
 

@@ -2,13 +2,17 @@ from dataclasses import replace
 
 import pytest
 from posts import predictions
+from present import present
 
+from hsd.example import Label
 from hsd.metrics.baselines import Training, baselines, tfidf
 
 ROWS = predictions("\n".join(["lgbtq h n .4\nmexican n h .6\nlgbtq n n .1"] * 4))
 KIND = ["a warm day in the park", "they opened the library", "we had soup for lunch"] * 4
 RUDE = ["send them away at once", "they are all rotten", "nobody wants them here"] * 4
-TRAINING = Training(KIND + RUDE, ["normal"] * 12 + ["hate"] * 12, "invented")
+KIND_LABELS: list[Label] = ["normal"] * 12
+RUDE_LABELS: list[Label] = ["hate"] * 12
+TRAINING = Training(KIND + RUDE, KIND_LABELS + RUDE_LABELS, "invented")
 
 
 def test_always_hate_and_the_majority_stand_beside_every_evaluation() -> None:
@@ -29,7 +33,7 @@ def test_tfidf_learns_from_the_training_rows_alone() -> None:
     rows = [replace(p, text=text) for p, text in zip(ROWS, texts, strict=True)]
     found = tfidf(rows, TRAINING)
     assert [p.label for p in found[:3]] == ["hate", "normal", "normal"]
-    assert all(0 <= p.score <= 1 for p in found)
+    assert all(0 <= present(p.score) <= 1 for p in found)
     named = baselines(rows, TRAINING)[2]
     assert named.name == "TF-IDF + logistic regression (24 training rows)"
     assert named.metrics.auroc == 1.0

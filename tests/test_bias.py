@@ -3,9 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from posts import predictions
+from present import present
 from sklearn.metrics import roc_auc_score
 
-from hsd.metrics.bias import bias_areas, generalised_mean
+from hsd.metrics.bias import Kind, bias_areas, generalised_mean
+from hsd.prediction import Prediction
 
 ROWS = st.lists(
     st.tuples(
@@ -18,27 +20,28 @@ ROWS = st.lists(
 )
 
 
-def made(rows: list) -> list:
+def made(rows: list[tuple[str, str, int]]) -> list[Prediction]:
     return predictions("\n".join(f"{g} {t} {t} {s / 9}" for g, t, s in rows))
 
 
 @given(ROWS)
-def test_the_three_areas_agree_with_scikit_learn_to_1e_12(rows: list) -> None:
-    found = bias_areas(made(rows), draws=5)
+def test_the_three_areas_agree_with_scikit_learn_to_1e_12(rows: list[tuple[str, str, int]]) -> None:
+    found = present(bias_areas(made(rows), draws=5))
     for group in {g for groups, *_ in rows for g in groups.split("+") if g != "-"}:
         inside = np.array([group in groups.split("+") for groups, *_ in rows])
         hate = np.array([t == "h" for _, t, _ in rows])
         scores = np.array([s / 9 for *_, s in rows])
-        for kind, mask in {
+        masks: dict[Kind, np.ndarray] = {
             "subgroup": inside,
             "bpsn": (inside & ~hate) | (~inside & hate),
             "bnsp": (inside & hate) | (~inside & ~hate),
-        }.items():
+        }
+        for kind, mask in masks.items():
             area = found.groups[group][kind]
             few = min((mask & hate).sum(), (mask & ~hate).sum())
             assert area.n == few
             if few < 5:
-                assert area.value is area.interval is None
+                assert (area.value, area.interval) == (None, None)
             else:
                 assert area.value == pytest.approx(
                     roc_auc_score(hate[mask], scores[mask]), abs=1e-12
@@ -47,7 +50,7 @@ def test_the_three_areas_agree_with_scikit_learn_to_1e_12(rows: list) -> None:
 
 def test_normal_posts_of_a_group_that_score_too_high_show_in_bpsn_alone() -> None:
     rows = [("lgbtq", "n", 7), ("lgbtq", "h", 9), ("-", "n", 0), ("-", "h", 5)] * 6
-    areas = bias_areas(made(rows), draws=50).groups["lgbtq"]
+    areas = present(bias_areas(made(rows), draws=50)).groups["lgbtq"]
     assert areas["subgroup"].value == areas["bnsp"].value == 1.0
     assert areas["bpsn"].value == 0.0
 
@@ -67,8 +70,8 @@ def test_without_a_score_in_every_row_there_are_none() -> None:
 
 def test_groups_too_small_are_in_no_mean() -> None:
     rows = [("lgbtq", t, s) for t, s in (("h", 8), ("n", 1))] * 5 + [("mexican", "h", 0)]
-    found = bias_areas(made(rows), draws=20)
+    found = present(bias_areas(made(rows), draws=20))
     assert found.means["subgroup"].n == 1
     assert found.means["subgroup"].value == 1.0
-    nothing = bias_areas(made([("lgbtq", "h", 3)]), draws=5).means["bpsn"]
+    nothing = present(bias_areas(made([("lgbtq", "h", 3)]), draws=5)).means["bpsn"]
     assert (nothing.value, nothing.interval, nothing.n) == (None, None, 0)

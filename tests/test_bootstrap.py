@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from posts import predictions
+from present import present
 from scipy import stats
 from sklearn.metrics import (
     average_precision_score,
@@ -25,6 +26,7 @@ from hsd.metrics.bootstrap import (
     resample,
 )
 from hsd.metrics.classification import METRIC_NAMES, calls, classify
+from hsd.prediction import Prediction
 
 ROWS = st.lists(
     st.tuples(st.sampled_from("hn"), st.sampled_from(["h", "n", "refusal"]), st.integers(0, 8)),
@@ -33,11 +35,11 @@ ROWS = st.lists(
 )
 
 
-def made(rows: list[tuple[str, str, int]]) -> list:
+def made(rows: list[tuple[str, str, int]]) -> list[Prediction]:
     return predictions("\n".join(f"- {t} {c} {s / 8}" for t, c, s in rows))
 
 
-def many(n: int = 200) -> list:
+def many(n: int = 200) -> list[Prediction]:
     """Half hateful; three in four called right; every score a little informative."""
     rng = np.random.default_rng(0)
     rows = []
@@ -74,7 +76,7 @@ def test_draws_that_do_not_fit_into_memory_come_in_parts(monkeypatch: pytest.Mon
 
 
 @given(ROWS)
-def test_weights_of_one_give_the_metrics_themselves(rows: list) -> None:
+def test_weights_of_one_give_the_metrics_themselves(rows: list[tuple[str, str, int]]) -> None:
     table = made(rows)
     values = PredictionArrays.of(table).metrics(np.ones((1, len(table))))[0]
     found = classify(table)
@@ -107,14 +109,14 @@ def test_the_interval_holds_the_value_and_narrows_with_rows() -> None:
     narrow, wide = metric_intervals(lots)["f1"], metric_intervals(few)["f1"]
     assert narrow is not None
     assert wide is not None
-    assert wide.low < classify(few).f1 < wide.high
+    assert wide.low < present(classify(few).f1) < wide.high
     # Sixteen times the rows, a quarter of the width.
     assert (narrow.high - narrow.low) / (wide.high - wide.low) == pytest.approx(1 / 4, rel=0.35)
 
 
 def test_the_interval_of_a_rate_is_near_the_normal_one() -> None:
     rows = many(400)
-    found, accuracy = metric_intervals(rows)["accuracy"], classify(rows).accuracy
+    found, accuracy = metric_intervals(rows)["accuracy"], present(classify(rows).accuracy)
     half = 1.96 * (accuracy * (1 - accuracy) / 400) ** 0.5
     assert found is not None
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
@@ -147,9 +149,10 @@ def test_rows_of_one_template_are_drawn_together() -> None:
 def test_copies_of_rows_in_clusters_make_no_interval_narrower() -> None:
     rows = [replace(p, cluster=p.id) for p in many(60)]
     copies = [replace(p, id=f"{p.id}/{n}") for p in rows for n in range(4)]
-    alone, copied = metric_intervals(rows)["f1"], metric_intervals(copies)["f1"]
+    alone = present(metric_intervals(rows)["f1"])
+    copied = present(metric_intervals(copies)["f1"])
     assert (copied.low, copied.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
-    free = metric_intervals([replace(p, cluster="") for p in copies])["f1"]
+    free = present(metric_intervals([replace(p, cluster="") for p in copies])["f1"])
     assert free.high - free.low < 0.7 * (alone.high - alone.low)
 
 
@@ -158,7 +161,7 @@ def test_bca_is_scipys_on_the_same_draws_to_1e_12(strata: list[int]) -> None:
     values = np.random.default_rng(3).lognormal(size=60)
     mean = lambda weights: ((weights @ values) / weights.sum(axis=1))[:, None]  # noqa: E731
     made = design(strata)
-    (ours,) = bca(mean, made)
+    ours = present(bca(mean, made)[0])
     distribution = drawn(mean, made, bootstrap.DRAWS, bootstrap.SEED)[:, 0]
     theirs = stats.bootstrap(
         [values[np.array(strata) == s] for s in sorted(set(strata))],

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import Browser, browser
@@ -33,7 +34,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def opened(window: Browser, file: Path, **how: object) -> Browser:
+def opened(window: Browser, file: Path, **how: Any) -> Browser:
     window.open(file, **how)
     window.run("window.alerted = window.alerted || 0; window.alert = () => window.alerted++")
     return window

@@ -6,7 +6,7 @@ from inspect import signature
 
 import pytest
 
-from hsd.example import LABELS, Example
+from hsd.example import LABELS, Example, Label
 from hsd.prediction import Prediction
 from hsd.prompts.chat import Chat, answer_json, chat_messages, chat_of_messages, make_chat
 from hsd.prompts.template import Parameters, Strategy
@@ -17,7 +17,7 @@ REASONED = Strategy(name="Reasoned", user_template="{text}", parameters=Paramete
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_an_answer_is_strict_json_with_the_classification_first(label: str) -> None:
+def test_an_answer_is_strict_json_with_the_classification_first(label: Label) -> None:
     assert answer_json(label) == f'{{"classification": "{label}"}}'
     reasoned = json.loads(answer_json(label, 'It says "no".'))
     assert list(reasoned) == ["classification", "rationale"]

@@ -1,5 +1,6 @@
 """Only whole checkpoints are resumed, and only as many as asked are kept."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,11 @@ def test_a_checkpoint_without_its_marker_is_not_resumed_and_is_removed(run: Path
 
 
 def test_what_a_kill_left_of_a_best_adapter_is_removed(run: Path) -> None:
-    put_best(run, 10, lambda best: (best.mkdir(), (best / "adapter_config.json").write_text("{}")))
+    def write(best: Path) -> None:
+        best.mkdir()
+        (best / "adapter_config.json").write_text("{}")
+
+    put_best(run, 10, write)
     (run / "best" / ".adapter-a1b2c3d4").mkdir()
     (run / "best" / ".adapter-a1b2c3d4" / "adapter_model.safetensors").write_bytes(b"half")
     (run / "best" / ".adapter_config.json.a1b2c3d4").write_text("{")
@@ -123,12 +128,13 @@ def test_a_run_without_an_intact_checkpoint_is_refused_and_not_begun_anew(
     run: Path, harm: str
 ) -> None:
     state = checkpoint(run, 9) / "optimizer.pt"
-    {
+    ways: dict[str, Callable[[], object]] = {
         "flip": lambda: flip(state),
         "delete": state.unlink,
         "empty": lambda: state.write_bytes(b""),
         "marker": lambda: (state.parent / MARKER).write_bytes(b"\xff{"),
-    }[harm]()
+    }
+    ways[harm]()
     found = newest_intact(run)
     assert found.checkpoint is None
     assert found.refusal

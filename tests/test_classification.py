@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from posts import predictions
 from sklearn import metrics as theirs
 
+from hsd.example import Label
 from hsd.metrics.classification import ConfusionMatrix, always, calls, classify, count
 from hsd.prediction import Prediction
 
@@ -75,14 +77,18 @@ def test_auroc_does_not_depend_on_which_replies_could_be_read() -> None:
 
 
 def test_always_hate_scores_what_the_share_of_hate_gives_it() -> None:
-    found = always("hate", ["hate"] * 455 + ["normal"] * 554)
+    labels: list[Label] = ["hate"] * 455
+    labels += ["normal"] * 554
+    found = always("hate", labels)
     assert found.counts == ConfusionMatrix(tp=455, fp=554)
     assert found.f1 == pytest.approx(0.622, abs=5e-4)  # what always-hate scores there
     assert found.counts.false_positive_rate == 1.0
 
 
 @given(ROWS)
-def test_counts_add_up_to_the_whole_and_unread_rows_are_all_wrong(rows: list) -> None:
+def test_counts_add_up_to_the_whole_and_unread_rows_are_all_wrong(
+    rows: list[tuple[str, str, int]],
+) -> None:
     found = classify(made(rows))
     unread = sum(called not in ("h", "n") for _, called, _ in rows)
     assert found.counts.n == len(rows)
@@ -91,7 +97,9 @@ def test_counts_add_up_to_the_whole_and_unread_rows_are_all_wrong(rows: list) ->
 
 
 @given(ROWS, st.randoms())
-def test_the_order_of_rows_changes_nothing(rows: list, random: object) -> None:
+def test_the_order_of_rows_changes_nothing(
+    rows: list[tuple[str, str, int]], random: Random
+) -> None:
     original = made(rows)
     shuffled = list(original)
     random.shuffle(shuffled)
@@ -99,7 +107,7 @@ def test_the_order_of_rows_changes_nothing(rows: list, random: object) -> None:
 
 
 @given(ROWS)
-def test_metrics_agree_with_scikit_learn(rows: list) -> None:
+def test_metrics_agree_with_scikit_learn(rows: list[tuple[str, str, int]]) -> None:
     made_rows = made(rows)
     truth = [p.true_label for p in made_rows]
     called = calls(made_rows)
@@ -117,7 +125,7 @@ def test_metrics_agree_with_scikit_learn(rows: list) -> None:
 
 
 @given(ROWS)
-def test_failing_to_answer_never_raises_a_headline_score(rows: list) -> None:
+def test_failing_to_answer_never_raises_a_headline_score(rows: list[tuple[str, str, int]]) -> None:
     answered = made(rows)
     before = classify(answered)
     silent = [replace(answered[0], label=None, outcome="refusal"), *answered[1:]]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from posts import predictions
+from present import present
 from scipy.stats import norm, t
 
 from hsd.metrics.bootstrap import metric_intervals
@@ -18,12 +19,12 @@ HITS = st.lists(st.sampled_from([0, 1]), min_size=2, max_size=40)
 
 
 @given(HITS)
-def test_rows_apart_have_no_design_effect(hits: list) -> None:
+def test_rows_apart_have_no_design_effect(hits: list[int]) -> None:
     assert design_effect(hits, [str(k) for k in range(len(hits))]) == 1.0
 
 
 @given(HITS, st.integers(2, 5))
-def test_copies_of_rows_tell_no_more_than_the_rows(hits: list, copies: int) -> None:
+def test_copies_of_rows_tell_no_more_than_the_rows(hits: list[int], copies: int) -> None:
     names = [str(k) for k in range(len(hits))] * copies
     assert design_effect(hits * copies, names) >= copies * (1 - 1e-9)
 
@@ -51,7 +52,7 @@ def test_an_error_more_hardly_ever_narrows_what_is_possible(size: int) -> None:
     for wrong in range(10):
         hits = [int(k < wrong) for k in range(10 * size)]
         effect = design_effect(hits, names)
-        ends.append(wilson(wrong / effect, len(hits) / effect).high)
+        ends.append(present(wilson(wrong / effect, len(hits) / effect)).high)
     assert all(after > before - 0.03 for before, after in pairwise(ends))
 
 
@@ -60,13 +61,14 @@ def test_intervals_of_clustered_posts_are_wide() -> None:
     shared = [replace(p, cluster=f"t{k // 20}") for k, p in enumerate(rows)]
     turned = [replace(p, label="hate" if p.cluster in {"t0", "t1"} else "normal") for p in shared]
     rate = by_group(turned)["lgbtq"].share("false_positive_rate")
-    alone = wilson(rate.hits, rate.n)
-    assert rate.interval.low < alone.low
-    assert rate.interval.high > alone.high
+    alone, clustered = present(wilson(rate.hits, rate.n)), present(rate.interval)
+    assert clustered.low < alone.low
+    assert clustered.high > alone.high
     assert is_clustered(turned)
     assert len(set(units(turned))) == 6
     found = headline_intervals(turned)
-    assert found["recall"].high - found["recall"].low > 0.6
+    recall = present(found["recall"])
+    assert recall.high - recall.low > 0.6
     assert found["f1"] == metric_intervals(turned)["f1"]
 
 

@@ -1,10 +1,13 @@
 import gc
 from dataclasses import replace
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from posts import predictions
+from present import present
 
 from hsd.errors import EvaluationError
 from hsd.metrics.changes import RateChange
@@ -62,8 +65,10 @@ def test_a_hand_computed_pair_of_runs() -> None:
     assert found.broken == ("p000",)
     assert found.fixed == ("p002", "p003", "p005")
     assert found.p_value == pytest.approx(2 * (1 + 4) / 2**4)
-    assert metric(found, "accuracy") == (2 / 6, 4 / 6, pytest.approx(2 / 6))
-    assert metric(found, "recall") == (pytest.approx(1 / 3), 1.0, pytest.approx(2 / 3))
+    assert metric(found, "accuracy")[:2] == (2 / 6, 4 / 6)
+    assert metric(found, "accuracy")[2] == pytest.approx(2 / 6)
+    assert metric(found, "recall")[1] == 1.0
+    assert metric(found, "recall")[::2] == pytest.approx((1 / 3, 2 / 3))
     assert metric(found, "auroc")[0] == pytest.approx(7 / 9)
 
 
@@ -95,7 +100,7 @@ def test_what_one_of_many_rates_would_do_by_chance_is_no_worse_but_may_be() -> N
              for k in range(100)]  # fmt: skip
     found = compare(predictions("\n".join(before)), predictions("\n".join(after)))
     alone = rate(found, "g0", "false_positive_rate")
-    assert alone.p_value < 0.05 < alone.holm_p
+    assert present(alone.p_value) < 0.05 < present(alone.holm_p)
     assert (alone.worse, alone.may_be_worse) == (False, True)
     assert [c.group for c in found.may_be_worse] == ["g0"]
     (said,) = [line for line in sentences(found) if line.startswith("May be")]
@@ -111,7 +116,7 @@ def test_groups_that_chance_moves_apart_are_not_said_to_be_further_apart() -> No
     found = compare(predictions("\n".join(base)), predictions("\n".join(other)))
     change = found.gaps[0]
     assert change.difference == pytest.approx(0.08)
-    assert change.interval.low == 0.0
+    assert present(change.interval).low == 0.0
     assert not change.grew
     apart = {"lgbtq": 20, "mexican": 2, "zebra": 2}
     other = [f"{name} n {'h' if k < apart[name] else 'n'}" for name in names for k in range(25)]
@@ -138,14 +143,14 @@ def test_posts_that_share_a_template_turn_together_and_are_little_evidence() -> 
     assert alone.worse
     assert not change.worse
     assert change.p_value == together.p_value == pytest.approx(2 / 2**3)  # three templates
-    assert change.interval.low < 0.05 < alone.interval.low
+    assert present(change.interval).low < 0.05 < present(alone.interval).low
 
 
 def test_a_rise_of_one_group_is_told_though_the_headline_rose() -> None:
     before = ["lgbtq n n"] * 40 + ["mexican h n"] * 90
     after = ["lgbtq n h"] * 20 + ["lgbtq n n"] * 20 + ["mexican h h"] * 90
     found = compare(predictions("\n".join(before)), predictions("\n".join(after)))
-    assert metric(found, "accuracy")[2] > 0
+    assert present(metric(found, "accuracy")[2]) > 0
     assert ("lgbtq", "false_positive_rate") in [(c.group, c.rate) for c in found.worse]
     assert "mexican" not in [c.group for c in found.worse]
 
@@ -156,7 +161,7 @@ def test_a_group_without_hateful_posts_has_no_false_negative_rate_and_no_change_
     )
     assert change.n == 0
     assert change.reference is change.other is change.difference is None
-    assert change.interval is change.p_value is None
+    assert (change.interval, change.p_value) == (None, None)
     assert not change.worse
 
 
@@ -173,7 +178,7 @@ def test_other_ids_are_refused_with_how_many_and_which() -> None:
     "change",
     [{"text": "another text"}, {"true_label": "hate"}, {"groups": ("zebra",)}, {"cluster": "t"}],
 )
-def test_the_same_id_with_another_text_label_or_group_is_refused(change: dict) -> None:
+def test_the_same_id_with_another_text_label_or_group_is_refused(change: dict[str, Any]) -> None:
     before = predictions(BASE)
     after = [replace(before[0], **change), *before[1:]]
     with pytest.raises(EvaluationError, match=r"1 of 6 ids have another text.*first: p000"):
@@ -204,8 +209,8 @@ def test_auroc_is_compared_only_where_both_runs_have_scores() -> None:
 
 def test_a_rates_interval_is_the_same_as_a_gain_and_as_a_loss() -> None:
     found = compare(predictions(BASE * 5), predictions(OTHER * 5))
-    recall = next(c for c in found.metrics if c.name == "recall").interval
-    missed = rate(found, "all posts", "false_negative_rate").interval
+    recall = present(next(c for c in found.metrics if c.name == "recall").interval)
+    missed = present(rate(found, "all posts", "false_negative_rate").interval)
     assert (recall.low, recall.high) == pytest.approx((-missed.high, -missed.low))
 
 
@@ -215,15 +220,15 @@ def test_intervals_of_differences_hold_them_and_are_seeded() -> None:
     found, again = compare(before, after), compare(before, after)
     assert found == again
     for change in found.metrics[:5]:
-        assert change.interval is not None
-        assert change.interval.low <= change.difference <= change.interval.high
-    assert found.metrics[0].interval.low > 0.1  # 30 of 120 fixed, none broken
+        interval = present(change.interval)
+        assert interval.low <= present(change.difference) <= interval.high
+    assert present(found.metrics[0].interval).low > 0.1  # 30 of 120 fixed, none broken
 
 
 @settings(max_examples=40, deadline=None)
 @given(PAIRS, st.randoms())
 def test_the_order_of_rows_and_of_runs_changes_nothing_but_signs(
-    rows: list, random: object
+    rows: list[tuple[str, ...]], random: Random
 ) -> None:
     before = predictions("\n".join(f"{g} {t} {a}" for g, t, a, _ in rows))
     after = predictions("\n".join(f"{g} {t} {b}" for g, t, _, b in rows))
@@ -241,7 +246,7 @@ def test_the_order_of_rows_and_of_runs_changes_nothing_but_signs(
 
 @settings(max_examples=40, deadline=None)
 @given(PAIRS)
-def test_broken_and_fixed_posts_add_up_to_the_difference(rows: list) -> None:
+def test_broken_and_fixed_posts_add_up_to_the_difference(rows: list[tuple[str, ...]]) -> None:
     before = predictions("\n".join(f"{g} {t} {a}" for g, t, a, _ in rows))
     after = predictions("\n".join(f"{g} {t} {b}" for g, t, _, b in rows))
     found = compare(before, after, draws=20)
@@ -265,7 +270,7 @@ def test_holm_covers_every_group_and_both_rates() -> None:
     tested = [c for c in found.rates if c.group != "all posts" and c.n]
     adjusted = multipletests([c.p_value for c in tested], method="holm")[1]
     assert [c.holm_p for c in tested] == pytest.approx(list(adjusted), abs=1e-12)
-    assert all(c.holm_p >= c.p_value for c in tested)
+    assert all(present(c.holm_p) >= present(c.p_value) for c in tested)
     assert rate(found, "all posts", "false_positive_rate").holm_p is None
 
 
@@ -282,6 +287,8 @@ def test_a_gap_that_grew_is_told_with_an_interval_that_holds_it() -> None:
     after = predictions("\n".join(["lgbtq n n"] * 40 + ["mexican n h"] * 40))
     fpr = compare(before, after, draws=200).gaps[0]
     assert (fpr.reference, fpr.other, fpr.difference) == (0.5, 1.0, 0.5)
-    assert fpr.interval.low < 0.5 < fpr.interval.high
+    interval = present(fpr.interval)
+    assert interval.low < 0.5 < interval.high
     opportunity = compare(before, after, draws=20).gaps[1]
-    assert opportunity.reference is opportunity.difference is opportunity.interval is None
+    assert (opportunity.reference, opportunity.difference) == (None, None)
+    assert opportunity.interval is None

@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import pytest
 from posts import predictions
+from present import present
 
 from hsd.data.identity_swap import SWAP
 from hsd.metrics.contrast import contrasts, functionalities, swap_results
+from hsd.prediction import Prediction
 
 
-def cases(*rows: tuple[str, str, str, str]) -> list:
+def cases(*rows: tuple[str, str, str, str]) -> list[Prediction]:
     """Rows of `groups true called`, functionality, own id and reference."""
     made = predictions("\n".join(row[0] for row in rows))
     return [
@@ -30,7 +32,8 @@ def test_accuracy_by_functionality_and_target_adds_up() -> None:
 
 
 def test_posts_without_functionality_have_none() -> None:
-    assert functionalities(predictions("- h h")) == contrasts(predictions("- h h")) == []
+    assert functionalities(predictions("- h h")) == []
+    assert contrasts(predictions("- h h")) == []
 
 
 def test_a_contrast_pair_is_consistent_when_both_sides_are_right() -> None:
@@ -50,7 +53,7 @@ def test_cases_of_one_template_have_the_interval_of_few() -> None:
                    for n in range(60)])  # fmt: skip
     (apart,) = functionalities(made)
     (shared,) = functionalities([replace(p, cluster=f"t{n // 10}") for n, p in enumerate(made)])
-    wide, narrow = shared.right["all"].interval, apart.right["all"].interval
+    wide, narrow = (present(rate.right["all"].interval) for rate in (shared, apart))
     assert shared.right["all"].value == apart.right["all"].value
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
@@ -82,8 +85,10 @@ def test_a_swap_counts_flips_and_the_shift_of_the_score() -> None:
     (found,) = swap_results(cases(*rows))
     assert (found.before, found.after) == ("lgbtq", "mexican")
     assert (found.flips.value, found.to_hate) == (0.4, 4)
+    assert found.mean_shift is not None
     assert found.mean_shift == pytest.approx(0.4 * 0.4 + 0.6 * 0.1)
-    assert found.shift_interval.low < found.mean_shift < found.shift_interval.high
+    interval = present(found.shift_interval)
+    assert interval.low < found.mean_shift < interval.high
     assert swap_results(predictions("- h h")) == []
 
 

@@ -4,8 +4,10 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from present import present
 
 from hsd.errors import PreflightError
 from hsd.io.files import write_json, write_jsonl
@@ -31,8 +33,8 @@ def falling(n: int = 60, to: float = 0.3, pace: float = 6.0, noise: float = 0.03
     return [to + 2 * math.exp(-i / pace) + rng.gauss(0, noise) for i in range(n)]
 
 
-def log_rows(losses: list[float], evaluations: list[float]) -> list[dict]:
-    rows: list[dict] = [
+def log_rows(losses: list[float], evaluations: list[float]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [
         {"step": p.step, "epoch": p.epoch, "loss": p.value, "grad_norm": 1.0, "learning_rate": 1e-4}
         for p in points(losses)
     ]
@@ -51,7 +53,7 @@ def test_losses_that_stopped_falling_have_converged() -> None:
 def test_a_training_loss_that_still_falls_is_still_improving() -> None:
     verdict = convergence_verdict(Curves(loss=points(falling(pace=60))))
     assert verdict.status == "still improving"
-    assert verdict.fall_last_third > 0.1
+    assert present(verdict.fall_last_third) > 0.1
 
 
 def test_the_validation_loss_decides_where_there_is_enough_of_it() -> None:
@@ -70,7 +72,7 @@ def test_validation_that_rises_while_training_falls_is_overfitting() -> None:
     )
     verdict = convergence_verdict(curves)
     assert verdict.status == "overfitting"
-    assert (verdict.best.step, verdict.last.step) == (300, 600)
+    assert (present(verdict.best).step, present(verdict.last).step) == (300, 600)
     assert verdict.rise_since_best == pytest.approx(0.2)
     assert "best at step 300 and has risen by 20.0%" in verdict.reason
 
@@ -129,7 +131,7 @@ def test_a_loss_that_never_moved_says_that_nothing_was_learned() -> None:
 def test_too_few_losses_have_no_verdict_and_no_numbers() -> None:
     verdict = convergence_verdict(Curves(loss=points([2.0] * 9), eval_loss=points([1.0, 0.5])))
     assert verdict.status == "too short"
-    assert verdict.judged is verdict.best is verdict.rise_since_best is None
+    assert (verdict.judged, verdict.best, verdict.rise_since_best) == (None, None, None)
     assert "9 training and 2 validation losses" in verdict.reason
     assert convergence_verdict(Curves()).status == "too short"
 
@@ -162,8 +164,8 @@ def test_when_early_stopping_would_have_fired(patience: Patience, step: int | No
 
 def test_patience_in_epochs_is_counted_in_the_steps_of_an_epoch() -> None:
     per_epoch = tuple(Point(100 * e, v, float(e)) for e, v in enumerate([1, 0.5, 0.6, 0.7], 1))
-    assert early_stop(per_epoch, Patience(1, "epochs")).step == 300
-    assert early_stop(per_epoch, Patience(2, "epochs")).step == 400
+    assert present(early_stop(per_epoch, Patience(1, "epochs"))).step == 300
+    assert present(early_stop(per_epoch, Patience(2, "epochs"))).step == 400
     assert early_stop(per_epoch, Patience(3, "epochs")) is None
 
 
@@ -182,7 +184,9 @@ def test_a_resumed_run_repeats_steps_and_the_last_word_counts() -> None:
 
 
 def test_rows_without_a_step_or_with_other_keys_are_passed_over() -> None:
-    rows = [{"loss": 1.0}, {"step": 1, "train_loss": 0.5, "train_runtime": 3.0}, {"step": 2}]
+    rows: list[dict[str, Any]] = [
+        {"loss": 1.0}, {"step": 1, "train_loss": 0.5, "train_runtime": 3.0}, {"step": 2}
+    ]  # fmt: skip
     assert curves_of(rows) == Curves()
 
 
@@ -257,7 +261,7 @@ def test_the_report_draws_a_png_and_an_svg_and_the_same_run_the_same_bytes(tmp_p
         log_rows([1.0, math.inf, 0.5], []),
     ],
 )
-def test_any_log_can_be_drawn_beside_the_run(tmp_path: Path, rows: list) -> None:
+def test_any_log_can_be_drawn_beside_the_run(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     write_jsonl(tmp_path / "metrics.jsonl", rows)
     _, files = convergence_report(tmp_path)
     assert [f.parent for f in files] == [tmp_path, tmp_path]

@@ -1,6 +1,7 @@
 """A list is the same list however a file holds it: as one, or printed into a cell of text."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hsd.data import hatecheck, hatexplain, toxigen, unified
 from hsd.data.cell_values import names, words
 from hsd.data.chat_rows import chat_row
 from hsd.data.group_names import unknown_names
-from hsd.data.loaded_file import Bad, LeftOut
+from hsd.data.loaded_file import Bad, Convert, LeftOut
 from hsd.data.own_table import Columns, converter
 from hsd.data.printed_values import parse
 from hsd.data.read_rows import BadRow, Row, read_rows
@@ -155,7 +156,7 @@ def test_a_name_in_brackets_is_known_as_without_them() -> None:
     assert unknown_names("Jew(s), Women(Muslim), LGBT(Q)") == ()
 
 
-PEOPLE = {
+PEOPLE: dict[str, tuple[Convert, dict[str, Any], str]] = {
     "unified": (unified.convert, {"text": "a", "label": 1}, "target_group"),
     "persona": (unified.convert, {"text": "a", "label": 1}, "persona_tag"),
     "table": (converter(Columns(group="who"), "t"), {"text": "a", "label": 1}, "who"),
@@ -335,7 +336,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | 
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6
 )
-CONVERTERS = {
+CONVERTERS: dict[str, tuple[Callable[[Row], Any], dict[str, Any]]] = {
     "unified": (unified.convert, {"text": "a", "label": 1, "target_group": "", "rationale": "",
                                   "id": "", "split": "", "is_synthetic": "", "persona_tag": ""}),
     "hatexplain": (hatexplain.converter(), HATEXPLAIN[0]),

@@ -173,7 +173,8 @@ def test_a_note_that_cannot_be_read_names_nothing(note: bytes) -> None:
 
 def test_a_class_name_is_a_word_like_any_other() -> None:
     name = ClassName("hate", ("hate", "fine"))
-    assert (name, json.dumps([name]), {name: 1}["hate"]) == ("hate", '["hate"]', 1)
+    counts: dict[str, int] = {name: 1}
+    assert (name, json.dumps([name]), counts["hate"]) == ("hate", '["hate"]', 1)
 
 
 def saved(folder: Path) -> Path:

@@ -3,6 +3,7 @@ import re
 import shlex
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -16,14 +17,16 @@ from jobs.data import data
 LETTERS = str.maketrans("0123456789", "ghijklmnop")  # numbers are one token to the doctor
 
 
-def row(n: int, split: str, label: str = "normal", group: str = "lgbtq", text: str = "") -> dict:
+def row(
+    n: int, split: str, label: str = "normal", group: str = "lgbtq", text: str = ""
+) -> dict[str, Any]:
     """A post that no other one is like."""
     own = sha256(str(n).encode()).hexdigest().translate(LETTERS)
     return {"id": f"{split}{n}", "text": text or own, "label": label, "target_group": group,
             "split": split, "source_dataset": "a"}  # fmt: skip
 
 
-def written(name: str, rows: list[dict]) -> Path:
+def written(name: str, rows: list[dict[str, Any]]) -> Path:
     path = Path(name)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -31,12 +34,12 @@ def written(name: str, rows: list[dict]) -> Path:
 
 def chat(
     n: int, user: str = "Is this hate? soup", answer: str = '{"classification": "hate"}'
-) -> dict:
+) -> dict[str, Any]:
     turns = [{"role": "user", "content": user}, {"role": "assistant", "content": answer}]
     return {"id": str(n), "messages": turns}
 
 
-def found(*files: Path, **options: object) -> dict[str, int]:
+def found(*files: Path, **options: Any) -> dict[str, int]:
     """Return the findings; that a split of three posts has one label is a test of its own."""
     findings = check_data(files, **options).findings
     return {f.what: f.count for f in findings if "of one label" not in f.what}
@@ -147,7 +150,9 @@ def test_power_is_that_of_the_specification() -> None:
     rows = [row(n, "test", group=g) for n, g in enumerate(["lgbtq"] * 8 + ["mexican"] * 4)]
     file = written("test.jsonl", rows)
     power = {(p.group, p.label): (p.n, p.gap) for p in check_data([file]).power}
-    assert power["lgbtq", "normal"] == (8, pytest.approx(half_width(8, 4)))
+    n, gap = power["lgbtq", "normal"]
+    assert n == 8
+    assert gap == pytest.approx(half_width(8, 4))
     assert found(file) == {"test groups with too few posts of a label": 2}
 
 

@@ -24,9 +24,10 @@ TABLE = pandas.DataFrame(ROWS)
 
 def bytes_of(folder: Path, suffix: str) -> bytes:
     path = folder / f"made{suffix}"
-    {"parquet": TABLE.to_parquet, "feather": TABLE.to_feather, "arrow": TABLE.to_feather}[
-        suffix[1:]
-    ](path)
+    if suffix == ".parquet":
+        TABLE.to_parquet(path)
+    else:
+        TABLE.to_feather(path)
     return path.read_bytes()
 
 

@@ -132,7 +132,7 @@ def test_divisions_of_another_form_are_refused(tmp_path: Path) -> None:
         load_hatexplain(tmp_path / "a.csv")
 
 
-BAD = {
+BAD: dict[str, dict[str, Any]] = {
     "no 'annotators'": {"annotators": None},
     "'annotators' cannot be read as a list": {"annotators": "[{"},
     "'annotators' is neither": {"annotators": 3},

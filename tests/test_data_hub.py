@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hsd.data.hub_rows import HubName, download, rows_of
+from hsd.data.hub_rows import HubName, download
+from hsd.data.read_rows import apart, rows_of
 from hsd.errors import DataError
 from hsd.hub.token import read_token
 
@@ -24,7 +25,8 @@ def test_a_hub_name_has_a_config_and_a_revision(
 
 
 def test_rows_know_their_split_and_commit() -> None:
-    rows = rows_of({"train": [{"text": "a"}, {"text": "b", "split": "test"}]}, "hub:o/n@abc")
+    found = rows_of({"train": [{"text": "a"}, {"text": "b", "split": "test"}]}, "hub:o/n@abc")
+    rows, _ = apart(found)
     assert [(row.values["split"], row.place) for row in rows] == [
         ("train", "hub:o/n@abc/train:1"),
         ("test", "hub:o/n@abc/train:2"),

@@ -169,7 +169,7 @@ def test_lengths_in_tokens_are_what_training_and_evaluation_limit() -> None:
              posts_file("test.jsonl", WALK)]  # fmt: skip
     measure, renderer = PromptLength(words, files), Renderer(words, contract)
     lengths = [measure.length(row) for row in read_posts(files).posts]
-    rows = [(SOUP, "normal"), (SONG, "normal"), (WALK, None)]
+    rows: list[tuple[str, Label | None]] = [(SOUP, "normal"), (SONG, "normal"), (WALK, None)]
     for n, (text, label) in zip(lengths, rows, strict=True):
         encoded = renderer.encode(make_chat(contract.strategy, "", text, label))
         assert n == len(encoded.prompt) + len(encoded.answer) > 2 * len(words.encode(text))

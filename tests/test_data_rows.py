@@ -111,7 +111,7 @@ def test_a_line_that_is_no_row_is_reported_with_its_place(tmp_path: Path, name: 
     assert all(line.startswith(start) for line, start in zip(said, expected, strict=True))
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[str | bytes, str]] = {
     "empty.jsonl": ("", ":1: the file is empty"),
     "blank.csv": ("\n \n", ":1: the file is empty"),
     "latin.jsonl": (b'{"text": "one"}\n{"text": "caf\xe9"}\n', ":2: not UTF-8 (byte 0xe9)"),

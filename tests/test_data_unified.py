@@ -73,7 +73,7 @@ def test_a_missing_cell_of_pandas_is_absent() -> None:
     assert (made.rationale, made.original_id) == ("", "")
 
 
-BAD = {
+BAD: dict[str, dict[str, Any]] = {
     "no column 'text'": {"label": "hate"},
     "no text in 'text'": {"text": "  ", "label": "hate"},
     "'text' holds no text but a float": {"text": float("nan"), "label": "hate"},

@@ -1,20 +1,23 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from posts import predictions
+from present import present
 
 from hsd.config.gate_rules import GateRules, Margins
 from hsd.errors import ConfigError, EvaluationError
 from hsd.metrics.comparison import compare
 from hsd.metrics.gate import Verdict, gate
 from hsd.metrics.rule_result import RuleResult, Status
+from hsd.prediction import Prediction
 
 
-def rows(*counts: tuple[str, int]) -> list:
+def rows(*counts: tuple[str, int]) -> list[Prediction]:
     return predictions("\n".join(row for row, n in counts for _ in range(n)))
 
 
-def judged(reference: list, run: list, **rules: object) -> Verdict:
+def judged(reference: list[Prediction], run: list[Prediction], **rules: Any) -> Verdict:
     return gate(GateRules(**rules), run, reference, ("base", "adapter"))
 
 
@@ -31,7 +34,8 @@ def test_a_group_that_got_worse_fails_though_f1_rose() -> None:
     verdict = judged(before, after)
     assert check(verdict, "F1 falls by").status == "PASS"
     broken = check(verdict, FPR, "lgbtq")
-    assert (broken.status, broken.value, broken.limit) == ("FAIL", pytest.approx(40 / 300), 0.05)
+    assert (broken.status, broken.limit) == ("FAIL", 0.05)
+    assert broken.value == pytest.approx(40 / 300)
     assert verdict.status == Status.FAIL
     assert verdict.status.exit_code == 20
 
@@ -51,9 +55,10 @@ def test_few_rows_without_a_change_are_underpowered_and_say_how_many_would_do() 
     assert verdict.status.exit_code == 21
     open_ = check(verdict, FPR, "lgbtq")
     assert open_.status == "UNDERPOWERED"
-    assert 25 < open_.needed < 200
+    needed = present(open_.needed)
+    assert 25 < needed < 200
     for more, status in ((0, "PASS"), (-1, "UNDERPOWERED")):
-        n = open_.needed + more
+        n = needed + more
         grown = rows(("lgbtq n n", n - n // 5), ("lgbtq n h", n // 5), ("lgbtq h h", n))
         assert check(judged(grown, grown), FPR, "lgbtq").status == status
 
@@ -173,8 +178,9 @@ def test_unreadable_replies_have_a_ceiling() -> None:
 
     found = [unreadable(0, 400), unreadable(0, 50), unreadable(30, 400), unreadable(3, 100)]
     assert [c.status for c in found] == ["PASS", "UNDERPOWERED", "FAIL", "UNDERPOWERED"]
-    assert unreadable(0, found[1].needed).status == "PASS"
-    assert unreadable(0, found[1].needed - 1).status == "UNDERPOWERED"
+    needed = present(found[1].needed)
+    assert unreadable(0, needed).status == "PASS"
+    assert unreadable(0, needed - 1).status == "UNDERPOWERED"
 
 
 def test_scored_labels_cannot_be_unreadable_however_few_rows() -> None:
@@ -203,7 +209,7 @@ def test_a_floor_or_ceiling_is_broken_or_kept_by_whole_intervals() -> None:
 def test_a_perfect_score_of_five_posts_shows_no_floor_and_of_hundreds_does() -> None:
     rules = GateRules(worst_group_f1=0.9, largest_gap=0.05)
 
-    def statuses(n: int) -> set:
+    def statuses(n: int) -> set[str]:
         perfect = [(f"{name} {row}", n) for name in ("lgbtq", "mexican") for row in ("n n", "h h")]
         return {c.status for c in gate(rules, rows(*perfect)).checks[:-1]}
 
@@ -226,7 +232,7 @@ def test_a_group_without_an_error_is_not_certain_of_none() -> None:
     run = rows(("lgbtq n n", 20), ("mexican n n", 380), ("mexican n h", 20))
     found = gate(GateRules(largest_gap=0.08), run).checks[0]
     assert found.status == "UNDERPOWERED"
-    assert found.interval.high > 0.1  # Newcombe's; that of the draws ends at .072
+    assert present(found.interval).high > 0.1  # Newcombe's; that of the draws ends at .072
 
 
 def test_many_groups_that_keep_the_floor_are_no_failure() -> None:

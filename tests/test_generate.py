@@ -45,8 +45,8 @@ def writing(asked: Asked, monkeypatch: pytest.MonkeyPatch, texts: dict[str, str]
             for prompt, text in spoken.items():
                 if tuple(ids[: len(prompt)]) == prompt:
                     said = len(ids) - len(prompt)
-                    return text[said] if said < len(text) else asked.tokenizer.encode("x")[0]
-            return pad
+                    return int(text[said] if said < len(text) else asked.tokenizer.encode("x")[0])
+            return int(pad)
 
     generate = type(asked.base.model).generate
 
@@ -146,14 +146,17 @@ def test_generation_ends_with_the_last_rows_object(
     llama: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hsd.inference import generate as module
+    from hsd.inference.replies import read_tokens
 
     texts = {"row0": '{"a": 1}', "row1": '{"abc": "defghi"}'}
     writing(llama, monkeypatch, texts)
     lengths: list[int] = []
-    read = module.read_tokens
-    monkeypatch.setattr(
-        module, "read_tokens", lambda t, new, *rest: lengths.append(len(new)) or read(t, new, *rest)
-    )
+
+    def read(words: Any, new: list[int], *rest: Any) -> Any:
+        lengths.append(len(new))
+        return read_tokens(words, new, *rest)
+
+    monkeypatch.setattr(module, "read_tokens", read)
     llama.replies(llama.rows[:2], batch_size=2, max_new_tokens=60)
     longest = max(len(llama.tokenizer.encode(text)) for text in texts.values())
     assert lengths == [longest, longest]

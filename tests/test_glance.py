@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from posts import predictions
+from present import present
 from test_report_page import SCORED, STAMP, WRITTEN, everything, page, words
 
 from hsd.config.gate_rules import GateRules
@@ -63,11 +64,12 @@ def test_a_base_is_enough_for_a_verdict(
     run: list[Prediction], base: list[Prediction], status: str, tmp_path: Path
 ) -> None:
     report = written(tmp_path, ReportContext(base=("base", base)), run)
-    assert report.gate.status == status
+    verdict = present(report.gate)
+    assert verdict.status == status
     assert f"{status} " in first_screen((tmp_path / "report.html").read_text())
     text = (tmp_path / f"evaluation_report_{STAMP}.txt").read_text()
     assert f"\n{status}\n" in text
-    assert report.gate.default_rules
+    assert verdict.default_rules
     for shown in (text, (tmp_path / "report.html").read_text()):
         assert DEFAULT_RULES in shown, "a verdict that nobody asked for says so"
 
@@ -177,18 +179,18 @@ def test_a_comparison_begins_with_whether_an_error_rate_rose(
     other: list[Prediction], status: str
 ) -> None:
     found = compare(GOOD[: len(other)], other, ("old", "new"))
-    box = comparison_badge([found], [sentences(found)])
+    box = present(comparison_badge([found], [sentences(found)]))
     assert box.status == status
     assert box.sentence.startswith("new: ")
     assert "old" in box.sentence
 
 
 def test_over_several_sets_the_worst_counts_and_each_has_a_line() -> None:
-    box = sets_badge({
+    box = present(sets_badge({
         "a": Badge("NO RISE SHOWN", [], "fine."),
         "b": Badge("WORSE", ["new: Worse for lgbtq."], "not fine.", look="fail"),
         "c": None,
-    })  # fmt: skip
+    }))  # fmt: skip
     assert (box.status, box.sentence) == ("WORSE", "So on 1 of 3 sets: b.")
     assert box.reasons == ["a: fine.", "b: not fine."]
     assert box.folded == ["b: new: Worse for lgbtq."]
@@ -208,7 +210,9 @@ def test_the_comparison_page_shows_each_change_as_a_dot() -> None:
     said = words(comparison_page(found, asked, [sentences(one) for one in found]))
     assert "Change of the headline metrics new accuracy -0.250 [" in said
     assert "Change of the error rates false-positive rate all posts +0.500 [" in said
-    assert changes_section(found).parts[0].high == 0.5
+    chart = changes_section(found).parts[0]
+    assert isinstance(chart, DotChart)
+    assert chart.high == 0.5
     assert rates_chart(found[0]).high == 1.0
 
 

@@ -1,3 +1,5 @@
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,14 +101,16 @@ def test_outcomes_name_every_kind_also_those_that_never_came() -> None:
 
 
 @given(ROWS)
-def test_counts_of_single_memberships_add_up_to_the_whole(rows: list) -> None:
+def test_counts_of_single_memberships_add_up_to_the_whole(rows: list[tuple[str, ...]]) -> None:
     made = predictions(table(rows))
     parts = [group.counts for group in by_group(made).values()]
     assert sum(parts, ConfusionMatrix()) == count(made)
 
 
 @given(ROWS, st.permutations(NAMES))
-def test_renaming_groups_renames_the_results_and_nothing_else(rows: list, names: list) -> None:
+def test_renaming_groups_renames_the_results_and_nothing_else(
+    rows: list[tuple[str, ...]], names: list[str]
+) -> None:
     renamed = dict(zip(NAMES, names, strict=True))
     before = by_group(predictions(table(rows)))
     after = by_group(predictions(table([(renamed[g], t, c) for g, t, c in rows])))
@@ -116,7 +120,7 @@ def test_renaming_groups_renames_the_results_and_nothing_else(rows: list, names:
 
 
 @given(ROWS, st.randoms())
-def test_the_order_of_rows_changes_no_group(rows: list, random: object) -> None:
+def test_the_order_of_rows_changes_no_group(rows: list[tuple[str, ...]], random: Random) -> None:
     made = predictions(table(rows))
     shuffled = list(made)
     random.shuffle(shuffled)
@@ -126,7 +130,7 @@ def test_the_order_of_rows_changes_no_group(rows: list, random: object) -> None:
 
 
 @given(ROWS)
-def test_duplicating_every_row_changes_no_rate(rows: list) -> None:
+def test_duplicating_every_row_changes_no_rate(rows: list[tuple[str, ...]]) -> None:
     once, twice = by_group(predictions(table(rows))), by_group(predictions(table(rows + rows)))
     for name, group in once.items():
         assert group.counts.false_positive_rate == twice[name].counts.false_positive_rate

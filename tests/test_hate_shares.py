@@ -92,7 +92,9 @@ def test_a_share_may_be_0_or_1_and_0_is_not_absent(cell: Any) -> None:
 @pytest.mark.parametrize("cell", [None, "", "  ", float("nan")])
 def test_a_blank_is_no_share(cell: Any) -> None:
     assert unified(cell).hate_share is None
-    assert convert(Row({"text": "a post", "label": "hate"}, "f:1")).hate_share is None
+    made = convert(Row({"text": "a post", "label": "hate"}, "f:1"))
+    assert isinstance(made, Example)
+    assert made.hate_share is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_a_node_as_it_should_be_is_well() -> None:
     ],
 )
 def test_torch_is_built_for_a_cuda_that_the_driver_runs(
-    seen: Mapping[str, object], ok: bool | None, said: str
+    seen: Mapping[str, Any], ok: bool | None, said: str
 ) -> None:
     check = found(replace(NODE, **seen), "driver")
     assert check.ok is ok
@@ -108,7 +109,7 @@ def test_a_gpu_without_code_in_this_torch_is_refused() -> None:
     ],
 )
 def test_what_only_gpus_need_is_only_doubted_without_one(
-    seen: Mapping[str, object], name: str, ok: bool | None
+    seen: Mapping[str, Any], name: str, ok: bool | None
 ) -> None:
     assert found(replace(NODE, **seen), name).ok is ok
 

@@ -1,16 +1,16 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from present import present
 
 from hsd.metrics.intervals import mcnemar, paired_rate, sign_flips, wilson
 
 
 def test_wilsons_interval_is_the_textbook_one() -> None:
     # Newcombe (1998), Table I: 81 of 263 and 1 of 29, method 3.
-    assert wilson(81, 263) is not None
-    found = wilson(81, 263)
+    found = present(wilson(81, 263))
     assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
-    found = wilson(1, 29)
+    found = present(wilson(1, 29))
     assert (round(found.low, 4), round(found.high, 4)) == (0.0061, 0.1718)
 
 
@@ -77,7 +77,9 @@ def test_exchanging_the_runs_mirrors_the_interval(risen: int, fallen: int, same:
 
 
 @given(st.integers(1, 60), st.data())
-def test_wilsons_interval_holds_the_rate_and_stays_inside_0_and_1(n: int, data: object) -> None:
+def test_wilsons_interval_holds_the_rate_and_stays_inside_0_and_1(
+    n: int, data: st.DataObject
+) -> None:
     hits = data.draw(st.integers(0, n))
     found = wilson(hits, n)
     assert found is not None

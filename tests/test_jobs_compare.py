@@ -16,6 +16,7 @@ from hsd.report.predictions import append_predictions
 from jobs.compare import compare
 from jobs.convergence import convergence
 from jobs.terminal.number_tables import metrics_table
+from jobs.terminal.options import Command
 
 BASE = "\n".join(["lgbtq n n .2"] * 12 + ["mexican h n .4"] * 8 + ["mexican h refusal .3"] * 4)
 ADAPTER = "\n".join(["lgbtq n h .6"] * 9 + ["lgbtq n n .1"] * 3 + ["mexican h h .9"] * 12)
@@ -31,7 +32,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> None:
         write_json(folder / "manifest.json", {"prompt": {"hash": f"{name}0123456789abcdef"}})
 
 
-def invoke(command: object, *arguments: str) -> str:
+def invoke(command: Command, *arguments: str) -> str:
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from posts import predictions
+from present import present
 
 from hsd.errors import EvaluationError, PreflightError
 from hsd.io.files import write_json
@@ -99,7 +100,7 @@ def test_a_gate_without_its_base_lets_nothing_pass(run: RunFolder) -> None:
     facts["sweep"]["gate"] = {}
     write_json(run.run_json, facts)
     verdicts = [one.verdict for one in on(run).board.standings]
-    assert [v.status for v in verdicts] == [Status.UNDERPOWERED] * 2
+    assert [present(v).status for v in verdicts] == [Status.UNDERPOWERED] * 2
 
 
 def test_a_single_evaluation_is_compared_with_nothing(run: RunFolder) -> None:
@@ -158,7 +159,7 @@ def test_the_gate_of_the_sweep_judges_each_cell_but_the_base(run: RunFolder) -> 
     write_json(run.run_json, facts)
     verdicts = {one.name: one.verdict for one in on(run).board.standings}
     assert verdicts["baseline"] is None
-    assert verdicts["worse"].status == Status.FAIL
+    assert present(verdicts["worse"]).status == Status.FAIL
 
 
 def test_a_page_is_written_under_an_ending_that_is_known(run: RunFolder) -> None:

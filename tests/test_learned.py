@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import small_runs
+from present import present
 from small_runs import posts
 
 from hsd.config.evaluate_config import EvalConfig
@@ -33,7 +34,8 @@ def run(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_posts_of_the_run_are_read_again(run: Path) -> None:
-    training, note = training_posts(run)
+    found, note = training_posts(run)
+    training = present(found)
     assert note == ""
     assert training.origin == "train.jsonl, 11 posts"
     assert list(zip(training.texts, training.labels, strict=True)) == [
@@ -90,7 +92,7 @@ def test_posts_are_told_from_the_chats_of_hsd_prepare(tiny_llama: Path, tmp_path
     )
     training, note = training_posts(train(settings).folder)
     assert note == ""
-    assert set(training.texts) == {row["text"].strip() for row in posts(8)}
+    assert set(present(training).texts) == {row["text"].strip() for row in posts(8)}
 
 
 def test_an_evaluation_reports_beside_tfidf_and_the_base(

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from multiprocessing.queues import Queue
@@ -24,7 +25,7 @@ from hsd.io.lease import Holder, hold_lease, ticks_of
 from hsd.io.run_identity import claim, require_own
 
 CHECKOUT = Path(__file__).parent.parent
-ELSEWHERE = {"host": "node9", "pid": 4242, "boot": "another kernel"}
+ELSEWHERE: dict[str, Any] = {"host": "node9", "pid": 4242, "boot": "another kernel"}
 LONG_AGO = 2 * lease.STALE_S
 
 
@@ -155,7 +156,7 @@ def test_a_process_that_proc_hides_is_judged_by_its_renewals_alone(
         raise PermissionError
 
     left_by(tmp_path, pid=2**22 + 7, age_s=lease.STALE_S - 60)  # nobody's id: as hidepid shows it
-    monkeypatch.setattr(lease.os, "kill", of_another_user)
+    monkeypatch.setattr(os, "kill", of_another_user)
     with pytest.raises(InUseError), hold_lease(tmp_path, "hsd train"):
         pass
     monkeypatch.undo()
@@ -219,7 +220,7 @@ def test_a_job_waits_for_a_sign_of_life_and_takes_over_when_there_is_none(
     assert taken(tmp_path).job == "18@"
     left_by(tmp_path, **ELSEWHERE)
     monkeypatch.setattr(lease, "WATCH_S", 1e6)
-    monkeypatch.setattr(lease.time, "sleep", lambda _: os.utime(tmp_path / ".lease"))
+    monkeypatch.setattr(time, "sleep", lambda _: os.utime(tmp_path / ".lease"))
     with pytest.raises(InUseError), hold_lease(tmp_path, "hsd train"):
         pass
 

@@ -32,14 +32,14 @@ def refused(name: Path | str) -> str:
     return line
 
 
-def copied(base: Path, folder: Path, change: Callable[[Path], None]) -> Path:
+def copied(base: Path, folder: Path, change: Callable[[Path], object]) -> Path:
     made = folder / "changed"
     shutil.copytree(base, made)
     change(made)
     return made
 
 
-def reweighted(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+def reweighted(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
     def edit(folder: Path) -> None:
         from safetensors.torch import load_file, save_file
 
@@ -168,14 +168,14 @@ def _with_remote_code(folder: Path) -> None:
     (folder / "odd.py").write_text("raise SystemExit('somebody else\\'s code ran')")
 
 
-DAMAGED: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pickle": (_pickled, "no file named model.safetensors"),
     "half a download": (_cut_off, "incomplete"),
     "an empty folder": (_emptied, "cannot be loaded"),
     "code of its own": (_with_remote_code, "contains custom code"),
-    "a broken config": (lambda f: f.joinpath("config.json").write_text("{") and None, "JSON"),
+    "a broken config": (lambda f: f.joinpath("config.json").write_text("{"), "JSON"),
     "a broken tokenizer": (
-        lambda f: f.joinpath("tokenizer.json").write_text("{") and None,
+        lambda f: f.joinpath("tokenizer.json").write_text("{"),
         "cannot be loaded",
     ),
     "a missing weight": (
@@ -266,9 +266,7 @@ def test_the_attention_of_a_class_without_sdpa_is_said(
 def test_a_folder_that_cannot_be_loaded_is_not_called_offline(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    made = copied(
-        tiny_llama, tmp_path, lambda f: f.joinpath("config.json").write_text("{") and None
-    )
+    made = copied(tiny_llama, tmp_path, lambda f: f.joinpath("config.json").write_text("{"))
     assert "offline" not in refused(made)
 
 

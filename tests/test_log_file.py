@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_a_thread_that_finds_the_disk_full_is_a_line_and_no_traceback(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_in_a_thread_is_shown_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = []
+    shown: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", shown.append)
     with threads_in_a_line():
         fail_in_a_thread(ValueError("a bug"))

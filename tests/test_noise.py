@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from posts import predictions
+from present import present
 
 from hsd.metrics.score_noise import Noise, near, noise
 from hsd.metrics.thresholds import apply_threshold
@@ -53,7 +54,7 @@ def test_a_post_whose_call_changed_by_the_noise_is_near(
     one: float, other: float, threshold: float
 ) -> None:
     alone, together = (predictions(f"- h h {score:.17f}") for score in (one, other))
-    found = noise({"p000": alone[0].score}, together, "float32")
+    found = noise({"p000": present(alone[0].score)}, together, "float32")
     assert found is not None
     if apply_threshold(alone, threshold)[0].label != apply_threshold(together, threshold)[0].label:
         slack = Noise("float32", 1, 0.0, 0.0, found.largest_log_odds + 1e-9)

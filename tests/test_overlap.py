@@ -5,11 +5,12 @@ from hypothesis import strategies as st
 from posts import predictions
 
 from hsd.metrics.seen_in_training import among
+from hsd.prediction import Prediction
 
 TEXTS = st.lists(st.text(max_size=8), max_size=6)
 
 
-def posts(*texts: str) -> list:
+def posts(*texts: str) -> list[Prediction]:
     rows = predictions("\n".join(["- n n"] * len(texts)))
     return [replace(row, text=text) for row, text in zip(rows, texts, strict=True)]
 

@@ -335,7 +335,7 @@ def test_nothing_to_prepare_is_refused(tmp_path: Path) -> None:
 
 def test_each_step_is_heard_once(folder: Path) -> None:
     heard: list[str] = []
-    settings = {"template": str(folder / "template.json")}
+    settings: dict[str, Any] = {"template": str(folder / "template.json")}
     prepare(preparation(folder / "unified", [], folder / "out", **settings), heard.append)
     assert tuple(heard) == STEPS
 

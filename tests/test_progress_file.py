@@ -1,5 +1,6 @@
 """progress.json: how far a run is, told now and then and gone at the end."""
 
+from functools import partial
 from pathlib import Path
 
 from hsd.io.json_reader import read_json
@@ -10,8 +11,13 @@ def test_it_is_written_at_once_and_then_now_and_then(tmp_path: Path) -> None:
     clock = iter([0.0, EVERY_S / 2, EVERY_S + 1])
     counted: list[int] = []
     file = ProgressFile(tmp_path, "steps", clock=lambda: next(clock))
+
+    def count(done: int) -> int:
+        counted.append(done)
+        return done
+
     for done in (3, 4, 5):
-        file(lambda done=done: counted.append(done) or done, 10)
+        file(partial(count, done), 10)
         content = read_json(tmp_path / PROGRESS)
     assert counted == [3, 5], "rows are counted only where they are written"
     assert (content["unit"], content["done"], content["total"]) == ("steps", 5, 10)

@@ -3,14 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from posts import predictions
+from present import present
 
 from hsd.config.gate_rules import GateRules
 from hsd.errors import EvaluationError
 from hsd.metrics.bootstrap import metric_intervals
 from hsd.metrics.leaderboard import Entry, from_best, leaderboard, max_t
+from hsd.prediction import Prediction
 
 
-def run(wrong: int, n: int = 100, seed: int = 0) -> list:
+def run(wrong: int, n: int = 100, seed: int = 0) -> list[Prediction]:
     """n posts of each label; `wrong` of each are called wrongly, other ones for each seed."""
     rng = np.random.default_rng(seed)
     bad = {label: set(rng.choice(n, wrong, replace=False)) for label in "hn"}
@@ -45,14 +47,15 @@ def test_runs_that_differ_by_chance_are_not_called_apart() -> None:
 
 def test_intervals_of_many_runs_are_wider_than_that_of_one() -> None:
     rows = run(20)
-    alone = metric_intervals(rows)["f1"]
-    many = leaderboard([Entry(str(s), run(20, seed=s)) for s in range(8)]).standings[0].interval
+    alone = present(metric_intervals(rows)["f1"])
+    board = leaderboard([Entry(str(s), run(20, seed=s)) for s in range(8)])
+    many = present(board.standings[0].interval)
     assert many.high - many.low > 1.2 * (alone.high - alone.low)
 
 
 def test_max_t_of_one_statistic_is_about_the_normal_interval() -> None:
     values = np.random.default_rng(0).normal(3.0, 2.0, (20_000, 1))
-    (found,) = max_t(np.array([3.0]), values)
+    found = present(max_t(np.array([3.0]), values)[0])
     assert (found.low, found.high) == pytest.approx((3 - 1.96 * 2, 3 + 1.96 * 2), abs=0.1)
     assert (
         max_t(np.array([3.0, 1.0]), np.column_stack([values, np.full(20_000, np.nan)]))[1] is None
@@ -68,7 +71,7 @@ def test_of_equal_runs_the_luckiest_is_seldom_called_better(runs: int) -> None:
     for _ in range(300):
         point = np.sort(rng.normal(size=runs))[::-1]
         behind = from_best(point, point + rng.normal(size=(400, runs)))
-        wrong += any(interval.high < 0 for interval in behind[1:])
+        wrong += any(present(interval).high < 0 for interval in behind[1:])
     assert 0.01 < wrong / 300 < 0.09
 
 
@@ -82,7 +85,7 @@ def test_two_runs_are_as_far_apart_as_one_difference_says() -> None:
 def test_a_reference_that_failed_still_judges_as_undecided() -> None:
     entries = [Entry("good", run(2)), Entry("base", failure="out of memory")]
     board = leaderboard(entries, reference="base", rules=GateRules(), draws=50)
-    verdict = board.standings[0].verdict
+    verdict = present(board.standings[0].verdict)
     assert verdict.status == "UNDERPOWERED"
     assert verdict.checks[0].why == "the reference base has no result"
 

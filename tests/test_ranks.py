@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -135,7 +136,7 @@ def refuse() -> None:
 
 def test_where_the_first_rank_is_refused_all_are_in_its_words(ranks: Callable[..., Any]) -> None:
     (one, _), (two, _), (three, _) = ranks(3)
-    others = [Waiting(lambda r=r: r.as_the_first("leased", refuse)) for r in (two, three)]
+    others = [Waiting(partial(r.as_the_first, "leased", refuse)) for r in (two, three)]
     assert all(waiting.goes_on() for waiting in others)
     with pytest.raises(InUseError, match="run is in use"):
         one.as_the_first("leased", refuse)

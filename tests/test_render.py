@@ -379,7 +379,8 @@ class Heard:
     """A tokenizer that remembers which texts it was given."""
 
     def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer, self.texts = tokenizer, []
+        self.tokenizer = tokenizer
+        self.texts: list[str] = []
 
     def encode(self, text: str, **settings: Any) -> Any:
         self.texts.append(text)

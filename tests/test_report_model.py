@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from present import present
 from test_report_page import SCORED, STAMP, everything
 
 from hsd.errors import EvaluationError
@@ -133,4 +134,4 @@ def test_a_base_without_settings_is_read(tmp_path: Path) -> None:
     report = json.loads(stored())
     del report["base"]["asked"]
     (tmp_path / "report.json").write_text(json.dumps(report))
-    assert read_report(tmp_path).base.asked.prompt is None
+    assert present(read_report(tmp_path).base).asked.prompt is None

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from posts import predictions
+from present import present
 
 from hsd.config.gate_rules import GateRules
 from hsd.data.identity_swap import SWAP
@@ -23,8 +24,9 @@ from hsd.metrics.thresholds import Rule
 from hsd.prediction import Prediction
 from hsd.report.context import ReportContext
 from hsd.report.evaluation_files import write_evaluation
-from hsd.report.evaluation_page import REDACTED, evaluation_page
+from hsd.report.evaluation_page import evaluation_page
 from hsd.report.evaluation_report import evaluation_report
+from hsd.report.formatting import REDACTED
 from hsd.report.gate_section import gate_report
 
 STAMP = "20260102_030405"
@@ -225,10 +227,10 @@ def test_personas_are_shown_where_there_are_several() -> None:
 
 def test_turned_posts_have_label_and_groups_and_a_text_only_when_asked() -> None:
     beside = everything(SCORED)
-    base = {p.id: p for p in beside.base[1]}
+    base = {p.id: p for p in present(beside.base)[1]}
     found = summarize(SCORED, base=beside.base)
     report = evaluation_report(found, {}, beside)
-    turned = [post.model_dump(mode="json") for post in report.base.turned]
+    turned = [post.model_dump(mode="json") for post in present(report.base).turned]
     assert {post["id"]: post["now"] for post in turned} == {
         p.id: "newly right" if p.label == p.true_label else "newly wrong"
         for p in SCORED
@@ -265,7 +267,7 @@ def test_the_page_loads_nothing_and_lets_no_other_script_run() -> None:
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', html)
     assert "default-src 'none'" in html
     assert "base-uri 'none'; form-action 'none'" in html
-    assert "'unsafe-inline'" not in re.search(r"script-src ([^;]*);", html)[1]
+    assert "'unsafe-inline'" not in present(re.search(r"script-src ([^;]*);", html))[1]
 
 
 def test_the_same_numbers_draw_the_same_page() -> None:

@@ -1,18 +1,20 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from posts import predictions
 
 from hsd.errors import EvaluationError
 from hsd.io.files import write_json
+from hsd.prediction import Prediction
 from hsd.report.predictions import append_predictions, find_evaluation, load_run, read_predictions
 
 ROWS = predictions("lgbtq+mexican h h .9\n- n refusal .2\nlgbtq n n .1")
 
 
-def file_with(rows: list, tmp_path: Path) -> Path:
+def file_with(rows: list[Prediction], tmp_path: Path) -> Path:
     path = tmp_path / "run" / "predictions.jsonl"
     append_predictions(path, rows)
     return path
@@ -70,7 +72,7 @@ def test_appending_nothing_changes_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_that_is_no_prediction_is_named_with_its_line(
-    tmp_path: Path, change: dict, says: str
+    tmp_path: Path, change: dict[str, Any], says: str
 ) -> None:
     path = file_with(ROWS, tmp_path)
     first, *rest = path.read_text().splitlines()

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -16,11 +17,13 @@ from hsd.io.files import write_json
 from hsd.io.manifest import update_manifest
 from hsd.metrics.baselines import Training
 from hsd.metrics.thresholds import Rule
+from hsd.prediction import Prediction
 from hsd.report.predictions import append_predictions, done_evaluation, load_run
 from hsd.report.rewriting import freeze
 from jobs.compare import compare
 from jobs.gate import gate
 from jobs.report import report
+from jobs.terminal.options import Command
 from jobs.threshold import threshold
 
 WORSE = predictions(
@@ -32,7 +35,7 @@ BASE = predictions(
 MODEL = {"model": {"base": "tiny"}, "prompt_hash": "abc", "mode": "score"}
 
 
-def saved(name: str, rows: list, identity: dict | None = None) -> Path:
+def saved(name: str, rows: list[Prediction], identity: dict[str, Any] | None = None) -> Path:
     folder = Path(name) / "run_20260102_030405"
     append_predictions(folder / "predictions.jsonl", rows)
     write_json(folder / "manifest.json", {"model": {"name": name}, "prompt": {"hash": "abc"}})
@@ -48,14 +51,14 @@ def runs() -> None:
     saved("validation", others)
 
 
-def run(command: object, *arguments: str) -> Result:
+def run(command: Command, *arguments: str) -> Result:
     result = CliRunner().invoke(command, arguments, standalone_mode=False)
     if result.exception is not None:
         raise result.exception
     return result
 
 
-def numbers(name: str = "run") -> dict:
+def numbers(name: str = "run") -> Any:
     return json.loads((Path(name) / "run_20260102_030405" / "report.json").read_text())
 
 
@@ -93,7 +96,7 @@ def relabelled(file: Path) -> None:
 
 
 @pytest.mark.parametrize("command", READERS, ids=lambda command: command.name)
-def test_a_lost_row_is_refused_whoever_reads_it(command: click.Command) -> None:
+def test_a_lost_row_is_refused_whoever_reads_it(command: Command) -> None:
     file = finished()
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:20]))
     with pytest.raises(EvaluationError, match=r"predictions\.jsonl: 20 rows, .*says 200; put it"):
@@ -101,7 +104,7 @@ def test_a_lost_row_is_refused_whoever_reads_it(command: click.Command) -> None:
 
 
 @pytest.mark.parametrize("command", READERS, ids=lambda command: command.name)
-def test_a_changed_answer_is_refused_whoever_reads_it(command: click.Command) -> None:
+def test_a_changed_answer_is_refused_whoever_reads_it(command: Command) -> None:
     relabelled(finished())
     with pytest.raises(EvaluationError, match=r"predictions\.jsonl is not as it was written"):
         run(command, *READERS[command])

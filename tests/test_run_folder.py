@@ -6,7 +6,8 @@ import pytest
 
 from hsd.errors import PreflightError
 from hsd.io.files import write_json
-from slurm.run.run_folder import RunFolder, find_run, remember, set_name, split_target, whole_stage
+from hsd.io.run_identity import set_name
+from slurm.run.run_folder import RunFolder, find_run, remember, split_target, whole_stage
 
 
 def run(path: Path, *cells: str) -> Path:

@@ -3,7 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_behind(tmp_path: Pat
     file = tmp_path / "rows.jsonl"
     file.write_text("old")
 
-    def rows() -> object:
+    def rows() -> Iterator[dict[str, int]]:
         yield {"a": 1}
         raise KeyboardInterrupt
 

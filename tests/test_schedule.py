@@ -148,7 +148,7 @@ def test_early_stopping_that_cannot_fire_before_the_end_is_refused(
     patience: int, unit: str, training: dict[str, Any], fires: bool
 ) -> None:
     stopping = {"patience": patience, "unit": unit}
-    settings = {"epochs": 3, "early_stopping": stopping} | training
+    settings: dict[str, Any] = {"epochs": 3, "early_stopping": stopping} | training
     if fires:
         assert schedule(16, validation_rows=4, **settings).total_steps == 12
     else:

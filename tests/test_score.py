@@ -63,7 +63,8 @@ def test_probabilities_that_are_no_numbers_are_no_label(
     ):
         scored(rows, [(-1.0, -2.0), both], 0.1)
     (sure,) = scored(rows[:1], [(-inf, -2.0)], 0.1)
-    assert (sure.score, sure.text) == (pytest.approx(0.0), '{"classification": "normal"}')
+    assert sure.score == pytest.approx(0.0)
+    assert sure.text == '{"classification": "normal"}'
 
 
 def test_a_broken_weight_ends_an_evaluation_in_one_line(tiny_llama: Path, tmp_path: Path) -> None:

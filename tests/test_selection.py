@@ -43,7 +43,7 @@ ROWS = [
         ({"metric": "f1_within_gap", "max_gap": 0.01}, 1),  # none keeps it: the smallest gap
     ],
 )
-def test_each_metric_keeps_its_own_best(selection: dict, best: int) -> None:
+def test_each_metric_keeps_its_own_best(selection: dict[str, Any], best: int) -> None:
     assert best_step(evaluations(ROWS, SelectionConfig(**selection))) == best
 
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
 from posts import predictions
+from present import present
 from scipy.stats import entropy as scipy_entropy
 from sklearn.metrics import brier_score_loss, log_loss
 from test_report_page import SCHEMA, page, words
@@ -20,6 +20,7 @@ from hsd.metrics.share_calibration import share_calibration
 from hsd.prediction import Prediction
 from hsd.report.evaluation_files import write_evaluation
 from hsd.report.predictions import append_predictions, read_predictions
+from hsd.report.report_model import EvaluationReport
 
 STAMP = "20260102_030405"
 
@@ -56,21 +57,20 @@ def test_numbers_against_shares_are_hand_computed() -> None:
 def test_numbers_against_labels_are_those_of_scikit_learn_and_of_calibration() -> None:
     rows = drawn()
     hate, scores = [p.true_label == "hate" for p in rows], [p.score for p in rows]
-    found, whole = share_calibration(rows), calibration(rows)
-    assert found is not None
-    assert whole is not None
+    found, whole = present(share_calibration(rows)), present(calibration(rows))
     label = found.against_label
     assert label.brier == pytest.approx(brier_score_loss(hate, scores), abs=1e-12)
     assert label.log_loss == pytest.approx(log_loss(hate, scores), abs=1e-12)
-    assert (label.ece, label.brier) == (pytest.approx(whole.ece), pytest.approx(whole.brier))
-    assert label.brier_interval.low == pytest.approx(whole.brier_interval.low)
+    assert (label.ece, label.brier) == pytest.approx((whole.ece, whole.brier))
+    low = present(whole.brier_interval).low
+    assert present(label.brier_interval).low == pytest.approx(low)
 
 
 def test_the_least_log_loss_is_the_entropy_of_the_shares_and_scores_that_are_shares_have_it() -> (
     None
 ):
-    shares = [p.hate_share for p in drawn()]
-    exact, other = (share_calibration(rows) for rows in (voted(shares, shares), drawn()))
+    shares = [present(p.hate_share) for p in drawn()]
+    exact, other = (present(share_calibration(rows)) for rows in (voted(shares, shares), drawn()))
     each = [scipy_entropy([share, 1 - share]) for share in shares]
     assert exact.least_log_loss == pytest.approx(np.mean(each))
     assert exact.against_share.log_loss == pytest.approx(exact.least_log_loss)
@@ -88,23 +88,24 @@ def test_where_all_annotators_agree_share_and_label_say_the_same() -> None:
 def test_a_label_drawn_among_the_votes_adds_what_no_score_can_avoid_to_the_brier_score() -> None:
     rows = drawn(40)
     each = [
-        share_calibration([replace(p, hate_share=end) for p in rows]).against_share.brier
+        present(share_calibration([replace(p, hate_share=end) for p in rows])).against_share.brier
         for end in (0.0, 1.0)
     ]
     shares = np.array([p.hate_share for p in rows])
     scores = np.array([p.score for p in rows])
     expected = (shares * (1 - scores) ** 2 + (1 - shares) * scores**2).mean()
-    found = share_calibration(rows).against_share.brier
+    found = present(share_calibration(rows)).against_share.brier
     assert expected == pytest.approx(found + (shares * (1 - shares)).mean())
     assert each == [pytest.approx((scores**2).mean()), pytest.approx(((1 - scores) ** 2).mean())]
 
 
 def test_scores_that_are_the_votes_own_chance_are_nearer_to_shares_than_to_labels() -> None:
-    found = share_calibration(drawn())
+    found = present(share_calibration(drawn()))
     assert found.against_share.ece < found.against_label.ece
     for one in (found.against_share, found.against_label):
-        assert one.brier_interval.low < one.brier < one.brier_interval.high
-        assert one.log_loss_interval.low < one.log_loss < one.log_loss_interval.high
+        brier, loss = present(one.brier_interval), present(one.log_loss_interval)
+        assert brier.low < one.brier < brier.high
+        assert loss.low < one.log_loss < loss.high
 
 
 def test_posts_without_a_share_are_not_judged_by_one() -> None:
@@ -120,7 +121,7 @@ def test_few_shares_or_shares_without_scores_are_not_judged() -> None:
 
 
 def test_scores_of_0_and_1_have_a_finite_log_loss() -> None:
-    found = share_calibration(voted([0.0, 1.0] * 10, [1.0, 0.0] * 10))
+    found = present(share_calibration(voted([0.0, 1.0] * 10, [1.0, 0.0] * 10)))
     assert np.isfinite(found.against_share.log_loss)
 
 
@@ -150,7 +151,7 @@ def test_a_share_is_written_with_its_prediction_and_reads_back(tmp_path: Path) -
     assert read_predictions(tmp_path / "p.jsonl") == rows
 
 
-def written(folder: Path, rows: list[Prediction]) -> tuple[dict[str, Any], str]:
+def written(folder: Path, rows: list[Prediction]) -> tuple[EvaluationReport, str]:
     numbers = write_evaluation(folder, rows, {}, STAMP)
     jsonschema.validate(json.loads((folder / "report.json").read_text()), SCHEMA)
     return numbers, (folder / f"evaluation_report_{STAMP}.txt").read_text()
@@ -159,7 +160,7 @@ def written(folder: Path, rows: list[Prediction]) -> tuple[dict[str, Any], str]:
 def test_every_report_has_both_calibrations_where_there_are_shares(tmp_path: Path) -> None:
     rows = drawn(60)
     numbers, report = written(tmp_path, rows)
-    found = numbers.calibration_against_share
+    found = present(numbers.calibration_against_share)
     assert found.n == 60
     for said in (" ".join(report.split()), words(page(rows))):
         assert f"Of the 60 posts with a share of votes; on {found.disputed} of them" in said

@@ -2,13 +2,15 @@ from dataclasses import replace
 
 import pytest
 from posts import predictions
+from present import present
 
-from hsd.metrics.slices import length_of, slices
+from hsd.metrics.slices import Slice, length_of, slices
+from hsd.prediction import Prediction
 
 ROWS = predictions("- h h\n- n h\n- n n\n- h n\n- n n\n- n n")
 
 
-def named(kind: str, rows: list) -> dict:
+def named(kind: str, rows: list[Prediction]) -> dict[str, Slice]:
     return {s.name: s for s in slices(rows) if s.kind == kind}
 
 
@@ -18,7 +20,8 @@ def test_slices_of_a_kind_add_up_to_the_whole() -> None:
     found = named("source", rows)
     assert {name: s.metrics.counts.n for name, s in found.items()} == {"a": 6, "b": 6}
     assert found["a"].metrics.accuracy == 1.0
-    assert found["b"].intervals["accuracy"].low < 1 / 3 < found["b"].intervals["accuracy"].high
+    interval = present(found["b"].intervals["accuracy"])
+    assert interval.low < 1 / 3 < interval.high
 
 
 def test_few_posts_of_a_slice_or_of_one_of_its_labels_have_no_metrics() -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def write(file: Path, text: str) -> Path:
     return file
 
 
-def facts(copy: Path) -> dict[str, object]:
+def facts(copy: Path) -> Any:
     return json.loads((copy / "code.json").read_text())
 
 

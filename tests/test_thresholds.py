@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from posts import predictions
+from present import present
 from sklearn.metrics import f1_score, roc_curve
 
 from hsd.errors import ConfigError, EvaluationError
@@ -11,12 +12,14 @@ from hsd.metrics.gaps import gaps
 from hsd.metrics.groups import ALL
 from hsd.metrics.thresholds import (
     Rule,
+    RuleName,
     apply_threshold,
     at_prevalence,
     choose_threshold,
     curves,
     rates_at,
 )
+from hsd.prediction import Prediction
 
 ROWS = st.lists(
     st.tuples(st.sampled_from(["lgbtq", "mexican"]), st.sampled_from("hn"), st.integers(0, 9)),
@@ -25,13 +28,13 @@ ROWS = st.lists(
 ).filter(lambda rows: len({t for _, t, _ in rows}) == 2)
 
 
-def made(rows: list) -> list:
+def made(rows: list[tuple[str, str, int]]) -> list[Prediction]:
     return predictions("\n".join(f"{g} {t} n {s / 9}" for g, t, s in rows))
 
 
 @settings(max_examples=40)
 @given(ROWS)
-def test_the_highest_f1_of_any_threshold_is_found(rows: list) -> None:
+def test_the_highest_f1_of_any_threshold_is_found(rows: list[tuple[str, str, int]]) -> None:
     found = choose_threshold(made(rows), Rule("max_f1"))
     truth = [t == "h" for _, t, _ in rows]
     best = max(
@@ -45,9 +48,9 @@ def test_the_highest_f1_of_any_threshold_is_found(rows: list) -> None:
 @settings(max_examples=40)
 @given(ROWS)
 def test_the_highest_macro_f1_of_any_threshold_is_found_and_flipped_labels_flip_it(
-    rows: list,
+    rows: list[tuple[str, str, int]],
 ) -> None:
-    def best(rows: list) -> float:
+    def best(rows: list[tuple[str, str, int]]) -> float:
         found = choose_threshold(made(rows), Rule("max_macro_f1"))
         return classify(apply_threshold(made(rows), found.threshold)).macro_f1 or 0.0
 
@@ -67,8 +70,8 @@ def test_a_gap_that_is_asked_for_is_kept_on_the_rows_it_was_chosen_on() -> None:
     free, kept = (
         choose_threshold(made(rows), r) for r in (Rule("max_f1"), Rule("max_f1_within_gap", 0.1))
     )
-    assert free.largest_gap > 0.5
-    assert kept.largest_gap <= 0.1
+    assert present(free.largest_gap) > 0.5
+    assert present(kept.largest_gap) <= 0.1
     assert kept.f1 < free.f1
     at = gaps(apply_threshold(made(rows), kept.threshold), draws=5).raw.gaps
     assert at["equalised_odds"].value == pytest.approx(kept.largest_gap)
@@ -102,13 +105,13 @@ def test_a_rule_that_no_threshold_keeps_is_refused() -> None:
         ("recall_at_precision", 1.5),
     ],
 )
-def test_a_rule_without_its_limit_is_refused(name: str, limit: float | None) -> None:
+def test_a_rule_without_its_limit_is_refused(name: RuleName, limit: float | None) -> None:
     with pytest.raises(ConfigError, match=name):
         Rule(name, limit)
 
 
 @given(ROWS)
-def test_rates_over_thresholds_are_scikit_learns_roc(rows: list) -> None:
+def test_rates_over_thresholds_are_scikit_learns_roc(rows: list[tuple[str, str, int]]) -> None:
     hate, scores = np.array([t == "h" for _, t, _ in rows]), np.array([s / 9 for *_, s in rows])
     fpr, tpr, cuts = roc_curve(hate, scores, drop_intermediate=False)
     ours = rates_at(scores, hate, np.nextafter(cuts[1:], -1))  # theirs is `>=`, ours is `>`
@@ -122,27 +125,34 @@ def test_curves_are_those_of_all_posts_and_of_each_group() -> None:
     assert list(found) == [ALL, "lgbtq", "mexican"]
     assert found["mexican"].false_positive_rate is None
     assert found["mexican"].roc is found["mexican"].pr is None
-    assert (found["lgbtq"].roc[0], found["lgbtq"].roc[-1]) == ((0.0, 0.0), (1.0, 1.0))
-    assert found[ALL].false_negative_rate[0] == pytest.approx(1 / 12)  # one score of exactly 0
-    assert found[ALL].false_positive_rate[-1] == 0.0
+    roc = present(found["lgbtq"].roc)
+    assert (roc[0], roc[-1]) == ((0.0, 0.0), (1.0, 1.0))
+    missed, alarms = (
+        present(found[ALL].false_negative_rate),
+        present(found[ALL].false_positive_rate),
+    )
+    assert missed[0] == pytest.approx(1 / 12)  # one score of exactly 0
+    assert alarms[-1] == 0.0
     assert curves(predictions("- h h\n- n n")) == {}
 
 
 def test_precision_falls_with_prevalence_by_bayes_rule() -> None:
     rows = predictions("\n".join(["- h h"] * 8 + ["- h n"] * 2 + ["- n h"] * 1 + ["- n n"] * 9))
-    found = at_prevalence(rows, 0.01)
+    found = present(at_prevalence(rows, 0.01))
     assert found.precision == pytest.approx(0.008 / (0.008 + 0.099))
     assert found.flagged == pytest.approx(8 + 99)
     assert found.missed == pytest.approx(2)
-    assert found.interval.low < found.precision < found.interval.high
-    half = at_prevalence(rows, 0.5)
+    interval = present(found.interval)
+    assert interval.low < present(found.precision) < interval.high
+    half = present(at_prevalence(rows, 0.5))
     assert half.precision == pytest.approx(classify(rows).precision)
 
 
 def test_an_unread_reply_is_wrong_for_its_post_and_few_rows_say_nothing() -> None:
     rows = predictions("\n".join(["- h h", "- n refusal"] * 6))
-    assert at_prevalence(rows, 0.02).flagged == pytest.approx(1000)
-    assert at_prevalence(rows, 0.02).precision == pytest.approx(0.02)
+    found = present(at_prevalence(rows, 0.02))
+    assert found.flagged == pytest.approx(1000)
+    assert found.precision == pytest.approx(0.02)
     assert at_prevalence(rows[:8], 0.02) is None
-    nothing = at_prevalence(predictions("\n".join(["- h n", "- n n"] * 6)), 0.02)
-    assert nothing.precision is nothing.interval is None
+    nothing = present(at_prevalence(predictions("\n".join(["- h n", "- n n"] * 6)), 0.02))
+    assert (nothing.precision, nothing.interval) == (None, None)

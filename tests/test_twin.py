@@ -1,5 +1,6 @@
 """The twin: small, exact, made from class and config alone, and wrong wherever its model is."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_scores_and_replies_of_a_twin_show_a_wrong_mask_too(
     """A head tied to large embeddings would reply the same whatever it sees."""
     words = load_base(ModelConfig(name=str(tiny_llama), device="cpu")).tokenizer
     model = model_of(family)
-    checks = (
+    checks: tuple[Callable[[], Any], ...] = (
         lambda: check_twins_scores(model),
         lambda: check_twins_replies(model, words, [2]),
     )

@@ -78,7 +78,7 @@ class Browser:
         self._call("DELETE", self._session)
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
-        return self._call("POST", f"{self._session}/se/log", {"type": kind})
+        return list(self._call("POST", f"{self._session}/se/log", {"type": kind}))
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if method == "DELETE" else json.dumps(body or {}).encode()
@@ -93,8 +93,7 @@ class Browser:
 def browser(folder: Path) -> Iterator[Browser]:
     """Yield a browser with a profile of its own; it ends with its driver."""
     log = (folder / "driver.log").open("w+")
-    program = shutil.which("chromedriver")
-    driver = subprocess.Popen([program, "--port=0"], stdout=log, stderr=subprocess.STDOUT)
+    driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=log, stderr=subprocess.STDOUT)
     try:
         one = Browser(f"http://127.0.0.1:{_port(folder / 'driver.log')}", folder / "profile")
         try:

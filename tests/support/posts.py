@@ -1,8 +1,11 @@
 """Predictions written as a table: groups, true label, what was called, and a score if any."""
 
-from hsd.prediction import Prediction
+from typing import cast
 
-LABELS = {"h": "hate", "n": "normal"}
+from hsd.example import Label
+from hsd.prediction import Outcome, Prediction
+
+LABELS: dict[str, Label] = {"h": "hate", "n": "normal"}
 
 
 def predictions(table: str) -> list[Prediction]:
@@ -18,7 +21,7 @@ def _row(id_: str, groups: str, true: str, called: str, score: str | None = None
         text=f"invented post {id_}",
         true_label=LABELS[true],
         label=LABELS.get(called),
-        outcome="valid" if called in LABELS else called,
+        outcome="valid" if called in LABELS else cast("Outcome", called),
         score=None if score is None else float(score),
         groups=() if groups == "-" else tuple(groups.split("+")),
         persona_tag="" if groups == "-" else f"{groups.split('+')[0]}_persona",

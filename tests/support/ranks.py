@@ -15,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
@@ -28,6 +30,7 @@ FORKS.set_forkserver_preload(
             "hsd.config.loading",
             "jobs.terminal.number_tables",
             "jobs.terminal.progress_bar",
+            "pytest",
             "sklearn.metrics",
         ),
     ]
@@ -166,9 +169,8 @@ def _program(
 
 
 def _prepare(blow: Blow) -> None:
-    import hsd.training.trainer
-    import jobs.terminal.progress_bar
-    from hsd.model import base
+    from hsd.model.families import Attention, attention_for
+    from hsd.training.checkpoints import mark_complete
 
     def strike(done: int, total: int, what: str) -> None:
         if what.endswith(blow.what) and done == blow.at:
@@ -179,18 +181,15 @@ def _prepare(blow: Blow) -> None:
     def striking() -> Iterator[object]:
         yield strike
 
-    mark_complete = hsd.training.trainer.mark_complete
-
     def saving(folder: Path, step: int) -> None:
         strike(step, 0, "saving")
         mark_complete(folder, step)
 
-    attention_for = base.attention_for
-
-    def loading(*arguments: Any) -> str:
+    def loading(*arguments: Any) -> Attention:
         strike(0, 0, "loading")
         return attention_for(*arguments)
 
-    jobs.terminal.progress_bar.progress_bars = striking
-    hsd.training.trainer.mark_complete = saving
-    base.attention_for = loading
+    patch = pytest.MonkeyPatch()  # never undone: the process ends
+    patch.setattr("jobs.terminal.progress_bar.progress_bars", striking)
+    patch.setattr("hsd.training.trainer.mark_complete", saving)
+    patch.setattr("hsd.model.base.attention_for", loading)

@@ -18,8 +18,8 @@ def refused(schema: dict[str, Any], value: Any, root: dict[str, Any] | None = No
     if "$ref" in schema:
         return refused(root["$defs"][schema["$ref"].rpartition("/")[2]], value, root)
     if "anyOf" in schema:
-        said = [refused(choice, value, root) for choice in schema["anyOf"]]
-        return "" if "" in said else " and ".join(said)
+        reasons = [refused(choice, value, root) for choice in schema["anyOf"]]
+        return "" if "" in reasons else " and ".join(reasons)
     if "enum" in schema and value not in schema["enum"]:
         return f"{value!r} is none of {schema['enum']}"
     kind = schema.get("type")

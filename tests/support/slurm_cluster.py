@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Cluster:
         sacct, which lags, and it does not need accounting.
         """
         shown = self.call("scontrol", "--oneliner", "show", "job", job)
-        return re.findall(r"\bJobState=(\w+)", shown)[0]
+        return str(re.findall(r"\bJobState=(\w+)", shown)[0])
 
     def wait(self, job: str, *states: str, seconds: float = 60) -> str:
         """Wait until a job or an element is in one of `states`, and return which."""
@@ -101,7 +101,7 @@ def _found(run: Path) -> Cluster:
 
 def _run(
     argv: tuple[str | Path, ...] | list[Path],
-    environment: dict[str, str],
+    environment: Mapping[str, str],
     folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

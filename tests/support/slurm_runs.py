@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import small_runs
 from slurm_cluster import Cluster
-from waiting import until
+from waiting import T, until
 
 from slurm.cluster.client import Slurm
 from slurm.run import submissions
@@ -115,7 +115,7 @@ class Bench:
 
     def json(self, *arguments: str, **environment: str) -> Any:
         """Run `hsd ... --json` and return what it printed."""
-        return json.loads(self.hsd(*arguments, "--json", **environment))
+        return json.loads(self.hsd(*arguments, "--json", code=0, **environment))
 
     def wait_over(self, run: str) -> dict[tuple[str, str], str]:
         """Wait until nothing of a run is live; return the states."""
@@ -127,7 +127,7 @@ class Bench:
 
         return self.until(over, f"run {run} to end")
 
-    def until(self, condition: Callable[[], Any], what: str) -> Any:
+    def until(self, condition: Callable[[], T | Literal[False] | None], what: str) -> T:
         """Return the first true value of a condition."""
         return until(condition, what, PATIENCE_S, every=0.3)
 

@@ -2,12 +2,17 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
 
-def until(found: Callable[[], T], what: str, seconds: float = 60, every: float = 0.05) -> T:
+def until(
+    found: Callable[[], T | Literal[False] | None],
+    what: str,
+    seconds: float = 60,
+    every: float = 0.05,
+) -> T:
     """Return the first true value of `found()`; fail with `what` after `seconds` of waiting."""
     end = time.monotonic() + seconds
     while not (value := found()):
