@@ -20,6 +20,7 @@ from hsd.metrics.bootstrap import (
     Design,
     PredictionArrays,
     bca,
+    bca_ends,
     drawn,
     metric_intervals,
     percentiles,
@@ -127,6 +128,14 @@ def test_a_metric_that_most_draws_do_not_define_has_no_interval() -> None:
     assert percentiles(np.array([0.5, 0.6] * 49 + [np.nan])) is not None
     assert metric_intervals(predictions("- n n\n- n n"))["f1"] is None
     assert metric_intervals(predictions("- n n\n- h n"))["auroc"] is None
+
+
+@pytest.mark.parametrize("point", [0.4, 0.1])
+def test_a_value_beyond_every_draw_has_the_interval_of_the_draws_without_a_warning(
+    point: float,
+) -> None:
+    draws = np.array([0.2, 0.3, 0.3, 0.35])
+    assert bca_ends(draws, point, 0.02) == percentiles(draws)
 
 
 def test_strata_are_groups_and_label_and_small_ones_join_their_label() -> None:

@@ -176,6 +176,8 @@ def bca_ends(values: Floats, point: float, acceleration: float) -> Interval | No
     if defined is None or not np.isfinite(point):
         return None
     bias = ndtri(((defined < point).sum() + (defined <= point).sum()) / (2 * len(defined)))
+    if not np.isfinite(bias):  # the statistic itself lies beyond every draw
+        return percentiles(values)
     normal = ndtri(np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])) + bias
     places = ndtr(bias + normal / (1 - acceleration * normal))
     if not np.isfinite(places).all():
