@@ -13,6 +13,7 @@ from small_runs import posts
 from hsd.errors import EvaluationError, InUseError, ModelError, PreflightError
 from hsd.evaluation.baseline_run import baseline_run
 from hsd.evaluation.encoder_scores import encoder_scores
+from hsd.example import Label
 from hsd.hub.cache import cache
 from hsd.io.files import write_jsonl
 from hsd.io.json_reader import read_json
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.model
 LEARNED = posts(40)
 TRAINING = Training(
     [row["text"] for row in LEARNED],
-    [row["label"] for row in LEARNED],  # type: ignore[misc]
+    [row["label"] for row in LEARNED],
     "train.jsonl, 40 posts",
 )
 
@@ -81,7 +82,7 @@ def test_an_encoder_learns_the_same_posts_once(settings: EncoderSettings) -> Non
     first = encoder_scores(TRAINING, texts, settings)
     again = encoder_scores(TRAINING, texts, settings)
     assert (again.scores, again.train_seconds) == (first.scores, first.train_seconds)
-    flipped = ["normal" if label == "hate" else "hate" for label in TRAINING.labels]
+    flipped: list[Label] = ["normal" if label == "hate" else "hate" for label in TRAINING.labels]
     other = encoder_scores(replace(TRAINING, labels=flipped), texts, settings)
     assert other.scores != first.scores
     assert len(list(cache("encoders").iterdir())) == 2

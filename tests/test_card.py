@@ -20,7 +20,7 @@ from hsd.report.predictions import append_predictions, done_evaluation
 from hsd.report.report_model import EvaluationReport
 from jobs.card import card
 
-MANIFEST = {
+MANIFEST: dict[str, Any] = {
     "config": {"model": {"name": "tiny-base"}, "lora": {"rank": 8, "alpha": 16}},
     "base": {"name": "tiny-base", "revision": "abc"},
     "data": {"train": {"rows": 18, "sha256": "0123456789abcdef"}, "prompt_hash": "fedcba987654321"},
@@ -83,7 +83,7 @@ def test_a_card_has_a_title_also_where_the_folder_is_called_a_dot(
     assert "\n# adapter\n" in Path("README.md").read_text(encoding="utf-8")
 
 
-def gate_of(run: Path) -> dict[str, Any]:
+def gate_of(run: Path) -> Any:
     return json.loads((run / "report.json").read_text())["gate"]
 
 
@@ -200,7 +200,10 @@ def test_a_bases_name_is_one_value_wherever_it_stands(
         "from peft import PeftModel",
         "from transformers import AutoModelForCausalLM",
     ]
-    call = tree.body[2].value
+    loading = tree.body[2]
+    assert isinstance(loading, ast.Assign)
+    call = loading.value
+    assert isinstance(call, ast.Call)
     assert isinstance(call.args[0], ast.Constant)
     assert len(tree.body) == 4
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -252,8 +253,8 @@ def test_a_file_that_ends_early_is_no_ctrl_c(
 def test_a_home_and_a_name_are_provided_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(home.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(home.os, "access", lambda *_: False)  # root may write to /, user N not
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write to /, user N not
     monkeypatch.setattr(home, "_account", lambda _: None)
     environ = {"HOME": "/"}
     lines = provide_home(environ, UID)
@@ -269,7 +270,7 @@ def test_a_folder_that_somebody_else_made_is_not_taken_as_home(
 ) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / f"hsd-home-{UID}").symlink_to(tmp_path / "theirs")
-    monkeypatch.setattr(home.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     environ = {"HOME": str(tmp_path / "missing"), "USER": "me"}
     provide_home(environ, UID)
     assert Path(environ["HOME"]).is_dir()

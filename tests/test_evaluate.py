@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from hsd.config.evaluate_config import EvalConfig
+from hsd.config.model_config import Dtype
 from hsd.config.train_config import LoraConfig
 from hsd.errors import ConfigError, DataError, EvaluationError, ModelError, PreflightError
 from hsd.evaluation.shards import part
@@ -309,13 +310,13 @@ def test_a_restart_answers_only_what_is_left(
     after: int, tiny_llama: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hsd.evaluation import evaluation_run as module
+    from hsd.evaluation.answer_rows import answer_rows
 
     whole = evaluated(tiny_llama, data, output_dir=str(data.parent / "whole"))
     folder = interrupted(tiny_llama, data, after)
     assert not (folder / "done.json").exists()
     before = part(folder, 0).read_bytes() if after else b""
     asked: list[str] = []
-    answer_rows = module.answer_rows
 
     def counting(plan: Any, engine: Any, batches: Any, *rest: Any) -> None:
         asked.extend(row.id for batch in batches for row in batch)
@@ -476,7 +477,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     from hsd.model import placement
 
-    def another(asked: str, _: str) -> tuple[torch.dtype, str]:
+    def another(asked: Dtype, _: str) -> tuple[torch.dtype, str]:
         return (torch.bfloat16, "another machine") if asked == "auto" else decide(asked, "cpu")
 
     decide = placement._dtype
@@ -499,7 +500,8 @@ def test_answers_in_two_number_formats_get_two_folders_and_that_is_said(
     folder = interrupted(tiny_llama, data, 3)
     if old:
         unlike_today(folder)
-    begun, said = part(folder, 0).read_text(), []
+    begun = part(folder, 0).read_text()
+    said: list[str] = []
     elsewhere()
     other = evaluate(config_of(tiny_llama, data), say=said.append)
     assert other.folder != folder
@@ -641,12 +643,13 @@ def test_the_number_of_ranks_changes_no_bit_of_a_16_bit_score(
     plan = plan_evaluation(config_of(tiny_llama, data, **settings))
     folder = data.parent / "ranks"
     folder.mkdir()
+    alone: Any = FakeRanks()
     for rank in range(ranks):
         model, _ = plan.subject.load()
         monkeypatch.setattr(module, "launch", lambda rank=rank: Launch(rank, 0, ranks))
         loading = module.Loading(plan.subject.load)
         run = module.EvaluationRun(plan, loading, StopRequest(launched=False), silent, unsaid)
-        run._answer(model, {}, folder, FakeRanks())
+        run._answer(model, {}, folder, alone)
     assert facts(merged_shards(folder, [row["id"] for row in ROWS])) == facts(whole.predictions)
 
 
@@ -919,16 +922,19 @@ def test_with_its_base_an_adapter_gives_the_predictions_of_two_runs(
 ) -> None:
     from hsd.evaluation import subject
     from hsd.evaluation.evaluate import evaluate_with_base
+    from hsd.model.base import load_base
 
     apart = {"mode": mode, "output_dir": str(data.parent / "apart")}
     held: Any = {"name": str(tiny_llama), "device": "cpu", "quantization": "none"}
     alone = evaluated(tiny_llama, data, model=held, strategy="conservative", **apart)
     adapted = evaluated(adapter, data, prompt_template=None, **apart)
     loads: list[str] = []
-    load_base = subject.load_base
-    monkeypatch.setattr(
-        subject, "load_base", lambda config, source: loads.append("") or load_base(config, source)
-    )
+
+    def loading(*arguments: Any) -> Any:
+        loads.append("")
+        return load_base(*arguments)
+
+    monkeypatch.setattr(subject, "load_base", loading)
     config = config_of(adapter, data, prompt_template=None, mode=mode)
     base, with_adapter = evaluate_with_base(config)
     assert len(loads) == 1

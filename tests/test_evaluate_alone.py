@@ -82,8 +82,9 @@ def test_while_the_model_loads_there_is_no_folder_yet_and_a_second_start_is_refu
 ) -> None:
     from hsd.evaluation import subject
     from hsd.evaluation.evaluate import evaluate
+    from hsd.model.base import load_base
 
-    one, load_base = config(tiny_llama, tmp_path), subject.load_base
+    one = config(tiny_llama, tmp_path)
     refused, begun = [], []
 
     def loading(*arguments: Any) -> Any:
@@ -105,17 +106,17 @@ def test_while_the_model_loads_there_is_no_folder_yet_and_a_second_start_is_refu
 def test_an_evaluation_that_another_start_finished_meanwhile_was_finished_before(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.evaluation import evaluation_run as module
     from hsd.evaluation.evaluate import evaluate
+    from hsd.evaluation.evaluation_lease import Leases
 
-    one, take = config(tiny_llama, tmp_path), module.Leases.take
+    one, take = config(tiny_llama, tmp_path), Leases.take
 
     def meanwhile(self: Any) -> None:
-        monkeypatch.setattr(module.Leases, "take", take)
+        monkeypatch.setattr(Leases, "take", take)
         assert not evaluate(one).skipped
         take(self)
 
-    monkeypatch.setattr(module.Leases, "take", meanwhile)
+    monkeypatch.setattr(Leases, "take", meanwhile)
     assert evaluate(one).skipped
     assert len(list(one.output_dir.iterdir())) == 1
 

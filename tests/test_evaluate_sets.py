@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,21 @@ def timeless(folder: Path) -> str:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The loads of a base, as they happen."""
     from hsd.evaluation import subject
+    from hsd.model.base import load_base
 
     seen: list[str] = []
-    load_base = subject.load_base
-    monkeypatch.setattr(
-        subject, "load_base", lambda config, source: seen.append("") or load_base(config, source)
-    )
+    monkeypatch.setattr(subject, "load_base", noted(seen, "", load_base))
     return seen
+
+
+def noted(seen: list[str], name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, each call of which adds the name to what was seen."""
+
+    def call(*arguments: Any) -> Any:
+        seen.append(name)
+        return real(*arguments)
+
+    return call
 
 
 @pytest.mark.parametrize("mode", ["score", "generate"])
@@ -108,9 +117,7 @@ def test_the_twin_is_checked_once_and_the_shared_prompt_computed_once_a_load(
     seen: list[str] = []
     for name in ("check_twins_scores", "compute_prefix", "check_scores"):
         real = getattr(choose_engine, name)
-        monkeypatch.setattr(
-            choose_engine, name, lambda *a, name=name, real=real: seen.append(name) or real(*a)
-        )
+        monkeypatch.setattr(choose_engine, name, noted(seen, name, real))
     evaluate_sets(configs(tiny_llama, sets))
     assert seen.count("check_twins_scores") == 1
     assert seen.count("check_scores") == 2, "the loaded model is checked on each set's own rows"

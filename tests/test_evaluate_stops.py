@@ -24,7 +24,9 @@ def answers(run: Path) -> list[tuple[Any, ...]]:
     return [(p.id, p.reply, p.label) for p in read_predictions(run / PREDICTIONS)]
 
 
-def started(folder: Path, base: Path, output: Path, rows: int, *more: Any, **how: Any) -> Any:
+def started(
+    folder: Path, base: Path, output: Path, rows: int, *more: Any, **how: Any
+) -> list[Ended]:
     file = jsonl(folder / f"{rows}.jsonl", posts(rows))
     given = {
         "model_name": base,

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -19,7 +20,7 @@ ROWS = st.lists(
 )
 
 
-def table(rows: list[tuple[str, str, str]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(" ".join(row) for row in rows)
 
 

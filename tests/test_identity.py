@@ -114,7 +114,9 @@ def test_many_changes_are_shown_in_part_and_digests_short(tmp_path: Path) -> Non
     for name in ("a", "b", "c"):
         write_json(folder.identity(name), parts())
     submitted(folder, "a", "b", "c")
-    changes = {f"training__{key}": "9" for key in ("epochs", "batch_size", "accumulation")}
+    changes: dict[str, Any] = {
+        f"training__{key}": "9" for key in ("epochs", "batch_size", "accumulation")
+    }
     new = parts(seed="1", lora__rank="8", lora__alpha="8", lora__dropout="0.5", **changes)
     new |= {"code": "u" * 64}
     with pytest.raises(PreflightError) as caught:

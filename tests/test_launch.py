@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sweeps import cluster
@@ -32,7 +33,7 @@ def ordered(
 
 
 def launched(profile: Profile, *arguments: str) -> str:
-    (command,) = ordered(profile, *([arguments] if arguments else [])).commands
+    (command,) = ordered(profile, arguments or TRAIN).commands
     return " ".join(command)
 
 
@@ -113,7 +114,7 @@ def test_attempts_of_a_chain_share_events_and_marker() -> None:
 CONTAINERS = ("apptainer", "pyxis", "docker", "podman", "charliecloud")
 
 
-def contained(runtime: str, **parts: object) -> Profile:
+def contained(runtime: str, **parts: Any) -> Profile:
     return cluster(container={"runtime": runtime, "image": "/images/hsd"}, **parts)
 
 

@@ -160,8 +160,8 @@ def test_ranks_that_are_told_again_and_again_keep_their_answers(
     assert said.count("exitcode  : 75") == 2, said
     ended = hsd_command("evaluate", tmp_path, [*command, str(tmp_path / "eval")], ranks=2)
     assert [rank.code for rank in ended] == [0, 0], ended
-    (ended,) = hsd_command("evaluate", tmp_path, [*command, str(tmp_path / "whole")])
-    assert ended.code == 0, ended.said
+    (whole,) = hsd_command("evaluate", tmp_path, [*command, str(tmp_path / "whole")])
+    assert whole.code == 0, whole.said
     assert answers(tmp_path / "eval") == answers(tmp_path / "whole")
 
 
@@ -196,6 +196,6 @@ def test_two_nodes_of_two_ranks_end_well_with_the_same_adapter_again(
     ended = hsd_train(tmp_path, [*commands["train"], str(tmp_path / "again")], ranks=4)
     assert [rank.code for rank in ended] == [0] * 4, ended
     assert adapter_bytes(tmp_path / "again") == adapter_bytes(tmp_path / "train")
-    (ended,) = hsd_command("evaluate", tmp_path, [*commands["evaluate"], str(tmp_path / "alone")])
-    assert ended.code == 0, ended.said
+    (alone,) = hsd_command("evaluate", tmp_path, [*commands["evaluate"], str(tmp_path / "alone")])
+    assert alone.code == 0, alone.said
     assert answers(tmp_path / "evaluate") == answers(tmp_path / "alone")

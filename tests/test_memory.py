@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from hsd.config.model_config import ModelConfig
 from hsd.errors import EvaluationError, PreflightError, TrainingError
@@ -132,7 +133,7 @@ def test_a_gpu_too_small_is_said_before_a_weight_is_read(
     from hsd.model import base
 
     monkeypatch.setattr(base, "free_gb", lambda *_: 0.0001)
-    monkeypatch.setattr(base.AutoModelForCausalLM, "from_pretrained", None)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)
     with pytest.raises(PreflightError, match=r"does not fit on cpu: it needs about"):
         base.load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
 
@@ -191,7 +192,7 @@ def test_memory_that_runs_out_while_loading_is_a_line(
     def full(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(base.AutoModelForCausalLM, "from_pretrained", full)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", full)
     with pytest.raises(PreflightError, match="memory ran out on cpu while it was loaded"):
         base.load_base(ModelConfig(name=str(tiny_llama), device="cpu"))
 

@@ -31,9 +31,11 @@ from hsd.io.manifest import MANIFEST, update_manifest  # noqa: E402
 from hsd.model import merge as merge_module  # noqa: E402
 from hsd.model.adapter import export_adapter, load_adapter, new_adapter  # noqa: E402
 from hsd.model.base import load_base  # noqa: E402
+from hsd.model.dequantize import dequantize  # noqa: E402
 from hsd.model.describe import describe_base  # noqa: E402
 from hsd.model.merge import merge  # noqa: E402
 from hsd.model.merge_plan import plan_merge  # noqa: E402
+from hsd.model.standalone import write_standalone  # noqa: E402
 from hsd.prompts.contract import make_contract, save_contract  # noqa: E402
 from hsd.prompts.template import load_template  # noqa: E402
 from jobs.merge import merge as command  # noqa: E402
@@ -312,7 +314,6 @@ def test_a_merge_that_is_not_what_was_trained_in_4bit_is_refused(
         base.model.model.layers[1].self_attn.o_proj.weight.data *= -1
         return base
 
-    dequantize = merge_module.dequantize
     monkeypatch.setattr(merge_module, "dequantize", zeroed)
     with pytest.raises(ModelError, match="to the 4-bit model that was trained"):
         merged_from(run_in_4bit, tmp_path / "merged")
@@ -371,12 +372,11 @@ def test_a_merge_that_answers_otherwise_leaves_nothing(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def corrupted(weights: Any, base: Any, folder: Path, dtype: Any) -> None:
-        write(weights, base, folder, dtype)
+        write_standalone(weights, base, folder, dtype)
         stored = load_file(folder / WEIGHTS)
         stored[f"{Q}.weight"][0] += 0.5
         save_file(stored, folder / WEIGHTS, metadata={"format": "pt"})
 
-    write = merge_module.write_standalone
     monkeypatch.setattr(merge_module, "write_standalone", corrupted)
     with pytest.raises(ModelError, match=r"a logit differs by .*, more than 0\.001\. Nothing"):
         merged_from(run, tmp_path / "merged")
@@ -387,12 +387,11 @@ def test_a_model_that_lacks_its_experts_is_refused(
     tiny_gpt_oss: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without_experts(weights: Any, base: Any, folder: Path, dtype: Any) -> None:
-        write(weights, base, folder, dtype)
+        write_standalone(weights, base, folder, dtype)
         stored = load_file(folder / WEIGHTS)
         kept = {name: weight for name, weight in stored.items() if "gate_up_proj" not in name}
         save_file(kept, folder / WEIGHTS, metadata={"format": "pt"})
 
-    write = merge_module.write_standalone
     run = run_of(tiny_gpt_oss, tmp_path / "run")
     monkeypatch.setattr(merge_module, "write_standalone", without_experts)
     with pytest.raises(ModelError, match="4 missing keys, such as model.layers.0.mlp.experts"):

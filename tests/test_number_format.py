@@ -23,6 +23,8 @@ from hsd.model.speed import Timings
 from hsd.model.tolerance import SelfTest
 from hsd.training import prefix_sharing
 from hsd.training import training_run as training
+from hsd.training.find_existing import claim_folder
+from hsd.training.training_plan import plan_training
 from hsd.training.training_run import Trained, train
 
 pytestmark = pytest.mark.model
@@ -87,9 +89,9 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 def stopped(config: Any, step: int = 4) -> Path:
     """Begin a run and stop it after a step; return its folder."""
-    sent = []
+    sent: list[bool] = []
 
-    def progress(done: int, _: int, what: str) -> None:
+    def progress(done: int, total: int, what: str) -> None:
         if what == "training" and done == step - 1 and not sent:
             sent.append(True)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -207,7 +209,7 @@ def test_a_run_of_a_cpu_does_not_go_on_on_a_gpu(
 
 def test_to_ask_for_what_auto_became_makes_no_other_run(config: Config) -> None:
     asked = config(device="cpu", dtype="float32", quantization="none", attention="sdpa")
-    assert training.plan_training(asked).identity() == training.plan_training(config()).identity()
+    assert plan_training(asked).identity() == plan_training(config()).identity()
 
 
 def test_a_run_begun_before_formats_were_compared_goes_on_in_its_own_and_in_no_other(
@@ -226,7 +228,7 @@ def test_a_run_begun_before_formats_were_compared_goes_on_in_its_own_and_in_no_o
 def test_a_run_that_took_no_step_before_formats_were_compared_goes_on_in_any(
     config: Config, elsewhere: Callable[[], None]
 ) -> None:
-    training.claim_folder(training.plan_training(config()))
+    claim_folder(plan_training(config()))
     unlike_today(Path(config().output_dir))
     elsewhere()
     assert train(config()).steps == 9

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hubs
 import pytest
@@ -52,7 +53,7 @@ def profile(root: Path = Path("runs"), **changes: object) -> Profile:
     return Profile.model_validate({**PROFILE, "shared_root": root.absolute(), **changes})
 
 
-def checked(made: Profile, **changes: object) -> list[Check]:
+def checked(made: Profile, **changes: Any) -> list[Check]:
     return preflight(replace(stand_in(made), **changes), Slurm())
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import small_runs
 import torch
+from accelerate import PartialState
 from torch.nn.parallel import DistributedDataParallel
 
 from hsd.errors import TrainingError
@@ -15,6 +16,7 @@ from hsd.training import training_run as training
 from hsd.training.arguments import arguments
 from hsd.training.checkpoints import Newest
 from hsd.training.processes import PATIENCE, draw_apart, keep_frozen_at_home, said_in_a_line
+from hsd.training.training_plan import plan_training
 
 pytestmark = pytest.mark.model
 
@@ -60,7 +62,7 @@ def test_each_process_draws_a_dropout_of_its_own_and_the_first_as_if_alone() -> 
         torch.manual_seed(42)
         torch.rand(3)  # whatever was drawn before
         draw_apart(42, rank)
-        return torch.rand(4).tolist()
+        return list(torch.rand(4).tolist())
 
     torch.manual_seed(42)
     alone = torch.rand(7)[3:].tolist()
@@ -89,14 +91,13 @@ def test_the_group_waits_long_enough_for_a_machine_that_loads_slowly(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[dict[str, Any]] = []
-    state = processes.PartialState
 
     def watched(**settings: Any) -> Any:
         given.append(settings)
-        return state(**settings)
+        return PartialState(**settings)
 
     monkeypatch.setattr(processes, "PartialState", watched)
-    prepared = training.plan_training(small_runs.config(tiny_llama, tmp_path))
+    prepared = plan_training(small_runs.config(tiny_llama, tmp_path))
     processes.linked(prepared.here, prepared.placement.device)
     assert given == [{"cpu": True, "timeout": PATIENCE}]
     base: Any = type("Base", (), {"placement": type("Placement", (), {"device": "cpu"})})

@@ -37,7 +37,8 @@ def killed(folder: Path, *more: dict[str, Any]) -> RunFolder:
     """Return a run whose submission was killed after `more` was written down."""
     job = {"number": 1, "stage": "train", "kind": "train", "job_id": "7", "cells": ["a"]}
     job |= {"at": "2026-01-01T00:00:00+00:00", "gpus": 0, "time_min": 9}
-    for line in ({"begun": 1}, {"asked": 1, "comment": "hsd-x"}, job, *more):
+    lines: list[dict[str, Any]] = [{"begun": 1}, {"asked": 1, "comment": "hsd-x"}, job, *more]
+    for line in lines:
         submissions.append_submission(folder, line)
     return RunFolder(folder)
 

@@ -31,9 +31,9 @@ def config(tiny_llama: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
     def made(train: list[Row], validation: list[Row] | None = None, **data: Any) -> TrainConfig:
         if validation is not None:
             data["validation_file"] = str(jsonl(tmp_path / "validation.jsonl", validation))
-        made = small_runs.config(tiny_llama, tmp_path, validation=0, data=data)
-        jsonl(Path(made.data.train_file), train)
-        return made
+        settings: TrainConfig = small_runs.config(tiny_llama, tmp_path, validation=0, data=data)
+        jsonl(Path(settings.data.train_file), train)
+        return settings
 
     return made
 

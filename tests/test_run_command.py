@@ -25,6 +25,7 @@ from jobs.status import status
 from jobs.submit import submit
 from jobs.terminal import submission_output
 from jobs.terminal.entry import run as run_program
+from slurm.check.preflight import preflight
 from slurm.run import submissions
 from slurm.submit.work import find_work
 
@@ -573,7 +574,6 @@ def test_a_start_that_another_one_overtook_submits_nothing_twice(
         assert hsd(run, *ON)[0] == 0
         return preflight(*arguments)
 
-    preflight = submission_output.preflight
     monkeypatch.setattr(submission_output, "preflight", overtaken)
     code, _, err = hsd(run, *ON)
     assert code == 3

@@ -120,11 +120,12 @@ def test_validation_in_training_says_what_hsd_evaluate_says(whole: Trained, tmp_
 def test_a_stopped_and_resumed_run_selects_as_the_uninterrupted(
     whole: Trained, config: Callable[..., Any]
 ) -> None:
-    sent = []
+    sent: list[int] = []
 
     def progress(done: int, total: int, what: str) -> None:
         if what == "training" and done == 4 and not sent:
-            sent.append(os.kill(os.getpid(), signal.SIGTERM))
+            sent.append(done)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     settings = config()
     with pytest.raises(Stopped):

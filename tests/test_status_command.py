@@ -1,6 +1,7 @@
 """`hsd status`, `logs`, `cancel` and `cost` on one run, with a stand-in for SLURM on PATH."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -264,7 +265,6 @@ def test_an_unknown_stage_is_answered_with_those_there_are(run: RunFolder) -> No
 def test_following_shows_what_is_written_until_the_element_ends(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobs.terminal import log_output
 
     log = run.log(1, "train", "7_2", "out")
     log.write_text("one\n")
@@ -277,7 +277,7 @@ def test_following_shows_what_is_written_until_the_element_ends(
         else:
             log.write_text(log.read_text() + line)
 
-    monkeypatch.setattr(log_output.time, "sleep", meanwhile)
+    monkeypatch.setattr(time, "sleep", meanwhile)
     shown = invoke(logs, "last/memory_efficient/train", "-f").output
     assert shown.splitlines()[1:] == ["one", "two", "three"]
 

@@ -21,6 +21,7 @@ from gradients import (
 
 from hsd.config.model_config import ModelConfig
 from hsd.config.train_config import LoraConfig
+from hsd.example import Label
 from hsd.model import packing
 from hsd.model.adapter import new_adapter
 from hsd.model.base import load_base
@@ -134,7 +135,7 @@ def labelled(rows: list[Encoded]) -> list[Encoded]:
     for n, row in enumerate(rows):
         own, rival = TAILS if n % 2 else TAILS[::-1]
         share = (None, 0.75, 1 / 3)[n % 3]
-        label = "hate" if n % 2 else "normal"
+        label: Label = "hate" if n % 2 else "normal"
         target = Target(label, 2, TAILS, (rival,), weight=1 + n % 3, share=share)
         if n % 5 == 4:  # an answer that goes on in neither way, as one without its rationale
             own, target = [12], replace(target, rivals=TAILS)

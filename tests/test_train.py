@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 import small_runs
 import torch
+from present import present
 from safetensors.torch import load_file
 from small_runs import adapter_bytes, jsonl, metrics, posts
 
@@ -28,13 +29,18 @@ from hsd.errors import (
 )
 from hsd.io.files import write_json
 from hsd.io.json_reader import read_json
+from hsd.io.progress import Progress
 from hsd.model import packing
+from hsd.model.adapter import new_adapter
 from hsd.model.base import Base, load_base
 from hsd.prompts.contract import load_contract
 from hsd.training import training_run as training
 from hsd.training.checkpoints import newest_intact
 from hsd.training.early_stopping import best_step, should_stop
+from hsd.training.find_existing import claim_folder
 from hsd.training.objective import Objective
+from hsd.training.trainer import HsdTrainer
+from hsd.training.training_plan import plan_training
 from hsd.training.training_run import Trained, train
 
 pytestmark = pytest.mark.model
@@ -54,9 +60,9 @@ def config(tiny_llama: Path, tmp_path: Path) -> Config:
     return lambda **parts: small_runs.config(tiny_llama, tmp_path, **parts)
 
 
-def signalled(number: int, step: int) -> Callable[[int, int, str], None]:
+def signalled(number: int, step: int) -> Progress:
     """Return a progress that sends this process a signal once, before the end of `step`."""
-    sent = []
+    sent: list[int] = []
 
     def progress(done: int, total: int, what: str) -> None:
         if what == "training" and done == step - 1 and not sent:
@@ -101,7 +107,7 @@ def test_the_manifest_says_all_that_is_needed_to_repeat_the_run(whole: Trained) 
     assert manifest["processes"] == 1
     assert manifest["data"]["train"]["rows"] == 11
     assert len(manifest["data"]["train"]["sha256"]) == 64
-    assert manifest["data"]["prompt_hash"] == load_contract(whole.folder).hash
+    assert manifest["data"]["prompt_hash"] == present(load_contract(whole.folder)).hash
     assert manifest["base"].keys() >= {"name", "revision", "weights_sha256", "quantization"}
     assert manifest["base"]["placement"]["device"] == "cpu"
     assert manifest["adapter"]["trainable_parameters"] > 0
@@ -272,7 +278,7 @@ def test_a_run_stopped_by_a_signal_and_resumed_equals_the_uninterrupted(
         train(settings, signalled(number, step))
     assert stopped.value.exit_code == 75
     run = settings.output_dir
-    assert newest_intact(run).checkpoint.name == f"checkpoint-{step}"
+    assert present(newest_intact(run).checkpoint).name == f"checkpoint-{step}"
     assert not (run / "adapter_model.safetensors").exists()
     assert signal.getsignal(number) == before
 
@@ -414,7 +420,7 @@ def test_a_run_killed_after_its_last_checkpoint_ends_without_another_step(
 # Early stopping
 
 # A learning rate that destroys the model after the first epochs, and would do so for ten.
-DIVERGING = {
+DIVERGING: dict[str, Any] = {
     "training": {
         "epochs": 10,
         "learning_rate": 1.5,
@@ -498,7 +504,7 @@ class Steps:
 
     done = 0
 
-    def __call__(self, done: int, _: int, what: str) -> None:
+    def __call__(self, done: int, total: int, what: str) -> None:  # noqa: ARG002
         if what == "training":
             self.done = done
 
@@ -546,7 +552,7 @@ def training_order(settings: Any, rows: list[dict[str, str]]) -> list[str]:
     """Return the ids of the rows in the order of the first epoch."""
     from hsd.training.batches import epoch_order
 
-    prepared = training.plan_training(settings)
+    prepared = plan_training(settings)
     lengths = [len(row.prompt) + len(row.answer) for row in prepared.rows.train]
     order = epoch_order(lengths, prepared.schedule.rows_per_step, 1, settings.seed, epoch=0)
     return [rows[index]["id"] for index in order]
@@ -555,11 +561,11 @@ def training_order(settings: Any, rows: list[dict[str, str]]) -> list[str]:
 def test_an_infinite_gradient_stops_before_the_step_and_the_run_can_go_on(
     whole: Trained, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = training.new_adapter
+
     watched = Steps()
 
     def exploding(*args: Any) -> Any:
-        model = original(*args)
+        model = new_adapter(*args)
         weight = next(p for p in model.parameters() if p.requires_grad)
 
         def explode(gradient: torch.Tensor) -> torch.Tensor:
@@ -576,7 +582,7 @@ def test_an_infinite_gradient_stops_before_the_step_and_the_run_can_go_on(
     assert (
         len(str(error.value).partition("Rows of the step: ")[2].partition(". ")[0].split(", ")) == 4
     )
-    assert newest_intact(settings.output_dir).checkpoint.name == "checkpoint-3"
+    assert present(newest_intact(settings.output_dir).checkpoint).name == "checkpoint-3"
     train(settings)  # the cause is mended
     assert adapter_bytes(settings.output_dir) == adapter_bytes(whole.folder)
     assert metrics(settings.output_dir) == metrics(whole.folder)
@@ -637,7 +643,7 @@ def test_a_folder_of_another_run_is_refused_saying_what_differs(
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_the_same_file_with_other_rows_is_another_run(config: Config) -> None:
     settings = config(validation=0)
-    training.claim_folder(training.plan_training(settings))
+    claim_folder(plan_training(settings))
     jsonl(Path(settings.data.train_file), posts(11, first=3))
     with pytest.raises(PreflightError, match=r"differs in train\.sha256"):
         train(settings)
@@ -697,23 +703,24 @@ def with_context(base: Path, folder: Path, positions: int) -> Path:
 def test_no_row_is_longer_than_the_bases_context_and_the_limit_is_said(
     tiny_llama: Path, tmp_path: Path
 ) -> None:
-    rows = training.plan_training(small_runs.config(tiny_llama, tmp_path)).rows.train
+    rows = plan_training(small_runs.config(tiny_llama, tmp_path)).rows.train
     lengths = [len(row.prompt) + len(row.answer) for row in rows]
     context = (min(lengths) + max(lengths)) // 2
-    base, said = with_context(tiny_llama, tmp_path / "short", context), []
+    base = with_context(tiny_llama, tmp_path / "short", context)
+    said: list[str] = []
     settings = small_runs.config(base, tmp_path, training={"max_steps": 1})
     train(settings, say=said.append)
     assert said[0] == (
         f"data.max_length 1024 is more than the {context} positions of {base}; no row gets longer "
         f"than {context} tokens."
     )
-    held = training.plan_training(settings).rows.train
+    held = plan_training(settings).rows.train
     assert max(len(row.prompt) + len(row.answer) for row in held) <= context
     assert any(row.shortened for row in held)
     with pytest.raises(DataError, match=rf"{context}"):
         train(small_runs.config(base, tmp_path, data={"overflow": "fail"}))
     within = small_runs.config(base, tmp_path, data={"max_length": context})
-    assert training.plan_training(within).notes() == []
+    assert plan_training(within).notes() == []
 
 
 @pytest.mark.usefixtures("nothing_is_loaded")
@@ -738,7 +745,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_one_before_goes
     with pytest.raises(TrainingError, match="checkpoint of step 6 cannot be written.*goes on from"):
         train(settings)
     monkeypatch.undo()
-    assert newest_intact(settings.output_dir).checkpoint.name == "checkpoint-3"
+    assert present(newest_intact(settings.output_dir).checkpoint).name == "checkpoint-3"
     train(settings)
     assert adapter_bytes(settings.output_dir) == adapter_bytes(whole.folder)
 
@@ -761,7 +768,7 @@ def test_a_full_gpu_is_one_line_with_what_would_work(
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(training.HsdTrainer, "training_step", full)
+    monkeypatch.setattr(HsdTrainer, "training_step", full)
     with pytest.raises(TrainingError, match="training.batch_size lower"):
         train(config())
 
@@ -773,7 +780,7 @@ def test_full_memory_is_one_line_wherever_a_run_meets_it(
     def full(*_: Any, **__: Any) -> None:
         raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
 
-    monkeypatch.setattr(training.HsdTrainer if what == "training_step" else training, what, full)
+    monkeypatch.setattr(HsdTrainer if what == "training_step" else training, what, full)
     with pytest.raises(TrainingError, match="memory is full; set training.batch_size lower"):
         train(config())
 

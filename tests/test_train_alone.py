@@ -78,8 +78,9 @@ def test_a_training_that_another_start_finished_meanwhile_was_finished_before(
     whole: Path, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hsd.training import training_run as training
+    from hsd.training.processes import linked
 
-    config, linked = small_runs.config(tiny_llama, tmp_path), training.linked
+    config = small_runs.config(tiny_llama, tmp_path)
 
     def meanwhile(*arguments: Any) -> Any:
         monkeypatch.setattr(training, "linked", linked)

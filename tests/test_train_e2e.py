@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import small_runs
 import torch
+from present import present
 from ranks import Blow, free_port, hsd_train
 from safetensors.torch import load_file
 from small_runs import adapter_bytes, metrics
@@ -120,7 +121,7 @@ def test_killed_while_a_checkpoint_is_written_goes_on_from_the_one_before(
     (ended,) = again(one, blow=Blow([signal.SIGKILL], at=6, what="saving"))
     assert ended.code == -signal.SIGKILL
     assert (tmp_path / "run/checkpoint-6/optimizer.pt").exists()
-    assert newest_intact(tmp_path / "run").checkpoint.name == "checkpoint-4"
+    assert present(newest_intact(tmp_path / "run").checkpoint).name == "checkpoint-4"
     (ended,) = again(one)
     assert ended.code == 0, ended.said
     resumed_from = read_json(tmp_path / "run/manifest.json")["starts"][-1]["resumed_from"]
@@ -154,7 +155,7 @@ def test_a_signal_leaves_a_checkpoint_exit_code_75_and_how_to_go_on(
     assert "stopped after step 5 of 9" in ended.said
     assert "Run the same command again to go on." in ended.said
     assert "Traceback" not in ended.said
-    assert newest_intact(tmp_path / "run").checkpoint.name == "checkpoint-5"
+    assert present(newest_intact(tmp_path / "run").checkpoint).name == "checkpoint-5"
     (ended,) = again(one)
     assert ended.code == 0, ended.said
     assert adapter_bytes(tmp_path / "run") == adapter_bytes(one)
@@ -175,7 +176,7 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(
     ended = again(two, ranks=2, blow=Blow([signal.SIGUSR2], at=4, rank=1))
     assert [rank.code for rank in ended] == [75, 75], ended
     assert all("stopped after step 5 of 9" in rank.said for rank in ended)
-    saved = newest_intact(tmp_path / "run").checkpoint
+    saved = present(newest_intact(tmp_path / "run").checkpoint)
     assert saved.name == "checkpoint-5"
     assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in saved.iterdir()}
     ended = again(two, ranks=2)
@@ -189,7 +190,7 @@ def test_a_terminals_ctrl_c_that_the_launcher_repeats_still_leaves_a_checkpoint(
 ) -> None:
     ended = again(two, ranks=2, blow=Blow([signal.SIGINT, signal.SIGINT], at=4, rank=1))
     assert [rank.code for rank in ended] == [75, 75], ended
-    assert newest_intact(tmp_path / "run").checkpoint.name == "checkpoint-5"
+    assert present(newest_intact(tmp_path / "run").checkpoint).name == "checkpoint-5"
 
 
 @pytest.mark.parametrize(("ranks", "rank"), [(1, 0), (2, 1)])
@@ -214,7 +215,7 @@ def test_a_signal_while_a_resumed_run_loads_keeps_its_checkpoint(
     again(one, blow=Blow([signal.SIGTERM], at=4))
     (ended,) = again(one, blow=Blow([signal.SIGTERM], at=0, what="loading"))
     assert ended.code == 75
-    assert newest_intact(tmp_path / "run").checkpoint.name == "checkpoint-5"
+    assert present(newest_intact(tmp_path / "run").checkpoint).name == "checkpoint-5"
     (ended,) = again(one)
     assert ended.code == 0, ended.said
     assert adapter_bytes(tmp_path / "run") == adapter_bytes(one)

@@ -22,6 +22,7 @@ from torch.utils.data import BatchSampler
 from hsd.config.train_config import TrainConfig
 from hsd.errors import TrainingError
 from hsd.io.json_reader import read_json
+from hsd.model.adapter import new_adapter
 from hsd.prompts.render import Encoded, Target
 from hsd.training import training_run as training
 from hsd.training.batches import PADDING, StepSampler, epoch_order
@@ -57,7 +58,6 @@ def test_a_steps_gradient_is_that_of_its_rows_one_by_one(
             seen.append((ours, one_by_one(model, [by_id[name] for name in self._step_rows])))
             return super()._clip_grad_norm(model)
 
-    new_adapter = training.new_adapter
     monkeypatch.setattr(training, "HsdTrainer", Watched)
     monkeypatch.setattr(training, "new_adapter", lambda *args: moved(new_adapter(*args), dtype))
     config = small_runs.config(
@@ -164,8 +164,8 @@ TAILS = ([HATE, STOP], [NORMAL, STOP])
 
 
 def row(id: str, label: int, share: float | None = None) -> Encoded:
-    said, rival = ("hate", TAILS[1]) if label == HATE else ("normal", TAILS[0])
-    target = Target(said, 1, TAILS, (rival,), share=share)
+    rival = TAILS[1] if label == HATE else TAILS[0]
+    target = Target("hate" if label == HATE else "normal", 1, TAILS, (rival,), share=share)
     return Encoded(id, [1], [OPEN, label, STOP], target=target)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import small_runs
+from present import present
 from small_runs import jsonl, posts
 
 from hsd.errors import ConfigError, DataError, HsdError
@@ -53,7 +54,7 @@ def load(tiny_llama: Path, tmp_path: Path, tokenizer: Any) -> Callable[..., Trai
 
 
 def chats(
-    rows: list[dict[str, str]], strategy: str = "conservative", template: Template = TEMPLATE
+    rows: list[dict[str, Any]], strategy: str = "conservative", template: Template = TEMPLATE
 ) -> list[dict[str, Any]]:
     """Return posts as `hsd prepare` writes them."""
     words = template.strategies[strategy]
@@ -140,8 +141,9 @@ def test_prepared_chats_are_learned_with_the_prompt_json_beside_them(
     config = small_runs.config(tiny_llama, tmp_path, validation=0, training={"max_steps": 1})
     jsonl(Path(config.data.train_file), chats(posts(4)))
     run = train(config).folder
-    assert load_contract(run).strategy_name == "conservative"
-    assert load_contract(run).stop_ids == rows.contract.stop_ids is not None
+    contract = present(load_contract(run))
+    assert contract.strategy_name == "conservative"
+    assert contract.stop_ids == rows.contract.stop_ids is not None
 
 
 def test_a_chat_gives_the_same_ids_as_its_post(load: Callable[..., TrainingRows]) -> None:

@@ -10,7 +10,7 @@ from hsd.config.train_config import TrainConfig
 TAILS = ("", " on monday", " and my neighbours cook the best food in town, says the whole street")
 
 
-def posts(count: int, first: int = 0) -> list[dict[str, str]]:
+def posts(count: int, first: int = 0) -> list[dict[str, Any]]:
     """Return rows of three lengths, every second one hate; `first` starts the numbers."""
     return [
         {
