@@ -1,6 +1,7 @@
 """Seeded samples keep or even out shares, and do not depend on the order of the rows."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -61,7 +62,9 @@ def test_a_sample_larger_than_the_rows_is_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("draw", [stratified, label_balanced])
-def test_the_same_seed_draws_the_same_rows_in_any_order(draw) -> None:  # type: ignore[no-untyped-def]
+def test_the_same_seed_draws_the_same_rows_in_any_order(
+    draw: Callable[..., list[Example]],
+) -> None:
     ids = {e.id for e in draw(ROWS, 20, seed=7)}
     assert ids == {e.id for e in draw(ROWS[::-1], 20, seed=7)}
     assert ids != {e.id for e in draw(ROWS, 20, seed=8)}

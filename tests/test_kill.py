@@ -1,6 +1,7 @@
 """What `make kill-test` compares: folders, file by file, without what tells of times."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,10 @@ def test_two_runs_that_differ_in_their_times_alone_are_equal(tmp_path: Path) -> 
     ],
 )
 def test_a_file_that_is_missing_left_over_or_another_is_named(
-    spoil: object, line: str, tmp_path: Path
+    spoil: Callable[[Path], object], line: str, tmp_path: Path
 ) -> None:
     folder(tmp_path / "one")
-    spoil(folder(tmp_path / "two"))  # type: ignore[operator]
+    spoil(folder(tmp_path / "two"))
     assert differences(state(tmp_path / "one"), state(tmp_path / "two")) == [line]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,9 +35,9 @@ def rows(prefix: int, own: list[int], how: str = "a") -> list[Encoded]:
     ]
 
 
-def limits(made: list[Encoded], batch_size: int = 4, **more: object) -> Limits:
+def limits(made: list[Encoded], batch_size: int = 4, **more: Any) -> Limits:
     longest, answer = max(map(length, made)), max(len(row.answer) for row in made)
-    return Limits(batch_size, longest, answer, SMOLLM2_PAIR, **more)  # type: ignore[arg-type]
+    return Limits(batch_size, longest, answer, SMOLLM2_PAIR, **more)
 
 
 @pytest.mark.parametrize(

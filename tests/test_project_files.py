@@ -71,6 +71,11 @@ def test_the_hooks_before_a_commit_are_those_of_make_check() -> None:
     assert all(f"$(BIN)/{program}" in read("Makefile") for program in programs)
 
 
+def test_mypy_checks_every_package_and_the_tests() -> None:
+    checked = tomllib.loads(read("pyproject.toml"))["tool"]["mypy"]["files"]
+    assert set(checked) == {file.parent.name for file in ROOT.glob("*/__init__.py")} | {"tests"}
+
+
 def test_every_page_is_in_the_menu_of_the_site_once() -> None:
     def pages(entry: Any) -> list[str]:
         if isinstance(entry, str):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from present import present
 
 from hsd.errors import DataError, ModelError
 from hsd.prompts import chat as chats
@@ -313,7 +314,7 @@ def test_a_long_post_loses_its_end_and_nothing_else_does(
     try:
         short = renderer.encode(chat, most)
     except DataError:
-        one = make_chat(strategy, "1", chat.post[:1], "hate")  # type: ignore[index]
+        one = make_chat(strategy, "1", present(chat.post)[:1], "hate")
         assert length(renderer, one) > most - 8, "a character of a post would have fitted"
         return
     assert short.shortened

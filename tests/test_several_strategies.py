@@ -12,6 +12,7 @@ from hsd.prompts.contract import load_contract
 from jobs.evaluate import evaluate
 from jobs.merge import merge
 from jobs.prepare import prepare
+from jobs.terminal.options import Command
 from jobs.train import train
 
 pytestmark = [pytest.mark.model, pytest.mark.e2e]
@@ -19,8 +20,8 @@ pytestmark = [pytest.mark.model, pytest.mark.e2e]
 STRATEGIES = ("standard", "conservative")
 
 
-def called(command: object, *arguments: object) -> Result:
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])  # type: ignore[arg-type]
+def called(command: Command, *arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
