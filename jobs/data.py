@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from jobs.terminal.entry import run as run_command
-from jobs.terminal.options import CONTEXT, Command, CommandGroup
+from jobs.terminal.options import CONTEXT, Command, CommandGroup, groups_option
 from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
@@ -30,12 +30,14 @@ def data() -> None:
     help="Measure whole prompts in this model's tokens instead of posts in characters.",
 )
 @click.option("--max-length", type=click.IntRange(min=1), help="Longer rows count as truncated.")
+@groups_option
 @click.option("--output", type=PATH, help="Also write the findings to this HTML file.")
 @click.option("--strict", is_flag=True, help="Exit with code 10 for warnings too.")
 def check(
     files: tuple[Path, ...],
     model_name: str | None,
     max_length: int | None,
+    groups: str | None,
     output: Path | None,
     strict: bool,
 ) -> int:
@@ -49,6 +51,7 @@ def check(
     from hsd.data.data_files import require_data
     from hsd.data.row_lengths import Measure, PostLength, PromptLength
     from hsd.errors import DataError
+    from hsd.groups.group_set import DEFAULT, load_groups
     from hsd.io.files import write_atomic
     from hsd.report.doctor_page import doctor_lines, doctor_page
     from jobs.terminal.check_tables import check_tables
@@ -62,7 +65,7 @@ def check(
         from hsd.model.base import find_base
 
         measure = PromptLength(find_base(ModelConfig(name=model_name)).tokenizer, files)
-    checked = look(files, measure, max_length)
+    checked = look(files, measure, max_length, load_groups(groups or DEFAULT))
     if output:
         write_atomic(output, doctor_page(checked, [file.name for file in files]))
     echo(*doctor_lines(checked))

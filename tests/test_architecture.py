@@ -17,8 +17,8 @@ FILES = {
     for file in sorted((ROOT / folder).rglob("*.py"))
 }
 ROOMS = (
-    "hsd", "hsd.io", "hsd.config", "hsd.hub", "hsd.prompts", "hsd.data", "hsd.metrics",
-    "hsd.report", "hsd.model", "hsd.inference", "hsd.training", "hsd.evaluation",
+    "hsd", "hsd.io", "hsd.config", "hsd.groups", "hsd.hub", "hsd.prompts", "hsd.data",
+    "hsd.metrics", "hsd.report", "hsd.model", "hsd.inference", "hsd.training", "hsd.evaluation",
     "containers",
     "slurm.node", "slurm.cluster", "slurm.run", "slurm.sweep", "slurm.watch", "slurm.submit",
     "slurm.check",

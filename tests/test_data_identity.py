@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.data.group_names import parse_groups
 from hsd.data.identity_swap import SWAP, named, swapped, swaps, terms, version
 from hsd.example import GROUPS, Example
+from hsd.groups.group_set import default_groups
 
 
 def post(text: str, id: str = "a") -> Example:
@@ -19,7 +19,7 @@ def test_every_term_is_of_a_group_that_hsd_knows_and_reads_as_that_group() -> No
         product(("adjective", "plural"), GROUPS)
     )
     for term in terms():
-        assert parse_groups(term.word) == (term.group,)
+        assert default_groups().lexicon.parse(term.word) == (term.group,)
 
 
 def test_a_post_is_followed_by_itself_with_every_other_group() -> None:
