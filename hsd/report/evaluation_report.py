@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hsd.data.identity_swap import version
+from hsd.groups.group_set import GroupSet
 from hsd.metrics.classification import METRIC_NAMES, ConfusionMatrix
 from hsd.metrics.evaluation import BaseComparison, Evaluation
 from hsd.metrics.groups import RATES, Proportion
@@ -31,6 +32,7 @@ def evaluation_report(
         "outcomes": dict(evaluation.outcomes.counts),
         "unreadable_rate": evaluation.outcomes.unreadable_rate,
         "unreadable_by_group_p": evaluation.unreadable_by_group_p,
+        "counted_in": _counted_in(beside.groups),
         "groups": as_json_values(evaluation.groups),
         "policies_by_group": {
             policy: {name: _rates(counts) for name, counts in found.items()}
@@ -61,6 +63,18 @@ def evaluation_report(
         "mean_response_time_s": evaluation.mean_response_time,
     }
     return EvaluationReport.model_validate(numbers)
+
+
+def _counted_in(groups: GroupSet) -> dict[str, Any] | None:
+    if groups.is_default:
+        return None
+    entries = groups.file.groups
+    return {
+        "name": groups.name,
+        "digest": groups.digest,
+        "titles": {name: entry.title for name, entry in entries.items() if entry.title},
+        "parents": {name: entry.parent for name, entry in entries.items() if entry.parent},
+    }
 
 
 def _noise(evaluation: Evaluation) -> dict[str, Any] | None:
