@@ -83,7 +83,8 @@ def check(
 )
 @click.argument("file")
 @click.argument("output", type=PATH)
-def swap(file: str, output: Path) -> None:
+@groups_option
+def swap(file: str, output: Path, groups: str | None) -> None:
     """Write the posts of FILE that name one group, and copies that name each other group instead.
 
     Evaluate OUTPUT like any other file. The report then shows how often the answer flips, and how
@@ -91,22 +92,25 @@ def swap(file: str, output: Path) -> None:
     """
     from hsd.data import unified
     from hsd.data.data_sets import resolve
-    from hsd.data.identity_swap import swaps, version
+    from hsd.data.identity_swap import VERSION, swaps
     from hsd.errors import DataError
+    from hsd.groups.group_set import DEFAULT, load_groups
     from hsd.io.files import write_jsonl
 
     if output.suffix not in (".jsonl", ".ndjson"):
         raise DataError(f"{output}: JSONL is written; give a name that ends in .jsonl.")
     if output.exists() and Path(file).exists() and output.samefile(file):
         raise DataError(f"{output} is FILE itself, which would be lost; give another OUTPUT.")
-    examples = resolve(file)
-    rows = list(swaps(examples))
+    follow = load_groups(groups or DEFAULT)
+    examples = resolve(file, groups=follow)
+    rows = list(swaps(examples, follow))
     if not rows:
         raise DataError(f"{file}: none of {len(examples)} posts names one group; nothing to swap.")
     write_jsonl(output, map(unified.to_row, rows))
+    listed = f"version {VERSION}" if follow.is_default else f"of {follow.name}"
     originals = sum(not row.reference_id for row in rows)
     echo(
-        f"{originals} of {len(examples)} posts name one group (term list version {version()}); "
+        f"{originals} of {len(examples)} posts name one group (term list {listed}); "
         f"{len(rows)} rows in {output}."
     )
 

@@ -44,8 +44,6 @@ class GroupFile(Strict):
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
-        if not self.groups:
-            raise ValueError("no group in it; expected a section such as [groups.women]")
         for name, entry in self.groups.items():
             _require_name(name)
             _require_parent(name, entry.parent, self.groups)

@@ -194,6 +194,8 @@ def _shipped(name: str) -> GroupSet:
 
 def _read(file: Path, name: str, place: str) -> GroupSet:
     tree = read_config_file(file, place)
+    if not isinstance(tree.get("groups"), dict) or not tree["groups"]:
+        raise ConfigError(f"{place}: no group in it; expected a section such as [groups.women].")
     return GroupSet(name, validated(GroupFile, flatten(tree, place)))
 
 

@@ -101,7 +101,7 @@ class EvaluationReport(Strict):
     swaps: tuple[SwapReport, ...]
     """Posts in which one group was swapped for another."""
     swap_terms_version: int | None
-    """Version of the term list of the swaps."""
+    """Version of the default term list of the swaps; null for another list, and without swaps."""
     confident_errors: dict[str, tuple[WrongPostReport, ...]]
     """The most confident errors of each group."""
     operating_point: OperatedReport | None
