@@ -35,7 +35,6 @@ MAY_PARSE_JSON = {
     "hsd.config.loading": "a value that was typed",
     "hsd.data.chat_rows": "an answer",
     "hsd.data.class_names": "a column's note in a table",
-    "hsd.data.identity_swap": "a row as text",
     "hsd.data.json_rows": "rows, of which each bad one is told",
     "hsd.data.printed_values": "a cell",
     "hsd.evaluation.evaluation_run": "what another process said",
