@@ -7,7 +7,8 @@ Label = Literal["hate", "normal"]
 LABELS: tuple[Label, Label] = ("hate", "normal")
 
 GROUPS = ("lgbtq", "middle_east", "mexican", "other")
-"""Who a post can be about. A post about nobody has no group; a post may have several."""
+"""Who a post can be about where no other groups are asked for (hsd.groups). A post about nobody
+has no group; a post may have several."""
 
 NONE = "none"
 """What posts about nobody count under."""
@@ -28,6 +29,8 @@ class Example:
     label: Label
     hate_share: float | None = None
     """The share of annotators who called the post hate, in [0, 1]; None where it is not known."""
+    named: tuple[str, ...] = field(default=(), compare=False)
+    """Whom the post is about, as its row writes it: `groups` are read from this."""
     groups: tuple[str, ...] = ()
     unknown_groups: tuple[str, ...] = field(default=(), compare=False)
     """Names that count as `other` because nothing is known about them; for messages only."""

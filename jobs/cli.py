@@ -13,6 +13,7 @@ SECTIONS = {
     "Data": {
         "prepare": ("jobs.prepare:prepare", "Build train, validation and test files from posts."),
         "data": ("jobs.data:data", "Check data before training, or swap the groups in posts."),
+        "groups": ("jobs.group_sets:groups", "Show groups to count posts in, and check own ones."),
     },
     "Train": {
         "demo": ("jobs.demo:demo", "Train and evaluate a small real model on this CPU."),

@@ -7,7 +7,7 @@ import click
 
 from jobs.terminal.console import Terminal
 from jobs.terminal.entry import run
-from jobs.terminal.options import Command, ignore_mode_option
+from jobs.terminal.options import Command, groups_option, ignore_mode_option
 from jobs.terminal.output import echo, echo_text
 
 
@@ -41,6 +41,7 @@ from jobs.terminal.output import echo, echo_text
     type=click.Path(path_type=Path),
     help="Rank the runs, and test each run against the first with the rules in this TOML file.",
 )
+@groups_option
 @ignore_mode_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def compare(
@@ -48,6 +49,7 @@ def compare(
     output: Path | None,
     rank: str | None,
     rules_file: Path | None,
+    groups: str | None,
     ignore_mode_mismatch: bool,
     as_json: bool,
 ) -> None:
@@ -67,6 +69,7 @@ def compare(
         show_leaderboard(sweep, rank, rules, output, as_json)
         return
 
+    from hsd.groups.group_set import load_groups
     from hsd.report.compare_sets import SetsComparison, compare_folders
     from hsd.report.comparison_report import write_comparison
     from jobs.terminal.number_tables import board_table, comparison_table
@@ -74,7 +77,13 @@ def compare(
     from jobs.terminal.set_tables import sets_comparison
 
     with spinner("computing intervals"):
-        compared = compare_folders(runs, rank, rules, ignore_mode_mismatch=ignore_mode_mismatch)
+        compared = compare_folders(
+            runs,
+            rank,
+            rules,
+            ignore_mode_mismatch=ignore_mode_mismatch,
+            groups=load_groups(groups) if groups else None,
+        )
     if output:
         write_comparison(output, compared)
     if as_json:

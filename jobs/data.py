@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from jobs.terminal.entry import run as run_command
-from jobs.terminal.options import CONTEXT, Command, CommandGroup
+from jobs.terminal.options import CONTEXT, Command, CommandGroup, groups_option
 from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
@@ -30,12 +30,14 @@ def data() -> None:
     help="Measure whole prompts in this model's tokens instead of posts in characters.",
 )
 @click.option("--max-length", type=click.IntRange(min=1), help="Longer rows count as truncated.")
+@groups_option
 @click.option("--output", type=PATH, help="Also write the findings to this HTML file.")
 @click.option("--strict", is_flag=True, help="Exit with code 10 for warnings too.")
 def check(
     files: tuple[Path, ...],
     model_name: str | None,
     max_length: int | None,
+    groups: str | None,
     output: Path | None,
     strict: bool,
 ) -> int:
@@ -49,6 +51,7 @@ def check(
     from hsd.data.data_files import require_data
     from hsd.data.row_lengths import Measure, PostLength, PromptLength
     from hsd.errors import DataError
+    from hsd.groups.group_set import DEFAULT, load_groups
     from hsd.io.files import write_atomic
     from hsd.report.doctor_page import doctor_lines, doctor_page
     from jobs.terminal.check_tables import check_tables
@@ -62,7 +65,7 @@ def check(
         from hsd.model.base import find_base
 
         measure = PromptLength(find_base(ModelConfig(name=model_name)).tokenizer, files)
-    checked = look(files, measure, max_length)
+    checked = look(files, measure, max_length, load_groups(groups or DEFAULT))
     if output:
         write_atomic(output, doctor_page(checked, [file.name for file in files]))
     echo(*doctor_lines(checked))
@@ -80,7 +83,8 @@ def check(
 )
 @click.argument("file")
 @click.argument("output", type=PATH)
-def swap(file: str, output: Path) -> None:
+@groups_option
+def swap(file: str, output: Path, groups: str | None) -> None:
     """Write the posts of FILE that name one group, and copies that name each other group instead.
 
     Evaluate OUTPUT like any other file. The report then shows how often the answer flips, and how
@@ -88,22 +92,25 @@ def swap(file: str, output: Path) -> None:
     """
     from hsd.data import unified
     from hsd.data.data_sets import resolve
-    from hsd.data.identity_swap import swaps, version
+    from hsd.data.identity_swap import VERSION, swaps
     from hsd.errors import DataError
+    from hsd.groups.group_set import DEFAULT, load_groups
     from hsd.io.files import write_jsonl
 
     if output.suffix not in (".jsonl", ".ndjson"):
         raise DataError(f"{output}: JSONL is written; give a name that ends in .jsonl.")
     if output.exists() and Path(file).exists() and output.samefile(file):
         raise DataError(f"{output} is FILE itself, which would be lost; give another OUTPUT.")
-    examples = resolve(file)
-    rows = list(swaps(examples))
+    follow = load_groups(groups or DEFAULT)
+    examples = resolve(file, groups=follow)
+    rows = list(swaps(examples, follow))
     if not rows:
         raise DataError(f"{file}: none of {len(examples)} posts names one group; nothing to swap.")
     write_jsonl(output, map(unified.to_row, rows))
+    listed = f"version {VERSION}" if follow.is_default else f"of {follow.name}"
     originals = sum(not row.reference_id for row in rows)
     echo(
-        f"{originals} of {len(examples)} posts name one group (term list version {version()}); "
+        f"{originals} of {len(examples)} posts name one group (term list {listed}); "
         f"{len(rows)} rows in {output}."
     )
 

@@ -12,7 +12,13 @@ from hsd.io.stopping import stop_request
 from jobs.terminal.console import Terminal
 from jobs.terminal.entry import run
 from jobs.terminal.log_head import say_host
-from jobs.terminal.options import Command, is_first_process, set_fields
+from jobs.terminal.options import (
+    Command,
+    groups_option,
+    intersections_option,
+    is_first_process,
+    set_fields,
+)
 from jobs.terminal.output import VisibleFormatter, echo, echo_text
 
 if TYPE_CHECKING:
@@ -64,6 +70,8 @@ PATH = click.Path(path_type=Path)
     default=None,
     help="Ask an adapter with another prompt than its own.",
 )
+@groups_option
+@intersections_option
 @click.option("--max-samples", type=int, help="Use a seeded, stratified sample of this many rows.")
 @click.option("--max-length", type=int, help="Longest prompt in tokens; longer posts are cut.")
 @click.option("--max-new-tokens", type=int, help="Longest generated reply in tokens.")
@@ -202,6 +210,7 @@ def _configs(data_files: "Sequence[str]", options: dict[str, Any]) -> "list[Eval
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options as fields of the config; the model's have a section of their own."""
     named = {"name": options.pop("model_name"), "cache_dir": options.pop("cache_dir")}
+    options["intersections"] = list(options["intersections"]) or None
     model = {key: value for key, value in named.items() if value is not None}
     return {**options, "model": model or None}
 

@@ -8,7 +8,7 @@ import click
 from jobs.terminal.baseline_options import baseline_option, encoder_option, made_baseline
 from jobs.terminal.console import Terminal
 from jobs.terminal.entry import run as run_command
-from jobs.terminal.options import Command, ignore_mode_option
+from jobs.terminal.options import Command, groups_option, ignore_mode_option
 from jobs.terminal.output import echo_text
 
 PATH = click.Path(path_type=Path)
@@ -30,6 +30,7 @@ PATH = click.Path(path_type=Path)
     help="Use a sentence encoder or TF-IDF, trained on the run's training posts, as the reference."
 )
 @encoder_option
+@groups_option
 @ignore_mode_option
 @click.option(
     "--rules", type=PATH, help="Rules: a TOML, JSON or YAML file with margins and limits."
@@ -46,6 +47,7 @@ def gate(
     reference: Path | None,
     baseline: str | None,
     encoder: str | None,
+    groups: str | None,
     ignore_mode_mismatch: bool,
     rules: Path | None,
     overrides: tuple[str, ...],
@@ -63,14 +65,14 @@ def gate(
     from hsd.metrics.gate import gate as judge
     from hsd.report.gate_file import write_verdict
     from hsd.report.gate_section import gate_numbers
-    from hsd.report.predictions import load_run
+    from hsd.report.predictions import counted_in, load_run
     from hsd.report.rewriting import at_threshold as called_at_threshold
     from hsd.report.rewriting import named_reference, rewrite
     from hsd.training.training_posts import training_posts_of_run
     from jobs.terminal.number_tables import gate_table
     from jobs.terminal.progress_bar import spinner
 
-    judged = load_run(run)
+    judged = counted_in(load_run(run), groups)
     training, note = training_posts_of_run(judged.manifest)
     if baseline and reference:
         raise click.UsageError("--reference and --baseline both name a reference; give one.")

@@ -107,6 +107,13 @@ from jobs.terminal.options import Command
     help="Table sources: column with the share of annotators who said hate, from 0 to 1.",
 )
 @click.option(
+    "--groups",
+    metavar="NAME|FILE",
+    default="three",
+    show_default=True,
+    help="Groups to count posts in: a shipped set (see `hsd groups list`) or a group file.",
+)
+@click.option(
     "--label",
     "labels",
     multiple=True,

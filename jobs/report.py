@@ -6,7 +6,12 @@ import click
 
 from jobs.terminal.baseline_options import baseline_option, encoder_option, made_baseline
 from jobs.terminal.entry import run as run_command
-from jobs.terminal.options import Command, ignore_mode_option
+from jobs.terminal.options import (
+    Command,
+    groups_option,
+    ignore_mode_option,
+    intersections_option,
+)
 from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
@@ -19,6 +24,7 @@ PATH = click.Path(path_type=Path)
     hsd report runs/adapter/eval --base runs/base/eval
     hsd report runs/adapter/eval --prevalence 0.03
     hsd report runs/adapter/eval --baseline encoder
+    hsd report runs/adapter/eval --groups broad
     hsd report runs/adapter/eval --with-text
     """,
 )
@@ -37,6 +43,8 @@ PATH = click.Path(path_type=Path)
     "run's training posts: a sentence encoder (minutes to an hour on a CPU) or TF-IDF. Kept in the "
     "run's folder. May be repeated.")  # fmt: skip
 @encoder_option
+@groups_option
+@intersections_option
 @ignore_mode_option
 @click.option(
     "--with-text",
@@ -50,6 +58,8 @@ def report(
     prevalences: tuple[float, ...],
     baseline: tuple[str, ...],
     encoder: str | None,
+    groups: str | None,
+    intersections: tuple[str, ...],
     ignore_mode_mismatch: bool,
     with_text: bool,
 ) -> None:
@@ -59,12 +69,12 @@ def report(
     """
     from hsd.data.data_sets import resolve
     from hsd.metrics.baselines import Training
-    from hsd.report.predictions import load_run
+    from hsd.report.predictions import counted_in, load_run
     from hsd.report.rewriting import rewrite
     from hsd.training.training_posts import training_posts_of_run
     from jobs.terminal.progress_bar import spinner
 
-    judged = load_run(run)
+    judged = counted_in(load_run(run), groups, intersections)
     training, note = training_posts_of_run(judged.manifest)
     if train_file:
         rows = resolve(train_file)

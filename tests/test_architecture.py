@@ -17,8 +17,8 @@ FILES = {
     for file in sorted((ROOT / folder).rglob("*.py"))
 }
 ROOMS = (
-    "hsd", "hsd.io", "hsd.config", "hsd.hub", "hsd.prompts", "hsd.data", "hsd.metrics",
-    "hsd.report", "hsd.model", "hsd.inference", "hsd.training", "hsd.evaluation",
+    "hsd", "hsd.io", "hsd.config", "hsd.groups", "hsd.hub", "hsd.prompts", "hsd.data",
+    "hsd.metrics", "hsd.report", "hsd.model", "hsd.inference", "hsd.training", "hsd.evaluation",
     "containers",
     "slurm.node", "slurm.cluster", "slurm.run", "slurm.sweep", "slurm.watch", "slurm.submit",
     "slurm.check",
@@ -35,7 +35,6 @@ MAY_PARSE_JSON = {
     "hsd.config.loading": "a value that was typed",
     "hsd.data.chat_rows": "an answer",
     "hsd.data.class_names": "a column's note in a table",
-    "hsd.data.identity_swap": "a row as text",
     "hsd.data.json_rows": "rows, of which each bad one is told",
     "hsd.data.printed_values": "a cell",
     "hsd.evaluation.evaluation_run": "what another process said",

@@ -100,7 +100,7 @@ def test_an_encoder_that_did_not_learn_to_the_end_is_not_kept(settings: EncoderS
 
 def test_a_baseline_of_the_run_stands_in_its_report(run: Run) -> None:
     folder = baseline_run(run, "tfidf", TRAINING, "")
-    assert list(baselines_of(run.folder)) == [name_of(folder)]
+    assert list(baselines_of(run)) == [name_of(folder)]
     rewrite(run, TRAINING, "")
     names = [b["name"] for b in json.loads((run.folder / "report.json").read_text())["baselines"]]
     assert names == ["always hate", "majority of training rows (normal)", name_of(folder)]

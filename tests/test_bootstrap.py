@@ -24,7 +24,6 @@ from hsd.metrics.bootstrap import (
     drawn,
     metric_intervals,
     percentiles,
-    resample,
 )
 from hsd.metrics.classification import METRIC_NAMES, calls, classify
 from hsd.prediction import Prediction
@@ -55,8 +54,12 @@ def design(strata: list[int]) -> Design:
     return Design(np.arange(len(strata)), np.array(strata))
 
 
+def weights_of(one: Design, draws: int, seed: int) -> np.ndarray:
+    return drawn(lambda weights: weights, one, draws, seed)
+
+
 def test_every_draw_keeps_the_size_of_each_stratum() -> None:
-    weights = np.concatenate(list(resample(design([1] * 7 + [0] * 3), draws=50, seed=1)))
+    weights = weights_of(design([1] * 7 + [0] * 3), draws=50, seed=1)
     assert weights.shape == (50, 10)
     assert (weights[:, :7].sum(axis=1) == 7).all()
     assert (weights[:, 7:].sum(axis=1) == 3).all()
@@ -65,15 +68,36 @@ def test_every_draw_keeps_the_size_of_each_stratum() -> None:
 
 def test_the_same_seed_draws_the_same_and_another_another() -> None:
     one = design([0] * 30)
-    first, again, other = (next(resample(one, 5, seed)) for seed in (1, 1, 2))
+    first, again, other = (weights_of(one, 5, seed) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
 
 
-def test_draws_that_do_not_fit_into_memory_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "CHUNK_CELLS", 40)
-    parts = list(resample(design([0] * 10), draws=10, seed=1))
-    assert [len(part) for part in parts] == [4, 4, 2]
+def test_draws_come_in_parts_of_any_size_and_on_any_number_of_threads_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = weights_of(design([0] * 10), draws=40, seed=1)
+    sizes: list[int] = []
+
+    def seen(weights: np.ndarray) -> np.ndarray:
+        sizes.append(len(weights))
+        return weights
+
+    monkeypatch.setattr(bootstrap, "HOT_CELLS", 30)
+    assert (drawn(seen, design([0] * 10), 40, 1) == whole).all()
+    assert sorted(sizes) == [1, *[3] * 13]
+    monkeypatch.setattr(bootstrap, "MOST_THREADS", 1)
+    assert (weights_of(design([0] * 10), draws=40, seed=1) == whole).all()
+
+
+def test_a_unit_that_came_up_more_often_than_a_byte_holds_counts_as_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def often(rng: object, draws: int, rows: int) -> np.ndarray:
+        return np.tile([300, *[0] * (rows - 1)], (draws, 1))
+
+    monkeypatch.setattr(bootstrap, "_weights", often)
+    assert weights_of(design([0] * 300), draws=2, seed=77)[0, 0] == 300
 
 
 @given(ROWS)
@@ -88,7 +112,7 @@ def test_weights_of_one_give_the_metrics_themselves(rows: list[tuple[str, str, i
 
 def test_weighted_metrics_agree_with_scikit_learn_to_1e_12() -> None:
     rows = many()
-    weights = next(resample(Design.of(rows), 3, seed=5))
+    weights = weights_of(Design.of(rows), 3, seed=5)
     truth = [p.true_label == "hate" for p in rows]
     called = [call == "hate" for call in calls(rows)]
     scores = [p.score for p in rows]
@@ -140,7 +164,7 @@ def test_a_value_beyond_every_draw_has_the_interval_of_the_draws_without_a_warni
 
 def test_strata_are_groups_and_label_and_small_ones_join_their_label() -> None:
     rows = predictions("\n".join(["lgbtq h h"] * 6 + ["lgbtq n n"] * 6 + ["mexican h h"] * 2))
-    weights = next(resample(Design.of(rows), 40, seed=1))
+    weights = weights_of(Design.of(rows), 40, seed=1)
     assert (weights[:, :6].sum(axis=1) == 6).all()
     assert (weights[:, 6:12].sum(axis=1) == 6).all()
     assert (weights[:, 12:].sum(axis=1) == 2).all()
@@ -150,7 +174,7 @@ def test_strata_are_groups_and_label_and_small_ones_join_their_label() -> None:
 
 def test_rows_of_one_template_are_drawn_together() -> None:
     rows = [replace(p, cluster=f"template {n % 3}") for n, p in enumerate(many(60))]
-    weights = next(resample(Design.of(rows), 20, seed=1))
+    weights = weights_of(Design.of(rows), 20, seed=1)
     for template in range(3):
         assert (weights[:, template::3] == weights[:, [template]]).all()
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from hsd.data import hatecheck, hatexplain, toxigen, unified
 from hsd.data.cell_values import names, words
 from hsd.data.chat_rows import chat_row
-from hsd.data.group_names import unknown_names
-from hsd.data.loaded_file import Bad, Convert, LeftOut
+from hsd.data.loaded_file import Bad, Convert, LeftOut, example_of
 from hsd.data.own_table import Columns, converter
 from hsd.data.printed_values import parse
 from hsd.data.read_rows import BadRow, Row, read_rows
 from hsd.data.source_formats import ReadOptions, load_any
 from hsd.example import Example
+from hsd.groups.group_set import default_groups
 
 
 def cells(table: str) -> list[str]:
@@ -45,7 +45,9 @@ LISTS = [
 @pytest.mark.parametrize("value", LISTS, ids=str)
 @pytest.mark.parametrize("form", [str, repr])
 def test_a_printed_list_names_whom_the_list_names(value: Any, form: Any) -> None:
-    made = unified.convert(Row({"text": "a", "label": 1, "target_group": form(value)}, "f:1"))
+    made = example_of(
+        unified.convert, Row({"text": "a", "label": 1, "target_group": form(value)}, "f:1")
+    )
     assert isinstance(made, Example)
     assert made.groups == ("lgbtq", "middle_east")
 
@@ -55,7 +57,7 @@ EMPTY = ["[]", "()", "{}", "set()", "array([], dtype=object)", "[None]", "[nan]"
 
 @pytest.mark.parametrize("cell", [*EMPTY, [], [None], None, ""])
 def test_an_empty_list_is_nobody(cell: Any) -> None:
-    made = unified.convert(Row({"text": "a", "label": 1, "target_group": cell}, "f:1"))
+    made = example_of(unified.convert, Row({"text": "a", "label": 1, "target_group": cell}, "f:1"))
     assert isinstance(made, Example)
     assert made.groups == ()
 
@@ -99,7 +101,10 @@ NO_LISTS = [
 @pytest.mark.parametrize("cell", NO_LISTS)
 def test_a_cell_with_brackets_that_is_no_list_is_a_bad_row(cell: str) -> None:
     said = Bad("'target_group' cannot be read as a list")
-    assert unified.convert(Row({"text": "a", "label": 1, "target_group": cell}, "f:1")) == said
+    assert (
+        example_of(unified.convert, Row({"text": "a", "label": 1, "target_group": cell}, "f:1"))
+        == said
+    )
 
 
 MORE = ['{"gay": 1}', {"gay": 1}, [["gay"]], "[['gay']]", ["['gay']"], [{"who": "gay"}], [0, 1]]
@@ -107,7 +112,7 @@ MORE = ['{"gay": 1}', {"gay": 1}, [["gay"]], "[['gay']]", ["['gay']"], [{"who": 
 
 @pytest.mark.parametrize("cell", MORE, ids=str)
 def test_a_cell_that_holds_more_than_a_list_of_names_is_a_bad_row(cell: Any) -> None:
-    made = unified.convert(Row({"text": "a", "label": 1, "persona_tag": cell}, "f:1"))
+    made = example_of(unified.convert, Row({"text": "a", "label": 1, "persona_tag": cell}, "f:1"))
     assert made == Bad("'persona_tag' holds more than names; expected a name or a list of names")
 
 
@@ -147,13 +152,15 @@ WITH_BRACKETS = {
 @pytest.mark.parametrize("cell", WITH_BRACKETS)
 @pytest.mark.parametrize("form", [str, lambda cell: [cell], lambda cell: str([cell])])
 def test_a_name_with_brackets_inside_is_a_name(cell: str, form: Any) -> None:
-    made = unified.convert(Row({"text": "a", "label": 1, "target_group": form(cell)}, "f:1"))
+    made = example_of(
+        unified.convert, Row({"text": "a", "label": 1, "target_group": form(cell)}, "f:1")
+    )
     assert isinstance(made, Example)
     assert made.groups == WITH_BRACKETS[cell]
 
 
 def test_a_name_in_brackets_is_known_as_without_them() -> None:
-    assert unknown_names("Jew(s), Women(Muslim), LGBT(Q)") == ()
+    assert default_groups().lexicon.unknown("Jew(s), Women(Muslim), LGBT(Q)") == ()
 
 
 PEOPLE: dict[str, tuple[Convert, dict[str, Any], str]] = {
@@ -173,7 +180,7 @@ PEOPLE: dict[str, tuple[Convert, dict[str, Any], str]] = {
 def test_every_kind_of_data_reads_printed_names_as_a_list_of_them(kind: str) -> None:
     convert, values, column = PEOPLE[kind]
     whole, printed, bad = (
-        convert(Row({**values, column: cell}, "f:1"))
+        example_of(convert, Row({**values, column: cell}, "f:1"))
         for cell in (["Arab", "gay"], "['Arab', 'gay']", "[Arab, gay]")
     )
     assert whole == printed
@@ -203,7 +210,7 @@ def test_a_rationale_is_text_or_words(cell: Any, text: str) -> None:
 
 @pytest.mark.parametrize("cell", [[0, 1], "[0 1]", {"a": 1}, [["liars"]]])
 def test_a_rationale_of_other_things_than_words_is_a_bad_row(cell: Any) -> None:
-    made = unified.convert(Row({"text": "a", "label": 1, "rationale": cell}, "f:1"))
+    made = example_of(unified.convert, Row({"text": "a", "label": 1, "rationale": cell}, "f:1"))
     assert made == Bad("'rationale' holds no text and no list of words")
 
 
@@ -353,7 +360,7 @@ def test_no_cell_ends_in_a_traceback(kind: str, data: st.DataObject) -> None:
     convert, values = CONVERTERS[kind]
     column = data.draw(st.sampled_from(sorted(values)))
     cell = data.draw(VALUES | VALUES.map(str))
-    made = convert(Row({**values, column: cell}, "f:1"))
+    made = example_of(convert, Row({**values, column: cell}, "f:1"))
     assert not isinstance(made, Bad | LeftOut) or made.reason
 
 

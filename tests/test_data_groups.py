@@ -2,15 +2,12 @@
 
 import pytest
 
-from hsd.data.group_names import (
-    joined,
-    parse_groups,
-    persona,
-    split_names,
-    unknown_names,
-    unknown_said,
-)
 from hsd.data.label_names import parse_label, unknown_label
+from hsd.groups.group_set import default_groups
+from hsd.groups.name_lists import joined, persona, unknown_said
+
+NAMES = default_groups().lexicon
+parse_groups, unknown_names, split_names = NAMES.parse, NAMES.unknown, NAMES.split
 
 GROUP_NAMES = {
     "lgbtq": "lgbtq",

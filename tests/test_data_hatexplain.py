@@ -15,7 +15,7 @@ from hsd.data.hatexplain import (
     majority_rationale,
     majority_targets,
 )
-from hsd.data.loaded_file import Bad, LeftOut
+from hsd.data.loaded_file import Bad, LeftOut, example_of
 from hsd.data.read_rows import Row
 from hsd.errors import DataError
 from hsd.example import Example
@@ -35,7 +35,7 @@ def post(votes: str, targets: list[list[str]] | None = None, **values: Any) -> R
 
 
 def example(votes: str, offensive: Offensive = "normal", **values: Any) -> Example:
-    made = converter(offensive)(post(votes, **values))
+    made = example_of(converter(offensive), post(votes, **values))
     assert isinstance(made, Example)
     return made
 
@@ -50,15 +50,15 @@ def test_the_majority_of_three_votes_is_the_label(votes: str, label: str, multic
 
 
 def test_a_post_without_majority_is_left_out_and_says_so() -> None:
-    assert converter()(post("hon")) == LeftOut("no label has a majority of the votes")
+    assert example_of(converter(), post("hon")) == LeftOut("no label has a majority of the votes")
     assert majority_label(["normal", "hatespeech"]) is None
 
 
 def test_offensive_counts_as_asked() -> None:
     assert example("oon").label == "normal"
     assert example("oon", offensive="hate").label == "hate"
-    assert isinstance(converter("drop")(post("oon")), LeftOut)
-    assert isinstance(converter("drop")(post("hhn")), Example)
+    assert isinstance(example_of(converter("drop"), post("oon")), LeftOut)
+    assert isinstance(example_of(converter("drop"), post("hhn")), Example)
 
 
 def test_a_target_needs_two_of_three_annotators() -> None:
@@ -108,20 +108,20 @@ def test_the_splits_come_from_the_divisions_beside_the_file(tmp_path: Path) -> N
 @pytest.mark.parametrize(("own", "split"), [("test", "test"), ("val", "validation"), ("", "")])
 def test_a_row_keeps_the_split_that_it_declares(own: str, split: str) -> None:
     assert example("hhn", split=own).split == split
-    made = converter(divisions={"other": "train"})(post("hhn", split=own))
+    made = example_of(converter(divisions={"other": "train"}), post("hhn", split=own))
     assert isinstance(made, Example)
     assert made.split == split
 
 
 @pytest.mark.parametrize("own", ["val", "dev", "", None])
 def test_the_divisions_and_the_row_may_both_tell_the_split(own: str | None) -> None:
-    made = converter(divisions={"1_gab": "validation"})(post("hhn", split=own))
+    made = example_of(converter(divisions={"1_gab": "validation"}), post("hhn", split=own))
     assert isinstance(made, Example)
     assert made.split == "validation"
 
 
 def test_a_row_of_another_split_than_the_divisions_say_is_a_bad_row() -> None:
-    made = converter(divisions={"1_gab": "test"})(post("hhn", split="train"))
+    made = example_of(converter(divisions={"1_gab": "test"}), post("hhn", split="train"))
     assert made == Bad("'split' says train, but post_id_divisions.json says test")
 
 
@@ -146,11 +146,11 @@ BAD: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("reason", BAD)
 def test_a_post_of_another_form_says_what_is_wrong(reason: str) -> None:
-    made = converter()(post("hhn", **BAD[reason]))
+    made = example_of(converter(), post("hhn", **BAD[reason]))
     assert isinstance(made, Bad)
     assert made.reason.startswith(reason)
 
 
 def test_a_misspelt_target_is_a_bad_row_that_says_what_was_meant() -> None:
-    made = converter()(post("nnn", [["Homosexualls"]] * 3))
+    made = example_of(converter(), post("nnn", [["Homosexualls"]] * 3))
     assert made == Bad("unknown group 'Homosexualls'. Did you mean 'homosexuals'?")

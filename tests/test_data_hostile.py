@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hsd.data.loaded_file import example_of
 from hsd.data.read_rows import BadRow, read_rows
 from hsd.data.unified import convert
 from hsd.errors import DataError
@@ -53,7 +54,7 @@ def test_a_row_about_thousands_of_groups_is_a_bad_row() -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in (many, listed, tagged)))
     rows, _ = read_rows(file)
     for row in rows:
-        assert "expected at most 10,000 in 500" in str(convert(row))
+        assert "expected at most 10,000 in 500" in str(example_of(convert, row))
 
 
 @pytest.mark.parametrize("at", range(4, 200, 7))

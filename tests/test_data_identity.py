@@ -4,9 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.data.group_names import parse_groups
-from hsd.data.identity_swap import SWAP, named, swapped, swaps, terms, version
+from hsd.data.identity_swap import SWAP, VERSION, SwapTerms, swaps
 from hsd.example import GROUPS, Example
+from hsd.groups.group_set import default_groups
+
+TERMS = SwapTerms(default_groups())
+named, swapped = TERMS.named, TERMS.swapped
 
 
 def post(text: str, id: str = "a") -> Example:
@@ -14,12 +17,12 @@ def post(text: str, id: str = "a") -> Example:
 
 
 def test_every_term_is_of_a_group_that_hsd_knows_and_reads_as_that_group() -> None:
-    assert version() == 2
-    assert {(term.form, term.group) for term in terms()} == set(
+    assert VERSION == 2
+    assert {(term.form, term.group) for term in TERMS.terms} == set(
         product(("adjective", "plural"), GROUPS)
     )
-    for term in terms():
-        assert parse_groups(term.word) == (term.group,)
+    for term in TERMS.terms:
+        assert default_groups().lexicon.parse(term.word) == (term.group,)
 
 
 def test_a_post_is_followed_by_itself_with_every_other_group() -> None:
@@ -70,7 +73,7 @@ def test_posts_about_nobody_or_about_two_groups_do_not_qualify() -> None:
     assert list(swaps([post("soup for lunch"), post("gay and muslim people")])) == []
 
 
-@given(st.text(max_size=60), st.sampled_from([t.word for t in terms()]))
+@given(st.text(max_size=60), st.sampled_from([t.word for t in TERMS.terms]))
 def test_a_swapped_post_names_the_new_group_only(text: str, word: str) -> None:
     whole = f"{text} {word} {text}"
     for group in GROUPS:

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from hsd.data.loaded_file import Bad
+from hsd.data.loaded_file import Bad, example_of
 from hsd.data.read_rows import Row
 from hsd.data.toxigen import converter, undo_bytes
 from hsd.example import Example
 
 
 def converted(threshold: float = 3.0, **values: Any) -> Any:
-    return converter(threshold)(Row(values, "f:1"))
+    return example_of(converter(threshold), Row(values, "f:1"))
 
 
 def test_a_generated_post_takes_the_prompts_label() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hsd.data.loaded_file import Bad
+from hsd.data.loaded_file import Bad, example_of
 from hsd.data.read_rows import Row
 from hsd.data.unified import convert, find_splits, load_folder, to_row
 from hsd.errors import DataError
@@ -27,7 +27,7 @@ OLDER = {
 
 
 def converted(**values: Any) -> Any:
-    return convert(Row(values, "f:1"))
+    return example_of(convert, Row(values, "f:1"))
 
 
 def test_the_older_keys_are_read_as_they_are() -> None:
@@ -61,7 +61,7 @@ def test_a_written_row_reads_back_equal() -> None:
         rationale="because",
     )
     row = json.loads(json.dumps(to_row(example)))
-    assert convert(Row(row, "f:1")) == example
+    assert example_of(convert, Row(row, "f:1")) == example
 
 
 def test_without_a_group_column_the_persona_tells_the_group() -> None:

@@ -14,7 +14,7 @@ from hsd.data.data_sets import load_named
 from hsd.data.duplicates import find_pairs, leaks
 from hsd.data.hatexplain import Offensive, converter
 from hsd.data.identity_swap import swaps
-from hsd.data.loaded_file import Bad, LeftOut, load, require_clean
+from hsd.data.loaded_file import Bad, LeftOut, example_of, load, require_clean
 from hsd.data.own_table import Columns, load_table
 from hsd.data.posts import read_posts
 from hsd.data.prepare import prepare
@@ -39,11 +39,11 @@ def official(votes: str, words: str = "rain ruins every picnic", post: str = "1"
 
 
 def voted(votes: str, offensive: Offensive = "normal") -> Any:
-    return converter(offensive)(Row(official(votes), "dataset.json:1"))
+    return example_of(converter(offensive), Row(official(votes), "dataset.json:1"))
 
 
 def unified(share: Any, label: Label = "hate") -> Any:
-    return convert(Row({"text": "a post", "label": label, "hate_share": share}, "f:1"))
+    return example_of(convert, Row({"text": "a post", "label": label, "hate_share": share}, "f:1"))
 
 
 # Where it comes from
@@ -92,7 +92,7 @@ def test_a_share_may_be_0_or_1_and_0_is_not_absent(cell: Any) -> None:
 @pytest.mark.parametrize("cell", [None, "", "  ", float("nan")])
 def test_a_blank_is_no_share(cell: Any) -> None:
     assert unified(cell).hate_share is None
-    made = convert(Row({"text": "a post", "label": "hate"}, "f:1"))
+    made = example_of(convert, Row({"text": "a post", "label": "hate"}, "f:1"))
     assert isinstance(made, Example)
     assert made.hate_share is None
 
@@ -151,7 +151,7 @@ def test_a_written_row_reads_back_with_its_share(share: float | None) -> None:
     example = Example(id="e", text="a post", label="hate", hate_share=share)
     row = json.loads(json.dumps(to_row(example)))
     assert ("hate_share" in row) == (share is not None)
-    assert convert(Row(row, "f:1")) == example
+    assert example_of(convert, Row(row, "f:1")) == example
 
 
 def prepared(folder: Path, votes: list[str]) -> dict[str, float | None]:

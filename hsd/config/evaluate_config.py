@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from hsd.config.model_config import ModelConfig
-from hsd.config.strict import Folder, Strict, Text
+from hsd.config.strict import Folder, GroupsName, Strict, TemplateName, Text
 
 
 class EvalConfig(Strict):
@@ -20,7 +20,7 @@ class EvalConfig(Strict):
     """`unified`, `canned_50_quick`, `canned_100_stratified`, `embedded`, or a JSONL/CSV path."""
     output_dir: Folder = Path("runs/evaluate")
     """A run folder `run_YYYYMMDD_HHMMSS` is made in it, unless it is one itself."""
-    prompt_template: Text | None = None
+    prompt_template: TemplateName | None = None
     """Template to ask with; None takes the adapter's prompt.json, else the default template."""
     strategy: Text | None = None
     """Strategy in that template; None takes the adapter's, else the template's first."""
@@ -29,6 +29,11 @@ class EvalConfig(Strict):
     only_sources: tuple[Text, ...] = ()
     """Evaluate only the rows of these sources (`source_dataset`), such as a source that `hsd train`
     left out with `data.without_sources`. Default: all."""
+    groups: GroupsName | None = None
+    """Groups that error rates are counted for: a shipped set (`hsd groups list`) or a group file;
+    None: `three`."""
+    intersections: tuple[Text, ...] = ()
+    """Groups that are also counted together, such as `lgbtq & middle_east`."""
     max_samples: PositiveInt | None = None
     """Take a seeded sample of this many rows, stratified by group and label; None takes all."""
     max_length: PositiveInt = 1024

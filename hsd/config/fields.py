@@ -1,6 +1,6 @@
 """Walk a config's typed fields by path, and say in words what a field takes."""
 
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -12,9 +12,14 @@ from hsd.config.strict import Holds
 def section_at(model: type[BaseModel], path: FieldPath) -> type[BaseModel] | None:
     """Return the section that `path` leads to; None where there is a plain field or nothing."""
     section: type[BaseModel] | None = model
+    is_own_name = False  # of a section such as [groups.women], whose name is the user's
     for name in path:
+        if is_own_name:
+            is_own_name = False
+            continue
         field = section.model_fields.get(name) if section else None
         section = _section(field.annotation) if field else None
+        is_own_name = bool(field and section and get_origin(field.annotation) is dict)
     return section
 
 

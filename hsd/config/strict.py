@@ -16,7 +16,7 @@ def _at_home(path: Path) -> Path:
 class Holds:
     """Marks a field that holds a path, or a name that may be one: a job starts elsewhere."""
 
-    kind: Literal["folder", "rows", "base", "template"]
+    kind: Literal["folder", "rows", "base", "template", "groups"]
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -29,6 +29,9 @@ BaseName = Annotated[Text, Holds("base")]
 """A base: a hub name, `pypi:PACKAGE`, or a folder."""
 TemplateName = Annotated[Text, Holds("template")]
 """A shipped prompt template, or a file."""
+
+GroupsName = Annotated[Text, Holds("groups")]
+"""A shipped set of groups, or a group file."""
 
 
 class Strict(BaseModel):

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from hsd.config.model_config import ModelConfig
-from hsd.config.strict import Folder, RowsName, Strict, TemplateName, Text
+from hsd.config.strict import Folder, GroupsName, RowsName, Strict, TemplateName, Text
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Labels = Literal["hard", "share"]
@@ -47,6 +47,9 @@ class DataConfig(Strict):
     without_sources: tuple[Text, ...] = ()
     """Sources (`source_dataset` of a row) to leave out of training and validation. Evaluate on such
     a source to learn what a detector is worth beyond its training sources."""
+    groups: GroupsName | None = None
+    """Groups that rows are counted in: a shipped set (`hsd groups list`) or a group file; None:
+    `three`. Counts for `training.balance = "group"` and where groups select the adapter."""
     max_train_rows: PositiveInt | None = None
     """Take a seeded, label-balanced sample of this many rows; None takes all."""
     max_validation_rows: PositiveInt | None = None

@@ -68,6 +68,12 @@ def names(values: Mapping[str, Any], *columns: str) -> Any:
     return found
 
 
+def named(cell: Any) -> tuple[str, ...]:
+    """Return what `names` gave as a tuple of texts; () for an empty cell."""
+    cells = cell if isinstance(cell, list | tuple) else [cell]
+    return tuple(str(one) for one in cells if not _empty(one))
+
+
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and not is_bracketed(value)
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsd.data.duplicates import Pair, conflicts, describe_duplicates, find_pairs, leaks
-from hsd.data.group_names import joined, unknown_said
 from hsd.data.loaded_file import SHOWN, by_reason
 from hsd.data.posts import Post, read_posts
 from hsd.data.read_rows import BadRow
 from hsd.data.row_lengths import Measure, PostLength, length_histogram, overflow
 from hsd.data.vote_shares import across, shares_said
 from hsd.example import Example, Label
+from hsd.groups.group_set import GroupSet
+from hsd.groups.name_lists import joined, unknown_said
 
 PLANNED_RATE = 0.25
 """Error rate that power is worked out at: that of a middling detector."""
@@ -78,15 +79,18 @@ class DataFindings:
 
 
 def check_data(
-    files: Sequence[Path], measure: Measure | None = None, max_length: int | None = None
+    files: Sequence[Path],
+    measure: Measure | None = None,
+    max_length: int | None = None,
+    groups: GroupSet | None = None,
 ) -> DataFindings:
     """Return what is wrong in files of posts or of chats; a file's name tells its split.
 
     `measure` says how long a row is, by default its post's characters; rows that are longer than
-    `max_length` count as overflow.
+    `max_length` count as overflow. `groups` are those that posts are counted in.
     """
     measure = measure or PostLength()
-    read = read_posts(files)
+    read = read_posts(files, groups)
     examples = read.examples
     lengths = [measure.length(post) for post in read.posts]
     found = [

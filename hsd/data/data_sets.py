@@ -9,6 +9,7 @@ from hsd.data.loaded_file import Loaded, require_clean, require_unique_ids
 from hsd.data.source_formats import ReadOptions, load_any
 from hsd.errors import DataError, did_you_mean
 from hsd.example import SPLITS, Example
+from hsd.groups.group_set import GroupSet, default_groups
 
 EMBEDDED = Path(str(resources("hsd.embedded")))
 STEMS = {
@@ -21,18 +22,28 @@ NAMES = (*STEMS, *EMBEDDED_NAMES)
 VARIABLE = "HSD_DATA"
 
 
-def resolve(data_file: str, unified_dir: Path | None = None, tolerate: int = 0) -> list[Example]:
+def resolve(
+    data_file: str,
+    unified_dir: Path | None = None,
+    tolerate: int = 0,
+    groups: GroupSet | None = None,
+) -> list[Example]:
     """Return the examples behind a name or path; ids are unique.
 
     `unified` is the test split of the unified data. Raises DataError when the name is unknown
     (saying where was looked), when more than `tolerate` rows are bad, or when an id repeats.
     """
-    return load_named(data_file, unified_dir, tolerate).examples
+    return load_named(data_file, unified_dir, tolerate, groups).examples
 
 
-def load_named(data_file: str, unified_dir: Path | None = None, tolerate: int = 0) -> Loaded:
+def load_named(
+    data_file: str,
+    unified_dir: Path | None = None,
+    tolerate: int = 0,
+    groups: GroupSet | None = None,
+) -> Loaded:
     """Return the same with what was not read. Raises what `resolve` raises."""
-    loaded = _load(data_file, unified_dir)
+    loaded = _load(data_file, unified_dir, groups or default_groups())
     require_unique_ids(require_clean(loaded, tolerate))
     return loaded
 
@@ -72,12 +83,12 @@ def folders(unified_dir: Path | None = None) -> list[Path]:
     return [p for root in roots for p in (root, root / "unified", *_beside(root))]
 
 
-def _load(data_file: str, unified_dir: Path | None) -> Loaded:
+def _load(data_file: str, unified_dir: Path | None, groups: GroupSet) -> Loaded:
     path = resolve_path(data_file, unified_dir)
     if data_file in STEMS or data_file in EMBEDDED_NAMES:
         split = EMBEDDED_NAMES.get(data_file, "test" if data_file == "unified" else "")
-        return unified.load_split(path, split)
-    return load_any(path, ReadOptions())
+        return unified.load_split(path, split, groups)
+    return load_any(path, ReadOptions(groups=groups))
 
 
 def _find(name: str, unified_dir: Path | None) -> Path:

@@ -6,11 +6,11 @@ change that turns the label, or keeps it.
 """
 
 from hsd.data import cell_values
-from hsd.data.group_names import parse_groups, persona, split_names, unknown_names
 from hsd.data.label_names import parse_label, unknown_label
 from hsd.data.loaded_file import Bad, Converted
 from hsd.data.read_rows import Row
 from hsd.example import Example
+from hsd.groups.group_set import spelled_persona
 
 COLUMNS = {"functionality", "test_case", "label_gold"}
 
@@ -27,18 +27,13 @@ def convert(row: Row) -> Converted:
     target = cell_values.names(values, "target_ident")
     if isinstance(target, Bad):
         return target
-    try:
-        groups = parse_groups(target)
-    except ValueError as error:
-        return Bad(str(error))
     template = _number(row, "templ_id")
     return Example(
         id=_id(_number(row, "case_id")),
         text=text,
         label=label,
-        groups=groups,
-        unknown_groups=unknown_names(target),
-        persona_tag=persona(split_names(target)),
+        named=cell_values.named(target),
+        persona_tag=spelled_persona(cell_values.named(target)),
         source_dataset="hatecheck",
         label_multiclass=cell_values.string(values, "label_gold"),
         is_synthetic=True,

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hsd.data import cell_values
-from hsd.data.group_names import parse_groups, persona, unknown_names
 from hsd.data.label_names import spelled
 from hsd.data.loaded_file import Bad, Convert, Converted, LeftOut, Loaded, load
 from hsd.data.read_rows import Row
 from hsd.errors import DataError
 from hsd.example import Example, Label
+from hsd.groups.group_set import GroupSet
+from hsd.groups.name_lists import persona
 from hsd.io.json_reader import read_json
 
 Offensive = Literal["normal", "hate", "drop"]
@@ -22,12 +23,15 @@ NO_MAJORITY = "no label has a majority of the votes"
 DROPPED_OFFENSIVE = "majority 'offensive', dropped as asked"
 
 
-def load_hatexplain(path: Path, offensive: Offensive = "normal") -> Loaded:
+def load_hatexplain(
+    path: Path, offensive: Offensive = "normal", groups: GroupSet | None = None
+) -> Loaded:
     """Return the posts of dataset.json or its CSV form.
 
     The splits come from post_id_divisions.json, where it lies beside the file, or from the rows.
     """
-    return load(path, converter(offensive, read_divisions(path.parent / DIVISIONS)))
+    convert = converter(offensive, read_divisions(path.parent / DIVISIONS))
+    return load(path, convert, groups=groups)
 
 
 def read_divisions(path: Path) -> dict[str, str]:
@@ -66,17 +70,12 @@ def converter(
         if own not in ("", split):
             return Bad(f"'split' says {own[:40]}, but {DIVISIONS} says {split}")
         targets = majority_targets(post.targets)
-        try:
-            groups = parse_groups(targets)
-        except ValueError as error:
-            return Bad(str(error))
         return Example(
             id=post.id,
             text=" ".join(post.tokens),
             label=binary[majority],
             hate_share=share_of_hate(post.labels, binary),
-            groups=groups,
-            unknown_groups=unknown_names(targets),
+            named=tuple(targets),
             persona_tag=persona(targets),
             source_dataset="hatexplain",
             label_multiclass=majority,

@@ -1,21 +1,23 @@
 """Posts with the group they name swapped for another: the label stays, so should the answer.
 
-A post qualifies when it names one group only, in words of `identity_terms.json`. What a swap makes
-may read oddly or even change what is true, so a flip is a question to look at, not a proof.
+A post qualifies when it names one group only, in the words that the groups' file has for swaps.
+What a swap makes may read oddly or even change what is true, so a flip is a question to look at,
+not a proof.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
-from typing import Any
 
+from hsd.errors import DataError
 from hsd.example import Example
+from hsd.groups.group_names import OTHER
+from hsd.groups.group_set import GroupSet, default_groups
 
 SWAP = "identity_swap"
 """Functionality of a swapped row."""
+VERSION = 2
+"""Of the default groups' words, which belongs to every result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,72 +29,94 @@ class Term:
     group: str
 
 
-@cache
-def terms() -> tuple[Term, ...]:
-    """Return the versioned list, longer words first."""
-    listed = _listed()["forms"]
-    found = [
-        Term(word, form, group)
-        for form, groups in listed.items()
-        for group, words in groups.items()
-        for word in words
-    ]
-    return tuple(sorted(found, key=lambda term: (-len(term.word), term.word)))
+class SwapTerms:
+    """The words of a set of groups, by grammatical form: what `swaps` exchanges."""
+
+    def __init__(self, groups: GroupSet) -> None:
+        file = groups.file
+        words = {name: entry.swaps for name, entry in file.groups.items() if entry.swaps}
+        self._words: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+            **words,
+            **({OTHER: file.other_swaps} if file.other_swaps else {}),
+        }
+        found = [
+            Term(word, form, group)
+            for group, forms in self._words.items()
+            for form, listed in forms.items()
+            for word in listed
+        ]
+        self.terms = tuple(sorted(found, key=lambda term: (-len(term.word), term.word)))
+        """Longer words first."""
+        self._by_word = {term.word: term for term in self.terms}
+        self._pattern = _pattern(self._by_word)
+
+    def named(self, text: str) -> list[Term]:
+        """Return the terms in a text, in its order."""
+        return [self._by_word[m["word"].lower()] for m in self._pattern.finditer(text)]
+
+    def others(self, found: Iterable[Term]) -> list[str]:
+        """Return the groups that have a word of the form of each term, but not the terms' own."""
+        forms, own = {term.form for term in found}, {term.group for term in found}
+        return sorted(
+            name for name, words in self._words.items() if name not in own and forms <= words.keys()
+        )
+
+    def swapped(self, text: str, group: str) -> str:
+        """Return the text with every term replaced by the first one of its form for `group`.
+
+        `a` or `an` right before a term follows the new word.
+        """
+
+        def other(match: re.Match[str]) -> str:
+            word = match["word"]
+            new = self._words[group][self._by_word[word.lower()].form][0]
+            article = match["article"]
+            before = _article(article, word, new) + match["space"] if article else ""
+            return before + _cased(new, word)
+
+        return self._pattern.sub(other, text)
 
 
-def version() -> int:
-    """Return the version of the term list, which belongs to every result."""
-    return int(_listed()["version"])
-
-
-def swaps(examples: Iterable[Example]) -> Iterator[Example]:
+def swaps(examples: Iterable[Example], groups: GroupSet | None = None) -> Iterator[Example]:
     """Yield each post that qualifies, followed by itself with every other group swapped in.
 
-    All rows of one post share a cluster; a swapped one refers to it by `reference_id`.
+    All rows of one post share a cluster; a swapped one refers to it by `reference_id`. Raises
+    DataError where fewer than two groups have words for swaps.
     """
+    follow = groups or default_groups()
+    terms = SwapTerms(follow)
+    if len({term.group for term in terms.terms}) < 2:
+        raise DataError(
+            f"groups '{follow.name}': fewer than two groups have words for swaps; add "
+            '`swaps.adjective = ["..."]` to a group (`hsd groups show three --toml` has some).'
+        )
     for example in examples:
-        found = named(example.text)
-        groups = {term.group for term in found}
-        if len(groups) != 1:
+        found = terms.named(example.text)
+        own = {term.group for term in found}
+        if len(own) != 1:
             continue
-        (own,) = groups
-        yield replace(example, groups=(own,), cluster=example.id, functionality="", reference_id="")
-        for group in sorted({term.group for term in terms()} - groups):
+        (name,) = own
+        yield replace(
+            example,
+            named=(name,),
+            groups=follow.groups_of([name]),
+            cluster=example.id,
+            functionality="",
+            reference_id="",
+        )
+        for group in terms.others(found):
             yield replace(
                 example,
                 id=f"{example.id}~{group}",
-                text=swapped(example.text, group),
+                text=terms.swapped(example.text, group),
                 hate_share=None,  # nobody voted on these words
-                groups=(group,),
+                named=(group,),
+                groups=follow.groups_of([group]),
                 persona_tag=group,
                 functionality=SWAP,
                 reference_id=example.id,
                 cluster=example.id,
             )
-
-
-def named(text: str) -> list[Term]:
-    """Return the terms in a text, in its order."""
-    return [_by_word()[match["word"].lower()] for match in _pattern().finditer(text)]
-
-
-def swapped(text: str, group: str) -> str:
-    """Return the text with every term replaced by the first one of its form for `group`.
-
-    `a` or `an` right before a term follows the new word.
-    """
-
-    def other(match: re.Match[str]) -> str:
-        word = match["word"]
-        new = _first(_by_word()[word.lower()].form, group)
-        before = _article(match["article"], word, new) + match["space"] if match["article"] else ""
-        return before + _cased(new, word)
-
-    return _pattern().sub(other, text)
-
-
-def _first(form: str, group: str) -> str:
-    return str(_listed()["forms"][form][group][0])
 
 
 def _cased(word: str, like: str) -> str:
@@ -108,20 +132,8 @@ def _article(article: str, word: str, new: str) -> str:
     return fitting.upper() if word.isupper() else fitting.capitalize()
 
 
-@cache
-def _by_word() -> dict[str, Term]:
-    return {term.word: term for term in terms()}
-
-
-@cache
-def _pattern() -> re.Pattern[str]:
-    words = "|".join(re.escape(term.word) for term in terms())
+def _pattern(words: Iterable[str]) -> re.Pattern[str]:
+    listed = "|".join(re.escape(word) for word in words) or r"(?!)"
     # `(?ai:`: else `İ` and the long s match too, and what they spell stands in no list.
     article = r"(?:(?P<article>[Aa][Nn]?)(?P<space>\s+))?"
-    return re.compile(rf"\b{article}\b(?P<word>(?ai:{words}))\b")
-
-
-@cache
-def _listed() -> dict[str, Any]:
-    text = files("hsd.data").joinpath("identity_terms.json").read_text(encoding="utf-8")
-    return json.loads(text)  # type: ignore[no-any-return]
+    return re.compile(rf"\b{article}\b(?P<word>(?ai:{listed}))\b")

@@ -10,6 +10,8 @@ from hsd.data.read_rows import BadRow, Row, read_rows
 from hsd.data.unread_columns import unread
 from hsd.errors import DataError
 from hsd.example import Example
+from hsd.groups.group_names import NamesError
+from hsd.groups.group_set import GroupSet, default_groups
 from hsd.io.files import write_jsonl
 
 SHOWN = 5
@@ -56,23 +58,31 @@ class Loaded:
         return dict(Counter(row.reason for row in self.left_out).most_common())
 
 
-def load(path: Path, convert: Convert, reads: Collection[str] = ()) -> Loaded:
-    """Return what `convert` makes of each row of a file; `reads` as in `convert_rows`."""
+def load(
+    path: Path, convert: Convert, reads: Collection[str] = (), groups: GroupSet | None = None
+) -> Loaded:
+    """Return what `convert` makes of each row of a file; `reads`, `groups` as in `convert_rows`."""
     rows, bad = read_rows(path)
-    loaded = convert_rows(rows, convert, reads)
+    loaded = convert_rows(rows, convert, reads, groups)
     return replace(loaded, bad=bad + loaded.bad)
 
 
-def convert_rows(rows: Iterable[Row], convert: Convert, reads: Collection[str] = ()) -> Loaded:
+def convert_rows(
+    rows: Iterable[Row],
+    convert: Convert,
+    reads: Collection[str] = (),
+    groups: GroupSet | None = None,
+) -> Loaded:
     """Return what `convert` makes of rows; an example without an id gets one from its content.
 
     `reads` are the columns that `convert` reads, to tell which others look as if they were read.
+    `groups` are those that the names in the rows are read into; None are the default ones.
     """
     loaded = Loaded()
     columns: dict[str, None] = {}
     for position, row in enumerate(rows):
         columns |= dict.fromkeys(row.values)
-        made = convert(row)
+        made = example_of(convert, row, groups)
         if isinstance(made, Bad):
             loaded.bad.append(BadRow(row.place, made.reason))
         elif isinstance(made, LeftOut):
@@ -83,6 +93,21 @@ def convert_rows(rows: Iterable[Row], convert: Convert, reads: Collection[str] =
     if reads:
         loaded.unread.extend(unread(columns, reads))
     return loaded
+
+
+def example_of(convert: Convert, row: Row, groups: GroupSet | None = None) -> Converted:
+    """Return what `convert` makes of a row, an example with the groups that its names are of."""
+    try:
+        made = convert(row)
+        return in_groups(made, groups or default_groups()) if isinstance(made, Example) else made
+    except NamesError as error:
+        return Bad(str(error))
+
+
+def in_groups(example: Example, groups: GroupSet) -> Example:
+    """Return an example with the groups that its names are of. Raises NamesError."""
+    about = example.named, example.persona_tag
+    return replace(example, groups=groups.groups_of(*about), unknown_groups=groups.unknown(*about))
 
 
 def derived_id(text: str, position: int) -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from hsd.data import cell_values
 from hsd.data.data_files import stem
-from hsd.data.group_names import parse_groups, persona, split_names, unknown_names
 from hsd.data.label_names import parse_label, spelled, unknown_label
 from hsd.data.loaded_file import Bad, Convert, Converted, Loaded, convert_rows
 from hsd.data.read_rows import Row, read_rows
 from hsd.errors import ConfigError, DataError, did_you_mean
 from hsd.example import LABELS, Example, Label
+from hsd.groups.group_set import GroupSet, spelled_persona
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def parse_labels(texts: Iterable[str]) -> dict[str, Label]:
     return labels
 
 
-def load_table(path: Path, columns: Columns) -> Loaded:
+def load_table(path: Path, columns: Columns, groups: GroupSet | None = None) -> Loaded:
     """Return the examples of a table in any format that is read.
 
     Raises DataError when no row has one of the named columns.
@@ -64,7 +64,7 @@ def load_table(path: Path, columns: Columns) -> Loaded:
         if name is not None and name not in known:
             hint = did_you_mean(name, known)
             raise DataError(f"{path}:1: no column '{name}'.{hint} Name it with --{kind}-column.")
-    loaded = convert_rows(rows, converter(columns, stem(path)), columns.read)
+    loaded = convert_rows(rows, converter(columns, stem(path)), columns.read, groups)
     return replace(loaded, bad=bad + loaded.bad)
 
 
@@ -85,18 +85,13 @@ def converter(columns: Columns, source: str) -> Convert:
         share = cell_values.share(values, columns.share) if columns.share else None
         if isinstance(share, Bad):
             return share
-        try:
-            parsed = parse_groups(groups)
-        except ValueError as error:
-            return Bad(str(error))
         return Example(
             id=cell_values.string(values, columns.id) if columns.id else "",
             text=text,
             label=label,
             hate_share=share,
-            groups=parsed,
-            unknown_groups=unknown_names(groups),
-            persona_tag=persona(split_names(groups)),
+            named=cell_values.named(groups),
+            persona_tag=spelled_persona(cell_values.named(groups)),
             source_dataset=source,
             label_multiclass=cell_values.string(values, columns.label),
             split=cell_values.split(cell_values.string(values, "split")),

@@ -9,19 +9,15 @@ from pathlib import Path
 from hsd.data import cell_values
 from hsd.data.chat_rows import ChatRow, chat_row, holds_chats, unread_in_chats
 from hsd.data.data_files import stem
-from hsd.data.group_names import NAMES, parse_groups, unknown_names
+from hsd.data.loaded_file import in_groups
 from hsd.data.post_in_chat import Located, locate, user_words
 from hsd.data.read_rows import BadRow, Row, stream_rows
 from hsd.data.source_formats import ReadOptions, load_any
 from hsd.example import SPLITS, Example
+from hsd.groups.group_file import spelled_groups
+from hsd.groups.group_names import NamesError
+from hsd.groups.group_set import GroupSet, default_groups
 from hsd.prompts.contract import load_contract
-
-_NAMED = re.compile(
-    r"(?:target|persona|group|community)(?:[ _](?:group|tag|norm))*\s*[:=]\s*[\"']?"
-    rf"({'|'.join(sorted((re.escape(n.replace('_', ' ')) for n in NAMES), key=len, reverse=True))}"
-    r"|middle_east)s?\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +62,20 @@ class Posts:
         return [post.example for post in self.posts if not post.is_asked_again]
 
 
-def read_posts(files: Sequence[Path]) -> Posts:
-    """Return the rows of files of posts or of chats; a file's name tells the split of its rows."""
+def read_posts(files: Sequence[Path], groups: GroupSet | None = None) -> Posts:
+    """Return the rows of files of posts or of chats; a file's name tells the split of its rows.
+
+    `groups` are those that rows are counted in; None are the default ones.
+    """
+    groups = groups or default_groups()
     found = Posts()
     for file in files:
         before = len(found.posts)
         if holds_chats(file):
-            _add_chats(found, file)
+            _add_chats(found, file, groups)
             columns = unread_in_chats(file)
         else:
-            part = load_any(file, ReadOptions())
+            part = load_any(file, ReadOptions(groups=groups))
             found.posts.extend(Post(_in_split(example, file), file) for example in part.examples)
             found.bad.extend(part.bad)
             found.left_out.extend(part.left_out)
@@ -102,7 +102,7 @@ def _in_split(example: Example, file: Path) -> Example:
     return example if example.split else replace(example, split=cell_values.split(stem(file)))
 
 
-def _add_chats(found: Posts, file: Path) -> None:
+def _add_chats(found: Posts, file: Path, groups: GroupSet) -> None:
     rows = [
         chat_row(row, position) if isinstance(row, Row) else row
         for position, row in enumerate(stream_rows(file))
@@ -110,12 +110,15 @@ def _add_chats(found: Posts, file: Path) -> None:
     chats = [row for row in rows if isinstance(row, ChatRow)]
     contract = load_contract(file.parent)
     located = locate(chats, contract)
+    pattern = _named_by(groups)
     pairs = list(zip(chats, located, strict=True))
-    examples = [_example(chat, where) for chat, where in pairs]
+    examples = [_example(chat, where, groups) for chat, where in pairs]
     posts = _posts(file, pairs, examples)
     found.posts.extend(posts)
     found.bad_chats.extend(row for row in (*rows, *examples) if isinstance(row, BadRow))
-    found.naming.extend(chat.place for chat, where in pairs if _names_group(chat, where.text))
+    found.naming.extend(
+        chat.place for chat, where in pairs if _names_group(chat, where.text, pattern)
+    )
     found.astray.extend(c.place for c, where in pairs if contract and not where.is_own)
     found.notes.extend(_notes(file, chats, located))
     if again := sum(post.is_asked_again for post in posts):
@@ -137,26 +140,28 @@ def _posts(
     return posts
 
 
-def _example(chat: ChatRow, where: Located) -> Example | BadRow:
+def _example(chat: ChatRow, where: Located, groups: GroupSet) -> Example | BadRow:
     try:
-        groups = parse_groups(chat.target_group)
-    except ValueError as error:
+        return in_groups(_plain_example(chat, where), groups)
+    except NamesError as error:
         return BadRow(chat.place, str(error))
+
+
+def _plain_example(chat: ChatRow, where: Located) -> Example:
     return Example(
         # As Contract.asks names the rows of one post that several strategies ask about.
         id=chat.id.removesuffix(f":{where.strategy}") if where.strategy else chat.id,
         text=where.text,
         label=chat.label,
         hate_share=chat.hate_share,
-        groups=groups,
-        unknown_groups=unknown_names(chat.target_group),
+        named=(chat.target_group,),
         source_dataset=chat.source_dataset,
         split=cell_values.split(chat.split),
         place=chat.place,
     )
 
 
-def _names_group(chat: ChatRow, post: str) -> bool:
+def _names_group(chat: ChatRow, post: str, pattern: re.Pattern[str]) -> bool:
     """Return whether the words around the post name the group; a post may say what it likes.
 
     A whole turn that is taken for the post may hold such words too.
@@ -167,7 +172,19 @@ def _names_group(chat: ChatRow, post: str) -> bool:
         for turn in chat.messages
         if turn["role"] != "assistant"
     ]
-    return any(_NAMED.search(turn.replace("_", " ")) or _NAMED.search(turn) for turn in turns)
+    return any(pattern.search(turn.replace("_", " ")) or pattern.search(turn) for turn in turns)
+
+
+def _named_by(groups: GroupSet) -> re.Pattern[str]:
+    """Return what finds `target group: women` in a prompt, of the default names and the asked."""
+    every = {*spelled_groups(default_groups().file), *spelled_groups(groups.file)}
+    spelled = {form for name in every for form in (name, name.replace("_", " "))}
+    names = "|".join(sorted(map(re.escape, spelled), key=len, reverse=True))
+    return re.compile(
+        r"(?:target|persona|group|community)(?:[ _](?:group|tag|norm))*\s*[:=]\s*[\"']?"
+        rf"({names})s?\b",
+        re.IGNORECASE,
+    )
 
 
 def _notes(file: Path, chats: Sequence[ChatRow], located: Sequence[Located]) -> list[str]:

@@ -8,7 +8,6 @@ from hsd.config.train_config import PromptConfig
 from hsd.data import hub_rows, prepared_files
 from hsd.data.data_files import digest
 from hsd.data.duplicates import NEAR, Pair, clusters, find_pairs, leaks, normalise
-from hsd.data.group_names import joined
 from hsd.data.loaded_file import (
     Loaded,
     convert_rows,
@@ -25,6 +24,7 @@ from hsd.data.source_formats import ReadOptions, Source, convert_detected, load_
 from hsd.data.splits import assign_splits, require_known_splits
 from hsd.errors import DataError
 from hsd.example import Example, Label
+from hsd.groups.name_lists import joined
 from hsd.io.lease import hold_lease
 from hsd.io.run_identity import claim
 from hsd.prompts.contract import Contract, make_contract
@@ -129,7 +129,10 @@ def _read(source: Source, reading: ReadOptions) -> SourceRead:
         loaded = convert_detected(rows, str(source), reading)
     else:
         loaded = convert_rows(
-            rows, converter(reading.columns, source.location), reading.columns.read
+            rows,
+            converter(reading.columns, source.location),
+            reading.columns.read,
+            reading.groups,
         )
     return SourceRead(source, replace(loaded, bad=bad + loaded.bad), {"commit": commit})
 
@@ -154,7 +157,7 @@ def _identity(
         "command": "prepare",
         "sources": [{"kind": read.source.kind, **read.version} for read in sources],
         "prompt": contract.hash,
-        "reading": asdict(job.reading),
+        "reading": _reading(job.reading),
         "splits": job.splits,
         "balance": job.balance,
         "leaks": job.leaks,
@@ -162,6 +165,16 @@ def _identity(
         "tolerate": job.tolerate,
         "seed": job.seed,
     }
+
+
+def _reading(reading: ReadOptions) -> dict[str, Any]:
+    """Return how rows are read; groups only where they are not the default, as in older ones."""
+    plain = {
+        "offensive": reading.offensive,
+        "toxicity_threshold": reading.toxicity_threshold,
+        "columns": asdict(reading.columns),
+    }
+    return plain if reading.groups.is_default else {**plain, "groups": reading.groups.digest}
 
 
 def _without_leaks(

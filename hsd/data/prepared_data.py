@@ -14,6 +14,7 @@ from hsd.data.source_formats import ReadOptions, Source
 from hsd.data.toxigen import MIDPOINT
 from hsd.errors import ConfigError, did_you_mean
 from hsd.example import Example
+from hsd.groups.group_set import DEFAULT, load_groups
 
 Balance = Literal["none", "label", "group"]
 LeakPolicy = Literal["report", "drop", "fail"]
@@ -105,6 +106,7 @@ def preparation(
     group_column: str | None = None,
     id_column: str | None = None,
     share_column: str | None = None,
+    groups: str = DEFAULT,
     **settings: Any,
 ) -> Preparation:
     """Return the preparation that the options of `hsd prepare` describe.
@@ -118,6 +120,6 @@ def preparation(
     return Preparation(
         sources=(*first, *map(Source.parse, sources)),
         output_dir=output_dir,
-        reading=ReadOptions(offensive, toxicity_threshold, columns),
+        reading=ReadOptions(offensive, toxicity_threshold, columns, load_groups(groups)),
         **settings,
     )

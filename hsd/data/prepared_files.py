@@ -6,12 +6,12 @@ from typing import Any
 
 from hsd.data import unified
 from hsd.data.duplicates import NEAR, conflicts, describe_duplicates, normalise
-from hsd.data.group_names import joined, unknown_said
 from hsd.data.loaded_file import write_bad_rows
 from hsd.data.prepared_data import Preparation, PreparedData, SourceRead
 from hsd.data.sampling import group_and_label, stratified
 from hsd.data.vote_shares import shares_said
 from hsd.example import SPLITS, Example
+from hsd.groups.name_lists import joined, unknown_said
 from hsd.io.files import write_json, write_jsonl
 from hsd.io.hashes import sha256_file
 from hsd.prompts.chat import chat_messages
@@ -136,6 +136,7 @@ def _stats(
             "pairs": [describe_duplicates(prepared.compared, pair) for pair in prepared.leaks],
         },
         "seed": job.seed,
+        **({} if job.reading.groups.is_default else {"groups": job.reading.groups.record()}),
         "prompt": {
             "template": contract.template,
             "strategy": contract.strategy_name,

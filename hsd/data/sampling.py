@@ -4,9 +4,9 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from hsd.data.group_names import joined
 from hsd.errors import DataError
 from hsd.example import LABELS, Example
+from hsd.groups.name_lists import joined
 
 Key = Callable[[Example], str]
 

@@ -13,6 +13,7 @@ from hsd.data.loaded_file import Convert, Loaded, convert_rows, load
 from hsd.data.own_table import Columns, load_table
 from hsd.data.read_rows import Row, read_rows
 from hsd.errors import ConfigError, DataError, did_you_mean
+from hsd.groups.group_set import GroupSet, default_groups
 
 KINDS = ("unified", "hatexplain", "toxigen", "hatecheck", "table", "hub")
 
@@ -27,6 +28,8 @@ class ReadOptions:
     """ToxiGen's annotated rows are hate above this toxicity_human."""
     columns: Columns = field(default_factory=Columns)
     """Of sources of the kind `table`."""
+    groups: GroupSet = field(default_factory=default_groups)
+    """What the names of whom a post is about are read into."""
 
     def __post_init__(self) -> None:
         """Refuse an unknown word for `offensive`."""
@@ -74,12 +77,12 @@ def load_source(source: Source, reading: ReadOptions) -> Loaded:
     """Return a local source's rows; hub sources are `hsd.data.hub_rows`'s."""
     path = Path(source.location)
     if source.kind == "table":
-        return load_table(path, reading.columns)
+        return load_table(path, reading.columns, reading.groups)
     if source.kind == "hatexplain":
-        return hatexplain.load_hatexplain(path, reading.offensive)
+        return hatexplain.load_hatexplain(path, reading.offensive, reading.groups)
     if source.kind == "unified" and not is_data(path):
-        return unified.load_folder(path)
-    return load(path, _convert(source.kind, reading), _reads(source.kind))
+        return unified.load_folder(path, reading.groups)
+    return load(path, _convert(source.kind, reading), _reads(source.kind), reading.groups)
 
 
 def load_any(path: Path, reading: ReadOptions) -> Loaded:
@@ -101,8 +104,9 @@ def convert_detected(
         return Loaded()
     kind = detect(rows[0].values, name)
     if kind == "hatexplain":
-        return convert_rows(rows, hatexplain.converter(reading.offensive, divisions))
-    return convert_rows(rows, _convert(kind, reading), _reads(kind))
+        convert = hatexplain.converter(reading.offensive, divisions)
+        return convert_rows(rows, convert, groups=reading.groups)
+    return convert_rows(rows, _convert(kind, reading), _reads(kind), reading.groups)
 
 
 def _reads(kind: str) -> frozenset[str]:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hsd.data import cell_values
-from hsd.data.group_names import parse_groups, persona, split_names, unknown_names
 from hsd.data.label_names import parse_label
 from hsd.data.loaded_file import Bad, Convert, Converted
 from hsd.data.read_rows import Row
 from hsd.example import Example, Label
+from hsd.groups.group_set import spelled_persona
 
 MIDPOINT = 3.0
 """Of toxicity_human, 1 (benign) to 5 (toxic); the paper calls 3 ambiguous."""
@@ -80,17 +80,12 @@ def _example(
     groups = cell_values.names({group_column: _undone(values.get(group_column))}, group_column)
     if isinstance(groups, Bad):
         return groups
-    try:
-        parsed = parse_groups(groups)
-    except ValueError as error:
-        return Bad(str(error))
     return Example(
         id=cell_values.string(values, "id"),
         text=undo_bytes(text),
         label=label,
-        groups=parsed,
-        unknown_groups=unknown_names(groups),
-        persona_tag=persona(split_names(groups)),
+        named=cell_values.named(groups),
+        persona_tag=spelled_persona(cell_values.named(groups)),
         source_dataset="toxigen",
         label_multiclass=multiclass,
         is_synthetic=True,

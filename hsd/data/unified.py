@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from hsd.data import cell_values, data_files
-from hsd.data.group_names import joined, parse_groups, persona, split_names, unknown_names
 from hsd.data.label_names import parse_label, unknown_label
 from hsd.data.loaded_file import Bad, Converted, Loaded, load, merge_loaded
 from hsd.data.read_rows import Row
 from hsd.errors import DataError, did_you_mean
 from hsd.example import Example
+from hsd.groups.group_set import GroupSet, spelled_persona
+from hsd.groups.name_lists import joined
 
 LABEL_COLUMNS = ("label_binary", "label")
 GROUP_COLUMNS = ("target_group_norm", "target_group", "persona_tag")
@@ -44,18 +45,13 @@ def convert(row: Row) -> Converted:
     wrong = next((cell for cell in (groups, tags) if isinstance(cell, Bad)), None)
     if wrong is not None:
         return wrong
-    try:
-        parsed, spoken = parse_groups(groups), split_names(tags)
-    except ValueError as error:
-        return Bad(str(error))
     return Example(
         id=cell_values.string(values, "id"),
         text=text,
         label=label,
         hate_share=share,
-        groups=parsed,
-        unknown_groups=unknown_names(groups),
-        persona_tag=persona(spoken),
+        named=cell_values.named(groups),
+        persona_tag=spelled_persona(cell_values.named(tags)),
         source_dataset=cell_values.string(values, "source_dataset"),
         label_multiclass=cell_values.string(values, "label_multiclass"),
         is_synthetic=cell_values.flag(values.get("is_synthetic")),
@@ -115,16 +111,17 @@ def _instead(folder: Path) -> str:
     return f"no such folder.{did_you_mean(folder.name, beside=near)}"
 
 
-def load_folder(folder: Path) -> Loaded:
+def load_folder(folder: Path, groups: GroupSet | None = None) -> Loaded:
     """Return the rows of a folder's splits; a row's own split wins over the file's name."""
-    return merge_loaded(load_split(path, split) for split, path in find_splits(folder).items())
+    found = find_splits(folder).items()
+    return merge_loaded(load_split(path, split, groups) for split, path in found)
 
 
-def load_split(path: Path, split: str) -> Loaded:
+def load_split(path: Path, split: str, groups: GroupSet | None = None) -> Loaded:
     """Return a file's rows; those that name no split are in `split`."""
 
     def with_split(row: Row) -> Converted:
         own = cell_values.string(row.values, "split")
         return convert(row if own else Row({**row.values, "split": split}, row.place))
 
-    return load(path, with_split, READS)
+    return load(path, with_split, READS, groups)

@@ -8,13 +8,14 @@ from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.data.data_sets import load_named, resolve_path
-from hsd.data.group_names import unknown_said
 from hsd.data.loaded_file import Loaded
 from hsd.data.sampling import of_sources, stratified
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.evaluation.prompt_choice import contract_for, renderer_for
 from hsd.evaluation.subject import Subject, subject
 from hsd.example import Example
+from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
+from hsd.groups.name_lists import unknown_said
 from hsd.io.hashes import sha256_json
 from hsd.model.context_length import positions_of
 from hsd.model.number_format import NumberFormat, number_format
@@ -51,6 +52,8 @@ class EvaluationPlan:
     renderer: Renderer
     examples: list[Example]
     encoded: list[Encoded]
+    groups: GroupSet
+    """What error rates are counted for."""
     what: str
     """What is answered, for whoever watches."""
     unread: tuple[str, ...] = ()
@@ -150,7 +153,8 @@ def prepare_sets(
             "leave the temperature out."
         )
     _require_each_once([one.data_file for one in configs], data_dir)
-    sets = [load_named(one.data_file, data_dir) for one in configs]
+    groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
+    sets = [load_named(one.data_file, data_dir, groups=groups) for one in configs]
     chosen = subject(config)
     if chosen.adapter:
         require_known_sources(chosen.adapter)  # the report asks, once all rows are answered
@@ -169,6 +173,7 @@ def prepare_sets(
             renderer,
             rows[at],
             encoded[at],
+            groups,
             f"{one.data_file} rows",
             tuple(sets[at].unread),
         )

@@ -228,11 +228,13 @@ class EvaluationRun:
     def _report_context(self, folder: Path) -> ReportContext:
         """Return what the run's report can be compared with."""
         training, note = training_posts(self.plan.subject.adapter)
+        groups = self.plan.groups
         if self.base is None:
-            return ReportContext(training, note)
+            return ReportContext(training, note, groups=groups)
         update_manifest(folder, base_run=str(self.base.folder.absolute()))
         named = (shown_settings(self.base.folder), self.base.predictions)
-        return ReportContext(training, note, named, base_asked=asked_of(self.base.folder))
+        asked = asked_of(self.base.folder)
+        return ReportContext(training, note, named, base_asked=asked, groups=groups)
 
     def _recorded(
         self,
@@ -244,6 +246,7 @@ class EvaluationRun:
         plan, here = self.plan, launch()
         # A restart with every row answered loads no model, and keeps what the manifest says of it.
         loaded: Facts = {"model": dict(facts)} if facts else {}
+        asked_groups: Facts = {} if plan.groups.is_default else {"groups": plan.groups.record()}
         splits: Facts = {"splits": plan.splits} if plan.splits else {}
         save_contract(folder, plan.contract)
         return recorded(
@@ -254,6 +257,7 @@ class EvaluationRun:
             since=started,
             data={name: identity[name] for name in ("data_file", "data_sha256", "rows")} | splits,
             notes=plan.notes,
+            **asked_groups,
             prompt=prompt_facts(plan.contract, plan.renderer),
             processes=here.world_size,
             **loaded,

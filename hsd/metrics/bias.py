@@ -4,7 +4,7 @@ Subgroup AUC ranks within the group; BPSN its normal posts against the others' h
 its normal posts score too high); BNSP its hateful posts against the others' normal ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,7 +47,7 @@ class _Cell:
 
     group: str
     kind: Kind
-    rows: Bools
+    inside: Bools
     n: int
 
 
@@ -62,12 +62,10 @@ def bias_areas(
     if not predictions or len(scores) < len(predictions):
         return None
     hate = np.array([p.true_label == "hate" for p in predictions])
-    ranking, cells = Ranking.of(np.array(scores), hate), list(_cells(predictions, hate))
+    cells = list(_cells(predictions, hate))
     known = [cell for cell in cells if cell.n >= MINIMUM_N]
 
-    def areas(weights: Floats) -> Floats:
-        found = [ranking.roc_area(weights * cell.rows) for cell in known]
-        return np.stack(found, axis=1) if found else np.zeros((len(weights), 0))
+    areas = _areas_of(known, np.array(scores), hate)
 
     def both(weights: Floats) -> Floats:
         values = areas(weights)
@@ -85,6 +83,42 @@ def bias_areas(
         groups[cell.group][cell.kind] = by_cell.get((cell.group, cell.kind), nothing)
     counts = [sum(cell.kind == kind for cell in known) for kind in KINDS]
     return Bias(groups, dict(zip(KINDS, _areas(values[n:], ends[n:], counts), strict=True)))
+
+
+def _areas_of(known: Sequence[_Cell], scores: Floats, hate: Bools) -> Callable[[Floats], Floats]:
+    """Return what gives each cell's AUC of each draw: weights (draws, rows) to (draws, cells).
+
+    A group's hateful posts beat some of all normal ones; what they beat of the group's own is the
+    subgroup's, and the rest is BNSP's. So is BPSN of its normal posts. Two sums over all rows do
+    for every group, and one over each group's own rows.
+    """
+    groups = list(dict.fromkeys(cell.group for cell in known))
+    inside = {cell.group: cell.inside for cell in known}
+    masks = np.array([inside[name] for name in groups], dtype=bool).reshape(-1, len(scores)).T
+    own = {name: Ranking.of(scores[inside[name]], hate[inside[name]]) for name in groups}
+    whole, place = Ranking.of(scores, hate), {name: at for at, name in enumerate(groups)}
+    hates, normals = masks & hate[:, None], masks & ~hate[:, None]
+
+    def areas(weights: Floats) -> Floats:
+        below, above = whole.beaten(weights)  # (draws, rows), in the order of the rows
+        in_hate, in_normal = weights @ hates.astype(float), weights @ normals.astype(float)
+        all_hate, all_normal = weights @ hate.astype(float), weights @ ~hate
+        of_hates = (weights * below) @ hates.astype(float)
+        of_normals = (weights * above) @ normals.astype(float)
+        among = {name: own[name].wins(weights[:, inside[name]]) for name in groups}
+        found = []
+        for cell in known:
+            at, within = place[cell.group], among[cell.group]
+            wins, first, second = {
+                "subgroup": (within, in_hate[:, at], in_normal[:, at]),
+                "bpsn": (of_normals[:, at] - within, all_hate - in_hate[:, at], in_normal[:, at]),
+                "bnsp": (of_hates[:, at] - within, in_hate[:, at], all_normal - in_normal[:, at]),
+            }[cell.kind]
+            with np.errstate(invalid="ignore"):
+                found.append(wins / (first * second))
+        return np.stack(found, axis=1) if found else np.zeros((len(weights), 0))
+
+    return areas
 
 
 def generalised_mean(values: Floats, power: float = POWER) -> Floats:
@@ -116,4 +150,6 @@ def _cells(predictions: Sequence[Prediction], hate: Bools) -> Iterator[_Cell]:
                 "bnsp": (inside & hate) | (~inside & ~hate),
             }
             for kind, mask in rows.items():
-                yield _Cell(group, kind, mask, int(min((mask & hate).sum(), (mask & ~hate).sum())))
+                yield _Cell(
+                    group, kind, inside, int(min((mask & hate).sum(), (mask & ~hate).sum()))
+                )

@@ -4,9 +4,14 @@ A draw is a weight for each row: how often the row was drawn. Metrics are functi
 that all draws are one matrix product, and paired runs share their draws by sharing weights.
 """
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +24,10 @@ from hsd.prediction import Prediction
 
 DRAWS = 2000
 SEED = 42
-CHUNK_CELLS = 4_000_000  # draws x rows held at once: 32 MB of weights
+CHUNK_CELLS = 4_000_000  # draws x rows that are drawn at once: it decides which draws they are
+HOT_CELLS = 200_000  # draws x rows that a statistic takes at once: 1.6 MB stay in a core's cache
 DEFINED = 0.95  # a metric without a value in more draws than that gets no interval
+FEW_PIECES, MOST_THREADS = 8, 4  # numpy lets go of the lock: threads share the work
 SMALL_STRATUM = 5  # units; a smaller stratum would hardly vary, so it is drawn with its label's
 JACKKNIFE_UNITS = 4000  # above, BCa's correction is below 1/60 of a standard error; percentile
 
@@ -99,7 +106,7 @@ class PredictionArrays:
         if self.ranking is None:
             nothing = np.full(len(weights), np.nan)
             return nothing, nothing
-        area, precision = self.ranking.roc_area(weights), self.ranking.average_precision(weights)
+        area, precision = self.ranking.areas(weights)
         # As in `classify`: with one label only, neither says anything.
         return area, np.where(np.isnan(area), np.nan, precision)
 
@@ -108,10 +115,44 @@ def metric_intervals(
     predictions: Sequence[Prediction], *, draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, Interval | None]:
     """Return a BCa interval for each headline metric."""
-    found = bca(
-        PredictionArrays.of(predictions).metrics, Design.of(predictions), draws=draws, seed=seed
-    )
+    arrays, design = PredictionArrays.of(predictions), Design.of(predictions)
+    values = metric_draws(arrays, design, draws, seed)
+    found = bca(arrays.metrics, design, draws=draws, seed=seed, values=values)
     return dict(zip(METRIC_NAMES, found, strict=True))
+
+
+def metric_draws(arrays: PredictionArrays, design: Design, draws: int, seed: int) -> Floats:
+    """Return METRIC_NAMES of each draw (draws, 7).
+
+    A run's intervals and its comparison with another run ask for the same: drawn once.
+    """
+    return _metric_draws(_Asked(_digest(arrays, design), arrays, design), draws, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is drawn, told from other things by its digest."""
+
+    digest: bytes
+    arrays: PredictionArrays = field(compare=False)
+    design: Design = field(compare=False)
+
+
+@lru_cache(maxsize=8)
+def _metric_draws(asked: _Asked, draws: int, seed: int) -> Floats:
+    found = drawn(asked.arrays.metrics, asked.design, draws, seed)
+    found.flags.writeable = False
+    return found
+
+
+def _digest(arrays: PredictionArrays, design: Design) -> bytes:
+    ranking = arrays.ranking
+    parts = [arrays.hate, arrays.called, design.unit, design.stratum]
+    parts += [ranking.order, ranking.starts] if ranking else []
+    found = blake2b()
+    for part in parts:
+        found.update(f"{len(part)} ".encode() + part.tobytes())
+    return found.digest()
 
 
 def bootstrap(
@@ -126,14 +167,21 @@ def bootstrap(
 
 
 def bca(
-    statistic: Statistic, design: Design, *, draws: int = DRAWS, seed: int = SEED
+    statistic: Statistic,
+    design: Design,
+    *,
+    draws: int = DRAWS,
+    seed: int = SEED,
+    values: Floats | None = None,
 ) -> list[Interval | None]:
     """Return a bias-corrected and accelerated interval for each column of `statistic`.
+
+    `values` are its draws (draws, statistics), where they are known.
 
     Efron (1987), several samples as in scipy.stats.bootstrap (a test holds them to 1e-12).
     Percentiles instead where BCa is not defined, or with more than JACKKNIFE_UNITS units.
     """
-    values = drawn(statistic, design, draws, seed)
+    values = drawn(statistic, design, draws, seed) if values is None else values
     if len(design.stratum) > JACKKNIFE_UNITS:
         return [percentiles(column) for column in values.T]
     point = statistic(np.ones((1, len(design.unit))))[0]
@@ -143,20 +191,42 @@ def bca(
 
 
 def drawn(statistic: Statistic, design: Design, draws: int, seed: int) -> Floats:
-    """Return the statistic of every draw (draws, statistics)."""
-    return np.concatenate([statistic(weights) for weights in resample(design, draws, seed)])
+    """Return the statistic of every draw (draws, statistics); on several cores where there are."""
+    counts = _counts(design.unit.size, design.stratum.tobytes(), draws, seed)
+    step = max(1, HOT_CELLS // max(1, len(design.unit)))
+
+    def some(start: int) -> Floats:
+        weights = counts[start : start + step].astype(np.float64)
+        return statistic(design.expanded(weights))
+
+    starts = range(0, draws, step)
+    if len(starts) < FEW_PIECES:
+        return np.concatenate([some(start) for start in starts])
+    with ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0)))) as pool:
+        return np.concatenate(list(pool.map(some, starts)))
 
 
-def resample(design: Design, draws: int, seed: int) -> Iterator[Floats]:
-    """Yield weights (some draws, rows); each stratum keeps its number of units in every draw."""
+@lru_cache(maxsize=2)
+def _counts(rows: int, strata: bytes, draws: int, seed: int) -> NDArray[np.unsignedinteger[Any]]:
+    """Return how often each unit was drawn in each draw (draws, units).
+
+    An evaluation's tables are all of one design: drawn once, they share its draws. A byte each
+    while no unit came up 256 times: 100 MB for 50,000 posts.
+    """
     rng = np.random.default_rng(seed)
-    units, members = len(design.stratum), design.members
-    step = max(1, CHUNK_CELLS // max(1, len(design.unit)))
+    stratum = np.frombuffer(strata, dtype=np.intp)
+    members = [np.flatnonzero(stratum == name) for name in np.unique(stratum)]
+    step = max(1, CHUNK_CELLS // max(1, rows))
+    counts: NDArray[np.unsignedinteger[Any]] = np.zeros((draws, len(stratum)), dtype=np.uint8)
     for start in range(0, draws, step):
-        weights = np.zeros((min(step, draws - start), units))
+        drawn_now = min(step, draws - start)
         for index in members:
-            weights[:, index] = _weights(rng, len(weights), len(index))
-        yield design.expanded(weights)
+            found = _weights(rng, drawn_now, len(index))
+            if found.max(initial=0) > np.iinfo(counts.dtype).max:
+                counts = counts.astype(np.uint32)
+            counts[start : start + drawn_now, index] = found
+    counts.flags.writeable = False
+    return counts
 
 
 def percentiles(values: Floats) -> Interval | None:
@@ -192,7 +262,7 @@ def _accelerations(statistic: Statistic, design: Design) -> Floats:
     Efron and Tibshirani (1993), equation 14.15, for several samples.
     """
     cubes, squares = 0.0, 0.0
-    step = max(1, CHUNK_CELLS // max(1, len(design.unit)))
+    step = max(1, HOT_CELLS // max(1, len(design.unit)))
     for index in design.members:
         parts = [index[start : start + step] for start in range(0, len(index), step)]
         left = np.concatenate([statistic(_without(design, part)) for part in parts])

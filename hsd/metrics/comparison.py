@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hsd.metrics.bootstrap import DRAWS, SEED, Design, PredictionArrays, bca
+from hsd.metrics.bootstrap import DRAWS, SEED, Design, PredictionArrays, bca, metric_draws
 from hsd.metrics.changes import GapChange, MetricChange, RateChange
 from hsd.metrics.classification import METRIC_NAMES, Metrics, classify
 from hsd.metrics.gap_changes import gap_changes
@@ -114,7 +114,9 @@ def _difference_intervals(
     def difference(weights: Floats) -> Floats:
         return second.metrics(weights) - first.metrics(weights)
 
-    found = bca(difference, Design.of(before), draws=draws, seed=seed)
+    design = Design.of(before)
+    drawn = [metric_draws(run, design, draws, seed) for run in (first, second)]
+    found = bca(difference, design, draws=draws, seed=seed, values=drawn[1] - drawn[0])
     return dict(zip(METRIC_NAMES, found, strict=True))
 
 

@@ -29,8 +29,10 @@ class DrawnRates:
     def of(cls, parts: Mapping[Rate, Parts], design: Design, draws: int, seed: int) -> "DrawnRates":
         """Draw the rates of all groups, both error rates with the same draws."""
 
+        rates = [rates_in_draws(parts[rate]) for rate in RATES]
+
         def statistic(weights: Floats) -> Floats:
-            return np.concatenate([rates_in_draws(parts[rate], weights) for rate in RATES], axis=1)
+            return np.concatenate([of(weights) for of in rates], axis=1)
 
         found = drawn(statistic, design, draws, seed)
         first = len(parts[RATES[0]])

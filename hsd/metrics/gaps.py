@@ -123,7 +123,7 @@ def gaps(
 def largest_gap(predictions: Sequence[Prediction]) -> float | None:
     """Return the equalised-odds difference; None unless both rates have two groups."""
     rows, once = GroupMasks.of(predictions), np.ones((1, len(predictions)))
-    found = float(spans_of({rate: rates_in_draws(rows.whole(rate), once) for rate in RATES})[0, -1])
+    found = float(spans_of({rate: rates_in_draws(rows.whole(rate))(once) for rate in RATES})[0, -1])
     return None if np.isnan(found) else found
 
 

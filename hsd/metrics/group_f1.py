@@ -38,15 +38,15 @@ def worst_group_f1(predictions: Sequence[Prediction]) -> float | None:
 
 def _f1_by_group(rows: GroupMasks, groups: Mapping[str, Bools]) -> Callable[[Floats], Floats]:
     """Return what gives each group's F1 of each draw: weights (draws, rows) to (draws, groups)."""
-    hate, wrong = rows.hate, rows.wrong
+    masks = np.stack([*groups.values()], axis=1)  # (rows, groups)
+    found = (masks & (rows.hate & ~rows.wrong)[:, None]).astype(np.float64)
+    errors = (masks & rows.wrong[:, None]).astype(np.float64)
 
     def statistic(weights: Floats) -> Floats:
-        found = []
-        for mask in groups.values():
-            right = 2 * (weights @ (mask & hate & ~wrong))
-            with np.errstate(invalid="ignore"):
-                found.append(right / (right + weights @ (mask & wrong)))
-        return np.stack(found, axis=1)
+        right = 2 * (weights @ found)
+        with np.errstate(invalid="ignore"):
+            values: Floats = right / (right + weights @ errors)
+        return values
 
     return statistic
 

@@ -1,7 +1,8 @@
 """Groups' posts as masks, the parts that a group's rate is made of, and rates over many draws."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -99,21 +100,27 @@ def rates_by_group(parts: Parts) -> dict[str, float]:
     if not parts:
         return {}
     every_row = np.ones((1, len(next(iter(parts.values()))[0].rows)))
-    return dict(zip(parts, map(float, rates_in_draws(parts, every_row)[0]), strict=True))
+    return dict(zip(parts, map(float, rates_in_draws(parts)(every_row)[0]), strict=True))
 
 
-def rates_in_draws(parts: Parts, weights: Floats) -> Floats:
-    """Return each group's rate in each draw (draws, groups)."""
-    if not parts:
-        return np.empty((len(weights), 0))
-    return np.stack([_rate(several, weights) for several in parts.values()], axis=1)
+def rates_in_draws(parts: Parts) -> Callable[[Floats], Floats]:
+    """Return what gives groups' rates in draws: weights (draws, rows) to (draws, groups)."""
+    every = [part for several in parts.values() for part in several]
+    if not every:
+        return lambda weights: np.empty((len(weights), len(parts)))
+    wrong = np.stack([part.wrong for part in every], axis=1).astype(np.float64)  # (rows, parts)
+    rows = np.stack([part.rows for part in every], axis=1).astype(np.float64)
+    shares = np.array([part.share for part in every])
+    ends = pairwise(np.cumsum([0, *map(len, parts.values())]))
+    places = [slice(first, end) for first, end in ends]
 
+    def rates(weights: Floats) -> Floats:
+        # One product for all groups; sums of whole numbers are exact in any order.
+        with np.errstate(invalid="ignore"):
+            found = shares * (weights @ wrong) / (weights @ rows)
+        return np.stack([found[:, place].sum(axis=1) for place in places], axis=1)
 
-def _rate(parts: Sequence[Part], weights: Floats) -> Floats:
-    with np.errstate(invalid="ignore"):
-        found = [p.share * (weights @ p.wrong) / (weights @ p.rows) for p in parts]
-    total: Floats = np.sum(found, axis=0)
-    return total
+    return rates
 
 
 def covered_share(parts: Parts, rows: GroupMasks, rate: Rate) -> float:

@@ -17,6 +17,7 @@ from hsd.metrics.outcomes import Outcomes, outcomes
 from hsd.prediction import Prediction
 
 ALL = "all posts"
+_FIRST, _LAST = GROUPS[:-1], (GROUPS[-1], NONE)
 MINIMUM_N = 5
 """A rate over fewer posts than this is not estimable: its interval would be 80 points wide."""
 
@@ -93,7 +94,7 @@ class Group:
 
 
 def by_group(predictions: Sequence[Prediction]) -> dict[str, Group]:
-    """Return the groups that occur: hsd's own first, others by name, `none` last."""
+    """Return the groups that occur: the default ones, others by name, `other`, `none`."""
     return grouped(predictions, lambda p: p.about)
 
 
@@ -111,7 +112,7 @@ def grouped(
         # A group named twice in one row is still one membership.
         for name in dict.fromkeys(key(prediction)):
             members.setdefault(name, []).append(prediction)
-    return {name: _group(name, members[name]) for name in sorted(members, key=_place)}
+    return {name: _group(name, members[name]) for name in sorted(members, key=place_of)}
 
 
 def _group(name: str, rows: list[Prediction]) -> Group:
@@ -137,7 +138,9 @@ def _effects(rows: list[Prediction]) -> dict[Share, float]:
     }
 
 
-def _place(name: str) -> tuple[int, str]:
-    if name == NONE:
-        return len(GROUPS) + 1, name
-    return (GROUPS.index(name) if name in GROUPS else len(GROUPS)), name
+def place_of(name: str) -> tuple[int, str]:
+    """Return where a group stands: the default ones, others by name, `other`, `none`."""
+    own = len(_FIRST)
+    if name in _LAST:
+        return own + 1 + _LAST.index(name), name
+    return (_FIRST.index(name) if name in _FIRST else own), name

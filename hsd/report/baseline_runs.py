@@ -4,15 +4,21 @@ from pathlib import Path
 
 from hsd.io.manifest import DONE, manifest_of
 from hsd.prediction import Prediction
-from hsd.report.predictions import finished_predictions
+from hsd.report.predictions import Run, finished_predictions
+from hsd.report.regrouping import grouped_as
 
 BASELINES = "baselines"
 
 
-def baselines_of(folder: Path) -> dict[str, list[Prediction]]:
-    """Return what the finished baselines in a run's folder say of its posts, by their names."""
-    finished = [file.parent for file in sorted(folder.glob(f"{BASELINES}/*/{DONE}"))]
-    return {name_of(one): finished_predictions(one) for one in finished}
+def baselines_of(run: Run) -> dict[str, list[Prediction]]:
+    """Return what the finished baselines in a run's folder say of its posts, by their names.
+
+    They are counted in the run's groups, whichever they were made with.
+    """
+    finished = [file.parent for file in sorted(run.folder.glob(f"{BASELINES}/*/{DONE}"))]
+    return {
+        name_of(one): grouped_as(finished_predictions(one), run.predictions) for one in finished
+    }
 
 
 def name_of(baseline: Path) -> str:

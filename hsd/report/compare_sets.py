@@ -12,6 +12,7 @@ from typing import Any
 
 from hsd.config.gate_rules import GateRules
 from hsd.errors import EvaluationError
+from hsd.groups.group_set import GroupSet
 from hsd.io.hashes import sha256_json
 from hsd.io.run_identity import identity_of
 from hsd.metrics.by_set import BySet, by_set
@@ -101,6 +102,7 @@ def compare_folders(
     rules: GateRules | None = None,
     *,
     ignore_mode_mismatch: bool = False,
+    groups: GroupSet | None = None,
 ) -> RunsComparison | SetsComparison:
     """Return evaluations side by side: on one set against the first, on several by set.
 
@@ -109,8 +111,12 @@ def compare_folders(
     """
     found = [run for folder in folders for run in find_runs(folder)]
     if len(found) == len(folders) and _on_one_set(found):
-        return compare_runs(folders, metric, rules, ignore_mode_mismatch=ignore_mode_mismatch)
-    return compare_sets(found, metric, rules, ignore_mode_mismatch=ignore_mode_mismatch)
+        return compare_runs(
+            folders, metric, rules, ignore_mode_mismatch=ignore_mode_mismatch, groups=groups
+        )
+    return compare_sets(
+        found, metric, rules, ignore_mode_mismatch=ignore_mode_mismatch, groups=groups
+    )
 
 
 def compare_sets(
@@ -119,6 +125,7 @@ def compare_sets(
     rules: GateRules | None = None,
     *,
     ignore_mode_mismatch: bool = False,
+    groups: GroupSet | None = None,
 ) -> SetsComparison:
     """Return runs, in any order, as models by sets; the first run's model is the reference.
 
@@ -127,7 +134,7 @@ def compare_sets(
     `ignore_mode_mismatch`, where models were read in different ways.
     """
     require_each_once(folders)
-    runs = [load_run(folder) for folder in folders]
+    runs = [load_run(folder, groups) for folder in folders]
     names = _named(runs)
     sets = _by_set(runs, names)
     first = {names[at]: run for at, run in reversed(list(enumerate(runs)))}

@@ -42,14 +42,21 @@ def comparison_page(
     asked: Mapping[str, RunSettings],
     sentences: Sequence[Sequence[str]],
     board: Leaderboard | None = None,
+    groups_note: str | None = None,
 ) -> str:
-    """Return the page of several runs against the first; with a leaderboard of them all."""
+    """Return the page of several runs against the first; with a leaderboard of them all.
+
+    `groups_note` says which groups were compared, where runs were counted in different ones.
+    """
     first = comparisons[0].reference if comparisons else "no reference"
     ranking = board_sections(board) if board else []
     changes = comparison_sections(comparisons, sentences)
     sections = [*ranking[:1], changes_section(comparisons), *ranking[1:], *changes]
     if unlike := mismatch_lines(asked):
         sections.insert(1, Section("Not read alike", [Lines(unlike, "danger")]))
+    if groups_note:
+        note = Lines([groups_note], "danger")
+        sections.insert(1, Section("Not counted in the same groups", [note]))
     sections.append(prompts_section(asked))
     subtitle = (
         f"Against {first}. Differences are the other run minus the reference; 95 % intervals."

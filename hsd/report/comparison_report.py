@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from hsd.config.gate_rules import GateRules
 from hsd.errors import EvaluationError
+from hsd.groups.group_set import GroupSet
 from hsd.io.files import write_atomic, write_json
 from hsd.metrics.changes import GapChange, RateChange
 from hsd.metrics.comparison import Comparison, compare_all
@@ -29,6 +30,7 @@ from hsd.report.formatting import (
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.numbers import SCHEMA, board_numbers, comparison_numbers
 from hsd.report.predictions import Run, load_run
+from hsd.report.regrouping import on_shared_groups
 from hsd.report.replaceable import require_replaceable
 
 METRIC_HEADER = ("metric", "ref.", "other", "change", "95 %")
@@ -45,12 +47,15 @@ class RunsComparison:
     comparisons: list[Comparison]
     asked: Mapping[str, RunSettings]
     board: Leaderboard | None = None
+    groups_note: str | None = None
+    """Which groups were compared, where the runs were not counted in the same ones."""
 
     def prompt_lines(self) -> list[str]:
         """Return one line a run: its prompt and how it was read; then what is not alike."""
         return [
             *(f"prompt of {name}: {asked.words()}" for name, asked in self.asked.items()),
             *mismatch_lines(self.asked),
+            *([self.groups_note] if self.groups_note else []),
         ]
 
     def numbers(self) -> dict[str, Any]:
@@ -61,11 +66,14 @@ class RunsComparison:
             "asked": {name: asdict(asked) for name, asked in self.asked.items()},
             "comparisons": [comparison_numbers(c) for c in self.comparisons],
             **({"leaderboard": board_numbers(self.board)} if self.board else {}),
+            **({"groups_note": self.groups_note} if self.groups_note else {}),
         }
 
     def page(self) -> str:
         """Return the comparison as one self-contained HTML page."""
-        return comparison_page(self.comparisons, self.asked, self.said(), self.board)
+        return comparison_page(
+            self.comparisons, self.asked, self.said(), self.board, self.groups_note
+        )
 
     def said(self) -> list[list[str]]:
         """Return what each comparison comes to."""
@@ -82,8 +90,11 @@ def compare_runs(
     rules: GateRules | None = None,
     *,
     ignore_mode_mismatch: bool = False,
+    groups: GroupSet | None = None,
 ) -> RunsComparison:
     """Return each later run against the first; a folder may hold the run in its one run_*.
+
+    Posts are counted in `groups`, or else in the groups that all runs share.
 
     With `metric` or `rules` all runs are ranked too, and judged by the gate against the first.
 
@@ -92,7 +103,9 @@ def compare_runs(
     """
     require_each_once(folders)
     named = {str(folder): folder for folder in folders}
-    return compare_named(named, metric, rules, ignore_mode_mismatch=ignore_mode_mismatch)
+    return compare_named(
+        named, metric, rules, ignore_mode_mismatch=ignore_mode_mismatch, groups=groups
+    )
 
 
 def require_each_once(folders: Sequence[Path]) -> None:
@@ -107,11 +120,12 @@ def compare_named(
     rules: GateRules | None = None,
     *,
     ignore_mode_mismatch: bool = False,
+    groups: GroupSet | None = None,
 ) -> RunsComparison:
     """Return the same for runs that go by other names than their folders'."""
     if len(folders) < 2:
         raise EvaluationError("a comparison needs two runs or more; the first is the reference.")
-    runs = {name: load_run(folder) for name, folder in folders.items()}
+    runs = {name: load_run(folder, groups) for name, folder in folders.items()}
     return compare_loaded(runs, metric, rules, ignore_mode_mismatch=ignore_mode_mismatch)
 
 
@@ -126,14 +140,17 @@ def compare_loaded(
     asked = {name: asked_of(run.folder) for name, run in runs.items()}
     if not ignore_mode_mismatch:
         require_comparable(asked)
+    rows = {name: run.predictions for name, run in runs.items()}
+    counted, note = on_shared_groups(rows, {name: run.groups for name, run in runs.items()})
     board = None
     if metric or rules:
-        entries = [Entry(name, run.predictions) for name, run in runs.items()]
+        entries = [Entry(name, rows) for name, rows in counted.items()]
         board = leaderboard(entries, metric or "f1", reference=next(iter(runs)), rules=rules)
     return RunsComparison(
-        compare_all({name: run.predictions for name, run in runs.items()}),
+        compare_all(counted),
         asked,
         board,
+        note,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hsd.groups.group_set import GroupSet, default_groups
 from hsd.metrics.baselines import Training
 from hsd.metrics.calibration import BINS
 from hsd.metrics.calibration import MINIMUM_N as CALIBRATED
@@ -22,7 +23,7 @@ class ReportContext:
 
     `base_asked` is how the base was asked and read; `prevalences` are the shares of hate that
     precision is said at; `baselines` answered before and go by their names; `noise` is how far the
-    scores move.
+    scores move; `groups` are those that posts are counted in.
     """
 
     training: Training | None = None
@@ -34,6 +35,7 @@ class ReportContext:
     prevalences: tuple[float, ...] = PREVALENCES
     baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
     noise: Noise | None = None
+    groups: GroupSet = field(default_factory=default_groups)
 
 
 def not_measured(evaluation: Evaluation, beside: ReportContext) -> list[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.gate_rules import GateRules
-from hsd.example import GROUPS
+from hsd.groups.group_names import OTHER
+from hsd.groups.group_set import GroupSet
 from hsd.io.files import write_atomic
 from hsd.metrics.classification import METRIC_NAMES, POLICIES, ConfusionMatrix
 from hsd.metrics.drawn_rates import GAPS
@@ -67,7 +68,7 @@ def write_evaluation(
     )
     tables = {
         "validation_results": [result_row(p) for p in predictions],
-        "performance_metrics": [performance_row(evaluation)],
+        "performance_metrics": [performance_row(evaluation, beside.groups)],
         "bias_metrics": [bias_row(evaluation.strategy, g) for g in evaluation.personas.values()],
         "test_samples": [sample_row(p) for p in predictions],
     }
@@ -117,7 +118,7 @@ def result_row(prediction: Prediction) -> Row:
     }
 
 
-def performance_row(evaluation: Evaluation) -> Row:
+def performance_row(evaluation: Evaluation, groups: GroupSet) -> Row:
     """Return the row of performance_metrics: headline, groups, then intervals and policies."""
     headline = evaluation.headline
     row: Row = {
@@ -129,7 +130,7 @@ def performance_row(evaluation: Evaluation) -> Row:
         **_cells(headline.counts),
     }
     # Groups that do not occur keep their columns, so that every file has the same ones.
-    for name in dict.fromkeys((*GROUPS, *evaluation.groups)):
+    for name in dict.fromkeys((*groups.names, OTHER, *evaluation.groups)):
         group = evaluation.groups.get(name)
         row[f"{name}_fpr"] = group.rate("false_positive_rate") if group else None
         row[f"{name}_fnr"] = group.rate("false_negative_rate") if group else None

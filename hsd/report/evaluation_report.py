@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from hsd.data.identity_swap import version
+from hsd.data.identity_swap import VERSION
+from hsd.groups.group_set import GroupSet
 from hsd.metrics.classification import METRIC_NAMES, ConfusionMatrix
 from hsd.metrics.evaluation import BaseComparison, Evaluation
 from hsd.metrics.groups import RATES, Proportion
@@ -31,6 +32,7 @@ def evaluation_report(
         "outcomes": dict(evaluation.outcomes.counts),
         "unreadable_rate": evaluation.outcomes.unreadable_rate,
         "unreadable_by_group_p": evaluation.unreadable_by_group_p,
+        "counted_in": _counted_in(beside.groups),
         "groups": as_json_values(evaluation.groups),
         "policies_by_group": {
             policy: {name: _rates(counts) for name, counts in found.items()}
@@ -50,7 +52,7 @@ def evaluation_report(
         "contrasts": [as_json_values(c) for c in evaluation.contrasts if not c.keeps_label],
         "invariances": [as_json_values(c) for c in evaluation.contrasts if c.keeps_label],
         "swaps": as_json_values(evaluation.swaps),
-        "swap_terms_version": version() if evaluation.swaps else None,
+        "swap_terms_version": _swap_terms(evaluation, beside.groups),
         "confident_errors": as_json_values(evaluation.confident_errors),
         "operating_point": as_json_values(evaluation.operated),
         "base": evaluation.base and _base(evaluation.base, beside),
@@ -61,6 +63,22 @@ def evaluation_report(
         "mean_response_time_s": evaluation.mean_response_time,
     }
     return EvaluationReport.model_validate(numbers)
+
+
+def _counted_in(groups: GroupSet) -> dict[str, Any] | None:
+    if groups.is_default:
+        return None
+    entries = groups.file.groups
+    return {
+        "name": groups.name,
+        "digest": groups.digest,
+        "titles": {name: entry.title for name, entry in entries.items() if entry.title},
+        "parents": {name: entry.parent for name, entry in entries.items() if entry.parent},
+    }
+
+
+def _swap_terms(evaluation: Evaluation, groups: GroupSet) -> int | None:
+    return VERSION if evaluation.swaps and groups.is_default else None
 
 
 def _noise(evaluation: Evaluation) -> dict[str, Any] | None:

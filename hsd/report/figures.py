@@ -39,6 +39,16 @@ def reliability(overall: CalibrationReport, by_group: Mapping[str, CalibrationRe
     return _svg("reliability", draw, "Reliability: share of hate by score", width=5.2, height=4)
 
 
+MOST_CURVES = 8
+
+
+def shown_curves(curves: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Return what a drawing can hold: all posts, and the largest groups."""
+    groups = sorted((n for n in curves if n in sizes), key=lambda name: -sizes[name])
+    kept = {*groups[: MOST_CURVES - 1]}
+    return {name: c for name, c in curves.items() if name not in sizes or name in kept}
+
+
 def roc_and_pr(curves: Mapping[str, CurveReport]) -> str:
     """Draw ROC and precision-recall curves for all posts and each group."""
 

@@ -13,6 +13,10 @@ from hsd.report.report_model import EvaluationReport
 from hsd.report.report_values import IntervalsReport, MetricsReport
 
 METRICS = ("accuracy", "f1", "auroc")
+FEW_GROUPS = 8
+"""So many groups fit a chart as they are."""
+TOLD_N = 20
+"""Posts behind a rate in a chart of many groups: of fewer the interval is 40 points wide."""
 RATE_TITLES: dict[Rate, str] = {
     "false_positive_rate": "False-positive rate: normal posts called hate",
     "false_negative_rate": "False-negative rate: hateful posts missed",
@@ -31,7 +35,7 @@ def glance_section(report: EvaluationReport) -> Section:
     groups = DotChart(
         "Error rates by group",
         [DotPanel(RATE_TITLES[rate], [*_rate_rows(report, rate)]) for rate in RATES],
-        "Further left is better. A rate of fewer than 5 posts is not estimable (-).",
+        _rates_note(report),
     )
     parts: list[Part] = [*map(_warning, _warnings(report)), headline, groups]
     return Section("At a glance", parts)
@@ -85,16 +89,39 @@ def _rate_rows(report: EvaluationReport, rate: Rate) -> Iterator[DotRow]:
     wrong, posts = _everybody(report.headline, rate)
     overall = wrong / posts if posts >= MINIMUM_N else None
     yield _rate_row(ALL, Dot(overall), posts, before.get(ALL))
-    for name, group in report.groups.items():
-        share = group.share(rate)
-        yield _rate_row(
-            group_words(name), Dot(share.value, share.interval), share.of, before.get(name)
-        )
+    for name in _shown_groups(report, rate, overall):
+        share = report.groups[name].share(rate)
+        dot = Dot(share.value, share.interval)
+        yield _rate_row(group_words(report.title(name)), dot, share.of, before.get(name))
 
 
 def group_words(name: str) -> str:
     """Return a group's name, and words for the posts about none."""
     return "about no group" if name == NONE else name
+
+
+def _shown_groups(report: EvaluationReport, rate: Rate, overall: float | None) -> list[str]:
+    """Return the groups of a chart: all while they are few.
+
+    Of many, those with enough posts to say something, the ones furthest from all posts first: who
+    looks for a second sees whom it is about.
+    """
+    if len(report.groups) <= FEW_GROUPS:
+        return list(report.groups)
+    rates = {name: group.share(rate) for name, group in report.groups.items()}
+    told = [name for name, share in rates.items() if share.of >= TOLD_N]
+    return sorted(told, key=lambda name: -abs((rates[name].value or 0.0) - (overall or 0.0)))
+
+
+def _rates_note(report: EvaluationReport) -> str:
+    if len(report.groups) <= FEW_GROUPS:
+        return "Further left is better. A rate of fewer than 5 posts is not estimable (-)."
+    fewest = min(len(report.groups) - len(_shown_groups(report, rate, None)) for rate in RATES)
+    left = f" {fewest} groups or more have fewer posts and stand under Groups." if fewest else ""
+    return (
+        "Further left is better. The groups furthest from all posts first; groups with at least "
+        f"{TOLD_N} posts behind a rate.{left}"
+    )
 
 
 def _rate_row(name: str, dot: Dot, posts: int, base: float | None) -> DotRow:

@@ -36,25 +36,30 @@ def groups_section(report: EvaluationReport) -> Section:
     """Return rates, differences and AUCs by group, and the baselines' rates."""
     groups = report.groups
     header = ["group", "hate", "normal", *map(spelled_out, SHARES)]
-    rows = [
-        [
-            text(name),
+    rows = {
+        name: [
+            text(_placed(report, name)),
             count(g.hates),
             count(g.normals),
             *(spread(g.share(n)) for n in SHARES),
         ]
         for name, g in groups.items()
-    ]
+    }
+    small = [n for n, g in groups.items() if report.counted_in and not _is_estimable(g)]
     note = (
         f"{RATE_LEGEND} A post about several groups counts in each. Fewer than {MINIMUM_N} posts: "
         "not estimable (-)."
     )
-    parts: list[Part] = [PageTable("Rates by group", header, rows, note)]
+    told = [row for name, row in rows.items() if name not in small]
+    parts: list[Part] = [PageTable("Rates by group", header, told, note)]
+    if small:
+        few = f"Groups with fewer than {MINIMUM_N} posts of both labels ({len(small)})"
+        parts.append(PageTable(few, header, [rows[name] for name in small], folded=True))
     parts += [
         *_policy_table(report),
         _gap_table(report.gaps),
         *_gap_words(report.gaps),
-        *_persona_table(report.personas),
+        *_persona_table(report.personas, folded=report.counted_in is not None),
     ]
     if report.auc_by_group:
         parts.append(_auc_table(report.auc_by_group))
@@ -66,6 +71,17 @@ def groups_section(report: EvaluationReport) -> Section:
     header = ["baseline", "group", *map(spelled_out, RATES)]
     parts.append(PageTable("Baselines by group", header, beside, folded=True))
     return Section("Groups", parts)
+
+
+def _placed(report: EvaluationReport, name: str) -> str:
+    """Return a group's title; a part of another group names that one."""
+    parent = report.counted_in.parents.get(name) if report.counted_in else None
+    title = report.title(name)
+    return f"{title} (part of {report.title(parent)})" if parent else title
+
+
+def _is_estimable(group: GroupReport) -> bool:
+    return any(group.share(rate).value is not None for rate in RATES)
 
 
 def _gap_table(gaps: GapsReport) -> PageTable:
@@ -101,7 +117,7 @@ def _policy_table(report: EvaluationReport) -> list[Part]:
     return [PageTable("Error rates by group, unreadable replies read in three ways", header, rows)]
 
 
-def _persona_table(personas: Mapping[str, GroupReport]) -> list[Part]:
+def _persona_table(personas: Mapping[str, GroupReport], *, folded: bool) -> list[Part]:
     """Return error rates by persona, which are finer than groups; nothing where all have one."""
     if len(personas) < 2:
         return []
@@ -111,7 +127,12 @@ def _persona_table(personas: Mapping[str, GroupReport]) -> list[Part]:
         for name, g in personas.items()
     ]  # fmt: skip
     return [
-        PageTable("Rates by persona", ["persona", "hate", "normal", *map(spelled_out, RATES)], rows)
+        PageTable(
+            "Rates by persona",
+            ["persona", "hate", "normal", *map(spelled_out, RATES)],
+            rows,
+            folded=folded,
+        )
     ]
 
 

@@ -7,14 +7,15 @@ answered again.
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from hsd.errors import EvaluationError, did_you_mean
+from hsd.groups.group_set import GroupSet, default_groups, load_groups
 from hsd.io.digests import FILES, digests, require_intact
 from hsd.io.files import appended
 from hsd.io.json_reader import read_object
@@ -22,6 +23,7 @@ from hsd.io.manifest import DONE, manifest_of
 from hsd.io.run_identity import identity_of, set_name
 from hsd.metrics.outcomes import READABLE
 from hsd.prediction import Prediction
+from hsd.report.regrouping import evaluated_groups, regrouped, reported_groups
 
 PREDICTIONS = "predictions.jsonl"
 PARTS = "predictions.rank*.jsonl"
@@ -31,11 +33,15 @@ ROW = TypeAdapter(Prediction)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished evaluation: its folder, predictions and manifest ({} when it has none)."""
+    """A finished evaluation: its folder, predictions and manifest ({} when it has none).
+
+    `groups` are those that the predictions are counted in.
+    """
 
     folder: Path
     predictions: list[Prediction]
     manifest: dict[str, Any]
+    groups: GroupSet = field(default_factory=default_groups)
 
 
 def append_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
@@ -92,8 +98,10 @@ def done_evaluation(folder: Path, rows: int) -> dict[str, Any]:
     return {"rows": rows, FILES: digests(folder, [PREDICTIONS])}
 
 
-def load_run(path: Path) -> Run:
+def load_run(path: Path, groups: GroupSet | None = None) -> Run:
     """Return the evaluation in `path`, or in the one run_* folder inside it.
+
+    Its posts are counted in `groups`; None takes those that the run was last reported with.
 
     Raises EvaluationError when there is none, more than one, or one without predictions, and as
     `finished_predictions`.
@@ -102,7 +110,20 @@ def load_run(path: Path) -> Run:
     predictions = finished_predictions(folder)
     if not predictions:
         raise EvaluationError(f"{folder / PREDICTIONS}: no predictions; finish the evaluation.")
-    return Run(folder, predictions, manifest_of(folder))
+    manifest = manifest_of(folder)
+    wanted = groups or reported_groups(manifest)
+    return Run(folder, regrouped(predictions, evaluated_groups(manifest), wanted), manifest, wanted)
+
+
+def counted_in(run: Run, name: str | None, intersections: Sequence[str] = ()) -> Run:
+    """Return a run with its posts counted in the groups of a shipped set or a group file.
+
+    None keeps its groups; `intersections` are counted beside them.
+    """
+    groups = load_groups(name) if name else run.groups
+    if intersections:
+        groups = groups.with_intersections(intersections)
+    return run if groups.digest == run.groups.digest else load_run(run.folder, groups)
 
 
 def find_evaluation(path: Path) -> Path:

@@ -28,6 +28,7 @@ from hsd.report.report_scores import (
 )
 from hsd.report.report_values import (
     Count,
+    CountedInReport,
     GapsReport,
     GroupReport,
     IntervalsReport,
@@ -65,6 +66,8 @@ class EvaluationReport(Strict):
     """Share of replies without a label."""
     unreadable_by_group_p: UnitNumber | None
     """How often chance spreads unreadable replies as unevenly over groups."""
+    counted_in: CountedInReport | None = None
+    """The groups that posts are counted in; null for the default three."""
     groups: dict[str, GroupReport]
     """Rates of the posts about each group; `none` are posts about no group."""
     policies_by_group: GroupPoliciesReport
@@ -98,7 +101,7 @@ class EvaluationReport(Strict):
     swaps: tuple[SwapReport, ...]
     """Posts in which one group was swapped for another."""
     swap_terms_version: int | None
-    """Version of the term list of the swaps."""
+    """Version of the default term list of the swaps; null for another list, and without swaps."""
     confident_errors: dict[str, tuple[WrongPostReport, ...]]
     """The most confident errors of each group."""
     operating_point: OperatedReport | None
@@ -115,6 +118,10 @@ class EvaluationReport(Strict):
     """Posts that the model was trained on; null where that is unknown."""
     mean_response_time_s: float | None
     """Mean seconds for a post."""
+
+    def title(self, group: str) -> str:
+        """Return what pages call a group."""
+        return self.counted_in.titles.get(group, group) if self.counted_in else group
 
 
 def report_schema() -> str:

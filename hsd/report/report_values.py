@@ -149,6 +149,19 @@ class OutcomesReport(Strict):
         return count
 
 
+class CountedInReport(Strict):
+    """The groups that posts are counted in, where a person chose others than the default three."""
+
+    name: str
+    """A shipped set, or the group file's name."""
+    digest: str
+    """What decides which names fall where."""
+    titles: dict[str, str]
+    """What pages call a group, where that is not its name."""
+    parents: dict[str, str]
+    """The group that a group is a part of."""
+
+
 class GroupReport(Strict):
     """The posts about one group; an unreadable reply counts as wrong."""
 

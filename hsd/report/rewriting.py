@@ -37,6 +37,7 @@ from hsd.report.evaluation_page import evaluation_page
 from hsd.report.gate_file import read_verdict
 from hsd.report.noise_sentences import noise_of
 from hsd.report.predictions import Run, find_evaluation, load_run
+from hsd.report.regrouping import REPORTED, grouped_as, reported_groups
 
 POINT = "operating_point.json"
 QUOTING = "report_with_text.html"
@@ -72,13 +73,16 @@ def rewrite(
         verdict=read_verdict(run.folder),
         noise=noise_of(run.manifest),
         prevalences=prevalences or tuple(run.manifest.get("prevalences") or PREVALENCES),
-        baselines=baselines_of(run.folder),
+        baselines=baselines_of(run),
+        groups=run.groups,
         **_base(run, base),
     )
     shown, stamp = provenance_of(run.folder), run.folder.name.removeprefix("run_")
     report = write_evaluation(run.folder, run.predictions, shown, stamp, beside)
     if base:
         update_manifest(run.folder, base_run=str(base.absolute()))
+    if run.groups.digest != reported_groups(run.manifest).digest:
+        update_manifest(run.folder, **{REPORTED: run.groups.record()})
     if prevalences:
         update_manifest(run.folder, prevalences=list(prevalences))
     if quote:
@@ -156,6 +160,7 @@ def named_reference(
     name, rows = str(reference), found.predictions
     if frozen and read_point(found.folder):
         name, rows = at_threshold(found)
+    rows = grouped_as(rows, run.predictions)
     return f"{name} (read differently: {unlike})" if unlike else name, rows
 
 
@@ -176,7 +181,8 @@ def _base(run: Run, base: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     found = load_run(path)
-    return {"base": (shown_settings(path), found.predictions), "base_asked": asked_of(found.folder)}
+    rows = grouped_as(found.predictions, run.predictions)
+    return {"base": (shown_settings(path), rows), "base_asked": asked_of(found.folder)}
 
 
 def _require_to_choose_on(validation: Run) -> None:

@@ -80,8 +80,9 @@ def _swaps(found: Sequence[SwapReport], terms: int | None) -> PageTable:
         for s in found
     ]  # fmt: skip
     header = ["swap", "pairs read", "flip rate", "flips to hate", "pairs unread", "mean shift"]
+    listed = f"Term list version {terms}. " if terms else ""
     note = (
-        f"Term list version {terms}. The label is the same post's. Flips are of the pairs whose "
+        f"{listed}The label is the same post's. Flips are of the pairs whose "
         "two replies could be read."
     )
     return PageTable("The group swapped for another", header, rows, note)

@@ -55,7 +55,8 @@ def _calibrated(report: EvaluationReport) -> list[Part]:
     ]
     note = "Chance: how often scores that mean what they say would have so large an ECE."
     table = PageTable("Calibration", ["posts", "n", "ECE", "chance", "Brier"], rows, note)
-    drawing = figures.reliability(overall, groups)
+    sizes = {name: found.n for name, found in groups.items()}
+    drawing = figures.reliability(overall, figures.shown_curves(groups, sizes))
     return [table, Figure(drawing, "On the line a score means what it says.")]
 
 
@@ -82,11 +83,16 @@ def thresholds_section(report: EvaluationReport) -> Section:
     point = operated.point if operated else None
     parts: list[Part] = []
     if report.curves and report.curves[ALL].roc:
+        sizes = {name: g.hates + g.normals for name, g in report.groups.items()}
+        shown = figures.shown_curves(report.curves, sizes)
+        left = len(report.curves) - len(shown)
+        few = f" The largest groups; {left} smaller ones are in report.json." if left else ""
         parts = [
-            Figure(figures.roc_and_pr(report.curves), "ROC and precision-recall curves."),
+            Figure(figures.roc_and_pr(shown), f"ROC and precision-recall curves.{few}"),
             Figure(
-                figures.threshold_rates(report.curves, point.threshold if point else None),
-                "Error rates over the threshold. Dotted: .5. Solid: the frozen threshold, if any.",
+                figures.threshold_rates(shown, point.threshold if point else None),
+                "Error rates over the threshold. Dotted: .5. Solid: the frozen threshold, if any."
+                + few,
             ),
         ]
     parts += map(Words, noise_lines(report))

@@ -9,10 +9,11 @@ from hsd.config.train_config import OtherSplits, TrainConfig
 from hsd.data.chat_rows import ChatRow, holds_chats, stream_chats, unread_in_chats
 from hsd.data.data_files import is_one_table
 from hsd.data.data_sets import STEMS, load_named
-from hsd.data.group_names import parse_groups
 from hsd.data.sampling import label_balanced
 from hsd.errors import DataError
 from hsd.example import Example
+from hsd.groups.group_names import NamesError
+from hsd.groups.group_set import DEFAULT, GroupSet, default_groups, load_groups
 from hsd.prompts.chat import make_chat, written_with
 from hsd.prompts.contract import Contract
 from hsd.prompts.template import Strategy
@@ -37,6 +38,7 @@ class RowSource:
     """None takes rows whatever split they say."""
     without: tuple[str, ...] = ()
     """Sources whose rows are left out."""
+    groups: GroupSet = field(default_factory=default_groups)
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -52,7 +54,8 @@ class RowSource:
             "validation": (data.validation_file or "", data.max_validation_rows),
         }[split]
         policy = None if takes_all and data.other_splits == "fail" else data.other_splits
-        return cls(name, split, limit, config.seed, policy, data.without_sources)
+        groups = load_groups(data.groups or DEFAULT)
+        return cls(name, split, limit, config.seed, policy, data.without_sources, groups)
 
     def lessons(self, contract: Contract) -> Iterator[Lesson]:
         """Yield the rows as they are asked. Raises DataError."""
@@ -79,7 +82,7 @@ class RowSource:
 
     def _posts(self, contract: Contract) -> Iterator[Lesson]:
         named = f"embedded:{self.split}" if self.name == "embedded" else self.name
-        loaded = load_named(named)
+        loaded = load_named(named, groups=self.groups)
         self._told_unread(loaded.unread)
         strategy_of: dict[str, Strategy] = {}
         examples = []
@@ -101,7 +104,7 @@ class RowSource:
         drawn = None if self.limit is None else _drawn(rows, self.limit, self.seed)
         for row in self._own(stream_chats(path)):
             if drawn is None or row.id in drawn:
-                yield _as_asked(row, contract)
+                yield _as_asked(row, contract, self.groups)
 
 
 def _warn_of_no_rationale(
@@ -121,7 +124,7 @@ def _drawn(rows: Iterable[ChatRow], limit: int, seed: int) -> set[str]:
     return {example.id for example in label_balanced(labels, limit, seed)}
 
 
-def _as_asked(row: ChatRow, contract: Contract) -> Lesson:
+def _as_asked(row: ChatRow, contract: Contract, follow: GroupSet) -> Lesson:
     """Refuse a row asked otherwise: evaluation would then ask what training never saw."""
     written = written_with(row.id, row.messages, contract.strategies)
     if written is None:
@@ -140,5 +143,8 @@ def _as_asked(row: ChatRow, contract: Contract) -> Lesson:
         )
     strategy, chat = written
     rationale = contract.strategies[strategy].parameters.rationale
-    groups = parse_groups(row.target_group)
+    try:
+        groups = follow.groups_of([row.target_group])
+    except NamesError as error:
+        raise DataError(f"{row.place}: {error}") from None
     return Lesson(chat, row.label, rationale, groups, row.hate_share)

@@ -8,6 +8,7 @@ from typing import Any
 from hsd.config.redaction import with_references
 from hsd.config.train_config import TrainConfig
 from hsd.errors import PreflightError
+from hsd.groups.group_set import load_groups
 from hsd.io.hashes import sha256_json
 from hsd.model.base import BaseFiles, find_base
 from hsd.model.context_length import positions_of
@@ -62,6 +63,7 @@ class TrainingPlan:
             "base_revision": self.source.revision,
             **self.rows.facts(),
             **self._groups_that_select(),
+            **self._groups_asked_for(),
         }
 
     @property
@@ -95,6 +97,11 @@ class TrainingPlan:
         if self.rows.shares_note:
             found.append(self.rows.shares_note)
         return found
+
+    def _groups_asked_for(self) -> dict[str, str]:
+        """Return a digest of the groups' file, which may change under its name."""
+        name = self.config.data.groups
+        return {"groups_sha256": load_groups(name).digest} if name else {}
 
     def _groups_that_select(self) -> dict[str, str]:
         """Return a digest of the validation rows' groups, where they select the adapter."""

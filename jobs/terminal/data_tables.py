@@ -15,7 +15,8 @@ from hsd.data.duplicates import describe_duplicates
 from hsd.data.loaded_file import by_reason
 from hsd.data.prepared_data import PreparedData
 from hsd.data.read_rows import BadRow
-from hsd.example import GROUPS, LABELS, SPLITS
+from hsd.example import LABELS, SPLITS
+from hsd.metrics.groups import place_of
 from jobs.terminal.console import Terminal, escape
 
 SHOWN = 5
@@ -64,10 +65,9 @@ def _split_table(splits: dict[str, Any]) -> Table:
     made.add_row("rows", *(str(split["rows"]) for split in splits.values()))
     for label in LABELS:
         made.add_row(label, *(str(s["by_label"].get(label, 0)) for s in splits.values()))
-    for group in (*GROUPS, "none"):
-        if group in present:
-            pairs = (" + ".join(str(c[group, label]) for label in LABELS) for c in counted.values())
-            made.add_row(f"{group}: hate + normal", *pairs)
+    for group in sorted(present, key=place_of):
+        pairs = (" + ".join(str(c[group, label]) for label in LABELS) for c in counted.values())
+        made.add_row(f"{escape(group)}: hate + normal", *pairs)
     if any("|" in cell for split in splits.values() for cell in split["by_group_label"]):
         made.caption = "A post about two groups counts in both."
     return made

@@ -81,6 +81,18 @@ ignore_mode_option = click.option(
     is_flag=True,
     help="Compare runs that differ in mode, max_length or temperature, and say what differs.",
 )
+groups_option = click.option(
+    "--groups",
+    metavar="NAME|FILE",
+    help="Groups to count posts in: a shipped set (see `hsd groups list`) or a group file.",
+)
+intersections_option = click.option(
+    "--intersection",
+    "intersections",
+    multiple=True,
+    metavar="'A & B'",
+    help="Also count posts that are about both groups. May be repeated.",
+)
 cluster_option = click.option(
     "--cluster",
     metavar="NAME|FILE",

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hsd.config.evaluate_config import EvalConfig
 from hsd.config.fields import path_fields
 from hsd.config.model_config import PACKAGE
 from hsd.config.train_config import TrainConfig
 from hsd.data.data_sets import NAMES
+from hsd.groups.group_set import shipped_groups
 from hsd.prompts.template import shipped_templates
 
 
@@ -24,8 +26,16 @@ def anchored_config(config: TrainConfig, folder: Path) -> TrainConfig:
 
 
 def anchored(key: str, value: Any, folder: Path) -> Any:
-    """Return the value of one field, made absolute where the field holds a path."""
-    kind = _FIELDS.get(key)
+    """Return the value of a training's field, made absolute where the field holds a path."""
+    return _anchored(_FIELDS.get(key), value, folder)
+
+
+def anchored_evaluation(key: str, value: Any, folder: Path) -> Any:
+    """Return the same of an evaluation's field."""
+    return _anchored(_OF_EVALUATION.get(key), value, folder)
+
+
+def _anchored(kind: str | None, value: Any, folder: Path) -> Any:
     if kind is None or not isinstance(value, str) or not value:
         return value
     return _MADE_ABSOLUTE[kind](value, folder)
@@ -54,5 +64,16 @@ def _template(value: str, folder: Path) -> str:
     return path if not shipped and Path(path).is_file() else value
 
 
-_MADE_ABSOLUTE = {"folder": _path, "rows": rows, "base": _base, "template": _template}
+def _groups(value: str, folder: Path) -> str:
+    return value if value in shipped_groups() else _path(value, folder)
+
+
+_MADE_ABSOLUTE = {
+    "folder": _path,
+    "rows": rows,
+    "base": _base,
+    "template": _template,
+    "groups": _groups,
+}
 _FIELDS = path_fields(TrainConfig)
+_OF_EVALUATION = path_fields(EvalConfig)

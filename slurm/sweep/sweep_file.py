@@ -17,7 +17,7 @@ from hsd.config.strict_toml import takes, typed, wrong
 from hsd.config.substitute import substituted
 from hsd.config.train_config import TrainConfig
 from hsd.errors import did_you_mean
-from slurm.sweep.absolute_paths import anchored, rows
+from slurm.sweep.absolute_paths import anchored, anchored_evaluation, rows
 from slurm.sweep.cells import overlapping, own_folder_problem
 from slurm.sweep.sweep_config import NAME, Sweep
 
@@ -168,6 +168,7 @@ def _anchored(sweep: Sweep, folder: Path) -> Sweep:
     evaluate = sweep.evaluate
     place = evaluate.data_dir and folder.absolute() / evaluate.data_dir
     sets = tuple(rows(name, folder) for name in evaluate.sets)
+    asked = {key: anchored_evaluation(key, v, folder) for key, v in evaluate.set.items()}
     return sweep.model_copy(
         update={
             "presets": tuple(
@@ -178,6 +179,6 @@ def _anchored(sweep: Sweep, folder: Path) -> Sweep:
             "set": {key: field(key, value) for key, value in sweep.set.items()},
             "model": {key: field(f"model.{key}", v) for key, v in sweep.model.items()},
             "data": {key: field(f"data.{key}", v) for key, v in sweep.data.items()},
-            "evaluate": evaluate.model_copy(update={"sets": sets, "data_dir": place}),
+            "evaluate": evaluate.model_copy(update={"sets": sets, "data_dir": place, "set": asked}),
         }
     )

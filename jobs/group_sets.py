@@ -1,0 +1,98 @@
+"""`hsd groups`: the groups that posts are counted in, and which names of a data set fall where."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from jobs.terminal.console import Terminal, escape
+from jobs.terminal.data_tables import stdout, table
+from jobs.terminal.entry import run
+from jobs.terminal.options import CONTEXT, Command, CommandGroup
+from jobs.terminal.output import echo
+
+
+@click.group(cls=CommandGroup, context_settings=CONTEXT)
+def groups() -> None:
+    """Show groups to count posts in, and check own ones."""
+
+
+@groups.command("list", cls=Command, examples="hsd groups list")
+def list_groups() -> None:
+    """List the sets of groups that come with hsd."""
+    from hsd.groups.group_set import load_groups, shipped_groups
+
+    made = table("set", "groups")
+    made.add_column("for whom")
+    for name in shipped_groups():
+        one = load_groups(name)
+        made.add_row(name, str(len(one.names)), escape(one.file.description or ""))
+    Terminal().print(made)
+
+
+@groups.command(
+    cls=Command,
+    examples="""
+    hsd groups show broad
+    hsd groups show my_groups.toml
+    hsd groups show broad --toml > my_groups.toml
+    """,
+)
+@click.argument("source", metavar="NAME|FILE")
+@click.option("--toml", "as_file", is_flag=True, help="Print the group file, to begin your own.")
+def show(source: str, as_file: bool) -> None:
+    """Show the groups of a set and the spellings of each."""
+    from hsd.groups.group_file import ancestors
+    from hsd.groups.group_set import load_groups, text_of
+    from jobs.terminal.output import echo_text
+
+    if as_file:
+        echo_text(text_of(source))
+        return
+    loaded = load_groups(source)
+    made = table("group")
+    made.add_column("spellings", overflow="fold")
+    for name, entry in loaded.file.groups.items():
+        depth = len(ancestors(name, loaded.file.groups))
+        made.add_row(escape("  " * depth + name), escape(", ".join(entry.names)))
+    if loaded.file.other:
+        made.add_row("other", escape(", ".join(loaded.file.other)))
+    Terminal().print(made)
+
+
+@groups.command(
+    cls=Command,
+    examples="""
+    hsd groups check hatexplain data/unified/val.jsonl
+    hsd groups check my_groups.toml posts.csv more_posts.csv
+    """,
+)
+@click.argument("source", metavar="NAME|FILE")
+@click.argument(
+    "files", metavar="DATA...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+def check(source: str, files: Sequence[Path]) -> None:
+    """Show which names in DATA fall into which group of a set, and which fall into none.
+
+    Names of no group count as `other`. Exit code 10 means that a row cannot be read.
+    """
+    from hsd.data.loaded_file import require_clean
+    from hsd.data.source_formats import ReadOptions, load_any
+    from hsd.groups.group_set import load_groups
+    from hsd.groups.name_counts import name_counts
+
+    loaded = load_groups(source)
+    reading = ReadOptions(groups=loaded)
+    rows = [row for file in files for row in require_clean(load_any(file, reading))]
+    found = name_counts(((row.named, row.persona_tag) for row in rows), loaded)
+    made = table("name in the data", "posts")
+    made.add_column("group", overflow="fold")
+    for one in found.names:
+        made.add_row(escape(one.name), str(one.posts), escape(", ".join(one.groups)))
+    stdout().print(made)
+    for line in found.sentences(loaded):
+        echo(line)
+
+
+if __name__ == "__main__":
+    run(groups)
