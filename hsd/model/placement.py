@@ -69,7 +69,7 @@ def require_several() -> None:
     """Raise PreflightError when this process was not started as one of several."""
     if launch().world_size == 1:
         raise PreflightError(
-            "--use_accelerate: only one process was started; use "
+            "--use-accelerate: only one process was started; use "
             "`accelerate launch --num_processes N -m jobs.evaluate ...`, or leave the flag out."
         )
 
