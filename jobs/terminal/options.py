@@ -46,8 +46,8 @@ class Command(click.Command):
             name = dashed(error.option_name)
             raise click.UsageError(f"No such option '{name}'.{self._near(name)}", ctx) from None
         except click.BadOptionUsage as error:
-            error.message = error.message.replace(error.option_name, dashed(error.option_name))
-            raise
+            message = error.message.replace(error.option_name, dashed(error.option_name))
+            raise click.UsageError(message, ctx) from None
 
     def _near(self, name: str) -> str:
         """Return the option that a mistyped one may have meant: `--model` is `--model-name`."""
