@@ -11,7 +11,7 @@ from jobs.terminal.console import Terminal, escape, escape_lines
 from jobs.terminal.entry import run
 from jobs.terminal.options import CONTEXT, Command, CommandGroup, set_option
 from jobs.terminal.output import echo_text
-from slurm.sweep.sweep import Cell, Sweep, cells, load_sweep, sweep_names, sweep_schema
+from slurm.sweep.sweep import Cell, Sweep, load_sweep, sweep_names, sweep_schema
 
 
 @click.group(cls=CommandGroup, context_settings=CONTEXT)
@@ -26,9 +26,9 @@ def list_sweeps() -> None:
     for column in ("sweep", "what for", "cells", "evaluated on"):
         table.add_column(column, no_wrap=column == "sweep")
     for name in sweep_names():
-        one = load_sweep(name)
+        one, made = load_sweep(name)
         sets = ", ".join(one.evaluate.sets)
-        table.add_row(name, escape(one.description), str(len(cells(one))), escape(sets))
+        table.add_row(name, escape(one.description), str(len(made)), escape(sets))
     Terminal().print(table)
 
 
@@ -52,8 +52,7 @@ def list_sweeps() -> None:
 )
 def show(source: str, overrides: tuple[str, ...], form: str) -> None:
     """Show the cells of a sweep: what all cells change, and how the cells differ."""
-    loaded = load_sweep(source)
-    made = cells(loaded, overrides)
+    loaded, made = load_sweep(source, overrides)
     if form == "json":
         shown = {"sweep": loaded.model_dump(mode="json"), "cells": [_cell(c) for c in made]}
         echo_text(json.dumps(shown, indent=2, ensure_ascii=False))

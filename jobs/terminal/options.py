@@ -111,6 +111,19 @@ cluster_option = click.option(
 )
 
 
+def only_option(text: str) -> Callable[[Any], Any]:
+    """Return the option --only: names of cells, parted by commas, as a tuple; () for all."""
+    return click.option("--only", metavar="CELL,..", callback=_cell_names, help=text)
+
+
+def _cell_names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if names := tuple(filter(None, (name.strip() for name in value.split(",")))):
+        return names
+    raise click.UsageError("--only: no cell is named; name some, or leave --only out for all.")
+
+
 class TimeLimit(click.ParamType[int]):
     """SLURM's forms of a time limit, as minutes: 90, 1:30:00, 2-00:00:00."""
 

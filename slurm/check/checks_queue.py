@@ -23,6 +23,9 @@ PARTITION_FORMAT = "%P|%a|%l"
 _START = re.compile(r"to start at (\S+)")
 _NOT_NOW = re.compile(r"\b(down|drained|reserved for|busy|not available in any)\b", re.IGNORECASE)
 """What --test-only says where the job itself would be accepted, and wait."""
+_NOT_SET_UP = re.compile(r"configuration source|failed to fetch config", re.IGNORECASE)
+"""What SLURM's programs say on a machine that belongs to no cluster."""
+_ON_A_LOGIN_NODE = "run this on a login node of the cluster, or use --local"
 _SUBMITIT_LEAST_MIN = 10
 
 
@@ -106,6 +109,9 @@ def tested(
     try:
         said = slurm.test_only(script)
     except CommandFailed as error:
+        if _NOT_SET_UP.search(error.line):
+            line = "SLURM is not set up on this machine: sbatch finds no configuration"
+            return [Check(name, False, line, _ON_A_LOGIN_NODE)]
         reason = error.line.removeprefix("allocation failure: ").rstrip(".")
         if error.ambiguous or _NOT_NOW.search(reason):
             return [Check(name, None, f"no clear answer: {reason}")]
@@ -201,7 +207,7 @@ def _absent() -> Check:
         "sbatch",
         False,
         "not found on this machine",
-        "run this on a login node of the cluster, or use --local",
+        _ON_A_LOGIN_NODE,
     )
 
 
