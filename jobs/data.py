@@ -9,6 +9,7 @@ from jobs.terminal.options import CONTEXT, Command, CommandGroup
 from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group(cls=CommandGroup, context_settings=CONTEXT)
@@ -30,7 +31,7 @@ def data() -> None:
     help="Measure whole prompts in this model's tokens instead of posts in characters.",
 )
 @click.option("--max-length", type=click.IntRange(min=1), help="Longer rows count as truncated.")
-@click.option("--output", type=PATH, help="Also write the findings to this HTML file.")
+@click.option("--output", type=FILE, help="Also write the findings to this HTML file.")
 @click.option("--strict", is_flag=True, help="Exit with code 10 for warnings too.")
 def check(
     files: tuple[Path, ...],
@@ -56,6 +57,7 @@ def check(
 
     for file in files:
         require_data(file)
+    _require_once(files)
     measure: Measure = PostLength()
     if model_name:
         from hsd.config import ModelConfig
@@ -71,6 +73,15 @@ def check(
     return DataError.exit_code if fails else 0
 
 
+def _require_once(files: tuple[Path, ...]) -> None:
+    """Refuse a file that is given twice: all its posts would be duplicates of themselves."""
+    seen: set[Path] = set()
+    for file in files:
+        if file.resolve() in seen:
+            raise click.UsageError(f"{file} is given twice; give each file once.")
+        seen.add(file.resolve())
+
+
 @data.command(
     cls=Command,
     examples="""
@@ -79,13 +90,14 @@ def check(
     """,
 )
 @click.argument("file")
-@click.argument("output", type=PATH)
+@click.argument("output", type=FILE)
 def swap(file: str, output: Path) -> None:
     """Write the posts of FILE that name one group, and copies that name each other group instead.
 
     Evaluate OUTPUT like any other file. The report then shows how often the answer flips, and how
     far the score moves.
     """
+    from hsd.counted import counted
     from hsd.data import unified
     from hsd.data.data_sets import resolve
     from hsd.data.identity_swap import swaps, version
@@ -99,12 +111,13 @@ def swap(file: str, output: Path) -> None:
     examples = resolve(file)
     rows = list(swaps(examples))
     if not rows:
-        raise DataError(f"{file}: none of {len(examples)} posts names one group; nothing to swap.")
+        raise DataError(f"{file}: no post of {len(examples):,} names one group; nothing to swap.")
     write_jsonl(output, map(unified.to_row, rows))
     originals = sum(not row.reference_id for row in rows)
     echo(
-        f"{originals} of {len(examples)} posts name one group (term list version {version()}); "
-        f"{len(rows)} rows in {output}."
+        f"{originals} of {counted(len(examples), 'post')} "
+        f"{'names' if originals == 1 else 'name'} one group "
+        f"(term list version {version()}); {counted(len(rows), 'row')} in {output}."
     )
 
 

@@ -7,6 +7,7 @@ import click
 from rich.table import Table
 
 from hsd.config.settings import Settings, flatten
+from hsd.counted import counted
 from jobs.terminal.console import Terminal, escape, escape_lines
 from jobs.terminal.entry import run
 from jobs.terminal.options import CONTEXT, Command, CommandGroup, set_option
@@ -78,8 +79,7 @@ def _headline(loaded: Sweep, count: int) -> str:
         f"evaluated on {', '.join(loaded.evaluate.sets)}",
         *(["compared with the original model"] if loaded.baseline else []),
     ]
-    number = "1 cell" if count == 1 else f"{count} cells"
-    return escape(f"{loaded.name}: {number}, {', '.join(also)}")
+    return escape(f"{loaded.name}: {counted(count, 'cell')}, {', '.join(also)}")
 
 
 def _alike(made: tuple[Cell, ...]) -> dict[str, Any]:

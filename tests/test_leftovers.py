@@ -182,3 +182,11 @@ def test_a_comparison_replaces_nothing_else(name: str, text: str) -> None:
     Path(name).write_text(text)
     with pytest.raises(EvaluationError, match="is no comparison of hsd; name another --output"):
         require_replaceable(Path(name))
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as caught:
+        write_atomic(tmp_path, "x")
+    assert caught.value.filename == str(tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.parent.glob(f".{tmp_path.name}.*"))

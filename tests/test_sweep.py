@@ -413,6 +413,10 @@ def test_what_is_wrong_is_one_line_with_file_and_place(text: str, message: str) 
         ("name = 'a/b'\npresets = ['default']", 'mine.toml: name: "a/b" is not accepted (expected'),
         ("name = '..'\npresets = ['default']", 'mine.toml: name: ".." is not accepted (expected'),
         ("name = 5\npresets = ['default']", "mine.toml: name: 5 is not accepted (expected a text)"),
+        (
+            "name = 'a'\npreset = ['default']",
+            "mine.toml: unknown key 'preset'. Did you mean 'presets'?",
+        ),
     ],
 )
 def test_a_wrong_head_is_one_line_with_file_and_place(head: str, message: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hsd.config.model_config import PACKAGE, ModelConfig
+from hsd.counted import counted
 from hsd.errors import ErrorCode, ModelError
 from hsd.hub.cache import hub_cache
 from hsd.hub.token import TOKEN_FILE, read_token
@@ -50,8 +51,7 @@ class Fetched:
         elif not self.files:
             done = "complete in the cache already"
         else:
-            files = "1 file" if self.files == 1 else f"{self.files} files"
-            done = f"{files} ({self.size_gb:.2f} GB) fetched"
+            done = f"{counted(self.files, 'file')} ({self.size_gb:.2f} GB) fetched"
         return [f"{self.name}: {done}.", f"  {self.folder}"]
 
 

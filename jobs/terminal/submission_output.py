@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from rich.table import Table
 
+from hsd.counted import counted
 from hsd.errors import CellsFailed
 from jobs.terminal.console import Terminal, escape
 from jobs.terminal.number_tables import plain_table
@@ -167,8 +168,8 @@ def here(found: Found) -> int:
     if failed:
         first = failed[0]
         raise CellsFailed(
-            f"{len({one.cell for one in failed})} of {len(found.left.new)} cells failed; first: "
-            f"{first.stage} of {first.cell}. "
+            f"{len({one.cell for one in failed})} of {counted(len(found.left.new), 'cell')} failed"
+            f"; first: {first.stage} of {first.cell}. "
             f"Why: hsd logs {name_of(found.work)}/{first.cell}/{first.stage} --first-error"
         )
     return 0
@@ -218,7 +219,7 @@ def name_of(work: Work) -> str:
 def _stage_row(stage: Stage) -> tuple[str, ...]:
     one = stage.resources
     nodes = f"{one.nodes} x " if one.nodes > 1 else ""
-    what = _counted(one.gpus, "GPU") if one.gpus else _counted(one.cpus, "core")
+    what = counted(one.gpus, "GPU") if one.gpus else counted(one.cpus, "core")
     return (
         stage.name,
         str(len(stage.tasks)),
@@ -226,7 +227,3 @@ def _stage_row(stage: Stage) -> tuple[str, ...]:
         f"{nodes}{what}, {one.time_min} min",
         f"{stage.gpu_hours:,.1f}" if one.gpus else "",
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

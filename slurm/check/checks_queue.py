@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from hsd.checks import Check, Look
+from hsd.counted import counted
 from slurm.cluster.client import CommandFailed, Slurm
 from slurm.cluster.cluster_facts import minutes
 from slurm.cluster.profile import SlurmConfig
@@ -128,13 +129,15 @@ def array_size(plan: Plan, config: SlurmConfig, of_cluster: str | None) -> Check
     told = int(of_cluster) if of_cluster and of_cluster.isdigit() else None
     known = [limit for limit in (config.max_array_size, told) if limit is not None]
     if not known:
-        return Check("array", None, f"{largest} cells; the cluster does not say how many it takes")
+        return Check(
+            "array", None, f"{counted(largest, 'cell')}; the cluster does not say how many it takes"
+        )
     if largest <= min(known):
-        return Check("array", True, f"{largest} of at most {min(known)} cells")
+        return Check("array", True, f"{largest} of at most {counted(min(known), 'cell')}")
     return Check(
         "array",
         False,
-        f"{largest} cells, but MaxArraySize is {min(known)}",
+        f"{counted(largest, 'cell')}, but MaxArraySize is {min(known)}",
         "submit some of them with --only, or split the sweep",
     )
 

@@ -252,7 +252,7 @@ def cause(
     if element.state == "failed":
         look = "hsd logs {run}/{cell}/{stage}".format_map(filling)
         return Cause(
-            _message(log_tail) or element.reason or element.slurm or "no word of why", look
+            _message(log_tail) or element.reason or element.slurm or "no reason was recorded", look
         )
     if element.state == "unknown":
         return Cause(element.reason, RESUBMIT.format_map(filling))
