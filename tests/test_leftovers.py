@@ -185,8 +185,9 @@ def test_a_comparison_replaces_nothing_else(name: str, text: str) -> None:
 
 
 def test_a_folder_in_the_place_of_a_file_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "pages" / "a.html"
+    folder.mkdir(parents=True)
     with pytest.raises(IsADirectoryError) as caught:
-        write_atomic(tmp_path, "x")
-    assert caught.value.filename == str(tmp_path)
-    assert not list(tmp_path.iterdir())
-    assert not list(tmp_path.parent.glob(f".{tmp_path.name}.*"))
+        write_atomic(folder, "x")
+    assert caught.value.filename == str(folder)
+    assert list(folder.parent.rglob("*")) == [folder]
