@@ -17,7 +17,7 @@ Every command prints this text with `--help`. Options may be written with dashes
 | code | meaning |
 | --- | --- |
 | 0 | Done. For `hsd gate`: PASS. |
-| 2 | The command line or the config is wrong. |
+| 2 | The command line or the config is wrong: an unknown option, preset, sweep or cluster profile. |
 | 3 | hsd refused before any work: the disk, the folder or the cluster does not allow it. |
 | 4 | A submission failed, and hsd cancelled what it had submitted. |
 | 5 | A sweep ended, and some of its cells failed. |

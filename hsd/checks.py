@@ -39,9 +39,13 @@ def doubts(checks: Iterable[Check]) -> list[Check]:
 
 def refuse(checks: Iterable[Check]) -> None:
     """Raise PreflightError, one line with everything that is wrong, unless nothing is."""
-    named: dict[Check, list[str]] = {}
-    for check in failures(checks):  # three stages in a queue that does not exist are one sentence
-        named.setdefault(replace(check, name=""), []).append(check.name)
-    said = [replace(check, name=", ".join(names)).sentence for check, names in named.items()]
-    if said:
+    if said := [check.sentence for check in together(failures(checks))]:
         raise PreflightError("; ".join(said) + ".")
+
+
+def together(checks: Iterable[Check]) -> list[Check]:
+    """Return one check for all that say the same: three stages in a queue that does not exist."""
+    named: dict[Check, list[str]] = {}
+    for check in checks:
+        named.setdefault(replace(check, name=""), []).append(check.name)
+    return [replace(check, name=", ".join(names)) for check, names in named.items()]

@@ -6,16 +6,42 @@ Anything that is not an `HsdError` is a bug of ours and keeps its traceback.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from enum import StrEnum
 
 GATE_FAILED, GATE_UNDECIDED = 20, 21
 """What `hsd gate` ends with unless it says PASS. A verdict is no error, but a job that waits for it
 must not start."""
 
 
+ERROR_CODE = "Error code: "
+"""How the line begins that names an error's code in a job's log."""
+
+
+class ErrorCode(StrEnum):
+    """Names of errors that `hsd status` knows a next command for; logs keep them, so they stay."""
+
+    CUDA_OUT_OF_MEMORY = "CUDA_OUT_OF_MEMORY"
+    HOST_OUT_OF_MEMORY = "HOST_OUT_OF_MEMORY"
+    DISK_FULL = "DISK_FULL"
+    DISK_QUOTA_EXCEEDED = "DISK_QUOTA_EXCEEDED"
+    MODEL_NOT_IN_CACHE = "MODEL_NOT_IN_CACHE"
+    GPU_NOT_FOUND = "GPU_NOT_FOUND"
+    FOLDER_IN_USE = "FOLDER_IN_USE"
+    FOLDER_TAKEN_OVER = "FOLDER_TAKEN_OVER"
+
+
 class HsdError(Exception):
-    """Base of every error that a user can mend; commands print it as one line."""
+    """Base of every error that a user can mend; commands print it as one line.
+
+    `code` names the error for `hsd status`, whatever the words of the message are.
+    """
 
     exit_code = 1
+    code: ErrorCode | None = None
+
+    def __init__(self, *message: object, code: ErrorCode | None = None) -> None:
+        super().__init__(*message)
+        self.code = code or self.code
 
 
 class ConfigError(HsdError):
@@ -78,6 +104,8 @@ class Stopped(HsdError):  # noqa: N818 - a request, not a fault
 
 class TakenOver(Stopped):  # noqa: N818 - nothing failed but this process's place
     """Stopped since another process works in its folder now; nothing more may be written there."""
+
+    code = ErrorCode.FOLDER_TAKEN_OVER
 
 
 def did_you_mean(word: str, known: Iterable[str] = (), beside: Iterable[str] = ()) -> str:

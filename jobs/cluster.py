@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from hsd.counted import counted
 from hsd.errors import PreflightError
 from jobs.terminal.console import Terminal, escape
 from jobs.terminal.entry import run
@@ -133,7 +134,7 @@ def _about(name: str) -> tuple[str, str]:
 
 def _trains_on(profile: Profile) -> str:
     train = profile.stages.train
-    gpus = f"{train.gpus} GPUs" if train.gpus != 1 else "1 GPU"
+    gpus = counted(train.gpus, "GPU")
     nodes = f"{train.nodes} x " if train.nodes > 1 else ""
     return "this machine" if profile.local else f"{nodes}{gpus if train.gpus else 'CPUs'}"
 

@@ -12,7 +12,7 @@ from containers.container_config import ContainerConfig, Runtime
 from containers.image_checks import check_container, found_digest
 from containers.wrap import IMAGE_HSD, Inside, wrap
 from hsd.config.problems import validated
-from hsd.config.settings import flatten
+from hsd.config.settings import OPTIONS, flatten
 from hsd.errors import PreflightError
 from hsd.hub.cache import hf_home
 from hsd.secrets import holds_secret, is_secret_name
@@ -141,7 +141,7 @@ def _config(cluster: str | None, binds: tuple[str, ...], **options: str | None) 
     settings = _section(cluster).model_dump(mode="json", exclude_defaults=True)
     settings |= {name: value for name, value in options.items() if value is not None}
     settings["binds"] = [*settings.get("binds", ()), *map(_absolute, binds)]
-    config = validated(ContainerConfig, flatten(settings, "flags"))
+    config = validated(ContainerConfig, flatten(settings, OPTIONS))
     if config.runtime == "none":
         where = f"profile '{cluster}' has no [container]" if cluster else "no runtime"
         raise PreflightError(

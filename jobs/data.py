@@ -9,6 +9,7 @@ from jobs.terminal.options import CONTEXT, Command, CommandGroup, groups_option
 from jobs.terminal.output import echo
 
 PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group(cls=CommandGroup, context_settings=CONTEXT)
@@ -31,7 +32,7 @@ def data() -> None:
 )
 @click.option("--max-length", type=click.IntRange(min=1), help="Longer rows count as truncated.")
 @groups_option
-@click.option("--output", type=PATH, help="Also write the findings to this HTML file.")
+@click.option("--output", type=FILE, help="Also write the findings to this HTML file.")
 @click.option("--strict", is_flag=True, help="Exit with code 10 for warnings too.")
 def check(
     files: tuple[Path, ...],
@@ -59,6 +60,7 @@ def check(
 
     for file in files:
         require_data(file)
+    _require_once(files)
     measure: Measure = PostLength()
     if model_name:
         from hsd.config import ModelConfig
@@ -74,6 +76,15 @@ def check(
     return DataError.exit_code if fails else 0
 
 
+def _require_once(files: tuple[Path, ...]) -> None:
+    """Refuse a file that is given twice: all its posts would be duplicates of themselves."""
+    seen: set[Path] = set()
+    for file in files:
+        if file.resolve() in seen:
+            raise click.UsageError(f"{file} is given twice; give each file once.")
+        seen.add(file.resolve())
+
+
 @data.command(
     cls=Command,
     examples="""
@@ -82,7 +93,7 @@ def check(
     """,
 )
 @click.argument("file")
-@click.argument("output", type=PATH)
+@click.argument("output", type=FILE)
 @groups_option
 def swap(file: str, output: Path, groups: str | None) -> None:
     """Write the posts of FILE that name one group, and copies that name each other group instead.
@@ -90,6 +101,7 @@ def swap(file: str, output: Path, groups: str | None) -> None:
     Evaluate OUTPUT like any other file. The report then shows how often the answer flips, and how
     far the score moves.
     """
+    from hsd.counted import counted
     from hsd.data import unified
     from hsd.data.data_sets import resolve
     from hsd.data.identity_swap import VERSION, swaps
@@ -105,13 +117,14 @@ def swap(file: str, output: Path, groups: str | None) -> None:
     examples = resolve(file, groups=follow)
     rows = list(swaps(examples, follow))
     if not rows:
-        raise DataError(f"{file}: none of {len(examples)} posts names one group; nothing to swap.")
+        raise DataError(f"{file}: no post of {len(examples):,} names one group; nothing to swap.")
     write_jsonl(output, map(unified.to_row, rows))
     listed = f"version {VERSION}" if follow.is_default else f"of {follow.name}"
     originals = sum(not row.reference_id for row in rows)
     echo(
-        f"{originals} of {len(examples)} posts name one group (term list {listed}); "
-        f"{len(rows)} rows in {output}."
+        f"{originals} of {counted(len(examples), 'post')} "
+        f"{'names' if originals == 1 else 'name'} one group "
+        f"(term list {listed}); {counted(len(rows), 'row')} in {output}."
     )
 
 

@@ -32,11 +32,11 @@ def fetch(sweep: str, cluster: str | None, overrides: tuple[str, ...]) -> None:
     Files that are already there are kept, so an interrupted download resumes. Local folders and
     pypi: models need no download. Prints the commit to pin in the sweep.
     """
-    from slurm.sweep.cells import cells
     from slurm.sweep.sweep import load_sweep
 
     environ = _environment(cluster)
-    found = [cell.config.model for cell in cells(load_sweep(sweep), overrides)]
+    _, cells = load_sweep(sweep, overrides)
+    found = [cell.config.model for cell in cells]
     distinct = {(one.name, one.revision, one.cache_dir): one for one in found}
     for base in distinct.values():
         for line in fetched(base, environ):

@@ -5,18 +5,20 @@ import click
 from jobs.terminal.entry import run as run_command
 from jobs.terminal.options import Command
 from jobs.terminal.run_argument import target
+from slurm.run.run_folder import LAST
 
 
 @click.command(
     cls=Command,
     examples="""
+    hsd logs
     hsd logs lora_presets
     hsd logs lora_presets/default/train -f
     hsd logs last/high_capacity --first-error
     hsd logs last/high_capacity/train --attempt 1
     """,
 )
-@click.argument("run", metavar="RUN[/CELL[/STAGE]]")
+@click.argument("run", metavar="[RUN[/CELL[/STAGE]]]", default=LAST)
 @click.option("-f", "--follow", is_flag=True, help="Keep showing new lines until the job ends.")
 @click.option("--first-error", is_flag=True, help="Show each log from its first error on.")
 @click.option("--attempt", type=click.IntRange(min=1), help="Show only this attempt.")
@@ -24,7 +26,7 @@ def logs(run: str, follow: bool, first_error: bool, attempt: int | None) -> None
     """Show the logs of a cell or of one stage; for a whole RUN, show where the logs are.
 
     For a cell, hsd shows the newest stage that has logs. RUN is the name of a run, its folder, or
-    `last` for the newest run that `hsd run` started.
+    `last`, the default, for the newest run that `hsd run` started.
     """
     from jobs.terminal.log_output import follow_logs, list_logs, show_logs
     from slurm.run.run_state import slurm_of, states

@@ -3,7 +3,7 @@
 import click
 
 from jobs.terminal.entry import run
-from jobs.terminal.options import Command, set_option, time_option
+from jobs.terminal.options import Command, only_option, set_option, time_option
 
 
 @click.command(
@@ -18,7 +18,7 @@ from jobs.terminal.options import Command, set_option, time_option
 @click.option(
     "--failed", is_flag=True, help="Submit only cells that failed, not cells that were cancelled."
 )
-@click.option("--only", metavar="CELL,..", default="", help="Submit only these cells.")
+@only_option("Submit only these cells.")
 @set_option
 @time_option
 @click.option(
@@ -31,8 +31,8 @@ from jobs.terminal.options import Command, set_option, time_option
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was submitted as JSON.")
 def resubmit(
-    run_name: str, failed: bool, only: str, overrides: tuple[str, ...], time_min: int | None,
-    new_code: bool, dry_run: bool, as_json: bool,
+    run_name: str, failed: bool, only: tuple[str, ...], overrides: tuple[str, ...],
+    time_min: int | None, new_code: bool, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Submit again what is neither done nor in the queue; finished stages are kept.
 
@@ -49,7 +49,7 @@ def resubmit(
     found = resubmission(
         folder,
         failed=failed,
-        only=tuple(filter(None, (name.strip() for name in only.split(",")))),
+        only=only,
         overrides=overrides,
         time_min=time_min,
         new_code=new_code,

@@ -3,7 +3,7 @@
 import click
 
 from jobs.terminal.entry import run as run_program
-from jobs.terminal.options import Command, cluster_option, set_option
+from jobs.terminal.options import Command, cluster_option, only_option, set_option
 
 
 @click.command(
@@ -21,12 +21,12 @@ from jobs.terminal.options import Command, cluster_option, set_option
     "--dry-run", is_flag=True, help="Print the plan and the exact scripts; submit nothing."
 )
 @click.option("--local", is_flag=True, help="Run on this machine, cell after cell, without SLURM.")
-@click.option("--only", metavar="CELL,..", default="", help="Run only these cells.")
+@only_option("Run only these cells.")
 @set_option
 @click.option("--max-parallel", type=click.IntRange(min=1), help="How many cells may run at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was submitted as JSON.")
 def run(
-    sweep: str, cluster: str | None, dry_run: bool, local: bool, only: str,
+    sweep: str, cluster: str | None, dry_run: bool, local: bool, only: tuple[str, ...],
     overrides: tuple[str, ...], max_parallel: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Train, evaluate and compare the cells of SWEEP, on a cluster or on this machine.
@@ -38,9 +38,8 @@ def run(
     from jobs.terminal.submission_output import proceed, settled
     from slurm.submit.work import find_work
 
-    names = tuple(filter(None, (name.strip() for name in only.split(","))))
     before = {} if dry_run else {"settled": settled}
-    found = find_work(sweep, cluster, local, names, overrides, max_parallel, dry_run, **before)
+    found = find_work(sweep, cluster, local, only, overrides, max_parallel, dry_run, **before)
     return proceed(found, dry_run=dry_run, as_json=as_json)
 
 

@@ -9,6 +9,7 @@ import click
 
 from jobs.terminal.entry import run
 from jobs.terminal.options import CONTEXT, Command, cluster_option, time_option
+from jobs.terminal.output import echo
 
 if TYPE_CHECKING:
     from hsd.config.train_config import TrainConfig
@@ -44,11 +45,15 @@ def submit(
     from hsd.errors import PreflightError
     from jobs.terminal.submission_output import show_script, submit_prepared
     from slurm.cluster.client import programs
-    from slurm.cluster.profile import default_profile, load_profile
+    from slurm.cluster.profile import chosen_profile, default_profile, load_profile
     from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
     from slurm.submit.snapshot import running_code
+    from slurm.submit.work import NO_CLUSTER, REFERENCE
 
     config = _check_usage(kind, arguments)
+    if dry_run and not (cluster or chosen_profile()):
+        cluster = REFERENCE
+        echo(NO_CLUSTER)
     profile = load_profile(cluster or default_profile())
     if profile.local:
         raise PreflightError(

@@ -7,11 +7,12 @@ import click
 from rich.table import Table
 
 from hsd.config.settings import Settings, flatten
+from hsd.counted import counted
 from jobs.terminal.console import Terminal, escape, escape_lines
 from jobs.terminal.entry import run
 from jobs.terminal.options import CONTEXT, Command, CommandGroup, set_option
 from jobs.terminal.output import echo_text
-from slurm.sweep.sweep import Cell, Sweep, cells, load_sweep, sweep_names, sweep_schema
+from slurm.sweep.sweep import Cell, Sweep, load_sweep, sweep_names, sweep_schema
 
 
 @click.group(cls=CommandGroup, context_settings=CONTEXT)
@@ -26,9 +27,9 @@ def list_sweeps() -> None:
     for column in ("sweep", "what for", "cells", "evaluated on"):
         table.add_column(column, no_wrap=column == "sweep")
     for name in sweep_names():
-        one = load_sweep(name)
+        one, made = load_sweep(name)
         sets = ", ".join(one.evaluate.sets)
-        table.add_row(name, escape(one.description), str(len(cells(one))), escape(sets))
+        table.add_row(name, escape(one.description), str(len(made)), escape(sets))
     Terminal().print(table)
 
 
@@ -52,8 +53,7 @@ def list_sweeps() -> None:
 )
 def show(source: str, overrides: tuple[str, ...], form: str) -> None:
     """Show the cells of a sweep: what all cells change, and how the cells differ."""
-    loaded = load_sweep(source)
-    made = cells(loaded, overrides)
+    loaded, made = load_sweep(source, overrides)
     if form == "json":
         shown = {"sweep": loaded.model_dump(mode="json"), "cells": [_cell(c) for c in made]}
         echo_text(json.dumps(shown, indent=2, ensure_ascii=False))
@@ -79,8 +79,7 @@ def _headline(loaded: Sweep, count: int) -> str:
         f"evaluated on {', '.join(loaded.evaluate.sets)}",
         *(["compared with the original model"] if loaded.baseline else []),
     ]
-    number = "1 cell" if count == 1 else f"{count} cells"
-    return escape(f"{loaded.name}: {number}, {', '.join(also)}")
+    return escape(f"{loaded.name}: {counted(count, 'cell')}, {', '.join(also)}")
 
 
 def _alike(made: tuple[Cell, ...]) -> dict[str, Any]:

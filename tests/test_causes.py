@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hsd.errors import InUseError, TakenOver
+from hsd.errors import ERROR_CODE, ErrorCode, InUseError, TakenOver
 from hsd.io.lease import Lease, hold_lease, myself
 from slurm.run.element_state import Element
 from slurm.watch.causes import FAILURES, WAITS, Cause, cause
@@ -216,7 +216,32 @@ def test_each_cause_can_be_told_and_has_something_to_be_known_by(known: object) 
     from slurm.watch.causes import KnownCause
 
     assert isinstance(known, KnownCause)
-    assert known.slurm or known.reason or known.log or known.code is not None
+    assert known.slurm or known.reason or known.error or known.log or known.code is not None
+
+
+def test_the_code_of_an_error_tells_whatever_its_words_are() -> None:
+    log = f"Error: nothing fits any more\n{ERROR_CODE}CUDA_OUT_OF_MEMORY\n"
+    assert found(failed(), log).words == "CUDA out of memory"
+
+
+def test_the_code_of_an_error_comes_before_words_of_others() -> None:
+    log = f"CUDA out of memory, retrying\nError: x\n[rank1]:{ERROR_CODE}DISK_QUOTA_EXCEEDED\n"
+    assert found(failed(), log).words == "disk quota exceeded; free some space, then"
+
+
+def test_slurms_word_comes_before_the_code_of_an_error() -> None:
+    assert "time limit" in found(failed("TIMEOUT"), f"{ERROR_CODE}CUDA_OUT_OF_MEMORY").words
+
+
+def test_a_code_that_is_not_known_leaves_the_message() -> None:
+    log = f"Error: a.jsonl:3: no text.\n{ERROR_CODE}OF_A_NEWER_HSD\n"
+    assert found(failed(), log).words == "a.jsonl:3: no text."
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_each_code_of_an_error_has_one_cause(code: ErrorCode) -> None:
+    assert sum(known.error is code for known in (*FAILURES, *WAITS)) == 1
+    assert code.name == code.value
 
 
 def test_a_folder_in_use_is_no_fault_of_the_cell(tmp_path: Path) -> None:
@@ -226,6 +251,7 @@ def test_a_folder_in_use_is_no_fault_of_the_cell(tmp_path: Path) -> None:
         hold_lease(tmp_path, "x"),
     ):
         pass
+    assert error.value.code is ErrorCode.FOLDER_IN_USE
     assert found(failed(code=3), f"[rank1]:Error: {error.value}\nError: {error.value}\n") == Cause(
         "another process works in the folder; wait for that process, then", AGAIN
     )
@@ -236,5 +262,6 @@ def test_a_folder_that_was_taken_over_is_said(tmp_path: Path) -> None:
         late = Lease(tmp_path / ".lease", myself("hsd train"), tmp_path, lambda _: None)
         with pytest.raises(TakenOver) as error:
             late.require()
+    assert error.value.code is ErrorCode.FOLDER_TAKEN_OVER
     said = found(failed(code=75), f"{error.value}\n").words
     assert said == "another process took over the folder, because this one did not answer for long"

@@ -144,6 +144,61 @@ def test_an_option_has_two_spellings(spelling: str) -> None:
     assert CliRunner().invoke(command, [spelling, "a-b_c"]).output == "a-b_c\n"
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--confg", "--config"),
+        ("--model", "--model-name"),
+        ("--modelname", "--model-name"),
+        ("--with_bse", "--with-base"),
+        ("--max-lenth", "--max-length"),
+    ],
+)
+def test_a_mistyped_option_is_answered_with_the_nearest_in_the_spelling_of_the_help(
+    typed: str, meant: str
+) -> None:
+    from jobs.evaluate import evaluate
+    from jobs.train import train
+
+    command = train if meant == "--config" else evaluate
+    result = CliRunner().invoke(command, [typed, "x"])
+    assert result.exit_code == 2
+    shown = typed.replace("_", "-")
+    assert f"Error: No such option '{shown}'. Did you mean '{meant}'?\n" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--data-file"], ["--is-flag=x"]])
+def test_an_option_used_wrongly_is_named_in_the_spelling_of_the_help(arguments: list[str]) -> None:
+    @click.command(cls=Command)
+    @click.option("--data-file")
+    @click.option("--is-flag", is_flag=True)
+    def command(data_file: str, is_flag: bool) -> None:
+        raise AssertionError((data_file, is_flag))
+
+    result = CliRunner().invoke(command, arguments)
+    assert f"Option '{arguments[0].partition('=')[0]}'" in result.stderr
+
+
+OF_OTHERS = {
+    *("--nproc_per_node", "--num_processes", "--multi_gpu", "--node_rank"),
+    *("--master_addr", "--master_port"),
+}
+"""Options of accelerate launch and torchrun."""
+
+
+def test_messages_spell_options_with_dashes() -> None:
+    root_folder = Path(hsd.__file__).parent.parent
+    files = [*root_folder.glob("hsd/**/*.py"), *root_folder.glob("jobs/**/*.py")]
+    found = {
+        (file.name, option)
+        for file in files
+        for option in re.findall(r"--[a-z]+(?:_[a-z]+)+", file.read_text(encoding="utf-8"))
+        if option not in OF_OTHERS
+    }
+    assert len(files) > 200
+    assert found == {("options.py", "--data_file")}  # says that both work
+
+
 @pytest.mark.parametrize("spelling", ["--config", "--config_file", "--config-file"])
 def test_config_and_set_reach_the_loader_and_notes_reach_the_user(
     spelling: str, tmp_path: Path

@@ -187,7 +187,7 @@ def test_the_same_id_with_another_text_label_or_group_is_refused(change: dict[st
 
 def test_a_repeated_id_and_an_empty_run_are_refused() -> None:
     before = predictions(BASE)
-    with pytest.raises(EvaluationError, match="adapter: 1 rows repeat an id"):
+    with pytest.raises(EvaluationError, match="adapter: 1 row repeats an id"):
         compare(before, [*before, before[0]], ("base", "adapter"))
     with pytest.raises(EvaluationError, match="hold no predictions"):
         compare([], [])

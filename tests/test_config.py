@@ -507,7 +507,7 @@ def test_a_wrong_flag_has_the_same_form_of_error() -> None:
     with pytest.raises(ConfigError) as caught:
         load_eval_config(max_samples=0)
     assert str(caught.value) == (
-        "flags: max_samples: 0 is not accepted (expected a whole number greater than 0 or null)."
+        "--max-samples: 0 is not accepted (expected a whole number greater than 0)."
     )
 
 

@@ -57,7 +57,7 @@ def test_excel_quotes_the_cells_with_commas_alone() -> None:
 
 def test_a_bad_line_without_quotes_is_a_bad_row_of_a_file_with_raw_quotes() -> None:
     assert texts(tsv('"open', "plain", 'close"').replace("\tplain", ""), TAB) == [
-        '"open', "2 cells, but 3 columns", 'close"',
+        '"open', "2 cells, but the header has 3 columns", 'close"',
     ]  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def test_the_first_line_of_excel_names_the_delimiter(said: str) -> None:
     content = f"{said}\r\nid;text;label\r\n1;a, b;hate\r\n2;c\r\n"
     (first, row), (second, reason) = table_rows(Path("a.csv"), content, COMMA)
     assert (first, row) == (3, {"id": "1", "text": "a, b", "label": "hate"})
-    assert (second, reason) == (4, "2 cells, but 3 columns")
+    assert (second, reason) == (4, "2 cells, but the header has 3 columns")
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]))))

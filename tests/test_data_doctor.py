@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from hsd.data.data_check import check_data, half_width
+from hsd.data.data_check import Finding, check_data, half_width
 from hsd.data.row_lengths import PostLength, length_histogram
 from hsd.errors import DataError
 from hsd.report.doctor_page import doctor_lines, doctor_page
@@ -109,7 +109,7 @@ def test_reasons_stand_beside_the_places_of_rows_that_cannot_be_read() -> None:
 def test_reasons_stand_beside_the_places_of_chats_that_are_wrong() -> None:
     checked = check_data([written("train.jsonl", [chat(1), chat(2, answer="hate")])])
     assert doctor_lines(checked)[1:3] == [
-        "ERROR: 1 chats whose answer or turns are wrong",
+        "ERROR: 1 chat whose answer or turns are wrong",
         "  train.jsonl:2: the assistant turn is not JSON",
     ]
 
@@ -201,7 +201,7 @@ def test_swaps_are_an_ordinary_data_file() -> None:
 
     rows = [row(1, "test", text="My gay friend sings."), row(2, "test", text="No group here.")]
     said = run("swap", str(written("t.jsonl", rows)), "swapped.jsonl").output
-    assert re.match(r"1 of 2 posts name one group \(term list version 2\); 4 rows", said)
+    assert re.match(r"1 of 2 posts names one group \(term list version 2\); 4 rows", said)
     assert [e.reference_id for e in resolve("swapped.jsonl")] == ["", "test1", "test1", "test1"]
 
 
@@ -210,7 +210,7 @@ def test_swaps_are_an_ordinary_data_file() -> None:
     [
         ("t.jsonl", "is FILE itself, which would be lost"),
         ("swapped.csv", "JSONL is written; give a name that ends in .jsonl."),
-        ("empty.jsonl", "none of 1 posts names one group; nothing to swap."),
+        ("empty.jsonl", "no post of 1 names one group; nothing to swap."),
     ],
 )
 def test_swapping_writes_over_no_data_and_no_empty_file(output: str, said: str) -> None:
@@ -247,7 +247,7 @@ def test_posts_of_one_label_are_a_warning_whatever_their_file_is_called(name: st
     checked = check_data([written(name, rows)])
     assert checked.errors == ()
     assert doctor_lines(checked)[1] == (
-        f"WARNING: 1 splits with posts of one label ({name[:-6]}: 3 posts, all normal)"
+        f"WARNING: 1 split with posts of one label ({name[:-6]}: 3 posts, all normal)"
     )
 
 
@@ -297,3 +297,39 @@ def test_rows_of_another_split_than_their_file_are_a_warning() -> None:
         )
     }
     assert found(written("all.jsonl", rows)) == {}
+
+
+@pytest.mark.parametrize(
+    ("what", "one"),
+    [
+        ("rows that cannot be read", "1 row that cannot be read"),
+        ("ids that repeat", "1 id that repeats"),
+        ("prompts that name the group", "1 prompt that names the group"),
+        ("columns that are not read", "1 column that is not read"),
+        ("pairs of exact duplicates within a split", "1 pair of exact duplicates within a split"),
+        ("rows over 60 tokens", "1 row over 60 tokens"),
+        (
+            "test groups with too few posts of a label",
+            "1 test group with too few posts of a label",
+        ),
+    ],
+)
+def test_one_finding_is_said_of_one(what: str, one: str) -> None:
+    assert Finding("error", what, 1, ()).said == one
+    assert Finding("error", what, 1_200, ()).said == f"1,200 {what}"
+
+
+def test_a_file_that_is_given_twice_is_no_leak_but_refused() -> None:
+    file = written("test.jsonl", [row(1, "test"), row(2, "test", "hate")])
+    result = CliRunner().invoke(data, ["check", str(file), f"./{file}"])
+    assert result.exit_code == 2
+    assert "test.jsonl is given twice; give each file once." in result.output
+
+
+def test_a_folder_as_output_is_refused_before_the_files_are_read() -> None:
+    Path("pages").mkdir()
+    file = written("test.jsonl", [row(1, "test"), row(2, "test", "hate")])
+    result = CliRunner().invoke(data, ["check", str(file), "--output", "pages"])
+    assert result.exit_code == 2
+    assert "'pages' is a directory" in result.output
+    assert "rows" not in result.output

@@ -56,8 +56,8 @@ def test_the_advice_for_an_unknown_label_is_whole(tmp_path: Path) -> None:
     path.write_text("text,label,target_group\na,offensive,gay\nb,hate,gay\nc,normal,\n")
     said = load_any(path, ReadOptions()).bad[0].reason
     assert "`hsd prepare --source table:PATH` and --label offensive=hate or --label off" in said
-    assert "; then name every label in use, also those that hsd knows" in said
-    assert "and who posts are about with --group-column NAME" in said
+    assert "Say what every label of the file means, the known ones too" in said
+    assert said.endswith("If a column says who a post is about, add --group-column NAME")
     named = parse_labels(["offensive=normal", "hate=hate", "normal=normal"])
     found = load_table(path, Columns(group="target_group", labels=named))
     assert not found.bad

@@ -106,6 +106,35 @@ def test_unknown_columns_are_listed(here: Path) -> None:
         resolve(str(path))
 
 
+@pytest.mark.parametrize("header", ["Text,Label", "TEXT,LABEL", "text,Label"])
+def test_columns_in_capitals_are_said_to_be_the_trouble(here: Path, header: str) -> None:
+    path = here / "own.csv"
+    path.write_text(f"{header}\na,hate\n")
+    with pytest.raises(DataError) as error:
+        resolve(str(path))
+    text, label = header.split(",")
+    assert "hsd expects text and label, in small letters" in str(error.value)
+    assert f"--text-column {text} --label-column {label}`" in str(error.value)
+
+
+def test_a_mistyped_name_that_a_sweep_made_a_path_is_answered_as_it_was_typed(here: Path) -> None:
+    with pytest.raises(DataError) as error:
+        resolve(str(Path("embeded").absolute()))
+    assert str(error.value).startswith("data file 'embeded': no such name, and no such file in")
+    assert "Did you mean 'embedded'?" in str(error.value)
+
+
+def test_the_default_data_that_is_not_there_names_each_folder_once(here: Path) -> None:
+    with pytest.raises(DataError) as error:
+        resolve("canned_50_quick")
+    said = str(error.value)
+    assert said.startswith("data 'canned_50_quick', the default of --data-file: no canned_50_quick")
+    places = said.partition("looked in ")[2].partition(". ")[0].split(", ")
+    assert len(places) == len(set(places)) > 1
+    with pytest.raises(DataError, match=r"^data 'unified': no test\.jsonl"):
+        resolve("unified")
+
+
 def test_a_bad_row_is_an_error_unless_tolerated(here: Path) -> None:
     path = unified(here, "own.jsonl", "a", "b")
     path.write_text(path.read_text() + '{"text": "c", "label": "?"}\n')

@@ -88,6 +88,10 @@ BAD_LINES = {
         '{"text": "one"}\n{"text" "two"}\n[1]\n',
         ["2: not JSON", "3: a row is a JSON obj"],
     ),
+    "half.jsonl": (
+        '{"text": "one"}\n{"text": "tw\n{"text": "three",\n{"text": "four"}\n',
+        ["2: the line is cut off", "3: the line is cut off"],
+    ),
     "a.json": ('[{"text": "one"},\n "two"]', ["2: a row is a JSON object, this is a string"]),
     "deep.jsonl": (
         '{"text": "one"}\n{"z": ' + "[" * 60_000 + "]" * 60_000 + "}\n",
@@ -97,7 +101,7 @@ BAD_LINES = {
         '{"text": "one"}\n{"id": ' + "9" * 5_000 + "}\n",
         ["2: holds a number of more than 4,300 digits"],
     ),
-    "a.csv": ("text,label\none\n", ["2: 1 cells, but 2 columns"]),
+    "a.csv": ("text,label\none\n", ["2: 1 cell, but the header has 2 columns"]),
 }
 
 

@@ -982,7 +982,7 @@ def test_the_base_beside_an_adapter_is_the_base_alone(
 def test_what_is_no_adapter_has_no_base_beside_it(tiny_llama: Path, data: Path) -> None:
     from hsd.evaluation.evaluate import evaluate_with_base
 
-    with pytest.raises(EvaluationError, match=r"is no adapter on a base.*leave --with_base out"):
+    with pytest.raises(EvaluationError, match=r"is no adapter on a base.*leave --with-base out"):
         evaluate_with_base(config_of(tiny_llama, data))
     assert not (data.parent / "eval").exists()
 

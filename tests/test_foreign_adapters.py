@@ -497,10 +497,10 @@ def test_the_base_that_an_adapter_names_but_is_not_here_is_asked_for(
         subject(EvalConfig(model=ModelConfig(name=str(plain))))
     line = str(error.value)
     assert f"{plain / CONFIG} names the base '/home/alice/models/llama'" in line
-    assert f"name it: --model_name BASE --adapter {plain}" in line
+    assert f"name it: --model-name BASE --adapter {plain}" in line
     by_hand = EvalConfig(model=ModelConfig(name=str(tiny_llama)), adapter=plain)
     assert subject(by_hand).source.name == str(tiny_llama)
-    with pytest.raises(ModelError, match="name it: --base_model BASE"):
+    with pytest.raises(ModelError, match="name it: --base-model BASE"):
         merge(MergeConfig(adapter_path=plain, output_dir=plain.parent / "m", device="cpu"))
 
 

@@ -182,3 +182,12 @@ def test_a_comparison_replaces_nothing_else(name: str, text: str) -> None:
     Path(name).write_text(text)
     with pytest.raises(EvaluationError, match="is no comparison of hsd; name another --output"):
         require_replaceable(Path(name))
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "pages" / "a.html"
+    folder.mkdir(parents=True)
+    with pytest.raises(IsADirectoryError) as caught:
+        write_atomic(folder, "x")
+    assert caught.value.filename == str(folder)
+    assert list(folder.parent.rglob("*")) == [folder]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hsd.config.model_config import ModelConfig
-from hsd.errors import ModelError
+from hsd.errors import ErrorCode, ModelError
 
 pytestmark = pytest.mark.model
 
@@ -100,8 +100,16 @@ def test_a_mistyped_relative_folder_that_looks_like_a_hub_name_too(
 
 def test_a_hub_name_without_a_network_is_one_line() -> None:
     line = refused("someone/some-model")
-    assert "offline" in line
-    assert "set HF_HOME to a filled cache" in line
+    assert "cannot be reached from here (offline)" in line
+    assert "hf download someone/some-model" in line
+    assert line.endswith("or set HF_HOME to a cache that has the model.")
+    assert "transformers" not in line
+
+
+def test_a_base_that_no_cache_holds_says_so_by_its_code() -> None:
+    with pytest.raises(ModelError) as error:
+        loaded(Path("someone/some-model"))
+    assert error.value.code is ErrorCode.MODEL_NOT_IN_CACHE
 
 
 def test_a_package_that_is_not_installed_is_named() -> None:

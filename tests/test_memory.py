@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hsd.config.model_config import ModelConfig
-from hsd.errors import EvaluationError, PreflightError, TrainingError
+from hsd.errors import ErrorCode, EvaluationError, PreflightError, TrainingError
 from hsd.model.memory import (
     Need,
     free_gb,
@@ -50,6 +50,15 @@ def test_full_memory_is_recognised_whoever_says_it(error: Exception) -> None:
     line = TrainingError("memory is full")
     with pytest.raises(TrainingError, match="memory is full"), memory_error_as(line):
         raise error
+
+
+@pytest.mark.parametrize("error", FULL, ids=str)
+def test_the_code_says_whose_memory_is_full(error: Exception) -> None:
+    of_the_machine = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+    with pytest.raises(TrainingError) as raised, memory_error_as(TrainingError("full")):
+        raise error
+    wanted = ErrorCode.HOST_OUT_OF_MEMORY if of_the_machine else ErrorCode.CUDA_OUT_OF_MEMORY
+    assert raised.value.code is wanted
 
 
 @pytest.mark.parametrize("error", OTHER, ids=str)

@@ -204,7 +204,7 @@ def test_a_leak_can_be_dropped_from_what_is_learned(folder: Path) -> None:
 
 
 def test_a_leak_can_end_the_preparation(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"1 rows have a duplicate .* leak .*row-0-18"):
+    with pytest.raises(DataError, match=r"1 row has a duplicate .* leak .*row-0-18"):
         made(leaky(folder), leaks="fail")
     assert not (folder / "out").exists()
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import slurm
-from hsd.errors import PreflightError
+from hsd.errors import ConfigError, PreflightError
 from slurm.cluster.profile import (
     Profile,
     default_profile,
@@ -106,7 +106,7 @@ def test_your_own_profile_is_found_by_name_before_a_shipped_one() -> None:
 
 
 def test_an_unknown_profile_is_answered_with_the_nearest() -> None:
-    with pytest.raises(PreflightError) as caught:
+    with pytest.raises(ConfigError) as caught:
         load_profile("a100x5")
     assert str(caught.value) == (
         "unknown profile 'a100x5'. Did you mean 'a100x4'? "
@@ -116,7 +116,7 @@ def test_an_unknown_profile_is_answered_with_the_nearest() -> None:
 
 def test_a_missing_file_is_answered_with_the_nearest() -> None:
     write("mine.toml", "")
-    with pytest.raises(PreflightError, match=r"^mien.toml: no such file. Did you mean 'mine.toml'"):
+    with pytest.raises(ConfigError, match=r"^mien.toml: no such file. Did you mean 'mine.toml'"):
         load_profile("mien.toml")
 
 

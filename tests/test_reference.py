@@ -10,7 +10,7 @@ from docs.reference import MODELS, PAGES, page, reference
 from hsd.config.fields import field_at, leaf_paths
 from hsd.config.strict import Strict, Text
 from jobs.cli import COMMANDS, OLD_NAMES
-from slurm.sweep.sweep import cells, load_sweep
+from slurm.sweep.sweep import load_sweep
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -70,7 +70,7 @@ def test_the_example_of_a_sweep_is_one_and_has_the_cells_that_the_page_names() -
     assert tomllib.loads(example)["name"] == "ranks"
     Path("ranks.toml").write_text(example)
     Path("mine.toml").write_text('extends = "quick_test"\n')
-    names = [cell.name for cell in cells(load_sweep("ranks.toml"))]
+    names = [cell.name for cell in load_sweep("ranks.toml")[1]]
     assert len(names) == 8
     assert f"eight cells, `{names[0]}` to `{names[-1]}`" in text
 

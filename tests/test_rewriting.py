@@ -295,8 +295,8 @@ def test_runs_read_differently_are_not_compared_unless_told_to() -> None:
     write_json(Path("run/run_20260102_030405/identity.json"), identity)
     says = (
         "written and .*run.* were read differently: mode generate and score; max_length 512 and "
-        r"1024; temperature 0.7 and 0. Evaluate both with the same --mode, --max_length, "
-        r"--temperature, or add --ignore_mode_mismatch\."
+        r"1024; temperature 0.7 and 0. Evaluate both with the same --mode, --max-length, "
+        r"--temperature, or add --ignore-mode-mismatch\."
     )
     over = "--ignore_mode_mismatch"
     asked = {

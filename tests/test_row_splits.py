@@ -188,7 +188,7 @@ def test_rows_of_one_label_are_said(load: Load, as_chats: bool) -> None:
         "train.jsonl: all 4 rows are hate: the adapter learns to answer hate whatever a post says. "
         "Add normal rows."
     )
-    assert "validation.jsonl: all 1 rows are normal" in other
+    assert "validation.jsonl: its only row is normal" in other
     assert load(posts(8)).notes == ()
 
 

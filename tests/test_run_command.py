@@ -13,6 +13,7 @@ import click
 import pytest
 import small_runs
 from fake_cluster import Fake
+from slurm_programs import write_programs
 
 from hsd.errors import InUseError
 from hsd.io.json_reader import read_json
@@ -25,9 +26,12 @@ from jobs.status import status
 from jobs.submit import submit
 from jobs.terminal import submission_output
 from jobs.terminal.entry import run as run_program
+from jobs.train import train
 from slurm.check.preflight import preflight
 from slurm.run import submissions
 from slurm.submit.work import find_work
+from slurm.sweep import cells as cells_of_a_sweep
+from slurm.sweep.cells import Cell
 
 Hsd = Callable[..., tuple[int, str, str]]
 PROFILE = """
@@ -174,10 +178,89 @@ def test_a_dry_run_for_no_cluster_is_for_the_reference_and_a_run_is_refused(hsd:
     code, dry, _ = hsd(run, "pair.toml", "--dry-run")
     assert code == 0
     assert "#SBATCH --gpus-per-node=a100:4" in dry
-    assert notes(dry)[0].startswith("- cluster: none was chosen, so this is for a100x4")
+    assert dry.startswith("No cluster was chosen, so this is for the reference cluster a100x4.")
+    assert notes(dry)[0] == "- no cluster was chosen; give --cluster NAME."
     code, _, err = hsd(run, "pair.toml")
     assert code == 3
     assert one_line(err).startswith("Error: which cluster?")
+
+
+def refusing_sbatch(said: str) -> str:
+    """Return a folder for PATH in which sbatch refuses everything with these words."""
+    folder = Path("elsewhere").absolute()
+    write_programs(folder, Path("ran").absolute(), sbatch=f"echo '{said}' >&2; exit 1")
+    return str(folder)
+
+
+def test_a_dry_run_for_no_cluster_does_not_ask_slurm_about_the_reference(
+    hsd: Hsd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", refusing_sbatch("sbatch: error: invalid partition specified"))
+    assert [note for note in notes(hsd(run, *ON, "--dry-run")[1]) if "sbatch" in note]
+    _, dry, _ = hsd(run, "pair.toml", "--dry-run")
+    assert not [note for note in notes(dry) if "sbatch" in note]
+
+
+def test_what_is_wrong_with_several_stages_alike_is_one_line_of_a_dry_run(
+    hsd: Hsd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "sbatch: error: _establish_config_source: failed to fetch config"
+    monkeypatch.setenv("PATH", refusing_sbatch(said))
+    _, dry, _ = hsd(run, *ON, "--dry-run")
+    (line,) = [note for note in notes(dry) if "SLURM is not set up on this machine" in note]
+    assert {"train", "evaluate", "baseline", "compare"} <= set(re.findall(r"\w+", line))
+    assert "run this on a login node of the cluster" in line
+    assert "establish" not in dry
+
+
+def test_a_dry_run_of_one_job_for_no_cluster_is_for_the_reference(hsd: Hsd) -> None:
+    code, dry, _ = hsd(submit, "train", "--config", "a.json", "--output-dir", "out", "--dry-run")
+    assert code == 0
+    assert dry.startswith("No cluster was chosen, so this is for the reference cluster a100x4.")
+    assert "#SBATCH --gpus-per-node=a100:4" in dry
+    code, _, err = hsd(submit, "train", "--config", "a.json", "--output-dir", "out")
+    assert code == 3
+    assert one_line(err).startswith("Error: which cluster?")
+
+
+@pytest.mark.parametrize("only", ["", " , "])
+def test_only_no_cell_is_refused_and_does_not_run_all(hsd: Hsd, fake: Fake, only: str) -> None:
+    code, _, err = hsd(run, *ON, "--only", only)
+    assert code == 2
+    assert "--only: no cell is named" in err
+    assert not fake.jobs()
+
+
+def test_the_untouched_base_is_no_cell_to_run_alone(hsd: Hsd, fake: Fake) -> None:
+    code, _, err = hsd(run, *ON, "--only", "baseline")
+    assert code == 3
+    assert one_line(err) == "Error: --only baseline: no such cell. Known: a, b."
+    assert not fake.jobs()
+
+
+def test_an_unknown_preset_sweep_and_cluster_end_with_one_code(hsd: Hsd) -> None:
+    for command, said in (
+        ((train, "--config", "nope"), "unknown preset 'nope'."),
+        ((run, "nope", *ON[1:]), "unknown sweep 'nope'."),
+        ((run, "pair.toml", "--cluster", "nope"), "unknown profile 'nope'."),
+    ):
+        code, _, err = hsd(*command)
+        assert code == 2
+        assert one_line(err).startswith(f"Error: {said} Known: ")
+        assert err.endswith("A file's path works.\n")
+
+
+def test_the_cells_of_a_sweep_are_made_once(hsd: Hsd, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    once = cells_of_a_sweep._cell
+
+    def counted(place: str, preset: str, *rest: Any) -> Cell:
+        made.append(preset)
+        return once(place, preset, *rest)
+
+    monkeypatch.setattr(cells_of_a_sweep, "_cell", counted)
+    assert hsd(run, *ON, "--dry-run")[0] == 0
+    assert len(made) == 2
 
 
 def test_a_dry_run_of_this_machine_says_what_is_missing_too(hsd: Hsd) -> None:
@@ -398,8 +481,8 @@ def test_only_some_cells_and_only_so_many_at_once(hsd: Hsd, fake: Fake) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("nothing",), 3, "nothing"),
-        (("pair.toml", "--cluster", "nowhere"), 3, "nowhere"),
+        (("nothing",), 2, "nothing"),
+        (("pair.toml", "--cluster", "nowhere"), 2, "nowhere"),
         ((*ON, "--only", "c"), 3, "--only c: no such cell"),
         ((*ON, "--set", "lora.rnak=8"), 3, "rnak"),
         ((*ON, "--set", "lora.rank"), 3, "lora.rank"),
@@ -531,7 +614,7 @@ def test_a_name_is_taken_once_a_job_has_it_and_not_before(hsd: Hsd, fake: Fake) 
     ("arguments", "code", "said"),
     [
         (("train", "--set", "lora.rnak=8"), 2, "rnak"),
-        (("train", "--no_such_option"), 2, "no_such_option"),
+        (("train", "--no_such_option"), 2, "--no-such-option"),
         (("merge", "--adapter_path", "x"), 2, "--output-dir"),
         (("train", "--name", "../up"), 3, "--name ../up: expected letters, digits"),
         (("train", "--time", "2"), 3, "--time: 2 minutes are over before signal_seconds"),

@@ -245,6 +245,10 @@ def test_logs_of_a_run_are_where_they_are(run: RunFolder) -> None:
     assert invoke(logs, "last").output == f"high_capacity/train (failed): {path}\n"
 
 
+def test_logs_without_a_run_are_of_the_newest_as_status_and_cost_are(run: RunFolder) -> None:
+    assert invoke(logs).output == invoke(logs, "last").output
+
+
 @pytest.mark.parametrize("target", ["last/high_capacity", "lora_presets/high_capacity/train"])
 def test_logs_of_a_cell_are_its_newest_stages(run: RunFolder, target: str) -> None:
     shown = invoke(logs, target).output

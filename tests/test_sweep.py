@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hsd.config.loading import load_eval_config, load_train_config, preset_folder
 from hsd.config.train_config import TrainConfig
-from hsd.errors import PreflightError
+from hsd.errors import ConfigError, PreflightError
 from slurm.sweep.cells import as_settings, overlapping
 from slurm.sweep.grid import point_names, points
 from slurm.sweep.sweep import Cell, Sweep, cells, load_sweep, sweep_names, sweep_schema
@@ -39,7 +39,7 @@ def write(name: str, text: str) -> str:
 
 
 def sweep(text: str = "", head: str = HEAD) -> Sweep:
-    return load_sweep(write("mine.toml", head + text))
+    return load_sweep(write("mine.toml", head + text))[0]
 
 
 def names(loaded: Sweep, *overrides: str) -> list[str]:
@@ -78,16 +78,16 @@ def test_three_sweeps_are_shipped() -> None:
     ],
 )
 def test_a_shipped_sweep_has_these_cells_each_time(name: str, expected: list[str]) -> None:
-    loaded = load_sweep(name)
+    loaded = load_sweep(name)[0]
     assert loaded.name == name
     assert loaded.description
     assert loaded.baseline
-    assert names(loaded) == names(load_sweep(name)) == expected
+    assert names(loaded) == names(load_sweep(name)[0]) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sweep_reloads_from_its_dump_to_an_equal_one_with_equal_cells(name: str) -> None:
-    loaded = load_sweep(name)
+    loaded = load_sweep(name)[0]
     again = Sweep.model_validate(json.loads(json.dumps(loaded.model_dump(mode="json"))))
     assert again == loaded
     assert cells(again) == cells(loaded)
@@ -117,7 +117,7 @@ def test_a_gate_without_anything_to_judge_by_is_refused_before_a_job_is_spent() 
     Path("mine.toml").write_text(
         'name = "mine"\npresets = ["quick_test"]\nbaseline = false\n[gate]\nworst_group_f1 = 0.6\n'
     )
-    assert load_sweep("mine.toml").gate
+    assert load_sweep("mine.toml")[0].gate
 
 
 def test_a_gate_that_is_no_section_is_refused_in_a_line() -> None:
@@ -127,7 +127,7 @@ def test_a_gate_that_is_no_section_is_refused_in_a_line() -> None:
 
 
 def test_the_quick_sweep_needs_no_gpu_and_no_hub() -> None:
-    loaded = load_sweep("quick_cpu")
+    loaded = load_sweep("quick_cpu")[0]
     assert loaded.evaluate.sets == ("embedded",)
     for cell in cells(loaded):
         config = cell.config
@@ -184,7 +184,7 @@ def test_set_on_the_command_line_wins_over_everything_and_names_stay_true() -> N
 
 
 def test_a_part_of_the_cells_can_be_chosen() -> None:
-    loaded = load_sweep("seeds")
+    loaded = load_sweep("seeds")[0]
     chosen = cells(loaded, only=["default-seed=44", "default-seed=42"])
     assert [cell.name for cell in chosen] == ["default-seed=42", "default-seed=44"]
     assert chosen[0] == cells(loaded)[0]
@@ -413,6 +413,10 @@ def test_what_is_wrong_is_one_line_with_file_and_place(text: str, message: str) 
         ("name = 'a/b'\npresets = ['default']", 'mine.toml: name: "a/b" is not accepted (expected'),
         ("name = '..'\npresets = ['default']", 'mine.toml: name: ".." is not accepted (expected'),
         ("name = 5\npresets = ['default']", "mine.toml: name: 5 is not accepted (expected a text)"),
+        (
+            "name = 'a'\npreset = ['default']",
+            "mine.toml: unknown key 'preset'. Did you mean 'presets'?",
+        ),
     ],
 )
 def test_a_wrong_head_is_one_line_with_file_and_place(head: str, message: str) -> None:
@@ -482,8 +486,9 @@ def test_an_unknown_cell_is_answered_with_the_nearest() -> None:
 
 
 def test_an_unknown_sweep_is_answered_with_the_nearest() -> None:
-    with pytest.raises(PreflightError) as caught:
+    with pytest.raises(ConfigError) as caught:
         load_sweep("lora_preset")
+    assert caught.value.exit_code == 2
     assert str(caught.value) == (
         "unknown sweep 'lora_preset'. Did you mean 'lora_presets'? "
         f"Known: {', '.join(NAMES)}. A file's path works."

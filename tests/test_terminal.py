@@ -1,6 +1,7 @@
 """What others wrote reaches the terminal as text: no control character acts, none hides."""
 
 import ast
+import errno
 import io
 import json
 import logging
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from rich.table import Table
 from rich.text import Text
 
-from hsd.errors import DataError
+from hsd.errors import DataError, ErrorCode, PreflightError
 from hsd.visible import visible
 from jobs.terminal.console import Terminal, escape
 from jobs.terminal.entry import _status
@@ -95,6 +96,37 @@ def _call(command: click.Command) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["x"])
         return _status(command, "x")
+
+
+@pytest.mark.parametrize(
+    ("variable", "code"), [("HSD_JOB", "Error code: GPU_NOT_FOUND\n"), ("HSD_OTHER", "")]
+)
+def test_in_a_job_alone_the_code_of_an_error_is_in_the_log(
+    variable: str, code: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def refused() -> None:
+        raise PreflightError("torch sees no GPU", code=ErrorCode.GPU_NOT_FOUND)
+
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv(variable, "1")
+    assert _call(refused) == 3
+    assert capsys.readouterr().err == f"Error: torch sees no GPU\n{code}"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, "DISK_FULL"), (errno.EDQUOT, "DISK_QUOTA_EXCEEDED")]
+)
+def test_a_full_disk_leaves_its_code_in_the_log_of_a_job(
+    number: int, code: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def full() -> None:
+        raise OSError(number, "x", "rows.jsonl")
+
+    monkeypatch.setenv("HSD_JOB", "1")
+    assert _call(full) == 3
+    assert capsys.readouterr().err.endswith(f"\nError code: {code}\n")
 
 
 def test_an_id_cannot_hide_what_a_check_found(tmp_path: Path) -> None:

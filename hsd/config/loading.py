@@ -14,7 +14,7 @@ from hsd.config.gate_rules import GateRules
 from hsd.config.legacy import is_legacy, modernised
 from hsd.config.problems import Config, validated
 from hsd.config.redaction import hides, redacted
-from hsd.config.settings import Settings, flatten, merged
+from hsd.config.settings import OPTIONS, Settings, flatten, merged
 from hsd.config.substitute import substituted
 from hsd.config.train_config import TrainConfig
 from hsd.errors import ConfigError, did_you_mean
@@ -67,7 +67,7 @@ def load_eval_config(overrides: Sequence[str] = (), **fields: Any) -> EvalConfig
     """
     given = {
         path: setting
-        for path, setting in flatten(fields, "flags").items()
+        for path, setting in flatten(fields, OPTIONS).items()
         if setting.value is not None
     }
     settings = merged(given, _overrides(overrides, EvalConfig))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from hsd.config.fields import expected, field_at, leaf_paths, section_at
 from hsd.config.redaction import hides, redacted
-from hsd.config.settings import FieldPath, Setting, Settings, behind, nested
+from hsd.config.settings import OPTIONS, FieldPath, Setting, Settings, behind, nested
 from hsd.errors import ConfigError, did_you_mean
 from hsd.secrets import HIDDEN
 
@@ -33,6 +33,15 @@ def faults(model: type[BaseModel], settings: Settings) -> list[str]:
     except ValidationError as error:
         return _problems(model, settings, error)
     return []
+
+
+def unknown_keys(model: type[BaseModel], settings: Settings) -> list[str]:
+    """Return one line for every key that is none of the model's own."""
+    return [
+        _unknown(model, path[:1], setting)
+        for path, setting in settings.items()
+        if path[0] not in model.model_fields
+    ]
 
 
 def refusal(problems: list[str]) -> ConfigError:
@@ -89,7 +98,14 @@ def _wrong(model: type[BaseModel], path: FieldPath, setting: Setting) -> str:
     wanted = expected(field) if field else "another value"
     source = "".join(f", from ${{{name}}}" for name in setting.variables)
     where = f"{setting.place}: {setting.key}"
+    if setting.place == OPTIONS:
+        where, wanted = _option(setting.key), wanted.removesuffix(" or null")
     return f"{where}: {shown(setting)} is not accepted (expected {wanted}{source})"
+
+
+def _option(key: str) -> str:
+    """Return the option that sets a field: model.name -> --model-name."""
+    return f"--{key}".replace(".", "-").replace("_", "-")
 
 
 def shown(setting: Setting) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+OPTIONS = "options"
+"""The place of what a command's own options say."""
 FieldPath = tuple[str, ...]
 """Where a field is: `("lora", "rank")`."""
 
@@ -18,7 +20,7 @@ class Setting:
 
     value: Any
     place: str
-    """The file's name, `--set` or `flags`."""
+    """The file's name, `--set` or OPTIONS."""
     key: str
     """The key as written there: `lora.rank`, or an older `lora_r`."""
     variables: tuple[str, ...] = ()

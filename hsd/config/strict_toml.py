@@ -52,7 +52,7 @@ def known(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def find_toml(kind: str, name: str, folders: Sequence[Path]) -> TomlFile:
-    """Return the file of a name or path. Raises PreflightError with what is there."""
+    """Return the file of a name or path. Raises ConfigError with what is there."""
     named = known(folders)
     if name in named:
         return TomlFile(named[name], named[name].name)
@@ -61,10 +61,10 @@ def find_toml(kind: str, name: str, folders: Sequence[Path]) -> TomlFile:
         return TomlFile(file, str(file))
     if "/" not in name and not file.suffix:
         hint = did_you_mean(name, named)
-        raise PreflightError(f"unknown {kind} '{name}'.{hint} A file's path works.")
+        raise ConfigError(f"unknown {kind} '{name}'.{hint} A file's path works.")
     around = [f.name for f in file.parent.glob("*.toml")]
     near = did_you_mean(file.name, beside=around)
-    raise PreflightError(f"{file}: no such file.{near} Known {kind}s: {', '.join(named)}.")
+    raise ConfigError(f"{file}: no such file.{near} {kind.capitalize()}s: {', '.join(named)}.")
 
 
 def typed(model: type[Config], settings: Settings) -> Config:

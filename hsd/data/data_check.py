@@ -5,11 +5,13 @@ prompt, another prompt than prompt.json's. Warnings make it weaker: duplicates, 
 labels, too few posts, posts that are cut. Chats are looked at as the posts in them.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hsd.counted import counted
 from hsd.data.duplicates import Pair, conflicts, describe_duplicates, find_pairs, leaks
 from hsd.data.loaded_file import SHOWN, by_reason
 from hsd.data.posts import Post, read_posts
@@ -36,6 +38,26 @@ class Finding:
     places: tuple[str, ...]
     reasons: tuple[str, ...] = ()
     """Why rows cannot be used, each behind its first places, the most frequent first."""
+
+    @property
+    def said(self) -> str:
+        """How many of what: `1 row that cannot be read`."""
+        return counted(self.count, _ONE.get(self.what) or _FIRST.sub(r"\1", self.what), self.what)
+
+
+_ONE = {
+    "chats that the prompt.json beside them did not ask": (
+        "chat that the prompt.json beside it did not ask"
+    ),
+    "prompts that name the group": "prompt that names the group",
+    "ids that repeat": "id that repeats",
+    "columns that are not read": "column that is not read",
+    "rows of another split than their file's name says": (
+        "row of another split than its file's name says"
+    ),
+}
+"""Findings whose first noun is not all that changes where there is one."""
+_FIRST = re.compile(r"^(test \w+?|\w+?)s\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +202,7 @@ def _beside(
 def _weak(examples: Sequence[Example]) -> list[Finding]:
     """Return groups whose held-out posts are too few to estimate an error rate."""
     weak = [p for p in power(examples) if p.split == "test" and (p.rate or 1.0) > WANTED]
-    places = [f"{p.group} {p.label}: {p.n} posts, +-{p.rate:.2f}" for p in weak]
+    places = [f"{p.group} {p.label}: {counted(p.n, 'post')}, +-{p.rate:.2f}" for p in weak]
     return [_finding("warning", "test groups with too few posts of a label", places)]
 
 
@@ -190,7 +212,7 @@ def _one_label(examples: Sequence[Example]) -> list[str]:
     for example in examples:
         counts[example.split][example.label] += 1
     return [
-        f"{split}: {n} posts, all {label}"
+        f"{split}: {counted(n, 'post')}, all {label}"
         for split, labels in counts.items()
         for label, n in labels.items()
         if len(labels) == 1

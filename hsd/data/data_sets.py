@@ -4,6 +4,8 @@ import os
 from importlib.resources import files as resources
 from pathlib import Path
 
+from hsd.config.evaluate_config import EvalConfig
+from hsd.counted import counted
 from hsd.data import data_files, unified
 from hsd.data.loaded_file import Loaded, require_clean, require_unique_ids
 from hsd.data.source_formats import ReadOptions, load_any
@@ -55,17 +57,19 @@ def resolve_path(data_file: str, unified_dir: Path | None = None) -> Path:
     if data_file in STEMS:
         return _find(data_file, unified_dir)
     path = Path(data_file)
+    shown = _as_typed(path)
     if path.is_dir():
         data_files.require_data(path)
     elif not path.is_file():
         raise DataError(
-            f"data file '{data_file}': no such name, and no such file in {Path.cwd()}."
-            f"{did_you_mean(data_file, NAMES, _near(path))}"
+            f"data file '{shown}': no such name, and no such file in {Path.cwd()}."
+            f"{did_you_mean(str(shown), NAMES, _near(shown))}"
         )
     if data_files.is_saved_splits(path):
         splits = sorted(str(inner) for inner in path.iterdir() if data_files.is_saved(inner))
         raise DataError(
-            f"data file '{data_file}': holds {len(splits)} splits; name one: {', '.join(splits)}."
+            f"data file '{data_file}': holds {counted(len(splits), 'split')}; name one: "
+            f"{', '.join(splits)}."
         )
     return path
 
@@ -96,15 +100,23 @@ def _find(name: str, unified_dir: Path | None) -> Path:
     for folder in places:
         if (found := data_files.find_data_file(folder, STEMS[name])) is not None:
             return found
-    looked = ", ".join(str(place.absolute()) for place in places)
+    looked = ", ".join(dict.fromkeys(str(place.absolute()) for place in places))
+    is_default = name == EvalConfig.model_fields["data_file"].default
     raise DataError(
-        f"data '{name}': no {STEMS[name][0]}.jsonl; looked in {looked}. Set {VARIABLE} to the "
-        "folder of the unified data, or to one that `hsd prepare` wrote, or use 'embedded'."
+        f"data '{name}'{', the default of --data-file' if is_default else ''}: no "
+        f"{STEMS[name][0]}.jsonl; looked in {looked}. Set {VARIABLE} to the folder of the unified "
+        "data, or to one that `hsd prepare` wrote, or take other posts, such as 'embedded'."
     )
 
 
 def _beside(root: Path) -> list[Path]:
     return [root.parent] if root.name == "unified" else []
+
+
+def _as_typed(path: Path) -> Path:
+    """Return a path below this folder as it is typed here: a sweep makes its paths absolute."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _near(path: Path) -> list[str]:

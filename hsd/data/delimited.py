@@ -14,6 +14,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from hsd.counted import counted
 from hsd.data.json_rows import Numbered, empty
 from hsd.errors import DataError
 
@@ -134,7 +135,8 @@ def table_rows(path: Path, text: str, delimiter: str) -> Iterator[Numbered]:
         if len(record.cells) == len(header):
             yield record.first, dict(zip(header, record.cells, strict=True))
         else:
-            yield record.first, f"{len(record.cells)} cells, but {len(header)} columns"
+            cells, columns = counted(len(record.cells), "cell"), counted(len(header), "column")
+            yield record.first, f"{cells}, but the header has {columns}"
 
 
 def _delimiter(header: str, expected: str) -> str:

@@ -75,10 +75,17 @@ def _line(line: str, place: str) -> dict[str, Any] | str:
     except json.JSONDecodeError as error:
         if not line.endswith("\n"):
             raise _cut_off(place) from None
+        if _is_cut(error):
+            return "the line is cut off: its row of JSON does not end"
         return f"not JSON ({error.msg}, column {error.colno})"
     except (RecursionError, ValueError) as error:
         return _unread(error)
     return _row(value)
+
+
+def _is_cut(error: json.JSONDecodeError) -> bool:
+    """Return whether more would have to follow, as in a line that another write cut in half."""
+    return error.msg.startswith("Unterminated string") or error.pos >= len(error.doc.rstrip())
 
 
 class _WrittenTwiceError(ValueError):

@@ -75,7 +75,7 @@ def unknown_label(value: Any, column: str, names: Mapping[str, Label] | None = N
         return f"{said}: other labels were named, but not this one (add {ways})"
     where = "" if column == "label" else f" --label-column {shlex.quote(column)}"
     return (
-        f"{said}.{did_you_mean(str(value), LABELS)} To say what it means, read the file with "
-        f"`hsd prepare --source table:PATH{where}` and {ways}; then name every label in use, also "
-        "those that hsd knows, and who posts are about with --group-column NAME"
+        f"{said}.{did_you_mean(str(value), LABELS)} Say what every label of the file means, the "
+        f"known ones too: read the file with `hsd prepare --source table:PATH{where}` and {ways}. "
+        "If a column says who a post is about, add --group-column NAME"
     )

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from hsd.config.train_config import PromptConfig
+from hsd.counted import counted
 from hsd.data import hub_rows, prepared_files
 from hsd.data.data_files import digest
 from hsd.data.duplicates import NEAR, Pair, clusters, find_pairs, leaks, normalise
@@ -188,8 +189,8 @@ def _without_leaks(
             for p in found[:5]
         )
         raise DataError(
-            f"{len(leaking)} rows have a duplicate (similarity {NEAR} or more) in a split held out "
-            f"from them: {listed}. {LEAK_ADVICE}."
+            f"{counted(len(leaking), 'row has', 'rows have')} a duplicate (similarity {NEAR} or "
+            f"more) in a split that is held out: {listed}. {LEAK_ADVICE}."
         )
     if policy != "drop":
         return examples, []

@@ -1,5 +1,6 @@
 """The kinds of data that hsd reads, and how each is told from its columns."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -137,9 +138,22 @@ def detect(values: Mapping[str, Any], name: str) -> str:
         return "toxigen"
     if "text" in values and ("label" in values or "label_binary" in values):
         return "unified"
+    _require_small_letters(values, name)
     columns = ", ".join(str(column)[:24] for column in list(values)[:12]) or "none"
     raise DataError(
         f"{name}: columns {columns} are of no known kind (a CSV file needs a header line); "
         "expected text and label, or HateXplain's, ToxiGen's or HateCheck's own. For another table "
         "run `hsd prepare --source table:PATH --text-column NAME --label-column NAME`."
     )
+
+
+def _require_small_letters(values: Mapping[str, Any], name: str) -> None:
+    """Say what would have worked for a table that has Text and Label, or TEXT and LABEL."""
+    spelled = {str(column).strip().lower(): str(column)[:24] for column in values}
+    if {"text", "label"} <= spelled.keys():
+        text, label = (shlex.quote(spelled[column]) for column in ("text", "label"))
+        raise DataError(
+            f"{name}: the columns are named {text} and {label}; hsd expects text and label, in "
+            f"small letters. Rename them, or run `hsd prepare --source table:PATH --text-column "
+            f"{text} --label-column {label}`."
+        )

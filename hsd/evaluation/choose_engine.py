@@ -111,7 +111,7 @@ def choose_engine(plan: EvaluationPlan, model: Any, once: PrefixOnce | None = No
     problem = str(tested.problem)
     if asked == "on":
         raise EvaluationError(
-            f"prefix_sharing on: {problem}. Leave --prefix_sharing out, or set it to off, which "
+            f"prefix_sharing on: {problem}. Leave --prefix-sharing out, or set it to off, which "
             "computes each prompt whole."
         )
     log.warning("prompts are not shared: %s", problem)

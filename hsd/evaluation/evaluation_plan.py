@@ -68,7 +68,7 @@ class EvaluationPlan:
         if self.subject.adapter is None:
             raise EvaluationError(
                 f"model '{self.config.model.name}' is no adapter on a base, so there is no base to "
-                "evaluate beside it; leave --with_base out."
+                "evaluate beside it; leave --with-base out."
             )
         changes = {
             "model": self.subject.config,

@@ -276,5 +276,5 @@ def _full(device: str) -> EvaluationError:
     return EvaluationError(
         f"{whose} memory is full with one row at a time. End what else runs on it and run the "
         "same command, which goes on from the rows that are answered; or take "
-        "model.quantization=nf4 or a shorter --max_length."
+        "model.quantization=nf4 or a shorter --max-length."
     )

@@ -36,8 +36,8 @@ def contract_for(config: EvalConfig, trained_in: Path | None) -> Contract:
     raise EvaluationError(
         f"{trained_in}: trained with strategy '{known}' of template "
         f"'{trained.template}'; '{asked.strategy_name}' of '{asked.template}' differs in "
-        f"{', '.join(line.partition(':')[0] for line in lines)}. Leave --prompt_template and "
-        "--strategy out, or add --ignore_prompt_mismatch."
+        f"{', '.join(line.partition(':')[0] for line in lines)}. Leave --prompt-template and "
+        "--strategy out, or add --ignore-prompt-mismatch."
     )
 
 
@@ -56,7 +56,7 @@ def renderer_for(config: EvalConfig, contract: Contract, tokenizer: Any) -> Rend
     what = "chat template" if trained[0] != here[0] else "stop tokens"
     raise EvaluationError(
         f"model '{config.model.name}': its base has another {what} than it was trained with. Give "
-        "the revision it was trained on, or add --ignore_prompt_mismatch."
+        "the revision it was trained on, or add --ignore-prompt-mismatch."
     )
 
 

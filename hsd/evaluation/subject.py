@@ -113,7 +113,7 @@ def subject(config: EvalConfig) -> Subject:
     if base_given:
         source = find_base(model, template_beside(adapter))
     else:
-        source = find_recorded(model, adapter, f"--model_name BASE --adapter {adapter}")
+        source = find_recorded(model, adapter, f"--model-name BASE --adapter {adapter}")
     tokenizer = tokenizer_of(adapter, source)
     if tokenizer is source.tokenizer:
         return Subject(model, source, adapter, adapter)
@@ -135,7 +135,7 @@ def _require_one_model(folder: Path) -> None:
     if is_whole_model(folder):
         raise ModelError(
             f"model '{folder}': holds both a whole model and an adapter ({WEIGHTS}). Give the "
-            f"adapter as --adapter {folder} with its base as --model_name, or move it to a folder "
+            f"adapter as --adapter {folder} with its base as --model-name, or move it to a folder "
             "of its own."
         )
 
@@ -163,7 +163,7 @@ def _with_base(
     if not base_given:
         if not trained_on.get("name"):
             raise ModelError(
-                f"{adapter / CONFIG}: does not say its base; name it: --model_name BASE "
+                f"{adapter / CONFIG}: does not say its base; name it: --model-name BASE "
                 f"--adapter {adapter}."
             )
         changes["name"] = trained_on["name"]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hsd.config.model_config import PACKAGE, ModelConfig
-from hsd.errors import ModelError
+from hsd.counted import counted
+from hsd.errors import ErrorCode, ModelError
 from hsd.hub.cache import hub_cache
 from hsd.hub.token import TOKEN_FILE, read_token
 from hsd.hub.weight_files import INDEX, SINGLE, shards_of
@@ -50,8 +51,7 @@ class Fetched:
         elif not self.files:
             done = "complete in the cache already"
         else:
-            files = "1 file" if self.files == 1 else f"{self.files} files"
-            done = f"{files} ({self.size_gb:.2f} GB) fetched"
+            done = f"{counted(self.files, 'file')} ({self.size_gb:.2f} GB) fetched"
         return [f"{self.name}: {done}.", f"  {self.folder}"]
 
 
@@ -176,15 +176,17 @@ def _reached(config: ModelConfig) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, FileNotFoundError | DryRunError) else error
         if isinstance(cause, HfHubHTTPError) and cause.response is not None:
             raise _refused(config, str(cause.response.status_code)) from None
-        raise _offline(config) from None
+        raise unreachable(config, "what was fetched is kept.") from None
 
 
-def _offline(config: ModelConfig) -> ModelError:
+def unreachable(config: ModelConfig, besides: str) -> ModelError:
+    """Return the error of a base that is not here, where there is no internet."""
     name = config.name
     return ModelError(
         f"model '{name}': the Hugging Face hub cannot be reached from here (offline). Where it "
         f"can, run `hf download {name}{_at(config)} --local-dir FOLDER`, copy the folder here, and "
-        "pass --set model.name=FOLDER; what was fetched is kept."
+        f"pass --set model.name=FOLDER; {besides}",
+        code=ErrorCode.MODEL_NOT_IN_CACHE,
     )
 
 

@@ -1,5 +1,6 @@
 """Files that are whole or absent: written under a temporary name, fsynced and renamed."""
 
+import errno
 import json
 import os
 import re
@@ -30,6 +31,8 @@ def atomic_file(path: Path, mode: str = "w", *, posts: bool = False) -> Iterator
     One that holds people's `posts` is for its owner alone until he says otherwise (`MODE`).
     """
     with naming(path):
+        if path.is_dir():  # the rename would refuse it too, under the temporary name
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         encoding = None if "b" in mode else "utf-8"
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from hsd.errors import InUseError, PreflightError, TakenOver
+from hsd.errors import ErrorCode, InUseError, PreflightError, TakenOver
 from hsd.io.files import LEASE, is_empty, remove_unfinished
 from hsd.io.provenance import now
 from hsd.io.run_identity import IDENTITY
@@ -228,7 +228,7 @@ def _take(file: Path, mine: Holder, shown: Path) -> None:
         if over:
             _put_aside(file, found)
         elif _read(file) is not None:
-            raise InUseError(_in_use(file, found, shown))
+            raise InUseError(_in_use(file, found, shown), code=ErrorCode.FOLDER_IN_USE)
     raise PreflightError(f"{file}: cannot be made and is not there; remove what stands there.")
 
 

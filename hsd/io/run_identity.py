@@ -16,7 +16,7 @@ _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def set_name(data_file: str) -> str:
-    """Return the folder's name for a value of --data_file; two files of one name stay apart."""
+    """Return the folder's name for a value of --data-file; two files of one name stay apart."""
     if _SAFE.fullmatch(data_file):
         return data_file
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(data_file).stem).lstrip(".") or "set"

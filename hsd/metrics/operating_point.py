@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hsd.counted import counted
 from hsd.errors import EvaluationError
 from hsd.io.hashes import sha256_json
 from hsd.metrics.baselines import Training
@@ -74,8 +75,9 @@ def require_apart(validation: Sequence[Prediction], judged: Sequence[Prediction]
     shared = among(judged, (p.text for p in validation))
     if shared:
         raise EvaluationError(
-            f"{len(shared)} posts are in both runs (first: {', '.join(shared[:3])}); a threshold "
-            "is chosen on validation rows and judged on others."
+            f"{counted(len(shared), 'post is', 'posts are')} in both runs (first: "
+            f"{', '.join(shared[:3])}); a threshold is chosen on validation rows and judged on "
+            "others."
         )
 
 

@@ -6,6 +6,7 @@ would be a difference between posts.
 
 from collections.abc import Sequence
 
+from hsd.counted import counted
 from hsd.errors import EvaluationError
 from hsd.metrics.clusters import design_effect, is_clustered, sums, units
 from hsd.metrics.intervals import mcnemar, sign_flips
@@ -66,9 +67,9 @@ def _facts(prediction: Prediction) -> tuple[object, ...]:
 
 def _by_id(predictions: Sequence[Prediction], name: str) -> dict[str, Prediction]:
     rows = {p.id: p for p in predictions}
-    if len(rows) < len(predictions):
+    if again := len(predictions) - len(rows):
         raise EvaluationError(
-            f"{name}: {len(predictions) - len(rows)} rows repeat an id; each post counts once."
+            f"{name}: {counted(again, 'row repeats', 'rows repeat')} an id; each post counts once."
         )
     return rows
 

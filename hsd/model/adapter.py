@@ -148,7 +148,8 @@ def find_recorded(model: ModelConfig, folder: Path, otherwise: str) -> BaseFiles
     except ModelError as error:
         raise ModelError(
             f"{folder / CONFIG} names the base '{model.name}', which cannot be had here "
-            f"({str(error).rstrip('.')}). Where the base lies elsewhere, name it: {otherwise}."
+            f"({str(error).rstrip('.')}). Where the base lies elsewhere, name it: {otherwise}.",
+            code=error.code,
         ) from None
 
 

@@ -225,7 +225,7 @@ def _no_adapter(folder: Path) -> str:
     if (folder / CONFIG).is_file():
         return (
             f"{folder}: a whole model and no adapter; its {CONFIG} was left over, as it has no "
-            f"{WEIGHTS}. Give it as the model, with --model_name."
+            f"{WEIGHTS}. Give it as the model, with --model-name."
         )
     inside = holds_adapters(folder)
     there = f" It holds adapters in {', '.join(inside)}: give one of them." if inside else ""

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -22,6 +26,7 @@ from transformers import (
 
 from hsd.config.model_config import PACKAGE, ModelConfig
 from hsd.errors import ModelError, PreflightError, did_you_mean
+from hsd.hub.base_models import kind_of, unreachable
 from hsd.hub.package import package_folder
 from hsd.hub.weight_files import weight_files
 from hsd.model import gguf, quantization
@@ -82,12 +87,12 @@ def find_base(config: ModelConfig, chat_template: str | dict[str, str] | None = 
     has none. Raises ModelError, also for a checkpoint of another task and for a tokenizer that is
     not the base's.
     """
-    with _readable(config.name):
+    with _readable(config):
         location = _location(config)
     weights_in = _weights_in(location, config)
     if weights_in:
         _require_files(config.name, location, weights_in)
-    with _readable(config.name):
+    with _readable(config):
         base = forget_choices(AutoConfig.from_pretrained(location, **_hub(config)))
     if weights_in is None and (weights_in := _weights_in(location, config)):
         _require_files(config.name, location, weights_in)  # a hub's, fetched a moment ago
@@ -95,7 +100,7 @@ def find_base(config: ModelConfig, chat_template: str | dict[str, str] | None = 
     require_writer(base, config.name)
     if parts := _file_beside(location, config, SENTENCE_ENCODER):
         require_no_encoder(parts, config.name)
-    with _readable(config.name):
+    with _readable(config):
         tokenizer = AutoTokenizer.from_pretrained(location, **_hub(config))
     tokenizer.chat_template = tokenizer.chat_template or chat_template
     if not tokenizer.chat_template:
@@ -129,7 +134,7 @@ def load_base(
         f"model '{config.name}': memory ran out on {placement.device} while it was loaded (about "
         f"{need.gb:.1f} GB); end what else runs there, take more memory or a smaller base."
     )
-    with _readable(config.name), memory_error_as(full):
+    with _readable(config), memory_error_as(full):
         model, found = AutoModelForCausalLM.from_pretrained(
             source.location,
             config=source.config,
@@ -253,22 +258,29 @@ def _hub(config: ModelConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def _readable(name: str) -> Iterator[None]:
+def _readable(config: ModelConfig) -> Iterator[None]:
     """Turn what the loading libraries raise for a bad name, folder or network into one line."""
+    name = config.name
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        if kind_of(name) == "hub" and _is_offline(error):
+            besides = f"or set HF_HOME to a cache that has the model.{_near(name)}"
+            raise unreachable(config, besides) from error
         reason = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"model '{name}': cannot be loaded: {reason}{_near(name)}{_elsewhere(name)}"
-        ) from error
+        raise ModelError(f"model '{name}': cannot be loaded: {reason}{_near(name)}") from error
 
 
-def _elsewhere(name: str) -> str:
-    """Return what helps where a hub's file is not to be had; a folder here is not offline."""
-    if Path(name).expanduser().is_dir() or name.startswith(PACKAGE):
-        return ""
-    return " (offline, fetch it elsewhere and give its folder, or set HF_HOME to a filled cache)."
+def _is_offline(error: BaseException | None) -> bool:
+    """Return whether a file is neither in the cache nor to be fetched, as the hub's client says.
+
+    transformers raises an OSError of its own, with the client's behind it.
+    """
+    while error is not None:
+        if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _near(name: str) -> str:

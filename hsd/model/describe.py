@@ -1,4 +1,4 @@
-"""What was really loaded: numbers for the manifest and for `--test_connection`."""
+"""What was really loaded: numbers for the manifest and for `--test-connection`."""
 
 import hashlib
 from typing import Any

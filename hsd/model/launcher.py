@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from hsd.errors import PreflightError
+from hsd.errors import ErrorCode, PreflightError
 
 SPLITTING = {
     "ACCELERATE_USE_FSDP": "FSDP",
@@ -59,7 +59,8 @@ def refuse_cpu_for_gpus(env: Mapping[str, str]) -> None:
     raise PreflightError(
         f"this job asked for {asked} GPU{'s' if int(asked) > 1 else ''} on each node, but torch "
         f"sees no GPU on {os.uname().nodename}; look at nvidia-smi and CUDA_VISIBLE_DEVICES there, "
-        f"or say that the CPU is meant: model.device=cpu, or {USE_CPU}=true in [env.set]."
+        f"or say that the CPU is meant: model.device=cpu, or {USE_CPU}=true in [env.set].",
+        code=ErrorCode.GPU_NOT_FOUND,
     )
 
 

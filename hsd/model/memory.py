@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hsd.errors import HsdError, PreflightError
+from hsd.errors import ErrorCode, HsdError, PreflightError
 from hsd.model.doctor_probes import memory_gb, swap_gb
 from hsd.model.placement import Placement
 from hsd.model.quantization import Quantization, held_bytes
@@ -22,6 +22,7 @@ _MEANS_MEMORY = re.compile(
     r"|(?:cudnn|nccl|cublas)\D*(?:failed|unable) to allocate|failed to cuda \w*alloc",
     re.IGNORECASE,
 )
+_ON_A_GPU = re.compile(r"cuda|cudnn|nccl|cublas", re.IGNORECASE)
 PIECE_TOKENS = 1024
 """Of a piece of rows, for the room that its activations take: a small one."""
 ANSWER_TOKENS = 64
@@ -38,14 +39,21 @@ def is_memory_error(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _MEANS_MEMORY.search(str(error)) is not None
 
 
+def memory_code(error: BaseException) -> ErrorCode:
+    """Return whose memory ran out: the GPU's, or that of the machine."""
+    on_gpu = isinstance(error, torch.OutOfMemoryError) or _ON_A_GPU.search(str(error))
+    return ErrorCode.CUDA_OUT_OF_MEMORY if on_gpu else ErrorCode.HOST_OUT_OF_MEMORY
+
+
 @contextmanager
 def memory_error_as(line: HsdError) -> Iterator[None]:
-    """Within the block, memory that runs out raises `line`; other errors pass."""
+    """Within the block, memory that runs out raises `line` with its code; other errors pass."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_memory_error(error):
             raise
+        line.code = memory_code(error)
         raise line from None
 
 

@@ -93,7 +93,7 @@ def _made(planned: MergePlan, output: Path, lease: Lease, progress: Progress) ->
     with _staged(output, lease) as folder:
         claim(folder, planned.identity())
         full = ModelError(
-            f"{planned.source.name}: memory is full; where that is the GPU's, use --device_map cpu."
+            f"{planned.source.name}: memory is full; where that is the GPU's, use --device-map cpu."
         )
         with memory_error_as(full):
             base, figures = _build(planned, folder, progress)

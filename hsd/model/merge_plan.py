@@ -83,7 +83,7 @@ def plan_merge(config: MergeConfig) -> MergePlan:
     trained_on = base_of(adapter)
     name = config.base_model or trained_on["name"]
     if not name:
-        raise ModelError(f"{adapter}: does not say its base; give it as --base_model.")
+        raise ModelError(f"{adapter}: does not say its base; give it as --base-model.")
     revision = trained_on["revision"] if name == trained_on["name"] else None
     model = ModelConfig(name=name, revision=revision, cache_dir=config.cache_dir)
     source, own = _source(config, model)
@@ -116,7 +116,7 @@ def _source(config: MergeConfig, model: ModelConfig) -> tuple[BaseFiles, str | N
     if config.base_model:
         source = find_base(model, template_beside(adapter))
     else:
-        source = find_recorded(model, adapter, "--base_model BASE")
+        source = find_recorded(model, adapter, "--base-model BASE")
     tokenizer = tokenizer_of(adapter, source)
     if tokenizer is source.tokenizer:
         return source, None
@@ -158,7 +158,7 @@ def _require_original(onto: Onto, source: BaseFiles) -> None:
     if onto == "original" and own.bits is not None:
         raise ModelError(
             f"{source.name}: --onto original needs the base in 16 bit, but this checkpoint is in 4 "
-            f"bit itself ({own.kind}); name the one that it was made from as --base_model, or "
+            f"bit itself ({own.kind}); name the one that it was made from as --base-model, or "
             "leave --onto out."
         )
 

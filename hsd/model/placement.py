@@ -9,7 +9,7 @@ import torch
 from transformers import PretrainedConfig
 
 from hsd.config.model_config import Dtype, ModelConfig
-from hsd.errors import PreflightError
+from hsd.errors import ErrorCode, PreflightError
 from hsd.model import speed
 from hsd.model.formats import stored
 from hsd.model.launcher import USE_CPU, is_on, refuse_cpu_for_gpus, require_whole_copies
@@ -69,7 +69,7 @@ def require_several() -> None:
     """Raise PreflightError when this process was not started as one of several."""
     if launch().world_size == 1:
         raise PreflightError(
-            "--use_accelerate: only one process was started; use "
+            "--use-accelerate: only one process was started; use "
             "`accelerate launch --num_processes N -m jobs.evaluate ...`, or leave the flag out."
         )
 
@@ -160,7 +160,8 @@ def _device(asked: str, here: Launch) -> tuple[str, str]:
     if asked == "cuda" and not gpus:
         raise PreflightError(
             "model.device is cuda, but torch sees no GPU; check nvidia-smi and "
-            "CUDA_VISIBLE_DEVICES, or set model.device=auto."
+            "CUDA_VISIBLE_DEVICES, or set model.device=auto.",
+            code=ErrorCode.GPU_NOT_FOUND,
         )
     if asked == "auto" and not gpus:
         refuse_cpu_for_gpus(os.environ)

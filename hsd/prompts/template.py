@@ -92,7 +92,7 @@ class Template(Strict):
 
 
 def shipped_templates() -> list[str]:
-    """Return the names of the templates that come with hsd, as `--prompt_template` takes them."""
+    """Return the names of the templates that come with hsd, as `--prompt-template` takes them."""
     return sorted(str(p.relative_to(SHIPPED).with_suffix("")) for p in SHIPPED.rglob("*.json"))
 
 

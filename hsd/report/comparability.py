@@ -81,9 +81,9 @@ def mismatch_lines(runs: Mapping[str, RunSettings]) -> list[str]:
 def require_comparable(runs: Mapping[str, RunSettings]) -> None:
     """Raise EvaluationError when a run was read in another way than the first one."""
     if lines := mismatch_lines(runs):
-        options = ", ".join(f"--{name}" for name in COMPARED)
+        options = ", ".join(f"--{name}".replace("_", "-") for name in COMPARED)
         raise EvaluationError(
-            f"{lines[0]} Evaluate both with the same {options}, or add --ignore_mode_mismatch."
+            f"{lines[0]} Evaluate both with the same {options}, or add --ignore-mode-mismatch."
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from hsd.counted import counted
 from hsd.data.data_check import PLANNED_RATE, DataFindings
 from hsd.report import figures
 from hsd.report.formatting import percent
@@ -25,10 +26,10 @@ SHOWN = 3
 
 def doctor_lines(checked: DataFindings) -> list[str]:
     """Return the findings as lines, errors first, and how the rows were read."""
-    lines = [f"{checked.rows} rows."]
+    lines = [f"{counted(checked.rows, 'row')}."]
     for finding in sorted(checked.findings, key=lambda f: f.severity != "error"):
         places = "" if finding.reasons else f" ({'; '.join(finding.places[:SHOWN])})"
-        lines.append(f"{finding.severity.upper()}: {finding.count} {finding.what}{places}")
+        lines.append(f"{finding.severity.upper()}: {finding.said}{places}")
         lines.extend(f"  {reason}" for reason in finding.reasons)
     if not checked.findings:
         lines.append("Nothing was found.")
@@ -38,9 +39,9 @@ def doctor_lines(checked: DataFindings) -> list[str]:
 def doctor_page(checked: DataFindings, files: Sequence[str]) -> str:
     """Return the page of a check."""
     status = "FAIL" if checked.errors else "PASS"
-    reasons = [f"{f.severity}: {f.count} {f.what}" for f in checked.findings] or ["Nothing found."]
+    reasons = [f"{f.severity}: {f.said}" for f in checked.findings] or ["Nothing found."]
     sections = [_findings(checked), _counts(checked), _power(checked), _lengths(checked)]
-    subtitle = f"{checked.rows:,} rows of {', '.join(files)}."
+    subtitle = f"{counted(checked.rows, 'row')} of {', '.join(files)}."
     shown = [section for section in sections if section.parts]
     return render_page(
         Page(

@@ -165,7 +165,7 @@ def _verdict(report: EvaluationReport) -> str:
 
 
 def _loading(base_name: str) -> str:
-    by_hsd = "```\nhsd evaluate --model_name THIS_FOLDER --data_file posts.csv\n```\n\n"
+    by_hsd = "```\nhsd evaluate --model-name THIS_FOLDER --data-file posts.csv\n```\n\n"
     return (
         by_hsd
         + _by_hand(base_name)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from hsd.config.train_config import OtherSplits
+from hsd.counted import counted
 from hsd.data import cell_values
 from hsd.data.sampling import require_sources
 from hsd.errors import DataError
@@ -46,7 +47,7 @@ def of_split(
     if not others:
         return
     count = sum(map(len, others.values()))
-    said = f"{source}: {count} of {total} rows say themselves that they are of another split than "
+    said = f"{source}: {count} of {counted(total, 'row')} {_says(count)} of another split than "
     said += f"{split}: {', '.join(_placed(name, places) for name, places in others.items())}"
     if policy == "fail":
         raise DataError(
@@ -78,7 +79,9 @@ def left_out_by_source(
         raise DataError(f"{source}: no row is left without {', '.join(without)}.")
     told = ", ".join(f"{count} {name}" for name, count in out.items() if count)
     if told:
-        notes.append(f"{source}: left out by source: {told} of {sum(counts.values())} rows.")
+        notes.append(
+            f"{source}: left out by source: {told} of {counted(sum(counts.values()), 'row')}."
+        )
 
 
 def with_labels_told(
@@ -97,7 +100,15 @@ def with_labels_told(
         "train": f"the adapter learns to answer {label} whatever a post says",
         "validation": f"they do not show how {other} posts are answered",
     }
-    notes.append(f"{source}: all {count} rows are {label}: {why[split]}. Add {other} rows.")
+    notes.append(f"{source}: {_all(count)} {label}: {why[split]}. Add {other} rows.")
+
+
+def _says(count: int) -> str:
+    return "says itself that it is" if count == 1 else "say themselves that they are"
+
+
+def _all(count: int) -> str:
+    return "its only row is" if count == 1 else f"all {count:,} rows are"
 
 
 def _placed(name: str, places: list[str]) -> str:

@@ -18,7 +18,7 @@ def shares_told(learned: Sequence[Lesson], watched: Sequence[Lesson]) -> str:
         raise DataError(
             f"training.labels=share, but none of the {len(learned):,} training rows has a share of "
             "votes; expected a column hate_share (0 to 1), as `hsd prepare` writes it of "
-            "HateXplain's votes or of --share_column. Or leave training.labels at hard."
+            "HateXplain's votes or of --share-column. Or leave training.labels at hard."
         )
     said = f"{_of(learned)} training rows are learned as a share of votes"
     if not watched:

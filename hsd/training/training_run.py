@@ -14,6 +14,7 @@ from transformers.integrations import TensorBoardCallback
 
 from hsd.config.run_record import recorded
 from hsd.config.train_config import TrainConfig
+from hsd.counted import counted
 from hsd.errors import Stopped, TakenOver, TrainingError
 from hsd.io.files import write_json
 from hsd.io.lease import Lease, clear
@@ -78,7 +79,7 @@ class Trained:
     def sentences(self) -> list[str]:
         """Return what a person wants to know at the end."""
         ended = "early stopping ended it" if self.stopped_early else "all were taken"
-        where = "1 process" if self.processes == 1 else f"{self.processes} processes"
+        where = counted(self.processes, "process", "processes")
         steps = f"{self.steps} steps in {where}; {ended}."
         lines = [steps if not self.skipped else "Was finished before."]
         if self.validation_loss is not None:

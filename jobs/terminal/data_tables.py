@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from hsd.counted import counted
 from hsd.data.duplicates import describe_duplicates
 from hsd.data.loaded_file import by_reason
 from hsd.data.prepared_data import PreparedData
@@ -103,7 +104,7 @@ def _empty_splits(prepared: PreparedData) -> list[str]:
 def _left_out(prepared: PreparedData) -> list[str]:
     reasons = prepared.stats["left_out"]
     lines = [f"  {count:>6}  {escape(reason)}" for reason, count in reasons.items()]
-    return [f"Left out: {sum(reasons.values())} rows (left_out.jsonl).", *lines]
+    return [f"Left out: {counted(sum(reasons.values()), 'row')} (left_out.jsonl).", *lines]
 
 
 def _bad_rows(bad: Sequence[BadRow]) -> list[str]:

@@ -15,9 +15,10 @@ from typing import NoReturn
 
 import click
 
-from hsd.errors import HsdError, PreflightError, Stopped
+from hsd.errors import ERROR_CODE, ErrorCode, HsdError, PreflightError, Stopped
 from hsd.secrets import hidden
 from jobs.terminal.home import provide_home
+from jobs.terminal.log_head import is_in_a_job
 from jobs.terminal.output import VisibleFormatter, brief, echo, echo_text
 
 _INTERRUPTED = 130
@@ -32,6 +33,7 @@ _THEIRS = {
     errno.ENOTDIR: "a file stands where a folder should",
 }
 """What a full or closed disk says; any other OSError is a bug of ours."""
+_CODES = {errno.ENOSPC: ErrorCode.DISK_FULL, errno.EDQUOT: ErrorCode.DISK_QUOTA_EXCEEDED}
 
 
 def run(command: click.Command, name: str | None = None) -> NoReturn:
@@ -59,9 +61,7 @@ def _status(command: click.Command, name: str | None) -> int:
     try:
         result = command.main(prog_name=name, standalone_mode=False)
     except HsdError as error:
-        sentence = " ".join(str(error).split())
-        echo(sentence if isinstance(error, Stopped) else f"Error: {sentence}", err=True)
-        return error.exit_code
+        return _said(error)
     except click.ClickException as error:
         error.show(said := StringIO())
         echo_text(hidden(brief(said.getvalue())), nl=False, err=True)
@@ -75,7 +75,15 @@ def _status(command: click.Command, name: str | None) -> int:
     except OSError as error:
         if error.errno not in _THEIRS:
             raise
-        place = error.filename or "output"
-        echo(f"Error: {place}: {_THEIRS[error.errno]}.", err=True)
-        return PreflightError.exit_code
+        what = f"{error.filename or 'output'}: {_THEIRS[error.errno]}."
+        return _said(PreflightError(what, code=_CODES.get(error.errno)))
     return result if isinstance(result, int) else 0  # ctx.exit(1) arrives here as 1
+
+
+def _said(error: HsdError) -> int:
+    """Print an error as one line, in a job's log its code too; return the exit code."""
+    sentence = " ".join(str(error).split())
+    echo(sentence if isinstance(error, Stopped) else f"Error: {sentence}", err=True)
+    if error.code and is_in_a_job():  # what `hsd status` reads
+        echo(f"{ERROR_CODE}{error.code}", err=True)
+    return error.exit_code

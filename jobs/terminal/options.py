@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hsd.errors import did_you_mean
 from jobs.terminal.output import echo
 
 if TYPE_CHECKING:
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 def _underscored(name: str) -> str:
     return name.replace("-", "_")
+
+
+def dashed(option: str) -> str:
+    """Return an option as hsd shows it: --data_file -> --data-file."""
+    return option.replace("_", "-")
 
 
 CONTEXT: dict[str, Any] = {
@@ -31,6 +37,23 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.context_settings = CONTEXT | dict(self.context_settings)
         self.examples = [line.strip() for line in examples.strip().splitlines()]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; what is wrong with an option is said in the spelling of the help."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = dashed(error.option_name)
+            raise click.UsageError(f"No such option '{name}'.{self._near(name)}", ctx) from None
+        except click.BadOptionUsage as error:
+            message = error.message.replace(error.option_name, dashed(error.option_name))
+            raise click.UsageError(message, ctx) from None
+
+    def _near(self, name: str) -> str:
+        """Return the option that a mistyped one may have meant: `--model` is `--model-name`."""
+        options = {dashed(option) for one in self.params for option in one.opts}
+        longer = [option for option in options if option.startswith(name)]
+        return did_you_mean(name, beside=longer) or did_you_mean(name, beside=options)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples as they are: click would wrap them like prose."""
@@ -98,6 +121,19 @@ cluster_option = click.option(
     metavar="NAME|FILE",
     help="Cluster profile (see `hsd cluster list`). Default: $HSD_CLUSTER, or your own.",
 )
+
+
+def only_option(text: str) -> Callable[[Any], Any]:
+    """Return the option --only: names of cells, parted by commas, as a tuple; () for all."""
+    return click.option("--only", metavar="CELL,..", callback=_cell_names, help=text)
+
+
+def _cell_names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if names := tuple(filter(None, (name.strip() for name in value.split(",")))):
+        return names
+    raise click.UsageError("--only: no cell is named; name some, or leave --only out for all.")
 
 
 class TimeLimit(click.ParamType[int]):

@@ -7,18 +7,19 @@ from dataclasses import asdict
 
 from rich.table import Table
 
+from hsd.counted import counted
 from hsd.errors import CellsFailed
 from jobs.terminal.console import Terminal, escape
 from jobs.terminal.number_tables import plain_table
 from jobs.terminal.output import echo, echo_text
-from slurm.check.preflight import Check, doubts, failures, preflight, refuse
+from slurm.check.preflight import Check, doubts, failures, preflight, refuse, together
 from slurm.cluster.client import programs
 from slurm.run.run_folder import RunFolder
 from slurm.run.submissions import Submitted
 from slurm.submit.local_run import Ended, run_here
 from slurm.submit.recovery import settle
 from slurm.submit.submission import SubmissionBundle, commands, submit
-from slurm.submit.work import Found, Left, Work
+from slurm.submit.work import NO_CLUSTER, Found, Left, Work
 from slurm.submit.write_run import alone, write_run
 from slurm.sweep.plan import Plan, Stage
 from slurm.sweep.sweep import Cell
@@ -65,6 +66,8 @@ def show_dry_run(found: Found) -> None:
 
     What would be refused for being missing here is said after them: this may be a laptop.
     """
+    if found.is_guess:
+        echo(NO_CLUSTER)
     show_left(found.left, found.work)
     if not found.left.plan.stages:
         return
@@ -86,11 +89,15 @@ def show_orders(prepared: SubmissionBundle) -> None:
 
 
 def show_missing(found: Found, prepared: SubmissionBundle) -> None:
-    """Print a line for each thing that a submission from here would be refused for."""
-    slurm = None if prepared.profile.local else programs(prepared.profile)
-    checks = failures(preflight(prepared, slurm, found.work.cells))
-    missing = [*found.missing, *(f"{check.sentence}." for check in checks)]
-    if missing:
+    """Print a line for each thing that a submission from here would be refused for.
+
+    SLURM is not asked about a cluster that nobody chose: it would speak of another one.
+    """
+    ask = not (prepared.profile.local or found.is_guess)
+    checks = preflight(prepared, programs(prepared.profile) if ask else None, found.work.cells)
+    sentences = [f"{check.sentence}." for check in together(failures(checks))]
+    no_cluster = ["no cluster was chosen; give --cluster NAME."] if found.is_guess else []
+    if missing := [*no_cluster, *found.missing, *sentences]:
         echo("", "Not submitted. Without --dry-run hsd would refuse this here, because of:")
     for sentence in missing:
         echo(f"- {sentence}")
@@ -161,8 +168,8 @@ def here(found: Found) -> int:
     if failed:
         first = failed[0]
         raise CellsFailed(
-            f"{len({one.cell for one in failed})} of {len(found.left.new)} cells failed; first: "
-            f"{first.stage} of {first.cell}. "
+            f"{len({one.cell for one in failed})} of {counted(len(found.left.new), 'cell')} failed"
+            f"; first: {first.stage} of {first.cell}. "
             f"Why: hsd logs {name_of(found.work)}/{first.cell}/{first.stage} --first-error"
         )
     return 0
@@ -212,7 +219,7 @@ def name_of(work: Work) -> str:
 def _stage_row(stage: Stage) -> tuple[str, ...]:
     one = stage.resources
     nodes = f"{one.nodes} x " if one.nodes > 1 else ""
-    what = _counted(one.gpus, "GPU") if one.gpus else _counted(one.cpus, "core")
+    what = counted(one.gpus, "GPU") if one.gpus else counted(one.cpus, "core")
     return (
         stage.name,
         str(len(stage.tasks)),
@@ -220,7 +227,3 @@ def _stage_row(stage: Stage) -> tuple[str, ...]:
         f"{nodes}{what}, {one.time_min} min",
         f"{stage.gpu_hours:,.1f}" if one.gpus else "",
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from hsd.checks import Check, Look
+from hsd.counted import counted
 from slurm.cluster.client import CommandFailed, Slurm
 from slurm.cluster.cluster_facts import minutes
 from slurm.cluster.profile import SlurmConfig
@@ -23,6 +24,9 @@ PARTITION_FORMAT = "%P|%a|%l"
 _START = re.compile(r"to start at (\S+)")
 _NOT_NOW = re.compile(r"\b(down|drained|reserved for|busy|not available in any)\b", re.IGNORECASE)
 """What --test-only says where the job itself would be accepted, and wait."""
+_NOT_SET_UP = re.compile(r"configuration source|failed to fetch config", re.IGNORECASE)
+"""What SLURM's programs say on a machine that belongs to no cluster."""
+_ON_A_LOGIN_NODE = "run this on a login node of the cluster, or use --local"
 _SUBMITIT_LEAST_MIN = 10
 
 
@@ -106,6 +110,9 @@ def tested(
     try:
         said = slurm.test_only(script)
     except CommandFailed as error:
+        if _NOT_SET_UP.search(error.line):
+            line = "SLURM is not set up on this machine: sbatch finds no configuration"
+            return [Check(name, False, line, _ON_A_LOGIN_NODE)]
         reason = error.line.removeprefix("allocation failure: ").rstrip(".")
         if error.ambiguous or _NOT_NOW.search(reason):
             return [Check(name, None, f"no clear answer: {reason}")]
@@ -122,13 +129,15 @@ def array_size(plan: Plan, config: SlurmConfig, of_cluster: str | None) -> Check
     told = int(of_cluster) if of_cluster and of_cluster.isdigit() else None
     known = [limit for limit in (config.max_array_size, told) if limit is not None]
     if not known:
-        return Check("array", None, f"{largest} cells; the cluster does not say how many it takes")
+        return Check(
+            "array", None, f"{counted(largest, 'cell')}; the cluster does not say how many it takes"
+        )
     if largest <= min(known):
-        return Check("array", True, f"{largest} of at most {min(known)} cells")
+        return Check("array", True, f"{largest} of at most {counted(min(known), 'cell')}")
     return Check(
         "array",
         False,
-        f"{largest} cells, but MaxArraySize is {min(known)}",
+        f"{counted(largest, 'cell')}, but MaxArraySize is {min(known)}",
         "submit some of them with --only, or split the sweep",
     )
 
@@ -201,7 +210,7 @@ def _absent() -> Check:
         "sbatch",
         False,
         "not found on this machine",
-        "run this on a login node of the cluster, or use --local",
+        _ON_A_LOGIN_NODE,
     )
 
 

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from hsd.checks import Check, Look, doubts, failures, refuse
+from hsd.checks import Check, Look, doubts, failures, refuse, together
 from hsd.errors import HsdError
 from slurm.check import checks_bases, checks_files, checks_queue
 from slurm.cluster.client import ClusterError, CommandFailed, Slurm
 from slurm.submit.submission import SubmissionBundle
 from slurm.sweep.sweep import Cell
 
-__all__ = ["Check", "doubts", "failures", "preflight", "refuse", "run_all"]
+__all__ = ["Check", "doubts", "failures", "preflight", "refuse", "run_all", "together"]
 
 _THREADS = 16
 """Each waits for a program or a disk; none computes."""

@@ -48,16 +48,16 @@ class ClusterError(PreflightError):
 
 
 class CommandFailed(HsdError):  # noqa: N818 - what happened, as CalledProcessError
-    """A program of SLURM ended with an error, or not in time (code None)."""
+    """A program of SLURM ended with an error, or not in time (returncode None)."""
 
-    def __init__(self, program: str, code: int | None, line: str) -> None:
+    def __init__(self, program: str, returncode: int | None, line: str) -> None:
         super().__init__(f"{program}: {line}")
-        self.program, self.code, self.line = program, code, line
+        self.program, self.returncode, self.line = program, returncode, line
 
     @property
     def ambiguous(self) -> bool:
         """Whether the controller may have done it all the same: its answer was lost."""
-        return self.code is None or bool(_AMBIGUOUS.search(self.line))
+        return self.returncode is None or bool(_AMBIGUOUS.search(self.line))
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +257,7 @@ class Slurm:
         if not asked:
             raise CommandFailed(
                 error.program,
-                error.code,
+                error.returncode,
                 f"{error.line}; and squeue could not be asked whether the job was accepted. If it "
                 f"was, it is held: look for the comment {comment} in `squeue -o '%F %k'`",
             )

@@ -75,7 +75,8 @@ class Profile(Strict):
 def load_profile(name_or_file: str) -> Profile:
     """Return the profile of a name (your own before shipped ones) or of a file's path.
 
-    Raises PreflightError, one line, listing everything that is wrong.
+    Raises ConfigError for a name that nothing has, and PreflightError, one line, listing
+    everything that is wrong.
     """
     source = find_toml("profile", name_or_file, _folders())
     with refused_before_work():

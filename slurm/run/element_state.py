@@ -219,7 +219,7 @@ def _from_events(known: ElementFacts) -> tuple[str, str]:
     if known.asked:
         return "unknown", "SLURM no longer knows this job"
     words = {"started": "running", "signalled": "stopping", "requeued": "requeued"}
-    return words.get(str(event), "unknown"), "" if event else "no word of it"
+    return words.get(str(event), "unknown"), "" if event else "it left no record of its state"
 
 
 def _code(known: ElementFacts) -> int | None:

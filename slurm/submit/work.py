@@ -29,10 +29,14 @@ from slurm.sweep.content_hash import (
     row_files,
 )
 from slurm.sweep.plan import ALL, Plan, Stage, Task, plan_sweep
-from slurm.sweep.sweep import Cell, Sweep, cells, load_sweep
+from slurm.sweep.sweep import Cell, Sweep, load_sweep
 
 REFERENCE = "a100x4"
 """The profile that a dry run is for where nobody has chosen a cluster."""
+NO_CLUSTER = (
+    f"No cluster was chosen, so this is for the reference cluster {REFERENCE}. Choose yours with "
+    "--cluster NAME, or write its profile with `hsd cluster init`."
+)
 Active = Callable[[str, str], bool]
 """Called with a stage and a cell: does a job do it, or wait to, right now?"""
 
@@ -92,6 +96,8 @@ class Found:
     seen: int | None = None
     """How many lines submissions.jsonl had before it was asked what is left; None: nobody looked.
     With more of them something else is left."""
+    is_guess: bool = False
+    """Whether nobody chose the cluster: a dry run is for REFERENCE then."""
 
     def prepared(self) -> SubmissionBundle:
         """Return scripts and orders of what is left. Nothing is written."""
@@ -111,23 +117,21 @@ def find_work(
     Raises PreflightError for whatever is wrong with sweep, profile, cells or files. With `dry_run`
     rows may be elsewhere and no cluster be chosen: the plan is the same, and what is missing said.
     """
-    chosen = load_sweep(sweep)
-    missing = []
-    if dry_run and not (cluster or local or chosen_profile()):
+    chosen, made = load_sweep(sweep, overrides, only)
+    is_guess = dry_run and not (cluster or local or chosen_profile())
+    if is_guess:
         cluster = REFERENCE
-        missing.append(
-            f"cluster: none was chosen, so this is for {REFERENCE}, the reference; give --cluster "
-            "NAME, or write a profile with `hsd cluster init`."
-        )
     profile = _profile(cluster, local, max_parallel)
     settled(RunFolder(profile.shared_root / chosen.name))
     code = running_code()
-    work = work_on(chosen, cells(chosen, overrides, only), profile, code, dry_run=dry_run)
+    work = work_on(chosen, made, profile, code, dry_run=dry_run)
     file = Path(sweep).expanduser()
     work = replace(work, source=str(file.absolute()) if file.is_file() else sweep)
     seen = len(submissions.submission_lines(work.folder.path))
     left = left_to_do(work, active_in(work))
-    return Found(work, left, code, missing=(*missing, *work.absent.values()), seen=seen)
+    return Found(
+        work, left, code, missing=tuple(work.absent.values()), seen=seen, is_guess=is_guess
+    )
 
 
 def active_in(work: Work) -> Active:

@@ -1,5 +1,6 @@
 """A sweep: which presets are compared, what is varied, and on which posts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from slurm.sweep.sweep_file import sweep_of
 __all__ = ["Cell", "EvaluateConfig", "Sweep", "cells", "load_sweep", "sweep_names", "sweep_schema"]
 
 
-def load_sweep(name_or_file: str) -> Sweep:
-    """Return the sweep of a shipped one's name or a file's path; its paths are absolute.
+def load_sweep(
+    name_or_file: str, overrides: Sequence[str] = (), only: Sequence[str] = ()
+) -> tuple[Sweep, tuple[Cell, ...]]:
+    """Return the sweep of a shipped one's name or a file's path, and its cells, as `cells` says.
 
-    Raises PreflightError, one line, for what is wrong in it or in one of its cells.
+    Its paths are absolute. Raises ConfigError for a name that nothing has, and PreflightError, one
+    line, for what is wrong in it or in one of its cells.
     """
     source = find_toml("sweep", name_or_file, [_folder()])
     with refused_before_work():
@@ -41,8 +45,7 @@ def load_sweep(name_or_file: str) -> Sweep:
                     "or gate.worst_group_f1 or gate.largest_gap."
                 )
             sweep = sweep.model_copy(update={"gate": rules})
-    cells(sweep, place=source.place)
-    return sweep
+    return sweep, cells(sweep, overrides, only, place=source.place)
 
 
 def sweep_names() -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.config.loading import preset_names
-from hsd.config.problems import faults, refusal
+from hsd.config.problems import faults, refusal, unknown_keys
 from hsd.config.settings import FieldPath, Settings
 from hsd.config.strict_toml import takes, typed, wrong
 from hsd.config.substitute import substituted
@@ -42,7 +42,8 @@ def sweep_of(settings: Settings, place: str, folder: Path) -> Sweep:
     Raises ConfigError, one line, listing everything that is wrong.
     """
     own = {path: s for path, s in settings.items() if _section(path) is None}
-    _refuse([*_misshapen(settings), *_misnamed(own), *_missing(own, place)])
+    unknown = unknown_keys(Sweep, own)  # first: one may be a missing key, misspelt
+    _refuse([*_misshapen(settings), *_misnamed(own), *unknown, *_missing(own, place)])
     tables = {section: _table(settings, section, place) for section in _OPEN}
     _refuse([*_wrong_fields(tables), *_wrong_axes(tables[("grid",)]), *_overlaps(tables, place)])
     dotted = {

@@ -1,9 +1,11 @@
 """Why an element failed or waits, in plain words, and the next command to type. Data, and pure."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain
 
-from hsd.errors import GATE_FAILED, GATE_UNDECIDED, Stopped
+from hsd.errors import ERROR_CODE, GATE_FAILED, GATE_UNDECIDED, ErrorCode, Stopped
 from slurm.cluster.stage_config import ASKS_FOR
 from slurm.run.element_state import NEVER, Element
 from slurm.run.run_folder import whole_stage
@@ -23,8 +25,9 @@ class Cause:
 class KnownCause:
     """One known cause: it is this when any of its patterns is found, in an element so disposed.
 
-    `slurm` is matched with SLURM's state, `reason` with SLURM's reason, `log` with the end of the
-    log, `code` with the exit code. {run}, {cell}, {node} and other names are filled in.
+    `slurm` is matched with SLURM's state, `reason` with SLURM's reason, `error` with the code that
+    an error of hsd leaves in the log, `log` with what other programs and an older hsd wrote there,
+    `code` with the exit code. {run}, {cell}, {node} and other names are filled in.
     """
 
     words: str
@@ -32,17 +35,22 @@ class KnownCause:
     states: tuple[str, ...] = ("failed",)
     slurm: str = ""
     reason: str = ""
+    error: ErrorCode | None = None
     log: str = ""
     code: int | None = None
 
-    def fits(self, element: Element, log: str) -> bool:
-        """Whether this is what the element suffers from."""
-        if element.state not in self.states:
-            return False
-        return (
+    def is_named(self, element: Element, errors: Collection[str]) -> bool:
+        """Whether SLURM or the code of an error says that the element suffers from it."""
+        return element.state in self.states and (
             bool(self.slurm and re.fullmatch(self.slurm, element.slurm))
             or bool(self.reason and re.search(self.reason, element.reason))
-            or bool(self.log and re.search(self.log, log, re.IGNORECASE | re.MULTILINE))
+            or self.error in errors
+        )
+
+    def fits(self, element: Element, log: str) -> bool:
+        """Whether the words of the log, or the exit code, say so."""
+        return element.state in self.states and (
+            bool(self.log and re.search(self.log, log, re.IGNORECASE | re.MULTILINE))
             or (self.code is not None and element.code == self.code)
         )
 
@@ -64,28 +72,33 @@ FAILURES = (
     KnownCause(
         "CUDA out of memory",
         f"{RESUBMIT} --set training.gradient_checkpointing=true",
+        error=ErrorCode.CUDA_OUT_OF_MEMORY,
         log=r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|GPU's memory is full",
     ),
     KnownCause(
         "out of memory on the node; increase [stages.{kind}] memory_gb in the profile, then",
         RESUBMIT,
         slurm="OUT_OF_MEMORY",
+        error=ErrorCode.HOST_OUT_OF_MEMORY,
         log=r"oom.kill|DefaultCPUAllocator: can't allocate memory|^MemoryError\b"
         r"|Exceeded job memory limit",
     ),
     KnownCause(
         "disk quota exceeded; free some space, then",
         RESUBMIT,
+        error=ErrorCode.DISK_QUOTA_EXCEEDED,
         log=r"disk quota exceeded|EDQUOT|your quota on this disk is used up",
     ),
     KnownCause(
         "no space left on a disk; free some space, then",
         RESUBMIT,
+        error=ErrorCode.DISK_FULL,
         log=r"no space left on (device|this disk)|ENOSPC",
     ),
     KnownCause(
         "a model file is missing in the cache, and jobs have no internet",
         "hsd fetch {sweep}",
+        error=ErrorCode.MODEL_NOT_IN_CACHE,
         log=r"LocalEntryNotFoundError|OfflineModeIsEnabled|outgoing traffic has been disabled"
         r"|couldn't connect to 'https?://|cannot reach https?://huggingface|hub cannot be reached",
     ),
@@ -98,6 +111,7 @@ FAILURES = (
     KnownCause(
         "no GPU was found on {node}",
         "hsd doctor --smoke",
+        error=ErrorCode.GPU_NOT_FOUND,
         log=r"torch sees no GPU|No CUDA GPUs are available|no CUDA-capable device"
         r"|could not select device driver"
         r"|Torch not compiled with CUDA|Found no NVIDIA driver|no nvidia-container-cli",
@@ -118,10 +132,12 @@ FAILURES = (
     KnownCause(
         "another process works in the folder; wait for that process, then",
         RESUBMIT,
+        error=ErrorCode.FOLDER_IN_USE,
         log=r"^(\[\w+\]:)?Error: .+ is in use: .+ works in it and was heard of",
     ),
     KnownCause(
         "another process took over the folder, because this one did not answer for long",
+        error=ErrorCode.FOLDER_TAKEN_OVER,
         log=r"was taken over: .+ works in it now",
     ),
     KnownCause(
@@ -151,7 +167,8 @@ FAILURES = (
         code=Stopped.exit_code,
     ),
 )
-"""Why something failed; the first that fits. SLURM's own word comes before what a log may hold."""
+"""Why something failed; the first that fits. SLURM's own word comes before what a log may hold, and
+the code of an error before the words of one."""
 
 WAITS = (
     KnownCause(
@@ -204,6 +221,7 @@ WAITS = (
 """Why something waits, or was never begun."""
 
 _ERROR_LINE = re.compile(r"^(?:\[\w+\]:)?Error: (.+)$", re.MULTILINE)
+_CODE_LINE = re.compile(rf"^(?:\[\w+\]:)?{ERROR_CODE}(\w+)$", re.MULTILINE)
 _EXCEPTION = re.compile(
     r"^(?:\[\w+\]:)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)$", re.MULTILINE
 )
@@ -229,17 +247,24 @@ def cause(
         "limit": clock(element.time_min),
         "time": clock(2 * element.time_min or 60),
     }
-    for known in (*FAILURES, *WAITS):
-        if known.fits(element, log_tail):
-            return Cause(known.words.format_map(filling), known.next.format_map(filling))
+    if known := _known(element, log_tail):
+        return Cause(known.words.format_map(filling), known.next.format_map(filling))
     if element.state == "failed":
         look = "hsd logs {run}/{cell}/{stage}".format_map(filling)
         return Cause(
-            _message(log_tail) or element.reason or element.slurm or "no word of why", look
+            _message(log_tail) or element.reason or element.slurm or "no reason was recorded", look
         )
     if element.state == "unknown":
         return Cause(element.reason, RESUBMIT.format_map(filling))
     return Cause(element.reason) if element.reason and element.state in _QUEUED else None
+
+
+def _known(element: Element, log: str) -> KnownCause | None:
+    """Return the first cause that SLURM or an error's code names, else the first by words."""
+    errors = _CODE_LINE.findall(log)
+    named = (known for known in (*FAILURES, *WAITS) if known.is_named(element, errors))
+    by_words = (known for known in FAILURES if known.fits(element, log))
+    return next(chain(named, by_words), None)
 
 
 def clock(minutes: int) -> str:
