@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hsd.counted import counted
 from hsd.groups.group_names import OTHER
 from hsd.groups.group_set import GroupSet
 
@@ -38,11 +39,12 @@ class NameCounts:
         empty = [name for name in groups.names if not self.by_group.get(name)]
         lost = [one for one in self.names if one.groups == (OTHER,)]
         return [
-            f"{self.posts} posts: {counts}; other {outside}; about nobody {self.nobody}.",
+            f"{counted(self.posts, 'post')}: {counts}; other {outside}; "
+            f"about nobody {self.nobody}.",
             *[f"No post is about: {', '.join(empty)}."] * bool(empty),
             *[
-                f"{len(lost)} {'name falls' if len(lost) == 1 else 'names fall'} into no group and "
-                "count as other. Put a name that you follow into a group's `names`."
+                f"{counted(len(lost), 'name falls', 'names fall')} into no group, which counts as "
+                "other. Put a name that you follow into a group's `names`."
             ]
             * bool(lost),
         ]

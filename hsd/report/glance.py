@@ -116,11 +116,9 @@ def _shown_groups(report: EvaluationReport, rate: Rate, overall: float | None) -
 def _rates_note(report: EvaluationReport) -> str:
     if len(report.groups) <= FEW_GROUPS:
         return "Further left is better. A rate of fewer than 5 posts is not estimable (-)."
-    fewest = min(len(report.groups) - len(_shown_groups(report, rate, None)) for rate in RATES)
-    left = f" {fewest} groups or more have fewer posts and stand under Groups." if fewest else ""
     return (
         "Further left is better. The groups furthest from all posts first; groups with at least "
-        f"{TOLD_N} posts behind a rate.{left}"
+        f"{TOLD_N} posts behind a rate. Groups with fewer stand under Groups."
     )
 
 

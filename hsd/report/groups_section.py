@@ -57,14 +57,14 @@ def groups_section(report: EvaluationReport) -> Section:
         parts.append(PageTable(few, header, [rows[name] for name in small], folded=True))
     parts += [
         *_policy_table(report),
-        _gap_table(report.gaps),
+        _gap_table(report),
         *_gap_words(report.gaps),
         *_persona_table(report.personas, folded=report.counted_in is not None),
     ]
     if report.auc_by_group:
-        parts.append(_auc_table(report.auc_by_group))
+        parts.append(_auc_table(report, report.auc_by_group))
     beside = [
-        [text(b.name), text(name), *(value(g.share(rate).value) for rate in RATES)]
+        [text(b.name), text(report.title(name)), *(value(g.share(rate).value) for rate in RATES)]
         for b in report.baselines
         for name, g in b.groups.items()
     ]
@@ -84,15 +84,15 @@ def _is_estimable(group: GroupReport) -> bool:
     return any(group.share(rate).value is not None for rate in RATES)
 
 
-def _gap_table(gaps: GapsReport) -> PageTable:
-    rows = []
+def _gap_table(report: EvaluationReport) -> PageTable:
+    gaps, rows = report.gaps, []
     for view, words in ((gaps.raw, "as they are"), (gaps.standardised, "sources held equal")):
         for name in GAPS:
             gap = view.gaps.get(name)
             cells = [estimate(None, None), *[text("-", "absent")] * 3]
             if gap:
                 cells = [estimate(gap.value, gap.interval), p(gap.p_value),
-                         text(gap.highest), text(gap.lowest)]  # fmt: skip
+                         text(report.title(gap.highest)), text(report.title(gap.lowest))]  # fmt: skip
             rows.append([text(f"{GAP_WORDS[name]}, {words}"), *cells])
     note = (
         "A largest difference is never below 0, and large by chance with few posts. Chance: how "
@@ -145,10 +145,10 @@ def _gap_words(gaps: GapsReport) -> list[Part]:
     return parts
 
 
-def _auc_table(found: GroupAreasReport) -> PageTable:
+def _auc_table(report: EvaluationReport, found: GroupAreasReport) -> PageTable:
     rows = [
         [
-            text(name),
+            text(report.title(name)),
             *(estimate(a.of(k).value, a.of(k).interval) for k in KIND_WORDS),
         ]
         for name, a in [*found.groups.items(), ("generalised mean (p = -5)", found.means)]
