@@ -22,6 +22,7 @@ from hsd.metrics.baselines import Training
 from hsd.report.baseline_runs import baselines_of, name_of
 from hsd.report.predictions import Run, load_run
 from hsd.report.rewriting import rewrite
+from hsd.training import sentence_encoder
 from hsd.training.sentence_encoder import EncoderSettings, encoder_digest
 
 pytestmark = pytest.mark.model
@@ -88,6 +89,31 @@ def test_an_encoder_learns_the_same_posts_once(settings: EncoderSettings) -> Non
     assert len(list(cache("encoders").iterdir())) == 2
 
 
+def test_an_encoder_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
+    settings: EncoderSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [row["text"] for row in posts(12, 300)]
+    whole = encoder_scores(TRAINING, texts, settings).scores
+    shutil.rmtree(cache("encoders"))
+    monkeypatch.setattr(sentence_encoder, "KEEP_EVERY_S", 0.0)
+    steps: list[int] = []
+
+    def stop(done: int, total: int, what: str) -> None:  # noqa: ARG001
+        steps.append(done)
+        if len(steps) == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encoder_scores(TRAINING, texts, settings, stop)
+    (half,) = cache("encoders").glob(f"{sentence_encoder.HALF}*")
+    assert [folder.name for folder in half.glob("checkpoint-*")] == ["checkpoint-6"]
+    found = encoder_scores(TRAINING, texts, settings, stop)
+    assert steps[:9] == [*range(1, 8), 7, 8], "goes on behind the checkpoint"
+    assert found.scores == whole
+    assert found.train_seconds > 0
+    assert not list(cache("encoders").glob(f"{sentence_encoder.HALF}*"))
+
+
 def test_an_encoder_that_did_not_learn_to_the_end_is_not_kept(settings: EncoderSettings) -> None:
     def stop(done: int, total: int, what: str) -> None:  # noqa: ARG001
         if done == 2:
@@ -95,7 +121,7 @@ def test_an_encoder_that_did_not_learn_to_the_end_is_not_kept(settings: EncoderS
 
     with pytest.raises(KeyboardInterrupt):
         encoder_scores(TRAINING, ["a"], settings, stop)
-    assert not list(cache("encoders").iterdir())
+    assert not [*cache("encoders").glob("*"), *cache("encoders").glob(".*")]
 
 
 def test_a_baseline_of_the_run_stands_in_its_report(run: Run) -> None:

@@ -91,8 +91,8 @@ def _gap_table(report: EvaluationReport) -> PageTable:
             gap = view.gaps.get(name)
             cells = [estimate(None, None), *[text("-", "absent")] * 3]
             if gap:
-                cells = [estimate(gap.value, gap.interval), p(gap.p_value),
-                         text(report.title(gap.highest)), text(report.title(gap.lowest))]  # fmt: skip
+                ends = (text(report.title(end)) for end in (gap.highest, gap.lowest))
+                cells = [estimate(gap.value, gap.interval), p(gap.p_value), *ends]
             rows.append([text(f"{GAP_WORDS[name]}, {words}"), *cells])
     note = (
         "A largest difference is never below 0, and large by chance with few posts. Chance: how "

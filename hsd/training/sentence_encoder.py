@@ -6,9 +6,10 @@ better at ranking posts is not worth its cost.
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -28,19 +29,30 @@ from transformers import (
 )
 
 from hsd.config.model_config import PACKAGE
-from hsd.errors import ModelError
+from hsd.errors import InUseError, ModelError
 from hsd.hub.cache import cache, made_once
 from hsd.hub.package import package_folder
 from hsd.io.files import write_json
 from hsd.io.hashes import sha256_file, sha256_json
 from hsd.io.json_reader import read_object
+from hsd.io.lease import hold_lease
 from hsd.io.progress import Progress, silent
 from hsd.metrics.baselines import Training
 from hsd.model.families import forget_choices
 from hsd.model.launcher import unseen
+from hsd.training.checkpoints import (
+    mark_complete,
+    newest_intact,
+    remove_incomplete,
+    remove_old,
+)
 
 WEIGHTS = "model.safetensors"
 COST = "cost.json"
+HALF = ".half-"
+"""Before the name of an encoder that has not learned to the end."""
+KEEP_EVERY_S = 60.0
+"""Between checkpoints, of some 270 MB: what a kill costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +112,48 @@ def learned_encoder(
     """
     kind, versions = device.partition(":")[0], [torch.__version__, transformers.__version__]
     known = [encoder_identity(settings), training_digest(training), kind, versions]
-    return made_once(
-        cache("encoders") / sha256_json(known)[:32],
-        lambda folder: _make(folder, training, settings, device, progress),
-    )
+    target = cache("encoders") / sha256_json(known)[:32]
+    if target.is_dir():
+        return target
+    with _checkpoints(target.with_name(f"{HALF}{target.name}")) as half:
+        return made_once(
+            target, lambda folder: _make(folder, half, training, settings, device, progress)
+        )
+
+
+@contextmanager
+def _checkpoints(folder: Path) -> Iterator[Path]:
+    """Give the folder of an encoder's checkpoints, which is there until it has learned to the end.
+
+    A second process that learns the same meanwhile has a folder of its own.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lease(folder, "fine-tuning an encoder"))
+            half = folder
+        except InUseError:
+            half = Path(stack.enter_context(TemporaryDirectory()))
+        yield half
+    rmtree(half, ignore_errors=True)
 
 
 def _make(
-    folder: Path, training: Training, settings: EncoderSettings, device: str, progress: Progress
+    folder: Path,
+    half: Path,
+    training: Training,
+    settings: EncoderSettings,
+    device: str,
+    progress: Progress,
 ) -> None:
     set_seed(settings.seed)
     tokenizer, encoder = _loaded(settings.name)
     model = SentenceClassifier(encoder)
-    started = time.monotonic()
     with unseen():  # a launcher's mixed precision would make another baseline
-        _learn(model, tokenizer, training, settings, device, progress)
-    took = round(time.monotonic() - started, 1)
+        took = _learn(model, half, tokenizer, training, settings, device, progress)
     encoder.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     save_model(model, str(folder / WEIGHTS))
-    write_json(folder / COST, {"train_seconds": took, "device": device})
+    write_json(folder / COST, {"train_seconds": round(took, 1), "device": device})
 
 
 def encoder_digest(name: str) -> str:
@@ -212,23 +246,43 @@ class _Posts(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 class _Told(TrainerCallback):
-    """Reports each step."""
+    """Reports each step, and keeps a checkpoint every minute or so."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, took_before: float) -> None:
         self._progress = progress
+        self._began = time.monotonic() - took_before
+        self._kept_at = time.monotonic()
+
+    @property
+    def took(self) -> float:
+        """Seconds of all starts, up to the checkpoint that each went on from."""
+        return time.monotonic() - self._began
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        now = time.monotonic()
+        control.should_save = now - self._kept_at >= KEEP_EVERY_S
+        if control.should_save:
+            self._kept_at = now
         self._progress(state.global_step, state.max_steps, "fine-tuning the encoder")
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        half = Path(args.output_dir)
+        checkpoint = half / f"checkpoint-{state.global_step}"
+        write_json(checkpoint / COST, {"train_seconds": self.took})
+        mark_complete(checkpoint, state.global_step)
+        remove_old(half, keep=1)
 
 
 def _learn(
     model: SentenceClassifier,
+    half: Path,
     tokenizer: Any,
     training: Training,
     settings: EncoderSettings,
     device: str,
     progress: Progress,
-) -> None:
+) -> float:
+    """Learn the posts, from the newest checkpoint in `half` on; return the seconds it took."""
     posts = _Posts(tokenizer, training, settings.max_length)
     steps = -(-len(posts) // settings.batch_size) * settings.epochs
 
@@ -240,31 +294,35 @@ def _learn(
         labels = torch.tensor([row["labels"] for row in rows])
         return {name: batch[name] for name in names} | {"labels": labels}
 
-    with TemporaryDirectory() as folder:
-        args = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=settings.epochs,
-            per_device_train_batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            warmup_steps=steps // 10,
-            lr_scheduler_type="linear",
-            weight_decay=0.01,
-            seed=settings.seed,
-            use_cpu=device == "cpu",
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            dataloader_pin_memory=device != "cpu",
-        )
-        args._n_gpu = min(args.n_gpu, 1)  # on several GPUs a step would learn several batches
-        trainer = Trainer(
-            model=model,
-            args=args,
-            train_dataset=posts,
-            data_collator=padded,
-            callbacks=[_Told(progress)],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+    args = TrainingArguments(
+        output_dir=str(half),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup_steps=steps // 10,
+        lr_scheduler_type="linear",
+        weight_decay=0.01,
+        seed=settings.seed,
+        use_cpu=device == "cpu",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=device != "cpu",
+    )
+    args._n_gpu = min(args.n_gpu, 1)  # on several GPUs a step would learn several batches
+    remove_incomplete(half)
+    checkpoint = newest_intact(half).checkpoint  # a damaged one: learned anew
+    before = read_object(checkpoint / COST)["train_seconds"] if checkpoint else 0.0
+    told = _Told(progress, before)
+    trainer = Trainer(
+        model=model,
+        args=args,
+        train_dataset=posts,
+        data_collator=padded,
+        callbacks=[told],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return told.took
