@@ -1,12 +1,14 @@
 """`hsd data`: check data before training, and swap the groups in posts."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from jobs.terminal.entry import run as run_command
 from jobs.terminal.options import CONTEXT, Command, CommandGroup
 from jobs.terminal.output import echo
+from jobs.terminal.table_options import table_fields, table_options
 
 PATH = click.Path(path_type=Path)
 
@@ -21,6 +23,7 @@ def data() -> None:
     examples="""
     hsd data check data/unified/train.jsonl data/unified/val.jsonl data/unified/test.jsonl
     hsd data check data/prepared/train.jsonl data/prepared/unified/test.jsonl --output check.html
+    hsd data check posts.csv --text-column body --label-column verdict --labels hate=mean normal=ok
     hsd data check posts.csv --model-name openai/gpt-oss-20b --max-length 512
     """,
 )
@@ -32,12 +35,14 @@ def data() -> None:
 @click.option("--max-length", type=click.IntRange(min=1), help="Longer rows count as truncated.")
 @click.option("--output", type=PATH, help="Also write the findings to this HTML file.")
 @click.option("--strict", is_flag=True, help="Exit with code 10 for warnings too.")
+@table_options
 def check(
     files: tuple[Path, ...],
     model_name: str | None,
     max_length: int | None,
     output: Path | None,
     strict: bool,
+    **options: Any,
 ) -> int:
     """Check FILES of posts or chats for problems that spoil a result.
 
@@ -48,12 +53,14 @@ def check(
     from hsd.data.data_check import check_data as look
     from hsd.data.data_files import require_data
     from hsd.data.row_lengths import Measure, PostLength, PromptLength
+    from hsd.data.table_columns import columns_of
     from hsd.errors import DataError
     from hsd.io.files import write_atomic
     from hsd.report.doctor_page import doctor_lines, doctor_page
     from jobs.terminal.check_tables import check_tables
     from jobs.terminal.data_tables import stdout
 
+    columns = columns_of(**table_fields(options))
     for file in files:
         require_data(file)
     measure: Measure = PostLength()
@@ -62,7 +69,7 @@ def check(
         from hsd.model.base import find_base
 
         measure = PromptLength(find_base(ModelConfig(name=model_name)).tokenizer, files)
-    checked = look(files, measure, max_length)
+    checked = look(files, measure, max_length, columns)
     if output:
         write_atomic(output, doctor_page(checked, [file.name for file in files]))
     echo(*doctor_lines(checked))

@@ -15,11 +15,12 @@ from hsd.data.duplicates import find_pairs, leaks
 from hsd.data.hatexplain import Offensive, converter
 from hsd.data.identity_swap import swaps
 from hsd.data.loaded_file import Bad, LeftOut, load, require_clean
-from hsd.data.own_table import Columns, load_table
+from hsd.data.own_table import load_table
 from hsd.data.posts import read_posts
 from hsd.data.prepare import prepare
 from hsd.data.prepared_data import preparation
 from hsd.data.read_rows import Row
+from hsd.data.table_columns import Columns
 from hsd.data.unified import READS, convert, to_row
 from hsd.errors import DataError
 from hsd.example import Example, Label

@@ -11,18 +11,18 @@ from hsd.data.duplicates import NEAR, Pair, clusters, find_pairs, leaks, normali
 from hsd.data.group_names import joined
 from hsd.data.loaded_file import (
     Loaded,
-    convert_rows,
     merge_loaded,
     require_clean,
     require_unique_ids,
     write_bad_rows,
 )
-from hsd.data.own_table import Columns, converter
+from hsd.data.own_table import read_table
 from hsd.data.prepared_data import LeakPolicy, Preparation, PreparedData, SourceRead
 from hsd.data.read_rows import BadRow, apart
 from hsd.data.sampling import even_labels, stratified
 from hsd.data.source_formats import ReadOptions, Source, convert_detected, load_source
 from hsd.data.splits import assign_splits, require_known_splits
+from hsd.data.table_columns import Columns
 from hsd.errors import DataError
 from hsd.example import Example, Label
 from hsd.io.lease import hold_lease
@@ -128,9 +128,7 @@ def _read(source: Source, reading: ReadOptions) -> SourceRead:
     if reading.columns == Columns():
         loaded = convert_detected(rows, str(source), reading)
     else:
-        loaded = convert_rows(
-            rows, converter(reading.columns, source.location), reading.columns.read
-        )
+        loaded = read_table(rows, reading.columns, str(source), source.location)
     return SourceRead(source, replace(loaded, bad=bad + loaded.bad), {"commit": commit})
 
 

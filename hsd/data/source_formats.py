@@ -9,9 +9,11 @@ from hsd.data import hatecheck, hatexplain, toxigen, unified
 from hsd.data.chat_rows import is_chat
 from hsd.data.data_files import is_data
 from hsd.data.hatexplain import Offensive
+from hsd.data.how_read import how_read
 from hsd.data.loaded_file import Convert, Loaded, convert_rows, load
-from hsd.data.own_table import Columns, load_table
+from hsd.data.own_table import load_table
 from hsd.data.read_rows import Row, read_rows
+from hsd.data.table_columns import Columns
 from hsd.errors import ConfigError, DataError, did_you_mean
 
 KINDS = ("unified", "hatexplain", "toxigen", "hatecheck", "table", "hub")
@@ -82,12 +84,17 @@ def load_source(source: Source, reading: ReadOptions) -> Loaded:
     return load(path, _convert(source.kind, reading), _reads(source.kind))
 
 
+def load_posts(path: Path, columns: Columns | None = None) -> Loaded:
+    """Return a file's rows, read by the columns that a person names, else as `load_any` does."""
+    return load_any(path, ReadOptions()) if columns is None else load_table(path, columns)
+
+
 def load_any(path: Path, reading: ReadOptions) -> Loaded:
     """Return a file's rows, read as the kind that its columns tell."""
     rows, bad = read_rows(path)
     divisions = hatexplain.read_divisions(path.parent / hatexplain.DIVISIONS)
     loaded = convert_detected(rows, str(path), reading, divisions)
-    return replace(loaded, bad=bad + loaded.bad)
+    return replace(loaded, bad=bad + loaded.bad, notes=how_read(path))
 
 
 def convert_detected(
@@ -137,5 +144,5 @@ def detect(values: Mapping[str, Any], name: str) -> str:
     raise DataError(
         f"{name}: columns {columns} are of no known kind (a CSV file needs a header line); "
         "expected text and label, or HateXplain's, ToxiGen's or HateCheck's own. For another table "
-        "run `hsd prepare --source table:PATH --text-column NAME --label-column NAME`."
+        "add --text-column NAME --label-column NAME (and for `hsd prepare` --source table:PATH)."
     )

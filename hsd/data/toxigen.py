@@ -9,6 +9,7 @@ from hsd.data.group_names import parse_groups, persona, split_names, unknown_nam
 from hsd.data.label_names import parse_label
 from hsd.data.loaded_file import Bad, Convert, Converted
 from hsd.data.read_rows import Row
+from hsd.data.split_names import split_of
 from hsd.example import Example, Label
 
 MIDPOINT = 3.0
@@ -94,5 +95,5 @@ def _example(
         source_dataset="toxigen",
         label_multiclass=multiclass,
         is_synthetic=True,
-        split=cell_values.split(cell_values.string(values, "split")),
+        split=split_of(cell_values.string(values, "split")),
     )

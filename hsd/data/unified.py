@@ -1,5 +1,6 @@
 """Rows of the unified data: one post, one label, one schema for all sources."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from hsd.data.group_names import joined, parse_groups, persona, split_names, unk
 from hsd.data.label_names import parse_label, unknown_label
 from hsd.data.loaded_file import Bad, Converted, Loaded, load, merge_loaded
 from hsd.data.read_rows import Row
+from hsd.data.split_names import split_of
 from hsd.errors import DataError, did_you_mean
 from hsd.example import Example
 
@@ -32,7 +34,7 @@ def convert(row: Row) -> Converted:
     column = next((name for name in LABEL_COLUMNS if name in values), LABEL_COLUMNS[-1])
     label = parse_label(values.get(column))
     if label is None:
-        return Bad(unknown_label(values.get(column), column))
+        return Bad(unknown_label(values.get(column), column, columns=_as_table(values, column)))
     groups = cell_values.names(values, *GROUP_COLUMNS)
     tags = cell_values.names(values, "persona_tag")
     rationale = cell_values.words(values, "rationale_text", "rationale")
@@ -61,12 +63,21 @@ def convert(row: Row) -> Converted:
         is_synthetic=cell_values.flag(values.get("is_synthetic")),
         rationale=rationale,
         original_id=cell_values.string(values, "original_id"),
-        split=cell_values.split(cell_values.string(values, "split")),
+        split=split_of(cell_values.string(values, "split")),
         functionality=cell_values.string(values, "functionality"),
         case_id=cell_values.string(values, "case_id"),
         reference_id=cell_values.string(values, "reference_id"),
         cluster=cell_values.string(values, "cluster"),
     )
+
+
+def _as_table(values: Mapping[str, Any], label: str) -> str:
+    """Return the options that read a row's other columns where its labels are named."""
+    group = next((name for name in GROUP_COLUMNS if name in values), None)
+    named = [] if label == "label" else [f"--label-column {label}"]
+    named += [f"--group-column {group}"] if group else []
+    also = f", with {' '.join(named)}" if named else ""
+    return f"{also} (`hsd prepare` needs --source table:FILE too)"
 
 
 def to_row(example: Example) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
-from hsd.data.data_sets import load_named, resolve_path
+from hsd.data.data_sets import load_named, require_own_file, resolve_path
 from hsd.data.group_names import unknown_said
-from hsd.data.loaded_file import Loaded
+from hsd.data.loaded_file import Loaded, left_out_said
 from hsd.data.sampling import of_sources, stratified
+from hsd.data.table_columns import columns_in
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.evaluation.prompt_choice import contract_for, renderer_for
 from hsd.evaluation.subject import Subject, subject
@@ -55,6 +56,8 @@ class EvaluationPlan:
     """What is answered, for whoever watches."""
     unread: tuple[str, ...] = ()
     """Columns that a person may believe to be read."""
+    read_as: tuple[str, ...] = ()
+    """How the rows were read, where that is not plain."""
 
     def of_base(self) -> "EvaluationPlan":
         """Return the evaluation of the adapter's base with the same rows, words and settings.
@@ -117,6 +120,7 @@ class EvaluationPlan:
         learned = self.splits.get("train", 0)
         rows = f"{learned} of {len(self.examples)} posts"
         return [
+            *self.read_as,
             *(f"a column is not read: {said}." for said in self.unread),
             *unknown_said(example.unknown_groups for example in self.examples),
             *[f"{rows} say that they are of the split that is trained on."] * bool(learned),
@@ -150,7 +154,9 @@ def prepare_sets(
             "leave the temperature out."
         )
     _require_each_once([one.data_file for one in configs], data_dir)
-    sets = [load_named(one.data_file, data_dir) for one in configs]
+    columns = columns_in(config)
+    require_own_file([one.data_file for one in configs], columns)
+    sets = [load_named(one.data_file, data_dir, columns=columns) for one in configs]
     chosen = subject(config)
     if chosen.adapter:
         require_known_sources(chosen.adapter)  # the report asks, once all rows are answered
@@ -171,6 +177,7 @@ def prepare_sets(
             encoded[at],
             f"{one.data_file} rows",
             tuple(sets[at].unread),
+            (*sets[at].notes, *left_out_said(sets[at], one.data_file)),
         )
         for at, one in enumerate(configs)
     ]

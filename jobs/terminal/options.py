@@ -32,12 +32,27 @@ class Command(click.Command):
         self.context_settings = CONTEXT | dict(self.context_settings)
         self.examples = [line.strip() for line in examples.strip().splitlines()]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let one --labels take several meanings: `--labels hate=a,b normal=c`."""
+        return super().parse_args(ctx, _each_meaning(args))
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples as they are: click would wrap them like prose."""
         super().format_epilog(ctx, formatter)
         if self.examples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {line}\n" for line in self.examples))
+
+
+def _each_meaning(args: Sequence[str]) -> list[str]:
+    """Write --labels before each of the meanings that follow it."""
+    found: list[str] = []
+    is_inside = False
+    for word in args:
+        is_more = is_inside and re.match(r"(?:hate|normal|drop)=", word) is not None
+        found += ["--labels", word] if is_more and found[-1] != "--labels" else [word]
+        is_inside = word == "--labels" or is_more
+    return found
 
 
 class CommandGroup(click.Group):
