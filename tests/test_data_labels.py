@@ -73,7 +73,7 @@ def test_a_table_is_told_the_option_for_its_group_alone(tmp_path: Path, column: 
     (note,) = load_table(path, Columns()).unread
     assert note == (
         f"'{column}' looks like the group that posts are about; name it with "
-        f"`hsd prepare --source table:FILE --group-column {shlex.quote(column)}`"
+        f"--group-column {shlex.quote(column)} (`hsd prepare` needs --source table:FILE too)"
     )
 
 

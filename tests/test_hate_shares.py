@@ -137,7 +137,7 @@ def test_a_column_that_looks_like_a_share_and_is_not_read_is_told(
     loaded = load_table(path, columns) if columns else load(path, convert, READS)
     assert loaded.unread == [
         f"'{column}' looks like the share of annotators who said hate; {call_it}name it with "
-        f"`hsd prepare --source table:FILE --share-column {shlex.quote(column)}`"
+        f"--share-column {shlex.quote(column)} (`hsd prepare` needs --source table:FILE too)"
     ]
     assert load_table(path, Columns(share=column)).unread == []
 

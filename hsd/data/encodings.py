@@ -5,12 +5,14 @@ import re
 
 UTF_8, WESTERN = "UTF-8", "Windows-1252"
 _MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
-_WORD = re.compile(r"[^\W\d_]+")
 _INSIDE_A_WORD = re.compile(r"(?<=[^\W\d_])[\x80-\xbf](?=[^\W\d_])")
 """A sign where a letter should be: so looks Polish, Greek or broken text in Windows-1252."""
-_FOREIGN = 3
+_ACCENTS_ALONE = re.compile(r"(?:(?![\x00-\x7f])[^\W\d_]){3}")
 """Letters beyond ASCII in a row that no Western European word has."""
-_UTF_8_LETTER = re.compile(rb"[\xc3-\xf4][\x80-\xbf]+")
+_FOREIGN = re.compile(r"[^\x00-\x7f]{6}")
+"""So many characters beyond ASCII in a row: French quotes around one letter are five."""
+_UTF_8 = re.compile(rb"\xc3[\x80-\xbf]|\xc2[\xa0-\xbf]|\xe2\x80[\x90-\xa6]")
+"""Accents, signs and quotes as UTF-8 spells them; other pairs may be a letter and a quote."""
 
 
 def marked_encoding(head: bytes) -> str | None:
@@ -29,26 +31,10 @@ def is_western(data: bytes) -> bool:
         return False
     except UnicodeDecodeError:
         pass
-    if _has_utf_8(data):
+    if _UTF_8.search(data):
         return False
     try:
         text = data.decode("cp1252")
     except UnicodeDecodeError:
         return False
-    words = (word for word in _WORD.findall(text) if not word.isascii())
-    return not _INSIDE_A_WORD.search(text) and not any(map(_is_foreign, words))
-
-
-def _has_utf_8(data: bytes) -> bool:
-    """Return whether letters are spelled in UTF-8: in Windows-1252 they would be `\xc3\xa9`."""
-    for found in _UTF_8_LETTER.finditer(data):
-        try:
-            found[0].decode("utf-8")
-        except UnicodeDecodeError:
-            continue
-        return True
-    return False
-
-
-def _is_foreign(word: str) -> bool:
-    return bool(re.search(rf"[^\x00-\x7f]{{{_FOREIGN}}}", word))
+    return not any(sign.search(text) for sign in (_INSIDE_A_WORD, _ACCENTS_ALONE, _FOREIGN))

@@ -23,6 +23,7 @@ a decision, not a spelling; nor is -1, which is a class in one data set and `no 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?")
 _FRACTION = re.compile(r"-?(?:0|[1-9][0-9]*)?\.[0-9]+|-?[0-9.]+e-?[0-9]+")
 """A number that is no code of a class."""
+_PARTS = re.compile(r"\s*[,;|/]\s*|\s+")
 _YES = {"0": "1", "false": "true", "no": "yes"}
 _FLAGS = frozenset({*_YES, *_YES.values()})
 SHOWN_LABELS = 12
@@ -140,6 +141,14 @@ def _advice(value: Any, column: str, names: Mapping[str, Any] | None) -> str:
         return f"1 may mean normal here; say which, such as --labels hate={no} normal={yes}"
     if _FRACTION.fullmatch(spelled(value)):
         return "if labels are scores, say from which on a post is hate, such as --cut 0.5"
+    if _NUMBER.fullmatch(spelled(value)):
+        return (
+            "say what every code in use means, such as --labels hate=1,2 normal=0 drop=-1; or, if "
+            "labels are scores, from which on a post is hate, such as --cut 2"
+        )
+    parts = _PARTS.split(str(value))
+    if len(parts) > 1 and all(parse_label(part) for part in parts):
+        return 'if they are several annotators\' labels, write a list, such as ["hate", "normal"]'
     near = get_close_matches(str(value), LABELS, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     return (

@@ -98,7 +98,7 @@ def left_out_said(loaded: Loaded, place: str) -> list[str]:
     """Return how many rows a rule left out, as a sentence; nothing where none is."""
     if not loaded.left_out:
         return []
-    why = ", ".join(f"{count:,} ({reason})" for reason, count in loaded.reasons().items())
+    why = ", ".join(f"{reason} ({count:,})" for reason, count in loaded.reasons().items())
     return [f"{place}: {len(loaded.left_out):,} of {loaded.rows:,} rows are left out: {why}."]
 
 

@@ -22,6 +22,7 @@ from hsd.data.vote_shares import NO_MAJORITY, majority_label, share_of_hate
 from hsd.example import Label
 
 _VOTES = {"hate": "hate"}
+_NO_VOTES = 'objects or lists of lists; expected a label, or a list such as ["hate", "normal"]'
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,11 @@ def _cells(values: Mapping[str, Any], columns: Sequence[str]) -> _Cells | Bad:
         value = cell_values.contained(values, column)
         if isinstance(value, Bad):
             return value
-        if isinstance(value, dict):
-            return Bad(f"'{column}' holds an object; expected a label or a list of labels")
         is_one = is_one and not isinstance(value, list)
-        votes += [(column, one) for one in (value if isinstance(value, list) else [value])]
+        several = value if isinstance(value, list) else [value]
+        if any(isinstance(vote, dict | list) for vote in several):
+            return Bad(f"'{column}' holds {_NO_VOTES}")
+        votes += [(column, vote) for vote in several]
     return _Cells([(column, vote) for column, vote in votes if not is_blank(vote)], is_one)
 
 
@@ -89,7 +91,7 @@ def _of_score(value: Any, column: str, cut: float) -> Label | Bad:
     except (TypeError, ValueError, OverflowError):
         score = math.nan
     if math.isnan(score):
-        advice = "expected a number, such as 0.73, since --cut is given; for names give --labels"
+        advice = "expected numbers such as 0.73, since --cut is given; for names give --labels"
         return Bad(UnknownLabel(repr(str(value)[:40]), f"'{column}'", advice))
     return "hate" if score >= cut else "normal"
 

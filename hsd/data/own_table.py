@@ -41,7 +41,25 @@ def read_table(rows: Sequence[Row], columns: Columns, place: str, source: str) -
             hint = did_you_mean(name, known)
             raise DataError(f"{place}:1: no column '{name}'.{hint} Name it with {option}.")
     loaded = convert_rows(rows, converter(columns, source), columns.read)
+    if columns.votes is not None and columns.share is None and loaded.examples:
+        _require_votes(columns, loaded, place)
     return replace(loaded, notes=_labels_said(columns, loaded, place))
+
+
+def _require_votes(columns: Columns, loaded: Loaded, place: str) -> None:
+    if not _has_votes(columns, loaded):
+        raise DataError(
+            f"{place}: --votes is given, but '{columns.label}' holds one label a row; name one "
+            "column for each annotator, such as --label-column first --label-column second, or "
+            "leave --votes out."
+        )
+
+
+def _has_votes(columns: Columns, loaded: Loaded) -> bool:
+    shares = (example.hate_share for example in loaded.examples)
+    return len(columns.label_columns) > 1 or (
+        columns.share is None and any(share is not None for share in shares)
+    )
 
 
 def _labels_said(columns: Columns, loaded: Loaded, place: str) -> list[str]:
@@ -51,7 +69,7 @@ def _labels_said(columns: Columns, loaded: Loaded, place: str) -> list[str]:
     counted = f"{hates:,} of {len(loaded.examples):,} posts are hate"
     if columns.cut is not None:
         return [f"{place}: a post is hate where '{named}' is at least {columns.cut:g}: {counted}."]
-    if not any(example.hate_share is not None for example in loaded.examples) or columns.share:
+    if not _has_votes(columns, loaded):
         return []
     rule = (
         "the label is what more than half say"

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 from hsd.data.split_names import SPLIT_NAMES, split_of
-from hsd.errors import DataError
 
 _DEPTHS = ("*.parquet", "*/*.parquet", "*/*/*.parquet")
 _NUMBERED = re.compile(r"[-_.]?\d+(?:-of-\d+)?\Z")
@@ -24,21 +23,6 @@ def parquet_files(path: Path) -> dict[str, list[Path]]:
         return _by_split(path)
     splits = {} if path.exists() or not path.parent.is_dir() else _by_split(path.parent)
     return {split: files for split, files in splits.items() if split and split == path.name}
-
-
-def require_one_table(files: list[Path]) -> None:
-    """Raise DataError where files have other columns than the first: they are of two data sets."""
-    from pyarrow.parquet import read_schema
-
-    first, *others = files
-    columns = set(read_schema(first).names)
-    for file in others:
-        more = columns ^ set(read_schema(file).names)
-        if more:
-            raise DataError(
-                f"{file}: column '{min(more)}' is in this file or in {first}, not in both; name "
-                "one file, or a folder of files with the same columns."
-            )
 
 
 def _by_split(folder: Path) -> dict[str, list[Path]]:

@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from hsd.data import data_files
-from hsd.data.arrow import Values, arrow_rows, parquet_rows, saved_splits, with_split
+from hsd.data.arrow import (
+    Values,
+    arrow_rows,
+    parquet_rows,
+    require_one_table,
+    saved_splits,
+    with_split,
+)
 from hsd.data.delimited import delimiter_told, table_rows
 from hsd.data.json_rows import Numbered, empty, json_lines, json_rows
-from hsd.data.parquet_folder import parquet_files, require_one_table
+from hsd.data.parquet_folder import parquet_files
 from hsd.errors import DataError
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, get_args
 
 from hsd.data import hatecheck, hatexplain, toxigen, unified
@@ -14,6 +15,7 @@ from hsd.data.loaded_file import Convert, Loaded, convert_rows, load
 from hsd.data.own_table import load_table
 from hsd.data.read_rows import Row, read_rows
 from hsd.data.table_columns import Columns
+from hsd.data.unread_columns import look_alike
 from hsd.errors import ConfigError, DataError, did_you_mean
 
 KINDS = ("unified", "hatexplain", "toxigen", "hatecheck", "table", "hub")
@@ -141,8 +143,11 @@ def detect(values: Mapping[str, Any], name: str) -> str:
     if "text" in values and ("label" in values or "label_binary" in values):
         return "unified"
     columns = ", ".join(str(column)[:24] for column in list(values)[:12]) or "none"
+    text = quote(look_alike("text", values) or "NAME")
+    label = quote(look_alike("label", values) or "NAME")
     raise DataError(
         f"{name}: columns {columns} are of no known kind (a CSV file needs a header line); "
         "expected text and label, or HateXplain's, ToxiGen's or HateCheck's own. For another table "
-        "add --text-column NAME --label-column NAME (and for `hsd prepare` --source table:PATH)."
+        f"add --text-column {text} --label-column {label} (`hsd prepare` needs --source table:PATH "
+        "too)."
     )

@@ -1,6 +1,7 @@
 """How a person says which columns of a table are read, and what its labels mean."""
 
 import csv
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,6 +76,8 @@ def columns_of(
     said = (text_column, named, group_column, id_column, share_column, meanings, cut, votes)
     if not any(one is not None and one not in ([], {}) for one in said):
         return None
+    if cut is not None and not math.isfinite(cut):
+        raise ConfigError(f"cut: {cut} is no score; expected a number, such as 0.5.")
     if cut is not None and meanings:
         raise ConfigError(
             "labels and cut: a column of labels holds names or scores; give --labels for names, or "

@@ -153,9 +153,9 @@ def prepare_sets(
             "temperature: nothing is sampled where labels are scored; add --mode generate, or "
             "leave the temperature out."
         )
-    _require_each_once([one.data_file for one in configs], data_dir)
     columns = columns_in(config)
     require_own_file([one.data_file for one in configs], columns)
+    _require_each_once([one.data_file for one in configs], data_dir)
     sets = [load_named(one.data_file, data_dir, columns=columns) for one in configs]
     chosen = subject(config)
     if chosen.adapter:

@@ -24,7 +24,7 @@ from hsd.training.row_facts import Row, Split, left_out_by_source, of_split, wit
 
 log = logging.getLogger(__name__)
 
-_OPTION = re.compile(r"--(?:\w+-column|labels|cut|votes)\b")
+_OPTION = re.compile(r"--(\w+-column|labels|cut|votes)\b")
 """Options of other commands, in messages about a table."""
 
 HELD_OUT = frozenset({*STEMS, "embedded:test"})
@@ -110,10 +110,12 @@ class RowSource:
         try:
             return load_named(named, columns=self.columns)
         except DataError as error:
-            if not _OPTION.search(str(error)):
+            if (option := _OPTION.search(str(error))) is None:
                 raise
-            advice = "For `hsd train` write --set data.label_column=NAME for --label-column NAME"
-            raise DataError(f"{error} {advice}, and so on.") from None
+            field = option[1].replace("-", "_")
+            raise DataError(
+                f"{error} For `hsd train` {option[0]} VALUE is --set data.{field}=VALUE, and so on."
+            ) from None
 
     def _written(self, path: Path, contract: Contract) -> Iterator[Lesson]:
         self._told_unread(unread_in_chats(path))
