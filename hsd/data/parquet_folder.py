@@ -21,8 +21,15 @@ def parquet_files(path: Path) -> dict[str, list[Path]]:
     """
     if path.is_dir():
         return _by_split(path)
-    splits = {} if path.exists() or not path.parent.is_dir() else _by_split(path.parent)
-    return {split: files for split, files in splits.items() if split and split == path.name}
+    if path.exists() or not _may_be_a_split(path):
+        return {}
+    return {split: files for split, files in _by_split(path.parent).items() if split == path.name}
+
+
+def _may_be_a_split(path: Path) -> bool:
+    """Return whether to look for files: not for a mistyped file, nor here for each bare name."""
+    is_bare = path.parent == Path() and path.name not in _OURS
+    return bool(path.name) and not path.suffix and not is_bare and path.parent.is_dir()
 
 
 def _by_split(folder: Path) -> dict[str, list[Path]]:

@@ -53,7 +53,7 @@ class Preparation:
         kinds = sorted({source.kind for source in self.sources})
         if self.reading.columns != Columns() and not {"table", "hub"} & set(kinds):
             raise ConfigError(
-                "--labels and the names of columns are for table and hub sources, but sources are "
+                "--labels and columns are named for table and hub sources, but sources are "
                 f"{', '.join(kinds)}; name the file as --source table:PATH."
             )
         for name, value, kind in (
