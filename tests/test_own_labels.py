@@ -169,6 +169,11 @@ LISTED = {
         {},
         "if they are several annotators' labels, write a list, such as",
     ),
+    "posts": (
+        [f"this is post number {n}" for n in range(14)],
+        {},
+        "14 different texts in 'label': is this the column of the post?",
+    ),
     "many": (
         [f"kind {n}" for n in range(14)],
         {},
@@ -186,6 +191,11 @@ def test_labels_that_are_not_mapped_are_listed_with_their_counts(case: str, tmp_
 
 
 NOTES = {
+    "a cut that no score reaches": (
+        [0.2, 0.75],
+        {"cut": 7},
+        "0 of 2 posts are hate (is the cut in the scores' own range?).",
+    ),
     "a cut": ([0.2, 0.75], {"cut": 0.5}, "a post is hate where 'label' is at least 0.5: 1 of 2 "),
     "votes": (
         ["[1, 1, 0]", "[0]"],
@@ -248,6 +258,10 @@ def test_a_map_that_says_nothing_or_two_things_is_refused(text: str, expected: s
     ("options", "expected"),
     [
         ({"cut": 0.5, "labels": "hate=a normal=b"}, "labels and cut: a column of labels holds nam"),
+        (
+            {"label": ["a=hate"], "labels": "normal=a,b"},
+            "labels 'normal=a,b': 'a' is named both hate and normal; give it one meaning",
+        ),
         ({"cut": float("nan")}, "cut: nan is no score; expected a number, such as 0.5"),
         ({"label_column": ["a", "a"]}, "label_column: 'a' is named twice"),
     ],

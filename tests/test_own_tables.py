@@ -182,6 +182,22 @@ def test_a_split_of_a_folder_has_a_digest_of_its_own_files(tmp_path: Path) -> No
     assert [name for name in before if before[name] == after[name]] == ["train"]
 
 
+@pytest.mark.parametrize("kind", ["table", "unified"])
+def test_a_folder_of_parquet_files_can_be_prepared_and_is_told_apart(
+    kind: str, tmp_path: Path
+) -> None:
+    folder = parquet(tmp_path / "set", "data/train-0.parquet", "data/test-0.parquet")
+    made = prepare(preparation(None, [f"{kind}:{folder}"], Path("out")))
+    assert {e.split: e.text for e in made.examples} == {
+        split: f"post of data/{split}-0.parquet" for split in ("train", "test")
+    }
+    prepare(preparation(None, [f"{kind}:{folder}/train"], Path("train")))
+    parquet(folder, "data/train-0.parquet", label=["normal"])
+    for source, out in ((folder, "out"), (folder / "train", "train")):
+        with pytest.raises(PreflightError, match="differs in sources"):
+            prepare(preparation(None, [f"{kind}:{source}"], Path(out)))
+
+
 def test_parquet_files_of_other_columns_are_no_table(tmp_path: Path) -> None:
     folder = parquet(tmp_path / "set", "train.parquet")
     parquet(folder, "test.parquet", more=[1])
@@ -210,6 +226,13 @@ def test_columns_that_hsd_does_not_know_are_answered_with_the_options(
     with pytest.raises(DataError) as error:
         load_posts(path)
     assert f"add --text-column {text} --label-column {label} (" in str(error.value)
+
+
+def test_columns_in_one_option_are_answered_with_how_to_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("text,a,b\nsoup,1,1\n")
+    with pytest.raises(DataError, match="no column 'a,b'. Write --label-column before each colum"):
+        load_posts(path, Columns(label="a,b"))
 
 
 def test_chats_have_no_columns_to_name(tmp_path: Path) -> None:

@@ -84,6 +84,9 @@ class UnknownLabel(str):
         """Return the reason of all rows with such a label, each with its number of rows."""
         if len(counts) == 1:
             return str(self)
+        prose = sum(len(value) > SHOWN_LABELS and value.count(" ") > 2 for value in counts)
+        if len(counts) > SHOWN_LABELS and 2 * prose > len(counts):  # no message quotes posts
+            return f"{len(counts)} different texts in {self.where}: is this the column of the post?"
         shown = list(counts.items())[:SHOWN_LABELS]
         listed = ", ".join(f"{value} ({n} row{'' if n == 1 else 's'})" for value, n in shown)
         more = f" and {len(counts) - SHOWN_LABELS} others" if len(counts) > SHOWN_LABELS else ""

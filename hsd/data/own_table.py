@@ -38,7 +38,10 @@ def read_table(rows: Sequence[Row], columns: Columns, place: str, source: str) -
     known = {name for row in rows for name in row.values}
     for name, option in columns.named.items():
         if name not in known:
+            parts = name.split(",")
             hint = did_you_mean(name, known)
+            if len(parts) > 1 and known.issuperset(part.strip() for part in parts):
+                hint = f" Write {option} before each column."
             raise DataError(f"{place}:1: no column '{name}'.{hint} Name it with {option}.")
     loaded = convert_rows(rows, converter(columns, source), columns.read)
     if columns.votes is not None and columns.share is None and loaded.examples:
@@ -67,6 +70,8 @@ def _labels_said(columns: Columns, loaded: Loaded, place: str) -> list[str]:
     named = "', '".join(columns.label_columns)
     hates = sum(example.label == "hate" for example in loaded.examples)
     counted = f"{hates:,} of {len(loaded.examples):,} posts are hate"
+    if columns.cut is not None and hates in (0, len(loaded.examples)):
+        counted += " (is the cut in the scores' own range?)"
     if columns.cut is not None:
         return [f"{place}: a post is hate where '{named}' is at least {columns.cut:g}: {counted}."]
     if not _has_votes(columns, loaded):

@@ -6,7 +6,7 @@ from typing import Any
 
 from hsd.config.train_config import PromptConfig
 from hsd.data import hub_rows, prepared_files
-from hsd.data.data_files import digest
+from hsd.data.data_files import digest, has_rows
 from hsd.data.duplicates import NEAR, Pair, clusters, find_pairs, leaks, normalise
 from hsd.data.group_names import joined
 from hsd.data.loaded_file import (
@@ -121,7 +121,7 @@ def without_repeats(sources: Sequence[Sequence[Example]]) -> tuple[list[Example]
 
 def _read(source: Source, reading: ReadOptions) -> SourceRead:
     if source.kind != "hub":
-        version = {path.name: digest(path) for path in source.files if path.exists()}
+        version = {path.name: digest(path) for path in source.files if has_rows(path)}
         return SourceRead(source, load_source(source, reading), version)
     read, commit = hub_rows.download(source.location)
     rows, bad = apart(read)

@@ -10,7 +10,7 @@ from hsd.data.hatexplain import Offensive
 from hsd.data.loaded_file import Loaded
 from hsd.data.read_rows import BadRow
 from hsd.data.source_formats import ReadOptions, Source
-from hsd.data.table_columns import Columns, columns_of, parse_labels
+from hsd.data.table_columns import Columns, columns_of
 from hsd.data.toxigen import MIDPOINT
 from hsd.errors import ConfigError, did_you_mean
 from hsd.example import Example
@@ -109,7 +109,7 @@ def preparation(
     texts such as `mean=hate`; `table` are arguments of `columns_of`.
     """
     first = [Source("unified", str(unified_dir))] if unified_dir else []
-    columns = columns_of(more_labels=parse_labels(label), **(table or {})) or Columns()
+    columns = columns_of(label=label, **(table or {})) or Columns()
     return Preparation(
         sources=(*first, *map(Source.parse, sources)),
         output_dir=output_dir,

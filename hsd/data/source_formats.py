@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from hsd.data import hatecheck, hatexplain, toxigen, unified
 from hsd.data.chat_rows import is_chat
-from hsd.data.data_files import is_data
+from hsd.data.data_files import has_rows, is_data
 from hsd.data.hatexplain import Offensive
 from hsd.data.how_read import how_read
 from hsd.data.loaded_file import Convert, Loaded, convert_rows, load
@@ -51,9 +51,8 @@ class Source:
         """Return the source that `KIND:PATH` names. Raises ConfigError for an unknown kind."""
         kind, colon, location = text.partition(":")
         if not colon or not location:
-            raise ConfigError(
-                f"source '{text}': expected KIND:PATH, such as hatexplain:votes.json."
-            )
+            example = "posts.csv" if colon or not text else text
+            raise ConfigError(f"source '{text}': expected KIND:PATH, such as table:{example}.")
         if kind not in KINDS:
             raise ConfigError(f"source '{text}': unknown kind '{kind}'.{did_you_mean(kind, KINDS)}")
         return cls(kind, location)
@@ -68,10 +67,15 @@ class Source:
         if self.kind == "hub":
             return []
         path = Path(self.location)
-        if self.kind == "unified" and not is_data(path):
+        if self.kind == "unified" and not is_one_source(path):
             return list(unified.find_splits(path).values())
         beside = path.parent / hatexplain.DIVISIONS
         return [path, beside] if self.kind == "hatexplain" and beside.exists() else [path]
+
+
+def is_one_source(path: Path) -> bool:
+    """Return whether rows are read from a path as they are, not from a file for each split."""
+    return is_data(path) or (has_rows(path) and not unified.splits_in(path))
 
 
 def load_source(source: Source, reading: ReadOptions) -> Loaded:
@@ -81,7 +85,7 @@ def load_source(source: Source, reading: ReadOptions) -> Loaded:
         return load_table(path, reading.columns)
     if source.kind == "hatexplain":
         return hatexplain.load_hatexplain(path, reading.offensive)
-    if source.kind == "unified" and not is_data(path):
+    if source.kind == "unified" and not is_one_source(path):
         return unified.load_folder(path)
     return load(path, _convert(source.kind, reading), _reads(source.kind))
 

@@ -15,6 +15,8 @@ from hsd.example import LABELS, Label
 Meaning = Label | Literal["drop"]
 """What a label means; rows of one that is dropped are left out, and counted."""
 MEANINGS: tuple[Meaning, ...] = (*LABELS, "drop")
+_Said = tuple[str, Any, str]
+"""A label's name, its meaning, and the option that says so."""
 _FORM = "expected hate=NAME,NAME normal=NAME (and drop=NAME for rows to leave out)"
 _BEFORE_A_MEANING = re.compile(rf"\s+(?=(?:{'|'.join(MEANINGS)})=)")
 
@@ -65,14 +67,15 @@ def columns_of(
     labels: str | None = None,
     cut: float | None = None,
     votes: float | Literal["majority"] | None = None,
-    more_labels: Mapping[str, Meaning] | None = None,
+    label: Sequence[str] = (),
 ) -> Columns | None:
     """Return what options or a config say of a table; None where they say nothing.
 
+    `label` are texts such as `mean=hate`, which say what `labels` says too.
     Raises ConfigError for what contradicts itself.
     """
     named = [label_column] if isinstance(label_column, str) else [*(label_column or ())]
-    meanings = {**(more_labels or {}), **parse_meanings(labels or "")}
+    meanings = _once([*_named_labels(label), *_meanings(labels or "")])
     said = (text_column, named, group_column, id_column, share_column, meanings, cut, votes)
     if not any(one is not None and one not in ([], {}) for one in said):
         return None
@@ -108,7 +111,12 @@ def parse_meanings(text: str) -> dict[str, Meaning]:
     A name with a comma stands in quotes. Raises ConfigError for anything else, and for a name with
     two meanings.
     """
-    pairs: list[tuple[str, str, str]] = []
+    return _once(_meanings(text))
+
+
+def _meanings(text: str) -> list[_Said]:
+    """Return each name of a map with its meaning and the part of the map that says so."""
+    pairs: list[_Said] = []
     for part in _BEFORE_A_MEANING.split(text.strip()):
         meaning, equals, names = part.partition("=")
         if not part:
@@ -117,8 +125,8 @@ def parse_meanings(text: str) -> dict[str, Meaning]:
             turned = f"{names}={meaning}" if names in MEANINGS else "hate=abusive,hateful normal=ok"
             raise ConfigError(f"labels '{part}': {_FORM}, such as {turned}.")
         read = next(csv.reader([names], skipinitialspace=True))
-        pairs += [(name.strip(), meaning, part) for name in read if name.strip()]
-    return _once(pairs, "labels")
+        pairs += [(name.strip(), meaning, f"labels '{part}'") for name in read if name.strip()]
+    return pairs
 
 
 def parse_labels(texts: Iterable[str]) -> dict[str, Meaning]:
@@ -126,24 +134,28 @@ def parse_labels(texts: Iterable[str]) -> dict[str, Meaning]:
 
     Raises ConfigError for anything else, and for a name that is given both labels.
     """
-    pairs = []
+    return _once(_named_labels(texts))
+
+
+def _named_labels(texts: Iterable[str]) -> list[_Said]:
+    pairs: list[_Said] = []
     for text in texts:
         name, _, value = text.rpartition("=")
         if value not in LABELS or not name:
             raise ConfigError(f"label '{text}': expected NAME=hate or NAME=normal.")
-        pairs.append((name, value, text))
-    return _once(pairs, "label")
+        pairs.append((name, value, f"label '{text}'"))
+    return pairs
 
 
-def _once(pairs: Iterable[tuple[str, Any, str]], option: str) -> dict[str, Meaning]:
-    """Return the meaning of each name; `pairs` have beside it the text that says so."""
+def _once(pairs: Iterable[_Said]) -> dict[str, Meaning]:
+    """Return the meaning of each name. Raises ConfigError for a name with two."""
     found: dict[str, Meaning] = {}
     said: dict[str, Meaning] = {}
     for name, meaning, text in pairs:
         other = said.setdefault(spelled(name), meaning)
         if other != meaning:
             raise ConfigError(
-                f"{option} '{text}': '{name}' is named both {other} and {meaning}; give it one."
+                f"{text}: '{name}' is named both {other} and {meaning}; give it one meaning."
             )
         found[name] = meaning
     return found

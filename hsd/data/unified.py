@@ -108,15 +108,20 @@ def find_splits(folder: Path) -> dict[str, Path]:
     Named train, val (validation, dev) and test, with or without `unified_` before, in a format that
     is read. Raises DataError when there is none.
     """
-    named = {s: [f"{p}{stem}" for p in ("", "unified_") for stem in FILES[s]] for s in FILES}
-    found = {split: data_files.find_data_file(folder, stems) for split, stems in named.items()}
-    there = {split: path for split, path in found.items() if path is not None}
+    there = splits_in(folder)
     if not there:
         raise DataError(
             f"{folder}: no unified data; expected train, val and test as {data_files.READABLE}; "
             f"{_instead(folder)}"
         )
     return there
+
+
+def splits_in(folder: Path) -> dict[str, Path]:
+    """Return the same; {} when there is none."""
+    named = {s: [f"{p}{stem}" for p in ("", "unified_") for stem in FILES[s]] for s in FILES}
+    found = {split: data_files.find_data_file(folder, stems) for split, stems in named.items()}
+    return {split: path for split, path in found.items() if path is not None}
 
 
 def _instead(folder: Path) -> str:
