@@ -1,12 +1,14 @@
 """`hsd data`: check data before training, and swap the groups in posts."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from jobs.terminal.entry import run as run_command
 from jobs.terminal.options import CONTEXT, Command, CommandGroup, groups_option
 from jobs.terminal.output import echo
+from jobs.terminal.table_options import table_fields, table_options
 
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -22,6 +24,7 @@ def data() -> None:
     examples="""
     hsd data check data/unified/train.jsonl data/unified/val.jsonl data/unified/test.jsonl
     hsd data check data/prepared/train.jsonl data/prepared/unified/test.jsonl --output check.html
+    hsd data check posts.csv --text-column body --label-column verdict --labels hate=mean normal=ok
     hsd data check posts.csv --model-name openai/gpt-oss-20b --max-length 512
     """,
 )
@@ -34,6 +37,7 @@ def data() -> None:
 @groups_option
 @click.option("--output", type=FILE, help="Also write the findings to this HTML file.")
 @click.option("--strict", is_flag=True, help="Exit with code 10 for warnings too.")
+@table_options
 def check(
     files: tuple[Path, ...],
     model_name: str | None,
@@ -41,6 +45,7 @@ def check(
     groups: str | None,
     output: Path | None,
     strict: bool,
+    **options: Any,
 ) -> int:
     """Check FILES of posts or chats for problems that spoil a result.
 
@@ -51,6 +56,7 @@ def check(
     from hsd.data.data_check import check_data as look
     from hsd.data.data_files import require_data
     from hsd.data.row_lengths import Measure, PostLength, PromptLength
+    from hsd.data.table_columns import columns_of
     from hsd.errors import DataError
     from hsd.groups.group_set import DEFAULT, load_groups
     from hsd.io.files import write_atomic
@@ -58,6 +64,7 @@ def check(
     from jobs.terminal.check_tables import check_tables
     from jobs.terminal.data_tables import stdout
 
+    columns = columns_of(**table_fields(options))
     for file in files:
         require_data(file)
     _require_once(files)
@@ -67,7 +74,7 @@ def check(
         from hsd.model.base import find_base
 
         measure = PromptLength(find_base(ModelConfig(name=model_name)).tokenizer, files)
-    checked = look(files, measure, max_length, load_groups(groups or DEFAULT))
+    checked = look(files, measure, max_length, load_groups(groups or DEFAULT), columns)
     if output:
         write_atomic(output, doctor_page(checked, [file.name for file in files]))
     echo(*doctor_lines(checked))

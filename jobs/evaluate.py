@@ -20,6 +20,7 @@ from jobs.terminal.options import (
     set_fields,
 )
 from jobs.terminal.output import VisibleFormatter, echo, echo_text
+from jobs.terminal.table_options import table_fields, table_options
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,7 +37,8 @@ PATH = click.Path(path_type=Path)
     hsd evaluate --model-name runs/default --data-file unified --output-dir runs/default/eval
     hsd evaluate --model-name runs/default --with-base --output-dir runs/default/eval
     hsd evaluate --model-name openai/gpt-oss-20b --data-file canned_50_quick
-    hsd evaluate --model-name runs/merged --data-file posts.csv --max-samples 200
+    hsd evaluate --model-name runs/merged --data-file posts.csv --text-column body \\
+        --label-column score --cut 0.5 --max-samples 200
     hsd evaluate --model-name runs/default --data-file unified --data-file hatecheck.csv
     accelerate launch --num_processes 4 -m jobs.evaluate --model-name runs/default --use-accelerate
     """,
@@ -72,6 +74,7 @@ PATH = click.Path(path_type=Path)
 )
 @groups_option
 @intersections_option
+@table_options
 @click.option("--max-samples", type=int, help="Use a seeded, stratified sample of this many rows.")
 @click.option("--max-length", type=int, help="Longest prompt in tokens; longer posts are cut.")
 @click.option("--max-new-tokens", type=int, help="Longest generated reply in tokens.")
@@ -212,7 +215,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     named = {"name": options.pop("model_name"), "cache_dir": options.pop("cache_dir")}
     options["intersections"] = list(options["intersections"]) or None
     model = {key: value for key, value in named.items() if value is not None}
-    return {**options, "model": model or None}
+    return {**options, **table_fields(options), "model": model or None}
 
 
 def _test_connection(config: Any) -> int:

@@ -8,6 +8,7 @@ import click
 
 from jobs.terminal.entry import run
 from jobs.terminal.options import Command
+from jobs.terminal.table_options import table_fields, table_options
 
 
 @click.command(
@@ -16,7 +17,7 @@ from jobs.terminal.options import Command
     hsd prepare --unified-dir data/unified --output-dir data/prepared
     hsd prepare --source hatexplain:dataset.json --offensive drop --output-dir data/hx
     hsd prepare --source table:posts.csv --text-column body --label-column verdict \\
-        --label abusive=hate --label fine=normal --output-dir data/own
+        --labels hate=abusive,hateful normal=fine --output-dir data/own
     """,
 )
 @click.option("--unified-dir", type=click.Path(path_type=Path), help="Folder of unified data.")
@@ -94,18 +95,7 @@ from jobs.terminal.options import Command
     show_default=True,
     help="Skip and report up to N bad rows; fail on the next.",
 )
-@click.option(
-    "--text-column", default="text", show_default=True, help="Table sources: column of the post."
-)
-@click.option(
-    "--label-column", default="label", show_default=True, help="Table sources: column of the label."
-)
-@click.option("--group-column", help="Table sources: column that says who the post is about.")
-@click.option("--id-column", help="Table sources: column of the row's id.")
-@click.option(
-    "--share-column",
-    help="Table sources: column with the share of annotators who said hate, from 0 to 1.",
-)
+@table_options
 @click.option(
     "--groups",
     metavar="NAME|FILE",
@@ -115,17 +105,16 @@ from jobs.terminal.options import Command
 )
 @click.option(
     "--label",
-    "labels",
     multiple=True,
+    hidden=True,
     metavar="NAME=hate|normal",
-    help="Table sources: what a label means. May be repeated. If you give one label, give every "
-    "label in use.",
+    help="What one label means; --labels says it for all.",
 )
 def prepare(
     unified_dir: Path | None,
     sources: Sequence[str],
     output_dir: Path,
-    labels: Sequence[str],
+    label: Sequence[str],
     max_rows: int | None,
     **options: Any,
 ) -> None:
@@ -138,7 +127,10 @@ def prepare(
     from hsd.data.prepared_data import preparation
     from jobs.terminal.data_tables import prepared_table, stderr_steps, stdout
 
-    job = preparation(unified_dir, sources, output_dir, labels, max_train_rows=max_rows, **options)
+    table = table_fields(options)
+    job = preparation(
+        unified_dir, sources, output_dir, label, table=table, max_train_rows=max_rows, **options
+    )
     with stderr_steps(data.STEPS) as report:
         prepared = data.prepare(job, report)
     stdout().print(prepared_table(output_dir, prepared))

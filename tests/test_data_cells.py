@@ -16,10 +16,11 @@ from hsd.data import hatecheck, hatexplain, toxigen, unified
 from hsd.data.cell_values import names, words
 from hsd.data.chat_rows import chat_row
 from hsd.data.loaded_file import Bad, Convert, LeftOut, example_of
-from hsd.data.own_table import Columns, converter
+from hsd.data.own_table import converter
 from hsd.data.printed_values import parse
 from hsd.data.read_rows import BadRow, Row, read_rows
 from hsd.data.source_formats import ReadOptions, load_any
+from hsd.data.table_columns import Columns
 from hsd.example import Example
 from hsd.groups.group_set import default_groups
 

@@ -11,9 +11,10 @@ from pyarrow import parquet
 
 from hsd.data import hub_rows, unified
 from hsd.data.class_names import ClassName, features_of, named, with_names
-from hsd.data.own_table import Columns, load_table, parse_labels
+from hsd.data.own_table import load_table
 from hsd.data.read_rows import read_rows
 from hsd.data.source_formats import ReadOptions, convert_detected, load_any
+from hsd.data.table_columns import Columns, parse_labels
 from hsd.errors import DataError
 
 REVERSED = {"names": ["hate", "no-hate"], "_type": "ClassLabel"}

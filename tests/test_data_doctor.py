@@ -264,8 +264,8 @@ def test_a_column_that_looks_like_groups_and_is_not_read_is_a_warning(column: st
     assert (finding.severity, finding.count) == ("warning", 1)
     assert finding.places == (
         f"train.jsonl: '{column}' looks like the group that posts are about; call it "
-        "target_group, or name it with `hsd prepare --source table:FILE --group-column "
-        f"{shlex.quote(column)}`",
+        "target_group, or name it with --group-column "
+        f"{shlex.quote(column)} (`hsd prepare` needs --source table:FILE too)",
     )
 
 

@@ -138,8 +138,6 @@ REFUSED = {
     "a.pkl": (pickle.dumps(ROWS), "a Python pickle; reading it could run code"),
     "old.pickle": (pickle.dumps(ROWS, 0), "a Python pickle; reading it could run code"),
     "named.jsonl": (pickle.dumps(ROWS), "a Python pickle; reading it could run code"),
-    "excel.txt": (CSV.encode("utf-16"), "UTF-16 (Excel's `Unicode Text`); save it as UTF-8"),
-    "excel.csv": (CSV.encode("utf-16"), "UTF-16 (Excel's `Unicode Text`); save it as UTF-8"),
     "bare.csv": (CSV.encode("utf-16-le"), "no text, or UTF-16 (it holds null bytes)"),
     "a.csv.bz2": (b"BZh91AY", "compressed with bzip2; unpack it"),
     "pointer.parquet": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
@@ -244,7 +242,8 @@ def test_a_saved_data_set_is_named_like_a_file_and_one_of_its_splits_at_a_time(
 def test_another_folder_is_refused_with_what_can_be_named(tmp_path: Path) -> None:
     for read in (read_rows, lambda path: resolve(str(path))):
         with pytest.raises(
-            DataError, match=r"a folder, and none that `save_to_disk` .* name a file"
+            DataError,
+            match=r"a folder without Parquet files, and none .* name a file",
         ):
             read(tmp_path)
 

@@ -250,5 +250,5 @@ def test_a_table_may_bring_its_own_names() -> None:
 
 
 def test_an_unknown_label_is_answered_with_the_nearest() -> None:
-    assert "Did you mean 'hate'?" in unknown_label("hat", "label")
+    assert "(did you mean 'hate'?)" in unknown_label("hat", "label")
     assert unknown_label("", "label") == "no label in 'label'"

@@ -11,12 +11,12 @@ from hsd.data.hatexplain import (
     Offensive,
     converter,
     load_hatexplain,
-    majority_label,
     majority_rationale,
     majority_targets,
 )
 from hsd.data.loaded_file import Bad, LeftOut, example_of
 from hsd.data.read_rows import Row
+from hsd.data.vote_shares import majority_label
 from hsd.errors import DataError
 from hsd.example import Example
 

@@ -8,9 +8,10 @@ from click.testing import CliRunner
 
 from hsd.data.class_names import ClassName
 from hsd.data.label_names import parse_label, spelled, unknown_label
-from hsd.data.own_table import Columns, load_table, parse_labels
+from hsd.data.own_table import load_table
 from hsd.data.prepared_data import preparation
 from hsd.data.source_formats import ReadOptions, load_any
+from hsd.data.table_columns import Columns, parse_labels, parse_meanings
 from hsd.errors import ConfigError
 
 NO_LABELS = [-1, -1.0, "-1", "-1.0", "\N{MINUS SIGN}1", "--1", "+1", "-0", "-hate", "- hate"]
@@ -48,17 +49,17 @@ def test_numbers_are_one_name_and_signs_another() -> None:
 def test_the_names_that_a_file_lists_are_told_with_one_that_is_unknown() -> None:
     said = unknown_label(ClassName("rude", ("rude", "fine")), "label")
     assert "unknown label 'rude' in 'label' (the file names its classes rude, fine)" in said
-    assert "--label rude=hate or --label rude=normal" in said
+    assert "say what every label in use means, such as --labels hate=" in said
 
 
 def test_the_advice_for_an_unknown_label_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("text,label,target_group\na,offensive,gay\nb,hate,gay\nc,normal,\n")
     said = load_any(path, ReadOptions()).bad[0].reason
-    assert "`hsd prepare --source table:PATH` and --label offensive=hate or --label off" in said
-    assert "Say what every label of the file means, the known ones too" in said
-    assert said.endswith("If a column says who a post is about, add --group-column NAME")
-    named = parse_labels(["offensive=normal", "hate=hate", "normal=normal"])
+    assert said.startswith("unknown label 'offensive' in 'label': say what every label in use mea")
+    assert "--labels hate=abusive,hateful normal=fine drop=unclear, with --group-col" in said
+    assert said.endswith("(`hsd prepare` needs --source table:FILE too)")
+    named = parse_meanings("hate=hate normal=offensive,normal")
     found = load_table(path, Columns(group="target_group", labels=named))
     assert not found.bad
     assert not found.unread
@@ -72,7 +73,7 @@ def test_a_table_is_told_the_option_for_its_group_alone(tmp_path: Path, column: 
     (note,) = load_table(path, Columns()).unread
     assert note == (
         f"'{column}' looks like the group that posts are about; name it with "
-        f"`hsd prepare --source table:FILE --group-column {shlex.quote(column)}`"
+        f"--group-column {shlex.quote(column)} (`hsd prepare` needs --source table:FILE too)"
     )
 
 
@@ -93,7 +94,7 @@ def test_a_map_of_one_code_leaves_the_others_unknown(tmp_path: Path) -> None:
     assert examples == {"c": "normal", "e": "normal"}
     assert sorted(reasons) == ["2", "3", "5", "7"]
     assert "unknown label '0' in 'class'" in reasons["2"]
-    assert "add --label 0=hate or --label 0=normal" in reasons["2"]
+    assert "not named in --labels; name every label in use there, such as" in reasons["2"]
 
 
 def test_a_map_of_every_code_is_the_whole_map(tmp_path: Path) -> None:
@@ -133,7 +134,8 @@ def test_the_command_counts_the_labels_that_a_map_leaves_out(tmp_path: Path) -> 
     with pytest.raises(DataError) as error:
         CliRunner().invoke(prepare, arguments, catch_exceptions=False)
     said = str(error.value)
-    assert said.startswith(f"4 of 6 rows cannot be used: 3 rows ({path}:2, {path}:5, {path}:7): ")
-    assert "add --label 0=hate or --label 0=normal" in said
-    assert f"; {path}:3: unknown label '1' in 'class'" in said
+    assert said.startswith(
+        f"4 of 6 rows cannot be used: 4 rows ({path}:2, {path}:3, {path}:5, ...): unknown labels "
+        "in 'class': '0' (3 rows), '1' (1 row): not named in --labels; name every label in use"
+    )
     assert not (tmp_path / "out").exists()

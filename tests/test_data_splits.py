@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.data import cell_values
+from hsd.data.split_names import split_of
 from hsd.data.splits import assign_splits, require_known_splits
 from hsd.errors import DataError
 from hsd.example import Example
@@ -107,7 +107,7 @@ def test_an_unknown_split_names_its_place() -> None:
     ],
 )
 def test_a_split_is_told_by_the_first_word_of_a_name(name: str, split: str) -> None:
-    assert cell_values.split(name) == split
+    assert split_of(name) == split
 
 
 @pytest.mark.parametrize(
@@ -115,4 +115,4 @@ def test_a_split_is_told_by_the_first_word_of_a_name(name: str, split: str) -> N
     ["train_dev", "dev_test", "train-test", "train+test", "held-out", "trains", "retest", ""],
 )
 def test_a_name_of_two_splits_or_of_none_stays_as_it_is(name: str) -> None:
-    assert cell_values.split(name) == name
+    assert split_of(name) == name

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hsd.data.chat_rows import problem, stream_chats
-from hsd.data.own_table import Columns, load_table, parse_labels
+from hsd.data.own_table import load_table
+from hsd.data.table_columns import Columns, parse_labels
 from hsd.errors import ConfigError, DataError
 
 TABLE = """no,body,verdict,about

@@ -15,11 +15,12 @@ from hsd.data.duplicates import find_pairs, leaks
 from hsd.data.hatexplain import Offensive, converter
 from hsd.data.identity_swap import swaps
 from hsd.data.loaded_file import Bad, LeftOut, example_of, load, require_clean
-from hsd.data.own_table import Columns, load_table
+from hsd.data.own_table import load_table
 from hsd.data.posts import read_posts
 from hsd.data.prepare import prepare
 from hsd.data.prepared_data import preparation
 from hsd.data.read_rows import Row
+from hsd.data.table_columns import Columns
 from hsd.data.unified import READS, convert, to_row
 from hsd.errors import DataError
 from hsd.example import Example, Label
@@ -138,7 +139,7 @@ def test_a_column_that_looks_like_a_share_and_is_not_read_is_told(
     loaded = load_table(path, columns) if columns else load(path, convert, READS)
     assert loaded.unread == [
         f"'{column}' looks like the share of annotators who said hate; {call_it}name it with "
-        f"`hsd prepare --source table:FILE --share-column {shlex.quote(column)}`"
+        f"--share-column {shlex.quote(column)} (`hsd prepare` needs --source table:FILE too)"
     ]
     assert load_table(path, Columns(share=column)).unread == []
 

@@ -6,10 +6,11 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from hsd.config.model_config import ModelConfig
-from hsd.config.strict import Folder, GroupsName, Strict, TemplateName, Text
+from hsd.config.strict import Folder, GroupsName, TemplateName, Text
+from hsd.config.table_config import TableConfig
 
 
-class EvalConfig(Strict):
+class EvalConfig(TableConfig):
     """One evaluation of one model on one set of rows."""
 
     model: ModelConfig = ModelConfig()

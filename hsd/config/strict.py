@@ -21,6 +21,8 @@ class Holds:
 
 Text = Annotated[str, Field(min_length=1)]
 """A text that says something; an empty variable is no file name."""
+Names = Annotated[tuple[Text, ...], Field(min_length=1)]
+"""At least one text."""
 Folder = Annotated[Path, AfterValidator(_at_home), Holds("folder")]
 """A path, relative to where the command runs."""
 RowsName = Annotated[Text, Holds("rows")]

@@ -13,12 +13,12 @@ from pydantic import (
 )
 
 from hsd.config.model_config import ModelConfig
-from hsd.config.strict import Folder, GroupsName, RowsName, Strict, TemplateName, Text
+from hsd.config.strict import Folder, GroupsName, Names, RowsName, Strict, TemplateName, Text
+from hsd.config.table_config import TableConfig
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Labels = Literal["hard", "share"]
 OtherSplits = Literal["fail", "leave_out"]
-Names = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
 class LoraConfig(Strict):
@@ -34,8 +34,8 @@ class LoraConfig(Strict):
     """Names of the linear layers that get an adapter; `all-linear` is every one but the head."""
 
 
-class DataConfig(Strict):
-    """The rows for training and for validation."""
+class DataConfig(TableConfig):
+    """The rows for training and for validation; the columns and labels are those of both files."""
 
     train_file: RowsName = "data/train.jsonl"
     """JSONL/CSV of posts, chat JSONL written by `hsd prepare`, or `embedded`."""

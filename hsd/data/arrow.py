@@ -4,7 +4,7 @@ They have no lines, so rows are counted from 1. What cannot be a row is a string
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -32,6 +32,24 @@ def parquet_rows(path: Path) -> Iterator[Numbered]:
         _require_columns(path, schema.names)
         batches = table.iter_batches(batch_size=_BATCH)
         yield from enumerate(_rows(batches, features_of(schema.metadata)), start=1)
+
+
+def require_one_table(files: Sequence[Path]) -> None:
+    """Raise DataError where Parquet files have other columns than the first: no one table."""
+    first, *others = ((file, _columns(file)) for file in files)
+    for file, columns in others:
+        if more := first[1] ^ columns:
+            raise DataError(
+                f"{file}: column '{min(more)}' is in this file or in {first[0]}, not in both; name "
+                "one file, or a folder of files with the same columns."
+            )
+
+
+def _columns(path: Path) -> set[str]:
+    from pyarrow.parquet import read_schema
+
+    with _sound(path, "Parquet"):
+        return set(read_schema(path).names)
 
 
 def arrow_rows(path: Path) -> Iterator[Numbered]:
@@ -112,12 +130,26 @@ def _rows(batches: Iterable[Any], features: Any) -> Iterator[Values]:
                   if not _is_plain(kind)]  # fmt: skip
         lost = lost_class(features, batch.schema.names)
         renamed = [name for name in batch.schema.names if name not in features] if lost else []
-        for values in batch.to_pylist():
+        for values in _as_written(batch).to_pylist():
             for name in nested:
                 values[name] = plain(values[name])
             for name in renamed:
                 values[name] = _doubtful(values[name], *(lost or ()))
             yield _with_classes(values, classes)
+
+
+def _as_written(batch: Any) -> Any:
+    """Return a batch whose short floats are the numbers that they print: 0.7, not 0.699999988.
+
+    A score is held against a cut that a person wrote.
+    """
+    from pyarrow import float64, string, types
+
+    for at, field in enumerate(batch.schema):
+        if types.is_float32(field.type):
+            printed = batch.column(at).cast(string()).cast(float64())
+            batch = batch.set_column(at, field.name, printed)
+    return batch
 
 
 def _doubtful(value: Any, column: str, names: tuple[str, ...]) -> Any:

@@ -1,18 +1,11 @@
 """Reads single cells of a row: a post, a string, names, a flag, the name of a split."""
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from hsd.data.loaded_file import Bad
 from hsd.data.printed_values import begins_words, is_bracketed, parse
-
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 
 
 def post(values: Mapping[str, Any], column: str) -> str | Bad:
@@ -118,14 +111,3 @@ def share(values: Mapping[str, Any], column: str) -> float | None | Bad:
 def flag(value: Any) -> bool:
     """Return whether a cell says yes; CSV files say it in words."""
     return str(value).strip().lower() in {"true", "1", "1.0", "yes"}
-
-
-def split(value: str) -> str:
-    """Return train, validation or test for a name that begins with a word for one of them.
-
-    `train-00000-of-00001` is train; `train_dev`, which names two, stays as it is, as others do.
-    """
-    name = value.strip().lower()
-    words = re.findall(r"[^\W\d_]+", name)
-    named = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
-    return named.pop() if len(named) == 1 and words[0] in SPLIT_NAMES else name

@@ -17,6 +17,7 @@ from hsd.data.loaded_file import SHOWN, by_reason
 from hsd.data.posts import Post, read_posts
 from hsd.data.read_rows import BadRow
 from hsd.data.row_lengths import Measure, PostLength, length_histogram, overflow
+from hsd.data.table_columns import Columns
 from hsd.data.vote_shares import across, shares_said
 from hsd.example import Example, Label
 from hsd.groups.group_set import GroupSet
@@ -105,14 +106,16 @@ def check_data(
     measure: Measure | None = None,
     max_length: int | None = None,
     groups: GroupSet | None = None,
+    columns: Columns | None = None,
 ) -> DataFindings:
     """Return what is wrong in files of posts or of chats; a file's name tells its split.
 
     `measure` says how long a row is, by default its post's characters; rows that are longer than
-    `max_length` count as overflow. `groups` are those that posts are counted in.
+    `max_length` count as overflow. `groups` are those that posts are counted in; `columns` are
+    those of tables of a person's own.
     """
     measure = measure or PostLength()
-    read = read_posts(files, groups)
+    read = read_posts(files, groups, columns)
     examples = read.examples
     lengths = [measure.length(post) for post in read.posts]
     found = [

@@ -5,9 +5,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Literal, cast
 
+from hsd.data.encodings import UTF_8, WESTERN, is_western, marked_encoding
+from hsd.data.parquet_folder import parquet_files
 from hsd.errors import DataError, did_you_mean
 from hsd.io.hashes import sha256_file
 
@@ -48,8 +51,6 @@ _REFUSED = {
     **{b"\x80" + bytes([protocol]): _PICKLE for protocol in range(2, 6)},
     b"\x93NUMPY": ("an array of numpy", "write the rows as JSONL or Parquet where it was made"),
     b"SQLite format 3": ("a SQLite database", "export the table as CSV"),
-    b"\xff\xfe": ("UTF-16 (Excel's `Unicode Text`)", "save it as UTF-8 (`CSV UTF-8` in Excel)"),
-    b"\xfe\xff": ("UTF-16", "save it as UTF-8"),
     b"version https://git-lfs": ("a Git LFS pointer, not the data", "run `git lfs pull`"),
     b"<!doctype html": ("a web page", "download the file itself (the `raw` link)"),
     b"<html": ("a web page", "download the file itself (the `raw` link)"),
@@ -123,28 +124,43 @@ def is_data(path: Path) -> bool:
     return path.is_file() or is_saved(path)
 
 
+def has_rows(path: Path) -> bool:
+    """Return whether there is something to read at a path: as `is_data`, or Parquet in a folder."""
+    return is_data(path) or bool(parquet_files(path))
+
+
+def splits_at(path: Path) -> list[Path]:
+    """Return the splits of a folder that has several, each as it is named; [] of anything else."""
+    if is_saved_splits(path):
+        return sorted(inner for inner in path.iterdir() if is_saved(inner))
+    splits = {} if is_data(path) else parquet_files(path)
+    return sorted(path / split for split in splits) if len(splits) > 1 else []
+
+
 def is_one_table(path: Path) -> bool:
     """Return whether there are rows at a path, and not those of several splits."""
-    return is_data(path) and not is_saved_splits(path)
+    return has_rows(path) and not splits_at(path)
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and digests in a saved folder."""
+    """Return the SHA-256 of a file, or of the names and digests in a folder of rows."""
     if path.is_file():
         return sha256_file(path)
-    files = sorted(inner for inner in path.rglob("*") if inner.is_file())
-    named = (f"{file.relative_to(path)}\0{sha256_file(file)}\n" for file in files)
+    parquet = [] if is_saved(path) else [f for files in parquet_files(path).values() for f in files]
+    files = sorted(parquet or (inner for inner in path.rglob("*") if inner.is_file()))
+    above = path if path.is_dir() else path.parent
+    named = (f"{file.relative_to(above)}\0{sha256_file(file)}\n" for file in files)
     return sha256("".join(named).encode()).hexdigest()
 
 
 def require_data(path: Path) -> Path:
     """Return `path`; raise DataError with near names when there is nothing to read."""
-    if is_data(path):
+    if has_rows(path):
         return path
     if path.is_dir():
         raise DataError(
-            f"{path}: a folder, and none that `save_to_disk` of the datasets library wrote; name "
-            f"a file: {READABLE}."
+            f"{path}: a folder without Parquet files, and none that `save_to_disk` of the datasets "
+            f"library wrote; name a file: {READABLE}."
         )
     near = [p.name for p in path.absolute().parent.glob("*") if p.is_file()]
     raise DataError(f"{path}: no such file.{did_you_mean(path.name, beside=near)}")
@@ -153,15 +169,46 @@ def require_data(path: Path) -> Path:
 def lines(path: Path) -> Iterator[str]:
     """Yield the lines with their line feeds, and no other line ends: U+2028 may stand in JSON."""
     with opened(path) as file:
+        marked = marked_encoding(file.read(4))
+        file.seek(0)
+        if marked:
+            yield from _marked_lines(path, file, marked)
+            return
         for number, line in enumerate(file, start=1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 byte = line[error.start]
                 raise DataError(
-                    f"{path}:{number}: not UTF-8 (byte 0x{byte:02x}); save it as UTF-8."
+                    f"{path}:{number}: not UTF-8 (byte 0x{byte:02x}); save it as UTF-8 (in Excel: "
+                    "`CSV UTF-8`)."
                 ) from None
             yield text
+
+
+def table_text(path: Path) -> tuple[str, str]:
+    """Return the text of a CSV or TSV file and its encoding.
+
+    Raises DataError for text that is none of UTF-8, UTF-16 with its mark, and Windows-1252.
+    """
+    with opened(path) as file:
+        data = file.read()
+    if encoding := marked_encoding(data):
+        return "".join(lines(path)), encoding
+    if is_western(data):
+        return data.decode("cp1252"), WESTERN
+    return "".join(lines(path)), UTF_8
+
+
+def _marked_lines(path: Path, file: IO[bytes], encoding: str) -> Iterator[str]:
+    try:
+        with TextIOWrapper(file, encoding, newline="\n") as text:
+            yield from text
+    except UnicodeError as error:
+        raise DataError(
+            f"{path}: the {encoding} text is cut off or damaged ({error}); copy or download it "
+            "again, or save it as UTF-8."
+        ) from None
 
 
 @contextmanager
@@ -197,6 +244,7 @@ def _refused(head: bytes, suffix: str) -> tuple[str, str] | None:
         return _REFUSED_NAMES[suffix]  # a workbook is a zip archive too
     if found is None and suffix not in FORMATS:
         found = _REFUSED_NAMES.get(suffix)
-    if found is None and b"\0" in head and FORMATS.get(suffix) not in ("parquet", "arrow"):
+    is_text = FORMATS.get(suffix) not in ("parquet", "arrow") and not marked_encoding(head)
+    if found is None and is_text and b"\0" in head:
         return "no text, or UTF-16 (it holds null bytes)", "save it as UTF-8"
     return found

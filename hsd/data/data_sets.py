@@ -1,6 +1,7 @@
 """Finds the rows behind a name: `unified`, `canned_50_quick`, `embedded`, or a file's path."""
 
 import os
+from collections.abc import Iterable
 from importlib.resources import files as resources
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from hsd.config.evaluate_config import EvalConfig
 from hsd.counted import counted
 from hsd.data import data_files, unified
 from hsd.data.loaded_file import Loaded, require_clean, require_unique_ids
-from hsd.data.source_formats import ReadOptions, load_any
-from hsd.errors import DataError, did_you_mean
+from hsd.data.source_formats import load_posts
+from hsd.data.table_columns import Columns
+from hsd.errors import ConfigError, DataError, did_you_mean
 from hsd.example import SPLITS, Example
 from hsd.groups.group_set import GroupSet, default_groups
 
@@ -43,9 +45,13 @@ def load_named(
     unified_dir: Path | None = None,
     tolerate: int = 0,
     groups: GroupSet | None = None,
+    columns: Columns | None = None,
 ) -> Loaded:
-    """Return the same with what was not read. Raises what `resolve` raises."""
-    loaded = _load(data_file, unified_dir, groups or default_groups())
+    """Return the same with what was not read. Raises what `resolve` raises.
+
+    `columns` are those of a file; a named data set has its own.
+    """
+    loaded = _load(data_file, unified_dir, groups or default_groups(), columns)
     require_unique_ids(require_clean(loaded, tolerate))
     return loaded
 
@@ -60,13 +66,12 @@ def resolve_path(data_file: str, unified_dir: Path | None = None) -> Path:
     shown = _as_typed(path)
     if path.is_dir():
         data_files.require_data(path)
-    elif not path.is_file():
+    elif not data_files.has_rows(path):
         raise DataError(
             f"data file '{shown}': no such name, and no such file in {Path.cwd()}."
             f"{did_you_mean(str(shown), NAMES, _near(shown))}"
         )
-    if data_files.is_saved_splits(path):
-        splits = sorted(str(inner) for inner in path.iterdir() if data_files.is_saved(inner))
+    if splits := [str(split) for split in data_files.splits_at(path)]:
         raise DataError(
             f"data file '{data_file}': holds {counted(len(splits), 'split')}; name one: "
             f"{', '.join(splits)}."
@@ -87,12 +92,24 @@ def folders(unified_dir: Path | None = None) -> list[Path]:
     return [p for root in roots for p in (root, root / "unified", *_beside(root))]
 
 
-def _load(data_file: str, unified_dir: Path | None, groups: GroupSet) -> Loaded:
+def require_own_file(names: Iterable[str], columns: Columns | None) -> None:
+    """Raise ConfigError where columns are named, and all data sets are named ones."""
+    known = [name for name in names if name not in NAMES]
+    if columns is not None and not known:
+        raise ConfigError(
+            f"columns and labels are named, but no file of your own: the data sets "
+            f"{', '.join(NAMES)} have columns that hsd knows; name a file, such as posts.csv."
+        )
+
+
+def _load(
+    data_file: str, unified_dir: Path | None, groups: GroupSet, columns: Columns | None
+) -> Loaded:
     path = resolve_path(data_file, unified_dir)
     if data_file in STEMS or data_file in EMBEDDED_NAMES:
         split = EMBEDDED_NAMES.get(data_file, "test" if data_file == "unified" else "")
         return unified.load_split(path, split, groups)
-    return load_any(path, ReadOptions(groups=groups))
+    return load_posts(path, columns, groups)
 
 
 def _find(name: str, unified_dir: Path | None) -> Path:

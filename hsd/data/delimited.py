@@ -124,12 +124,11 @@ def table_rows(path: Path, text: str, delimiter: str) -> Iterator[Numbered]:
 
     Raises DataError for an empty text, one without a header, or one in which rows would be lost.
     """
-    said = _SEPARATOR_LINE.match(text)
     lines = list(StringIO(text, newline=""))
-    start = 1 if said else 0
+    start = 1 if _SEPARATOR_LINE.match(text) else 0
     if not "".join(lines[start:]).strip():
         raise empty(path)
-    reading = _read(path, lines, start, said[1] if said else _delimiter(lines[0], delimiter))
+    reading = _read(path, lines, start, delimiter_of(text, delimiter))
     header = _header(path, reading.records[0])
     for record in reading.records[1:]:
         if len(record.cells) == len(header):
@@ -139,9 +138,20 @@ def table_rows(path: Path, text: str, delimiter: str) -> Iterator[Numbered]:
             yield record.first, f"{cells}, but the header has {columns}"
 
 
-def _delimiter(header: str, expected: str) -> str:
-    """Return what parts the header into most cells; what is expected wins a tie."""
-    candidates = dict.fromkeys((expected, ",", ";", "\t"))
+def delimiter_told(kind: str) -> str:
+    """Return the delimiter that a file's name tells."""
+    return "\t" if kind == "tsv" else ","
+
+
+def delimiter_of(text: str, expected: str) -> str:
+    """Return what an Excel line says, or what parts the header into most cells.
+
+    What is expected wins a tie.
+    """
+    if said := _SEPARATOR_LINE.match(text):
+        return said[1]
+    header = next(StringIO(text, newline=""))
+    candidates = dict.fromkeys((expected, ",", ";", "\t", "|"))
     return max(candidates, key=lambda one: len(next(csv.reader([header], delimiter=one))))
 
 

@@ -9,6 +9,8 @@ from hsd.data import cell_values
 from hsd.data.label_names import spelled
 from hsd.data.loaded_file import Bad, Convert, Converted, LeftOut, Loaded, load
 from hsd.data.read_rows import Row
+from hsd.data.split_names import split_of
+from hsd.data.vote_shares import NO_MAJORITY, majority_label, share_of_hate
 from hsd.errors import DataError
 from hsd.example import Example, Label
 from hsd.groups.group_set import GroupSet
@@ -19,7 +21,6 @@ Offensive = Literal["normal", "hate", "drop"]
 CODES = {"0": "hatespeech", "1": "normal", "2": "offensive"}  # the official LabelEncoder's order
 LABELS = frozenset(CODES.values())
 DIVISIONS = "post_id_divisions.json"
-NO_MAJORITY = "no label has a majority of the votes"
 DROPPED_OFFENSIVE = "majority 'offensive', dropped as asked"
 
 
@@ -41,7 +42,7 @@ def read_divisions(path: Path) -> dict[str, str]:
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
         raise DataError(f'{path}: expected {{"train": [ids], "val": [ids], "test": [ids]}}.')
-    return {str(post): cell_values.split(name) for name, posts in content.items() for post in posts}
+    return {str(post): split_of(name) for name, posts in content.items() for post in posts}
 
 
 def converter(
@@ -65,7 +66,7 @@ def converter(
             return LeftOut(NO_MAJORITY)
         if majority not in binary:
             return LeftOut(DROPPED_OFFENSIVE)
-        own = cell_values.split(cell_values.string(row.values, "split"))
+        own = split_of(cell_values.string(row.values, "split"))
         split = (divisions or {}).get(post.id, own)
         if own not in ("", split):
             return Bad(f"'split' says {own[:40]}, but {DIVISIONS} says {split}")
@@ -85,17 +86,6 @@ def converter(
         )
 
     return convert
-
-
-def majority_label(labels: Sequence[str]) -> str | None:
-    """Return the label that more than half of the annotators chose, None without one."""
-    label, votes = Counter(labels).most_common(1)[0]
-    return label if 2 * votes > len(labels) else None
-
-
-def share_of_hate(votes: Sequence[str], binary: Mapping[str, Label]) -> float:
-    """Return the share of all votes that say what counts as hate."""
-    return sum(binary.get(vote) == "hate" for vote in votes) / len(votes)
 
 
 def majority_targets(targets: Sequence[Sequence[str]]) -> list[str]:

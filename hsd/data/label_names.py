@@ -1,14 +1,13 @@
 """The names that data sets give to hate and normal."""
 
 import re
-import shlex
 from collections.abc import Mapping
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from hsd.data.class_names import ClassName, LostCode
-from hsd.errors import did_you_mean
 from hsd.example import LABELS, Label
 
 _HATE = ("hate", "hateful", "hatespeech", "hs", "toxic")
@@ -22,10 +21,20 @@ a decision, not a spelling; nor is -1, which is a class in one data set and `no 
 """
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?")
+_FRACTION = re.compile(r"-?(?:0|[1-9][0-9]*)?\.[0-9]+|-?[0-9.]+e-?[0-9]+")
+"""A number that is no code of a class."""
+_PARTS = re.compile(r"\s*[,;|/]\s*|\s+")
+_YES = {"0": "1", "false": "true", "no": "yes"}
+_FLAGS = frozenset({*_YES, *_YES.values()})
+SHOWN_LABELS = 12
+"""Labels that a message counts, the most frequent first."""
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
 
-def parse_label(value: Any, names: Mapping[str, Label] | None = None) -> Label | None:
+Meaning = TypeVar("Meaning", bound=str)
+
+
+def parse_label(value: Any, names: Mapping[str, Meaning] | None = None) -> Label | Meaning | None:
     """Return the label a cell stands for, None when it is not known.
 
     `names` is a person's own map. It is the whole map: what it does not name is unknown, or a 0
@@ -33,8 +42,9 @@ def parse_label(value: Any, names: Mapping[str, Label] | None = None) -> Label |
     """
     if isinstance(value, LostCode) and not names:
         return None
-    known = {spelled(name): label for name, label in names.items()} if names else NAMES
-    return known.get(spelled(value))
+    if names:
+        return {spelled(name): label for name, label in names.items()}.get(spelled(value))
+    return NAMES.get(spelled(value))
 
 
 def spelled(value: Any) -> str:
@@ -56,26 +66,95 @@ def _spelled(value: str) -> str:
     return _BETWEEN_LETTERS.sub("", text)
 
 
-def unknown_label(value: Any, column: str, names: Mapping[str, Label] | None = None) -> str:
+class UnknownLabel(str):
+    """Why a row's label is absent from all maps; messages count such rows by `value`."""
+
+    __slots__ = ("advice", "value", "where")
+    value: str
+    where: str
+    advice: str
+
+    def __new__(cls, value: str, where: str, advice: str) -> "UnknownLabel":
+        """Return the reason of one row: which label, in which column, and what would help."""
+        made = super().__new__(cls, f"unknown label {value} in {where}: {advice}")
+        made.value, made.where, made.advice = value, where, advice
+        return made
+
+    def counted(self, counts: Mapping[str, int]) -> str:
+        """Return the reason of all rows with such a label, each with its number of rows."""
+        if len(counts) == 1:
+            return str(self)
+        prose = sum(len(value) > SHOWN_LABELS and value.count(" ") > 2 for value in counts)
+        if len(counts) > SHOWN_LABELS and 2 * prose > len(counts):  # no message quotes posts
+            return f"{len(counts)} different texts in {self.where}: is this the column of the post?"
+        shown = list(counts.items())[:SHOWN_LABELS]
+        listed = ", ".join(f"{value} ({n} row{'' if n == 1 else 's'})" for value, n in shown)
+        more = f" and {len(counts) - SHOWN_LABELS} others" if len(counts) > SHOWN_LABELS else ""
+        return f"unknown labels in {self.where}: {listed}{more}: {self.advice}"
+
+
+def no_label(column: str) -> str:
+    """Return the reason of a row whose label is blank."""
+    return f"no label in '{column}'"
+
+
+def is_blank(value: Any) -> bool:
+    """Return whether a cell holds no label; pandas writes NaN there."""
+    return value is None or value != value or str(value).strip() == ""
+
+
+def unknown_label(
+    value: Any, column: str, names: Mapping[str, Any] | None = None, columns: str = ""
+) -> str:
     """Return the reason for a row whose label is absent or unknown, and what would make it known.
 
-    `names` is the map that did not name it.
+    `names` is the map that did not name it; `columns` are options that must go with a map.
     """
-    if value is None or value != value or str(value).strip() == "":
-        return f"no label in '{column}'"
-    shown = str(value)[:40]
-    ways = " or ".join(f"--label {shlex.quote(f'{shown}={label}')}" for label in LABELS)
-    said = f"unknown label {shown!r} in '{column}'"
+    if is_blank(value):
+        return no_label(column)
+    where = f"'{column}'"
     if isinstance(value, ClassName):
-        said += f" (the file names its classes {', '.join(value.others)})"
+        where += f" (the file names its classes {', '.join(value.others)})"
     if isinstance(value, LostCode):
-        said += f" (the file names classes of a column '{value.column}' that it lacks: "
-        said += f"{', '.join(value.others)})"
+        where += f" (the file names classes of a column '{value.column}' that it lacks: "
+        where += f"{', '.join(value.others)})"
+    return UnknownLabel(repr(str(value)[:40]), where, _advice(value, column, names) + columns)
+
+
+def denies_hate(column: str) -> bool:
+    """Return whether a column is called after what is normal, so that 1 says normal in it."""
+    name = spelled(column).removeprefix("is").removeprefix("label").strip(" _-")
+    return NAMES.get(name) == "normal" and name.isalpha() and name not in _FLAGS
+
+
+def is_flag(value: Any) -> bool:
+    """Return whether a label is a bare yes or no, which hangs on the column's name."""
+    return spelled(value) in _FLAGS
+
+
+def _advice(value: Any, column: str, names: Mapping[str, Any] | None) -> str:
     if names:
-        return f"{said}: other labels were named, but not this one (add {ways})"
-    where = "" if column == "label" else f" --label-column {shlex.quote(column)}"
+        return (
+            "not named in --labels; name every label in use there, such as --labels hate=NAME,NAME "
+            "normal=NAME drop=NAME"
+        )
+    if is_flag(value) and denies_hate(column):
+        yes = spelled(value) if spelled(value) in ("1", "true", "yes") else _YES[spelled(value)]
+        no = next(no for no, other in _YES.items() if other == yes)
+        return f"1 may mean normal here; say which, such as --labels hate={no} normal={yes}"
+    if _FRACTION.fullmatch(spelled(value)):
+        return "if labels are scores, say from which on a post is hate, such as --cut 0.5"
+    if _NUMBER.fullmatch(spelled(value)):
+        return (
+            "say what every code in use means, such as --labels hate=1,2 normal=0 drop=-1; or, if "
+            "labels are scores, from which on a post is hate, such as --cut 2"
+        )
+    parts = _PARTS.split(str(value))
+    if len(parts) > 1 and all(parse_label(part) for part in parts):
+        return 'if they are several annotators\' labels, write a list, such as ["hate", "normal"]'
+    near = get_close_matches(str(value), LABELS, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
     return (
-        f"{said}.{did_you_mean(str(value), LABELS)} Say what every label of the file means, the "
-        f"known ones too: read the file with `hsd prepare --source table:PATH{where}` and {ways}. "
-        "If a column says who a post is about, add --group-column NAME"
+        f"say what every label in use means{hint}, such as --labels hate=abusive,hateful "
+        "normal=fine drop=unclear"
     )

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
+from hsd.data.how_read import how_read
+from hsd.data.label_names import UnknownLabel
 from hsd.data.read_rows import BadRow, Row, read_rows
 from hsd.data.unread_columns import unread
 from hsd.errors import DataError
@@ -47,6 +49,8 @@ class Loaded:
     left_out: list[BadRow] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     """Columns that a person may believe to be read, a sentence each."""
+    notes: list[str] = field(default_factory=list)
+    """How the file was read, where that is not plain, a sentence each."""
 
     @property
     def rows(self) -> int:
@@ -64,7 +68,7 @@ def load(
     """Return what `convert` makes of each row of a file; `reads`, `groups` as in `convert_rows`."""
     rows, bad = read_rows(path)
     loaded = convert_rows(rows, convert, reads, groups)
-    return replace(loaded, bad=bad + loaded.bad)
+    return replace(loaded, bad=bad + loaded.bad, notes=how_read(path))
 
 
 def convert_rows(
@@ -115,6 +119,14 @@ def derived_id(text: str, position: int) -> str:
     return f"row-{position:05d}-{sha256(text.encode()).hexdigest()[:8]}"
 
 
+def left_out_said(loaded: Loaded, place: str) -> list[str]:
+    """Return how many rows a rule left out, as a sentence; nothing where none is."""
+    if not loaded.left_out:
+        return []
+    why = ", ".join(f"{reason} ({count:,})" for reason, count in loaded.reasons().items())
+    return [f"{place}: {len(loaded.left_out):,} of {loaded.rows:,} rows are left out: {why}."]
+
+
 def merge_loaded(parts: Iterable[Loaded]) -> Loaded:
     """Return several files' rows as one."""
     whole = Loaded()
@@ -123,6 +135,7 @@ def merge_loaded(parts: Iterable[Loaded]) -> Loaded:
         whole.bad.extend(part.bad)
         whole.left_out.extend(part.left_out)
         whole.unread.extend(part.unread)
+        whole.notes.extend(part.notes)
     return whole
 
 
@@ -142,11 +155,23 @@ def require_clean(loaded: Loaded, tolerate: int = 0) -> list[Example]:
 
 def by_reason(bad: Iterable[BadRow]) -> list[str]:
     """Return each reason once, behind its count and first places, the most frequent first."""
-    places: dict[str, list[str]] = {}
+    alike: dict[tuple[str, str], list[BadRow]] = {}
     for row in bad:
-        places.setdefault(row.reason, []).append(row.place)
-    ordered = sorted(places.items(), key=lambda reason: -len(reason[1]))
-    return [f"{_counted(found)}: {reason}" for reason, found in ordered]
+        alike.setdefault(_key(row.reason), []).append(row)
+    ordered = sorted(alike.values(), key=lambda rows: -len(rows))
+    return [f"{_counted([row.place for row in rows])}: {_shared(rows)}" for rows in ordered]
+
+
+def _key(reason: str) -> tuple[str, str]:
+    """Return what makes two rows bad for one reason: of unknown labels, not which it is."""
+    return (reason.where, reason.advice) if isinstance(reason, UnknownLabel) else (reason, "")
+
+
+def _shared(rows: Sequence[BadRow]) -> str:
+    labels = [row.reason for row in rows if isinstance(row.reason, UnknownLabel)]
+    if not labels:
+        return rows[0].reason
+    return labels[0].counted(dict(Counter(label.value for label in labels).most_common()))
 
 
 def listed(bad: Iterable[BadRow]) -> str:

@@ -1,55 +1,21 @@
 """Any table of posts, whose columns the user names."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hsd.data import cell_values
+from hsd.data.chat_rows import is_chat
 from hsd.data.data_files import stem
-from hsd.data.label_names import parse_label, spelled, unknown_label
+from hsd.data.how_read import how_read
 from hsd.data.loaded_file import Bad, Convert, Converted, Loaded, convert_rows
+from hsd.data.own_labels import RowLabel, row_label
 from hsd.data.read_rows import Row, read_rows
-from hsd.errors import ConfigError, DataError, did_you_mean
-from hsd.example import LABELS, Example, Label
+from hsd.data.split_names import split_of
+from hsd.data.table_columns import Columns
+from hsd.errors import DataError, did_you_mean
+from hsd.example import Example
 from hsd.groups.group_set import GroupSet, spelled_persona
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which column holds what. `labels` maps the table's own label names to hate and normal:
-    all of them, or (empty) none, where they are names that hsd knows."""
-
-    text: str = "text"
-    label: str = "label"
-    group: str | None = None
-    id: str | None = None
-    labels: Mapping[str, Label] = field(default_factory=dict)
-    share: str | None = None
-    """The share of annotators who called the post hate."""
-
-    @property
-    def read(self) -> set[str]:
-        """The columns that are read."""
-        named = {self.text, self.label, self.group, self.id, self.share, "split"}
-        return {name for name in named if name is not None}
-
-
-def parse_labels(texts: Iterable[str]) -> dict[str, Label]:
-    """Return what `NAME=hate` and `NAME=normal` say.
-
-    Raises ConfigError for anything else, and for a name that is given both labels.
-    """
-    labels: dict[str, Label] = {}
-    said: dict[str, Label] = {}
-    for text in texts:
-        name, _, value = text.rpartition("=")
-        label = next((label for label in LABELS if label == value), None)
-        if label is None or not name:
-            raise ConfigError(f"label '{text}': expected NAME=hate or NAME=normal.")
-        if said.setdefault(spelled(name), label) != label:
-            raise ConfigError(f"label '{text}': '{name}' is named both hate and normal.")
-        labels[name] = label
-    return labels
 
 
 def load_table(path: Path, columns: Columns, groups: GroupSet | None = None) -> Loaded:
@@ -58,14 +24,70 @@ def load_table(path: Path, columns: Columns, groups: GroupSet | None = None) -> 
     Raises DataError when no row has one of the named columns.
     """
     rows, bad = read_rows(path)
+    if rows and is_chat(rows[0].values):
+        raise DataError(
+            f"{path}: holds chats (`messages`), which name no columns; leave the options for "
+            "columns and labels out, or pass the posts."
+        )
+    loaded = read_table(rows, columns, str(path), stem(path), groups)
+    return replace(loaded, bad=bad + loaded.bad, notes=[*how_read(path), *loaded.notes])
+
+
+def read_table(
+    rows: Sequence[Row],
+    columns: Columns,
+    place: str,
+    source: str,
+    groups: GroupSet | None = None,
+) -> Loaded:
+    """Return the examples of a table's rows, of the data set `source`."""
     known = {name for row in rows for name in row.values}
-    for kind in ("text", "label", "group", "id", "share"):
-        name = getattr(columns, kind)
-        if name is not None and name not in known:
+    for name, option in columns.named.items():
+        if name not in known:
+            parts = name.split(",")
             hint = did_you_mean(name, known)
-            raise DataError(f"{path}:1: no column '{name}'.{hint} Name it with --{kind}-column.")
-    loaded = convert_rows(rows, converter(columns, stem(path)), columns.read, groups)
-    return replace(loaded, bad=bad + loaded.bad)
+            if len(parts) > 1 and known.issuperset(part.strip() for part in parts):
+                hint = f" Write {option} before each column."
+            raise DataError(f"{place}:1: no column '{name}'.{hint} Name it with {option}.")
+    loaded = convert_rows(rows, converter(columns, source), columns.read, groups)
+    if columns.votes is not None and columns.share is None and loaded.examples:
+        _require_votes(columns, loaded, place)
+    return replace(loaded, notes=_labels_said(columns, loaded, place))
+
+
+def _require_votes(columns: Columns, loaded: Loaded, place: str) -> None:
+    if not _has_votes(columns, loaded):
+        raise DataError(
+            f"{place}: --votes is given, but '{columns.label}' holds one label a row; name one "
+            "column for each annotator, such as --label-column first --label-column second, or "
+            "leave --votes out."
+        )
+
+
+def _has_votes(columns: Columns, loaded: Loaded) -> bool:
+    shares = (example.hate_share for example in loaded.examples)
+    return len(columns.label_columns) > 1 or (
+        columns.share is None and any(share is not None for share in shares)
+    )
+
+
+def _labels_said(columns: Columns, loaded: Loaded, place: str) -> list[str]:
+    """Return how labels were made of scores or votes, as a sentence with counts."""
+    named = "', '".join(columns.label_columns)
+    hates = sum(example.label == "hate" for example in loaded.examples)
+    counted = f"{hates:,} of {len(loaded.examples):,} posts are hate"
+    if columns.cut is not None and hates in (0, len(loaded.examples)):
+        counted += " (is the cut in the scores' own range?)"
+    if columns.cut is not None:
+        return [f"{place}: a post is hate where '{named}' is at least {columns.cut:g}: {counted}."]
+    if not _has_votes(columns, loaded):
+        return []
+    rule = (
+        "the label is what more than half say"
+        if columns.votes is None
+        else f"a post is hate where at least {columns.votes:g} of the votes say so"
+    )
+    return [f"{place}: votes of annotators are in '{named}'; {rule}: {counted}."]
 
 
 def converter(columns: Columns, source: str) -> Convert:
@@ -76,25 +98,25 @@ def converter(columns: Columns, source: str) -> Convert:
         text = cell_values.post(values, columns.text)
         if isinstance(text, Bad):
             return text
-        label = parse_label(values.get(columns.label), columns.labels)
-        if label is None:
-            return Bad(unknown_label(values.get(columns.label), columns.label, columns.labels))
+        label = row_label(values, columns)
+        if not isinstance(label, RowLabel):
+            return label
         groups = cell_values.names(values, columns.group) if columns.group else None
         if isinstance(groups, Bad):
             return groups
-        share = cell_values.share(values, columns.share) if columns.share else None
+        share = cell_values.share(values, columns.share) if columns.share else label.share
         if isinstance(share, Bad):
             return share
         return Example(
             id=cell_values.string(values, columns.id) if columns.id else "",
             text=text,
-            label=label,
+            label=label.label,
             hate_share=share,
             named=cell_values.named(groups),
             persona_tag=spelled_persona(cell_values.named(groups)),
             source_dataset=source,
-            label_multiclass=cell_values.string(values, columns.label),
-            split=cell_values.split(cell_values.string(values, "split")),
+            label_multiclass=label.name,
+            split=split_of(cell_values.string(values, "split")),
         )
 
     return convert

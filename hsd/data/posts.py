@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hsd.data import cell_values
 from hsd.data.chat_rows import ChatRow, chat_row, holds_chats, unread_in_chats
 from hsd.data.data_files import stem
-from hsd.data.loaded_file import in_groups
+from hsd.data.loaded_file import in_groups, left_out_said
 from hsd.data.post_in_chat import Located, locate, user_words
 from hsd.data.read_rows import BadRow, Row, stream_rows
-from hsd.data.source_formats import ReadOptions, load_any
+from hsd.data.source_formats import load_posts
+from hsd.data.split_names import split_of
+from hsd.data.table_columns import Columns
 from hsd.example import SPLITS, Example
 from hsd.groups.group_file import spelled_groups
 from hsd.groups.group_names import NamesError
@@ -62,32 +63,36 @@ class Posts:
         return [post.example for post in self.posts if not post.is_asked_again]
 
 
-def read_posts(files: Sequence[Path], groups: GroupSet | None = None) -> Posts:
+def read_posts(
+    files: Sequence[Path], groups: GroupSet | None = None, columns: Columns | None = None
+) -> Posts:
     """Return the rows of files of posts or of chats; a file's name tells the split of its rows.
 
-    `groups` are those that rows are counted in; None are the default ones.
+    `groups` are those that rows are counted in; None are the default ones. Where `columns` are
+    named, all files are tables with these.
     """
     groups = groups or default_groups()
     found = Posts()
     for file in files:
         before = len(found.posts)
-        if holds_chats(file):
+        if columns is None and holds_chats(file):
             _add_chats(found, file, groups)
-            columns = unread_in_chats(file)
+            unread = unread_in_chats(file)
         else:
-            part = load_any(file, ReadOptions(groups=groups))
+            part = load_posts(file, columns, groups)
             found.posts.extend(Post(_in_split(example, file), file) for example in part.examples)
             found.bad.extend(part.bad)
             found.left_out.extend(part.left_out)
-            columns = part.unread
-        found.unread.extend(f"{file.name}: {column}" for column in columns)
+            found.notes.extend([*part.notes, *left_out_said(part, str(file))])
+            unread = part.unread
+        found.unread.extend(f"{file.name}: {column}" for column in unread)
         found.misplaced.extend(_misplaced(found.posts[before:], file))
     return found
 
 
 def _misplaced(posts: Sequence[Post], file: Path) -> list[str]:
     """Return the rows of another split than the one that their file is named after."""
-    split = cell_values.split(stem(file))
+    split = split_of(stem(file))
     if split not in SPLITS:
         return []
     return [
@@ -99,7 +104,7 @@ def _misplaced(posts: Sequence[Post], file: Path) -> list[str]:
 
 def _in_split(example: Example, file: Path) -> Example:
     """Return an example with a split; a row that names none is in its file's."""
-    return example if example.split else replace(example, split=cell_values.split(stem(file)))
+    return example if example.split else replace(example, split=split_of(stem(file)))
 
 
 def _add_chats(found: Posts, file: Path, groups: GroupSet) -> None:
@@ -156,7 +161,7 @@ def _plain_example(chat: ChatRow, where: Located) -> Example:
         hate_share=chat.hate_share,
         named=(chat.target_group,),
         source_dataset=chat.source_dataset,
-        split=cell_values.split(chat.split),
+        split=split_of(chat.split),
         place=chat.place,
     )
 

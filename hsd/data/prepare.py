@@ -7,22 +7,22 @@ from typing import Any
 from hsd.config.train_config import PromptConfig
 from hsd.counted import counted
 from hsd.data import hub_rows, prepared_files
-from hsd.data.data_files import digest
+from hsd.data.data_files import digest, has_rows
 from hsd.data.duplicates import NEAR, Pair, clusters, find_pairs, leaks, normalise
 from hsd.data.loaded_file import (
     Loaded,
-    convert_rows,
     merge_loaded,
     require_clean,
     require_unique_ids,
     write_bad_rows,
 )
-from hsd.data.own_table import Columns, converter
+from hsd.data.own_table import read_table
 from hsd.data.prepared_data import LeakPolicy, Preparation, PreparedData, SourceRead
 from hsd.data.read_rows import BadRow, apart
 from hsd.data.sampling import even_labels, stratified
 from hsd.data.source_formats import ReadOptions, Source, convert_detected, load_source
 from hsd.data.splits import assign_splits, require_known_splits
+from hsd.data.table_columns import Columns
 from hsd.errors import DataError
 from hsd.example import Example, Label
 from hsd.groups.name_lists import joined
@@ -122,19 +122,14 @@ def without_repeats(sources: Sequence[Sequence[Example]]) -> tuple[list[Example]
 
 def _read(source: Source, reading: ReadOptions) -> SourceRead:
     if source.kind != "hub":
-        version = {path.name: digest(path) for path in source.files if path.exists()}
+        version = {path.name: digest(path) for path in source.files if has_rows(path)}
         return SourceRead(source, load_source(source, reading), version)
     read, commit = hub_rows.download(source.location)
     rows, bad = apart(read)
     if reading.columns == Columns():
         loaded = convert_detected(rows, str(source), reading)
     else:
-        loaded = convert_rows(
-            rows,
-            converter(reading.columns, source.location),
-            reading.columns.read,
-            reading.groups,
-        )
+        loaded = read_table(rows, reading.columns, str(source), source.location, reading.groups)
     return SourceRead(source, replace(loaded, bad=bad + loaded.bad), {"commit": commit})
 
 

@@ -1,6 +1,6 @@
 """What a preparation is asked for, and what it made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 from hsd.data.duplicates import Pair
 from hsd.data.hatexplain import Offensive
 from hsd.data.loaded_file import Loaded
-from hsd.data.own_table import Columns, parse_labels
 from hsd.data.read_rows import BadRow
 from hsd.data.source_formats import ReadOptions, Source
+from hsd.data.table_columns import Columns, columns_of
 from hsd.data.toxigen import MIDPOINT
 from hsd.errors import ConfigError, did_you_mean
 from hsd.example import Example
@@ -54,7 +54,7 @@ class Preparation:
         kinds = sorted({source.kind for source in self.sources})
         if self.reading.columns != Columns() and not {"table", "hub"} & set(kinds):
             raise ConfigError(
-                "--label and the names of columns are for table and hub sources, but sources are "
+                "--labels and columns are named for table and hub sources, but sources are "
                 f"{', '.join(kinds)}; name the file as --source table:PATH."
             )
         for name, value, kind in (
@@ -97,26 +97,21 @@ def preparation(
     unified_dir: Path | None,
     sources: Sequence[str],
     output_dir: Path,
-    labels: Sequence[str] = (),
+    label: Sequence[str] = (),
     *,
     offensive: Offensive = "normal",
     toxicity_threshold: float = MIDPOINT,
-    text_column: str = "text",
-    label_column: str = "label",
-    group_column: str | None = None,
-    id_column: str | None = None,
-    share_column: str | None = None,
     groups: str = DEFAULT,
+    table: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Preparation:
     """Return the preparation that the options of `hsd prepare` describe.
 
-    The unified folder is the first source, so its rows win over repeats elsewhere.
+    The unified folder is the first source, so its rows win over repeats elsewhere. `label` are
+    texts such as `mean=hate`; `table` are arguments of `columns_of`.
     """
     first = [Source("unified", str(unified_dir))] if unified_dir else []
-    columns = Columns(
-        text_column, label_column, group_column, id_column, parse_labels(labels), share_column
-    )
+    columns = columns_of(label=label, **(table or {})) or Columns()
     return Preparation(
         sources=(*first, *map(Source.parse, sources)),
         output_dir=output_dir,

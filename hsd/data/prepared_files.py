@@ -154,6 +154,7 @@ def _notes(prepared: PreparedData) -> list[str]:
         for said in read.loaded.unread
     ]
     return [
+        *(note for read in prepared.sources for note in read.loaded.notes),
         *unread,
         *shares_said(prepared.examples),
         *unknown_said(example.unknown_groups for example in prepared.examples),

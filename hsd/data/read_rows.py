@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from hsd.data import data_files
-from hsd.data.arrow import Values, arrow_rows, parquet_rows, saved_splits, with_split
-from hsd.data.delimited import table_rows
+from hsd.data.arrow import (
+    Values,
+    arrow_rows,
+    parquet_rows,
+    require_one_table,
+    saved_splits,
+    with_split,
+)
+from hsd.data.delimited import delimiter_told, table_rows
 from hsd.data.json_rows import Numbered, empty, json_lines, json_rows
+from hsd.data.parquet_folder import parquet_files
 from hsd.errors import DataError
 
 
@@ -72,8 +80,19 @@ def stream_rows(path: Path) -> Iterator[Row | BadRow]:
 def _rows(path: Path) -> Iterator[Row | BadRow]:
     if data_files.is_saved(path):
         return rows_of(saved_splits(path), str(path))
+    if not path.is_file() and (splits := parquet_files(path)):
+        return _folder_rows(splits)
     numbered = _numbered(data_files.require_data(path))
     return (_row(values, f"{path}:{number}") for number, values in numbered)
+
+
+def _folder_rows(splits: Mapping[str, list[Path]]) -> Iterator[Row | BadRow]:
+    require_one_table([file for files in splits.values() for file in files])
+    for split, files in splits.items():
+        for file in files:
+            for number, values in parquet_rows(file):
+                (told,) = with_split([values], split)
+                yield _row(told, f"{file}:{number}")
 
 
 def rows_of(splits: Mapping[str, Iterable[Values]], name: str) -> Iterator[Row | BadRow]:
@@ -99,9 +118,12 @@ def _numbered(path: Path) -> Iterator[Numbered]:
         return arrow_rows(path)
     if kind == "lines":
         return json_lines(path, data_files.lines(path))
-    text = "".join(data_files.lines(path))
+    if kind == "json":
+        text = "".join(data_files.lines(path))
+    else:
+        text, _ = data_files.table_text(path)
     if not text.strip():
         raise empty(path)
     if kind == "json":
         return json_rows(path, text)
-    return table_rows(path, text, "\t" if kind == "tsv" else ",")
+    return table_rows(path, text, delimiter_told(kind))

@@ -4,15 +4,19 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, get_args
 
 from hsd.data import hatecheck, hatexplain, toxigen, unified
 from hsd.data.chat_rows import is_chat
-from hsd.data.data_files import is_data
+from hsd.data.data_files import has_rows, is_data
 from hsd.data.hatexplain import Offensive
+from hsd.data.how_read import how_read
 from hsd.data.loaded_file import Convert, Loaded, convert_rows, load
-from hsd.data.own_table import Columns, load_table
+from hsd.data.own_table import load_table
 from hsd.data.read_rows import Row, read_rows
+from hsd.data.table_columns import Columns
+from hsd.data.unread_columns import look_alike
 from hsd.errors import ConfigError, DataError, did_you_mean
 from hsd.groups.group_set import GroupSet, default_groups
 
@@ -51,9 +55,8 @@ class Source:
         """Return the source that `KIND:PATH` names. Raises ConfigError for an unknown kind."""
         kind, colon, location = text.partition(":")
         if not colon or not location:
-            raise ConfigError(
-                f"source '{text}': expected KIND:PATH, such as hatexplain:votes.json."
-            )
+            example = "posts.csv" if colon or not text else text
+            raise ConfigError(f"source '{text}': expected KIND:PATH, such as table:{example}.")
         if kind not in KINDS:
             raise ConfigError(f"source '{text}': unknown kind '{kind}'.{did_you_mean(kind, KINDS)}")
         return cls(kind, location)
@@ -68,10 +71,15 @@ class Source:
         if self.kind == "hub":
             return []
         path = Path(self.location)
-        if self.kind == "unified" and not is_data(path):
+        if self.kind == "unified" and not is_one_source(path):
             return list(unified.find_splits(path).values())
         beside = path.parent / hatexplain.DIVISIONS
         return [path, beside] if self.kind == "hatexplain" and beside.exists() else [path]
+
+
+def is_one_source(path: Path) -> bool:
+    """Return whether rows are read from a path as they are, not from a file for each split."""
+    return is_data(path) or (has_rows(path) and not unified.splits_in(path))
 
 
 def load_source(source: Source, reading: ReadOptions) -> Loaded:
@@ -81,9 +89,19 @@ def load_source(source: Source, reading: ReadOptions) -> Loaded:
         return load_table(path, reading.columns, reading.groups)
     if source.kind == "hatexplain":
         return hatexplain.load_hatexplain(path, reading.offensive, reading.groups)
-    if source.kind == "unified" and not is_data(path):
+    if source.kind == "unified" and not is_one_source(path):
         return unified.load_folder(path, reading.groups)
     return load(path, _convert(source.kind, reading), _reads(source.kind), reading.groups)
+
+
+def load_posts(
+    path: Path, columns: Columns | None = None, groups: GroupSet | None = None
+) -> Loaded:
+    """Return a file's rows, read by the columns that a person names, else as `load_any` does."""
+    follow = groups or default_groups()
+    if columns is None:
+        return load_any(path, ReadOptions(groups=follow))
+    return load_table(path, columns, follow)
 
 
 def load_any(path: Path, reading: ReadOptions) -> Loaded:
@@ -91,7 +109,7 @@ def load_any(path: Path, reading: ReadOptions) -> Loaded:
     rows, bad = read_rows(path)
     divisions = hatexplain.read_divisions(path.parent / hatexplain.DIVISIONS)
     loaded = convert_detected(rows, str(path), reading, divisions)
-    return replace(loaded, bad=bad + loaded.bad)
+    return replace(loaded, bad=bad + loaded.bad, notes=how_read(path))
 
 
 def convert_detected(
@@ -140,10 +158,13 @@ def detect(values: Mapping[str, Any], name: str) -> str:
         return "unified"
     _require_small_letters(values, name)
     columns = ", ".join(str(column)[:24] for column in list(values)[:12]) or "none"
+    text = quote(look_alike("text", values) or "NAME")
+    label = quote(look_alike("label", values) or "NAME")
     raise DataError(
         f"{name}: columns {columns} are of no known kind (a CSV file needs a header line); "
         "expected text and label, or HateXplain's, ToxiGen's or HateCheck's own. For another table "
-        "run `hsd prepare --source table:PATH --text-column NAME --label-column NAME`."
+        f"add --text-column {text} --label-column {label} (`hsd prepare` needs --source table:PATH "
+        "too)."
     )
 
 

@@ -8,6 +8,7 @@ from hsd.data import cell_values
 from hsd.data.label_names import parse_label
 from hsd.data.loaded_file import Bad, Convert, Converted
 from hsd.data.read_rows import Row
+from hsd.data.split_names import split_of
 from hsd.example import Example, Label
 from hsd.groups.group_set import spelled_persona
 
@@ -89,5 +90,5 @@ def _example(
         source_dataset="toxigen",
         label_multiclass=multiclass,
         is_synthetic=True,
-        split=cell_values.split(cell_values.string(values, "split")),
+        split=split_of(cell_values.string(values, "split")),
     )

@@ -1,5 +1,6 @@
 """Rows of the unified data: one post, one label, one schema for all sources."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from hsd.data import cell_values, data_files
 from hsd.data.label_names import parse_label, unknown_label
 from hsd.data.loaded_file import Bad, Converted, Loaded, load, merge_loaded
 from hsd.data.read_rows import Row
+from hsd.data.split_names import split_of
 from hsd.errors import DataError, did_you_mean
 from hsd.example import Example
 from hsd.groups.group_set import GroupSet, spelled_persona
@@ -33,7 +35,7 @@ def convert(row: Row) -> Converted:
     column = next((name for name in LABEL_COLUMNS if name in values), LABEL_COLUMNS[-1])
     label = parse_label(values.get(column))
     if label is None:
-        return Bad(unknown_label(values.get(column), column))
+        return Bad(unknown_label(values.get(column), column, columns=_as_table(values, column)))
     groups = cell_values.names(values, *GROUP_COLUMNS)
     tags = cell_values.names(values, "persona_tag")
     rationale = cell_values.words(values, "rationale_text", "rationale")
@@ -57,12 +59,21 @@ def convert(row: Row) -> Converted:
         is_synthetic=cell_values.flag(values.get("is_synthetic")),
         rationale=rationale,
         original_id=cell_values.string(values, "original_id"),
-        split=cell_values.split(cell_values.string(values, "split")),
+        split=split_of(cell_values.string(values, "split")),
         functionality=cell_values.string(values, "functionality"),
         case_id=cell_values.string(values, "case_id"),
         reference_id=cell_values.string(values, "reference_id"),
         cluster=cell_values.string(values, "cluster"),
     )
+
+
+def _as_table(values: Mapping[str, Any], label: str) -> str:
+    """Return the options that read a row's other columns where its labels are named."""
+    group = next((name for name in GROUP_COLUMNS if name in values), None)
+    named = [] if label == "label" else [f"--label-column {label}"]
+    named += [f"--group-column {group}"] if group else []
+    also = f", with {' '.join(named)}" if named else ""
+    return f"{also} (`hsd prepare` needs --source table:FILE too)"
 
 
 def to_row(example: Example) -> dict[str, Any]:
@@ -93,15 +104,20 @@ def find_splits(folder: Path) -> dict[str, Path]:
     Named train, val (validation, dev) and test, with or without `unified_` before, in a format that
     is read. Raises DataError when there is none.
     """
-    named = {s: [f"{p}{stem}" for p in ("", "unified_") for stem in FILES[s]] for s in FILES}
-    found = {split: data_files.find_data_file(folder, stems) for split, stems in named.items()}
-    there = {split: path for split, path in found.items() if path is not None}
+    there = splits_in(folder)
     if not there:
         raise DataError(
             f"{folder}: no unified data; expected train, val and test as {data_files.READABLE}; "
             f"{_instead(folder)}"
         )
     return there
+
+
+def splits_in(folder: Path) -> dict[str, Path]:
+    """Return the same; {} when there is none."""
+    named = {s: [f"{p}{stem}" for p in ("", "unified_") for stem in FILES[s]] for s in FILES}
+    found = {split: data_files.find_data_file(folder, stems) for split, stems in named.items()}
+    return {split: path for split, path in found.items() if path is not None}
 
 
 def _instead(folder: Path) -> str:

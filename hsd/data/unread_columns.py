@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Collection, Iterable
+from typing import Literal
 
 _GROUP = (
     "targetgroup targetgroups targetgroupnorm target targets targetident targetidentity "
@@ -21,6 +22,25 @@ _SHARE = "hateshare sharehate shareofhate hatefraction fractionhate hateratio"
 _SPLIT = "split splits subset partition fold set datasplit datasetsplit traintestsplit"
 
 
+_TEXT = (
+    "text texts fulltext tweet tweets tweettext comment comments commenttext body content message "
+    "messagetext post posts posttext sentence sentences utterance document reply testcase"
+)
+_JUDGED = (
+    "toxic istoxic toxicity verdict category annotation annotations judgement score rating "
+    "hatescore hatespeechscore votes"
+)
+
+
+_PREPARE = " (`hsd prepare` needs --source table:FILE too)"
+
+
+def look_alike(kind: Literal["text", "label"], columns: Iterable[str]) -> str | None:
+    """Return the first column that is called as people call their posts or labels."""
+    looks = (_TEXT if kind == "text" else f"{_LABEL} {_JUDGED}").split()
+    return next(iter(_lookalikes([str(name) for name in columns], (), looks, once=False)), None)
+
+
 def unread(columns: Iterable[str], reads: Collection[str]) -> list[str]:
     """Return a sentence for each column that a person may believe to be read; `reads` are.
 
@@ -34,7 +54,7 @@ def unread(columns: Iterable[str], reads: Collection[str]) -> list[str]:
     return [
         *(
             f"'{name}' looks like the group that posts are about; {call_it}name it with "
-            f"`hsd prepare --source table:FILE --group-column {shlex.quote(name)}`"
+            f"--group-column {shlex.quote(name)}{_PREPARE}"
             for name in _lookalikes(names, reads, _GROUP.split(), once=True)
         ),
         *(
@@ -43,12 +63,12 @@ def unread(columns: Iterable[str], reads: Collection[str]) -> list[str]:
         ),
         *(
             f"'{name}' looks like a label; if it is the right one, name it with "
-            f"`hsd prepare --source table:FILE --label-column {shlex.quote(name)}`"
+            f"--label-column {shlex.quote(name)}{_PREPARE}"
             for name in _lookalikes(names, reads, _LABEL.split(), once=False)
         ),
         *(
             f"'{name}' looks like the share of annotators who said hate; {or_share}name it with "
-            f"`hsd prepare --source table:FILE --share-column {shlex.quote(name)}`"
+            f"--share-column {shlex.quote(name)}{_PREPARE}"
             for name in _lookalikes(names, reads, _SHARE.split(), once=True)
         ),
     ]

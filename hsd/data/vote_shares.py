@@ -1,8 +1,22 @@
-"""What is said of rows that have a share of votes for hate beside their label."""
+"""What annotators' votes say of a post, and what is said of rows that have a share of them."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from hsd.example import Example, Label
+
+NO_MAJORITY = "no label has a majority of the votes"
+
+
+def majority_label(labels: Sequence[str]) -> str | None:
+    """Return the label that more than half of the annotators chose, None without one."""
+    label, votes = Counter(labels).most_common(1)[0]
+    return label if 2 * votes > len(labels) else None
+
+
+def share_of_hate(votes: Sequence[str], binary: Mapping[str, str]) -> float:
+    """Return the share of all votes that say what counts as hate."""
+    return sum(binary.get(vote) == "hate" for vote in votes) / len(votes)
 
 
 def is_across(label: Label, share: float | None) -> bool:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
-from hsd.data.data_sets import load_named, resolve_path
-from hsd.data.loaded_file import Loaded
+from hsd.data.data_sets import load_named, require_own_file, resolve_path
+from hsd.data.loaded_file import Loaded, left_out_said
 from hsd.data.sampling import of_sources, stratified
+from hsd.data.table_columns import columns_in
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.evaluation.prompt_choice import contract_for, renderer_for
 from hsd.evaluation.subject import Subject, subject
@@ -58,6 +59,8 @@ class EvaluationPlan:
     """What is answered, for whoever watches."""
     unread: tuple[str, ...] = ()
     """Columns that a person may believe to be read."""
+    read_as: tuple[str, ...] = ()
+    """How the rows were read, where that is not plain."""
 
     def of_base(self) -> "EvaluationPlan":
         """Return the evaluation of the adapter's base with the same rows, words and settings.
@@ -120,6 +123,7 @@ class EvaluationPlan:
         learned = self.splits.get("train", 0)
         rows = f"{learned} of {len(self.examples)} posts"
         return [
+            *self.read_as,
             *(f"a column is not read: {said}." for said in self.unread),
             *unknown_said(example.unknown_groups for example in self.examples),
             *[f"{rows} say that they are of the split that is trained on."] * bool(learned),
@@ -152,9 +156,11 @@ def prepare_sets(
             "temperature: nothing is sampled where labels are scored; add --mode generate, or "
             "leave the temperature out."
         )
+    columns = columns_in(config)
+    require_own_file([one.data_file for one in configs], columns)
     _require_each_once([one.data_file for one in configs], data_dir)
     groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
-    sets = [load_named(one.data_file, data_dir, groups=groups) for one in configs]
+    sets = [load_named(one.data_file, data_dir, groups=groups, columns=columns) for one in configs]
     chosen = subject(config)
     if chosen.adapter:
         require_known_sources(chosen.adapter)  # the report asks, once all rows are answered
@@ -176,6 +182,7 @@ def prepare_sets(
             groups,
             f"{one.data_file} rows",
             tuple(sets[at].unread),
+            (*sets[at].notes, *left_out_said(sets[at], one.data_file)),
         )
         for at, one in enumerate(configs)
     ]

@@ -6,8 +6,8 @@ from typing import Literal, Protocol, TypeVar
 
 from hsd.config.train_config import OtherSplits
 from hsd.counted import counted
-from hsd.data import cell_values
 from hsd.data.sampling import require_sources
+from hsd.data.split_names import split_of
 from hsd.errors import DataError
 from hsd.example import Label
 from hsd.training.label_targets import Lesson
@@ -39,7 +39,7 @@ def of_split(
     total = 0
     for row in rows:
         total += 1
-        own = cell_values.split(row.split)
+        own = split_of(row.split)
         if own in ("", split):
             yield row
         else:

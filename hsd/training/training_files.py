@@ -1,6 +1,7 @@
 """Where a run's rows come from: a file of posts or of chats, or a name; and which are taken."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 from hsd.config.train_config import OtherSplits, TrainConfig
 from hsd.data.chat_rows import ChatRow, holds_chats, stream_chats, unread_in_chats
 from hsd.data.data_files import is_one_table
-from hsd.data.data_sets import STEMS, load_named
+from hsd.data.data_sets import STEMS, load_named, require_own_file
+from hsd.data.loaded_file import Loaded, left_out_said
 from hsd.data.sampling import label_balanced
+from hsd.data.table_columns import Columns, columns_in
 from hsd.errors import DataError
 from hsd.example import Example
 from hsd.groups.group_names import NamesError
@@ -21,6 +24,9 @@ from hsd.training.label_targets import Lesson
 from hsd.training.row_facts import Row, Split, left_out_by_source, of_split, with_labels_told
 
 log = logging.getLogger(__name__)
+
+_OPTION = re.compile(r"--(\w+-column|labels|cut|votes)\b")
+"""Options of other commands, in messages about a table."""
 
 HELD_OUT = frozenset({*STEMS, "embedded:test"})
 """Names that evaluation uses; a model must not learn from them."""
@@ -38,6 +44,8 @@ class RowSource:
     """None takes rows whatever split they say."""
     without: tuple[str, ...] = ()
     """Sources whose rows are left out."""
+    columns: Columns | None = None
+    """Those of a table of a person's own."""
     groups: GroupSet = field(default_factory=default_groups)
     notes: list[str] = field(default_factory=list)
 
@@ -54,8 +62,9 @@ class RowSource:
             "validation": (data.validation_file or "", data.max_validation_rows),
         }[split]
         policy = None if takes_all and data.other_splits == "fail" else data.other_splits
-        groups = load_groups(data.groups or DEFAULT)
-        return cls(name, split, limit, config.seed, policy, data.without_sources, groups)
+        groups, columns = load_groups(data.groups or DEFAULT), columns_in(data)
+        require_own_file(filter(None, (data.train_file, data.validation_file)), columns)
+        return cls(name, split, limit, config.seed, policy, data.without_sources, columns, groups)
 
     def lessons(self, contract: Contract) -> Iterator[Lesson]:
         """Yield the rows as they are asked. Raises DataError."""
@@ -64,7 +73,7 @@ class RowSource:
                 f"data: '{self.name}' is held out for evaluation; learn from other rows."
             )
         path = Path(self.name)
-        if is_one_table(path) and holds_chats(path):
+        if self.columns is None and is_one_table(path) and holds_chats(path):
             found = self._written(path, contract)
         else:
             found = self._posts(contract)
@@ -82,8 +91,9 @@ class RowSource:
 
     def _posts(self, contract: Contract) -> Iterator[Lesson]:
         named = f"embedded:{self.split}" if self.name == "embedded" else self.name
-        loaded = load_named(named, groups=self.groups)
+        loaded = self._loaded(named)
         self._told_unread(loaded.unread)
+        self.notes.extend([*loaded.notes, *left_out_said(loaded, self.name)])
         strategy_of: dict[str, Strategy] = {}
         examples = []
         for example in self._own(loaded.examples):
@@ -97,6 +107,17 @@ class RowSource:
             strategy = strategy_of[e.id]
             chat = make_chat(strategy, e.id, e.text, e.label, e.rationale)
             yield Lesson(chat, e.label, strategy.parameters.rationale, e.groups, e.hate_share)
+
+    def _loaded(self, named: str) -> Loaded:
+        try:
+            return load_named(named, groups=self.groups, columns=self.columns)
+        except DataError as error:
+            if (option := _OPTION.search(str(error))) is None:
+                raise
+            field = option[1].replace("-", "_")
+            raise DataError(
+                f"{error} For `hsd train` {option[0]} VALUE is --set data.{field}=VALUE, and so on."
+            ) from None
 
     def _written(self, path: Path, contract: Contract) -> Iterator[Lesson]:
         self._told_unread(unread_in_chats(path))

@@ -39,9 +39,12 @@ class Command(click.Command):
         self.examples = [line.strip() for line in examples.strip().splitlines()]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments; what is wrong with an option is said in the spelling of the help."""
+        """Read the arguments; errors spell options as the help does.
+
+        One --labels may take several meanings: `--labels hate=a,b normal=c`.
+        """
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, _each_meaning(args))
         except click.NoSuchOption as error:
             name = dashed(error.option_name)
             raise click.UsageError(f"No such option '{name}'.{self._near(name)}", ctx) from None
@@ -61,6 +64,17 @@ class Command(click.Command):
         if self.examples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {line}\n" for line in self.examples))
+
+
+def _each_meaning(args: Sequence[str]) -> list[str]:
+    """Write --labels before each of the meanings that follow it."""
+    found: list[str] = []
+    is_inside = False
+    for word in args:
+        is_more = is_inside and re.match(r"(?:hate|normal|drop)=", word) is not None
+        found += ["--labels", word] if is_more and found[-1] != "--labels" else [word]
+        is_inside = word == "--labels" or is_more
+    return found
 
 
 class CommandGroup(click.Group):

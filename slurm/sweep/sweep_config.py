@@ -5,8 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from hsd.config.gate_rules import GateRules
-from hsd.config.strict import Folder, Strict
-from hsd.config.train_config import Names
+from hsd.config.strict import Folder, Names, Strict
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
