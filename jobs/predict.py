@@ -1,7 +1,8 @@
 """`hsd predict`: label posts that have no labels."""
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +10,11 @@ from hsd.io.stopping import stop_request
 from jobs.terminal.entry import run
 from jobs.terminal.log_head import say_host
 from jobs.terminal.options import Command, is_first_process, set_fields
+from jobs.terminal.output import data_stream
+
+if TYPE_CHECKING:
+    from hsd.predict.predict_file import Predicted
+    from hsd.predict.predict_job import PredictJob
 
 PATH = click.Path(path_type=Path)
 
@@ -94,20 +100,33 @@ def predict(file: str, output: str, **options: Any) -> int:
     Ctrl-C, SIGTERM and SIGUSR2 stop it with exit code 75.
     """
     job = _job(file, output, options)
+    predicted = _piped(job) if job.is_piped else _restartable(job)
+    if is_first_process():
+        from jobs.terminal.share_tables import show_predicted
+
+        show_predicted(predicted, err=output == "-")  # standard output gets data alone
+    return 0
+
+
+def _restartable(job: "PredictJob") -> "Predicted":
     with stop_request():
         say_host()
         from hsd.predict.predict_file import predict_file
         from jobs.terminal.progress_bar import progress_bars, say
-        from jobs.terminal.share_tables import show_predicted
 
         with progress_bars() as progress:
-            predicted = predict_file(job, progress, say)
-    if is_first_process():
-        show_predicted(predicted)
-    return 0
+            return predict_file(job, progress, say)
 
 
-def _job(file: str, output: str, options: dict[str, Any]) -> Any:
+def _piped(job: "PredictJob") -> "Predicted":
+    from hsd.predict.predict_pipe import predict_pipe
+    from jobs.terminal.progress_bar import progress_bars, say
+
+    with progress_bars() as progress:
+        return predict_pipe(job, sys.stdin.buffer, data_stream(), progress, say)
+
+
+def _job(file: str, output: str, options: dict[str, Any]) -> "PredictJob":
     """Return what is asked for; the model's fields have a section of their own."""
     from hsd.config.loading import load_eval_config
     from hsd.predict.predict_job import PredictJob

@@ -153,15 +153,20 @@ def require_data(path: Path) -> Path:
 def lines(path: Path) -> Iterator[str]:
     """Yield the lines with their line feeds, and no other line ends: U+2028 may stand in JSON."""
     with opened(path) as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                byte = line[error.start]
-                raise DataError(
-                    f"{path}:{number}: not UTF-8 (byte 0x{byte:02x}); save it as UTF-8."
-                ) from None
-            yield text
+        yield from decoded(path, file)
+
+
+def decoded(path: Path, file: Iterable[bytes]) -> Iterator[str]:
+    """Yield lines of bytes as text; `path` is what messages call the file."""
+    for number, line in enumerate(file, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            byte = line[error.start]
+            raise DataError(
+                f"{path}:{number}: not UTF-8 (byte 0x{byte:02x}); save it as UTF-8."
+            ) from None
+        yield text
 
 
 @contextmanager

@@ -6,6 +6,7 @@ line that is not a row is a BadRow, reported with the others.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,32 @@ def stream_rows(path: Path) -> Iterator[Row | BadRow]:
             f"{path}: there is no row in it, only a header or an empty table; was it cut off "
             "where it was written?"
         )
+
+
+def stream_pipe(file: Iterable[bytes], name: str) -> Iterator[Row | BadRow]:
+    """Yield the rows of a pipe: JSONL as its lines come, CSV or TSV once it has ended.
+
+    `name` is what messages call it. Raises DataError at the end of what holds no row.
+    """
+    path = Path(name)
+    lines = data_files.decoded(path, file)
+    head = list(_to_first_word(lines))
+    if not head or not head[-1].strip():
+        raise empty(path)
+    again = chain(head, lines)
+    if head[-1].lstrip()[0] in "{[":
+        numbered = json_lines(path, again)
+    else:
+        numbered = table_rows(path, "".join(again), ",")
+    for number, values in numbered:
+        yield _row(values, f"{name}:{number}")
+
+
+def _to_first_word(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if line.strip():
+            return
 
 
 def _rows(path: Path) -> Iterator[Row | BadRow]:

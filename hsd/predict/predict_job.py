@@ -109,7 +109,7 @@ def plan_predict(job: PredictJob) -> PredictPlan:
 
     Raises ConfigError, DataError, ModelError, PreflightError or EvaluationError.
     """
-    layout = output_format(Path(job.output))
+    layout = "jsonl" if job.output == PIPE else output_format(Path(job.output))
     file = resolve_path(job.config.data_file)
     model, columns = plan_of_columns(job)
     found = survey(posts_of(file, job.text_column), job.by)

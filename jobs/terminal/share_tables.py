@@ -19,8 +19,8 @@ MOST = 30
 """Parts that are shown, the largest first; all are in the run's manifest.json."""
 
 
-def show_predicted(predicted: "Predicted") -> None:
-    """Print the shares, what was not labelled, and where the table is."""
+def show_predicted(predicted: "Predicted", *, err: bool = False) -> None:
+    """Print the shares, what was not labelled, and where the table is; `err` to standard error."""
     if predicted.missing:
         echo(
             f"This shard is done. {predicted.missing:,} posts of other shards are left to answer; "
@@ -28,10 +28,11 @@ def show_predicted(predicted: "Predicted") -> None:
         )
         return
     if predicted.shares is not None:
-        Terminal().print(share_table(predicted.shares, predicted.rule.rates))
+        Terminal(stderr=err).print(share_table(predicted.shares, predicted.rule.rates))
         for line in share_lines(predicted):
-            echo(line)
-    echo(f"{'Was finished before' if predicted.skipped else 'Written'}: {predicted.output}")
+            echo(line, err=err)
+    if not err:
+        echo(f"{'Was finished before' if predicted.skipped else 'Written'}: {predicted.output}")
 
 
 def share_table(shares: "CalledShares", rates: KnownRates | None) -> "Table":
