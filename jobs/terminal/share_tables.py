@@ -29,7 +29,7 @@ def show_predicted(predicted: "Predicted", *, err: bool = False) -> None:
         return
     if predicted.shares is not None:
         Terminal(stderr=err).print(share_table(predicted.shares, predicted.rule.rates))
-        for line in share_lines(predicted):
+        for line in share_lines(predicted.shares, predicted.rule.rates):
             echo(line, err=err)
     if not err:
         echo(f"{'Was finished before' if predicted.skipped else 'Written'}: {predicted.output}")
@@ -47,10 +47,8 @@ def share_table(shares: "CalledShares", rates: KnownRates | None) -> "Table":
     return made
 
 
-def share_lines(predicted: "Predicted") -> list[str]:
+def share_lines(shares: "CalledShares", rates: KnownRates | None) -> list[str]:
     """Return the sentences below the table."""
-    shares, rates = predicted.shares, predicted.rule.rates
-    assert shares is not None
     lines = [
         f"{count:,} row{'s' * (count > 1)}: {reason}." for reason, count in shares.reasons.items()
     ]
