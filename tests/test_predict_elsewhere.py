@@ -1,4 +1,4 @@
-"""The ways to `hsd predict` beside a file in one process: ranks, pipes, notebooks; and its command."""
+"""`hsd predict` beside a file in one process: several processes, shards, pipes, notebooks."""
 
 import csv
 import io

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import jsonl, posts
+from small_runs import jsonl
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import ConfigError, EvaluationError
@@ -16,6 +16,8 @@ from hsd.predict.called_shares import CalledCounts, CalledShares
 from hsd.predict.label_rule import LabelRule
 
 pytestmark = pytest.mark.model
+
+OTHERS = ("the new bakery", "they should leave", "at once", "my neighbours")
 
 
 def config_of(base: Path, data: Path, **settings: Any) -> EvalConfig:
@@ -37,8 +39,10 @@ def frozen(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     folder = tmp_path_factory.mktemp("frozen")
     base = Path(shutil.copytree(tiny_llama, folder / "base"))
     runs = []
-    for name, first in (("validation", 0), ("eval", 100)):
-        data = jsonl(folder / f"{name}.jsonl", posts(12, first))
+    for name, words in (("validation", "bakery town monday"), ("eval", "liars food street")):
+        texts = [f"{word} {other} {n}" for word in words.split() for n, other in enumerate(OTHERS)]
+        rows = [{"text": text, "label": ("hate", "normal")[n % 2]} for n, text in enumerate(texts)]
+        data = jsonl(folder / f"{name}.jsonl", rows)
         runs.append(evaluate(config_of(base, data, output_dir=str(base / name))).folder)
     freeze(load_run(runs[0]), load_run(runs[1]), Rule("max_f1"))
     return base, runs[1]
