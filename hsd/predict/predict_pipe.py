@@ -29,7 +29,7 @@ STDIN = "standard input"
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _PipedRows:
     """What is read, by whom it is answered, and what is known of it before; rows 0: nothing."""
 
     model: EvaluationPlan
@@ -86,13 +86,13 @@ def _require_alone(job: PredictJob) -> None:
         raise PreflightError(f"{job.output} is there already; choose another --output.")
 
 
-def _source(job: PredictJob, stdin: Iterable[bytes]) -> _Source:
+def _source(job: PredictJob, stdin: Iterable[bytes]) -> _PipedRows:
     if job.config.data_file != PIPE:
         plan = plan_predict(job)
-        return _Source(plan.model, plan.columns, plan.posts(), plan.window, plan.found)
+        return _PipedRows(plan.model, plan.columns, plan.posts(), plan.window, plan.found)
     model, columns = plan_of_columns(job)
     posts = input_posts(stream_pipe(stdin, STDIN), job.text_column)
-    return _Source(model, columns, posts, SMALLEST_WINDOW, Survey())
+    return _PipedRows(model, columns, posts, SMALLEST_WINDOW, Survey())
 
 
 class _PipedTable:
@@ -103,7 +103,7 @@ class _PipedTable:
         self._write: WriteRows | None = None
         self._columns: list[str] = []
 
-    def require(self, window: Sequence[InputPost], source: _Source) -> None:
+    def require(self, window: Sequence[InputPost], source: _PipedRows) -> None:
         """Raise DataError where the rows cannot be written, before they are answered."""
         job, name, new = self._job, self._job.config.data_file, list(source.columns.kinds)
         found = survey(window)
