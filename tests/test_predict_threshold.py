@@ -145,6 +145,27 @@ def test_labels_and_calibrated_scores_are_at_the_frozen_point(
     )
 
 
+def test_a_model_is_asked_with_its_own_prompt_and_another_is_refused(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    from hsd.evaluation.evaluation_plan import plan_of_model
+    from hsd.predict.predict_job import PredictJob, plan_predict
+    from hsd.prompts.contract import make_contract, save_contract
+    from hsd.prompts.template import load_template
+
+    base = Path(shutil.copytree(tiny_llama, tmp_path / "base"))
+    trained = make_contract(load_template("baseline"), "conservative")
+    save_contract(base, trained)
+    own = config_of(base, Path("-"), prompt_template=None)
+    assert plan_of_model(own).contract.hash == trained.hash
+    data = jsonl(tmp_path / "posts.jsonl", [{"text": "a post"}])
+    other = config_of(base, data, strategy="standard")
+    with pytest.raises(EvaluationError, match="trained with strategy 'conservative'"):
+        plan_predict(PredictJob(config=other, output=str(tmp_path / "scores.csv")))
+    asked = other.model_copy(update={"ignore_prompt_mismatch": True})
+    plan_predict(PredictJob(config=asked, output=str(tmp_path / "scores.csv")))
+
+
 # What is printed
 
 

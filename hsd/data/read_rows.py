@@ -14,6 +14,7 @@ from hsd.data import data_files
 from hsd.data.arrow import Values, arrow_rows, parquet_rows, saved_splits, with_split
 from hsd.data.delimited import table_rows
 from hsd.data.json_rows import Numbered, empty, json_lines, json_rows
+from hsd.data.table_parts import is_large, stream_table
 from hsd.errors import DataError
 
 
@@ -55,7 +56,9 @@ def apart(rows: Iterable[Row | BadRow]) -> tuple[list[Row], list[BadRow]]:
 
 
 def stream_rows(path: Path) -> Iterator[Row | BadRow]:
-    """Yield what `read_rows` returns, in the file's order; a .jsonl file one line at a time.
+    """Yield what `read_rows` returns, in the file's order.
+
+    JSONL is read a line at a time, Parquet some rows at a time, a large CSV or TSV in parts.
 
     Raises DataError at the end of what holds no row.
     """
@@ -71,7 +74,7 @@ def stream_rows(path: Path) -> Iterator[Row | BadRow]:
 
 
 def stream_pipe(file: Iterable[bytes], name: str) -> Iterator[Row | BadRow]:
-    """Yield the rows of a pipe: JSONL as its lines come, CSV or TSV once it has ended.
+    """Yield the rows of a pipe: JSONL as its lines come, CSV or TSV a few megabytes at a time.
 
     `name` is what messages call it. Raises DataError at the end of what holds no row.
     """
@@ -84,7 +87,7 @@ def stream_pipe(file: Iterable[bytes], name: str) -> Iterator[Row | BadRow]:
     if head[-1].lstrip()[0] in "{[":
         numbered = json_lines(path, again)
     else:
-        numbered = table_rows(path, "".join(again), ",")
+        numbered = stream_table(path, again, ",")
     for number, values in numbered:
         yield _row(values, f"{name}:{number}")
 
@@ -126,6 +129,8 @@ def _numbered(path: Path) -> Iterator[Numbered]:
         return arrow_rows(path)
     if kind == "lines":
         return json_lines(path, data_files.lines(path))
+    if kind in ("csv", "tsv") and is_large(path):
+        return stream_table(path, data_files.lines(path), "\t" if kind == "tsv" else ",")
     text = "".join(data_files.lines(path))
     if not text.strip():
         raise empty(path)

@@ -20,7 +20,7 @@ from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.io.files import LEASE
 from hsd.io.hashes import sha256_json
 from hsd.io.json_reader import parse_json
-from hsd.io.lease import hold_lease
+from hsd.io.lease import POLL_S, hold_lease
 from hsd.io.manifest import DONE, update_manifest
 from hsd.io.progress import Progress, Say, silent, unsaid
 from hsd.io.run_identity import claim
@@ -130,17 +130,19 @@ class PredictRun:
         return predicted
 
     def _finish(self, ranks: Ranks) -> Predicted:
-        """Write the table, unless another shard has posts left to answer, or writes it."""
+        """Write the table, unless another shard has posts left to answer, or wrote it."""
         plan = self.plan
         if plan.job.shard.count > 1 and (missing := self._missing()):
             return Predicted(plan.job.output, plan.rule, missing=missing)
-        try:
-            with hold_lease(plan.folder, _WORK, name=_TABLE_LEASE, of=Path(plan.job.output)):
-                if is_whole(plan):
-                    return self._found()
-                return Predicted(plan.job.output, plan.rule, self._write_table(ranks))
-        except InUseError:
-            return Predicted(plan.job.output, plan.rule)
+        while True:
+            try:
+                with hold_lease(plan.folder, _WORK, name=_TABLE_LEASE, of=Path(plan.job.output)):
+                    if is_whole(plan):
+                        return self._found()
+                    return Predicted(plan.job.output, plan.rule, self._write_table(ranks))
+            except InUseError:  # another shard was done at the same time, and may yet be killed
+                ranks.check_stop()
+                time.sleep(POLL_S)
 
     def _missing(self) -> int:
         missing = 0
