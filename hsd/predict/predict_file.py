@@ -127,6 +127,8 @@ class PredictRun:
             whole = Predicted(self.plan.job.output, self.plan.rule)
             predicted = self._finish(ranks) if here.is_main else whole
         ranks.follow("finished")
+        if shard.count == 1 and not is_whole(self.plan):  # the first process was stopped
+            raise StopRequested
         return predicted
 
     def _finish(self, ranks: Ranks) -> Predicted:
