@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hsd.evaluation.evaluate import evaluate, evaluate_with_base
     from hsd.metrics.gate import gate
     from hsd.model.merge import merge
+    from hsd.predict.detector import Detector
     from hsd.report.comparison_report import compare_runs as compare
     from hsd.report.predictions import load_run
     from hsd.training.training_run import train
@@ -31,10 +32,12 @@ _HOMES = {
     "compare": "hsd.report.comparison_report:compare_runs",
     "gate": "hsd.metrics.gate:gate",
     "merge": "hsd.model.merge:merge",
+    "Detector": "hsd.predict.detector:Detector",
     "HsdError": "hsd.errors:HsdError",
 }
 
 __all__ = [
+    "Detector",
     "HsdError",
     "__version__",
     "compare",

@@ -25,6 +25,7 @@ SECTIONS = {
     },
     "Evaluate": {
         "evaluate": ("jobs.evaluate:evaluate", "Evaluate a base model, an adapter or a merge."),
+        "predict": ("jobs.predict:predict", "Label posts that have no labels."),
         "compare": ("jobs.compare:compare", "Compare evaluations of the same posts."),
         "gate": ("jobs.gate:gate", "Decide whether a run may replace a reference."),
         "threshold": ("jobs.threshold:threshold", "Choose a threshold on validation posts."),

@@ -19,6 +19,7 @@ FILES = {
 ROOMS = (
     "hsd", "hsd.io", "hsd.config", "hsd.groups", "hsd.hub", "hsd.prompts", "hsd.data",
     "hsd.metrics", "hsd.report", "hsd.model", "hsd.inference", "hsd.training", "hsd.evaluation",
+    "hsd.predict",
     "containers",
     "slurm.node", "slurm.cluster", "slurm.run", "slurm.sweep", "slurm.watch", "slurm.submit",
     "slurm.check",
@@ -26,7 +27,7 @@ ROOMS = (
 )  # fmt: skip
 """From the ground up: each room is a floor of its own, so no two can need each other."""
 HEAVY = {"torch", "transformers", "peft", "bitsandbytes", "accelerate"}
-MAY_BE_HEAVY = {"hsd.model", "hsd.training", "hsd.inference", "hsd.evaluation"}
+MAY_BE_HEAVY = {"hsd.model", "hsd.training", "hsd.inference", "hsd.evaluation", "hsd.predict"}
 NO_TORCH = {"hsd.training.convergence", "hsd.training.history", "hsd.training.curves"}
 ONLY_IN = {"click": "jobs", "rich": "jobs", "submitit": "slurm"}
 MAY_PARSE_JSON = {

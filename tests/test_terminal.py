@@ -171,3 +171,36 @@ def _goes_around(node: ast.AST) -> bool:
     called = ast.unparse(node.func)
     return called in {"print", "Console", "click.echo", "click.secho", "sys.stdout.write",
                       "sys.stderr.write"}  # fmt: skip
+
+
+def test_a_log_says_the_pace_since_the_start_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows that were done before the start took none of its time."""
+    from types import SimpleNamespace
+
+    from jobs.terminal import progress_bar
+
+    now = [0.0]
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    out = io.StringIO()
+    report = progress_bar._Lines(Terminal(file=out, width=100))
+    for seconds, done in ((0, 100), (10, 150), (60, 400), (180, 1000)):
+        now[0] = seconds
+        report(done, 1000, "rows")
+    assert out.getvalue().splitlines() == [
+        "rows: 100 of 1000",
+        "rows: 400 of 1000 (5.0/s, 0:02:00 left)",
+        "rows: 1000 of 1000 (5.0/s)",
+    ]
+
+
+def test_a_bar_says_the_pace_once_there_is_one() -> None:
+    from types import SimpleNamespace
+
+    from jobs.terminal.progress_bar import _Pace
+
+    def said(speed: float | None) -> str:
+        return _Pace().render(SimpleNamespace(finished_speed=None, speed=speed)).plain  # type: ignore[arg-type]
+
+    assert [said(None), said(1234.56)] == ["", "1,234.6/s"]

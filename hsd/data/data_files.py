@@ -173,17 +173,22 @@ def lines(path: Path) -> Iterator[str]:
         file.seek(0)
         if marked:
             yield from _marked_lines(path, file, marked)
-            return
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                byte = line[error.start]
-                raise DataError(
-                    f"{path}:{number}: not UTF-8 (byte 0x{byte:02x}); save it as UTF-8 (in Excel: "
-                    "`CSV UTF-8`)."
-                ) from None
-            yield text
+        else:
+            yield from decoded(path, file)
+
+
+def decoded(path: Path, file: Iterable[bytes]) -> Iterator[str]:
+    """Yield lines of bytes as text; `path` is what messages call the file."""
+    for number, line in enumerate(file, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            byte = line[error.start]
+            raise DataError(
+                f"{path}:{number}: not UTF-8 (byte 0x{byte:02x}); save it as UTF-8 (in Excel: "
+                "`CSV UTF-8`)."
+            ) from None
+        yield text
 
 
 def table_text(path: Path) -> tuple[str, str]:

@@ -6,6 +6,7 @@ line that is not a row is a BadRow, reported with the others.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hsd.data.arrow import (
 from hsd.data.delimited import delimiter_told, table_rows
 from hsd.data.json_rows import Numbered, empty, json_lines, json_rows
 from hsd.data.parquet_folder import parquet_files
+from hsd.data.table_parts import is_large, stream_table
 from hsd.errors import DataError
 
 
@@ -62,7 +64,9 @@ def apart(rows: Iterable[Row | BadRow]) -> tuple[list[Row], list[BadRow]]:
 
 
 def stream_rows(path: Path) -> Iterator[Row | BadRow]:
-    """Yield what `read_rows` returns, in the file's order; a .jsonl file one line at a time.
+    """Yield what `read_rows` returns, in the file's order.
+
+    JSONL is read a line at a time, Parquet some rows at a time, a large CSV or TSV in parts.
 
     Raises DataError at the end of what holds no row.
     """
@@ -75,6 +79,32 @@ def stream_rows(path: Path) -> Iterator[Row | BadRow]:
             f"{path}: there is no row in it, only a header or an empty table; was it cut off "
             "where it was written?"
         )
+
+
+def stream_pipe(file: Iterable[bytes], name: str) -> Iterator[Row | BadRow]:
+    """Yield the rows of a pipe: JSONL as its lines come, CSV or TSV a few megabytes at a time.
+
+    `name` is what messages call it. Raises DataError at the end of what holds no row.
+    """
+    path = Path(name)
+    lines = data_files.decoded(path, file)
+    head = list(_to_first_word(lines))
+    if not head or not head[-1].strip():
+        raise empty(path)
+    again = chain(head, lines)
+    if head[-1].lstrip()[0] in "{[":
+        numbered = json_lines(path, again)
+    else:
+        numbered = stream_table(path, again, ",")
+    for number, values in numbered:
+        yield _row(values, f"{name}:{number}")
+
+
+def _to_first_word(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if line.strip():
+            return
 
 
 def _rows(path: Path) -> Iterator[Row | BadRow]:
@@ -118,6 +148,8 @@ def _numbered(path: Path) -> Iterator[Numbered]:
         return arrow_rows(path)
     if kind == "lines":
         return json_lines(path, data_files.lines(path))
+    if kind in ("csv", "tsv") and is_large(path):
+        return stream_table(path, data_files.lines(path), "\t" if kind == "tsv" else ",")
     if kind == "json":
         text = "".join(data_files.lines(path))
     else:

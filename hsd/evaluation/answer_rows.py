@@ -46,7 +46,7 @@ def answer_rows(
         progress(done, len(left), plan.what)
 
 
-def _parsed(plan: EvaluationPlan, reply: Reply) -> ParsedReply:
+def parsed_reply(plan: EvaluationPlan, reply: Reply) -> ParsedReply:
     """Return what a reply says. A scored label is known already: its text is only for people."""
     if reply.label is not None:
         return ParsedReply("valid", reply.label)
@@ -57,7 +57,7 @@ def _parsed(plan: EvaluationPlan, reply: Reply) -> ParsedReply:
 def _prediction(
     plan: EvaluationPlan, example: Example, reply: Reply, shortened: bool
 ) -> Prediction:
-    reading = _parsed(plan, reply)
+    reading = parsed_reply(plan, reply)
     return Prediction(
         id=example.id,
         strategy=plan.contract.strategy_name,

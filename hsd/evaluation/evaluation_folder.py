@@ -73,17 +73,18 @@ def _both(folder: Path, plan: EvaluationPlan, identity: Facts) -> tuple[Facts, F
     numbers = {**plan.numbers, **began}
     if (folder / DONE).exists():
         wanted["number_format"] = as_asked(plan.subject.config, numbers)
-    return _resolved(known) | {"number_format": numbers}, _resolved(wanted)
+    return resolved(known) | {"number_format": numbers}, resolved(wanted)
 
 
-def _resolved(identity: Facts) -> Facts:
+def resolved(identity: Facts) -> Facts:
+    """Return an identity without what its number format was asked to be."""
     model = identity.get("model") or {}
     return {**identity, "model": {k: v for k, v in model.items() if k not in FIELDS}}
 
 
 def key_of(identity: Facts) -> str:
     """Return a name for the evaluation of an identity, the same however its format is asked for."""
-    return sha256_json(_resolved(identity))[:12]
+    return sha256_json(resolved(identity))[:12]
 
 
 def new_folder(output_dir: Path) -> Path:

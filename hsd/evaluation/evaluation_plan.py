@@ -15,7 +15,7 @@ from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.evaluation.prompt_choice import contract_for, renderer_for
 from hsd.evaluation.subject import Subject, subject
 from hsd.example import Example
-from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
+from hsd.groups.group_set import DEFAULT, GroupSet, default_groups, load_groups
 from hsd.groups.name_lists import unknown_said
 from hsd.io.hashes import sha256_json
 from hsd.model.context_length import positions_of
@@ -90,7 +90,7 @@ class EvaluationPlan:
             return base
         # The base reads its own chat template, as it would alone.
         renderer = Renderer(base.subject.tokenizer, self.contract)
-        encoded = _encoded(base.config, base.subject, self.contract, renderer, self.examples)
+        encoded = _encoded(base, renderer, self.examples)
         return replace(base, renderer=renderer, encoded=encoded)
 
     def identity(self) -> dict[str, Any]:
@@ -134,6 +134,25 @@ class EvaluationPlan:
         """Longest reply in tokens."""
         return reply_length(self.config, self.contract)
 
+    @property
+    def room(self) -> int:
+        """How many tokens a prompt may have."""
+        return _room(self.config, self.subject, self.max_new_tokens)
+
+
+def plan_of_model(config: EvalConfig) -> EvaluationPlan:
+    """Return what is known before any post is read: who answers, and in which words it is asked.
+
+    Raises ConfigError, ModelError, PreflightError or EvaluationError.
+    """
+    _require_possible(config)
+    chosen = subject(config)
+    numbers = number_format(chosen.config, chosen.source)
+    contract = contract_for(config, chosen.carries_prompt)
+    with blaming(chosen.own_words_in):
+        renderer = renderer_for(config, contract, chosen.tokenizer)
+    return EvaluationPlan(config, chosen, numbers, contract, renderer, [], [], default_groups(), "")
+
 
 def plan_evaluation(config: EvalConfig, data_dir: Path | None = None) -> EvaluationPlan:
     """Read and check everything that can be without weights; raises as `prepare_sets`."""
@@ -150,42 +169,40 @@ def prepare_sets(
     is about.
     """
     config = configs[0]
+    _require_possible(config)
+    columns = columns_in(config)
+    require_own_file([one.data_file for one in configs], columns)
+    _require_each_once([one.data_file for one in configs], data_dir)
+    groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
+    sets = [load_named(one.data_file, data_dir, groups=groups, columns=columns) for one in configs]
+    plan = plan_of_model(config)
+    if plan.subject.adapter:
+        require_known_sources(plan.subject.adapter)  # the report asks, once all rows are answered
+    rows = [_sampled(one, loaded) for one, loaded in zip(configs, sets, strict=True)]
+    with blaming(plan.subject.own_words_in):
+        encoded = [_encoded(plan, plan.renderer, examples) for examples in rows]
+    return [
+        replace(
+            plan,
+            config=one,
+            examples=rows[at],
+            encoded=encoded[at],
+            groups=groups,
+            what=f"{one.data_file} rows",
+            unread=tuple(sets[at].unread),
+            read_as=(*sets[at].notes, *left_out_said(sets[at], one.data_file)),
+        )
+        for at, one in enumerate(configs)
+    ]
+
+
+def _require_possible(config: EvalConfig) -> None:
     launch()  # refuses a launcher that splits the base, before a file is read or converted
     if config.mode == "score" and config.temperature > 0:
         raise ConfigError(
             "temperature: nothing is sampled where labels are scored; add --mode generate, or "
             "leave the temperature out."
         )
-    columns = columns_in(config)
-    require_own_file([one.data_file for one in configs], columns)
-    _require_each_once([one.data_file for one in configs], data_dir)
-    groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
-    sets = [load_named(one.data_file, data_dir, groups=groups, columns=columns) for one in configs]
-    chosen = subject(config)
-    if chosen.adapter:
-        require_known_sources(chosen.adapter)  # the report asks, once all rows are answered
-    numbers = number_format(chosen.config, chosen.source)
-    contract = contract_for(config, chosen.carries_prompt)
-    with blaming(chosen.own_words_in):
-        renderer = renderer_for(config, contract, chosen.tokenizer)
-        rows = [_sampled(one, loaded) for one, loaded in zip(configs, sets, strict=True)]
-        encoded = [_encoded(config, chosen, contract, renderer, examples) for examples in rows]
-    return [
-        EvaluationPlan(
-            one,
-            chosen,
-            numbers,
-            contract,
-            renderer,
-            rows[at],
-            encoded[at],
-            groups,
-            f"{one.data_file} rows",
-            tuple(sets[at].unread),
-            (*sets[at].notes, *left_out_said(sets[at], one.data_file)),
-        )
-        for at, one in enumerate(configs)
-    ]
 
 
 def _require_each_once(data_files: Sequence[str], data_dir: Path | None) -> None:
@@ -213,14 +230,10 @@ def _about(example: Example) -> list[Any]:
 
 
 def _encoded(
-    config: EvalConfig,
-    chosen: Subject,
-    contract: Contract,
-    renderer: Renderer,
-    examples: Sequence[Example],
+    plan: EvaluationPlan, renderer: Renderer, examples: Sequence[Example]
 ) -> list[Encoded]:
-    room = _room(config, chosen, reply_length(config, contract))
-    return [renderer.encode(make_chat(contract.strategy, e.id, e.text), room) for e in examples]
+    room, strategy = plan.room, plan.contract.strategy
+    return [renderer.encode(make_chat(strategy, e.id, e.text), room) for e in examples]
 
 
 def reply_length(config: EvalConfig, contract: Contract) -> int:

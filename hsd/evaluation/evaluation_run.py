@@ -129,7 +129,7 @@ class EvaluationRun:
         started, here = time.monotonic(), launch()
         known = done_before(before) if before else {}
         left = any(row.id not in known for row in self.plan.encoded)
-        model, facts = self._load(ranks) if left else (None, {})
+        model, facts = load_for(self.plan, self.loading.load, ranks) if left else (None, {})
         folder = self._begin(identity, ranks, leases)
         with (
             logging_to(folder / f"validation_log_{stamp(folder)}.log", enabled=here.is_main),
@@ -152,18 +152,6 @@ class EvaluationRun:
         if not (folder / DONE).exists():
             raise StopRequested
         return folder
-
-    def _load(self, ranks: Ranks) -> tuple[Any, Facts]:
-        device = place(self.plan.config.model).device
-        if device != "cpu":
-            torch.cuda.set_device(
-                device
-            )  # some kernels start on the current one, whatever they get
-        ranks.check_stop()
-        with memory_error_as(_full(device)):
-            loaded = self.loading.load()
-        ranks.check_stop()
-        return loaded
 
     def _begin(self, identity: Mapping[str, Any], ranks: Ranks, leases: Leases) -> Path:
         """Return the evaluation's folder, which the first rank makes once all know what is left."""
@@ -189,7 +177,7 @@ class EvaluationRun:
         """Answer this rank's share of the rows that are not known."""
         here, plan = launch(), self.plan
         try:
-            with memory_error_as(_full(model.device.type)):
+            with memory_error_as(full_memory(model.device.type)):
                 chosen = choose_engine(plan, model, self.loading.once)
                 batches = chosen.engine.batches(plan.encoded)
                 log.info("answering: %s", json.dumps(chosen.facts()))
@@ -264,6 +252,20 @@ class EvaluationRun:
         )
 
 
+def load_for(
+    plan: EvaluationPlan, load: Callable[[], tuple[Any, Facts]], ranks: Ranks
+) -> tuple[Any, Facts]:
+    """Return the model on this rank's device, and its facts; raises as `Ranks.check_stop`."""
+    device = place(plan.config.model).device
+    if device != "cpu":
+        torch.cuda.set_device(device)  # some kernels start on the current one, whatever they get
+    ranks.check_stop()
+    with memory_error_as(full_memory(device)):
+        loaded = load()
+    ranks.check_stop()
+    return loaded
+
+
 def _finished(folder: Path | None) -> Evaluated | None:
     """Return what an earlier start finished in a folder, None where nothing is finished."""
     if folder is None or not (folder / DONE).exists():
@@ -271,7 +273,8 @@ def _finished(folder: Path | None) -> Evaluated | None:
     return Evaluated(folder, finished_predictions(folder), skipped=True)
 
 
-def _full(device: str) -> EvaluationError:
+def full_memory(device: str) -> EvaluationError:
+    """Return what is said where one row is too much for a device's memory."""
     whose = "this machine's" if device == "cpu" else "the GPU's"
     return EvaluationError(
         f"{whose} memory is full with one row at a time. End what else runs on it and run the "

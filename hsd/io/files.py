@@ -19,7 +19,7 @@ that somebody gave such a file stays."""
 LEASE = ".lease"
 """What the files of a lease are called, or begin with: they say who works, and hold no work."""
 _UNFINISHED = re.compile(
-    r"\..+\.(?:json|jsonl|csv|txt|html|md|safetensors|png)\.[a-z0-9_]{8}|\.adapter-[a-z0-9_]{8}"
+    r"\..+\.(?:json|jsonl|csv|txt|html|md|safetensors|png|parquet)\.[a-z0-9_]{8}|\.adapter-[a-z0-9_]{8}"
 )
 """What a write is called until it is whole, and the folder of an adapter that is being exported."""
 
@@ -71,6 +71,13 @@ def appended(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+
+
+def move(file: Path, target: Path) -> None:
+    """Put a whole file in the place of `target`, on the same disk; it survives a power cut."""
+    with naming(target):
+        file.replace(target)
+        _sync_folder(target.parent)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -48,20 +48,21 @@ def require_own(
     identity: Mapping[str, Any],
     known: Mapping[str, Any] | None = None,
     remedies: Remedies | None = None,
+    setting: str = "output_dir",
 ) -> None:
     """Check that `folder` is new or empty, or home of the very run that `identity` describes.
 
-    `known` is the identity of the run in it, by default as its file says it. Raises
-    PreflightError, saying which parts differ, when the folder belongs to another run, and when it
-    holds other people's files.
+    `known` is the identity of the run in it, by default as its file says it; `setting` is what the
+    folder was chosen with. Raises PreflightError, saying which parts differ, when the folder
+    belongs to another run, and when it holds other people's files.
     """
     known = known or identity_of(folder)
     if known is not None:
         new = json.loads(json.dumps(identity, default=str))
         if lines := differences(known, new):
-            raise PreflightError(_another(folder, lines, known, new, remedies or {}))
+            raise PreflightError(_another(folder, lines, known, new, remedies or {}, setting))
     elif folder.is_file():
-        raise PreflightError(f"{folder} is a file; output_dir must be a folder.")
+        raise PreflightError(f"{folder} is a file; {setting} must be a folder.")
     elif folder.is_dir() and not is_empty(folder):
         raise PreflightError(f"{folder} is not empty and not a run of hsd; choose another folder.")
 
@@ -71,13 +72,14 @@ def claim(
     identity: Mapping[str, Any],
     known: Mapping[str, Any] | None = None,
     remedies: Remedies | None = None,
+    setting: str = "output_dir",
 ) -> None:
     """Make `folder` the home of the run that `identity` describes, or check that it is.
 
     Done when everything that can be refused has been, so that a refused run leaves no folder.
     Raises PreflightError as `require_own`, and when the folder cannot be written.
     """
-    require_own(folder, identity, known, remedies)
+    require_own(folder, identity, known, remedies, setting)
     try:
         if not (folder / IDENTITY).exists():
             write_json(folder / IDENTITY, identity)
@@ -91,16 +93,17 @@ def _another(
     known: Mapping[str, Any],
     new: Mapping[str, Any],
     remedies: Remedies,
+    setting: str,
 ) -> str:
     """Return the sentence that refuses a folder: its settings differ, or only where it runs."""
     parts = [part for part in known.keys() | new.keys() if known.get(part) != new.get(part)]
     if not all(part in remedies for part in parts):
         return (
             f"{folder} belongs to another run; differs in {'; '.join(lines)}. "
-            "Choose another output_dir, or the settings it was started with."
+            f"Choose another {setting}, or the settings it was started with."
         )
     how = " and ".join(remedies[part](known.get(part), new.get(part)) for part in sorted(parts))
     return (
         f"{folder} was begun otherwise and cannot go on so: {'; '.join(lines)}. To go on as it "
-        f"began, {how}; or choose another output_dir to start anew."
+        f"began, {how}; or choose another {setting} to start anew."
     )

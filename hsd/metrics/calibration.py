@@ -143,10 +143,16 @@ def fit_temperature(predictions: Sequence[Prediction]) -> float:
 
 def at_temperature(predictions: Sequence[Prediction], temperature: float) -> list[Prediction]:
     """Return the same rows with their scores scaled; labels stay, since no rank changes."""
+    scores = scaled(np.array([p.score for p in predictions], np.float64), temperature)
+    return [replace(p, score=float(s)) for p, s in zip(predictions, scores, strict=True)]
+
+
+def scaled(scores: Floats, temperature: float) -> Floats:
+    """Return scores at a temperature: sigmoid(logit / T)."""
     from scipy.special import expit
 
-    scores = expit(_logits(np.array([p.score for p in predictions], np.float64)) / temperature)
-    return [replace(p, score=float(s)) for p, s in zip(predictions, scores, strict=True)]
+    found: Floats = expit(_logits(scores) / temperature)
+    return found
 
 
 def _places(scores: Floats) -> "np.typing.NDArray[np.intp]":

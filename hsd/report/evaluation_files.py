@@ -184,10 +184,11 @@ def sample_row(prediction: Prediction) -> Row:
 def csv_text(rows: Iterable[Row]) -> str:
     """Return rows as CSV with a header; all rows have the first one's columns."""
     table = list(rows)
-    return "".join(_csv_line(row) for row in (table[0], *(row.values() for row in table)))
+    return "".join(csv_line(row) for row in (table[0], *(row.values() for row in table)))
 
 
-def _csv_line(cells: Iterable[Any]) -> str:
+def csv_line(cells: Iterable[Any]) -> str:
+    """Return cells as a line of CSV that no spreadsheet runs."""
     out = io.StringIO()
     # Python quotes the characters of its line end. With "\n" alone a bare "\r" stays unquoted, and
     # readers begin a row there, whose first cell no guard has seen.

@@ -1,12 +1,8 @@
 """predictions.jsonl: written row by row while a model answers, read by everything after it.
 
-A row is there when its newline is. A process that dies while writing leaves at most a last line
-without one; that line is dropped on reading and overwritten by the next append, so its id is
-answered again.
+A last line that is half written is none (`hsd.io.torn_lines`), so its id is answered again.
 """
 
-import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,10 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from hsd.errors import EvaluationError, did_you_mean
 from hsd.groups.group_set import GroupSet, default_groups, load_groups
 from hsd.io.digests import FILES, digests, require_intact
-from hsd.io.files import appended
 from hsd.io.json_reader import read_object
 from hsd.io.manifest import DONE, manifest_of
 from hsd.io.run_identity import identity_of, set_name
+from hsd.io.torn_lines import append_rows, whole_lines
 from hsd.metrics.outcomes import READABLE
 from hsd.prediction import Prediction
 from hsd.report.regrouping import evaluated_groups, regrouped, reported_groups
@@ -46,10 +42,7 @@ class Run:
 
 def append_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Add rows behind those that are there, on disk when this returns."""
-    lines = [json.dumps(asdict(p), ensure_ascii=False, allow_nan=False) for p in predictions]
-    with appended(path) as file:
-        file.truncate(_whole(path))
-        file.write("".join(f"{line}\n" for line in lines).encode())
+    append_rows(path, map(asdict, predictions))
 
 
 def answered_rows(folder: Path) -> int:
@@ -63,11 +56,8 @@ def read_predictions(path: Path) -> list[Prediction]:
     Raises EvaluationError, naming file and line, for a row that is not a prediction or repeats
     an id.
     """
-    if not path.exists():
-        return []
-    whole = path.read_bytes()[: _whole(path)]
     rows: dict[str, Prediction] = {}
-    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
+    for number, line in enumerate(whole_lines(path), start=1):
         row = _row(line, f"{path}:{number}")
         if row.id in rows:
             raise EvaluationError(f"{path}:{number}: id '{row.id}' was there before; remove one.")
@@ -174,17 +164,6 @@ def _is_of_set(run: Path) -> bool:
     """Whether it lies in the folder of its set, as one of several does; `base` is none."""
     of = data_file_of(run)
     return of is not None and run.parent.name == set_name(of)
-
-
-def _whole(path: Path) -> int:
-    """Return the length in bytes of the part that ends with a newline."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        # The common case, without reading a long file again for every batch.
-        if size == 0 or (file.seek(size - 1) >= 0 and file.read(1) == b"\n"):
-            return size
-        file.seek(0)
-        return file.read().rfind(b"\n") + 1
 
 
 def _row(line: bytes, where: str) -> Prediction:

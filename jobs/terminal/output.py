@@ -7,6 +7,9 @@ is shown as JSON spells it: `\\u001b`. JSON that is printed so reads back to the
 
 import logging
 import re
+import sys
+from io import TextIOWrapper
+from typing import TextIO
 
 import click
 
@@ -35,6 +38,13 @@ def echo_text(text: str, nl: bool = True, err: bool = False) -> None:
     """Print a text of several lines whole: a script, JSON, a log. Colours are left out."""
     plain = _COLOUR.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     click.echo(visible(plain, lines=True), nl=nl, err=err)
+
+
+def data_stream() -> TextIO:
+    """Return standard output for data that a program reads: as it is, and in UTF-8."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    return sys.stdout
 
 
 class VisibleFormatter(logging.Formatter):

@@ -23,6 +23,7 @@ FORKS.set_forkserver_preload(
         *(
             "hsd.training.training_run",
             "hsd.evaluation.evaluate",
+            "hsd.predict.predict_file",
             "hsd.model.merge",
             "torch.distributed",
         ),

@@ -1,0 +1,116 @@
+"""How a score becomes a label: at the threshold that was frozen for this model, or at .5."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hsd.errors import ConfigError, EvaluationError
+from hsd.evaluation.evaluation_folder import resolved
+from hsd.evaluation.evaluation_plan import EvaluationPlan
+from hsd.example import Label
+from hsd.io.run_identity import differences, identity_of
+from hsd.metrics.true_share import KnownRates, known_rates
+from hsd.report.predictions import find_evaluation, load_run
+from hsd.report.rewriting import POINT, at_threshold, read_point
+
+_PLACES = (POINT, f"run_*/{POINT}", f"*/run_*/{POINT}", f"*/*/run_*/{POINT}")
+"""Where the evaluations of an adapter lie in its folder: of one set, or of several."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRule:
+    """A post is called hate when its score is above `threshold`.
+
+    `temperature` scales the score to a calibrated one, None where none was fitted. `rates` are the
+    error rates at the threshold on posts it was not chosen on, where they are known.
+    """
+
+    threshold: float = 0.5
+    temperature: float | None = None
+    said: str = ""
+    """Where the threshold comes from, in a sentence."""
+    rates: KnownRates | None = None
+
+    def label(self, score: float) -> Label:
+        """Return what a post with this score is called."""
+        return "hate" if score > self.threshold else "normal"
+
+
+def label_rule(
+    plan: EvaluationPlan, threshold: float | None = None, frozen_in: Path | None = None
+) -> LabelRule:
+    """Return the rule that is asked for, else the one that is frozen for this very model.
+
+    `frozen_in` is the evaluation that `hsd threshold` froze one in. Without it, the evaluations in
+    the model's own folder are looked at. Raises ConfigError for both or a needless one, and
+    EvaluationError where the threshold is another model's, and where several are frozen.
+    """
+    if plan.config.mode == "generate":
+        if threshold is not None or frozen_in is not None:
+            raise ConfigError("threshold: replies have no score to cut; leave --mode generate out.")
+        return LabelRule(said="Labels are those of the replies.")
+    if threshold is not None:
+        if frozen_in is not None:
+            raise ConfigError("threshold: give --threshold or --threshold-from, not both.")
+        if not 0 <= threshold <= 1:
+            raise ConfigError(f"threshold: {threshold:g} is not between 0 and 1.")
+        return LabelRule(threshold, said=f"Labels are at the threshold {threshold:g}, as asked.")
+    if frozen_in is not None:
+        folder = find_evaluation(frozen_in)
+        if lines := _unlike(folder, plan):
+            raise EvaluationError(
+                f"{folder}: its threshold is of another model or prompt; differs in "
+                f"{'; '.join(lines)}."
+            )
+        return _frozen(folder)
+    return _found(plan)
+
+
+def _found(plan: EvaluationPlan) -> LabelRule:
+    """Return the rule frozen in the model's own folder, or .5."""
+    home = plan.subject.adapter or plan.subject.carries_prompt
+    folders = sorted(
+        {file.parent for place in _PLACES for file in home.glob(place)} if home else ()
+    )
+    own = [folder for folder in folders if not _unlike(folder, plan)]
+    if not own:
+        others = f" ({len(folders)} of another model or prompt in {home})" if folders else ""
+        return LabelRule(
+            said=f"No threshold is frozen for this model{others}: labels are at 0.5. Choose one "
+            "with `hsd threshold`, or name its evaluation with --threshold-from."
+        )
+    points = {read_point(folder) for folder in own}
+    if len(points) > 1:
+        raise EvaluationError(
+            f"{home}: {len(points)} different thresholds are frozen for this model; name one with "
+            f"--threshold-from: {_listed(own)}."
+        )
+    return _frozen(own[-1])
+
+
+def _frozen(folder: Path) -> LabelRule:
+    run = load_run(folder)
+    _, rows = at_threshold(run)
+    point = read_point(folder)
+    assert point is not None  # or at_threshold had refused
+    return LabelRule(
+        point.threshold,
+        point.temperature,
+        f"Labels are at the threshold {point.threshold:.4f} ({point.rule}), frozen in {folder}.",
+        known_rates(rows),
+    )
+
+
+def _unlike(folder: Path, plan: EvaluationPlan) -> list[str]:
+    """Return in what an evaluation's model and prompt differ from these."""
+    known = identity_of(folder) or {}
+    wanted = {
+        "model": plan.subject.identity(),
+        "prompt_hash": plan.contract.hash,
+        "mode": plan.config.mode,
+    }
+    return differences(resolved({name: known.get(name) for name in wanted}), resolved(wanted))
+
+
+def _listed(folders: Iterable[Path]) -> str:
+    return ", ".join(map(str, folders))

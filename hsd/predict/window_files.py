@@ -1,0 +1,131 @@
+"""The answers that a run of `hsd predict` has so far: a file for each window of its rows.
+
+A file may grow while its window is answered; shards have files of their own, so that two jobs which
+were told different shards never write into one.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from hsd.errors import ConfigError, EvaluationError
+from hsd.io.torn_lines import append_rows, whole_lines
+from hsd.predict.post_answers import PostAnswer, as_stored
+
+EVERY_S = 5.0
+"""Answers are written so often: a kill costs less than that, and a shared disk is not flooded."""
+_ANSWER = TypeAdapter(PostAnswer)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` jobs that share the rows of a file, `index` from 0 on."""
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def name(self) -> str:
+        """Its name in files: `0-of-8`."""
+        return f"{self.index}-of-{self.count}"
+
+
+def shard_of(text: str | None, environ: Mapping[str, str] | None = None) -> Shard:
+    """Return the shard that `I/N` names, or `array` in a SLURM job array; None is all rows.
+
+    Raises ConfigError for anything else.
+    """
+    if text is None:
+        return Shard()
+    if text == "array":
+        return _element(os.environ if environ is None else environ)
+    form = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    if not form or int(form[1]) >= int(form[2]):
+        raise ConfigError(f"shard '{text}': expected I/N with I from 0 to N-1, such as 0/4.")
+    return Shard(int(form[1]), int(form[2]))
+
+
+def _element(environ: Mapping[str, str]) -> Shard:
+    names = ("ID", "MIN", "STEP", "COUNT")
+    try:
+        task, first, step, count = (int(environ[f"SLURM_ARRAY_TASK_{name}"]) for name in names)
+    except (KeyError, ValueError):
+        raise ConfigError(
+            "shard 'array': this is no element of a SLURM job array (SLURM_ARRAY_TASK_ID, _MIN, "
+            "_STEP and _COUNT are not all set); give the shard as I/N."
+        ) from None
+    index, rest = divmod(task - first, step or 1)
+    if rest or not 0 <= index < count:  # --array=0,3,4 has no step
+        raise ConfigError(
+            f"shard 'array': element {task} of {count} cannot be counted; submit with "
+            f"--array=0-{count - 1}, or give the shard as I/N."
+        )
+    return Shard(index, count)
+
+
+def window_file(folder: Path, window: int, shard: Shard) -> Path:
+    """Return the file of a window's answers."""
+    return folder / f"answers-{window:06}.{shard.name}.jsonl"
+
+
+def known_answers(folder: Path, window: int, shard: Shard | None = None) -> dict[int, PostAnswer]:
+    """Return the answers of a window by row: a shard's own, or of whichever shard has most."""
+    if shard is not None:
+        return _read(window_file(folder, window, shard))
+    files = sorted(folder.glob(f"answers-{window:06}.*.jsonl"))
+    return max(map(_read, files), key=len, default={})
+
+
+def remove_answers(folder: Path) -> None:
+    """Remove all windows' files, once their answers are in the table."""
+    for file in folder.glob("answers-*.jsonl"):
+        file.unlink(missing_ok=True)
+
+
+class AnswerWriter:
+    """Appends answers to a window's file, a few seconds' worth at a time; `close` writes the rest.
+
+    Nothing more is written once `is_lost` says that the folder is another process's.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        is_lost: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._file, self._is_lost, self._clock = file, is_lost, clock
+        self._pending: list[PostAnswer] = []
+        self._written = clock()
+
+    def add(self, answers: Sequence[PostAnswer]) -> None:
+        """Take answers, and write all there are where it is time to."""
+        self._pending.extend(answers)
+        if self._clock() - self._written >= EVERY_S:
+            self.close()
+
+    def close(self) -> None:
+        """Write what is pending."""
+        if self._pending and not self._is_lost():
+            append_rows(self._file, map(as_stored, self._pending))
+        self._pending = []
+        self._written = self._clock()
+
+
+def _read(file: Path) -> dict[int, PostAnswer]:
+    found = {}
+    for number, line in enumerate(whole_lines(file), start=1):
+        try:
+            answer = _ANSWER.validate_json(line)
+        except ValidationError:
+            raise EvaluationError(
+                f"{file}:{number}: not an answer of hsd predict; remove the file, and the same "
+                "command answers its rows again."
+            ) from None
+        found[answer.row] = answer
+    return found
