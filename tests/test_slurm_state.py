@@ -236,6 +236,10 @@ def test_without_slurm_its_own_events_are_all(events: list[dict[str, Any]], expe
     assert word(events=events, asked=False)[0] == expected
 
 
+def test_an_element_without_events_says_that_it_left_no_record() -> None:
+    assert word(events=[], asked=False) == ("unknown", "it left no record of its state")
+
+
 def test_events_of_another_submission_do_not_count() -> None:
     old = [event("started", "3_0"), event("ended", "3_0", code=11)]
     assert word(None, [], old) == ("unknown", "SLURM no longer knows this job")
