@@ -41,7 +41,7 @@ def small_windows() -> None:
     import hsd.predict.predict_job
     import hsd.predict.window_files
 
-    hsd.predict.predict_job.window_size = lambda rows: 3  # type: ignore[attr-defined]
+    hsd.predict.predict_job.window_size = lambda rows: 3  # type: ignore[attr-defined]  # noqa: ARG005
     hsd.predict.window_files.EVERY_S = 0.0
 
 
