@@ -258,19 +258,23 @@ def test_paths_become_absolute_and_names_stay() -> None:
     text = (
         "[model]\nname = 'base'\ncache_dir = 'cache'\n[data]\ntrain_file = 'd/train.jsonl'\n"
         "validation_file = 'embedded'\n"
+        "groups = 'hatexplain'\n"
         "[evaluate]\nsets = ['unified', 'embedded', 'my/posts.csv']\ndata_dir = 'd'\n"
+        "[evaluate.set]\ngroups = 'groups.toml'\nseed = 7\n"
     )
     loaded = sweep(text, head)
     here = Path.cwd()
     assert loaded.presets == ("default", str(here / "presets/mine.toml"))
     assert loaded.evaluate.sets == ("unified", "embedded", str(here / "my/posts.csv"))
     assert loaded.evaluate.data_dir == here / "d"
+    assert loaded.evaluate.set == {"groups": str(here / "groups.toml"), "seed": 7}
     first, second = cells(loaded)
     assert (first.name, second.name) == ("default", "mine")
     assert first.config.model.name == str(here / "base")
     assert first.config.model.cache_dir == here / "cache"
     assert first.config.data.train_file == str(here / "d/train.jsonl")
     assert first.config.data.validation_file == "embedded"
+    assert first.config.data.groups == "hatexplain"
     assert first.config.output_dir.is_absolute()
     assert second.config.prompt.template == "baseline"
 

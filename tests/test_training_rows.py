@@ -20,6 +20,7 @@ from hsd.prompts.render import Encoded
 from hsd.prompts.template import Strategy, Template, load_template
 from hsd.training.dataset import TrainingRows, load_training_rows
 from hsd.training.label_targets import Lesson, balanced
+from hsd.training.training_files import RowSource
 from hsd.training.training_run import train
 
 pytestmark = pytest.mark.model
@@ -62,6 +63,20 @@ def chats(
         {"id": row["id"], "messages": chat_messages(words, row["text"], row["label"])}
         for row in rows
     ]
+
+
+@pytest.mark.parametrize("written", ["posts", "chats"])
+def test_rows_are_counted_in_the_groups_that_the_config_names(
+    tiny_llama: Path, tmp_path: Path, written: str
+) -> None:
+    rows = posts(4) if written == "posts" else chats(posts(4), "standard")
+    found = []
+    for name in (None, "hatexplain"):
+        config = small_runs.config(tiny_llama, tmp_path, validation=0, data={"groups": name})
+        jsonl(Path(config.data.train_file), [r | {"target_group": "Jewish|Women"} for r in rows])
+        lessons = RowSource.of(config, "train").lessons(make_contract(TEMPLATE, "standard"))
+        found.append({lesson.groups for lesson in lessons})
+    assert found == [{("other",)}, {("jewish", "women")}]
 
 
 def named(rows: list[dict[str, str]], strategy: str) -> list[dict[str, str]]:
