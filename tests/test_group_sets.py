@@ -226,7 +226,7 @@ def test_a_report_counts_a_run_s_posts_in_other_groups_without_a_model() -> None
     assert {p.groups for p in counted.predictions} == {("them", "queer"), ("other",)}
     rewrite(counted, None, "not known")
     report = json.loads((run.folder / "report.json").read_text())
-    assert list(report["groups"]) == ["queer", "them", "other"]
+    assert list(report["groups"]) == ["them", "queer", "other"]
     assert report["counted_in"]["parents"] == {"queer": "them"}
     assert load_run(run.folder).groups.digest == groups.digest, "kept for the next report"
     back = counted_in(load_run(run.folder), "three")

@@ -8,7 +8,7 @@ from hsd.data.identity_swap import VERSION
 from hsd.groups.group_set import GroupSet
 from hsd.metrics.classification import METRIC_NAMES, ConfusionMatrix
 from hsd.metrics.evaluation import BaseComparison, Evaluation
-from hsd.metrics.groups import RATES, Proportion
+from hsd.metrics.groups import RATES, Group, Proportion
 from hsd.report.context import ReportContext, not_measured
 from hsd.report.numbers import SCHEMA, as_json_values
 from hsd.report.report_model import EvaluationReport
@@ -33,7 +33,7 @@ def evaluation_report(
         "unreadable_rate": evaluation.outcomes.unreadable_rate,
         "unreadable_by_group_p": evaluation.unreadable_by_group_p,
         "counted_in": _counted_in(beside.groups),
-        "groups": as_json_values(evaluation.groups),
+        "groups": as_json_values(_in_order(evaluation.groups, beside.groups)),
         "policies_by_group": {
             policy: {name: _rates(counts) for name, counts in found.items()}
             for policy, found in evaluation.group_policies.items()
@@ -63,6 +63,12 @@ def evaluation_report(
         "mean_response_time_s": evaluation.mean_response_time,
     }
     return EvaluationReport.model_validate(numbers)
+
+
+def _in_order(found: Mapping[str, Group], groups: GroupSet) -> dict[str, Group]:
+    """Return groups as their file orders them, each parent before its parts; then the others."""
+    first = [] if groups.is_default else [name for name in groups.names if name in found]
+    return {name: found[name] for name in dict.fromkeys([*first, *found])}
 
 
 def _counted_in(groups: GroupSet) -> dict[str, Any] | None:
