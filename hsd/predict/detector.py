@@ -33,7 +33,7 @@ class Detector:
 
     ```python
     detector = hsd.Detector("runs/default")
-    detector.score(["the new bakery opens on monday"])    # P(hate) of each post: [0.04]
+    detector.score(["the new bakery opens on monday"])  # P(hate) of each post: [0.04]
     detector.predict(["the new bakery opens on monday"])  # label, score, outcome of each post
     ```
 

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from hsd.predict.called_shares import CalledCounts, CalledShares
     from hsd.predict.predict_file import Predicted
 
-_CALLED = ("rows", "labelled", "hate", "share", "95 %")
-_TRUE = ("true share", "95 %")
+_CALLED = ("rows", "labelled", "hate", "hate %")
 MOST = 30
 """Parts that are shown, the largest first; all are in the run's manifest.json."""
 
@@ -36,11 +35,14 @@ def show_predicted(predicted: "Predicted", *, err: bool = False) -> None:
 
 
 def share_table(shares: "CalledShares", rates: KnownRates | None) -> "Table":
-    """Return the shares of all rows and of each part, with the corrected ones where there are."""
+    """Return the share of hate in all rows and in each part, with its interval of 95 %.
+
+    Where the error rates are known that is the true share's, else that of the share called hate.
+    """
     from jobs.terminal.data_tables import table
 
     known = rates if rates is not None and not rates.problem else None
-    made = table(shares.by or "", *_CALLED, *(_TRUE if known else ()))
+    made = table(shares.by or "", *_CALLED, *(("true %",) if known else ()), "95 %")
     parts = sorted(shares.parts.items(), key=lambda part: -part[1].rows)[:MOST]
     for name, counts in [("all rows", shares.whole), *((n or "(empty)", c) for n, c in parts)]:
         made.add_row(escape(name), *_cells(counts, known))
@@ -63,27 +65,25 @@ def share_lines(shares: "CalledShares", rates: KnownRates | None) -> list[str]:
         lines.append(f"The share of hate cannot be corrected: {rates.problem}.")
     else:
         lines.append(
-            f"The likely true share takes sensitivity {rates.sensitivity:.3f} and specificity "
-            f"{rates.specificity:.3f} of the evaluation to hold for these posts too."
+            "true % is the likely true share of hate, with its interval. It takes sensitivity "
+            f"{rates.sensitivity:.3f} and specificity {rates.specificity:.3f} of the evaluation to "
+            "hold for these posts too."
         )
     return lines
 
 
 def _cells(counts: "CalledCounts", rates: KnownRates | None) -> list[str]:
     cells = [f"{counts.rows:,}", f"{counts.labelled:,}", f"{counts.hate:,}"]
-    cells += [_percent(counts.share), _ends(counts.interval)]
-    if rates is not None:
-        corrected = counts.corrected(rates)
-        cells += [
-            _percent(corrected.value if corrected else None),
-            _ends(corrected.interval if corrected else None),
-        ]
-    return cells
+    cells.append(_percent(counts.share))
+    if rates is None:
+        return [*cells, _ends(counts.interval)]
+    true = counts.corrected(rates)
+    return [*cells, _percent(true.value if true else None), _ends(true.interval if true else None)]
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
+    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def _ends(interval: "Interval | None") -> str:
-    return "-" if interval is None else f"{interval.low:.1%} to {interval.high:.1%}"
+    return "-" if interval is None else f"{_percent(interval.low)}-{_percent(interval.high)}"
