@@ -87,15 +87,17 @@ def check(
 )
 @click.argument("file")
 @click.argument("output", type=PATH)
-def swap(file: str, output: Path) -> None:
+@table_options
+def swap(file: str, output: Path, **options: Any) -> None:
     """Write the posts of FILE that name one group, and copies that name each other group instead.
 
     Evaluate OUTPUT like any other file. The report then shows how often the answer flips, and how
     far the score moves.
     """
     from hsd.data import unified
-    from hsd.data.data_sets import resolve
+    from hsd.data.data_sets import load_named, require_own_file
     from hsd.data.identity_swap import swaps, version
+    from hsd.data.table_columns import columns_of
     from hsd.errors import DataError
     from hsd.io.files import write_jsonl
 
@@ -103,7 +105,9 @@ def swap(file: str, output: Path) -> None:
         raise DataError(f"{output}: JSONL is written; give a name that ends in .jsonl.")
     if output.exists() and Path(file).exists() and output.samefile(file):
         raise DataError(f"{output} is FILE itself, which would be lost; give another OUTPUT.")
-    examples = resolve(file)
+    columns = columns_of(**table_fields(options))
+    require_own_file([file], columns)
+    examples = load_named(file, columns=columns).examples
     rows = list(swaps(examples))
     if not rows:
         raise DataError(f"{file}: none of {len(examples)} posts names one group; nothing to swap.")
