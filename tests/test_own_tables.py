@@ -297,6 +297,7 @@ def test_several_meanings_may_follow_one_option_and_files_come_after() -> None:
         [*OPTIONS, *MEANINGS, "--strict", "own.csv"],
         ["own.csv", *OPTIONS, "--labels", "hate=mean normal=kind"],
         ["own.csv", *OPTIONS, "--labels", "hate=mean", "--labels", "normal=kind"],
+        ["own.csv", *OPTIONS, "--labels=hate=mean", "normal=kind"],
     ):
         result = CliRunner().invoke(check_command, arguments, catch_exceptions=False)
         assert "16 rows.\nNothing was found.\n" in result.output
