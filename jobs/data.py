@@ -102,7 +102,8 @@ def _require_once(files: tuple[Path, ...]) -> None:
 @click.argument("file")
 @click.argument("output", type=FILE)
 @groups_option
-def swap(file: str, output: Path, groups: str | None) -> None:
+@table_options
+def swap(file: str, output: Path, groups: str | None, **options: Any) -> None:
     """Write the posts of FILE that name one group, and copies that name each other group instead.
 
     Evaluate OUTPUT like any other file. The report then shows how often the answer flips, and how
@@ -110,8 +111,9 @@ def swap(file: str, output: Path, groups: str | None) -> None:
     """
     from hsd.counted import counted
     from hsd.data import unified
-    from hsd.data.data_sets import resolve
+    from hsd.data.data_sets import load_named, require_own_file
     from hsd.data.identity_swap import VERSION, swaps
+    from hsd.data.table_columns import columns_of
     from hsd.errors import DataError
     from hsd.groups.group_set import DEFAULT, load_groups
     from hsd.io.files import write_jsonl
@@ -120,8 +122,10 @@ def swap(file: str, output: Path, groups: str | None) -> None:
         raise DataError(f"{output}: JSONL is written; give a name that ends in .jsonl.")
     if output.exists() and Path(file).exists() and output.samefile(file):
         raise DataError(f"{output} is FILE itself, which would be lost; give another OUTPUT.")
+    columns = columns_of(**table_fields(options))
+    require_own_file([file], columns)
     follow = load_groups(groups or DEFAULT)
-    examples = resolve(file, groups=follow)
+    examples = load_named(file, groups=follow, columns=columns).examples
     rows = list(swaps(examples, follow))
     if not rows:
         raise DataError(f"{file}: no post of {len(examples):,} names one group; nothing to swap.")

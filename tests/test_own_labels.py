@@ -11,6 +11,7 @@ from hsd.data.label_names import denies_hate
 from hsd.data.loaded_file import Bad, LeftOut, listed
 from hsd.data.own_labels import RowLabel, row_label
 from hsd.data.own_table import load_table
+from hsd.data.source_formats import load_posts
 from hsd.data.table_columns import Columns, columns_of, parse_meanings
 from hsd.data.vote_shares import NO_MAJORITY
 from hsd.errors import ConfigError, DataError
@@ -188,6 +189,16 @@ def test_labels_that_are_not_mapped_are_listed_with_their_counts(case: str, tmp_
     said = listed(load_table(table(tmp_path, labels), Columns(**columns)).bad)
     assert expected in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.jsonl"])
+def test_votes_in_a_column_that_is_not_named_are_answered_with_the_option(
+    name: str, tmp_path: Path
+) -> None:
+    path = table(tmp_path, [["hate", "normal", "hate"], ["normal"]], name)
+    said = listed(load_posts(path).bad)
+    assert "for the labels of several annotators name the column: --label-column label" in said
+    assert [e.label for e in load_posts(path, Columns()).examples] == ["hate", "normal"]
 
 
 NOTES: dict[str, tuple[list[Any], dict[str, Any], str]] = {

@@ -25,7 +25,9 @@ from hsd.data.table_columns import Columns, columns_in
 from hsd.errors import DataError, PreflightError
 from hsd.io.files import write_json
 from hsd.io.json_reader import read_object
+from hsd.io.run_identity import differences
 from jobs.data import check as check_command
+from jobs.data import swap as swap_command
 from jobs.evaluate import evaluate as evaluate_command
 from jobs.prepare import prepare as prepare_command
 from jobs.terminal.table_options import NAMES
@@ -225,7 +227,10 @@ def test_columns_that_hsd_does_not_know_are_answered_with_the_options(
     text, label = (repr(name) if " " in name else name for name in header.split(","))
     with pytest.raises(DataError) as error:
         load_posts(path)
-    assert f"add --text-column {text} --label-column {label} (" in str(error.value)
+    assert str(error.value).endswith(
+        f"add --text-column {text} --label-column {label}, or run `hsd prepare --source "
+        f"table:{path}` with them."
+    )
 
 
 def test_columns_in_one_option_are_answered_with_how_to_write_them(tmp_path: Path) -> None:
@@ -255,7 +260,7 @@ UNKNOWN = "16 of 16 rows cannot be used: 16 rows (own.csv:2, own.csv:3, own.csv:
 
 def test_the_options_of_a_table_are_alike_in_all_commands_and_configs() -> None:
     assert tuple(TableConfig.model_fields) == NAMES
-    for command in (prepare_command, check_command, evaluate_command):
+    for command in (prepare_command, check_command, swap_command, evaluate_command):
         options = {p.name: p for p in command.params if isinstance(p, click.Option)}
         assert {name: options[name].opts for name in NAMES} == {
             name: [f"--{name.replace('_', '-')}"] for name in NAMES
@@ -292,6 +297,7 @@ def test_several_meanings_may_follow_one_option_and_files_come_after() -> None:
         [*OPTIONS, *MEANINGS, "--strict", "own.csv"],
         ["own.csv", *OPTIONS, "--labels", "hate=mean normal=kind"],
         ["own.csv", *OPTIONS, "--labels", "hate=mean", "--labels", "normal=kind"],
+        ["own.csv", *OPTIONS, "--labels=hate=mean", "normal=kind"],
     ):
         result = CliRunner().invoke(check_command, arguments, catch_exceptions=False)
         assert "16 rows.\nNothing was found.\n" in result.output
@@ -302,6 +308,19 @@ def test_named_data_sets_have_no_columns_to_name() -> None:
     arguments = ["--model-name", "nobody/nothing", "--data-file", "embedded", *OPTIONS]
     said = str(CliRunner().invoke(evaluate_command, arguments).exception)
     assert said.startswith("columns and labels are named, but no file of your own: the data sets")
+
+
+def test_a_config_of_an_older_hsd_is_the_same_run() -> None:
+    """Identities are compared key by key, and a key that one lacks is null."""
+    assert set(TableConfig().model_dump().values()) == {None}
+    assert differences({"data": {}}, {"data": TableConfig().model_dump(mode="json")}) == []
+
+
+def test_groups_are_swapped_in_a_table_too() -> None:
+    Path("own.csv").write_text("body,verdict\nmy gay friend sang,kind\n")
+    arguments = ["own.csv", "swapped.jsonl", *OPTIONS, *MEANINGS]
+    result = CliRunner().invoke(swap_command, arguments, catch_exceptions=False)
+    assert "1 of 1 posts name one group" in result.output
 
 
 def own_preparation(**table: Any) -> Preparation:

@@ -30,11 +30,10 @@ SHOWN_LABELS = 12
 """Labels that a message counts, the most frequent first."""
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
+_Meaning = TypeVar("_Meaning", bound=str)
 
-Meaning = TypeVar("Meaning", bound=str)
 
-
-def parse_label(value: Any, names: Mapping[str, Meaning] | None = None) -> Label | Meaning | None:
+def parse_label(value: Any, names: Mapping[str, _Meaning] | None = None) -> Label | _Meaning | None:
     """Return the label a cell stands for, None when it is not known.
 
     `names` is a person's own map. It is the whole map: what it does not name is unknown, or a 0
@@ -67,7 +66,7 @@ def _spelled(value: str) -> str:
 
 
 class UnknownLabel(str):
-    """Why a row's label is absent from all maps; messages count such rows by `value`."""
+    """Why a row has no known label; messages count such rows by `value`."""
 
     __slots__ = ("advice", "value", "where")
     value: str
@@ -149,6 +148,8 @@ def _advice(value: Any, column: str, names: Mapping[str, Any] | None) -> str:
             "say what every code in use means, such as --labels hate=1,2 normal=0 drop=-1; or, if "
             "labels are scores, from which on a post is hate, such as --cut 2"
         )
+    if str(value).startswith("["):
+        return f"for the labels of several annotators name the column: --label-column {column}"
     parts = _PARTS.split(str(value))
     if len(parts) > 1 and all(parse_label(part) for part in parts):
         return 'if they are several annotators\' labels, write a list, such as ["hate", "normal"]'

@@ -41,18 +41,22 @@ def read_table(
     groups: GroupSet | None = None,
 ) -> Loaded:
     """Return the examples of a table's rows, of the data set `source`."""
-    known = {name for row in rows for name in row.values}
-    for name, option in columns.named.items():
-        if name not in known:
-            parts = name.split(",")
-            hint = did_you_mean(name, known)
-            if len(parts) > 1 and known.issuperset(part.strip() for part in parts):
-                hint = f" Write {option} before each column."
-            raise DataError(f"{place}:1: no column '{name}'.{hint} Name it with {option}.")
+    _require_columns(rows, columns, place)
     loaded = convert_rows(rows, converter(columns, source), columns.read, groups)
     if columns.votes is not None and columns.share is None and loaded.examples:
         _require_votes(columns, loaded, place)
     return replace(loaded, notes=_labels_said(columns, loaded, place))
+
+
+def _require_columns(rows: Sequence[Row], columns: Columns, place: str) -> None:
+    known = {name for row in rows for name in row.values}
+    for name, option in columns.named.items():
+        if name in known:
+            continue
+        hint = did_you_mean(name, known)
+        if "," in name and known.issuperset(part.strip() for part in name.split(",")):
+            hint = f" Write {option} before each column."
+        raise DataError(f"{place}:1: no column '{name}'.{hint} Name it with {option}.")
 
 
 def _require_votes(columns: Columns, loaded: Loaded, place: str) -> None:

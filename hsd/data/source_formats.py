@@ -160,11 +160,12 @@ def detect(values: Mapping[str, Any], name: str) -> str:
     columns = ", ".join(str(column)[:24] for column in list(values)[:12]) or "none"
     text = quote(look_alike("text", values) or "NAME")
     label = quote(look_alike("label", values) or "NAME")
+    source = name if name.startswith("hub:") else quote(f"table:{name}")
     raise DataError(
         f"{name}: columns {columns} are of no known kind (a CSV file needs a header line); "
         "expected text and label, or HateXplain's, ToxiGen's or HateCheck's own. For another table "
-        f"add --text-column {text} --label-column {label} (`hsd prepare` needs --source table:PATH "
-        "too)."
+        f"add --text-column {text} --label-column {label}, or run `hsd prepare --source {source}` "
+        "with them."
     )
 
 

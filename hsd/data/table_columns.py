@@ -47,9 +47,10 @@ class Columns:
     @property
     def named(self) -> dict[str, str]:
         """The columns that must be there, each with the option that names it."""
-        known = [("text", self.text), *(("label", name) for name in self.label_columns)]
-        known += [("group", self.group), ("id", self.id), ("share", self.share)]  # type: ignore[list-item]
-        return {name: f"--{kind}-column" for kind, name in known if name is not None}
+        others = {"group": self.group, "id": self.id, "share": self.share}
+        named = dict.fromkeys(self.label_columns, "--label-column")
+        named |= {name: f"--{kind}-column" for kind, name in others.items() if name is not None}
+        return {self.text: "--text-column", **named}
 
     @property
     def read(self) -> set[str]:
@@ -74,23 +75,15 @@ def columns_of(
     `label` are texts such as `mean=hate`, which say what `labels` says too.
     Raises ConfigError for what contradicts itself.
     """
-    named = [label_column] if isinstance(label_column, str) else [*(label_column or ())]
+    annotators = [label_column] if isinstance(label_column, str) else [*(label_column or ())]
     meanings = _once([*_named_labels(label), *_meanings(labels or "")])
-    said = (text_column, named, group_column, id_column, share_column, meanings, cut, votes)
-    if not any(one is not None and one not in ([], {}) for one in said):
+    others = (text_column, group_column, id_column, share_column, cut, votes)
+    if not annotators and not meanings and all(one is None for one in others):
         return None
-    if cut is not None and not math.isfinite(cut):
-        raise ConfigError(f"cut: {cut} is no score; expected a number, such as 0.5.")
-    if cut is not None and meanings:
-        raise ConfigError(
-            "labels and cut: a column of labels holds names or scores; give --labels for names, or "
-            "--cut for scores."
-        )
-    if twice := next((name for name in named if named.count(name) > 1), None):
-        raise ConfigError(f"label_column: '{twice}' is named twice; name each annotator's once.")
+    _require_consistent(annotators, meanings, cut)
     return Columns(
-        text_column or "text",
-        (named[0] if len(named) == 1 else tuple(named)) if named else "label",
+        "text" if text_column is None else text_column,
+        ("label" if not annotators else annotators[0]) if len(annotators) < 2 else (*annotators,),
         group_column,
         id_column,
         meanings,
@@ -98,6 +91,22 @@ def columns_of(
         cut,
         None if votes == "majority" else votes,
     )
+
+
+def _require_consistent(
+    annotators: Sequence[str], meanings: Mapping[str, Meaning], cut: float | None
+) -> None:
+    if cut is not None and not math.isfinite(cut):
+        raise ConfigError(f"cut: {cut} is no score; expected a number, such as 0.5.")
+    if cut is not None and meanings:
+        raise ConfigError(
+            "labels and cut: a column of labels holds names or scores; give --labels for names, or "
+            "--cut for scores."
+        )
+    if twice := next((name for name in annotators if annotators.count(name) > 1), None):
+        raise ConfigError(
+            f"label_column: '{twice}' is named twice; name each annotator's column once."
+        )
 
 
 def columns_in(config: TableConfig) -> Columns | None:

@@ -73,7 +73,7 @@ def _each_meaning(args: Sequence[str]) -> list[str]:
     for word in args:
         is_more = is_inside and re.match(r"(?:hate|normal|drop)=", word) is not None
         found += ["--labels", word] if is_more and found[-1] != "--labels" else [word]
-        is_inside = word == "--labels" or is_more
+        is_inside = is_more or word.partition("=")[0] == "--labels"
     return found
 
 
