@@ -123,6 +123,14 @@ def test_every_format_reads_the_groups_that_were_asked_for() -> None:
     assert made.groups == ("women", "african")
 
 
+def test_a_spelling_is_read_in_any_case_number_and_punctuation() -> None:
+    groups = own('[groups.immigrants]\n[groups.queer]\nnames = ["LGBTQ+", "Same-Sex couple"]\n')
+    assert groups.groups_of(["An Immigrant"]) == ("immigrants",)
+    assert groups.groups_of(["immigrants"]) == ("immigrants",)
+    assert groups.groups_of(["lgbtq+ people"]) == ("queer",)
+    assert groups.groups_of(["same sex couples"]) == ("queer",)
+
+
 def test_a_name_of_no_group_is_other_and_listed() -> None:
     groups = own()
     made = row(groups, target_group="klingons")
@@ -154,6 +162,7 @@ WRONG = {
     '[groups.a]\nname = ["x"]\n': "own.toml: groups.a: unknown key 'name'. Did you mean 'names'?",
     "description = 'x'\n": "own.toml: ",
     'intersections = ["a & c"]\n[groups.a]\n[groups.b]\n': "intersection 'a & c': 'c' is no group",
+    '[groups.a]\nnames = ["+"]\n': "group a: the spelling '+' has no letter in it",
     "[groups.a": "own.toml:1: ",
 }
 

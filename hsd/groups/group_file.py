@@ -19,7 +19,7 @@ class GroupEntry(Strict):
     """One group."""
 
     names: tuple[Text, ...] = ()
-    """Spellings that data sets use, in the singular, in any case; its own name is one of them."""
+    """Spellings that data sets use, in any case; its own name is one of them."""
     parent: Text | None = None
     """The group that this one is a part of: a post about this one counts in both."""
     title: Text | None = None
@@ -63,6 +63,8 @@ def spelled_groups(file: GroupFile) -> dict[str, str]:
     for group, names in (*entries, (OTHER, (OTHER, *file.other))):
         for name in names:
             words = words_of(name)
+            if not words:
+                raise ValueError(f"group {group}: the spelling '{name}' has no letter in it")
             known = found.setdefault(words, group)
             if known != group:
                 raise ValueError(

@@ -78,12 +78,15 @@ class _Said:
 class Lexicon:
     """Names that are known, and the group that each is of; `other` for those of no group.
 
-    Names are in lower case and in the singular; `_` and `-` stand between words.
+    Names are in any case, in the singular or the plural; what is no letter parts words.
     """
 
     def __init__(self, groups: Mapping[str, str]) -> None:
         self._spelled = dict(groups) | {f"{name}s": group for name, group in groups.items()}
         self._of_words = {words_of(name): group for name, group in groups.items()}
+        for (*first, last), group in list(self._of_words.items()):
+            if last.endswith("s"):  # a file may say `immigrants` where the data says `immigrant`
+                self._of_words.setdefault((*first, last.removesuffix("s")), group)
         self._longest_name = max(map(len, self._of_words), default=0)
         self._lgbt = groups.get("lgbt")
         self._read = lru_cache(maxsize=4096)(self._read_name)
@@ -224,8 +227,8 @@ class Lexicon:
 
 
 def words_of(name: str) -> tuple[str, ...]:
-    """Return the words of a name in a group file."""
-    return tuple(re.split("[ _-]", name.lower()))
+    """Return the words of a name in a group file, as a cell's are read: `LGBTQ+` is `lgbtq`."""
+    return tuple(re.findall(r"[^\W_]+", name.lower()))
 
 
 def _pieces(part: str) -> Iterator[tuple[str, str]]:
