@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from jobs.terminal.console import Terminal, escape
 from jobs.terminal.data_tables import stdout, table
 from jobs.terminal.entry import run
-from jobs.terminal.options import CONTEXT, Command, CommandGroup
+from jobs.terminal.options import CONTEXT, Command, CommandGroup, table_fields, table_options
 from jobs.terminal.output import echo
 
 
@@ -64,26 +65,27 @@ def show(source: str, as_file: bool) -> None:
     cls=Command,
     examples="""
     hsd groups check hatexplain data/unified/val.jsonl
-    hsd groups check my_groups.toml posts.csv more_posts.csv
+    hsd groups check my_groups.toml posts.csv --text-column body --group-column about
     """,
 )
 @click.argument("source", metavar="NAME|FILE")
 @click.argument(
     "files", metavar="DATA...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-def check(source: str, files: Sequence[Path]) -> None:
+@table_options
+def check(source: str, files: Sequence[Path], **options: Any) -> None:
     """Show which names in DATA fall into which group of a set, and which fall into none.
 
     Names of no group count as `other`. Exit code 10 means that a row cannot be read.
     """
     from hsd.data.loaded_file import require_clean
-    from hsd.data.source_formats import ReadOptions, load_any
+    from hsd.data.source_formats import load_posts
+    from hsd.data.table_columns import columns_of
     from hsd.groups.group_set import load_groups
     from hsd.groups.name_counts import name_counts
 
-    loaded = load_groups(source)
-    reading = ReadOptions(groups=loaded)
-    rows = [row for file in files for row in require_clean(load_any(file, reading))]
+    loaded, columns = load_groups(source), columns_of(**table_fields(options))
+    rows = [row for file in files for row in require_clean(load_posts(file, columns, loaded))]
     found = name_counts(((row.named, row.persona_tag) for row in rows), loaded)
     made = table("name in the data", "posts")
     made.add_column("group", overflow="fold")

@@ -285,6 +285,11 @@ def test_groups_can_be_listed_shown_and_checked() -> None:
     assert code == 0
     assert "islam 1 religion, muslim" in words
     assert "1 post: religion 1, muslim 1" in words
+    Path("own.csv").write_text("body,label,about\na,hate,gaymers\n")
+    code, words = said(
+        "groups", "check", "own.toml", "own.csv", "--text-column", "body", "--group-column", "about"
+    )
+    assert (code, "gaymers 1 gamers" in words) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,14 @@ def write_posts() -> None:
     Path("posts.csv").write_text(f"{header}\n" + "".join(rows))
 
 
-def test_the_page_goes_from_a_file_to_a_report() -> None:
-    assert [command[:2] for command in COMMANDS[:4]] == [
-        ["hsd", "data"], ["hsd", "prepare"], ["hsd", "train"], ["hsd", "evaluate"],
+def write_groups() -> None:
+    (shown,) = [block for block in BLOCKS if block.startswith("[groups.")]
+    Path("groups.toml").write_text(shown)
+
+
+def test_the_page_goes_from_a_file_to_a_report_and_to_labels_for_new_posts() -> None:
+    assert [command[1] for command in COMMANDS] == [
+        "data", "prepare", "train", "evaluate", "predict",
     ]  # fmt: skip
     assert len(OPTIONS) == 7
 
@@ -47,6 +52,8 @@ def test_the_page_goes_from_a_file_to_a_report() -> None:
 @pytest.mark.model
 def test_every_command_of_the_page_works_one_after_the_other(tiny_llama: Path) -> None:
     write_posts()
+    write_groups()
+    Path("new_posts.csv").write_text("body,source\nrain here,a\n,b\nsoup there,a\n")
     tiny = [f"model.name={tiny_llama}", "training.epochs=1", "training.warmup_steps=0"]
     for _, *arguments in COMMANDS:
         small = [word for one in tiny for word in ("--set", one)]
@@ -56,6 +63,12 @@ def test_every_command_of_the_page_works_one_after_the_other(tiny_llama: Path) -
     read = read_object(report.parent / "manifest.json")
     test_rows = Path(f"data/own/unified/{FILES['test']}.jsonl").read_text().splitlines()
     assert read["data"]["rows"] == len(test_rows)
+    assert read["groups"]["groups"]["mexican"] == {"parent": "immigrants"}
+    counted = read_object(report.parent / "report.json")["groups"]
+    assert {"lgbtq", "immigrants", "mexican"} <= counted.keys()
+    new = Path("scores.csv").read_text().splitlines()
+    assert len(new) == 4
+    assert new[0].startswith("body,source,hsd_score")
     assert {json.loads(row)["label_multiclass"] for row in test_rows} <= {"fine", "rude", "threat"}
 
 
