@@ -9,8 +9,9 @@ import click
 from jobs.terminal.console import Terminal, escape
 from jobs.terminal.data_tables import stdout, table
 from jobs.terminal.entry import run
-from jobs.terminal.options import CONTEXT, Command, CommandGroup, table_fields, table_options
+from jobs.terminal.options import CONTEXT, Command, CommandGroup
 from jobs.terminal.output import echo
+from jobs.terminal.table_options import table_fields, table_options
 
 
 @click.group(cls=CommandGroup, context_settings=CONTEXT)
