@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from hsd.counted import counted
+from hsd.data.delimiters import SEPARATOR_LINE, delimiter_of
 from hsd.data.json_rows import Numbered, empty
 from hsd.errors import DataError
 
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(?:\r?\n|$)', re.IGNORECASE)
-"""What Excel writes, and reads, before the header."""
 _LINE_END = re.compile(r"[\r\n]")
 _ESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 _WRITE_AGAIN = (
@@ -125,7 +124,7 @@ def table_rows(path: Path, text: str, delimiter: str) -> Iterator[Numbered]:
     Raises DataError for an empty text, one without a header, or one in which rows would be lost.
     """
     lines = list(StringIO(text, newline=""))
-    start = 1 if _SEPARATOR_LINE.match(text) else 0
+    start = 1 if SEPARATOR_LINE.match(text) else 0
     if not "".join(lines[start:]).strip():
         raise empty(path)
     reading = _read(path, lines, start, delimiter_of(text, delimiter))
@@ -136,23 +135,6 @@ def table_rows(path: Path, text: str, delimiter: str) -> Iterator[Numbered]:
         else:
             cells, columns = counted(len(record.cells), "cell"), counted(len(header), "column")
             yield record.first, f"{cells}, but the header has {columns}"
-
-
-def delimiter_told(kind: str) -> str:
-    """Return the delimiter that a file's name tells."""
-    return "\t" if kind == "tsv" else ","
-
-
-def delimiter_of(text: str, expected: str) -> str:
-    """Return what an Excel line says, or what parts the header into most cells.
-
-    What is expected wins a tie.
-    """
-    if said := _SEPARATOR_LINE.match(text):
-        return said[1]
-    header = next(StringIO(text, newline=""))
-    candidates = dict.fromkeys((expected, ",", ";", "\t", "|"))
-    return max(candidates, key=lambda one: len(next(csv.reader([header], delimiter=one))))
 
 
 def _read(path: Path, lines: Sequence[str], start: int, delimiter: str) -> _Reading:

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from hsd.data.data_files import format_of, is_saved, opened, table_text
-from hsd.data.delimited import delimiter_of, delimiter_told
+from hsd.data.delimiters import delimiter_of, delimiter_told
 from hsd.data.encodings import UTF_8, WESTERN, marked_encoding
 from hsd.data.parquet_folder import parquet_files
 

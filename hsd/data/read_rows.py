@@ -19,7 +19,8 @@ from hsd.data.arrow import (
     saved_splits,
     with_split,
 )
-from hsd.data.delimited import delimiter_told, table_rows
+from hsd.data.delimited import table_rows
+from hsd.data.delimiters import delimiter_told
 from hsd.data.json_rows import Numbered, empty, json_lines, json_rows
 from hsd.data.parquet_folder import parquet_files
 from hsd.data.table_parts import is_large, stream_table
