@@ -320,7 +320,7 @@ def test_groups_are_swapped_in_a_table_too() -> None:
     Path("own.csv").write_text("body,verdict\nmy gay friend sang,kind\n")
     arguments = ["own.csv", "swapped.jsonl", *OPTIONS, *MEANINGS]
     result = CliRunner().invoke(swap_command, arguments, catch_exceptions=False)
-    assert "1 of 1 posts name one group" in result.output
+    assert "1 of 1 post names one group" in result.output
 
 
 def own_preparation(**table: Any) -> Preparation:
