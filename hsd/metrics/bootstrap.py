@@ -202,7 +202,7 @@ def drawn(statistic: Statistic, design: Design, draws: int, seed: int) -> Floats
     starts = range(0, draws, step)
     if len(starts) < FEW_PIECES:
         return np.concatenate([some(start) for start in starts])
-    with ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(min(MOST_THREADS, _cores())) as pool:
         return np.concatenate(list(pool.map(some, starts)))
 
 
@@ -227,6 +227,13 @@ def _counts(rows: int, strata: bytes, draws: int, seed: int) -> NDArray[np.unsig
             counts[start : start + drawn_now, index] = found
     counts.flags.writeable = False
     return counts
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; macOS tells only how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def percentiles(values: Floats) -> Interval | None:
