@@ -178,19 +178,16 @@ def test_a_pipe_of_csv_is_read_as_csv(tiny_llama: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_can_be_written_to_standard_output(tiny_llama: Path, tmp_path: Path) -> None:
-    from hsd.predict.predict_file import predict_file
-
     data = jsonl(tmp_path / "posts.jsonl", posts(5))
     _, said = piped(tiny_llama, b"", file=data)
     assert [json.loads(line)["id"] for line in said.splitlines()] == [f"p{n}" for n in range(5)]
-    assert predict_file  # the same module makes files
 
 
 @pytest.mark.parametrize(
     ("text", "more", "error", "said"),
     [
         (b"", {}, DataError, "standard input:1: the file is empty"),
-        (b'{"body": "x"}\n', {}, DataError, "standard input:1: no column 'text'|no column 'text'"),
+        (b'{"body": "x"}\n', {}, DataError, "standard input:1: no column 'text'"),
         (b"\xff\n", {}, DataError, "not UTF-8"),
         (b'{"text": "x"}\n', {"shard": Shard(0, 2)}, ConfigError, "by one process"),
         (b'{"text": "x"}\n', {"output": "s.parquet"}, ConfigError, r"write \.jsonl or \.csv"),
