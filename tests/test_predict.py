@@ -193,6 +193,28 @@ def test_killed_anywhere_the_same_command_makes_the_same_file(
     assert not list(output.with_name("scores.csv.run").glob("answers-*"))
 
 
+def test_progress_goes_from_what_was_done_to_the_end_and_says_nothing_twice(
+    tiny_llama: Path, data: Path, tmp_path: Path
+) -> None:
+    from hsd.predict.predict_file import predict_file
+
+    told: list[int] = []
+
+    def telling(done: int, total: int, what: str) -> None:
+        told.append(done)
+        if done == 5 and len(told) < 5:
+            raise KeyboardInterrupt
+
+    job = job_of(tiny_llama, data, tmp_path / "scores.csv")
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(job, telling)
+    assert told == [0, 2, 3, 5]
+    predict_file(job, telling)
+    assert told[4] == 5
+    assert told[-1] == len(ROWS)
+    assert told[4:] == sorted(set(told[4:]))
+
+
 def test_a_row_that_is_answered_is_not_asked_again(
     tiny_llama: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,7 +105,8 @@ class _PipedTable:
 
     def require(self, window: Sequence[InputPost], source: _PipedRows) -> None:
         """Raise DataError where the rows cannot be written, before they are answered."""
-        job, name, new = self._job, self._job.config.data_file, list(source.columns.kinds)
+        job, new = self._job, list(source.columns.kinds)
+        name = STDIN if job.config.data_file == PIPE else job.config.data_file
         found = survey(window)
         if self._write is not None:
             require_free(found.columns, name, new)

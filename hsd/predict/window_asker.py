@@ -31,6 +31,7 @@ class WindowAsker:
         self._once = PrefixOnce()
         self._model: Any = None
         self._done, self._total = 0, 0
+        self._told = -1
 
     def answer_all(self) -> None:
         """Answer this process's share of the windows; each `n`-th is one of `n` processes'."""
@@ -60,6 +61,7 @@ class WindowAsker:
     def _ask(
         self, window: Sequence[InputPost], writer: AnswerWriter, known: dict[int, PostAnswer]
     ) -> None:
+        self._done += len(known)
         model = self._loaded()
 
         def keep(answers: Sequence[PostAnswer]) -> None:
@@ -67,7 +69,6 @@ class WindowAsker:
             self._done += len(answers)
             self._tell()
 
-        self._done += len(known)
         watch = Watch(keep, self._ranks.check_stop, self._say_once)
         with memory_error_as(full_memory(model.device.type)):
             answer_window(self._plan.model, model, self._once, window, watch, known)
@@ -82,7 +83,8 @@ class WindowAsker:
         return self._model
 
     def _tell(self) -> None:
-        if self._model is not None:
+        if self._model is not None and self._done != self._told:
+            self._told = self._done
             self._progress(self._done, self._total, f"{self._plan.job.config.data_file} rows")
 
     def _say_once(self, sentence: str) -> None:
