@@ -22,6 +22,8 @@ class Prediction:
     `hate_share` is the share of annotators who said hate, where that is known.
     `score` is P(hate) in [0, 1] where the mode gives one. `response_time` is in seconds, the
     row's share of its batch. `truncated_post` says that the post was shortened to fit.
+    `named` are the names of whom the post is about as its row writes them, `groups` what these were
+    read into.
     `functionality` is what a test case tests, `reference_id` the row it is a contrast of,
     `cluster` what rows share that are no independent evidence (a template, a thread).
     """
@@ -37,6 +39,7 @@ class Prediction:
     score: float | None = None
     response_time: float = 0.0
     truncated_post: bool = False
+    named: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     persona_tag: str = ""
     source_dataset: str = ""

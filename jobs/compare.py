@@ -60,16 +60,17 @@ def compare(
     shows all its cells, compares them with the base model, and says why failed cells failed.
     """
     from hsd.config.loading import load_gate_rules
+    from hsd.groups.group_set import load_groups
     from slurm.run.run_folder import find_sweep
 
     rules = load_gate_rules(rules_file) if rules_file else None
+    counted_in = load_groups(groups) if groups else None
     if len(runs) == 1 and (sweep := find_sweep(runs[0])):
         from jobs.terminal.sweep_tables import show_leaderboard
 
-        show_leaderboard(sweep, rank, rules, output, as_json)
+        show_leaderboard(sweep, rank, rules, output, as_json, counted_in)
         return
 
-    from hsd.groups.group_set import load_groups
     from hsd.report.compare_sets import SetsComparison, compare_folders
     from hsd.report.comparison_report import write_comparison
     from jobs.terminal.number_tables import board_table, comparison_table
@@ -82,7 +83,7 @@ def compare(
             rank,
             rules,
             ignore_mode_mismatch=ignore_mode_mismatch,
-            groups=load_groups(groups) if groups else None,
+            groups=counted_in,
         )
     if output:
         write_comparison(output, compared)

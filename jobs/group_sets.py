@@ -86,15 +86,18 @@ def check(source: str, files: Sequence[Path], **options: Any) -> None:
     from hsd.groups.name_counts import name_counts
 
     loaded, columns = load_groups(source), columns_of(**table_fields(options))
-    rows = [row for file in files for row in require_clean(load_posts(file, columns, loaded))]
+    read = [load_posts(file, columns, loaded) for file in files]
+    rows = [row for one in read for row in require_clean(one)]
     found = name_counts(((row.named, row.persona_tag) for row in rows), loaded)
     made = table("name in the data", "posts")
     made.add_column("group", overflow="fold")
-    for one in found.names:
-        made.add_row(escape(one.name), str(one.posts), escape(", ".join(one.groups)))
+    for name in found.names:
+        made.add_row(escape(name.name), str(name.posts), escape(", ".join(name.groups)))
     stdout().print(made)
     for line in found.sentences(loaded):
         echo(line)
+    for one in read:
+        echo(*one.notes, *(f"Warning: a column is not read: {said}." for said in one.unread))
 
 
 if __name__ == "__main__":

@@ -93,6 +93,9 @@ def report(
             ignore_mode_mismatch=ignore_mode_mismatch,
             prevalences=prevalences,
         )
+    if groups or intersections:
+        named = f"Counted in {judged.groups.name}"
+        echo(f"{named}, by later commands too; --groups NAME changes that.")
     echo(f"Report: {page}")
 
 

@@ -1,5 +1,6 @@
 """Tables that are larger than the memory: read in parts, they hold what they hold read whole."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,40 @@ def test_a_large_file_is_read_in_parts_and_a_small_one_whole(
     monkeypatch.setattr(read_rows, "table_rows", lambda *_: pytest.fail("it was read whole"))
     monkeypatch.setattr(table_parts, "LARGE_BYTES", 1000)
     assert read_rows.read_rows(path) == small
+
+
+@pytest.mark.parametrize("doubtful", ['say \\"no\\"', "two\\\nlines", "a\\,b"])
+def test_a_large_table_whose_quoting_hangs_on_all_of_it_is_read_whole(
+    doubtful: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of it may tell another way of quoting than the next, and cut posts without a word."""
+    monkeypatch.setattr(table_parts, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(table_parts, "PART", 100)
+    plain = Path("plain.csv")
+    plain.write_text("id,text,label\n" + "".join(f"{n},a post,hate\n" for n in range(200)))
+    assert table_parts.is_streamed(plain)
+    escaped = Path("escaped.csv")
+    escaped.write_text(plain.read_text() + f"200,{doubtful},hate\n")
+    assert not table_parts.is_streamed(escaped)
+
+
+def test_a_large_table_with_tabs_and_quotes_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_parts, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(table_parts, "PART", 100)
+    posts = [f'a "post" of {n} words' if n % 3 else f"two\nlines {n}" for n in range(120)]
+    path = Path("posts.tsv")
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t")
+        writer.writerows([("id", "text"), *enumerate(posts)])
+    rows, bad = read_rows.read_rows(path)
+    assert ([row.values["text"] for row in rows], bad) == (posts, [])
+
+
+def test_a_large_table_in_another_encoding_is_read_as_a_small_one_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = Path("western.csv")
+    path.write_bytes(b"text,label\n" + "café,hate\n".encode("cp1252") * 200)
+    small = read_rows.read_rows(path)
+    monkeypatch.setattr(table_parts, "LARGE_BYTES", 1000)
+    assert [row.values for row in read_rows.read_rows(path)[0]] == [r.values for r in small[0]]

@@ -95,6 +95,7 @@ _TYPES = {
     "string": "a text",
     "path": "a path",
     "null": "null",
+    "object": "a section of names and values",
 }
 _BOUNDS = {
     "minimum": "of at least",

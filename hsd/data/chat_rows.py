@@ -15,7 +15,8 @@ from hsd.errors import DataError
 from hsd.example import LABELS, Label
 
 READS = frozenset(
-    {"id", "messages", "label", "hate_share", "target_group", "source_dataset", "split"}
+    {"id", "messages", "label", "hate_share", "target_group", "group_names"}
+    | {"source_dataset", "split"}
 )
 """The columns of a chat; `label` is noted beside the answer, which must say the same."""
 ROLES = ("system", "user", "assistant")
@@ -91,7 +92,7 @@ def chat_row(row: Row, position: int) -> ChatRow | BadRow:
     messages = cell_values.contained(row.values, "messages")
     turns = tuple({"role": turn["role"], "content": turn["content"]} for turn in messages)
     name = str(row.values.get("id") or derived_id(json.dumps(turns), position))
-    groups = cell_values.names(row.values, "target_group")
+    groups = cell_values.names(row.values, "group_names", "target_group")
     if isinstance(groups, Bad):
         return BadRow(row.place, groups.reason)
     share = cell_values.share(row.values, "hate_share")

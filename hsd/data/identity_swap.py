@@ -40,7 +40,7 @@ class SwapTerms:
             **({OTHER: file.other_swaps} if file.other_swaps else {}),
         }
         found = [
-            Term(word, form, group)
+            Term(word.lower(), form, group)
             for group, forms in self._words.items()
             for form, listed in forms.items()
             for word in listed
@@ -49,6 +49,11 @@ class SwapTerms:
         """Longer words first."""
         self._by_word = {term.word: term for term in self.terms}
         self._pattern = _pattern(self._by_word)
+
+    def lonely_forms(self) -> list[str]:
+        """Return the grammatical forms that only one group has words of."""
+        forms = [form for words in self._words.values() for form in words]
+        return sorted(form for form in set(forms) if forms.count(form) == 1)
 
     def named(self, text: str) -> list[Term]:
         """Return the terms in a text, in its order."""
@@ -85,6 +90,11 @@ def swaps(examples: Iterable[Example], groups: GroupSet | None = None) -> Iterat
     """
     follow = groups or default_groups()
     terms = SwapTerms(follow)
+    if lonely := terms.lonely_forms():
+        raise DataError(
+            f"groups '{follow.name}': only one group has words of the form '{lonely[0]}', so there "
+            "is nothing to swap them for; give other groups words of the same form."
+        )
     if len({term.group for term in terms.terms}) < 2:
         raise DataError(
             f"groups '{follow.name}': fewer than two groups have words for swaps; add "

@@ -43,9 +43,9 @@ def read_table(
     """Return the examples of a table's rows, of the data set `source`."""
     _require_columns(rows, columns, place)
     loaded = convert_rows(rows, converter(columns, source), columns.read, groups)
-    if columns.votes is not None and columns.share is None and loaded.examples:
-        _require_votes(columns, loaded, place)
-    return replace(loaded, notes=_labels_said(columns, loaded, place))
+    if columns.votes is not None and loaded.examples:
+        _require_votes(rows, columns, place)
+    return replace(loaded, notes=_labels_said(rows, columns, loaded, place))
 
 
 def _require_columns(rows: Sequence[Row], columns: Columns, place: str) -> None:
@@ -59,8 +59,8 @@ def _require_columns(rows: Sequence[Row], columns: Columns, place: str) -> None:
         raise DataError(f"{place}:1: no column '{name}'.{hint} Name it with {option}.")
 
 
-def _require_votes(columns: Columns, loaded: Loaded, place: str) -> None:
-    if not _has_votes(columns, loaded):
+def _require_votes(rows: Sequence[Row], columns: Columns, place: str) -> None:
+    if not _has_votes(rows, columns):
         raise DataError(
             f"{place}: --votes is given, but '{columns.label}' holds one label a row; name one "
             "column for each annotator, such as --label-column first --label-column second, or "
@@ -68,14 +68,13 @@ def _require_votes(columns: Columns, loaded: Loaded, place: str) -> None:
         )
 
 
-def _has_votes(columns: Columns, loaded: Loaded) -> bool:
-    shares = (example.hate_share for example in loaded.examples)
-    return len(columns.label_columns) > 1 or (
-        columns.share is None and any(share is not None for share in shares)
-    )
+def _has_votes(rows: Sequence[Row], columns: Columns) -> bool:
+    first, *others = columns.label_columns
+    cells = (cell_values.contained(row.values, first) for row in rows)
+    return bool(others) or any(isinstance(cell, list) for cell in cells)
 
 
-def _labels_said(columns: Columns, loaded: Loaded, place: str) -> list[str]:
+def _labels_said(rows: Sequence[Row], columns: Columns, loaded: Loaded, place: str) -> list[str]:
     """Return how labels were made of scores or votes, as a sentence with counts."""
     named = "', '".join(columns.label_columns)
     hates = sum(example.label == "hate" for example in loaded.examples)
@@ -84,7 +83,7 @@ def _labels_said(columns: Columns, loaded: Loaded, place: str) -> list[str]:
         counted += " (is the cut in the scores' own range?)"
     if columns.cut is not None:
         return [f"{place}: a post is hate where '{named}' is at least {columns.cut:g}: {counted}."]
-    if not _has_votes(columns, loaded):
+    if not _has_votes(rows, columns):
         return []
     rule = (
         "the label is what more than half say"

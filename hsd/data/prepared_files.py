@@ -72,6 +72,7 @@ def chat_rows(contract: Contract, examples: Iterable[Example]) -> Iterator[dict[
                 "label": example.label,
                 **({} if example.hate_share is None else {"hate_share": example.hate_share}),
                 "target_group": joined(example.groups),
+                **({unified.NAMED: named} if (named := unified.named_behind(example)) else {}),
                 "source_dataset": example.source_dataset,
             }
 

@@ -23,7 +23,7 @@ from hsd.data.delimited import table_rows
 from hsd.data.delimiters import delimiter_told
 from hsd.data.json_rows import Numbered, empty, json_lines, json_rows
 from hsd.data.parquet_folder import parquet_files
-from hsd.data.table_parts import is_large, stream_table
+from hsd.data.table_parts import is_streamed, stream_table
 from hsd.errors import DataError
 
 
@@ -149,7 +149,7 @@ def _numbered(path: Path) -> Iterator[Numbered]:
         return arrow_rows(path)
     if kind == "lines":
         return json_lines(path, data_files.lines(path))
-    if kind in ("csv", "tsv") and is_large(path):
+    if kind in ("csv", "tsv") and is_streamed(path):
         return stream_table(path, data_files.lines(path), "\t" if kind == "tsv" else ",")
     if kind == "json":
         text = "".join(data_files.lines(path))

@@ -9,23 +9,39 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from hsd.data import data_files
 from hsd.data.delimited import table_rows
 from hsd.data.json_rows import Numbered
 from hsd.errors import DataError
 
 LARGE_BYTES = 2**25
 """A file of more is read in parts; read whole, one takes some ten times its bytes of memory."""
+_DOUBTFUL = re.compile(r'\\["\t,;|]|\\\r?\n|\t"|"\t')
+"""What may be an escape, and quotes beside tabs."""
 PART = 2**23
 """Characters of a part."""
 MORE_LINES, TRIES = 1000, 10
 """A part that cannot be read may end within a quoted cell: it gets more lines, so often."""
 
 
-def is_large(path: Path) -> bool:
-    """Return whether a table is too large to be read whole; packed, a file is a few times larger.
+def is_streamed(path: Path) -> bool:
+    """Return whether a table is read in parts: it is large, and quoted in the one standard way.
 
-    What is packed counts four times.
+    How backslashes, or quotes between tabs, are meant can only be told from all of a file. Such a
+    file is read whole, whatever memory that takes: a part may tell another way than the next one.
     """
+    return _is_large(path) and _is_plain(path)
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        return not any(map(_DOUBTFUL.search, data_files.lines(path)))
+    except DataError:  # not UTF-8: other encodings are told from the whole file
+        return False
+
+
+def _is_large(path: Path) -> bool:
+    """Return whether a table takes much memory to be read whole; packed, it counts four times."""
     packed = path.name.lower().endswith(".gz")
     return path.stat().st_size * (4 if packed else 1) > LARGE_BYTES
 

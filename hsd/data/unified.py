@@ -11,14 +11,16 @@ from hsd.data.read_rows import Row
 from hsd.data.split_names import split_of
 from hsd.errors import DataError, did_you_mean
 from hsd.example import Example
-from hsd.groups.group_set import GroupSet, spelled_persona
+from hsd.groups.group_set import GroupSet, default_groups, spelled_persona
 from hsd.groups.name_lists import joined
 
 LABEL_COLUMNS = ("label_binary", "label")
 GROUP_COLUMNS = ("target_group_norm", "target_group", "persona_tag")
 SHARE = "hate_share"
+NAMED = "group_names"
+"""The names of whom a post is about, where the groups beside them are not the default ones."""
 READS = frozenset(
-    {*LABEL_COLUMNS, *GROUP_COLUMNS, "id", "text", "source_dataset", "label_multiclass"}
+    {*LABEL_COLUMNS, NAMED, *GROUP_COLUMNS, "id", "text", "source_dataset", "label_multiclass"}
     | {"is_synthetic", "rationale_text", "rationale", "original_id", "split", "functionality"}
     | {"case_id", "reference_id", "cluster", SHARE}
 )
@@ -36,7 +38,7 @@ def convert(row: Row) -> Converted:
     label = parse_label(values.get(column))
     if label is None:
         return Bad(unknown_label(values.get(column), column, columns=_as_table(values, column)))
-    groups = cell_values.names(values, *GROUP_COLUMNS)
+    groups = cell_values.names(values, NAMED, *GROUP_COLUMNS)
     tags = cell_values.names(values, "persona_tag")
     rationale = cell_values.words(values, "rationale_text", "rationale")
     if isinstance(rationale, Bad):
@@ -82,6 +84,7 @@ def to_row(example: Example) -> dict[str, Any]:
         name: getattr(example, name)
         for name in (SHARE, "functionality", "case_id", "reference_id", "cluster")
     }
+    more[NAMED] = named_behind(example)
     return {
         "id": example.id,
         "text": example.text,
@@ -96,6 +99,12 @@ def to_row(example: Example) -> dict[str, Any]:
         "original_id": example.original_id,
         **{key: value for key, value in more.items() if value not in ("", None)},
     }
+
+
+def named_behind(example: Example) -> str:
+    """Return the names of a row whose groups do not say them: of another set than the default."""
+    told = default_groups().groups_of(example.named, strict=False)
+    return joined(example.named) if example.named and told != example.groups else ""
 
 
 def find_splits(folder: Path) -> dict[str, Path]:

@@ -70,6 +70,7 @@ def _prediction(
         score=reply.score,
         response_time=round(reply.seconds, 4),
         truncated_post=shortened,
+        named=example.named,
         groups=example.groups,
         persona_tag=example.persona_tag,
         source_dataset=example.source_dataset,

@@ -48,6 +48,7 @@ class GroupFile(Strict):
             _require_name(name)
             _require_parent(name, entry.parent, self.groups)
         spelled_groups(self)
+        _require_own_swaps(self)
         for text in self.intersections:
             intersected(text, self.groups)
         return self
@@ -91,6 +92,18 @@ def intersected(text: str, groups: dict[str, GroupEntry]) -> tuple[str, ...]:
                 f"intersection '{text}': '{name}' is no group here.{did_you_mean(name, groups)}"
             )
     return names
+
+
+def _require_own_swaps(file: GroupFile) -> None:
+    """Raise ValueError for a word for swaps that two groups have."""
+    swaps = {OTHER: file.other_swaps} | {name: e.swaps for name, e in file.groups.items()}
+    found: dict[str, str] = {}
+    for group, forms in swaps.items():
+        for word in (word.lower() for words in forms.values() for word in words):
+            if found.setdefault(word, group) != group:
+                raise ValueError(
+                    f"groups {found[word]} and {group} both have the word '{word}' for swaps"
+                )
 
 
 def _require_name(name: str) -> None:

@@ -4,7 +4,7 @@ Which names are known, and of which group each is, a `Lexicon` is told; the gram
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -78,35 +78,44 @@ class _Said:
 class Lexicon:
     """Names that are known, and the group that each is of; `other` for those of no group.
 
-    Names are in any case, in the singular or the plural; what is no letter parts words.
+    Names are in any case, in the singular or the plural; what is no letter parts words. The words
+    of names that other sets know, `elsewhere`, are never taken for misspelt ones.
     """
 
-    def __init__(self, groups: Mapping[str, str]) -> None:
+    def __init__(
+        self, groups: Mapping[str, str], elsewhere: Collection[tuple[str, ...]] = ()
+    ) -> None:
         self._spelled = dict(groups) | {f"{name}s": group for name, group in groups.items()}
         self._of_words = {words_of(name): group for name, group in groups.items()}
         for (*first, last), group in list(self._of_words.items()):
             if last.endswith("s"):  # a file may say `immigrants` where the data says `immigrant`
                 self._of_words.setdefault((*first, last.removesuffix("s")), group)
         self._longest_name = max(map(len, self._of_words), default=0)
+        self._elsewhere = frozenset(elsewhere)
         self._lgbt = groups.get("lgbt")
         self._read = lru_cache(maxsize=4096)(self._read_name)
         self._split = lru_cache(maxsize=4096)(self._split_cell)
 
-    def parse(self, value: Any) -> tuple[str, ...]:
+    def parse(self, value: Any, *, strict: bool = True) -> tuple[str, ...]:
         """Return the groups for a name, a list of names, or several names in one cell.
 
         Names are joined by `|`, `;`, `,`, `/`, `&`, `+`, `and` or `or`. Each group once, in the
         order named; nobody is (). A name that nothing is known about, or that says who is not
         meant, is `other`: `unknown` has those. `not` reaches up to the next `|` or `;`, the `non-`
         of `non-muslim/arab` up to the next comma. Raises NamesError for a name that looks like a
-        misspelt one of a group, and for thousands of them.
+        misspelt one of a group, unless `strict` is off, and for thousands of them.
         """
-        groups = (group for name in self.split(value) for group in self._read(name)[0])
+        names = self.split(value)
+        groups = (group for name in names for group in self._read(name, strict=strict)[0])
         return tuple(dict.fromkeys(groups))
 
     def unknown(self, value: Any) -> tuple[str, ...]:
         """Return the names in a cell that count as `other` without being known as such."""
-        return tuple(dict.fromkeys(name for name in self.split(value) if not self._read(name)[1]))
+        return tuple(
+            dict.fromkeys(
+                name for name in self.split(value) if not self._read(name, strict=False)[1]
+            )
+        )
 
     def split(self, value: Any) -> list[str]:
         """Return the single names in a cell, without those that mean nobody.
@@ -196,13 +205,13 @@ class Lexicon:
             at += max(length, 1)
         return _Said(tuple(found), known and bool(found), reach)
 
-    def _read_name(self, name: str) -> tuple[tuple[str, ...], bool]:
+    def _read_name(self, name: str, *, strict: bool) -> tuple[tuple[str, ...], bool]:
         """Return the groups that a name means, and whether all of it is known."""
         words = self._words(name)
         said = self._named_in(words)
         if ours := [group for group in said.groups if group != OTHER]:
             return tuple(dict.fromkeys(ours)), True  # `gay men`: about the group that we follow
-        if not said.known:
+        if strict and not said.known:
             self._require_not_misspelt(name, words)
         return (OTHER,), said.known
 
@@ -221,9 +230,16 @@ class Lexicon:
         said = "_".join(word for word in words if word not in _AROUND)
         if said.startswith(_BEFORE_A_WORD) or not _BEFORE_THE_REST.isdisjoint(words):
             return  # `nonmuslim` is near `muslim`, and the opposite
+        if _singular(words) in self._elsewhere:
+            return
         close = get_close_matches(said, self._spelled, n=1, cutoff=0.85)
         if close and self._spelled[close[0]] != OTHER:
             raise NamesError(f"unknown group {name[:_LONGEST_SHOWN]!r}. Did you mean '{close[0]}'?")
+
+
+def _singular(words: Sequence[str]) -> tuple[str, ...]:
+    kept = [word for word in words if word not in _AROUND]
+    return (*kept[:-1], *(word.removesuffix("s") for word in kept[-1:]))
 
 
 def words_of(name: str) -> tuple[str, ...]:

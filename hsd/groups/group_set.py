@@ -18,6 +18,7 @@ from hsd.io.hashes import sha256_json
 from hsd.io.manifest import MANIFEST
 
 DEFAULT = "three"
+_GROUP_FILES = (".toml", ".json", ".yaml", ".yml")
 _SHIPPED = Path(str(files("hsd.groups")))
 
 
@@ -31,7 +32,7 @@ class GroupSet:
     @cached_property
     def lexicon(self) -> Lexicon:
         """The spellings."""
-        return Lexicon(spelled_groups(self.file))
+        return Lexicon(spelled_groups(self.file), _known_elsewhere() if self._is_own else ())
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -41,66 +42,92 @@ class GroupSet:
 
     @cached_property
     def digest(self) -> str:
-        """What decides which group a name is of; neither titles nor the set's own name do."""
-        entries = {
-            name: [sorted({*entry.names, name}), entry.parent]
-            for name, entry in self.file.groups.items()
-        }
-        return sha256_json([entries, sorted(self.file.other), sorted(self.file.intersections)])
+        """What decides which groups a row is counted in; neither titles nor the set's name do."""
+        return sha256_json([self._spelled, sorted(self.file.intersections)])
 
     @property
     def is_default(self) -> bool:
         """Whether these are the three that hsd follows where nobody asks for others."""
         return self.digest == default_groups().digest
 
+    @cached_property
+    def _spelled(self) -> list[Any]:
+        entries = {
+            name: [sorted({*entry.names, name}), entry.parent]
+            for name, entry in self.file.groups.items()
+        }
+        return [entries, sorted(self.file.other)]
+
+    @cached_property
+    def _is_own(self) -> bool:
+        """Whether names are read otherwise than by default; intersections change no reading."""
+        return self.name != DEFAULT and self._spelled != default_groups()._spelled
+
     def title(self, name: str) -> str:
         """Return what pages call a group."""
         entry = self.file.groups.get(name)
         return (entry.title if entry else None) or name
 
-    def groups_of(self, named: Collection[str], persona_tag: str = "") -> tuple[str, ...]:
+    def groups_of(
+        self, named: Collection[str], persona_tag: str = "", *, strict: bool = True
+    ) -> tuple[str, ...]:
         """Return the groups that a row's names are of, parents before their parts; () for nobody.
 
         `named` is the cell, or the cells, that name who the post is about. Rows that hsd prepared
         hold one of the default three there, and the finer names behind it in `persona_tag`: every
-        other set reads those too. Raises NamesError for a name that looks misspelt.
+        other set reads those. Raises NamesError for a name that looks misspelt, unless `strict` is
+        off.
         """
-        if persona_tag and not self.is_default:
-            return self.regrouped(named, persona_tag)
-        return self._with_parents(self.lexicon.parse(list(named)))
+        if persona_tag and self._is_own:
+            return self.regrouped(named, persona_tag, default_groups(), strict=strict)
+        return self._with_parents(self.lexicon.parse(list(named), strict=strict))
 
-    def regrouped(self, groups: Collection[str], persona_tag: str) -> tuple[str, ...]:
+    def regrouped(
+        self,
+        groups: Collection[str],
+        persona_tag: str,
+        before: "GroupSet",
+        *,
+        strict: bool = False,
+    ) -> tuple[str, ...]:
         """Return the groups of a row that was counted in those of another set.
 
-        Its groups count where they are groups here too, and the names behind them. Raises
-        NamesError.
+        What tells them are the names behind, in `persona_tag`. A group of `before` that these names
+        give is told by them already: `middle_east` of a post about Muslims is no name for Arabs.
+        Raises NamesError if `strict`.
         """
-        found = self.lexicon.parse(list(groups))
+        left = list(groups)
+        if persona_tag:
+            behind = set(before._with_parents(before.lexicon.parse(persona_tag, strict=False)))
+            left = [
+                name
+                for name in before.lexicon.split(left)
+                if not self._is_told(before.lexicon.parse([name], strict=False), behind)
+            ]
+        found = self.lexicon.parse(left, strict=strict)
         if persona_tag:
             own = (name for name in found if name != OTHER)
-            found = (*own, *self.lexicon.parse(persona_tag))
+            found = (*own, *self.lexicon.parse(persona_tag, strict=strict))
         return self._with_parents(dict.fromkeys(found))
+
+    @staticmethod
+    def _is_told(groups: Collection[str], behind: Collection[str]) -> bool:
+        known = {name for name in groups if name != OTHER}
+        return bool(known) and known <= set(behind)
 
     def placed(
         self, named: Collection[str], persona_tag: str = ""
     ) -> list[tuple[str, tuple[str, ...]]]:
         """Return each name in a row with the groups that it puts the row into."""
-        read = persona_tag if persona_tag and not self.is_default else list(named)
+        read = persona_tag if persona_tag and self._is_own else list(named)
         return [
             (name, self._with_parents(self.lexicon.parse([name])))
             for name in self.lexicon.split(read)
         ]
 
-    def spellings(self, name: str) -> frozenset[str]:
-        """Return every spelling that puts a post into a group, those of its parts included."""
-        if name in self.file.intersections:
-            return frozenset([name])
-        spelled = spelled_groups(self.file)
-        return frozenset(word for word, own in spelled.items() if name in self._with_parents([own]))
-
     def unknown(self, named: Collection[str], persona_tag: str = "") -> tuple[str, ...]:
         """Return the names of a row that count as `other` without being known as such."""
-        told = persona_tag if persona_tag and not self.is_default else list(named)
+        told = persona_tag if persona_tag and self._is_own else list(named)
         return self.lexicon.unknown(told)
 
     def with_intersections(self, texts: Collection[str]) -> "GroupSet":
@@ -111,7 +138,7 @@ class GroupSet:
         try:
             asked = [" & ".join(intersected(text, self.file.groups)) for text in texts]
         except ValueError as error:
-            raise ConfigError(f"{error}.") from None
+            raise ConfigError(f"{str(error).rstrip('.')}.") from None
         every = tuple(dict.fromkeys((*self.file.intersections, *asked)))
         return replace(self, file=self.file.model_copy(update={"intersections": every}))
 
@@ -133,7 +160,12 @@ class GroupSet:
         for text in self.file.intersections:
             if every.keys() >= set(intersected(text, groups)):
                 every[text] = None
-        return tuple(every)
+        if not self._is_own:
+            return tuple(every)
+        return tuple(sorted(every, key=self._place))
+
+    def _place(self, name: str) -> int:
+        return self.names.index(name) if name in self.names else len(self.names)
 
 
 def load_groups(name: str = DEFAULT) -> GroupSet:
@@ -144,8 +176,15 @@ def load_groups(name: str = DEFAULT) -> GroupSet:
     if name in shipped_groups():
         return _shipped(name)
     path = Path(name).expanduser()
+    if path.is_file() and path.suffix.lower() not in _GROUP_FILES:
+        raise ConfigError(
+            f"groups: {path}: expected a group file ({', '.join(_GROUP_FILES)}) or one of "
+            f"{', '.join(shipped_groups())}; `hsd groups check` takes the groups first, then data."
+        )
     if path.is_file():
         return _read(path, path.stem, str(path))
+    if path.is_dir():
+        raise ConfigError(f"groups: {path} is a folder; give the path of a group file.")
     if "/" in name or path.suffix:
         around = [f.name for f in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         raise ConfigError(
@@ -188,6 +227,13 @@ def recorded_groups(record: Mapping[str, Any] | None) -> GroupSet:
 
 
 @cache
+def _known_elsewhere() -> frozenset[tuple[str, ...]]:
+    """Return the words of every name in a shipped set, in the singular."""
+    spelled = (name for one in shipped_groups() for name in spelled_groups(_shipped(one).file))
+    return frozenset(tuple(name.removesuffix("s").split("_")) for name in spelled)
+
+
+@cache
 def _shipped(name: str) -> GroupSet:
     return _read(_SHIPPED / f"{name}.toml", name, f"{name}.toml")
 
@@ -196,7 +242,17 @@ def _read(file: Path, name: str, place: str) -> GroupSet:
     tree = read_config_file(file, place)
     if not isinstance(tree.get("groups"), dict) or not tree["groups"]:
         raise ConfigError(f"{place}: no group in it; expected a section such as [groups.women].")
-    return GroupSet(name, validated(GroupFile, flatten(tree, place)))
+    found = GroupSet(name, validated(GroupFile, flatten(tree, place)))
+    plain = Lexicon(spelled_groups(found.file))
+    for group, entry in found.file.groups.items():
+        for spelling in entry.names:
+            if group not in plain.parse([spelling], strict=False):
+                raise ConfigError(
+                    f"{place}: groups.{group}: the spelling '{spelling}' is never read as one name "
+                    "('and', 'or', commas and slashes part names; 'not' and the like negate them); "
+                    "write each name by itself."
+                )
+    return found
 
 
 def spelled_persona(named: Collection[str]) -> str:

@@ -9,6 +9,7 @@ from hsd.groups.group_names import OTHER
 from hsd.groups.group_set import GroupSet
 
 _LONGEST_SHOWN = 60
+_MOST_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +35,26 @@ class NameCounts:
 
     def sentences(self, groups: GroupSet) -> list[str]:
         """Return how many posts each group has, and what falls into none."""
-        counts = ", ".join(f"{name} {self.by_group.get(name, 0)}" for name in groups.names)
+        found = [name for name in groups.names if self.by_group.get(name)]
+        counts = ", ".join(f"{name} {self.by_group[name]}" for name in found) or "no group"
         outside = self.by_group.get(OTHER, 0)
         empty = [name for name in groups.names if not self.by_group.get(name)]
         lost = [one for one in self.names if one.groups == (OTHER,)]
         return [
             f"{counted(self.posts, 'post')}: {counts}; other {outside}; "
             f"about nobody {self.nobody}.",
-            *[f"No post is about: {', '.join(empty)}."] * bool(empty),
+            *[f"No post is about: {_first(empty)}."] * bool(empty),
             *[
                 f"{counted(len(lost), 'name falls', 'names fall')} into no group, which counts as "
                 "other. Put a name that you follow into a group's `names`."
             ]
             * bool(lost),
         ]
+
+
+def _first(names: list[str]) -> str:
+    more = len(names) - _MOST_SHOWN
+    return ", ".join(names[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def name_counts(rows: Iterable[tuple[tuple[str, ...], str]], groups: GroupSet) -> NameCounts:

@@ -94,6 +94,8 @@ def _arrow_kind(kinds: str | set[str]) -> str:
     found = {kinds} if isinstance(kinds, str) else kinds
     if found == {"int", "float"}:
         return "float"
+    if found and found <= {"int", "large"}:
+        return "int"
     (only,) = found if len(found) == 1 else ("str",)
     return "str" if only == "other" else only
 

@@ -8,7 +8,7 @@ on, and comes to the same bytes, since each window is computed by its rows alone
 import json
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,8 +114,19 @@ class PredictRun:
         )
         require_own_output(plan, identity)
         claim(plan.folder, identity, None, REMEDIES, SETTING)
-        if not is_whole(plan):
-            (plan.folder / DONE).unlink(missing_ok=True)  # of a table that was removed
+        self._forget_removed_table()
+
+    def _forget_removed_table(self) -> None:
+        """Take back that a table is whole which is there no more; not while a shard writes it."""
+        plan = self.plan
+        if not (plan.folder / DONE).exists():
+            return
+        with (
+            suppress(InUseError),
+            hold_lease(plan.folder, _WORK, name=_TABLE_LEASE, of=Path(plan.job.output)),
+        ):
+            if not is_whole(plan):
+                (plan.folder / DONE).unlink(missing_ok=True)
 
     def _predict(self, identity: dict[str, Any], ranks: Ranks) -> Predicted:
         """Answer this process's windows; the first process then writes the table."""
@@ -134,6 +145,8 @@ class PredictRun:
     def _finish(self, ranks: Ranks) -> Predicted:
         """Write the table, unless another shard has posts left to answer, or wrote it."""
         plan = self.plan
+        if is_whole(plan):  # another shard wrote it meanwhile
+            return self._found()
         if plan.job.shard.count > 1 and (missing := self._missing()):
             return Predicted(plan.job.output, plan.rule, missing=missing)
         while True:

@@ -14,13 +14,16 @@ from hsd.predict.input_posts import InputPost
 MOST_PARTS = 1000
 """Values of a column that shares are counted by; a column with more is an id, or the posts."""
 _LARGEST = 2**63
+_EXACT = 2**53
+"""Up to here a float holds every whole number."""
 
 
 @dataclass(slots=True)
 class Survey:
     """Rows, how many of them hold a post, and the kinds of cells of each column, in their order.
 
-    A kind is `str`, `int`, `float`, `bool` or `other`; an empty cell is of none.
+    A kind is `str`, `int`, `large` (a whole number that no float holds), `float`, `bool` or
+    `other`; an empty cell is of none.
     """
 
     rows: int = 0
@@ -76,5 +79,7 @@ def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
-        return "int" if -_LARGEST <= value < _LARGEST else "other"
+        if abs(value) > _EXACT:
+            return "large" if -_LARGEST <= value < _LARGEST else "other"
+        return "int"
     return type(value).__name__ if isinstance(value, str | float) else "other"

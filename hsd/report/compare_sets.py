@@ -56,6 +56,16 @@ class SetsComparison:
         return [
             *(f"prompt of {name}: {asked.words()}" for name, asked in self.asked.items()),
             *mismatch_lines(self.asked),
+            *self.groups_notes,
+        ]
+
+    @property
+    def groups_notes(self) -> list[str]:
+        """Return which groups were compared on each set, where runs had different ones."""
+        return [
+            f"{of}: {found.groups_note}"
+            for of, found in self.sets.items()
+            if found and found.groups_note
         ]
 
     def numbers(self) -> dict[str, Any]:
@@ -71,6 +81,8 @@ class SetsComparison:
         """Return it as one self-contained HTML page."""
         unlike = mismatch_lines(self.asked)
         first = [Section("Not read alike", [Lines(unlike, "danger")])] if unlike else []
+        if notes := self.groups_notes:
+            first.append(Section("Not counted in the same groups", [Lines(notes, "danger")]))
         each = [
             replace(section, title=f"{of}: {section.title}")
             for of, found in self.sets.items()

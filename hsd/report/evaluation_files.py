@@ -40,6 +40,7 @@ FORMULA_STARTS = (*_OPERATORS, "\t", "\r", "\n")
 _INSIDE = re.compile(rf"([;\t\r\n]\"*)(?=[{_OPERATORS}])(?!-\S?(?:[\s.,!?]|$))")
 """Where a spreadsheet whose cells are parted by `;` or tabs would see a formula begin within a
 cell. `;-)` is none."""
+_NUMBER = re.compile(r"-\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _WITH_POSTS = ("validation_results", "test_samples")
 Row = dict[str, Any]
 
@@ -200,9 +201,9 @@ def guarded(value: Any) -> Any:
     """Return a cell; text that a spreadsheet would run as a formula starts with a quote.
 
     Also where a spreadsheet of another locale would part the cell. Posts are written by attackers.
-    Numbers are left as they are.
+    Numbers are left as they are, in text too.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
     inside = _INSIDE.sub(r"\1'", value)
     return f"'{inside}" if inside.startswith(FORMULA_STARTS) else inside

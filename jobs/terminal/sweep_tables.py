@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from hsd.config.gate_rules import GateRules
+from hsd.groups.group_set import GroupSet
 from jobs.terminal.console import Terminal, escape
 from jobs.terminal.number_tables import board_table
 from jobs.terminal.output import echo_text
@@ -14,10 +15,10 @@ from slurm.watch.sweep_leaderboard import sweep_leaderboard, write_leaderboard
 
 def show_leaderboard(
     folder: RunFolder, metric: str | None, rules: GateRules | None, output: Path | None,
-    as_json: bool,
+    as_json: bool, groups: GroupSet | None = None,
 ) -> None:  # fmt: skip
     """Print the cells on each set, best first, why others are missing, and what changed."""
-    sweep = sweep_leaderboard(folder, metric, rules)
+    sweep = sweep_leaderboard(folder, metric, rules, groups)
     if output:
         write_leaderboard(output, sweep)
     if as_json:

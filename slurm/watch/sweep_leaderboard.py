@@ -7,6 +7,7 @@ from typing import Any
 
 from hsd.config.gate_rules import GateRules
 from hsd.errors import EvaluationError, PreflightError
+from hsd.groups.group_set import GroupSet
 from hsd.io.files import write_atomic, write_json
 from hsd.io.run_identity import set_name
 from hsd.metrics.by_set import BySet, by_set
@@ -65,12 +66,16 @@ class SweepBoard:
 
 
 def sweep_leaderboard(
-    folder: RunFolder, metric: str | None = None, rules: GateRules | None = None
+    folder: RunFolder,
+    metric: str | None = None,
+    rules: GateRules | None = None,
+    groups: GroupSet | None = None,
 ) -> SweepBoard:
     """Return how the cells of a run stand by their evaluations; only its files are read.
 
-    `rules` test each cell against the base; by default those of the sweep's own [gate]. Raises
-    PreflightError for another kind of run.
+    `rules` test each cell against the base; by default those of the sweep's own [gate]. `groups`
+    are those that posts are counted in, by default those of the evaluations. Raises PreflightError
+    for another kind of run.
     """
     facts = folder.facts()
     if "sweep" not in facts:
@@ -85,7 +90,7 @@ def sweep_leaderboard(
     bases = [cell for cell in seen.states if _is_base(cell)]
     cells = [*bases, *folder.cell_names()]
     made = [
-        _set_board(folder, seen, cells, data_file, metric or METRIC, rules)
+        _set_board(folder, seen, cells, data_file, metric or METRIC, rules, groups)
         for data_file in sweep["evaluate"]["sets"]
     ]
     return SweepBoard(folder.name, tuple(made), _by_set(made, cells))
@@ -152,14 +157,14 @@ def markdown(sweep: SweepBoard) -> str:
 
 def _set_board(
     folder: RunFolder, seen: Overview, cells: Sequence[str], data_file: str, metric: str,
-    rules: GateRules | None,
+    rules: GateRules | None, groups: GroupSet | None,
 ) -> SetBoard:  # fmt: skip
     done = {
         cell: find_evaluation(folder.evaluate(cell, data_file))
         for cell in cells
         if folder.done(cell, BASELINE if _is_base(cell) else "evaluate").exists()
     }
-    answered = {cell: load_run(run).predictions for cell, run in done.items()}
+    answered = {cell: load_run(run, groups).predictions for cell, run in done.items()}
     entries = [
         Entry(cell, answered[cell]) if cell in done else Entry(cell, failure=_reason(seen, cell))
         for cell in cells
@@ -170,7 +175,11 @@ def _set_board(
     board = rank(entries, metric, reference=reference, rules=rules)
     first = [reference] if reference in done else []
     order = dict.fromkeys([*first, *(one.name for one in board.standings)])
-    compared = compare_named({cell: done[cell] for cell in order}) if len(done) > 1 else None
+    compared = (
+        compare_named({cell: done[cell] for cell in order}, groups=groups)
+        if len(done) > 1
+        else None
+    )
     return SetBoard(data_file, board, compared, answered)
 
 
