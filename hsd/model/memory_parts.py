@@ -1,0 +1,187 @@
+"""How many bytes each part of a training or an evaluation takes, from sizes alone.
+
+One place for these facts: `hsd plan`, the check before a base is loaded, and the check of the disk
+use the same. What autograd keeps was read with saved_tensors_hooks (transformers 5.23, peft 0.21,
+torch 2.13), and whole trainings are measured in benchmarks/plan_memory.py. No torch is loaded here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hsd.model.base_shape import BaseShape, LinearShape
+
+FLOAT32 = 4
+CHECKPOINT_BYTES = 12
+"""Of each adapter parameter in a checkpoint: the weight and both moments of AdamW, in float32."""
+LOGIT_COPIES = 3
+"""Whole vocabularies in float32 for each answer token: the log-probabilities, their gradient and
+the gradient of the logits."""
+MXFP4_BITS = 4.25
+"""Of a number in packed experts: 4 bits, and a scale of 8 bits for each 32 numbers."""
+NF4_BLOCK = 64
+_CONSTANT_BYTES = {True: 1.1, False: 4.0}
+"""Of a block's constant, with and without double quantisation."""
+_KEPT_BY_GATE = {"gpt_oss": 6}
+"""Widths of an expert that its activation keeps: clamped halves, sigmoid and products."""
+_KEPT_BY_SILU = 3
+"""The same for silu(gate) * up, in an expert and in a dense layer."""
+SCORES_AT_ONCE = 4
+"""Copies of one layer's attention scores while its backward runs, where attention is eager."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How weights are held and computed."""
+
+    method: str
+    """`none`, `dequantized`, `nf4`, `fp4` or `packed`, as Quantization.method says."""
+    bytes_each: int = 2
+    """Of a number that is not in 4 bit, and of what is computed with it: 2 or 4."""
+    double: bool = True
+    """Whether the constants of 4-bit blocks are quantised too."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterShape:
+    """What decides how much an adapter keeps for its gradient."""
+
+    rank: int
+    targets: Sequence[LinearShape]
+    dropout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The size of one forward and backward."""
+
+    tokens: int
+    keys: int
+    """Tokens that each token may look at."""
+    logits: int
+    """Answer tokens: each has logits."""
+    prefix: int = 0
+    """Tokens of a shared prefix that stays in the graph while the piece is computed."""
+
+
+def weights_bytes(parameters: int, in_4bit: int, double: bool, bytes_each: int) -> float:
+    """Return what weights take when bitsandbytes puts `in_4bit` of them into 4 bit."""
+    each = 0.5 + _CONSTANT_BYTES[double] / NF4_BLOCK
+    return in_4bit * each + (parameters - in_4bit) * bytes_each
+
+
+def base_bytes(shape: BaseShape, held: Held) -> float:
+    """Return what a base's weights take."""
+    if held.method == "packed":
+        rest = shape.parameters - shape.fused_parameters
+        return shape.fused_parameters * MXFP4_BITS / 8 + rest * held.bytes_each
+    in_4bit = shape.linear_parameters if held.method in ("nf4", "fp4") else 0
+    return weights_bytes(shape.parameters, in_4bit, held.double, held.bytes_each)
+
+
+def kv_bytes(shape: BaseShape, tokens: int, bytes_each: int) -> int:
+    """Return the keys and values of so many tokens, in all layers."""
+    return 2 * shape.layers * shape.key_heads * shape.head_width * tokens * bytes_each
+
+
+def logits_bytes(shape: BaseShape, piece: Piece) -> int:
+    """Return the logits of a piece's answers, their softmax and gradient."""
+    return LOGIT_COPIES * piece.logits * shape.vocabulary * FLOAT32
+
+
+def layer_bytes(
+    shape: BaseShape, adapter: AdapterShape, held: Held, piece: Piece, on_gpu: bool
+) -> float:
+    """Return what one layer keeps of a piece for its backward."""
+    each, width = held.bytes_each, shape.heads * shape.head_width
+    # 1. Two norms keep what they read, in float32; norms of queries and keys as well.
+    token = 2.0 * shape.hidden * FLOAT32
+    if shape.head_norms:
+        token += (shape.heads + shape.key_heads) * shape.head_width * FLOAT32
+    # 2. Attention: the queries and, where the scores are not kept, the result.
+    token += width * each * (1 if shape.eager else 2)
+    # 3. The feed-forward layer or the experts, and what the adapter reads.
+    token += _feed_forward(shape) * each + _adapter_numbers(adapter, held, on_gpu)
+    # 4. Keys and values, repeated for each query head, and scores or the mask.
+    seen = 2 * _repeated_width(shape) * each * piece.keys
+    return token * piece.tokens + seen + _scores(shape, held) * piece.tokens * piece.keys
+
+
+def activations_bytes(
+    shape: BaseShape,
+    adapter: AdapterShape,
+    held: Held,
+    piece: Piece,
+    on_gpu: bool,
+    recomputes: bool,
+) -> float:
+    """Return what all layers keep of a piece and of the prefix that stays beside it."""
+    one = layer_bytes(shape, adapter, held, piece, on_gpu)
+    if recomputes:
+        inputs = shape.layers * shape.hidden * held.bytes_each * piece.tokens
+        return inputs + one
+    if not piece.prefix:
+        return shape.layers * one
+    prefix = Piece(piece.prefix, piece.prefix, 0)
+    return shape.layers * (one + layer_bytes(shape, adapter, held, prefix, on_gpu))
+
+
+def backward_bytes(shape: BaseShape, held: Held, piece: Piece) -> float:
+    """Return what one layer's backward takes for a moment, beside what is kept."""
+    width, each = shape.heads * shape.head_width, held.bytes_each
+    copies = shape.experts_per_token or 1
+    feed = copies * (_gate_copies(shape) * shape.inner + 2 * shape.hidden)
+    inside = max(feed, 4 * width + 2 * shape.hidden) * piece.tokens * each
+    if not shape.eager:
+        return float(inside)
+    scores = SCORES_AT_ONCE * shape.heads * piece.tokens * piece.keys * each
+    return float(max(inside, scores))
+
+
+def forward_bytes(
+    shape: BaseShape, adapter: AdapterShape, held: Held, piece: Piece, on_gpu: bool
+) -> float:
+    """Return what one layer takes for a moment where no gradient is wanted."""
+    return layer_bytes(shape, adapter, held, piece, on_gpu)
+
+
+def _gate_copies(shape: BaseShape) -> int:
+    if not shape.experts_per_token:
+        return _KEPT_BY_SILU
+    return _KEPT_BY_GATE.get(shape.family, _KEPT_BY_SILU)
+
+
+def _feed_forward(shape: BaseShape) -> int:
+    """Return the numbers that one token's feed-forward layer keeps."""
+    inside = _gate_copies(shape) * shape.inner
+    if not shape.experts_per_token:
+        return inside
+    return shape.experts_per_token * (inside + shape.hidden)  # and each expert's result
+
+
+def _adapter_numbers(adapter: AdapterShape, held: Held, on_gpu: bool) -> float:
+    """Return the bytes that one token's adapter matrices keep in one layer."""
+    each = held.bytes_each
+    total = float(sum(adapter.rank * each for _ in adapter.targets))
+    if adapter.dropout:
+        # What is left of the input, and which of it: float32 on a CPU, a byte on a GPU.
+        noise = 1 if on_gpu else FLOAT32
+        return total + sum(one.inputs * (each + noise) for one in adapter.targets)
+    if each < FLOAT32:  # each makes a 16-bit copy of its own
+        return total + sum(one.inputs * each for one in adapter.targets)
+    return total + each * sum({one.reads: one.inputs for one in adapter.targets}.values())
+
+
+def _repeated_width(shape: BaseShape) -> int:
+    """Return the width of keys as attention keeps them: one head for all is only looked at."""
+    heads = shape.heads if shape.key_heads > 1 else 1
+    return heads * shape.head_width
+
+
+def _scores(shape: BaseShape, held: Held) -> float:
+    """Return the bytes that a layer keeps for one token looking at another."""
+    if not shape.eager:
+        return held.bytes_each  # the mask, as numbers
+    if shape.family == "gpt_oss":
+        return shape.heads * held.bytes_each
+    softmax = FLOAT32 if held.bytes_each < FLOAT32 else 0  # computed in float32, then rounded
+    return shape.heads * (held.bytes_each + softmax)

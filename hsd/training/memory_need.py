@@ -1,0 +1,125 @@
+"""The memory of a whole training and of an evaluation, part by part. No torch is loaded here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hsd.model.base_shape import BaseShape
+from hsd.model.memory_parts import (
+    FLOAT32,
+    AdapterShape,
+    Held,
+    Piece,
+    activations_bytes,
+    backward_bytes,
+    base_bytes,
+    forward_bytes,
+    kv_bytes,
+    logits_bytes,
+)
+
+LIBRARIES_GB = {True: 1.0, False: 0.7}
+"""What a process takes before a weight is read: on a GPU CUDA's context and libraries and what its
+allocator cannot use, on a CPU Python and torch. On a CPU measured; on a GPU from publications."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the memory, in bytes."""
+
+    name: str
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryNeed:
+    """What one process needs at its peak. The parts add up to it."""
+
+    parts: tuple[Part, ...]
+    on_gpu: bool
+
+    @property
+    def tensors_gb(self) -> float:
+        """Of all parts together: what torch allocates."""
+        return sum(part.bytes for part in self.parts) / 1e9
+
+    @property
+    def total_gb(self) -> float:
+        """With what the libraries take."""
+        return self.tensors_gb + LIBRARIES_GB[self.on_gpu]
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """How a base is held and computed, and what is trained on it."""
+
+    shape: BaseShape
+    held: Held
+    adapter: AdapterShape
+    on_gpu: bool
+    recomputes: bool = False
+
+    @property
+    def adapter_parameters(self) -> int:
+        """Parameters that learn."""
+        return self.shape.adapter_parameters(
+            self.adapter.rank, [one.name for one in self.adapter.targets]
+        )
+
+
+def training_need(how: Computed, pieces: Sequence[Piece]) -> MemoryNeed:
+    """Return the memory of a training whose pieces are these, at its largest piece."""
+    shape, held, learned = how.shape, how.held, how.adapter_parameters * FLOAT32
+    largest = max((_piece_parts(how, piece) for piece in pieces), key=_sum)
+    return MemoryNeed(
+        (
+            Part("base weights", base_bytes(shape, held)),
+            Part("adapter", learned),
+            Part("gradients of the adapter", learned),
+            Part("optimiser (AdamW)", 2 * learned),
+            *largest,
+        ),
+        how.on_gpu,
+    )
+
+
+def evaluation_need(how: Computed, prefix: int, rows: Sequence[int], room: float) -> MemoryNeed:
+    """Return the memory of an evaluation that writes replies behind a shared prefix.
+
+    `rows` are the tokens of one batch's rows behind the prefix, replies included; `room` is how
+    much larger the buffers of keys and values are made.
+    """
+    shape, held = how.shape, how.held
+    new = Piece(sum(rows), prefix + sum(rows), len(rows))
+    return MemoryNeed(
+        (
+            Part("base weights", base_bytes(shape, held)),
+            Part("adapter", how.adapter_parameters * FLOAT32),
+            Part("keys and values of the prefix", kv_bytes(shape, prefix, held.bytes_each)),
+            Part(
+                "KV cache of a batch",
+                kv_bytes(shape, round(room * (prefix + sum(rows))), held.bytes_each),
+            ),
+            Part("one layer at work", forward_bytes(shape, how.adapter, held, new, how.on_gpu)),
+            Part("logits", logits_bytes(shape, new)),
+        ),
+        how.on_gpu,
+    )
+
+
+def _piece_parts(how: Computed, piece: Piece) -> tuple[Part, ...]:
+    shape, held = how.shape, how.held
+    kept = activations_bytes(shape, how.adapter, held, piece, how.on_gpu, how.recomputes)
+    # Keys and values in the graph, and the gradients that they collect over the pieces.
+    prefix_kv = 2 * kv_bytes(shape, piece.prefix, held.bytes_each)
+    logits = logits_bytes(shape, piece)
+    # The logits are gone when a layer's backward runs; the larger of the two is the peak.
+    return (
+        Part("activations of a piece", kept),
+        Part("keys and values of the prefix", prefix_kv),
+        Part("logits and their gradients", logits),
+        Part("backward, beyond the logits", max(0.0, backward_bytes(shape, held, piece) - logits)),
+    )
+
+
+def _sum(parts: Sequence[Part]) -> float:
+    return sum(part.bytes for part in parts)
