@@ -48,7 +48,8 @@ CASES = {
     "tiny gpt-oss, prefix once a step": Case("gpt_oss_tiny", prefix=100, form="behind"),
     "gpt-oss, one layer of true width": Case("gpt_oss_layer"),
 }
-"""The prefix is a part of each row; `own` tokens follow it, of which ANSWER are the answer."""
+"""The prefix is a part of each row; `own` tokens follow it, of which ANSWER are the answer,
+and each row has one fewer than the one before."""
 ANSWER = 12
 
 
@@ -145,7 +146,7 @@ def _work(case: Case) -> Any:
     from hsd.training.microbatches import StepPlan
 
     shared, asked = [5] * case.prefix, case.own - ANSWER
-    rows = [Encoded(str(n), [*shared, *[6] * asked], [7] * ANSWER) for n in range(case.rows)]
+    rows = [Encoded(str(n), [*shared, *[6] * (asked - n)], [7] * ANSWER) for n in range(case.rows)]
     prefix = [] if case.form == "alone" else shared
     return StepPlan(case.form, prefix, [rows, rows] if case.form == "behind" else [rows], 0)  # type: ignore[arg-type]
 

@@ -6,7 +6,9 @@ Sizes are numbers (elements), not bytes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_READ_TOGETHER = (("q_proj", "k_proj", "v_proj", "qkv_proj"), ("gate_proj", "up_proj"))
+ATTENTION = "q_proj"
+"""What `LinearShape.reads` says of all that read what attention reads."""
+_READ_TOGETHER = ((ATTENTION, "k_proj", "v_proj", "qkv_proj"), ("gate_proj", "up_proj"))
 """Linear layers that read the same numbers, so that autograd keeps these numbers once."""
 
 

@@ -29,7 +29,7 @@ def _size(work: StepPlan, rows: Sequence[Encoded]) -> Piece:
     if work.form == "alone":
         lines, widest = sum(1 + len(row.rivals) for row in rows), max(map(length, rows))
         most = max(map(spoken_tokens, rows))
-        return Piece(lines * widest, widest, lines * (most + 1))
+        return Piece(lines * widest, widest, lines * (most + 1), lines=lines)
     own = sum(length(row) - prefix for row in rows)
     if work.form == "behind":
         return Piece(own, prefix + own, answers, prefix)
