@@ -222,7 +222,9 @@ def _allocated_gb(profiled: Any) -> float:
 
 def main(names: list[str]) -> None:
     """Measure the named cases, or all, and print them as a table."""
-    print(f"{'case':36} {'plan':>8} {'resident':>9} {'ratio':>6} {'allocated':>10} {'ratio':>6}  GB")
+    print(
+        f"{'case':36} {'plan':>8} {'resident':>9} {'ratio':>6} {'allocated':>10} {'ratio':>6}  GB"
+    )
     for name in names or CASES:
         found = _in_a_process(name)
         plan = found["plan"]

@@ -18,6 +18,9 @@ LOGIT_COPIES = 3
 the gradient of the logits."""
 MXFP4_BITS = 4.25
 """Of a number in packed experts: 4 bits, and a scale of 8 bits for each 32 numbers."""
+UNPACKING = 4
+"""Copies of the largest experts, in 16 bit, while MXFP4 is unpacked: indices, two halves and a
+transposed one (transformers 5.23, integrations/mxfp4.py); measured 3-5 GB on gpt-oss-20b."""
 NF4_BLOCK = 64
 _CONSTANT_BYTES = {True: 1.1, False: 4.0}
 """Of a block's constant, with and without double quantisation."""
@@ -83,6 +86,16 @@ def base_bytes(shape: BaseShape, held: Held) -> float:
     return weights_bytes(shape.parameters, in_4bit, held.double, held.bytes_each)
 
 
+def loading_bytes(largest: int, method: str) -> int:
+    """Return what loading takes beside the weights: the largest parameter, in 16 bit."""
+    return (UNPACKING if method == "dequantized" else 1) * largest * 2
+
+
+def checkpoints_gb(adapter_parameters: int, kept: int) -> float:
+    """Return the disk that checkpoints take: those kept, one in the making and the best."""
+    return adapter_parameters * CHECKPOINT_BYTES * (kept + 2) / 1e9
+
+
 def kv_bytes(shape: BaseShape, tokens: int, bytes_each: int) -> int:
     """Return the keys and values of so many tokens, in all layers."""
     return 2 * shape.layers * shape.key_heads * shape.head_width * tokens * bytes_each
@@ -120,6 +133,7 @@ def activations_bytes(
     recomputes: bool,
 ) -> float:
     """Return what all layers keep of a piece and of the prefix that stays beside it."""
+
     def kept(piece: Piece, layers: int) -> float:
         whole = layer_bytes(shape, adapter, held, piece, on_gpu)
         return layers * whole - piece.tokens * _unlearned(shape, adapter, on_gpu)

@@ -17,6 +17,7 @@ from hsd.model.memory_parts import (
     logits_bytes,
 )
 
+LIBRARIES = "libraries and reserve"
 LIBRARIES_GB = {True: 1.0, False: 0.7}
 """What a process takes before a weight is read: on a GPU CUDA's context and libraries and what its
 allocator cannot use, on a CPU Python and torch. On a CPU measured; on a GPU from publications."""
@@ -43,9 +44,14 @@ class MemoryNeed:
         return sum(part.bytes for part in self.parts) / 1e9
 
     @property
+    def libraries_gb(self) -> float:
+        """What a process takes beside them."""
+        return LIBRARIES_GB[self.on_gpu]
+
+    @property
     def total_gb(self) -> float:
         """With what the libraries take."""
-        return self.tensors_gb + LIBRARIES_GB[self.on_gpu]
+        return self.tensors_gb + self.libraries_gb
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,150 @@
+"""What a training needs on given devices, before anything is booked or loaded: `hsd plan`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from hsd.config.evaluate_config import EvalConfig
+from hsd.config.train_config import TrainConfig
+from hsd.inference.row_cache import ROOM
+from hsd.model.memory_parts import base_bytes, checkpoints_gb, loading_bytes
+from hsd.prompts.render import Encoded
+from hsd.training.memory_need import (
+    LIBRARIES_GB,
+    Computed,
+    MemoryNeed,
+    evaluation_need,
+    training_need,
+)
+from hsd.training.microbatches import (
+    WORTH_IT,
+    Limits,
+    Sharing,
+    StepPlan,
+    expected_gain,
+    find_sharing,
+    pair_cost,
+    plain_work,
+)
+from hsd.training.planned_base import PlannedBase, planned_base
+from hsd.training.planned_devices import PlannedDevices
+from hsd.training.planned_rows import longest, planned_rows
+from hsd.training.prefix_sharing import first_steps, limits_for
+from hsd.training.schedule import Schedule, plan_schedule
+from hsd.training.step_size import computed_pairs, computed_tokens, piece_sizes
+from hsd.training.time_range import TimeRange, time_range
+from hsd.training.training_plan import within_context
+
+
+@dataclass(frozen=True, slots=True)
+class StepTokens:
+    """What a step computes on one device, on average."""
+
+    tokens: float
+    pairs: float
+    tokens_unshared: float
+    pieces: float
+    prefix: int
+    """Tokens that the prompts share; 0 where rows are computed whole."""
+    gain: float
+    """How many times faster sharing is expected to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What a training needs. Memory is that of one device."""
+
+    config: TrainConfig
+    devices: PlannedDevices
+    base: PlannedBase
+    training: MemoryNeed
+    evaluation: MemoryNeed
+    loading_gb: float
+    schedule: Schedule
+    step: StepTokens
+    time: TimeRange
+    checkpoints_gb: float
+    rows_note: str
+
+    @property
+    def need_gb(self) -> float:
+        """The most that one device holds at any time of a training."""
+        return max(self.training.total_gb, self.loading_gb)
+
+
+def plan_run(
+    config: TrainConfig, devices: PlannedDevices, rows: int | None = None, packed: bool = False
+) -> RunPlan:
+    """Return what a run needs; no weights are read. `rows` is how many it has, if not as its file.
+
+    Raises ConfigError, DataError, ModelError or PreflightError.
+    """
+    base = planned_base(config, devices, packed)
+    how = base.how
+    planned = planned_rows(within_context(config, base.config), base.source, rows)
+    limits = limits_for(
+        config, planned.train, keeps_scores=how.shape.eager, recomputes=how.recomputes
+    )
+    limits = replace(limits, pair_tokens=pair_cost(base.config.get_text_config()))
+    sharing = _sharing(config, planned.train, limits)
+    own = config.training.batch_size * config.training.accumulation
+    step = _step(list(first_steps(config, planned.train)), sharing, limits)
+    schedule = plan_schedule(config, planned.count, planned.validation_count, devices.count)
+    passes = 3 if how.recomputes else 2
+    return RunPlan(
+        config=config,
+        devices=devices,
+        base=base,
+        training=training_need(
+            how, piece_sizes(_works(longest(planned.train, own), sharing, limits))
+        ),
+        evaluation=_evaluation(how, planned.train, step.prefix),
+        loading_gb=_loading_gb(how),
+        schedule=schedule,
+        step=step,
+        time=time_range(how.shape, step.tokens, step.pairs, schedule.total_steps, devices, passes),
+        checkpoints_gb=checkpoints_gb(how.adapter_parameters, config.training.keep_checkpoints),
+        rows_note=planned.source,
+    )
+
+
+def _sharing(config: TrainConfig, rows: Sequence[Encoded], limits: Limits) -> Sharing | None:
+    """Return what is shared, as `choose_sharing` decides: the test on the model is left to it."""
+    if config.training.prefix_sharing == "off":
+        return None
+    sharing = find_sharing(rows, limits)
+    worth_it = expected_gain(first_steps(config, rows), sharing) >= WORTH_IT
+    return sharing if worth_it or config.training.prefix_sharing == "on" else None
+
+
+def _works(rows: Sequence[Encoded], sharing: Sharing | None, limits: Limits) -> list[StepPlan]:
+    return sharing.work(rows) if sharing else [plain_work(rows, limits)]
+
+
+def _step(
+    steps: Sequence[Sequence[Encoded]], sharing: Sharing | None, limits: Limits
+) -> StepTokens:
+    works = [_works(rows, sharing, limits) for rows in steps]
+    plain = [[plain_work(rows, limits)] for rows in steps]
+    return StepTokens(
+        tokens=fmean(map(computed_tokens, works)),
+        pairs=fmean(map(computed_pairs, works)),
+        tokens_unshared=fmean(map(computed_tokens, plain)),
+        pieces=fmean(sum(len(work.pieces) for work in step) for step in works),
+        prefix=max(map(len, sharing.prefixes.values())) if sharing else 0,
+        gain=expected_gain(steps, sharing) if sharing else 1.0,
+    )
+
+
+def _evaluation(how: Computed, rows: Sequence[Encoded], prefix: int) -> MemoryNeed:
+    """Return the memory of `hsd evaluate --mode generate` with its defaults: more than scoring."""
+    defaults = EvalConfig.model_fields
+    batch, reply = defaults["batch_size"].default, defaults["max_new_tokens"].default
+    own = [len(row.prompt) - prefix + reply for row in longest(rows, batch)]
+    return evaluation_need(how, prefix, own, ROOM)
+
+
+def _loading_gb(how: Computed) -> float:
+    """Return the most that loading takes."""
+    beside = loading_bytes(how.shape.largest, how.held.method)
+    return (base_bytes(how.shape, how.held) + beside) / 1e9 + LIBRARIES_GB[how.on_gpu]
