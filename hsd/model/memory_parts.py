@@ -21,6 +21,9 @@ MXFP4_BITS = 4.25
 UNPACKING = 4
 """Copies of the largest experts, in 16 bit, while MXFP4 is unpacked: indices, two halves and a
 transposed one (transformers 5.23, integrations/mxfp4.py); measured 3-5 GB on gpt-oss-20b."""
+BUFFER_ROOM = 1.25
+"""How much larger than needed a buffer of keys and values is made, so that few tokens make it be
+copied."""
 NF4_BLOCK = 64
 _CONSTANT_BYTES = {True: 1.1, False: 4.0}
 """Of a block's constant, with and without double quantisation."""
@@ -87,7 +90,9 @@ def base_bytes(shape: BaseShape, held: Held) -> float:
 
 
 def loading_bytes(largest: int, method: str) -> int:
-    """Return what loading takes beside the weights: the largest parameter, in 16 bit."""
+    """Return what loading takes beside the weights: the largest parameter, in 16 bit or packed."""
+    if method == "packed":
+        return round(largest * MXFP4_BITS / 8)
     return (UNPACKING if method == "dequantized" else 1) * largest * 2
 
 
@@ -157,13 +162,6 @@ def backward_bytes(shape: BaseShape, held: Held, piece: Piece) -> float:
     scores = SCORES_AT_ONCE * shape.heads * piece.tokens * piece.keys * each
     # The feed-forward layer is behind it then, and what that kept is free.
     return max(inside, scores - _feed_forward(shape) * piece.tokens * each)
-
-
-def forward_bytes(
-    shape: BaseShape, adapter: AdapterShape, held: Held, piece: Piece, on_gpu: bool
-) -> float:
-    """Return what one layer takes for a moment where no gradient is wanted."""
-    return layer_bytes(shape, adapter, held, piece, on_gpu)
 
 
 def _gates(shape: BaseShape, known: Mapping[str, int]) -> int:

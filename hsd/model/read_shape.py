@@ -1,11 +1,13 @@
 """The sizes of a base, read from its config: the model is made without memory for its weights."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 from transformers import PretrainedConfig
 
+from hsd.model.adapter import beside_text
 from hsd.model.base_shape import BaseShape, LinearShape
 from hsd.model.families import attention_for
 from hsd.model.quantization import skeleton
@@ -37,18 +39,19 @@ def read_shape(config: PretrainedConfig, attention: str = "auto", device: str = 
         experts_per_token=getattr(text, "num_experts_per_tok", 0) or 0 if experts else 0,
         head_norms=any(name.endswith("q_norm") for name, _ in hollow.named_modules()),
         eager=attention_for(hollow, attention, device).code == "eager",
-        linear=linear,
+        linear=_linear(hollow, beside_text(hollow)),
     )
 
 
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
-def _linear(hollow: Any) -> tuple[LinearShape, ...]:
-    """Return the linear layers of the text model, but the head, by name and size."""
+def _linear(hollow: Any, without: Sequence[str] = ()) -> tuple[LinearShape, ...]:
+    """Return the linear layers but the head by name and size, `without` parts of the base."""
     head, counts = hollow.get_output_embeddings(), defaultdict[tuple[str, int, int], int](int)
     for name, module in hollow.named_modules():
-        if isinstance(module, nn.Linear) and module is not head:
+        left_out = any(f"{name}.".startswith(f"{part}.") for part in without)
+        if isinstance(module, nn.Linear) and module is not head and not left_out:
             counts[name.rpartition(".")[2], module.in_features, module.out_features] += 1
     return tuple(LinearShape(*key, count) for key, count in counts.items())
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from hsd.model.base_shape import BaseShape
 from hsd.model.memory_parts import (
+    BUFFER_ROOM,
     FLOAT32,
     AdapterShape,
     Held,
@@ -12,8 +13,8 @@ from hsd.model.memory_parts import (
     activations_bytes,
     backward_bytes,
     base_bytes,
-    forward_bytes,
     kv_bytes,
+    layer_bytes,
     logits_bytes,
 )
 
@@ -88,24 +89,22 @@ def training_need(how: Computed, pieces: Sequence[Piece]) -> MemoryNeed:
     )
 
 
-def evaluation_need(how: Computed, prefix: int, rows: Sequence[int], room: float) -> MemoryNeed:
+def evaluation_need(how: Computed, prefix: int, rows: Sequence[int], reply: int) -> MemoryNeed:
     """Return the memory of an evaluation that writes replies behind a shared prefix.
 
-    `rows` are the tokens of one batch's rows behind the prefix, replies included; `room` is how
-    much larger the buffers of keys and values are made.
+    `rows` are the tokens of one batch's prompts behind the prefix, `reply` those of one reply.
     """
     shape, held = how.shape, how.held
-    new = Piece(sum(rows), prefix + sum(rows), len(rows))
+    seen = prefix + sum(rows)
+    new = Piece(sum(rows), seen, len(rows))
+    cached = round(BUFFER_ROOM * (seen + len(rows) * reply))
     return MemoryNeed(
         (
             Part("base weights", base_bytes(shape, held)),
             Part("adapter", how.adapter_parameters * FLOAT32),
             Part("keys and values of the prefix", kv_bytes(shape, prefix, held.bytes_each)),
-            Part(
-                "KV cache of a batch",
-                kv_bytes(shape, round(room * (prefix + sum(rows))), held.bytes_each),
-            ),
-            Part("one layer at work", forward_bytes(shape, how.adapter, held, new, how.on_gpu)),
+            Part("KV cache of a batch", kv_bytes(shape, cached, held.bytes_each)),
+            Part("one layer at work", layer_bytes(shape, how.adapter, held, new, how.on_gpu)),
             Part("logits", logits_bytes(shape, new)),
         ),
         how.on_gpu,

@@ -6,7 +6,6 @@ from statistics import fmean
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.config.train_config import TrainConfig
-from hsd.inference.row_cache import ROOM
 from hsd.model.memory_parts import base_bytes, checkpoints_gb, loading_bytes
 from hsd.prompts.render import Encoded
 from hsd.training.memory_need import (
@@ -88,16 +87,20 @@ def plan_run(
     limits = replace(limits, pair_tokens=pair_cost(base.config.get_text_config()))
     sharing = _sharing(config, planned.train, limits)
     own = config.training.batch_size * config.training.accumulation
-    step = _step(list(first_steps(config, planned.train)), sharing, limits)
+    steps = [*first_steps(config, planned.train)]
+    pieces = [
+        size
+        for rows in (longest(planned.train, own), *steps)
+        for size in piece_sizes(_works(rows, sharing, limits))
+    ]
+    step = _step(steps, sharing, limits)
     schedule = plan_schedule(config, planned.count, planned.validation_count, devices.count)
     passes = 3 if how.recomputes else 2
     return RunPlan(
         config=config,
         devices=devices,
         base=base,
-        training=training_need(
-            how, piece_sizes(_works(longest(planned.train, own), sharing, limits))
-        ),
+        training=training_need(how, pieces),
         evaluation=_evaluation(how, planned.train, step.prefix),
         loading_gb=_loading_gb(how),
         schedule=schedule,
@@ -140,8 +143,8 @@ def _evaluation(how: Computed, rows: Sequence[Encoded], prefix: int) -> MemoryNe
     """Return the memory of `hsd evaluate --mode generate` with its defaults: more than scoring."""
     defaults = EvalConfig.model_fields
     batch, reply = defaults["batch_size"].default, defaults["max_new_tokens"].default
-    own = [len(row.prompt) - prefix + reply for row in longest(rows, batch)]
-    return evaluation_need(how, prefix, own, ROOM)
+    own = [len(row.prompt) - prefix for row in longest(rows, batch)]
+    return evaluation_need(how, prefix, own, reply)
 
 
 def _loading_gb(how: Computed) -> float:

@@ -13,7 +13,7 @@ GPU_TFLOPS = ((20.0, 65.0), (36.0, 125.0), (float("inf"), 312.0))
 """Memory in GB up to which -> dense 16-bit peak: a T4, an A10, an A100, of their data sheets."""
 CORE_TFLOPS = 0.086
 """Of one CPU core in float32, measured."""
-SHARES = {"dense": (0.10, 0.40), "experts": (0.03, 0.15), "CPU": (0.25, 0.70)}
+SHARES = {"dense": (0.10, 0.40), "experts": (0.03, 0.15), "CPU": (0.30, 1.00)}
 """Least and largest share of the peak that a training reaches. The CPU's is measured; those of GPUs
 are from publications and by calculation: hsd has measured no GPU yet."""
 
