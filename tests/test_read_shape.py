@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
+from test_memory_parts import gpt_oss
 from transformers import AutoConfig, GptOssConfig, LlamaConfig, PretrainedConfig
 
 from hsd.config.model_config import ModelConfig
@@ -21,8 +23,6 @@ from hsd.training.disk_space import adapter_parameters
 from hsd.training.microbatches import StepPlan
 from hsd.training.step import step_log_probabilities
 from hsd.training.step_size import computed_pairs, computed_tokens, piece_sizes
-from tests.support import tiny
-from tests.test_memory_parts import gpt_oss
 
 pytestmark = pytest.mark.model
 

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.config.train_config import TrainConfig
-from hsd.model.memory_parts import base_bytes, checkpoints_gb, loading_bytes
+from hsd.model.memory_parts import Piece, base_bytes, checkpoints_gb, loading_bytes
 from hsd.prompts.render import Encoded
 from hsd.training.memory_need import (
     LIBRARIES_GB,
@@ -80,60 +80,74 @@ def plan_run(
     """
     base = planned_base(config, devices, packed)
     how = base.how
-    planned = planned_rows(within_context(config, base.config), base.source, rows)
-    limits = limits_for(
-        config, planned.train, keeps_scores=how.shape.eager, recomputes=how.recomputes
-    )
-    limits = replace(limits, pair_tokens=pair_cost(base.config.get_text_config()))
-    sharing = _sharing(config, planned.train, limits)
-    own = config.training.batch_size * config.training.accumulation
-    steps = [*first_steps(config, planned.train)]
-    pieces = [
-        size
-        for rows in (longest(planned.train, own), *steps)
-        for size in piece_sizes(_works(rows, sharing, limits))
-    ]
-    step = _step(steps, sharing, limits)
-    schedule = plan_schedule(config, planned.count, planned.validation_count, devices.count)
+    rows_of = planned_rows(within_context(config, base.config), base.source, rows)
+    works = _works_of(config, base, rows_of.train)
+    steps = [*first_steps(config, rows_of.train)]
+    step = _step(steps, works)
+    schedule = plan_schedule(config, rows_of.count, rows_of.validation_count, devices.count)
     passes = 3 if how.recomputes else 2
     return RunPlan(
         config=config,
         devices=devices,
         base=base,
-        training=training_need(how, pieces),
-        evaluation=_evaluation(how, planned.train, step.prefix),
+        training=training_need(how, _pieces(config, rows_of.train, steps, works)),
+        evaluation=_evaluation(how, rows_of.train, step.prefix),
         loading_gb=_loading_gb(how),
         schedule=schedule,
         step=step,
         time=time_range(how.shape, step.tokens, step.pairs, schedule.total_steps, devices, passes),
         checkpoints_gb=checkpoints_gb(how.adapter_parameters, config.training.keep_checkpoints),
-        rows_note=planned.source,
+        rows_note=rows_of.source,
     )
 
 
-def _sharing(config: TrainConfig, rows: Sequence[Encoded], limits: Limits) -> Sharing | None:
-    """Return what is shared, as `choose_sharing` decides: the test on the model is left to it."""
-    if config.training.prefix_sharing == "off":
-        return None
+@dataclass(frozen=True, slots=True)
+class _Works:
+    """How the rows of a step are cut into pieces, with sharing where it pays, and without."""
+
+    limits: Limits
+    sharing: Sharing | None
+
+    def of(self, rows: Sequence[Encoded]) -> list[StepPlan]:
+        return self.sharing.work(rows) if self.sharing else self.unshared(rows)
+
+    def unshared(self, rows: Sequence[Encoded]) -> list[StepPlan]:
+        return [plain_work(rows, self.limits)]
+
+
+def _works_of(config: TrainConfig, base: PlannedBase, rows: Sequence[Encoded]) -> _Works:
+    """Return how rows are computed, as `choose_sharing` decides but for its test of the model."""
+    how, asked = base.how, config.training.prefix_sharing
+    limits = limits_for(config, rows, keeps_scores=how.shape.eager, recomputes=how.recomputes)
+    limits = replace(limits, pair_tokens=pair_cost(base.config.get_text_config()))
+    if asked == "off":
+        return _Works(limits, None)
     sharing = find_sharing(rows, limits)
     worth_it = expected_gain(first_steps(config, rows), sharing) >= WORTH_IT
-    return sharing if worth_it or config.training.prefix_sharing == "on" else None
+    return _Works(limits, sharing if worth_it or asked == "on" else None)
 
 
-def _works(rows: Sequence[Encoded], sharing: Sharing | None, limits: Limits) -> list[StepPlan]:
-    return sharing.work(rows) if sharing else [plain_work(rows, limits)]
+def _pieces(
+    config: TrainConfig,
+    rows: Sequence[Encoded],
+    steps: Sequence[Sequence[Encoded]],
+    works: _Works,
+) -> list[Piece]:
+    """Return the pieces of the first steps, and of one that has the longest rows."""
+    own = config.training.batch_size * config.training.accumulation
+    return [size for step in (longest(rows, own), *steps) for size in piece_sizes(works.of(step))]
 
 
-def _step(
-    steps: Sequence[Sequence[Encoded]], sharing: Sharing | None, limits: Limits
-) -> StepTokens:
-    works = [_works(rows, sharing, limits) for rows in steps]
-    plain = [[plain_work(rows, limits)] for rows in steps]
+def _step(steps: Sequence[Sequence[Encoded]], works: _Works) -> StepTokens:
+    shared, plain = map(works.of, steps), map(works.unshared, steps)
+    found = [(computed_tokens(w), computed_pairs(w), len(piece_sizes(w))) for w in shared]
+    tokens, pairs, pieces = (fmean(values) for values in zip(*found, strict=True))
+    sharing = works.sharing
     return StepTokens(
-        tokens=fmean(map(computed_tokens, works)),
-        pairs=fmean(map(computed_pairs, works)),
+        tokens=tokens,
+        pairs=pairs,
         tokens_unshared=fmean(map(computed_tokens, plain)),
-        pieces=fmean(sum(len(work.pieces) for work in step) for step in works),
+        pieces=pieces,
         prefix=max(map(len, sharing.prefixes.values())) if sharing else 0,
         gain=expected_gain(steps, sharing) if sharing else 1.0,
     )
