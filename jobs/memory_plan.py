@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     cls=Command,
     examples="""
     hsd plan --config detector --gpus 4x24
-    hsd plan --model meta/llama --cluster a100x4 --set lora.rank=64
+    hsd plan --model meta-llama/Llama-3.1-8B-Instruct --cluster a100x4 --set lora.rank=64
     hsd plan --model gpt-oss-20b/config.json --gpus 1x24 --packed --rows 10000
     """,
 )

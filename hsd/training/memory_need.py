@@ -25,7 +25,7 @@ allocator cannot use, on a CPU Python and torch. On a CPU measured; on a GPU fro
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MemoryPart:
     """One part of the memory, in bytes."""
 
     name: str
@@ -36,7 +36,7 @@ class Part:
 class MemoryNeed:
     """What one process needs at its peak. The parts add up to it."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[MemoryPart, ...]
     on_gpu: bool
 
     @property
@@ -79,10 +79,10 @@ def training_need(how: Computed, pieces: Sequence[Piece]) -> MemoryNeed:
     largest = max((_piece_parts(how, piece) for piece in pieces), key=_sum)
     return MemoryNeed(
         (
-            Part("base weights", base_bytes(shape, held)),
-            Part("adapter", learned),
-            Part("gradients of the adapter", learned),
-            Part("optimiser (AdamW)", 2 * learned),
+            MemoryPart("base weights", base_bytes(shape, held)),
+            MemoryPart("adapter", learned),
+            MemoryPart("gradients of the adapter", learned),
+            MemoryPart("optimiser (AdamW)", 2 * learned),
             *largest,
         ),
         how.on_gpu,
@@ -100,18 +100,18 @@ def evaluation_need(how: Computed, prefix: int, rows: Sequence[int], reply: int)
     cached = round(BUFFER_ROOM * (seen + len(rows) * reply))
     return MemoryNeed(
         (
-            Part("base weights", base_bytes(shape, held)),
-            Part("adapter", how.adapter_parameters * FLOAT32),
-            Part("keys and values of the prefix", kv_bytes(shape, prefix, held.bytes_each)),
-            Part("KV cache of a batch", kv_bytes(shape, cached, held.bytes_each)),
-            Part("one layer at work", layer_bytes(shape, how.adapter, held, new, how.on_gpu)),
-            Part("logits", logits_bytes(shape, new)),
+            MemoryPart("base weights", base_bytes(shape, held)),
+            MemoryPart("adapter", how.adapter_parameters * FLOAT32),
+            MemoryPart("keys and values of the prefix", kv_bytes(shape, prefix, held.bytes_each)),
+            MemoryPart("KV cache of a batch", kv_bytes(shape, cached, held.bytes_each)),
+            MemoryPart("one layer at work", layer_bytes(shape, how.adapter, held, new, how.on_gpu)),
+            MemoryPart("logits", logits_bytes(shape, new)),
         ),
         how.on_gpu,
     )
 
 
-def _piece_parts(how: Computed, piece: Piece) -> tuple[Part, ...]:
+def _piece_parts(how: Computed, piece: Piece) -> tuple[MemoryPart, ...]:
     shape, held = how.shape, how.held
     kept = activations_bytes(shape, how.adapter, held, piece, how.on_gpu, how.recomputes)
     # Keys and values in the graph, and the gradients that they collect over the pieces.
@@ -119,12 +119,14 @@ def _piece_parts(how: Computed, piece: Piece) -> tuple[Part, ...]:
     logits = logits_bytes(shape, piece)
     # The logits are gone when a layer's backward runs; the larger of the two is the peak.
     return (
-        Part("activations of a piece", kept),
-        Part("keys and values of the prefix", prefix_kv),
-        Part("logits and their gradients", logits),
-        Part("backward, beyond the logits", max(0.0, backward_bytes(shape, held, piece) - logits)),
+        MemoryPart("activations of a piece", kept),
+        MemoryPart("keys and values of the prefix", prefix_kv),
+        MemoryPart("logits and their gradients", logits),
+        MemoryPart(
+            "backward, beyond the logits", max(0.0, backward_bytes(shape, held, piece) - logits)
+        ),
     )
 
 
-def _sum(parts: Sequence[Part]) -> float:
+def _sum(parts: Sequence[MemoryPart]) -> float:
     return sum(part.bytes for part in parts)

@@ -11,6 +11,8 @@ from hsd.prompts.render import Encoded
 from hsd.training.dataset import load_training_rows
 
 ROWS = 10_000
+_MADE = 1000
+"""Rows that are made up: enough for the first steps, which all others are like."""
 PREFIX_TOKENS = 400
 """Of the shipped prompts, in tokens of gpt-oss: about 330 to 420."""
 ANSWER_TOKENS = 14
@@ -61,7 +63,7 @@ def planned_rows(config: TrainConfig, source: BaseFiles | None, count: int | Non
 def _made_up(data: DataConfig, count: int | None, why: str) -> PlannedRows:
     number = count or ROWS
     prefix = max(1, min(PREFIX_TOKENS, data.max_length - POST_TOKENS.stop - ANSWER_TOKENS))
-    posts = islice(cycle(POST_TOKENS), min(number, ROWS))
+    posts = islice(cycle(POST_TOKENS), min(number, _MADE))
     rows = [_row(str(n), prefix, max(1, tokens)) for n, tokens in enumerate(posts)]
     return PlannedRows(
         rows,

@@ -83,14 +83,15 @@ def plan_run(
     rows_of = planned_rows(within_context(config, base.config), base.source, rows)
     works = _works_of(config, base, rows_of.train)
     steps = [*first_steps(config, rows_of.train)]
-    step = _step(steps, works)
+    shared = [works.of(step_rows) for step_rows in steps]
+    step = _step(steps, shared, works)
     schedule = plan_schedule(config, rows_of.count, rows_of.validation_count, devices.count)
     passes = 3 if how.recomputes else 2
     return RunPlan(
         config=config,
         devices=devices,
         base=base,
-        training=training_need(how, _pieces(config, rows_of.train, steps, works)),
+        training=training_need(how, _pieces(config, rows_of.train, shared, works)),
         evaluation=_evaluation(how, rows_of.train, step.prefix),
         loading_gb=_loading_gb(how),
         schedule=schedule,
@@ -106,7 +107,8 @@ class _Works:
     """How the rows of a step are cut into pieces, with sharing where it pays, and without."""
 
     limits: Limits
-    sharing: Sharing | None
+    sharing: Sharing | None = None
+    gain: float = 1.0
 
     def of(self, rows: Sequence[Encoded]) -> list[StepPlan]:
         return self.sharing.work(rows) if self.sharing else self.unshared(rows)
@@ -121,35 +123,31 @@ def _works_of(config: TrainConfig, base: PlannedBase, rows: Sequence[Encoded]) -
     limits = limits_for(config, rows, keeps_scores=how.shape.eager, recomputes=how.recomputes)
     limits = replace(limits, pair_tokens=pair_cost(base.config.get_text_config()))
     if asked == "off":
-        return _Works(limits, None)
+        return _Works(limits)
     sharing = find_sharing(rows, limits)
-    worth_it = expected_gain(first_steps(config, rows), sharing) >= WORTH_IT
-    return _Works(limits, sharing if worth_it or asked == "on" else None)
+    gain = expected_gain(first_steps(config, rows), sharing)
+    return _Works(limits, sharing, gain) if gain >= WORTH_IT or asked == "on" else _Works(limits)
 
 
 def _pieces(
-    config: TrainConfig,
-    rows: Sequence[Encoded],
-    steps: Sequence[Sequence[Encoded]],
-    works: _Works,
+    config: TrainConfig, rows: Sequence[Encoded], steps: Sequence[list[StepPlan]], works: _Works
 ) -> list[Piece]:
     """Return the pieces of the first steps, and of one that has the longest rows."""
     own = config.training.batch_size * config.training.accumulation
-    return [size for step in (longest(rows, own), *steps) for size in piece_sizes(works.of(step))]
+    return [size for step in (works.of(longest(rows, own)), *steps) for size in piece_sizes(step)]
 
 
-def _step(steps: Sequence[Sequence[Encoded]], works: _Works) -> StepTokens:
-    shared, plain = map(works.of, steps), map(works.unshared, steps)
-    found = [(computed_tokens(w), computed_pairs(w), len(piece_sizes(w))) for w in shared]
-    tokens, pairs, pieces = (fmean(values) for values in zip(*found, strict=True))
-    sharing = works.sharing
+def _step(
+    steps: Sequence[Sequence[Encoded]], shared: Sequence[list[StepPlan]], works: _Works
+) -> StepTokens:
+    prefixes = works.sharing.prefixes.values() if works.sharing else ()
     return StepTokens(
-        tokens=tokens,
-        pairs=pairs,
-        tokens_unshared=fmean(map(computed_tokens, plain)),
-        pieces=pieces,
-        prefix=max(map(len, sharing.prefixes.values())) if sharing else 0,
-        gain=expected_gain(steps, sharing) if sharing else 1.0,
+        tokens=fmean(map(computed_tokens, shared)),
+        pairs=fmean(map(computed_pairs, shared)),
+        tokens_unshared=fmean(map(computed_tokens, map(works.unshared, steps))),
+        pieces=fmean(len(piece_sizes(step)) for step in shared),
+        prefix=max(map(len, prefixes), default=0),
+        gain=works.gain,
     )
 
 

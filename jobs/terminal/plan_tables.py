@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
 from hsd.training.memory_need import LIBRARIES, MemoryNeed
-from hsd.training.run_plan import RunPlan
 from hsd.training.time_range import FORMULA
 from jobs.terminal.console import escape
 from jobs.terminal.number_tables import number_table
 from slurm.check.profile_fit import ProfileFit
+
+if TYPE_CHECKING:
+    from hsd.training.run_plan import RunPlan
 
 _VERDICTS = {
     "yes": "[green]It fits[/]",
@@ -21,7 +23,7 @@ _VERDICTS = {
 }
 
 
-def plan_tables(plan: RunPlan, profiles: Sequence[ProfileFit]) -> RenderableType:
+def plan_tables(plan: "RunPlan", profiles: Sequence[ProfileFit]) -> RenderableType:
     """Return a plan for a terminal: memory, work, and where it fits."""
     held = plan.base.quantization
     return Group(
@@ -37,7 +39,7 @@ def plan_tables(plan: RunPlan, profiles: Sequence[ProfileFit]) -> RenderableType
     )
 
 
-def plan_json(plan: RunPlan, profiles: Sequence[ProfileFit]) -> dict[str, Any]:
+def plan_json(plan: "RunPlan", profiles: Sequence[ProfileFit]) -> dict[str, Any]:
     """Return the same numbers: GB are 1e9 bytes, of one device."""
     step, time, schedule = plan.step, plan.time, plan.schedule
     return {
@@ -67,7 +69,7 @@ def _memory_table(title: str, need: MemoryNeed) -> RenderableType:
     return number_table(title, ("part", "GB"), rows)
 
 
-def _verdict(plan: RunPlan) -> str:
+def _verdict(plan: "RunPlan") -> str:
     devices = plan.devices
     has = f" of {_gb(devices.memory_gb)}" if devices.memory_gb else ""
     loads = plan.loading_gb > plan.training.total_gb
@@ -76,7 +78,7 @@ def _verdict(plan: RunPlan) -> str:
     return f"{verdict}: {_gb(plan.need_gb)}{has} GB{loading}. Plans are right to about 10 %."
 
 
-def _work(plan: RunPlan) -> list[tuple[str, str]]:
+def _work(plan: "RunPlan") -> list[tuple[str, str]]:
     step, time, schedule = plan.step, plan.time, plan.schedule
     return [
         ("optimiser steps", f"{schedule.total_steps:,}"),
