@@ -95,14 +95,16 @@ def planned_gb(case: Case) -> float:
     """Return what the plan says that torch allocates."""
     from hsd.model.memory_parts import AdapterShape, Held
     from hsd.model.read_shape import read_shape
-    from hsd.training.memory_need import Computed, training_need
+    from hsd.training.memory_need import Computed, loading_gb, training_need
     from hsd.training.step_size import piece_sizes
 
     shape = read_shape(_config(case))
     held = Held("none", 4 if case.dtype == "float32" else 2)
     adapter = AdapterShape(case.rank, shape.targets(case.targets), case.dropout)
     how = Computed(shape, held, adapter, on_gpu=False, recomputes=case.recomputes)
-    return training_need(how, piece_sizes([_work(case)])).tensors_gb
+    training = training_need(how, piece_sizes([_work(case)])).tensors_gb
+    # What is made up here is not loaded; SmolLM2 is stored in bfloat16.
+    return max(training, loading_gb(how, 2)) if case.base == SMALL else training
 
 
 def measured(case: Case) -> dict[str, float]:

@@ -15,6 +15,7 @@ from hsd.model.memory_parts import (
     base_bytes,
     kv_bytes,
     layer_bytes,
+    loading_bytes,
     logits_bytes,
 )
 
@@ -89,6 +90,18 @@ def training_need(how: Computed, pieces: Sequence[Piece]) -> MemoryNeed:
     )
 
 
+def loading_gb(how: Computed, stored_bytes_each: int) -> float:
+    """Return what loading takes at its peak, without the libraries.
+
+    A CPU that converts the weights has the pages of their files in memory too.
+    """
+    shape, held = how.shape, how.held
+    beside = loading_bytes(shape.largest, held.method)
+    if not how.on_gpu and stored_bytes_each != held.bytes_each:
+        beside += shape.parameters * stored_bytes_each
+    return (base_bytes(shape, held) + beside) / 1e9
+
+
 def evaluation_need(how: Computed, prefix: int, rows: Sequence[int], reply: int) -> MemoryNeed:
     """Return the memory of an evaluation that writes replies behind a shared prefix.
 
@@ -116,15 +129,13 @@ def _piece_parts(how: Computed, piece: Piece) -> tuple[MemoryPart, ...]:
     kept = activations_bytes(shape, how.adapter, held, piece, how.on_gpu, how.recomputes)
     # Keys and values in the graph, and the gradients that they collect over the pieces.
     prefix_kv = 2 * kv_bytes(shape, piece.prefix, held.bytes_each)
-    logits = logits_bytes(shape, piece)
+    logits, backward = logits_bytes(shape, piece), backward_bytes(shape, held, piece)
     # The logits are gone when a layer's backward runs; the larger of the two is the peak.
     return (
         MemoryPart("activations of a piece", kept),
         MemoryPart("keys and values of the prefix", prefix_kv),
         MemoryPart("logits and their gradients", logits),
-        MemoryPart(
-            "backward, beyond the logits", max(0.0, backward_bytes(shape, held, piece) - logits)
-        ),
+        MemoryPart("backward, beyond the logits", max(0.0, backward - logits)),
     )
 
 

@@ -6,13 +6,14 @@ from statistics import fmean
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.config.train_config import TrainConfig
-from hsd.model.memory_parts import Piece, base_bytes, checkpoints_gb, loading_bytes
+from hsd.model.memory_parts import Piece, checkpoints_gb
 from hsd.prompts.render import Encoded
 from hsd.training.memory_need import (
     LIBRARIES_GB,
     Computed,
     MemoryNeed,
     evaluation_need,
+    loading_gb,
     training_need,
 )
 from hsd.training.microbatches import (
@@ -93,7 +94,7 @@ def plan_run(
         base=base,
         training=training_need(how, _pieces(config, rows_of.train, shared, works)),
         evaluation=_evaluation(how, rows_of.train, step.prefix),
-        loading_gb=_loading_gb(how),
+        loading_gb=_loading_gb(base),
         schedule=schedule,
         step=step,
         time=time_range(how.shape, step.tokens, step.pairs, schedule.total_steps, devices, passes),
@@ -159,7 +160,8 @@ def _evaluation(how: Computed, rows: Sequence[Encoded], prefix: int) -> MemoryNe
     return evaluation_need(how, prefix, own, reply)
 
 
-def _loading_gb(how: Computed) -> float:
-    """Return the most that loading takes."""
-    beside = loading_bytes(how.shape.largest, how.held.method)
-    return (base_bytes(how.shape, how.held) + beside) / 1e9 + LIBRARIES_GB[how.on_gpu]
+def _loading_gb(base: PlannedBase) -> float:
+    """Return the most that loading takes; a checkpoint that does not say its format has 16 bit."""
+    stored = getattr(base.config, "dtype", None)
+    each = int(getattr(stored, "itemsize", 2))
+    return loading_gb(base.how, each) + LIBRARIES_GB[base.how.on_gpu]
