@@ -11,6 +11,7 @@ import tiny
 from click.testing import CliRunner, Result
 from transformers import GptOssConfig, LlamaConfig
 
+from benchmarks import plan_memory
 from hsd.config.train_config import DataConfig, LoraConfig, TrainConfig, TrainingConfig
 from hsd.errors import HsdError
 from hsd.training.planned_devices import PlannedDevices
@@ -188,3 +189,11 @@ def test_a_file_of_rows_that_is_not_here_is_replaced_by_embedded_posts(tmp_path:
     plan = plan_run(config, GPU)
     assert plan.rows_note.startswith("Assumed rows: 10,000 with the lengths of the embedded posts")
     assert plan.schedule.rows == 10_000
+
+
+@pytest.mark.parametrize("name", ["tiny gpt-oss", "tiny gpt-oss, prefix once a step"])
+def test_a_training_takes_the_memory_that_was_planned(name: str) -> None:
+    case = plan_memory.CASES[name]
+    assert plan_memory.planned_gb(case) == pytest.approx(
+        plan_memory.measured(case)["allocated"], rel=0.1
+    )
