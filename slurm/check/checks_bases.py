@@ -13,7 +13,7 @@ from hsd.errors import PreflightError
 from hsd.hub import base_models
 from hsd.hub.package import is_installed
 from hsd.io.json_reader import read_object
-from hsd.model import memory_parts
+from hsd.model.memory_parts import CHECKPOINT_BYTES
 from slurm.check.mounts import existing, why_unseen
 from slurm.cluster.profile import Profile
 from slurm.run.run_folder import BASELINE
@@ -106,7 +106,8 @@ def checkpoints_gb(config: TrainConfig, base: Mapping[str, object]) -> float:
     targets = config.lora.target_modules
     count = _LEAST_TARGETS if targets == "all-linear" else len(targets)
     parameters = config.lora.rank * width * layers * count
-    return memory_parts.checkpoints_gb(parameters, config.training.keep_checkpoints)
+    kept = config.training.keep_checkpoints + 1  # a run without validation keeps no best one
+    return parameters * CHECKPOINT_BYTES * kept / 1e9
 
 
 def _folder_found(name: str, folder: Path, profile: Profile) -> Check:
