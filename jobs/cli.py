@@ -17,6 +17,7 @@ SECTIONS = {
     },
     "Train": {
         "demo": ("jobs.demo:demo", "Train and evaluate a small real model on this CPU."),
+        "plan": ("jobs.memory_plan:plan", "Plan the memory, disk and time of a training."),
         "train": ("jobs.train:train", "Train a LoRA adapter."),
         "convergence": ("jobs.convergence:convergence", "Say whether a training converged."),
         "merge": ("jobs.merge:merge", "Merge an adapter into its base model."),

@@ -28,7 +28,11 @@ ROOMS = (
 """From the ground up: each room is a floor of its own, so no two can need each other."""
 HEAVY = {"torch", "transformers", "peft", "bitsandbytes", "accelerate"}
 MAY_BE_HEAVY = {"hsd.model", "hsd.training", "hsd.inference", "hsd.evaluation", "hsd.predict"}
-NO_TORCH = {"hsd.training.convergence", "hsd.training.history", "hsd.training.curves"}
+NO_TORCH = {
+    "hsd.training.convergence", "hsd.training.history", "hsd.training.curves",
+    "hsd.training.memory_need", "hsd.training.planned_devices", "hsd.training.time_range",
+    "hsd.model.base_shape", "hsd.model.memory_parts",
+}  # fmt: skip
 ONLY_IN = {"click": "jobs", "rich": "jobs", "submitit": "slurm"}
 MAY_PARSE_JSON = {
     "hsd.io.json_reader": "the one reader of files",

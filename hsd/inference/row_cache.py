@@ -7,10 +7,8 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
+from hsd.model.memory_parts import BUFFER_ROOM
 from hsd.model.packing import PREFIX, Packed, Prefix, joined_rows, read_packed
-
-ROOM = 1.25
-"""How much larger than needed a buffer is made, so that few tokens make it be copied."""
 
 
 class GrowingLayer(DynamicLayer):
@@ -30,7 +28,9 @@ class GrowingLayer(DynamicLayer):
             self._buffers = [key_states[:, :, :0], value_states[:, :, :0]]
         start, end = self._length, self._length + key_states.shape[2]
         if end > self._buffers[0].shape[2]:
-            self._buffers = [self._larger(buffer, int(end * ROOM)) for buffer in self._buffers]
+            self._buffers = [
+                self._larger(buffer, int(end * BUFFER_ROOM)) for buffer in self._buffers
+            ]
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[:, :, start:end] = states
         self._show(end)

@@ -49,7 +49,7 @@ def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
     one of the target names.
     """
     targets = settings.target_modules
-    left_out = _beside_text(base.model)
+    left_out = beside_text(base.model)
     _require_targets(base, targets, left_out)
     base.model.name_or_path = base.source.name  # what peft records, not where the files lie
     set_seed(seed)
@@ -160,7 +160,7 @@ def without_adapter(model: PeftModel) -> Iterator[None]:
         yield
 
 
-def _beside_text(model: Any) -> list[str]:
+def beside_text(model: Any) -> list[str]:
     """Return the names of a base's parts beside its text model: what sees, hears, or joins them.
 
     Text gives them no gradient, but they would be counted, decayed and exported.

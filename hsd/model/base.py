@@ -92,12 +92,9 @@ def find_base(config: ModelConfig, chat_template: str | dict[str, str] | None = 
     weights_in = _weights_in(location, config)
     if weights_in:
         _require_files(config.name, location, weights_in)
-    with _readable(config):
-        base = forget_choices(AutoConfig.from_pretrained(location, **_hub(config)))
+    base = find_config(config, location)
     if weights_in is None and (weights_in := _weights_in(location, config)):
         _require_files(config.name, location, weights_in)  # a hub's, fetched a moment ago
-    require_countable(base, config.name)
-    require_writer(base, config.name)
     if parts := _file_beside(location, config, SENTENCE_ENCODER):
         require_no_encoder(parts, config.name)
     with _readable(config):
@@ -110,6 +107,20 @@ def find_base(config: ModelConfig, chat_template: str | dict[str, str] | None = 
     require_embeddings(tokenizer, base, config.name)
     revision = getattr(base, "_commit_hash", None) or config.revision
     return BaseFiles(config.name, location, revision, base, tokenizer, weights_in)
+
+
+def find_config(config: ModelConfig, location: str | None = None) -> PretrainedConfig:
+    """Return a base's config alone, from wherever the base is or from its config.json.
+
+    Raises ModelError where there is none, and for a checkpoint of another task.
+    """
+    is_file = Path(config.name).expanduser().is_file()
+    with _readable(config):
+        location = location or (config.name if is_file else _location(config))
+        base = forget_choices(AutoConfig.from_pretrained(location, **_hub(config)))
+    require_countable(base, config.name)
+    require_writer(base, config.name)
+    return base
 
 
 def load_base(

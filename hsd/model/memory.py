@@ -14,6 +14,7 @@ import torch
 
 from hsd.errors import ErrorCode, HsdError, PreflightError
 from hsd.model.doctor_probes import memory_gb, swap_gb
+from hsd.model.memory_parts import loading_bytes
 from hsd.model.placement import Placement
 from hsd.model.quantization import Quantization, held_bytes
 
@@ -27,9 +28,6 @@ PIECE_TOKENS = 1024
 """Of a piece of rows, for the room that its activations take: a small one."""
 ANSWER_TOKENS = 64
 """Places whose logits are kept: the whole vocabulary in float32, and as much for their softmax."""
-UNPACKING = 4
-"""Copies of the largest experts, in 16 bit, while MXFP4 is unpacked: indices, two halves and a
-transposed one (transformers 5.23, integrations/mxfp4.py); measured 3-5 GB on gpt-oss-20b."""
 
 
 def is_memory_error(error: BaseException) -> bool:
@@ -75,10 +73,9 @@ def need_of(hollow: Any, how: Quantization, dtype: torch.dtype) -> Need:
     """Return what a base without weights (quantization.skeleton) will take; rough, and too little
     rather than too much, so that nothing which works is refused."""
     sizes = [p.numel() for p in hollow.parameters()]
-    copies = UNPACKING if how.method == "dequantized" else 1
     return Need(
         held=held_bytes(hollow, how.bits, dtype),
-        loading=copies * max(sizes, default=0) * 2,
+        loading=loading_bytes(max(sizes, default=0), how.method),
         piece=_piece_bytes(hollow.config.get_text_config(), dtype),
     )
 

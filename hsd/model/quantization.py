@@ -15,6 +15,7 @@ from hsd.config.model_config import ModelConfig
 from hsd.config.model_config import Quantization as QuantizationSetting
 from hsd.errors import ModelError
 from hsd.model.formats import Stored, stored
+from hsd.model.memory_parts import weights_bytes
 
 LEAST_SHARE = 0.5
 """A base that was put into 4 bit with less than this share of its layers' weights in it is not one.
@@ -146,9 +147,8 @@ def held_bytes(hollow: Any, bits: BitsAndBytesConfig | None, dtype: torch.dtype)
     packed = _packed_weights(hollow, bits) if bits is not None else set()
     numbers = {n: p.numel() for n, p in hollow.named_parameters()}
     in_bits = sum(count for name, count in numbers.items() if name in packed)
-    # A constant for each 64 numbers: float32, or 8 bit and a little.
-    each: float = 0.5 + (1.1 if bits and bits.bnb_4bit_use_double_quant else 4.0) / 64
-    return float(in_bits * each + (sum(numbers.values()) - in_bits) * dtype.itemsize)
+    double = bool(bits and bits.bnb_4bit_use_double_quant)
+    return weights_bytes(sum(numbers.values()), in_bits, double, dtype.itemsize)
 
 
 def skeleton(base: PretrainedConfig) -> nn.Module:

@@ -5,11 +5,9 @@ from hsd.io.files import require_space
 from hsd.model.adapter import new_adapter
 from hsd.model.base import Base, BaseFiles
 from hsd.model.describe import trainable
+from hsd.model.memory_parts import checkpoints_gb
 from hsd.model.placement import place
 from hsd.model.quantization import Quantization, skeleton
-
-BYTES_PER_PARAMETER = 12
-"""Of a checkpoint: the weight and both moments of AdamW, in float32."""
 
 
 def adapter_parameters(config: TrainConfig, source: BaseFiles) -> int:
@@ -20,5 +18,5 @@ def adapter_parameters(config: TrainConfig, source: BaseFiles) -> int:
 
 def require_space_for_checkpoints(config: TrainConfig, parameters: int) -> None:
     """Raise PreflightError when the checkpoints, one in the making and the best do not fit."""
-    needed_gb = parameters * BYTES_PER_PARAMETER * (config.training.keep_checkpoints + 2) / 1e9
+    needed_gb = checkpoints_gb(parameters, config.training.keep_checkpoints)
     require_space(config.output_dir, needed_gb, "keeping checkpoints")

@@ -66,12 +66,18 @@ def choose_sharing(model: Any, config: TrainConfig, rows: TrainingRows) -> Compu
     All processes decide alike. Raises TrainingError when sharing is asked for and the model
     cannot do it.
     """
-    asked, limits = config.training.prefix_sharing, _limits(model, config, rows)
+    asked, text = config.training.prefix_sharing, model.config.get_text_config()
+    limits = limits_for(
+        config,
+        [*rows.train, *rows.validation],
+        keeps_scores=text._attn_implementation == "eager",
+        recomputes=recomputes(config.training, model.device.type),
+    )
     if asked == "off":
         return Computing(limits, None, 1.0, "Rows are computed whole, as asked.")
-    limits = replace(limits, pair_tokens=pair_cost(model.config.get_text_config()))
+    limits = replace(limits, pair_tokens=pair_cost(text))
     sharing = find_sharing([*rows.train, *rows.validation], limits)
-    gain = expected_gain(_first_steps(config, rows), sharing)
+    gain = expected_gain(first_steps(config, rows.train), sharing)
     if asked == "auto" and gain < WORTH_IT:
         reason = f"Rows are computed whole: sharing prompts would gain little ({gain:.2f}x)."
         return Computing(limits, None, gain, reason)
@@ -86,24 +92,27 @@ def choose_sharing(model: Any, config: TrainConfig, rows: TrainingRows) -> Compu
     return Computing(limits, sharing, gain, _sentence(sharing, rows.train, gain), tested)
 
 
-def _limits(model: Any, config: TrainConfig, rows: TrainingRows) -> Limits:
-    text, every = model.config.get_text_config(), [*rows.train, *rows.validation]
+def limits_for(
+    config: TrainConfig, rows: Sequence[Encoded], *, keeps_scores: bool, recomputes: bool
+) -> Limits:
+    """Return what a piece of a run may hold; the cost of a pair is not known yet."""
     return Limits(
         batch_size=config.training.batch_size,
-        longest=max(map(length, every)),
-        longest_answer=max(map(spoken_tokens, every)),
+        longest=max(map(length, rows)),
+        longest_answer=max(map(spoken_tokens, rows)),
         pair_tokens=0.0,
-        keeps_scores=text._attn_implementation == "eager",
-        recomputes=recomputes(config.training, model.device.type),
+        keeps_scores=keeps_scores,
+        recomputes=recomputes,
     )
 
 
-def _first_steps(config: TrainConfig, rows: TrainingRows) -> Iterator[list[Encoded]]:
+def first_steps(config: TrainConfig, rows: Sequence[Encoded]) -> Iterator[list[Encoded]]:
+    """Yield the rows of the first steps on one device."""
     own = config.training.batch_size * config.training.accumulation
-    lengths = [length(row) for row in rows.train]
+    lengths = [length(row) for row in rows]
     order = [i for i in epoch_order(lengths, own, 1, config.seed, epoch=0) if i != PADDING]
     steps = (order[at : at + own] for at in range(0, len(order), own))
-    return ([rows.train[i] for i in step] for step in islice(steps, STEPS_LOOKED_AT))
+    return ([rows[i] for i in step] for step in islice(steps, STEPS_LOOKED_AT))
 
 
 def _sentence(sharing: Sharing, rows: Sequence[Encoded], gain: float) -> str:

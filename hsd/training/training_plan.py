@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from transformers import PretrainedConfig
+
 from hsd.config.redaction import with_references
 from hsd.config.train_config import TrainConfig
 from hsd.errors import PreflightError
@@ -83,7 +85,7 @@ class TrainingPlan:
 
     def notes(self) -> list[str]:
         """Return what differs from what was asked for, and what is learned, in sentences."""
-        asked, held = self.config.data.max_length, _max_length(self.config, self.source)
+        asked, held = self.config.data.max_length, _max_length(self.config, self.source.config)
         found = []
         if held < asked:
             found.append(
@@ -125,7 +127,7 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
     source = find_base(config.model)
     placement = place_to_train(config.model, source.config, _began_on_cpu(config.output_dir))
     numbers = number_format(config.model, source, placement)
-    rows = load_training_rows(_within_context(config, source), source.tokenizer)
+    rows = load_training_rows(within_context(config, source.config), source.tokenizer)
     schedule = plan_schedule(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})
     validation_scorer = scorer(config, rows)
@@ -153,11 +155,11 @@ def _began_on_cpu(folder: Path) -> str | None:
     return dtype
 
 
-def _within_context(config: TrainConfig, source: BaseFiles) -> TrainConfig:
+def within_context(config: TrainConfig, base: PretrainedConfig) -> TrainConfig:
     """Return the config with rows no longer than the base's context, as evaluation holds them."""
-    data = config.data.model_copy(update={"max_length": _max_length(config, source)})
+    data = config.data.model_copy(update={"max_length": _max_length(config, base)})
     return config.model_copy(update={"data": data})
 
 
-def _max_length(config: TrainConfig, source: BaseFiles) -> int:
-    return min(config.data.max_length, positions_of(source.config) or config.data.max_length)
+def _max_length(config: TrainConfig, base: PretrainedConfig) -> int:
+    return min(config.data.max_length, positions_of(base) or config.data.max_length)

@@ -13,14 +13,13 @@ from hsd.errors import PreflightError
 from hsd.hub import base_models
 from hsd.hub.package import is_installed
 from hsd.io.json_reader import read_object
+from hsd.model.memory_parts import CHECKPOINT_BYTES
 from slurm.check.mounts import existing, why_unseen
 from slurm.cluster.profile import Profile
 from slurm.run.run_folder import BASELINE
 from slurm.submit.submission import SubmissionBundle
 from slurm.sweep.sweep import Cell
 
-_BYTES_PER_PARAMETER = 12
-"""Of a checkpoint: the weight and both moments of AdamW, in float32."""
 _LEAST_TARGETS = 4
 """Linear layers of a block that `all-linear` finds at least: those of attention."""
 _LEAST_GB = 1.0
@@ -107,7 +106,8 @@ def checkpoints_gb(config: TrainConfig, base: Mapping[str, object]) -> float:
     targets = config.lora.target_modules
     count = _LEAST_TARGETS if targets == "all-linear" else len(targets)
     parameters = config.lora.rank * width * layers * count
-    return parameters * _BYTES_PER_PARAMETER * (config.training.keep_checkpoints + 1) / 1e9
+    kept = config.training.keep_checkpoints + 1  # a run without validation keeps no best one
+    return parameters * CHECKPOINT_BYTES * kept / 1e9
 
 
 def _folder_found(name: str, folder: Path, profile: Profile) -> Check:

@@ -1,0 +1,62 @@
+"""The sizes of a base, read from its config: the model is made without memory for its weights."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from transformers import PretrainedConfig
+
+from hsd.model.adapter import beside_text
+from hsd.model.base_shape import BaseShape, LinearShape
+from hsd.model.families import attention_for
+from hsd.model.quantization import skeleton
+
+
+def read_shape(config: PretrainedConfig, attention: str = "auto", device: str = "cpu") -> BaseShape:
+    """Return the sizes of a base. Raises ModelError for an attention that it does not have."""
+    hollow = skeleton(config)
+    text: Any = config.get_text_config()
+    first: Any = getattr(text, "per_layer_config", [text])[0]
+    heads = first.num_attention_heads
+    linear = _linear(hollow)
+    experts = next((n for key in _EXPERTS if (n := getattr(text, key, None))), 0)
+    sizes = [p.numel() for p in hollow.parameters()]
+    return BaseShape(
+        family=text.model_type,
+        hidden=first.hidden_size,
+        layers=text.num_hidden_layers,
+        heads=heads,
+        key_heads=getattr(first, "num_key_value_heads", None) or heads,
+        head_width=getattr(first, "head_dim", None) or first.hidden_size // heads,
+        inner=_inner(first, bool(experts)),
+        vocabulary=text.vocab_size,
+        parameters=sum(sizes),
+        linear_parameters=sum(one.inputs * one.outputs * one.count for one in linear),
+        fused_parameters=sum(p.numel() for p in hollow.parameters() if p.dim() >= 3),
+        largest=max(sizes),
+        experts=experts,
+        experts_per_token=getattr(text, "num_experts_per_tok", 0) or 0 if experts else 0,
+        head_norms=any(name.endswith("q_norm") for name, _ in hollow.named_modules()),
+        eager=attention_for(hollow, attention, device).code == "eager",
+        linear=_linear(hollow, beside_text(hollow)),
+    )
+
+
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+
+
+def _linear(hollow: Any, without: Sequence[str] = ()) -> tuple[LinearShape, ...]:
+    """Return the linear layers but the head by name and size, `without` parts of the base."""
+    head, counts = hollow.get_output_embeddings(), defaultdict[tuple[str, int, int], int](int)
+    for name, module in hollow.named_modules():
+        left_out = any(f"{name}.".startswith(f"{part}.") for part in without)
+        if isinstance(module, nn.Linear) and module is not head and not left_out:
+            counts[name.rpartition(".")[2], module.in_features, module.out_features] += 1
+    return tuple(LinearShape(*key, count) for key, count in counts.items())
+
+
+def _inner(config: Any, has_experts: bool) -> int:
+    inner = getattr(config, "moe_intermediate_size", None) if has_experts else None
+    inner = inner or getattr(config, "intermediate_size", None)
+    return inner if isinstance(inner, int) else 4 * int(config.hidden_size)

@@ -1,0 +1,94 @@
+"""The base that a run is planned with: its sizes, and how its weights would be held elsewhere."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PretrainedConfig
+
+from hsd.config.model_config import ModelConfig
+from hsd.config.train_config import TrainConfig
+from hsd.errors import ModelError, PreflightError, did_you_mean
+from hsd.model.base import BaseFiles, find_base, find_config
+from hsd.model.base_shape import BaseShape
+from hsd.model.doctor_probes import memory_gb
+from hsd.model.memory_parts import AdapterShape, Held
+from hsd.model.quantization import Quantization, choose_quantization
+from hsd.model.read_shape import read_shape
+from hsd.training.arguments import recomputes
+from hsd.training.memory_need import Computed
+from hsd.training.planned_devices import PlannedDevices
+
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBase:
+    """A base without weights, and how it is computed on the planned devices."""
+
+    config: PretrainedConfig
+    source: BaseFiles | None
+    """With its tokenizer; None where there is a config.json alone."""
+    how: Computed
+    quantization: Quantization
+
+
+def planned_base(config: TrainConfig, devices: PlannedDevices, packed: bool) -> PlannedBase:
+    """Return a base's sizes and how it would be held. `packed` keeps MXFP4 experts as they are.
+
+    Raises ModelError, and PreflightError where nothing can stay packed.
+    """
+    source, base = _found(config.model)
+    device = "cuda:0" if devices.is_gpu else "cpu"
+    dtype = _dtype(config.model, devices)
+    quantization = choose_quantization(config.model, base, device, dtype)
+    shape = read_shape(base, config.model.attention, device)
+    if packed:
+        if not shape.fused_parameters:
+            raise PreflightError(
+                f"--packed: {config.model.name} has no fused experts that could stay packed; "
+                "leave --packed out."
+            )
+        quantization = Quantization("packed", "MXFP4 experts stay packed, as asked")
+    held = Held(quantization.method, dtype.itemsize, bool(quantization.double))
+    how = Computed(
+        shape, held, _adapter(shape, config), devices.is_gpu, recomputes(config.training, device)
+    )
+    return PlannedBase(base, source, how, quantization)
+
+
+def devices_here() -> PlannedDevices:
+    """Return the devices of this machine: its GPUs, else its CPU."""
+    if torch.cuda.is_available():
+        least = min(
+            torch.cuda.get_device_properties(n).total_memory
+            for n in range(torch.cuda.device_count())
+        )
+        return PlannedDevices(torch.cuda.device_count(), round(least / 1e9, 1), is_gpu=True)
+    return PlannedDevices(1, memory_gb(), False, torch.get_num_threads())
+
+
+def _found(model: ModelConfig) -> tuple[BaseFiles | None, PretrainedConfig]:
+    place = Path(model.name).expanduser()
+    has_words = any((place / name).exists() for name in _TOKENIZER)
+    if place.is_file() or ((place / "config.json").is_file() and not has_words):
+        return None, find_config(model)
+    source = find_base(model)
+    return source, source.config
+
+
+def _dtype(model: ModelConfig, devices: PlannedDevices) -> torch.dtype:
+    asked = ("bfloat16" if devices.is_gpu else "float32") if model.dtype == "auto" else model.dtype
+    dtype: torch.dtype = getattr(torch, asked)
+    return dtype
+
+
+def _adapter(shape: BaseShape, config: TrainConfig) -> AdapterShape:
+    lora, known = config.lora, {one.name for one in shape.linear}
+    for name in () if lora.target_modules == "all-linear" else lora.target_modules:
+        if name not in known:
+            raise ModelError(
+                f"lora.target_modules: '{name}' is no linear layer of {config.model.name}."
+                + did_you_mean(name, known)
+            )
+    return AdapterShape(lora.rank, shape.targets(lora.target_modules), lora.dropout)

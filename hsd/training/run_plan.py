@@ -1,0 +1,167 @@
+"""What a training needs on given devices, before anything is booked or loaded: `hsd plan`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from hsd.config.evaluate_config import EvalConfig
+from hsd.config.train_config import TrainConfig
+from hsd.model.memory_parts import Piece, checkpoints_gb
+from hsd.prompts.render import Encoded
+from hsd.training.memory_need import (
+    LIBRARIES_GB,
+    Computed,
+    MemoryNeed,
+    evaluation_need,
+    loading_gb,
+    training_need,
+)
+from hsd.training.microbatches import (
+    WORTH_IT,
+    Limits,
+    Sharing,
+    StepPlan,
+    expected_gain,
+    find_sharing,
+    pair_cost,
+    plain_work,
+)
+from hsd.training.planned_base import PlannedBase, planned_base
+from hsd.training.planned_devices import PlannedDevices
+from hsd.training.planned_rows import longest, planned_rows
+from hsd.training.prefix_sharing import first_steps, limits_for
+from hsd.training.schedule import Schedule, plan_schedule
+from hsd.training.step_size import computed_pairs, computed_tokens, piece_sizes
+from hsd.training.time_range import TimeRange, time_range
+from hsd.training.training_plan import within_context
+
+
+@dataclass(frozen=True, slots=True)
+class StepTokens:
+    """What a step computes on one device, on average."""
+
+    tokens: float
+    pairs: float
+    tokens_unshared: float
+    pieces: float
+    prefix: int
+    """Tokens that the prompts share; 0 where rows are computed whole."""
+    gain: float
+    """How many times faster sharing is expected to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What a training needs. Memory is that of one device."""
+
+    config: TrainConfig
+    devices: PlannedDevices
+    base: PlannedBase
+    training: MemoryNeed
+    evaluation: MemoryNeed
+    loading_gb: float
+    schedule: Schedule
+    step: StepTokens
+    time: TimeRange
+    checkpoints_gb: float
+    rows_note: str
+
+    @property
+    def need_gb(self) -> float:
+        """The most that one device holds at any time of a training."""
+        return max(self.training.total_gb, self.loading_gb)
+
+
+def plan_run(
+    config: TrainConfig, devices: PlannedDevices, rows: int | None = None, packed: bool = False
+) -> RunPlan:
+    """Return what a run needs; no weights are read. `rows` is how many it has, if not as its file.
+
+    Raises ConfigError, DataError, ModelError or PreflightError.
+    """
+    base = planned_base(config, devices, packed)
+    how = base.how
+    rows_of = planned_rows(within_context(config, base.config), base.source, rows)
+    works = _works_of(config, base, rows_of.train)
+    steps = [*first_steps(config, rows_of.train)]
+    shared = [works.of(step_rows) for step_rows in steps]
+    step = _step(steps, shared, works)
+    schedule = plan_schedule(config, rows_of.count, rows_of.validation_count, devices.count)
+    passes = 3 if how.recomputes else 2
+    return RunPlan(
+        config=config,
+        devices=devices,
+        base=base,
+        training=training_need(how, _pieces(config, rows_of.train, shared, works)),
+        evaluation=_evaluation(how, rows_of.train, step.prefix),
+        loading_gb=_loading_gb(base),
+        schedule=schedule,
+        step=step,
+        time=time_range(how.shape, step.tokens, step.pairs, schedule.total_steps, devices, passes),
+        checkpoints_gb=checkpoints_gb(how.adapter_parameters, config.training.keep_checkpoints),
+        rows_note=rows_of.source,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Works:
+    """How the rows of a step are cut into pieces, with sharing where it pays, and without."""
+
+    limits: Limits
+    sharing: Sharing | None = None
+    gain: float = 1.0
+
+    def of(self, rows: Sequence[Encoded]) -> list[StepPlan]:
+        return self.sharing.work(rows) if self.sharing else self.unshared(rows)
+
+    def unshared(self, rows: Sequence[Encoded]) -> list[StepPlan]:
+        return [plain_work(rows, self.limits)]
+
+
+def _works_of(config: TrainConfig, base: PlannedBase, rows: Sequence[Encoded]) -> _Works:
+    """Return how rows are computed, as `choose_sharing` decides but for its test of the model."""
+    how, asked = base.how, config.training.prefix_sharing
+    limits = limits_for(config, rows, keeps_scores=how.shape.eager, recomputes=how.recomputes)
+    limits = replace(limits, pair_tokens=pair_cost(base.config.get_text_config()))
+    if asked == "off":
+        return _Works(limits)
+    sharing = find_sharing(rows, limits)
+    gain = expected_gain(first_steps(config, rows), sharing)
+    return _Works(limits, sharing, gain) if gain >= WORTH_IT or asked == "on" else _Works(limits)
+
+
+def _pieces(
+    config: TrainConfig, rows: Sequence[Encoded], steps: Sequence[list[StepPlan]], works: _Works
+) -> list[Piece]:
+    """Return the pieces of the first steps, and of one that has the longest rows."""
+    own = config.training.batch_size * config.training.accumulation
+    return [size for step in (works.of(longest(rows, own)), *steps) for size in piece_sizes(step)]
+
+
+def _step(
+    steps: Sequence[Sequence[Encoded]], shared: Sequence[list[StepPlan]], works: _Works
+) -> StepTokens:
+    prefixes = works.sharing.prefixes.values() if works.sharing else ()
+    return StepTokens(
+        tokens=fmean(map(computed_tokens, shared)),
+        pairs=fmean(map(computed_pairs, shared)),
+        tokens_unshared=fmean(map(computed_tokens, map(works.unshared, steps))),
+        pieces=fmean(len(piece_sizes(step)) for step in shared),
+        prefix=max(map(len, prefixes), default=0),
+        gain=works.gain,
+    )
+
+
+def _evaluation(how: Computed, rows: Sequence[Encoded], prefix: int) -> MemoryNeed:
+    """Return the memory of `hsd evaluate --mode generate` with its defaults: more than scoring."""
+    defaults = EvalConfig.model_fields
+    batch, reply = defaults["batch_size"].default, defaults["max_new_tokens"].default
+    own = [len(row.prompt) - prefix for row in longest(rows, batch)]
+    return evaluation_need(how, prefix, own, reply)
+
+
+def _loading_gb(base: PlannedBase) -> float:
+    """Return the most that loading takes; a checkpoint that does not say its format has 16 bit."""
+    stored = getattr(base.config, "dtype", None)
+    each = int(getattr(stored, "itemsize", 2))
+    return loading_gb(base.how, each) + LIBRARIES_GB[base.how.on_gpu]

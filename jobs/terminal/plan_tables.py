@@ -1,0 +1,114 @@
+"""What `hsd plan` prints, as tables and as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+
+from hsd.training.memory_need import LIBRARIES, MemoryNeed
+from hsd.training.time_range import FORMULA
+from jobs.terminal.console import escape
+from jobs.terminal.number_tables import number_table
+from slurm.check.profile_fit import ProfileFit
+
+if TYPE_CHECKING:
+    from hsd.training.run_plan import RunPlan
+
+_VERDICTS = {
+    "yes": "[green]It fits[/]",
+    "tight": "[yellow]It may fit[/]",
+    "no": "[bold red]It does not fit[/]",
+    "unknown": "Whether it fits is not known",
+}
+
+
+def plan_tables(plan: "RunPlan", profiles: Sequence[ProfileFit]) -> RenderableType:
+    """Return a plan for a terminal: memory, work, and where it fits."""
+    held = plan.base.quantization
+    return Group(
+        escape(f"{plan.config.model.name} on {plan.devices.words}"),
+        escape(f"Weights: {held.method} ({held.reason}). {plan.rows_note}"),
+        _memory_table("Training: memory of one device", plan.training),
+        _memory_table("Evaluation: memory of one device", plan.evaluation),
+        _verdict(plan),
+        number_table("Work", ("", "value"), _work(plan)),
+        escape(f"Estimate: {FORMULA}."),
+        escape(plan.time.assumptions),
+        *_profiles(profiles),
+    )
+
+
+def plan_json(plan: "RunPlan", profiles: Sequence[ProfileFit]) -> dict[str, Any]:
+    """Return the same numbers: GB are 1e9 bytes, of one device."""
+    step, time, schedule = plan.step, plan.time, plan.schedule
+    return {
+        "model": plan.config.model.name,
+        "devices": asdict(plan.devices),
+        "weights": plan.base.quantization.method,
+        "fits": plan.devices.fits(plan.need_gb),
+        "need_gb": round(plan.need_gb, 3),
+        "loading_gb": round(plan.loading_gb, 3),
+        "training_gb": _parts(plan.training),
+        "evaluation_gb": _parts(plan.evaluation),
+        "adapter_parameters": plan.base.how.adapter_parameters,
+        "checkpoints_gb": round(plan.checkpoints_gb, 3),
+        "steps": schedule.total_steps,
+        "steps_per_epoch": schedule.steps_per_epoch,
+        "step": {name: round(value, 2) for name, value in asdict(step).items()},
+        "estimated_hours": [round(time.shortest_h, 4), round(time.longest_h, 4)],
+        "formula": FORMULA,
+        "assumptions": [time.assumptions, plan.rows_note],
+        "profiles": [asdict(one) for one in profiles],
+    }
+
+
+def _memory_table(title: str, need: MemoryNeed) -> RenderableType:
+    rows = [(part.name, _gb(part.bytes / 1e9)) for part in need.parts if part.bytes]
+    rows += [(LIBRARIES, _gb(need.libraries_gb)), ("total", _gb(need.total_gb))]
+    return number_table(title, ("part", "GB"), rows)
+
+
+def _verdict(plan: "RunPlan") -> str:
+    devices = plan.devices
+    has = f" of {_gb(devices.memory_gb)}" if devices.memory_gb else ""
+    loads = plan.loading_gb > plan.training.total_gb
+    loading = ", while the base is loaded" if loads else ""
+    verdict = _VERDICTS[devices.fits(plan.need_gb)]
+    return f"{verdict}: {_gb(plan.need_gb)}{has} GB{loading}. Plans are right to about 10 %."
+
+
+def _work(plan: "RunPlan") -> list[tuple[str, str]]:
+    step, time, schedule = plan.step, plan.time, plan.schedule
+    return [
+        ("optimiser steps", f"{schedule.total_steps:,}"),
+        ("rows a step", f"{schedule.rows_per_step:,}"),
+        ("tokens a step and device", f"{step.tokens:,.0f}"),
+        ("the same without sharing prompts", f"{step.tokens_unshared:,.0f}"),
+        ("tokens that prompts share", f"{step.prefix:,}"),
+        ("pieces a step", f"{step.pieces:.1f}"),
+        ("expected gain of sharing", f"{step.gain:.1f}x"),
+        ("parameters of the adapter", f"{plan.base.how.adapter_parameters:,}"),
+        ("disk for checkpoints", f"{_gb(plan.checkpoints_gb)} GB"),
+        ("time (estimate)", f"{_duration(time.shortest_h)} to {_duration(time.longest_h)}"),
+    ]
+
+
+def _profiles(profiles: Sequence[ProfileFit]) -> list[RenderableType]:
+    rows = [(one.name, one.devices, one.fits) for one in profiles]
+    return [number_table("Cluster profiles", ("profile", "train on", "fits"), rows)] if rows else []
+
+
+def _parts(need: MemoryNeed) -> dict[str, float]:
+    parts = {part.name: round(part.bytes / 1e9, 4) for part in need.parts}
+    return {**parts, LIBRARIES: need.libraries_gb, "total": round(need.total_gb, 3)}
+
+
+def _duration(hours: float) -> str:
+    if hours < 1 / 60:
+        return "less than a minute"
+    return f"{hours * 60:.0f} min" if hours < 1.5 else f"{hours:.1f} h"
+
+
+def _gb(value: float) -> str:
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.01 else "under 0.01"
