@@ -1,0 +1,90 @@
+"""MXFP4 weights (OCP Microscaling 1.0) as gpt-oss is released in: 4-bit floats, 32 to a scale.
+
+blocks: uint8 (..., outputs, groups, 16), two numbers a byte, the low half first.
+scales: uint8 (..., outputs, groups), each the exponent of a power of two, 127 too large.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+GROUP = 32
+"""Numbers that share a scale."""
+BYTES = GROUP // 2
+SCALE_BIAS = 127
+MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+"""What the lower three bits mean; the fourth is the sign."""
+
+
+def unpack(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return one expert's weight, (outputs, inputs); exact in bfloat16 and float32."""
+    pairs = _of_a_byte(dtype, blocks.device)
+    numbers = pairs.index_select(0, blocks.flatten().int()).view(dtype)
+    numbers = numbers.view(*scales.shape, GROUP)  # (outputs, groups, 32)
+    numbers.mul_(_powers(dtype, blocks.device)[scales.int()].unsqueeze(-1))
+    return numbers.flatten(1)
+
+
+def expert_products(rows: Tensor, blocks: Tensor, scales: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return each row times its expert's weight, (rows, outputs).
+
+    rows: (rows, inputs), sorted by expert; counts: how many rows each expert has. An expert is
+    unpacked for its rows alone and forgotten, in the backward pass once more: autograd keeps
+    nothing as large as an expert. The packed weight itself gets no gradient.
+    """
+    product: Tensor = _ExpertProducts.apply(rows, blocks, scales, counts)
+    return product
+
+
+class _ExpertProducts(torch.autograd.Function):
+    """The library's hook for a backward pass of one's own."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, blocks: Tensor, scales: Tensor, counts: Sequence[int]
+    ) -> Tensor:
+        # Not through save_for_backward: a hook that moves what is saved would move the weights.
+        ctx.packed = (blocks, scales, counts)
+        out = rows.new_empty(len(rows), blocks.shape[1])
+        for expert, place in _places(counts):
+            weight = unpack(blocks[expert], scales[expert], rows.dtype)
+            # Laid out as the unpacked model's: its sums are then added in the same order.
+            torch.mm(rows[place], weight.t().contiguous(), out=out[place])
+        return out
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        blocks, scales, counts = ctx.packed
+        out = grad.new_empty(len(grad), blocks.shape[2] * GROUP)
+        for expert, place in _places(counts):
+            weight = unpack(blocks[expert], scales[expert], grad.dtype)
+            torch.mm(grad[place], weight, out=out[place])
+        return out, None, None, None
+
+
+def _places(counts: Sequence[int]) -> list[tuple[int, slice]]:
+    """Return each expert that has rows, with their place."""
+    places, start = [], 0
+    for expert, count in enumerate(counts):
+        if count:
+            places.append((expert, slice(start, start + count)))
+        start += count
+    return places
+
+
+def _of_a_byte(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the two numbers of each of the 256 bytes, seen as one integer: gathered at once."""
+    values = torch.tensor([*MAGNITUDES, *(-m for m in MAGNITUDES)], dtype=dtype, device=device)
+    byte = torch.arange(256, device=device)
+    pairs = torch.stack([values[byte & 15], values[byte >> 4]], dim=-1)
+    return pairs.view(torch.int32 if dtype.itemsize == 2 else torch.int64).flatten()
+
+
+def _powers(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the power of two of each of the 256 scales."""
+    exponents = torch.arange(256, device=device) - SCALE_BIAS
+    return torch.ldexp(torch.ones(256, device=device), exponents).to(dtype)
