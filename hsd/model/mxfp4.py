@@ -15,12 +15,14 @@ GROUP = 32
 """Numbers that share a scale."""
 BYTES = GROUP // 2
 SCALE_BIAS = 127
+_AS_ONE = {2: torch.int32, 4: torch.int64, 8: torch.complex128}
+"""A format as wide as two numbers of so many bytes each."""
 MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 """What the lower three bits mean; the fourth is the sign."""
 
 
 def unpack(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return one expert's weight, (outputs, inputs); exact in bfloat16 and float32."""
+    """Return one expert's weight, (outputs, inputs), exact in every format but float16."""
     pairs = _of_a_byte(dtype, blocks.device)
     numbers = pairs.index_select(0, blocks.flatten().int()).view(dtype)
     numbers = numbers.view(*scales.shape, GROUP)  # (outputs, groups, 32)
@@ -81,7 +83,7 @@ def _of_a_byte(dtype: torch.dtype, device: torch.device) -> Tensor:
     values = torch.tensor([*MAGNITUDES, *(-m for m in MAGNITUDES)], dtype=dtype, device=device)
     byte = torch.arange(256, device=device)
     pairs = torch.stack([values[byte & 15], values[byte >> 4]], dim=-1)
-    return pairs.view(torch.int32 if dtype.itemsize == 2 else torch.int64).flatten()
+    return pairs.view(_AS_ONE[dtype.itemsize]).flatten()
 
 
 def _powers(dtype: torch.dtype, device: torch.device) -> Tensor:
