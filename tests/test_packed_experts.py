@@ -51,7 +51,9 @@ def learned(folder: Path, quantization: str, *, recompute: bool = False) -> Any:
             torch.nn.init.normal_(weight, std=0.05, generator=torch.Generator().manual_seed(5))
     model.train()
     if recompute:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable(
+            activation_checkpointing_kwargs={"use_reentrant": False}
+        )
     model(input_ids=IDS, labels=IDS, use_cache=False).loss.backward()
     return collected(model)
 
@@ -196,7 +198,7 @@ def test_a_run_on_packed_experts_says_so_and_4_bit_of_an_older_config_means_them
 def test_a_run_on_packed_experts_that_was_stopped_and_resumed_equals_the_uninterrupted(
     config: Callable[..., Any], tmp_path: Path
 ) -> None:
-    def progress(done: int, _: int, what: str) -> None:
+    def progress(done: int, total: int, what: str) -> None:
         if what == "training" and done == 4:
             os.kill(os.getpid(), signal.SIGTERM)
 
