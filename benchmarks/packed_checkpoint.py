@@ -23,8 +23,8 @@ TOKENS = 2000
 SCALES = (112, 118)
 """Exponents plus 127, as in trained experts: numbers of some hundredths."""
 
-TRUE: dict[str, Any] = {}
-"""gpt-oss-20b: transformers' own defaults."""
+TRUE: dict[str, Any] = {"num_hidden_layers": 24, "num_local_experts": 32}
+"""gpt-oss-20b; transformers' own defaults are those of gpt-oss-120b."""
 TINY: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_local_experts": 4,
