@@ -26,7 +26,7 @@ from hsd.model.adapter import export_adapter, load_adapter, new_adapter
 from hsd.model.base import load_base
 from hsd.model.describe import describe_base
 from hsd.model.memory import need_of
-from hsd.model.mxfp4 import unpack
+from hsd.model.mxfp4 import tables, unpack
 from hsd.model.packed_experts import PackedExperts
 from hsd.model.quantization import Quantization, held_bytes, skeleton
 from hsd.training.training_plan import STAYS_PACKED, plan_training
@@ -67,7 +67,8 @@ def test_every_byte_and_scale_is_unpacked_as_transformers_does_it(dtype: torch.d
     scales = torch.tensor([0, 1, 2, 60, 119, 123, 126, 127, 128, 131, 140, 190, 200, 240, 250, 254])
     scales = scales.to(torch.uint8).view(1, 4, 4)
     theirs = convert_moe_packed_tensors(blocks, scales, dtype=dtype)[0]
-    assert torch.equal(unpack(blocks[0], scales[0], dtype), theirs.t())
+    using = tables(dtype, blocks.device)
+    assert torch.equal(unpack(blocks[0], scales[0], using), theirs.t())
 
 
 @FORMATS
@@ -193,6 +194,16 @@ def test_a_run_on_packed_experts_says_so_and_4_bit_of_an_older_config_means_them
     assert STAYS_PACKED in plan.notes()
     assert plan.numbers["quantization"] == "packed"
     assert STAYS_PACKED not in plan_training(config()).notes()
+
+
+def test_4_bit_of_packed_experts_decides_nothing_about_the_number_format(
+    config: Callable[..., Any],
+) -> None:
+    reasons = {
+        plan_training(config(model={"quantization": held})).placement.reason
+        for held in ("nf4", "auto")
+    }
+    assert reasons == {"asked for; float32, as its own weights are not in bfloat16"}
 
 
 def test_a_run_on_packed_experts_that_was_stopped_and_resumed_equals_the_uninterrupted(

@@ -5,6 +5,7 @@ scales: uint8 (..., outputs, groups), each the exponent of a power of two, 127 t
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,12 +22,34 @@ MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 """What the lower three bits mean; the fourth is the sign."""
 
 
-def unpack(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What blocks and scales mean in one number format, on one device.
+
+    pairs: the two numbers of each of the 256 bytes, seen as one number: gathered at once.
+    powers: the power of two of each of the 256 scales.
+    """
+
+    dtype: torch.dtype
+    pairs: Tensor
+    powers: Tensor
+
+
+def tables(dtype: torch.dtype, device: torch.device) -> Tables:
+    """Return the tables to unpack with; made once for all experts of a layer."""
+    values = torch.tensor([*MAGNITUDES, *(-m for m in MAGNITUDES)], dtype=dtype)
+    byte = torch.arange(256)
+    pairs = torch.stack([values[byte & 15], values[byte >> 4]], dim=-1)
+    pairs = pairs.view(_AS_ONE[dtype.itemsize]).flatten()
+    powers = torch.ldexp(torch.ones(256), byte - SCALE_BIAS).to(dtype)
+    return Tables(dtype, pairs.to(device), powers.to(device))
+
+
+def unpack(blocks: Tensor, scales: Tensor, using: Tables) -> Tensor:
     """Return one expert's weight, (outputs, inputs), exact in every format but float16."""
-    pairs = _of_a_byte(dtype, blocks.device)
-    numbers = pairs.index_select(0, blocks.flatten().int()).view(dtype)
+    numbers = using.pairs.index_select(0, blocks.flatten().int()).view(using.dtype)
     numbers = numbers.view(*scales.shape, GROUP)  # (outputs, groups, 32)
-    numbers.mul_(_powers(dtype, blocks.device)[scales.int()].unsqueeze(-1))
+    numbers.mul_(using.powers[scales.int()].unsqueeze(-1))
     return numbers.flatten(1)
 
 
@@ -51,8 +74,9 @@ class _ExpertProducts(torch.autograd.Function):
         # Not through save_for_backward: a hook that moves what is saved would move the weights.
         ctx.packed = (blocks, scales, counts)
         out = rows.new_empty(len(rows), blocks.shape[1])
+        using = tables(rows.dtype, rows.device)
         for expert, place in _places(counts):
-            weight = unpack(blocks[expert], scales[expert], rows.dtype)
+            weight = unpack(blocks[expert], scales[expert], using)
             # Laid out as the unpacked model's: its sums are then added in the same order.
             torch.mm(rows[place], weight.t().contiguous(), out=out[place])
         return out
@@ -62,8 +86,9 @@ class _ExpertProducts(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         blocks, scales, counts = ctx.packed
         out = grad.new_empty(len(grad), blocks.shape[2] * GROUP)
+        using = tables(grad.dtype, grad.device)
         for expert, place in _places(counts):
-            weight = unpack(blocks[expert], scales[expert], grad.dtype)
+            weight = unpack(blocks[expert], scales[expert], using)
             torch.mm(grad[place], weight, out=out[place])
         return out, None, None, None
 
@@ -76,17 +101,3 @@ def _places(counts: Sequence[int]) -> list[tuple[int, slice]]:
             places.append((expert, slice(start, start + count)))
         start += count
     return places
-
-
-def _of_a_byte(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the two numbers of each of the 256 bytes, seen as one integer: gathered at once."""
-    values = torch.tensor([*MAGNITUDES, *(-m for m in MAGNITUDES)], dtype=dtype, device=device)
-    byte = torch.arange(256, device=device)
-    pairs = torch.stack([values[byte & 15], values[byte >> 4]], dim=-1)
-    return pairs.view(_AS_ONE[dtype.itemsize]).flatten()
-
-
-def _powers(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the power of two of each of the 256 scales."""
-    exponents = torch.arange(256, device=device) - SCALE_BIAS
-    return torch.ldexp(torch.ones(256, device=device), exponents).to(dtype)
