@@ -35,21 +35,25 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--work", type=Path, default=Path("runs/gptoss_memory"), help="default: %(default)s")
     add("--rows", type=int, default=4, help="rows of the step and of the score (default: 4)")
+    add("--layers", type=int, help="so many of the 24 layers, each as wide as it is")
     add("--tiny", action="store_true", help="seconds that show that everything runs")
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
-    found = measure(asked.work, asked.rows, tiny=asked.tiny)
+    shape = TINY if asked.tiny else TRUE
+    if asked.layers:
+        shape = shape | {"num_hidden_layers": asked.layers}
+    found = measure(asked.work, asked.rows, shape)
     print(json.dumps(found, indent=2))
     print(table(found))
     return 0
 
 
-def measure(work: Path, rows: int, *, tiny: bool = False) -> dict[str, dict[str, float]]:
+def measure(work: Path, rows: int, shape: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Return the figures of each stage, each in a process of its own; the checkpoint is removed."""
-    shape, base = TINY if tiny else TRUE, work / "base"
+    base = work / "base"
     require_space(work, checkpoint_gb(shape) * 1.05, "a checkpoint of random weights")
     stages: dict[str, Callable[[], Mapping[str, float]]] = {
         "write": lambda: _written(shape, base),
@@ -84,7 +88,9 @@ def _stage(name: str, work: Callable[[], Mapping[str, float]], folder: Path) -> 
         sizes = {key: mib * 1024**2 / 1e9 for key, mib in held.items()}
         return {"seconds": time.monotonic() - began, **figures, **sizes}
 
-    return forked(timed, folder / f"{name}.log")
+    figures = forked(timed, folder / f"{name}.log")
+    print(f"{name}: {json.dumps(figures)}", file=sys.stderr, flush=True)  # the next one may be long
+    return figures
 
 
 def _written(shape: Any, base: Path) -> dict[str, float]:
