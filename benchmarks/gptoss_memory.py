@@ -80,13 +80,7 @@ def _stage(name: str, work: Callable[[], Mapping[str, float]], folder: Path) -> 
     def timed() -> dict[str, float]:
         began = time.monotonic()
         figures = dict(work())
-        held = {
-            "resident_gb": memory_mib("VmRSS"),
-            "of_files_gb": memory_mib("RssFile"),
-            "peak_gb": memory_mib("VmHWM"),
-        }
-        sizes = {key: mib * 1024**2 / 1e9 for key, mib in held.items()}
-        return {"seconds": time.monotonic() - began, **figures, **sizes}
+        return {"seconds": time.monotonic() - began, **figures, "peak_gb": _memory_gb("VmHWM")}
 
     figures = forked(timed, folder / f"{name}.log")
     print(f"{name}: {json.dumps(figures)}", file=sys.stderr, flush=True)  # the next one may be long
@@ -105,7 +99,15 @@ def _loaded(base: Path) -> dict[str, float]:
     for weight in model.parameters():  # each page of it: mapped ones count once they are read
         weight.flatten()[:: max(1, 2048 // weight.element_size())].sum()
     held = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-    return {"weights_gb": held / 1e9}
+    return {
+        "weights_gb": held / 1e9,
+        "resident_gb": _memory_gb("VmRSS"),
+        "of_files_gb": _memory_gb("RssFile"),
+    }
+
+
+def _memory_gb(field: str) -> float:
+    return memory_mib(field) * 1024**2 / 1e9
 
 
 def _stepped(work: Path, base: Path, rows: int) -> dict[str, float]:
