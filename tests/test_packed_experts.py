@@ -16,9 +16,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import GptOssConfig
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
+from hsd.config.evaluate_config import EvalConfig
 from hsd.config.model_config import ModelConfig
 from hsd.config.train_config import LoraConfig
 from hsd.errors import ModelError, PreflightError, Stopped
+from hsd.evaluation.subject import subject
 from hsd.io.json_reader import read_json
 from hsd.io.manifest import MANIFEST
 from hsd.model import memory
@@ -244,3 +246,5 @@ def test_an_adapter_that_learned_inside_of_experts_needs_them_unpacked(
     with pytest.raises(ModelError, match=r"experts are packed in MXFP4\. Set model\.quant"):
         load_adapter(loaded(tiny_mxfp4, "auto"), tmp_path / "adapter")
     load_adapter(loaded(tiny_mxfp4, "none"), tmp_path / "adapter")
+    asked = EvalConfig(model=ModelConfig(name=str(tiny_mxfp4)), adapter=tmp_path / "adapter")
+    assert subject(asked).config.quantization == "none"
