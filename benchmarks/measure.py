@@ -43,12 +43,12 @@ class Meter:
         """Forget the peak so far, and begin."""
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")  # the peak (VmHWM) is now what is held
-        self._began = (*_cpu(), time.monotonic(), _memory("VmRSS"))
+        self._began = (*_cpu(), time.monotonic(), memory_mib("VmRSS"))
 
     def stop(self) -> None:
         """Take the cost since `start`."""
         cpu, system, wall, held = self._began
-        (now, in_kernel), peak = _cpu(), _memory("VmHWM")
+        (now, in_kernel), peak = _cpu(), memory_mib("VmHWM")
         self.cost = Cost(now - cpu, in_kernel - system, time.monotonic() - wall, peak, peak - held)
 
 
@@ -116,7 +116,7 @@ def _cpu() -> tuple[float, float]:
     return times.user + times.children_user + system, system
 
 
-def _memory(field: str) -> float:
+def memory_mib(field: str) -> float:
     """Return a field of /proc/self/status in MiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.split(f"{field}:")[1].split()[0]) / MIB

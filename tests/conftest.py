@@ -83,6 +83,14 @@ def tiny_gpt_oss(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_mxfp4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny gpt-oss with experts in MXFP4; nobody writes into it."""
+    import tiny
+
+    return tiny.mxfp4(tmp_path_factory.mktemp("tiny") / "mxfp4")
+
+
+@pytest.fixture(scope="session")
 def tiny_gemma2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a tiny Gemma-2, which has no sdpa; nobody writes into it."""
     import tiny

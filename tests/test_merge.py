@@ -112,26 +112,6 @@ def run_in_4bit(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return run_of(tiny_llama, tmp_path_factory.mktemp("runs") / "run4", "nf4")
 
 
-@pytest.fixture(scope="module")
-def tiny_mxfp4(tiny_gpt_oss: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny gpt-oss whose experts are packed as the released ones are, with random numbers."""
-    folder = tmp_path_factory.mktemp("tiny") / "mxfp4"
-    shutil.copytree(tiny_gpt_oss, folder)
-    weights = load_file(folder / WEIGHTS)
-    generator = torch.Generator().manual_seed(0)
-    for name in [name for name in weights if name.endswith(("gate_up_proj", "down_proj"))]:
-        experts, inputs, outputs = weights.pop(name).shape
-        packed, scales = (experts, outputs, inputs // 32, 16), (experts, outputs, inputs // 32)
-        for part, shape, low, high in (("blocks", packed, 0, 256), ("scales", scales, 119, 123)):
-            numbers = torch.randint(low, high, shape, generator=generator, dtype=torch.uint8)
-            weights[f"{name}_{part}"] = numbers
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-    config = read_json(folder / "config.json")
-    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
 @pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt_oss", "tiny_mxfp4"])
 def test_the_merged_model_gives_the_logits_of_the_adapter_on_its_base(
     family: str, request: pytest.FixtureRequest, tmp_path: Path

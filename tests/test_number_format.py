@@ -347,6 +347,8 @@ def test_the_advice_are_settings_that_bring_the_format_back(
         ({"dtype": "bfloat16"}, GPU, True),
         ({"quantization": "none"}, GPU, False),
         ({"quantization": "none"}, CPU | {"quantization": "dequantized"}, True),
+        ({"quantization": "nf4"}, CPU | {"quantization": "packed"}, True),
+        ({"quantization": "none"}, CPU | {"quantization": "packed"}, False),
         ({"double_quantization": False}, GPU, False),
         ({"double_quantization": False}, CPU, True),
         ({"attention": "eager"}, CPU, False),

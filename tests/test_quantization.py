@@ -77,25 +77,30 @@ def test_auto_falls_back_from_fused_experts_with_the_reason(tiny_gpt_oss: Path) 
     assert how.loader_config is None
 
 
-def test_a_checkpoint_in_mxfp4_refuses_nf4(tiny_gpt_oss: Path) -> None:
-    with pytest.raises(ModelError, match=r"refused: the checkpoint is already quantised \(mxfp4\)"):
-        chosen("nf4", config_of(tiny_gpt_oss, quantization_config=MXFP4))
-
-
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
 @pytest.mark.parametrize(
-    ("asked", "device", "reason"),
-    [
-        ("none", "cuda:0", "asked for; MXFP4 unpacked"),
-        ("auto", "cpu", "4 bit is for GPUs; MXFP4 unpacked"),
-        ("auto", "cuda:0", "no 4 bit: the checkpoint is already quantised (mxfp4); MXFP4 unpacked"),
-    ],
+    ("asked", "more"), [("auto", ""), ("nf4", "; NF4 would round them a second time")]
 )
-def test_a_checkpoint_in_mxfp4_is_unpacked_otherwise(
-    asked: str, device: str, reason: str, tiny_gpt_oss: Path
+def test_experts_in_mxfp4_stay_packed(
+    asked: str, more: str, device: str, tiny_gpt_oss: Path
 ) -> None:
     how = chosen(asked, config_of(tiny_gpt_oss, quantization_config=MXFP4), device)
-    assert (how.method, how.reason) == ("dequantized", reason)
+    stored = "the checkpoint stores its experts in 4 bit (MXFP4), and they stay packed"
+    assert (how.method, how.reason) == ("packed", stored + more)
+    assert how.bits is None
+
+
+def test_experts_in_mxfp4_are_unpacked_where_no_4_bit_is_asked_for(tiny_gpt_oss: Path) -> None:
+    how = chosen("none", config_of(tiny_gpt_oss, quantization_config=MXFP4))
+    assert (how.method, how.reason) == ("dequantized", "asked for; MXFP4 unpacked")
     assert how.loader_config.dequantize
+
+
+def test_mxfp4_of_another_family_cannot_stay_packed(tiny_llama: Path) -> None:
+    config = config_of(tiny_llama, quantization_config=MXFP4)
+    assert chosen("auto", config).method == "dequantized"
+    with pytest.raises(ModelError, match=r"refused: the checkpoint is already quantised \(mxfp4\)"):
+        chosen("nf4", config)
 
 
 def test_the_share_in_4_bit_counts_what_the_packed_weights_stand_for(tiny_llama: Path) -> None:

@@ -12,7 +12,7 @@ from hsd.prompts.render import Encoded
 pytestmark = pytest.mark.model
 
 
-@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt_oss"])
+@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt_oss", "tiny_mxfp4"])
 def asked(request: pytest.FixtureRequest) -> Asked:
     return Asked(request.getfixturevalue(request.param))
 

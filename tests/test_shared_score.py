@@ -10,7 +10,7 @@ from asked import Asked
 pytestmark = pytest.mark.model
 
 
-@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt_oss"])
+@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt_oss", "tiny_mxfp4"])
 def asked(request: pytest.FixtureRequest) -> Asked:
     return Asked(request.getfixturevalue(request.param))
 

@@ -191,7 +191,7 @@ def test_recomputing_activations_changes_no_bit(config: Config, tmp_path: Path) 
     assert adapter_bytes(saving.folder) == adapter_bytes(keeping.folder)
 
 
-@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt_oss"])
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt_oss", "tiny_mxfp4"])
 def test_adapters_with_shared_prompts_and_without_agree_after_20_steps(
     family: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -238,7 +238,8 @@ def test_torchrun_records_its_processes(two: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "sharing"), [("tiny_llama", "on"), ("tiny_llama", "off"), ("tiny_gpt_oss", "on")]
+    ("family", "sharing"),
+    [("tiny_llama", "on"), ("tiny_llama", "off"), ("tiny_gpt_oss", "on"), ("tiny_mxfp4", "on")],
 )
 def test_two_processes_learn_what_one_learns(
     family: str, sharing: str, request: pytest.FixtureRequest, tmp_path: Path

@@ -29,7 +29,8 @@ class ModelConfig(Strict):
     quantization: Quantization = "auto"
     """`nf4` is 4-bit with bfloat16 compute. `auto` takes it on a GPU where the checkpoint can,
     and says which way it went; `nf4` that the checkpoint cannot take is an error. A checkpoint of
-    bitsandbytes that is in 4 bit already is taken as it is; `none` is an error there."""
+    bitsandbytes that is in 4 bit already is taken as it is; `none` is an error there. The experts
+    of gpt-oss (MXFP4) stay packed with `auto` and `nf4`; `none` unpacks them to 16 bit."""
     double_quantization: bool = True
     """Quantise the quantisation constants too: saves about 0.4 bit a parameter."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"

@@ -23,6 +23,7 @@ from hsd.model.adapter_folder import (
     holds_adapters,
     is_adapter,
     is_whole_model,
+    learned_inside,
     read_adapter,
     rewrites_base,
 )
@@ -156,6 +157,14 @@ def _without_adapter(model: ModelConfig, named: Path) -> Subject:
     return Subject(model, find_base(model), None, named)
 
 
+def _needs_plain_weights(said: Mapping[str, Any]) -> bool:
+    """Whether an adapter rewrites its base's weights or learned inside of fused experts.
+
+    Neither can be done to weights in 4 bit.
+    """
+    return bool(rewrites_base(said) or learned_inside(said))
+
+
 def _with_base(
     model: ModelConfig, adapter: Path, trained_on: Mapping[str, Any], base_given: bool
 ) -> ModelConfig:
@@ -169,8 +178,8 @@ def _with_base(
         changes["name"] = trained_on["name"]
         changes["revision"] = model.revision or trained_on.get("revision")
     held = trained_on.get("quantization")
-    if held is None and rewrites_base(read_adapter(adapter)):
-        held = "none"  # its base's weights are rewritten, which 4-bit ones cannot be
+    if held is None and _needs_plain_weights(read_adapter(adapter)):
+        held = "none"
     if model.quantization == "auto" and held is not None:
         changes["quantization"] = again(held)
     return model.model_copy(update=changes)

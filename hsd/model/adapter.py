@@ -30,6 +30,7 @@ from hsd.model.adapter_folder import (
     adapter_digest,
     base_of,
     changes_base,
+    learned_inside,
     read_adapter,
     recorded_base,
     rewrites_base,
@@ -39,6 +40,7 @@ from hsd.model.base import Base, BaseFiles, find_base
 from hsd.model.describe import files_identity, weights_fingerprint
 from hsd.model.own_tokenizer import template_beside
 from hsd.model.patterns import require_patterns
+from hsd.model.quantization import PACKED
 
 
 def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
@@ -239,6 +241,11 @@ def _by_peft(what: str) -> Iterator[None]:
 
 
 def _require_plain_weights(base: Base, folder: Path, said: Mapping[str, Any]) -> None:
+    if base.quantization.method == PACKED and (inside := learned_inside(said)):
+        raise ModelError(
+            f"{folder / CONFIG}: {inside}, and the base's experts are packed in MXFP4. Set "
+            "model.quantization=none, which unpacks them."
+        )
     why = rewrites_base(said)
     if why and base.quantization.bits:
         raise ModelError(

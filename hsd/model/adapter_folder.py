@@ -127,6 +127,13 @@ def rewrites_base(config: Mapping[str, Any]) -> str | None:
     return None
 
 
+def learned_inside(config: Mapping[str, Any]) -> str | None:
+    """Return which parameters outside of any layer an adapter changes, such as fused experts."""
+    if names := config.get("target_parameters"):
+        return f"target_parameters changes {', '.join(map(str, names))}"
+    return None
+
+
 def changes_base(config: Mapping[str, Any]) -> str | None:
     """Return why the model with this adapter switched off is not its base, None where it is."""
     if why := rewrites_base(config):

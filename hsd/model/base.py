@@ -37,6 +37,7 @@ from hsd.model.families import (
     require_attention,
     require_countable,
 )
+from hsd.model.formats import without_quantization
 from hsd.model.head import give_float32_logits
 from hsd.model.instructed import instead_of
 from hsd.model.json_files import require_readable
@@ -135,7 +136,7 @@ def load_base(
     placement = placement or place(config)
     compute = four_bit_compute(placement)
     how = quantization.choose_quantization(config, source.config, placement.device, compute)
-    hollow = quantization.skeleton(source.config)
+    hollow = quantization.skeleton(source.config, how.method)
     attention = attention_for(hollow, config.attention, placement.device)
     log.info("device: %s (%s)", placement.device, placement.reason)
     log.info("weights: %s (%s)", how.method, how.reason)
@@ -148,7 +149,7 @@ def load_base(
     with _readable(config), memory_error_as(full):
         model, found = AutoModelForCausalLM.from_pretrained(
             source.location,
-            config=source.config,
+            config=_to_load(source.config, how),
             dtype=placement.dtype,
             device_map={"": placement.device},
             attn_implementation=attention.code,
@@ -173,6 +174,11 @@ def _quantized_by(how: quantization.Quantization) -> dict[str, Any]:
     return {"quantization_config": how.loader_config} if how.loader_config is not None else {}
 
 
+def _to_load(config: PretrainedConfig, how: quantization.Quantization) -> PretrainedConfig:
+    """Return the config that the loader gets; its own word on MXFP4 would make it unpack."""
+    return without_quantization(config) if how.method == quantization.PACKED else config
+
+
 def _require_room(
     hollow: Any, source: BaseFiles, placement: Placement, how: quantization.Quantization
 ) -> Need:
@@ -181,12 +187,22 @@ def _require_room(
     free = free_gb(placement, how, getattr(source.config, "dtype", None))
     if free is None or need.gb <= free:
         return need
-    in_4bit = None
-    if how.bits is None and quantization.why_not_nf4(source.config) is None:
-        bits = quantization.nf4_config(double=True)
-        in_4bit = need_of(hollow, quantization.Quantization("nf4", "", bits, bits), placement.dtype)
+    in_4bit = _need_in_4bit(hollow, source.config, placement, how)
     require_room(source.name, need, free, placement.device, in_4bit)
     return need
+
+
+def _need_in_4bit(
+    hollow: Any, config: PretrainedConfig, placement: Placement, how: quantization.Quantization
+) -> Need | None:
+    """Return what a base would take with model.quantization=nf4; None where it takes no 4 bit."""
+    if how.method == "dequantized" and quantization.can_stay_packed(config):
+        packed = quantization.Quantization(quantization.PACKED, "")
+        return need_of(quantization.skeleton(config, packed.method), packed, placement.dtype)
+    if how.bits is not None or quantization.why_not_nf4(config) is not None:
+        return None
+    bits = quantization.nf4_config(double=True)
+    return need_of(hollow, quantization.Quantization("nf4", "", bits, bits), placement.dtype)
 
 
 def _require_as_expected(

@@ -1,5 +1,6 @@
 """What a checkpoint says of how its own weights are quantised, and what hsd does with each kind."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -53,6 +54,14 @@ def stored(config: PretrainedConfig) -> Stored:
         return Stored("refuse", "bitsandbytes' 8-bit integers (quant_method bitsandbytes)")
     words = REFUSED.get(method, "a form that hsd does not know")
     return Stored("refuse", f"{words} (quant_method {method})")
+
+
+def without_quantization(config: PretrainedConfig) -> PretrainedConfig:
+    """Return a copy of a config without a word on how its checkpoint is quantised."""
+    config = copy.deepcopy(config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    return config
 
 
 def _own_words(config: PretrainedConfig) -> Mapping[str, Any] | None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from hsd.errors import ModelError
 from hsd.model.model_task import require_no_head
-from hsd.model.quantization import Quantization, is_4bit, require_quantized
+from hsd.model.quantization import PACKED, Quantization, is_4bit, is_packed, require_quantized
 
 LEFT_OUT = (
     (r"rotary_emb\.(inv_freq|cos_cached|sin_cached)$", "computed from the config"),
@@ -84,6 +84,8 @@ def require_as_said(model: nn.Module, how: Quantization, dtype: torch.dtype, nam
             f"are {type(layers[0]).__name__}. Take the 16-bit checkpoint."
         )
     for weight, parameter in model.named_parameters():
+        if how.method == PACKED and is_packed(parameter):
+            continue
         if not is_4bit(parameter) and not _has_digits_of(parameter.dtype, dtype):
             raise ModelError(
                 f"model '{name}': its weight {weight} is held in {_name(parameter.dtype)} instead "

@@ -16,7 +16,7 @@ from hsd.errors import ErrorCode, HsdError, PreflightError
 from hsd.model.doctor_probes import memory_gb, swap_gb
 from hsd.model.memory_parts import loading_bytes
 from hsd.model.placement import Placement
-from hsd.model.quantization import Quantization, held_bytes
+from hsd.model.quantization import PACKED, Quantization, held_bytes
 
 _MEANS_MEMORY = re.compile(
     r"out of memory|can't allocate memory|ALLOC_FAILED|MemoryAllocation"
@@ -114,7 +114,7 @@ def free_gb(placement: Placement, how: Quantization, stored: torch.dtype | None)
     would run, however slowly, is not refused.
     """
     if placement.device == "cpu":
-        mapped = how.method == "none" and stored == placement.dtype
+        mapped = how.method in ("none", PACKED) and stored == placement.dtype
         own = memory_gb()
         return None if mapped or own is None else own + swap_gb()
     free, _ = torch.cuda.mem_get_info(placement.device)

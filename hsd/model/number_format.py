@@ -66,10 +66,10 @@ def as_asked(config: ModelConfig, known: NumberFormat) -> NumberFormat:
     """Return a known format with what `config` asks for laid over it; `auto` asks for nothing."""
     asked = {name: getattr(config, name) for name in ("device", "dtype", "attention")}
     changes = {name: value for name, value in asked.items() if value != "auto"}
-    in_4bit = quantization.in_4bit(known.get("quantization"))
-    if config.quantization != "auto" and (config.quantization == "nf4") != in_4bit:
+    held = known.get("quantization")
+    if not quantization.is_kept(config.quantization, held):
         changes["quantization"] = config.quantization
-    if in_4bit:
+    if quantization.in_4bit(held):
         changes["double_quantization"] = config.double_quantization
     return {**known, **changes}
 

@@ -102,7 +102,8 @@ def place_to_train(
         return placed
     if began is not None:
         return _in(placed, getattr(torch, began), f"{began}, in which this run began")
-    if config.quantization == "nf4" or stored(base).bits is not None:
+    own = stored(base)
+    if (config.quantization == "nf4" and own.way == "plain") or own.bits is not None:
         return placed  # layers in 4 bit are computed in bfloat16 as it is
     if obstacle := speed.why_not_bfloat16(base):
         return _in(placed, torch.float32, f"float32, as {obstacle}")

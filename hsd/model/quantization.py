@@ -2,6 +2,7 @@
 
 bitsandbytes replaces `nn.Linear` only. Mixture-of-experts bases such as gpt-oss keep 91 % of their
 weights in fused 3-D parameters, which it skips without a word: a "4-bit" gpt-oss-20b takes 41 GB.
+Released in MXFP4, gpt-oss is in 4 bit already, and stays packed.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from hsd.config.model_config import Quantization as QuantizationSetting
 from hsd.errors import ModelError
 from hsd.model.formats import Stored, stored
 from hsd.model.memory_parts import weights_bytes
+from hsd.model.packed_experts import PackedConfig, pack
 
 LEAST_SHARE = 0.5
 """A base that was put into 4 bit with less than this share of its layers' weights in it is not one.
@@ -23,10 +25,19 @@ LEAST_SHARE = 0.5
 Embeddings and head stay in 16 bit by design; in a small model they may be most of it.
 """
 
+BLOCK_DIMENSIONS = 4
+"""Of packed blocks: expert, output, group, byte. Their scales have one less."""
+PACKED = "packed"
+"""The method of MXFP4 experts that stay as their checkpoint stores them."""
+PACKED_FAMILIES = frozenset({"gpt_oss"})
+
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """How the base's weights are held: `nf4`, `fp4`, `none` or `dequantized`, and why."""
+    """How the base's weights are held, and why.
+
+    method: `nf4`, `fp4`, `packed` (MXFP4 as stored), `dequantized` (MXFP4 unpacked) or `none`.
+    """
 
     method: str
     reason: str
@@ -67,6 +78,8 @@ def choose_quantization(
         )
     if own.bits is not None:
         return _as_is(config, own, own.bits)
+    if wanted != "none" and can_stay_packed(base):
+        return _packed(wanted)
     if wanted == "none" or (wanted == "auto" and device == "cpu"):
         return _unquantized(own, "asked for" if wanted == "none" else "4 bit is for GPUs")
     obstacle = why_not_nf4(base)
@@ -85,14 +98,21 @@ def choose_quantization(
 def again(held: str | None) -> QuantizationSetting:
     """Return the setting that holds a base as it was held before, as `Quantization.method` says.
 
-    FP4 has none of its own: only a checkpoint that is in it already comes in it.
+    FP4 and packed MXFP4 have none of their own: only a checkpoint that is in it comes in it.
     """
-    held_as: dict[str | None, QuantizationSetting] = {"nf4": "nf4", "fp4": "auto", None: "auto"}
+    held_as: dict[str | None, QuantizationSetting] = {
+        "nf4": "nf4", "fp4": "auto", PACKED: "auto", None: "auto",
+    }  # fmt: skip
     return held_as.get(held, "none")
 
 
+def is_kept(asked: QuantizationSetting, held: str | None) -> bool:
+    """Return whether a setting leaves a base as it was held before; packed is 4 bit too."""
+    return asked == "auto" or (asked == "nf4") == (in_4bit(held) or held == PACKED)
+
+
 def in_4bit(held: str | None) -> bool:
-    """Return whether a method that a manifest names is one of 4 bit."""
+    """Return whether a method that a manifest names is a 4 bit of bitsandbytes."""
     return held in ("nf4", "fp4")
 
 
@@ -120,7 +140,8 @@ def require_quantized(model: nn.Module, name: str) -> None:
 def quantized_share(model: nn.Module) -> float:
     """Return the share of all parameters that are really held in 4 bit, in [0, 1]."""
     total = sum(true_numel(p) for p in model.parameters())
-    return sum(true_numel(p) for p in model.parameters() if is_4bit(p)) / total
+    held = (p for p in model.parameters() if is_4bit(p) or is_packed(p))
+    return sum(true_numel(p) for p in held) / total
 
 
 def layer_weights(model: nn.Module) -> list[nn.Parameter]:
@@ -136,26 +157,48 @@ def is_4bit(parameter: nn.Parameter) -> bool:
     return getattr(parameter, "quant_state", None) is not None
 
 
+def is_packed(parameter: nn.Parameter) -> bool:
+    """Return whether a parameter holds the blocks or the scales of packed experts."""
+    return parameter.dtype == torch.uint8 and not is_4bit(parameter)
+
+
 def true_numel(parameter: nn.Parameter) -> int:
-    """Return how many numbers a parameter stands for; 4-bit ones are packed two a byte."""
+    """Return how many numbers a parameter stands for; 4-bit ones are packed two a byte.
+
+    Scales of packed experts are no weights: 0.
+    """
+    if is_packed(parameter):
+        return 2 * parameter.numel() if parameter.dim() == BLOCK_DIMENSIONS else 0
     state = getattr(parameter, "quant_state", None)
     return int(torch.Size(state.shape).numel()) if state is not None else parameter.numel()
 
 
 def held_bytes(hollow: Any, bits: BitsAndBytesConfig | None, dtype: torch.dtype) -> float:
     """Return what the weights of a base on the meta device take when held so, in bytes."""
-    packed = _packed_weights(hollow, bits) if bits is not None else set()
-    numbers = {n: p.numel() for n, p in hollow.named_parameters()}
-    in_bits = sum(count for name, count in numbers.items() if name in packed)
+    as_stored = sum(p.numel() for p in hollow.parameters() if is_packed(p))
+    in_4bit = _weights_in_4bit(hollow, bits) if bits is not None else set()
+    numbers = {n: p.numel() for n, p in hollow.named_parameters() if not is_packed(p)}
+    in_bits = sum(count for name, count in numbers.items() if name in in_4bit)
     double = bool(bits and bits.bnb_4bit_use_double_quant)
-    return weights_bytes(sum(numbers.values()), in_bits, double, dtype.itemsize)
+    rest = weights_bytes(sum(numbers.values()), in_bits, double, dtype.itemsize)
+    return float(as_stored) + rest
 
 
-def skeleton(base: PretrainedConfig) -> nn.Module:
-    """Return the model without memory for its weights (meta device), for counting."""
+def skeleton(base: PretrainedConfig, method: str = "none") -> nn.Module:
+    """Return the model without memory for its weights (meta device), for counting.
+
+    By the method `packed` with packed experts.
+    """
     with torch.device("meta"):
         model: nn.Module = AutoModelForCausalLM.from_config(base, trust_remote_code=False)
+    if method == PACKED:
+        pack(model)
     return model
+
+
+def can_stay_packed(base: PretrainedConfig) -> bool:
+    """Return whether a checkpoint stores experts that can be used packed."""
+    return stored(base).way == "unpack" and base.model_type in PACKED_FAMILIES
 
 
 def why_not_nf4(base: PretrainedConfig) -> str | None:
@@ -176,7 +219,7 @@ def why_not_nf4(base: PretrainedConfig) -> str | None:
     )
 
 
-def _packed_weights(hollow: Any, bits: BitsAndBytesConfig) -> set[str]:
+def _weights_in_4bit(hollow: Any, bits: BitsAndBytesConfig) -> set[str]:
     """Return the names of the weights that bitsandbytes puts into 4 bit."""
     head, left_out = hollow.get_output_embeddings(), bits.llm_int8_skip_modules or []
     return {
@@ -205,6 +248,13 @@ def _as_is(config: ModelConfig, own: Stored, bits: BitsAndBytesConfig) -> Quanti
     return Quantization(
         method, f"the checkpoint is in it already ({own.kind}, constants {constants})", None, bits
     )
+
+
+def _packed(wanted: QuantizationSetting) -> Quantization:
+    reason = "the checkpoint stores its experts in 4 bit (MXFP4), and they stay packed"
+    if wanted == "nf4":
+        reason = f"{reason}; NF4 would round them a second time"
+    return Quantization(PACKED, reason, PackedConfig())
 
 
 def _unquantized(own: Stored, reason: str) -> Quantization:

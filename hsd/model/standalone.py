@@ -1,6 +1,5 @@
 """A model as an ordinary Hugging Face folder: written, and read back with suspicion."""
 
-import copy
 import os
 import re
 from pathlib import Path
@@ -8,13 +7,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from hsd.config.model_config import ModelConfig
 from hsd.errors import ModelError
 from hsd.io.files import naming
 from hsd.model.base import Base, BaseFiles, find_base
 from hsd.model.families import attention_for
+from hsd.model.formats import without_quantization
 from hsd.model.placement import Placement
 from hsd.model.quantization import skeleton
 
@@ -29,7 +29,7 @@ def own_dtype(source: BaseFiles) -> torch.dtype:
 
 def standalone_gb(source: BaseFiles, dtype: torch.dtype) -> float:
     """Return the size of a base's weights in a number format; none are read."""
-    numbers = sum(p.numel() for p in skeleton(_plain_config(source)).parameters())
+    numbers = sum(p.numel() for p in skeleton(without_quantization(source.config)).parameters())
     return float(numbers * dtype.itemsize / 1e9)
 
 
@@ -42,7 +42,7 @@ def write_standalone(weights: Any, base: Base, folder: Path, dtype: torch.dtype)
     """
     for parameter in weights.parameters():  # one at a time: never two whole copies
         parameter.data = parameter.data.to(dtype)
-    config = _plain_config(base.source)
+    config = without_quantization(base.source.config)
     if not weights.config.tie_word_embeddings:  # peft says so where a merge made them two
         config.tie_word_embeddings = False
     fresh: Any = skeleton(config)
@@ -89,11 +89,3 @@ def read_back(folder: Path, placement: Placement) -> tuple[Any, PreTrainedTokeni
             f"such as {names[0]}; nothing was kept."
         )
     return model.eval(), source.tokenizer
-
-
-def _plain_config(source: BaseFiles) -> PretrainedConfig:
-    """Return the base's config without a word on how its checkpoint is quantised."""
-    config = copy.deepcopy(source.config)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    return config

@@ -17,6 +17,7 @@ from hsd.model.context_length import positions_of
 from hsd.model.launcher import asked_by, not_followed, not_followed_sentence
 from hsd.model.number_format import FIELDS, NumberFormat, began_in, number_format
 from hsd.model.placement import Launch, Placement, launch, place_to_train
+from hsd.model.quantization import PACKED, again
 from hsd.training.ancestor import Ancestor, find_ancestor
 from hsd.training.dataset import TrainingRows, load_training_rows
 from hsd.training.disk_space import adapter_parameters
@@ -25,6 +26,11 @@ from hsd.training.scoring import Scorer, scorer
 
 BY_GROUP = ("worst_group_f1", "f1_within_gap")
 """Metrics that hang on whom the posts are about."""
+
+STAYS_PACKED = (
+    "4 bit: the base's experts are stored in 4 bit already (MXFP4) and stay packed; NF4 would "
+    "round them a second time."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,8 @@ class TrainingPlan:
                 f"data.max_length {asked} is more than the {held} positions of "
                 f"{self.source.name}; no row gets longer than {held} tokens."
             )
+        if self.config.model.quantization == "nf4" and self.numbers["quantization"] == PACKED:
+            found.append(STAYS_PACKED)
         if self.placement.measured:
             found.append(f"Number format: {self.placement.reason.partition('; ')[2]}.")
         if self.not_followed:
@@ -124,6 +132,7 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
             "model.dtype float16: its small gradients vanish without loss scaling; train in "
             "bfloat16, float32 or auto."
         )
+    config = _unpacked_as_it_began(config)
     source = find_base(config.model)
     placement = place_to_train(config.model, source.config, _began_on_cpu(config.output_dir))
     numbers = number_format(config.model, source, placement)
@@ -146,6 +155,15 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
         validation_scorer,
         ancestor,
     )
+
+
+def _unpacked_as_it_began(config: TrainConfig) -> TrainConfig:
+    """Return the config of a run that an earlier hsd began with MXFP4 unpacked: it goes on so."""
+    began = began_in(config.output_dir).get("quantization")
+    if began != "dequantized" or config.model.quantization != "auto":
+        return config
+    model = config.model.model_copy(update={"quantization": again(began)})
+    return config.model_copy(update={"model": model})
 
 
 def _began_on_cpu(folder: Path) -> str | None:

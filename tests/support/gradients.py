@@ -17,7 +17,7 @@ Gradients = dict[str, torch.Tensor]
 PRECISIONS = pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)], ids=["fp32", "fp64"]
 )
-FAMILIES = pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt_oss"])
+FAMILIES = pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt_oss", "tiny_mxfp4"])
 
 
 def one_by_one(model: Any, rows: Sequence[Encoded]) -> Gradients:

@@ -1,10 +1,12 @@
 """A complete tiny base, made in a second: a 2-layer model and a small BPE with a chat template."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
@@ -131,6 +133,24 @@ def gpt_oss(folder: Path, seed: int = 0) -> Path:
     model = GptOssForCausalLM(config)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
+    return folder
+
+
+def mxfp4(folder: Path) -> Path:
+    """Write a tiny gpt-oss whose experts are packed as the released ones are, of random numbers."""
+    gpt_oss(folder)
+    weights = load_file(folder / "model.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    for name in [name for name in weights if name.endswith(("gate_up_proj", "down_proj"))]:
+        experts, inputs, outputs = weights.pop(name).shape
+        packed, scales = (experts, outputs, inputs // 32, 16), (experts, outputs, inputs // 32)
+        for part, shape, low, high in (("blocks", packed, 0, 256), ("scales", scales, 119, 123)):
+            numbers = torch.randint(low, high, shape, generator=generator, dtype=torch.uint8)
+            weights[f"{name}_{part}"] = numbers
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}
+    (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 
