@@ -7,7 +7,7 @@ from hsd.errors import ConfigError
 
 _FORM = re.compile(r"(\d+)x(\d+(?:\.\d+)?)(?:gb)?", re.IGNORECASE)
 TIGHT = 0.9
-"""From this share of the memory on a plan is tight: plans were measured to be right to a tenth."""
+"""From this share of the memory on a plan is tight: on CPUs, plans were right to a tenth."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,11 @@ def _verdict(plan: "RunPlan") -> str:
     has = f" of {_gb(devices.memory_gb)}" if devices.memory_gb else ""
     loads = plan.loading_gb > plan.training.total_gb
     loading = ", while the base is loaded" if loads else ""
+    sure = (
+        "An estimate: no GPU was measured." if devices.is_gpu else "Measured: right to about 10 %."
+    )
     verdict = _VERDICTS[devices.fits(plan.need_gb)]
-    return f"{verdict}: {_gb(plan.need_gb)}{has} GB{loading}. Plans are right to about 10 %."
+    return f"{verdict}: {_gb(plan.need_gb)}{has} GB{loading}. {sure}"
 
 
 def _work(plan: "RunPlan") -> list[tuple[str, str]]:
