@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     examples="""
     hsd plan --config detector --gpus 4x24
     hsd plan --model meta-llama/Llama-3.1-8B-Instruct --cluster a100x4 --set lora.rank=64
-    hsd plan --model gpt-oss-20b/config.json --gpus 1x24 --packed --rows 10000
+    hsd plan --model gpt-oss-20b/config.json --gpus 1x24 --rows 10000
     """,
 )
 @config_option
@@ -43,11 +43,6 @@ if TYPE_CHECKING:
 @click.option(
     "--rows", type=click.IntRange(min=1), help="Number of training rows, if not as in the file."
 )
-@click.option(
-    "--packed",
-    is_flag=True,
-    help="Plan MXFP4 experts that stay packed: 4.25 bits a weight.",
-)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def plan(
     source: str,
@@ -56,7 +51,6 @@ def plan(
     gpus: str | None,
     cluster: str | None,
     rows: int | None,
-    packed: bool,
     as_json: bool,
 ) -> int:
     """Plan a training: memory, tokens, steps, disk and time, before a GPU is booked.
@@ -72,7 +66,7 @@ def plan(
         raise click.UsageError("--gpus and --cluster both say where; give only one.")
     named = (f"model.name={json.dumps(model)}",) if model else ()
     config = train_config(source, (*overrides, *named))
-    planned = plan_run(config, _devices(gpus, cluster), rows, packed)
+    planned = plan_run(config, _devices(gpus, cluster), rows)
     profiles = fitting(planned.need_gb) if planned.devices.is_gpu else []
     if as_json:
         echo_text(json.dumps(plan_json(planned, profiles), indent=2))

@@ -85,9 +85,12 @@ def test_a_config_json_is_enough_for_a_plan(dense: Path) -> None:
         assert "as the base has no tokenizer here" in found["assumptions"][1]
 
 
-def test_gpt_oss_is_planned_unpacked_unless_it_is_to_stay_packed(gpt_oss_20b: Path) -> None:
-    unpacked = answer("--model", str(gpt_oss_20b), "--gpus", "1x24")
-    packed = answer("--model", str(gpt_oss_20b), "--gpus", "1x24", "--packed")
+UNPACKED = ("--set", "model.quantization=none")
+
+
+def test_gpt_oss_is_planned_packed_unless_it_is_to_be_unpacked(gpt_oss_20b: Path) -> None:
+    unpacked = answer("--model", str(gpt_oss_20b), "--gpus", "1x24", *UNPACKED)
+    packed = answer("--model", str(gpt_oss_20b), "--gpus", "1x24")
     assert (unpacked["weights"], unpacked["fits"]) == ("dequantized", "no")
     assert unpacked["training_gb"]["base weights"] == pytest.approx(41.8, rel=0.01)
     assert (packed["weights"], packed["fits"]) == ("packed", "yes")
@@ -95,15 +98,9 @@ def test_gpt_oss_is_planned_unpacked_unless_it_is_to_stay_packed(gpt_oss_20b: Pa
 
 
 def test_a_training_that_does_not_fit_ends_with_exit_code_3(gpt_oss_20b: Path) -> None:
-    refused = asked("--model", str(gpt_oss_20b), "--gpus", "1x24")
+    refused = asked("--model", str(gpt_oss_20b), "--gpus", "1x24", *UNPACKED)
     assert refused.return_value == 3
     assert "It does not fit" in refused.output
-
-
-def test_a_dense_base_cannot_stay_packed(dense: Path) -> None:
-    refused = refusal("--model", str(dense), "--gpus", "1x24", "--packed")
-    assert refused.exit_code == 3
-    assert "no fused experts" in str(refused)
 
 
 def test_the_tables_say_what_is_an_estimate_and_by_which_formula(dense: Path) -> None:

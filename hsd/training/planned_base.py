@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 from hsd.config.model_config import ModelConfig
 from hsd.config.train_config import TrainConfig
-from hsd.errors import ModelError, PreflightError, did_you_mean
+from hsd.errors import ModelError, did_you_mean
 from hsd.model.base import BaseFiles, find_base, find_config
 from hsd.model.base_shape import BaseShape
 from hsd.model.doctor_probes import memory_gb
@@ -33,23 +33,13 @@ class PlannedBase:
     quantization: Quantization
 
 
-def planned_base(config: TrainConfig, devices: PlannedDevices, packed: bool) -> PlannedBase:
-    """Return a base's sizes and how it would be held. `packed` keeps MXFP4 experts as they are.
-
-    Raises ModelError, and PreflightError where nothing can stay packed.
-    """
+def planned_base(config: TrainConfig, devices: PlannedDevices) -> PlannedBase:
+    """Return a base's sizes and how it would be held. Raises ModelError."""
     source, base = _found(config.model)
     device = "cuda:0" if devices.is_gpu else "cpu"
     dtype = _dtype(config.model, devices)
     quantization = choose_quantization(config.model, base, device, dtype)
     shape = read_shape(base, config.model.attention, device)
-    if packed:
-        if not shape.fused_parameters:
-            raise PreflightError(
-                f"--packed: {config.model.name} has no fused experts that could stay packed; "
-                "leave --packed out."
-            )
-        quantization = Quantization("packed", "MXFP4 experts stay packed, as asked")
     held = Held(quantization.method, dtype.itemsize, bool(quantization.double))
     how = Computed(
         shape, held, _adapter(shape, config), devices.is_gpu, recomputes(config.training, device)

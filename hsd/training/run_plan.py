@@ -72,14 +72,12 @@ class RunPlan:
         return max(self.training.total_gb, self.loading_gb)
 
 
-def plan_run(
-    config: TrainConfig, devices: PlannedDevices, rows: int | None = None, packed: bool = False
-) -> RunPlan:
+def plan_run(config: TrainConfig, devices: PlannedDevices, rows: int | None = None) -> RunPlan:
     """Return what a run needs; no weights are read. `rows` is how many it has, if not as its file.
 
     Raises ConfigError, DataError, ModelError or PreflightError.
     """
-    base = planned_base(config, devices, packed)
+    base = planned_base(config, devices)
     how = base.how
     rows_of = planned_rows(within_context(config, base.config), base.source, rows)
     works = _works_of(config, base, rows_of.train)
