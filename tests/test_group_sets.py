@@ -256,6 +256,16 @@ def test_a_report_counts_a_run_s_posts_in_other_groups_without_a_model() -> None
     assert "lgbtq_fpr" not in header
 
 
+def test_a_page_of_groups_with_few_posts_says_so_and_shows_no_title_s_control_letters() -> None:
+    own('[groups.lgbtq]\ntitle = "L\\u001b[31mG"\n[groups.mexican]\n')
+    few = counted_in(load_run(run_of("a", "lgbtq n n .2\nmexican h h .8\n" * 2)), "own.toml")
+    page = rewrite(few, None, "not known").read_text()
+    assert "No group has 5 posts of a label" in page
+    assert "\x1b" not in page
+    enough = counted_in(load_run(run_of("b", HALF)), "own.toml")
+    assert "No group has 5" not in rewrite(enough, None, "not known").read_text()
+
+
 def test_runs_in_different_groups_are_compared_on_those_they_share() -> None:
     other = own('[groups.lgbtq]\nnames = ["x"]\n[groups.latin]\nnames = ["mexican"]\n')
     about = {"lgbtq": "latin", "mexican": "lgbtq"}

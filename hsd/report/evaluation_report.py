@@ -12,6 +12,7 @@ from hsd.metrics.groups import RATES, Group, Proportion
 from hsd.report.context import ReportContext, not_measured
 from hsd.report.numbers import SCHEMA, as_json_values
 from hsd.report.report_model import EvaluationReport
+from hsd.visible import visible
 
 
 def evaluation_report(
@@ -78,7 +79,7 @@ def _counted_in(groups: GroupSet) -> dict[str, Any] | None:
     return {
         "name": groups.name,
         "digest": groups.digest,
-        "titles": {name: entry.title for name, entry in entries.items() if entry.title},
+        "titles": {name: visible(entry.title) for name, entry in entries.items() if entry.title},
         "parents": {name: entry.parent for name, entry in entries.items() if entry.parent},
     }
 

@@ -51,7 +51,8 @@ def groups_section(report: EvaluationReport) -> Section:
         "not estimable (-)."
     )
     told = [row for name, row in rows.items() if name not in small]
-    parts: list[Part] = [PageTable("Rates by group", header, told, note)]
+    none = Words(f"No group has {MINIMUM_N} posts of a label, so no rate is estimable.", "warning")
+    parts: list[Part] = [PageTable("Rates by group", header, told, note) if told else none]
     if small:
         few = f"Groups with fewer than {MINIMUM_N} posts of both labels ({len(small)})"
         parts.append(PageTable(few, header, [rows[name] for name in small], folded=True))
