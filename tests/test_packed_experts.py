@@ -74,15 +74,15 @@ def test_every_byte_and_scale_is_unpacked_as_transformers_does_it(dtype: torch.d
 
 
 @FORMATS
-def test_a_packed_base_gives_the_very_logits_of_the_unpacked_one(
-    dtype: str, tiny_mxfp4: Path
-) -> None:
+def test_a_packed_base_gives_the_logits_of_the_unpacked_one(dtype: str, tiny_mxfp4: Path) -> None:
+    """To the bit where a product is summed alike; another CPU may sum it otherwise."""
     with torch.inference_mode():
         packed, unpacked = (
             loaded(tiny_mxfp4, held, dtype).model(input_ids=IDS).logits for held in ("auto", "none")
         )
     assert unpacked.std() > 0.01
-    assert torch.equal(packed, unpacked)
+    off = (packed.float() - unpacked.float()).norm() / unpacked.float().norm()
+    assert off <= {"float32": 1e-5, "bfloat16": 2e-2}[dtype]
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -90,15 +90,14 @@ def test_an_adapter_on_a_packed_base_gets_the_gradients_of_the_unpacked_one(
     recompute: bool, tiny_mxfp4: Path
 ) -> None:
     found = learned(tiny_mxfp4, "auto", recompute=recompute)
-    assert relative_error(found, learned(tiny_mxfp4, "none")) <= 1e-6
+    assert relative_error(found, learned(tiny_mxfp4, "none")) <= 5e-6
 
 
 def test_a_packed_base_replies_as_the_unpacked_one(tiny_mxfp4: Path) -> None:
-    packed = Asked(tiny_mxfp4)
-    expected = loaded(tiny_mxfp4, "none").model
-    row = torch.tensor([packed.rows[0].prompt])
+    packed, unpacked = (loaded(tiny_mxfp4, held).model for held in ("auto", "none"))
+    row = torch.tensor([Asked(tiny_mxfp4).rows[0].prompt])
     asked = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
-    assert torch.equal(packed.model.generate(row, **asked), expected.generate(row, **asked))
+    assert torch.equal(packed.generate(row, **asked), unpacked.generate(row, **asked))
 
 
 # What it holds
