@@ -12,6 +12,13 @@ from hsd.io.stopping import stop_request
 from jobs.terminal.console import Terminal
 from jobs.terminal.entry import run
 from jobs.terminal.log_head import say_host
+from jobs.terminal.model_options import (
+    answer_options,
+    length_options,
+    model_options,
+    model_section,
+    prompt_options,
+)
 from jobs.terminal.options import (
     Command,
     groups_option,
@@ -43,8 +50,7 @@ PATH = click.Path(path_type=Path)
     accelerate launch --num_processes 4 -m jobs.evaluate --model-name runs/default --use-accelerate
     """,
 )
-@click.option("--model-name", help="Hub name, folder of a model, or folder of an adapter.")
-@click.option("--adapter", type=PATH, help="Adapter to put on --model-name.")
+@model_options
 @click.option(
     "--data-file",
     "data_files",
@@ -61,42 +67,19 @@ PATH = click.Path(path_type=Path)
     help="hsd makes a folder run_YYYYMMDD_HHMMSS in here; with several data sets, one in each "
     "data set's folder.",
 )
-@click.option("--cache-dir", type=PATH, help="Folder for downloaded models.")
-@click.option(
-    "--prompt-template", help="Prompt template, by name or path. Default: the adapter's own."
-)
-@click.option("--strategy", help="Strategy in the prompt template.")
-@click.option(
-    "--ignore-prompt-mismatch",
-    is_flag=True,
-    default=None,
-    help="Ask an adapter with another prompt than its own.",
-)
+@prompt_options
 @groups_option
 @intersections_option
 @table_options
 @click.option("--max-samples", type=int, help="Use a seeded, stratified sample of this many rows.")
-@click.option("--max-length", type=int, help="Longest prompt in tokens; longer posts are cut.")
-@click.option("--max-new-tokens", type=int, help="Longest generated reply in tokens.")
+@length_options
 @click.option(
     "--temperature",
     type=float,
     help="Sampling temperature for generated replies; 0 is greedy. A value above 0 implies --mode "
     "generate. Sampling is seeded.",
 )
-@click.option("--batch-size", type=int, help="Rows per batch; halved when memory runs out.")
-@click.option(
-    "--prefix-sharing",
-    type=click.Choice(["auto", "on", "off"]),
-    help="Compute the shared start of all prompts only once. auto: if that is faster and a "
-    "self-test passes.",
-)
-@click.option(
-    "--mode",
-    type=click.Choice(["score", "generate"]),
-    help="score (default) compares the probabilities of the labels and gives P(hate). generate "
-    "reads the model's reply.",
-)
+@answer_options
 @click.option("--with-base", is_flag=True, help="Also evaluate the original model, and compare.")
 @click.option("--use-accelerate", is_flag=True, help="Fail unless there are several processes.")
 @click.option(
@@ -212,10 +195,9 @@ def _configs(data_files: "Sequence[str]", options: dict[str, Any]) -> "list[Eval
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options as fields of the config; the model's have a section of their own."""
-    named = {"name": options.pop("model_name"), "cache_dir": options.pop("cache_dir")}
+    model = model_section(options)
     options["intersections"] = list(options["intersections"]) or None
-    model = {key: value for key, value in named.items() if value is not None}
-    return {**options, **table_fields(options), "model": model or None}
+    return {**options, **table_fields(options), "model": model}
 
 
 def _test_connection(config: Any) -> int:

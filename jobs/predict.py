@@ -9,6 +9,13 @@ import click
 from hsd.io.stopping import stop_request
 from jobs.terminal.entry import run
 from jobs.terminal.log_head import say_host
+from jobs.terminal.model_options import (
+    answer_options,
+    length_options,
+    model_options,
+    model_section,
+    prompt_options,
+)
 from jobs.terminal.options import Command, is_first_process, set_fields
 from jobs.terminal.output import data_stream
 
@@ -31,8 +38,7 @@ PATH = click.Path(path_type=Path)
     """,
 )
 @click.argument("file")
-@click.option("--model-name", help="Hub name, folder of a model, or folder of an adapter.")
-@click.option("--adapter", type=PATH, help="Adapter to put on --model-name.")
+@model_options
 @click.option(
     "--output",
     required=True,
@@ -64,32 +70,9 @@ PATH = click.Path(path_type=Path)
     help="Label one of N parts of the rows; I is 0 to N-1. All N jobs get the same --output, and "
     "the last one to finish writes it. array: I and N are those of the SLURM job array.",
 )
-@click.option("--cache-dir", type=PATH, help="Folder for downloaded models.")
-@click.option(
-    "--prompt-template", help="Prompt template, by name or path. Default: the adapter's own."
-)
-@click.option("--strategy", help="Strategy in the prompt template.")
-@click.option(
-    "--ignore-prompt-mismatch",
-    is_flag=True,
-    default=None,
-    help="Ask an adapter with another prompt than its own.",
-)
-@click.option("--max-length", type=int, help="Longest prompt in tokens; longer posts are cut.")
-@click.option("--max-new-tokens", type=int, help="Longest generated reply in tokens.")
-@click.option("--batch-size", type=int, help="Rows per batch; halved when memory runs out.")
-@click.option(
-    "--prefix-sharing",
-    type=click.Choice(["auto", "on", "off"]),
-    help="Compute the shared start of all prompts only once. auto: if that is faster and a "
-    "self-test passes.",
-)
-@click.option(
-    "--mode",
-    type=click.Choice(["score", "generate"]),
-    help="score (default) compares the probabilities of the labels and gives P(hate). generate "
-    "reads the model's reply.",
-)
+@prompt_options
+@length_options
+@answer_options
 @set_fields("model.device=cpu")
 def predict(file: str, output: str, **options: Any) -> int:
     """Label the posts in FILE: P(hate), the label and the outcome of each row.
@@ -135,10 +118,9 @@ def _job(file: str, output: str, options: dict[str, Any]) -> "PredictJob":
     own = ("text_column", "prefix", "rationale", "threshold", "threshold_from", "by")
     given = {name: options.pop(name) for name in own}
     shard = shard_of(options.pop("shard"))
-    named = {"name": options.pop("model_name"), "cache_dir": options.pop("cache_dir")}
-    model = {name: value for name, value in named.items() if value is not None}
+    model = model_section(options)
     overrides = options.pop("overrides")
-    config = load_eval_config(overrides, **options, model=model or None, data_file=file)
+    config = load_eval_config(overrides, **options, model=model, data_file=file)
     return PredictJob(config=config, output=output, shard=shard, **given)
 
 
