@@ -18,8 +18,6 @@ from hsd.training.memory_need import (
 )
 from hsd.training.microbatches import (
     WORTH_IT,
-    Limits,
-    Sharing,
     StepPlan,
     expected_gain,
     find_sharing,
@@ -29,11 +27,13 @@ from hsd.training.microbatches import (
 from hsd.training.planned_base import PlannedBase, planned_base
 from hsd.training.planned_devices import PlannedDevices
 from hsd.training.planned_rows import longest, planned_rows
-from hsd.training.prefix_sharing import first_steps, limits_for
+from hsd.training.prefix_sharing import Computing, first_steps, limits_for
 from hsd.training.schedule import Schedule, plan_schedule
 from hsd.training.step_size import computed_pairs, computed_tokens, piece_sizes
 from hsd.training.time_range import TimeRange, time_range
 from hsd.training.training_plan import within_context
+
+_NOT_TESTED = "Planned without a model, which a training tests first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +80,17 @@ def plan_run(config: TrainConfig, devices: PlannedDevices, rows: int | None = No
     base = planned_base(config, devices)
     how = base.how
     rows_of = planned_rows(within_context(config, base.config), base.source, rows)
-    works = _works_of(config, base, rows_of.train)
+    computing = _computing(config, base, rows_of.train)
     steps = [*first_steps(config, rows_of.train)]
-    shared = [works.of(step_rows) for step_rows in steps]
-    step = _step(steps, shared, works)
+    shared = [computing.work(step_rows) for step_rows in steps]
+    step = _step(steps, shared, computing)
     schedule = plan_schedule(config, rows_of.count, rows_of.validation_count, devices.count)
     passes = 3 if how.recomputes else 2
     return RunPlan(
         config=config,
         devices=devices,
         base=base,
-        training=training_need(how, _pieces(config, rows_of.train, shared, works)),
+        training=training_need(how, _pieces(config, rows_of.train, shared, computing)),
         evaluation=_evaluation(how, rows_of.train, step.prefix),
         loading_gb=_loading_gb(base),
         schedule=schedule,
@@ -101,52 +101,44 @@ def plan_run(config: TrainConfig, devices: PlannedDevices, rows: int | None = No
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Works:
-    """How the rows of a step are cut into pieces, with sharing where it pays, and without."""
-
-    limits: Limits
-    sharing: Sharing | None = None
-    gain: float = 1.0
-
-    def of(self, rows: Sequence[Encoded]) -> list[StepPlan]:
-        return self.sharing.work(rows) if self.sharing else self.unshared(rows)
-
-    def unshared(self, rows: Sequence[Encoded]) -> list[StepPlan]:
-        return [plain_work(rows, self.limits)]
-
-
-def _works_of(config: TrainConfig, base: PlannedBase, rows: Sequence[Encoded]) -> _Works:
+def _computing(config: TrainConfig, base: PlannedBase, rows: Sequence[Encoded]) -> Computing:
     """Return how rows are computed, as `choose_sharing` decides but for its test of the model."""
     how, asked = base.how, config.training.prefix_sharing
     limits = limits_for(config, rows, keeps_scores=how.shape.eager, recomputes=how.recomputes)
     limits = replace(limits, pair_tokens=pair_cost(base.config.get_text_config()))
     if asked == "off":
-        return _Works(limits)
+        return Computing(limits, None, 1.0, _NOT_TESTED)
     sharing = find_sharing(rows, limits)
     gain = expected_gain(first_steps(config, rows), sharing)
-    return _Works(limits, sharing, gain) if gain >= WORTH_IT or asked == "on" else _Works(limits)
+    if gain < WORTH_IT and asked != "on":
+        return Computing(limits, None, 1.0, _NOT_TESTED)
+    return Computing(limits, sharing, gain, _NOT_TESTED)
 
 
 def _pieces(
-    config: TrainConfig, rows: Sequence[Encoded], steps: Sequence[list[StepPlan]], works: _Works
+    config: TrainConfig,
+    rows: Sequence[Encoded],
+    steps: Sequence[list[StepPlan]],
+    computing: Computing,
 ) -> list[Piece]:
     """Return the pieces of the first steps, and of one that has the longest rows."""
     own = config.training.batch_size * config.training.accumulation
-    return [size for step in (works.of(longest(rows, own)), *steps) for size in piece_sizes(step)]
+    works = (computing.work(longest(rows, own)), *steps)
+    return [size for step in works for size in piece_sizes(step)]
 
 
 def _step(
-    steps: Sequence[Sequence[Encoded]], shared: Sequence[list[StepPlan]], works: _Works
+    steps: Sequence[Sequence[Encoded]], shared: Sequence[list[StepPlan]], computing: Computing
 ) -> StepTokens:
-    prefixes = works.sharing.prefixes.values() if works.sharing else ()
+    prefixes = computing.sharing.prefixes.values() if computing.sharing else ()
+    unshared = ([plain_work(rows, computing.limits)] for rows in steps)
     return StepTokens(
         tokens=fmean(map(computed_tokens, shared)),
         pairs=fmean(map(computed_pairs, shared)),
-        tokens_unshared=fmean(map(computed_tokens, map(works.unshared, steps))),
+        tokens_unshared=fmean(map(computed_tokens, unshared)),
         pieces=fmean(len(piece_sizes(step)) for step in shared),
         prefix=max(map(len, prefixes), default=0),
-        gain=works.gain,
+        gain=computing.gain,
     )
 
 
