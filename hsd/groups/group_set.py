@@ -63,11 +63,6 @@ class GroupSet:
         """Whether names are read otherwise than by default; intersections change no reading."""
         return self.name != DEFAULT and self._spelled != default_groups()._spelled
 
-    def title(self, name: str) -> str:
-        """Return what pages call a group."""
-        entry = self.file.groups.get(name)
-        return (entry.title if entry else None) or name
-
     def groups_of(
         self, named: Collection[str], persona_tag: str = "", *, strict: bool = True
     ) -> tuple[str, ...]:
