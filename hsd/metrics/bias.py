@@ -97,14 +97,16 @@ def _areas_of(known: Sequence[_Cell], scores: Floats, hate: Bools) -> Callable[[
     masks = np.array([inside[name] for name in groups], dtype=bool).reshape(-1, len(scores)).T
     own = {name: Ranking.of(scores[inside[name]], hate[inside[name]]) for name in groups}
     whole, place = Ranking.of(scores, hate), {name: at for at, name in enumerate(groups)}
-    hates, normals = masks & hate[:, None], masks & ~hate[:, None]
+    hates, normals = (
+        (masks & label[:, None]).astype(np.float64) for label in (hate, ~hate)
+    )  # (rows, groups)
 
     def areas(weights: Floats) -> Floats:
         below, above = whole.beaten(weights)  # (draws, rows), in the order of the rows
-        in_hate, in_normal = weights @ hates.astype(float), weights @ normals.astype(float)
+        in_hate, in_normal = weights @ hates, weights @ normals
         all_hate, all_normal = weights @ hate.astype(float), weights @ ~hate
-        of_hates = (weights * below) @ hates.astype(float)
-        of_normals = (weights * above) @ normals.astype(float)
+        of_hates = (weights * below) @ hates
+        of_normals = (weights * above) @ normals
         among = {name: own[name].wins(weights[:, inside[name]]) for name in groups}
         found = []
         for cell in known:
