@@ -7,6 +7,7 @@ from typing import Any
 import pandas
 import pyarrow
 import pytest
+from label_maps import labels_of
 from pyarrow import parquet
 
 from hsd.data import hub_rows, unified
@@ -14,7 +15,7 @@ from hsd.data.class_names import ClassName, features_of, named, with_names
 from hsd.data.own_table import load_table
 from hsd.data.read_rows import read_rows
 from hsd.data.source_formats import ReadOptions, convert_detected, load_any
-from hsd.data.table_columns import Columns, parse_labels
+from hsd.data.table_columns import Columns
 from hsd.errors import DataError
 
 REVERSED = {"names": ["hate", "no-hate"], "_type": "ClassLabel"}
@@ -109,7 +110,7 @@ def test_codes_whose_class_column_was_renamed_are_no_labels(
 
 
 def test_codes_whose_class_column_was_renamed_are_what_a_person_says(tmp_path: Path) -> None:
-    columns = Columns(label="verdict", labels=parse_labels(["0=hate", "1=normal"]))
+    columns = Columns(label="verdict", labels=labels_of(label=["0=hate", "1=normal"]))
     loaded = load_table(renamed(tmp_path / "a.parquet"), columns)
     assert [example.label for example in loaded.examples] == ["hate", "normal"]
 

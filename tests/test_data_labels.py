@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from label_maps import labels_of
 
 from hsd.data.class_names import ClassName
 from hsd.data.label_names import parse_label, spelled, unknown_label
 from hsd.data.own_table import load_table
 from hsd.data.prepared_data import preparation
 from hsd.data.source_formats import ReadOptions, load_any
-from hsd.data.table_columns import Columns, parse_labels, parse_meanings
+from hsd.data.table_columns import Columns
 from hsd.errors import ConfigError
 
 NO_LABELS = [-1, -1.0, "-1", "-1.0", "\N{MINUS SIGN}1", "--1", "+1", "-0", "-hate", "- hate"]
@@ -59,7 +60,7 @@ def test_the_advice_for_an_unknown_label_is_whole(tmp_path: Path) -> None:
     assert said.startswith("unknown label 'offensive' in 'label': say what every label in use mea")
     assert "--labels hate=abusive,hateful normal=fine drop=unclear, with --group-col" in said
     assert said.endswith("(`hsd prepare` needs --source table:FILE too)")
-    named = parse_meanings("hate=hate normal=offensive,normal")
+    named = labels_of(labels="hate=hate normal=offensive,normal")
     found = load_table(path, Columns(group="target_group", labels=named))
     assert not found.bad
     assert not found.unread
@@ -84,7 +85,7 @@ def loaded(folder: Path, *labels: str) -> tuple[dict[str, str], dict[str, str]]:
     """Labels by text, and reasons by line."""
     path = folder / "own.csv"
     path.write_text(DAVIDSON)
-    found = load_table(path, Columns("tweet", "class", labels=parse_labels(labels)))
+    found = load_table(path, Columns("tweet", "class", labels=labels_of(label=labels)))
     reasons = {row.place.rpartition(":")[2]: row.reason for row in found.bad}
     return {example.text: example.label for example in found.examples}, reasons
 
@@ -105,15 +106,15 @@ def test_a_map_of_every_code_is_the_whole_map(tmp_path: Path) -> None:
 
 
 def test_a_map_of_a_name_leaves_the_common_names_unknown() -> None:
-    names = parse_labels(["hateful=normal"])
+    names = labels_of(label=["hateful=normal"])
     assert parse_label("Hateful", names) == "normal"
     assert [parse_label(value, names) for value in ("hate", "normal", 1, True)] == [None] * 4
 
 
 def test_one_name_cannot_be_both() -> None:
     with pytest.raises(ConfigError, match=r"label '1.0=normal': '1.0' is named both"):
-        parse_labels(["1=hate", "1.0=normal"])
-    assert parse_labels(["-1=hate", "1=normal"]) == {"-1": "hate", "1": "normal"}
+        labels_of(label=["1=hate", "1.0=normal"])
+    assert labels_of(label=["-1=hate", "1=normal"]) == {"-1": "hate", "1": "normal"}
 
 
 def test_a_map_that_no_source_is_read_with_is_refused(tmp_path: Path) -> None:

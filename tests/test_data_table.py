@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from label_maps import labels_of
 
 from hsd.data.chat_rows import problem, stream_chats
 from hsd.data.own_table import load_table
-from hsd.data.table_columns import Columns, parse_labels
+from hsd.data.table_columns import Columns
 from hsd.errors import ConfigError, DataError
 
 TABLE = """no,body,verdict,about
@@ -39,10 +40,10 @@ def test_an_unknown_column_is_answered_with_the_nearest(tmp_path: Path) -> None:
 
 
 def test_label_names_are_given_as_pairs() -> None:
-    assert parse_labels(["a=b=hate", "x=normal"]) == {"a=b": "hate", "x": "normal"}
+    assert labels_of(label=["a=b=hate", "x=normal"]) == {"a=b": "hate", "x": "normal"}
     for wrong in ("mean", "mean=bad", "=hate"):
         with pytest.raises(ConfigError, match="expected NAME=hate or NAME=normal"):
-            parse_labels([wrong])
+            labels_of(label=[wrong])
 
 
 def chat(*turns: tuple[str, Any]) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas
 import pytest
+from label_maps import labels_of
 
 from hsd.data.label_names import denies_hate
 from hsd.data.loaded_file import Bad, LeftOut, listed
 from hsd.data.own_labels import RowLabel, row_label
 from hsd.data.own_table import load_table
 from hsd.data.source_formats import load_posts
-from hsd.data.table_columns import Columns, columns_of, parse_meanings
+from hsd.data.table_columns import Columns, columns_of
 from hsd.data.vote_shares import NO_MAJORITY
 from hsd.errors import ConfigError, DataError
 
@@ -123,7 +124,7 @@ def test_a_flag_in_a_column_called_after_what_is_normal_is_not_guessed(column: s
         assert isinstance(found, Bad)
         assert f"normal={yes}" in found.reason
         assert "1 may mean normal here; say which" in found.reason
-    named = Columns(label=column, labels=parse_meanings("hate=0 normal=1"))
+    named = Columns(label=column, labels=labels_of(labels="hate=0 normal=1"))
     assert row_label({column: 1}, named) == RowLabel("normal", name="1")
 
 
@@ -242,13 +243,13 @@ def test_a_score_in_short_floats_is_the_number_that_was_written(tmp_path: Path) 
 
 
 def test_a_map_is_read_as_it_is_typed() -> None:
-    assert parse_meanings("hate=hatespeech,offensive normal=normal") == {
+    assert labels_of(labels="hate=hatespeech,offensive normal=normal") == {
         "hatespeech": "hate", "offensive": "hate", "normal": "normal",
     }  # fmt: skip
-    assert parse_meanings('hate=hate speech, "a, b" drop=-1  normal=no') == {
+    assert labels_of(labels='hate=hate speech, "a, b" drop=-1  normal=no') == {
         "hate speech": "hate", "a, b": "hate", "-1": "drop", "no": "normal",
     }  # fmt: skip
-    assert parse_meanings("hate=a hate=b") == {"a": "hate", "b": "hate"}
+    assert labels_of(labels="hate=a hate=b") == {"a": "hate", "b": "hate"}
 
 
 @pytest.mark.parametrize(
@@ -262,7 +263,7 @@ def test_a_map_is_read_as_it_is_typed() -> None:
 )
 def test_a_map_that_says_nothing_or_two_things_is_refused(text: str, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
-        parse_meanings(text)
+        labels_of(labels=text)
 
 
 @pytest.mark.parametrize(

@@ -114,17 +114,12 @@ def columns_in(config: TableConfig) -> Columns | None:
     return columns_of(**{name: getattr(config, name) for name in TableConfig.model_fields})
 
 
-def parse_meanings(text: str) -> dict[str, Meaning]:
-    """Return what `hate=hatespeech,offensive normal=normal drop=unclear` says of each name.
-
-    A name with a comma stands in quotes. Raises ConfigError for anything else, and for a name with
-    two meanings.
-    """
-    return _once(_meanings(text))
-
-
 def _meanings(text: str) -> list[_Said]:
-    """Return each name of a map with its meaning and the part of the map that says so."""
+    """Return each name of `hate=hatespeech,offensive normal=normal drop=unclear` with its meaning.
+
+    And the part of the map that says so. A name with a comma stands in quotes. Raises ConfigError
+    for anything else.
+    """
     pairs: list[_Said] = []
     for part in _BEFORE_A_MEANING.split(text.strip()):
         meaning, equals, names = part.partition("=")
@@ -138,15 +133,8 @@ def _meanings(text: str) -> list[_Said]:
     return pairs
 
 
-def parse_labels(texts: Iterable[str]) -> dict[str, Meaning]:
-    """Return what `NAME=hate` and `NAME=normal` say.
-
-    Raises ConfigError for anything else, and for a name that is given both labels.
-    """
-    return _once(_named_labels(texts))
-
-
 def _named_labels(texts: Iterable[str]) -> list[_Said]:
+    """Return the same of `NAME=hate` and `NAME=normal`."""
     pairs: list[_Said] = []
     for text in texts:
         name, _, value = text.rpartition("=")
