@@ -510,6 +510,9 @@ def test_a_wrong_request_is_one_line_and_nothing_is_written(
         (lambda: Path("test.jsonl").unlink(), "test.jsonl"),
         (lambda: Path("base/config.json").unlink(), "config.json"),
         (lambda: Path("a.json").write_text("{"), "a.json"),
+        (lambda: _spoil_label("test.jsonl"), "evaluation rows: 1 of 4 rows cannot be used"),
+        (lambda: _spoil_label("train.jsonl"), "training rows: 1 of "),
+        (lambda: _train_on_validation(), "has the same post as training row"),
     ],
 )
 def test_what_is_wrong_in_files_is_one_line_and_nothing_is_written(
@@ -522,6 +525,19 @@ def test_what_is_wrong_in_files_is_one_line_and_nothing_is_written(
     assert said in one_line(err)
     assert sorted(Path.cwd().rglob("*")) == before
     assert not fake.jobs()
+
+
+def _spoil_label(file: str) -> None:
+    """Write a label that only a job would have found, hours later."""
+    rows = Path(file).read_text().splitlines()
+    Path(file).write_text("\n".join([*rows[:-1], json.dumps({"text": "x", "label": "maybe"})]))
+
+
+def _train_on_validation() -> None:
+    for name in ("a", "b"):
+        tree = json.loads(Path(f"{name}.json").read_text())
+        tree["data"]["validation_file"] = tree["data"]["train_file"]
+        Path(f"{name}.json").write_text(json.dumps(tree))
 
 
 def _preset(name: str) -> None:

@@ -19,7 +19,8 @@ from hsd.prompts.contract import load_contract, make_contract, save_contract
 from hsd.prompts.render import Encoded
 from hsd.prompts.template import Strategy, Template, load_template
 from hsd.training.dataset import TrainingRows, load_training_rows
-from hsd.training.label_targets import Lesson, balanced
+from hsd.training.label_targets import balanced
+from hsd.training.lesson import Lesson
 from hsd.training.training_files import RowSource
 from hsd.training.training_run import train
 

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
-from hsd.data.data_sets import load_named, require_own_file, resolve_path
-from hsd.data.loaded_file import Loaded, left_out_said
-from hsd.data.sampling import of_sources, stratified
-from hsd.data.table_columns import columns_in
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.evaluation.prompt_choice import contract_for, renderer_for
+from hsd.evaluation.read_sets import read_sets
 from hsd.evaluation.subject import Subject, subject
 from hsd.example import Example
-from hsd.groups.group_set import DEFAULT, GroupSet, default_groups, load_groups
+from hsd.groups.group_set import GroupSet, default_groups
 from hsd.groups.name_lists import unknown_said
 from hsd.io.hashes import sha256_json
 from hsd.model.context_length import positions_of
@@ -170,27 +167,22 @@ def prepare_sets(
     """
     config = configs[0]
     _require_possible(config)
-    columns = columns_in(config)
-    require_own_file([one.data_file for one in configs], columns)
-    _require_each_once([one.data_file for one in configs], data_dir)
-    groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
-    sets = [load_named(one.data_file, data_dir, groups=groups, columns=columns) for one in configs]
+    sets = read_sets(configs, data_dir)
     plan = plan_of_model(config)
     if plan.subject.adapter:
         require_known_sources(plan.subject.adapter)  # the report asks, once all rows are answered
-    rows = [_sampled(one, loaded) for one, loaded in zip(configs, sets, strict=True)]
     with blaming(plan.subject.own_words_in):
-        encoded = [_encoded(plan, plan.renderer, examples) for examples in rows]
+        encoded = [_encoded(plan, plan.renderer, one.examples) for one in sets]
     return [
         replace(
             plan,
             config=one,
-            examples=rows[at],
+            examples=sets[at].examples,
             encoded=encoded[at],
-            groups=groups,
+            groups=sets[at].groups,
             what=f"{one.data_file} rows",
-            unread=tuple(sets[at].unread),
-            read_as=(*sets[at].notes, *left_out_said(sets[at], one.data_file)),
+            unread=sets[at].unread,
+            read_as=sets[at].read_as,
         )
         for at, one in enumerate(configs)
     ]
@@ -203,24 +195,6 @@ def _require_possible(config: EvalConfig) -> None:
             "temperature: nothing is sampled where labels are scored; add --mode generate, or "
             "leave the temperature out."
         )
-
-
-def _require_each_once(data_files: Sequence[str], data_dir: Path | None) -> None:
-    """Raise ConfigError where two names are of one file: its posts would count twice."""
-    known: dict[Path, str] = {}
-    for name in data_files:
-        file = resolve_path(name, data_dir).resolve()
-        if file in known:
-            both = f"'{name}' twice" if known[file] == name else f"'{known[file]}' and '{name}'"
-            raise ConfigError(f"data_file: {both} is one file ({file}); name each set once.")
-        known[file] = name
-
-
-def _sampled(config: EvalConfig, loaded: Loaded) -> list[Example]:
-    rows = of_sources(loaded.examples, config.only_sources, config.data_file)
-    if config.max_samples is None or config.max_samples >= len(rows):
-        return rows
-    return stratified(rows, config.max_samples, config.seed)
 
 
 def _about(example: Example) -> list[Any]:

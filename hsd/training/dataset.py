@@ -11,15 +11,14 @@ from typing import Any
 
 from hsd.config.train_config import DataConfig, PromptConfig, TrainConfig
 from hsd.data.data_files import digest, is_one_table
-from hsd.errors import DataError
 from hsd.example import Label
 from hsd.io.hashes import sha256_text
-from hsd.prompts.contract import Contract, load_contract, make_contract
+from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer, Target
-from hsd.prompts.template import load_template
-from hsd.training.label_targets import Lesson, Targets, balanced
+from hsd.training.label_targets import Targets, balanced
+from hsd.training.lesson import Lesson
 from hsd.training.share_targets import across_told, shares_told
-from hsd.training.training_files import RowSource
+from hsd.training.training_files import RowSource, contract_asked, require_apart
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
 
     Raises DataError for a bad row, a chat row of another prompt, or a row that is too long.
     """
-    contract = _contract(config)
+    contract = contract_asked(config)
     renderer = Renderer(tokenizer, contract)
     contract = sealed(contract, renderer, tokenizer)
     training = config.training
@@ -78,7 +77,7 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
         encoded = _encode(watched, renderer, config.data)
         validation = [targets.add(*each) for each in zip(encoded, watched, strict=True)]
         notes = [*notes, *source.notes]
-    _require_apart(train, validation)
+    require_apart(*([(row.id, _matter(row)) for row in rows] for rows in (train, validation)))
     shares = None
     if training.labels == "share":
         shares = shares_told(learned, watched)
@@ -114,15 +113,6 @@ def sealed(contract: Contract, renderer: Renderer, tokenizer: Any) -> Contract:
     )
 
 
-def _contract(config: TrainConfig) -> Contract:
-    """The prompt.json beside prepared rows, else what the config names."""
-    beside = Path(config.data.train_file).parent
-    found = load_contract(beside) if is_one_table(Path(config.data.train_file)) else None
-    if found is not None:
-        return found
-    return make_contract(load_template(config.prompt.template), config.prompt.strategy)
-
-
 def _encode(lessons: Iterable[Lesson], renderer: Renderer, data: DataConfig) -> list[Encoded]:
     shorten = data.overflow == "truncate_post"
     rows = [renderer.encode(one.chat, data.max_length, shorten=shorten) for one in lessons]
@@ -132,17 +122,6 @@ def _encode(lessons: Iterable[Lesson], renderer: Renderer, data: DataConfig) -> 
             "%d of %d posts were cut to fit %d tokens", shortened, len(rows), data.max_length
         )
     return rows
-
-
-def _require_apart(train: Sequence[Encoded], validation: Sequence[Encoded]) -> None:
-    """A validation row that was learned says nothing, under whatever id or strategy."""
-    learned = {_matter(row): row.id for row in train}
-    for row in validation:
-        if (same := learned.get(_matter(row))) is not None:
-            raise DataError(
-                f"validation row {row.id} has the same post as training row {same}; "
-                "`hsd prepare` makes splits without leaks."
-            )
 
 
 def _matter(row: Encoded) -> str | tuple[int, ...]:

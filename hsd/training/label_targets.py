@@ -2,28 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from hsd.config.train_config import Labels
 from hsd.errors import DataError
 from hsd.example import NONE, Label
 from hsd.inference.score import Candidates, candidates
-from hsd.prompts.chat import Chat
 from hsd.prompts.render import Encoded, Renderer, Target
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """A chat to learn, with its label, whom it is about, and what its strategy asks for."""
-
-    chat: Chat
-    label: Label
-    rationale: bool
-    """The strategy asks for a reason after the classification."""
-    groups: tuple[str, ...] = ()
-    hate_share: float | None = None
-    """The share of annotators who called the post hate, where it is known."""
+from hsd.training.lesson import Lesson
 
 
 class Targets:

@@ -10,7 +10,7 @@ from hsd.data.sampling import require_sources
 from hsd.data.split_names import split_of
 from hsd.errors import DataError
 from hsd.example import Label
-from hsd.training.label_targets import Lesson
+from hsd.training.lesson import Lesson
 
 Split = Literal["train", "validation"]
 _SHOWN = 3

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hsd.data.vote_shares import is_across
 from hsd.errors import DataError
-from hsd.training.label_targets import Lesson
+from hsd.training.lesson import Lesson
 
 _SHOWN = 3
 

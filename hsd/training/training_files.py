@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from hsd.example import Example
 from hsd.groups.group_names import NamesError
 from hsd.groups.group_set import DEFAULT, GroupSet, default_groups, load_groups
 from hsd.prompts.chat import make_chat, written_with
-from hsd.prompts.contract import Contract
-from hsd.prompts.template import Strategy
-from hsd.training.label_targets import Lesson
+from hsd.prompts.contract import Contract, load_contract, make_contract
+from hsd.prompts.template import Strategy, load_template
+from hsd.training.lesson import Lesson
 from hsd.training.row_facts import Row, Split, left_out_by_source, of_split, with_labels_told
 
 log = logging.getLogger(__name__)
@@ -126,6 +126,31 @@ class RowSource:
         for row in self._own(stream_chats(path)):
             if drawn is None or row.id in drawn:
                 yield _as_asked(row, contract, self.groups)
+
+
+def contract_asked(config: TrainConfig) -> Contract:
+    """Return the prompt.json beside prepared rows, else what the config names."""
+    beside = Path(config.data.train_file).parent
+    found = load_contract(beside) if is_one_table(Path(config.data.train_file)) else None
+    if found is not None:
+        return found
+    return make_contract(load_template(config.prompt.template), config.prompt.strategy)
+
+
+def require_apart(
+    learned: Iterable[tuple[str, Hashable]], validation: Iterable[tuple[str, Hashable]]
+) -> None:
+    """Raise DataError for a validation row that is learned: it says nothing, whatever its id.
+
+    Both are ids with what is the same for rows of one post.
+    """
+    known = {post: id for id, post in learned}
+    for id, post in validation:
+        if (same := known.get(post)) is not None:
+            raise DataError(
+                f"validation row {id} has the same post as training row {same}; "
+                "`hsd prepare` makes splits without leaks."
+            )
 
 
 def _warn_of_no_rationale(

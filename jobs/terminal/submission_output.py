@@ -22,7 +22,7 @@ from slurm.submit.submission import SubmissionBundle, commands, submit
 from slurm.submit.work import NO_CLUSTER, Found, Left, Work
 from slurm.submit.write_run import alone, write_run
 from slurm.sweep.plan import Plan, Stage
-from slurm.sweep.sweep import Cell
+from slurm.sweep.sweep import Cell, Sweep
 
 STAGE_HEADER = ("stage", "cells", "waits for", "each", "GPU-hours")
 
@@ -94,7 +94,9 @@ def show_missing(found: Found, prepared: SubmissionBundle) -> None:
     SLURM is not asked about a cluster that nobody chose: it would speak of another one.
     """
     ask = not (prepared.profile.local or found.is_guess)
-    checks = preflight(prepared, programs(prepared.profile) if ask else None, found.work.cells)
+    checks = preflight(
+        prepared, programs(prepared.profile) if ask else None, found.work.cells, found.work.sweep
+    )
     sentences = [f"{check.sentence}." for check in together(failures(checks))]
     no_cluster = ["no cluster was chosen; give --cluster NAME."] if found.is_guess else []
     if missing := [*no_cluster, *found.missing, *sentences]:
@@ -112,7 +114,12 @@ def show_script(prepared: SubmissionBundle) -> None:
 def on_cluster(found: Found, as_json: bool = False) -> int:
     """Check, write and submit a sweep."""
     submit_prepared(
-        found.prepared(), lambda: write_run(found), found.work.cells, as_json, found.seen
+        found.prepared(),
+        lambda: write_run(found),
+        found.work.cells,
+        found.work.sweep,
+        as_json=as_json,
+        seen=found.seen,
     )
     return 0
 
@@ -121,12 +128,14 @@ def submit_prepared(
     prepared: SubmissionBundle,
     write: Callable[[], None],
     cells: Sequence[Cell] = (),
+    sweep: Sweep | None = None,
+    *,
     as_json: bool = False,
     seen: int | None = None,
 ) -> None:
     """Check, write what jobs read, submit, and show what was submitted; `seen` as in `alone`."""
     slurm = programs(prepared.profile)
-    checks = preflight(prepared, slurm, cells)
+    checks = preflight(prepared, slurm, cells, sweep)
     if as_json:
         for check in doubts(checks):
             echo(f"Warning: {check.sentence}", err=True)
@@ -146,7 +155,7 @@ def submit_prepared(
 def here(found: Found) -> int:
     """Run the plan on this machine; raises CellsFailed at the end when some cells did."""
     prepared = found.prepared()
-    checks = preflight(prepared, None, found.work.cells)
+    checks = preflight(prepared, None, found.work.cells, found.work.sweep)
     show_checks(checks)
     refuse(checks)
     console = Terminal(soft_wrap=True, highlight=False)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from hsd.checks import Check, Look, doubts, failures, refuse, together
 from hsd.errors import HsdError
-from slurm.check import checks_bases, checks_files, checks_queue
+from slurm.check import checks_bases, checks_files, checks_queue, checks_rows
 from slurm.cluster.client import ClusterError, CommandFailed, Slurm
 from slurm.submit.submission import SubmissionBundle
-from slurm.sweep.sweep import Cell
+from slurm.sweep.sweep import Cell, Sweep
 
 __all__ = ["Check", "doubts", "failures", "preflight", "refuse", "run_all", "together"]
 
@@ -21,12 +21,15 @@ _LONGEST_ANSWER_S = 30.0
 
 
 def preflight(
-    prepared: SubmissionBundle, slurm: Slurm | None, cells: Sequence[Cell] = ()
+    prepared: SubmissionBundle,
+    slurm: Slurm | None,
+    cells: Sequence[Cell] = (),
+    sweep: Sweep | None = None,
 ) -> list[Check]:
     """Return what is right and wrong with a submission; nothing is written or submitted.
 
-    `cells` say which bases are used and how much room is needed; `slurm` is None for a run on
-    this machine. All are looked at, whatever one of them finds.
+    `cells` say which bases are used and how much room is needed, the `sweep` which rows are read;
+    `slurm` is None for a run on this machine. All are looked at, whatever one of them finds.
     """
     with tempfile.TemporaryDirectory(prefix="hsd-preflight-") as scratch:
         asked: list[Look] = []
@@ -35,6 +38,8 @@ def preflight(
             asked += checks_queue.looks(prepared, quick, Path(scratch))
         asked += checks_files.looks(prepared)
         asked += checks_bases.looks(prepared, cells)
+        if sweep is not None:
+            asked += checks_rows.looks(prepared, cells, sweep)
         return run_all(asked)
 
 

@@ -195,14 +195,18 @@ def _asked(sweep: Sweep, cell: str, folder: RunFolder) -> list[str]:
     files = sweep.evaluate.sets
     # `hsd evaluate` gives several sets a folder each, called as `folder.evaluate` calls it.
     output = folder.evaluate(cell, files[0])
-    sets = [f"{key}={_value(value)}" for key, value in dotted(sweep.evaluate.set).items()]
     return [
         *(word for name in files for word in ("--data_file", name)),
         *_flag("--data_dir", sweep.evaluate.data_dir),
         "--output_dir",
         str(output if len(files) == 1 else output.parent),
-        *(word for one in sets for word in ("--set", one)),
+        *(word for one in evaluation_overrides(sweep) for word in ("--set", one)),
     ]
+
+
+def evaluation_overrides(sweep: Sweep) -> list[str]:
+    """Return what a sweep changes of its evaluations, as `--set` takes it."""
+    return [f"{key}={_value(value)}" for key, value in dotted(sweep.evaluate.set).items()]
 
 
 def _model_settings(model: ModelConfig, *, of_adapter: bool) -> list[str]:

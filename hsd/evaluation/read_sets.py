@@ -1,0 +1,67 @@
+"""The posts that a model is evaluated on, read before anything is known of the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hsd.config.evaluate_config import EvalConfig
+from hsd.data.data_sets import load_named, require_own_file, resolve_path
+from hsd.data.loaded_file import Loaded, left_out_said
+from hsd.data.sampling import of_sources, stratified
+from hsd.data.table_columns import columns_in
+from hsd.errors import ConfigError
+from hsd.example import Example
+from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """The posts of one set, and what a person should know of how they were read."""
+
+    examples: list[Example]
+    groups: GroupSet
+    """What error rates are counted for."""
+    unread: tuple[str, ...]
+    """Columns that a person may believe to be read."""
+    read_as: tuple[str, ...]
+    """How the rows were read, where that is not plain."""
+
+
+def read_sets(configs: Sequence[EvalConfig], data_dir: Path | None = None) -> list[EvaluationSet]:
+    """Read the sets of one evaluation; `configs` differ in their `data_file` alone.
+
+    Raises ConfigError or DataError, whichever set it is about.
+    """
+    config = configs[0]
+    columns = columns_in(config)
+    require_own_file([one.data_file for one in configs], columns)
+    _require_each_once([one.data_file for one in configs], data_dir)
+    groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
+    sets = [load_named(one.data_file, data_dir, groups=groups, columns=columns) for one in configs]
+    return [
+        EvaluationSet(
+            _sampled(one, loaded),
+            groups,
+            tuple(loaded.unread),
+            (*loaded.notes, *left_out_said(loaded, one.data_file)),
+        )
+        for one, loaded in zip(configs, sets, strict=True)
+    ]
+
+
+def _require_each_once(data_files: Sequence[str], data_dir: Path | None) -> None:
+    """Raise ConfigError where two names are of one file: its posts would count twice."""
+    known: dict[Path, str] = {}
+    for name in data_files:
+        file = resolve_path(name, data_dir).resolve()
+        if file in known:
+            both = f"'{name}' twice" if known[file] == name else f"'{known[file]}' and '{name}'"
+            raise ConfigError(f"data_file: {both} is one file ({file}); name each set once.")
+        known[file] = name
+
+
+def _sampled(config: EvalConfig, loaded: Loaded) -> list[Example]:
+    rows = of_sources(loaded.examples, config.only_sources, config.data_file)
+    if config.max_samples is None or config.max_samples >= len(rows):
+        return rows
+    return stratified(rows, config.max_samples, config.seed)
