@@ -12,6 +12,7 @@ from jobs.terminal.options import Command, only_option, set_option, time_option
     hsd resubmit last --failed
     hsd resubmit lora_presets --failed --time 48:00:00
     hsd resubmit lora_presets --only high_capacity --set training.batch_size=2
+    hsd resubmit last --failed --exclude-failed-nodes
     """,
 )
 @click.argument("run_name", metavar="RUN")
@@ -27,12 +28,26 @@ from jobs.terminal.options import Command, only_option, set_option, time_option
     help="Run today's code, not the copy that was submitted.",
 )
 @click.option(
+    "--exclude-failed-nodes",
+    is_flag=True,
+    help="Exclude every node on which a job failed because of the node: no GPU, driver, NCCL, "
+    "disk. Without it, a node is excluded once two cells failed there.",
+)
+@click.option(
+    "--allow-node",
+    "allow_nodes",
+    multiple=True,
+    metavar="NODE",
+    help="Use an excluded node again. May be repeated.",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Print the plan and the exact scripts; submit nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was submitted as JSON.")
 def resubmit(
     run_name: str, failed: bool, only: tuple[str, ...], overrides: tuple[str, ...],
-    time_min: int | None, new_code: bool, dry_run: bool, as_json: bool,
+    time_min: int | None, new_code: bool, exclude_failed_nodes: bool, allow_nodes: tuple[str, ...],
+    dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Submit again what is neither done nor in the queue; finished stages are kept.
 
@@ -53,6 +68,8 @@ def resubmit(
         overrides=overrides,
         time_min=time_min,
         new_code=new_code,
+        exclude_failed_nodes=exclude_failed_nodes,
+        allow_nodes=allow_nodes,
     )
     return proceed(found, dry_run=dry_run, as_json=as_json)
 

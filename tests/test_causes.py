@@ -107,7 +107,8 @@ AGAIN = "hsd resubmit mine --failed"
     ],
 )
 def test_the_log_tells_why_it_failed(log: str, words: str, next_command: str) -> None:
-    assert found(failed(reason="exit code 3"), log) == Cause(words, next_command)
+    seen = found(failed(reason="exit code 3"), log)
+    assert (seen.words, seen.next) == (words, next_command)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,8 @@ def test_the_log_tells_why_it_failed(log: str, words: str, next_command: str) ->
     ],
 )
 def test_slurm_tells_why_it_failed(element: Element, words: str, next_command: str) -> None:
-    assert found(element) == Cause(words, next_command)
+    seen = found(element)
+    assert (seen.words, seen.next) == (words, next_command)
 
 
 def test_slurms_word_comes_before_what_the_log_may_hold() -> None:
@@ -198,7 +200,8 @@ def waiting(reason: str, state: str = "waiting") -> Element:
     ],
 )
 def test_slurm_tells_why_it_waits(element: Element, words: str, next_command: str) -> None:
-    assert found(element) == Cause(words, next_command)
+    seen = found(element)
+    assert (seen.words, seen.next) == (words, next_command)
 
 
 @pytest.mark.parametrize("state", ["done", "running"])

@@ -16,12 +16,14 @@ from hsd.io.files import write_json
 from hsd.io.json_reader import read_json
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder, find_run
+from slurm.run.run_state import slurm_of, states
 from slurm.run.submissions import Submitted
 from slurm.submit.work import (
+    Active,
     Left,
     Work,
-    active_in,
     left_to_do,
+    live_in,
     pinned_sweep,
     prepared,
     seen_by,
@@ -290,6 +292,11 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 
 QUEUED = 'echo "7|0|7_0|PENDING|0:00|1:00|N/A||(null)||hsd-pair-train||Priority"'
+
+
+def active_in(work: Work) -> Active:
+    """Return who is being worked on, by SLURM's word."""
+    return live_in(states(work.folder.path, slurm_of(work.folder)))
 
 
 def test_what_slurm_has_is_active_even_for_a_run_on_this_machine(

@@ -23,6 +23,7 @@ from slurm.submit.work import NO_CLUSTER, Found, Left, Work
 from slurm.submit.write_run import alone, write_run
 from slurm.sweep.plan import Plan, Stage
 from slurm.sweep.sweep import Cell, Sweep
+from slurm.watch.failed_nodes import remember_nodes
 
 STAGE_HEADER = ("stage", "cells", "waits for", "each", "GPU-hours")
 
@@ -35,6 +36,7 @@ def proceed(found: Found, *, dry_run: bool, as_json: bool) -> int:
     if not as_json:
         show_left(found.left, found.work)
     if not found.left.plan.stages:
+        remember_nodes(found.work.folder.path, found.work.nodes)
         if as_json:
             echo("[]")
         return 0
@@ -56,6 +58,8 @@ def show_left(left: Left, work: Work) -> None:
     ):  # fmt: skip
         if names:
             console.print(f"{len(names)} {word}: {escape(', '.join(names))}", highlight=False)
+    for node in work.nodes.excluded:
+        console.print(escape(node.sentence(name_of(work))), highlight=False)
     if not left.plan.stages:
         what = "Wait for what is in the queue" if left.active else "Everything is done"
         console.print(f"{what}: hsd status {name_of(work)}", highlight=False)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,13 @@ class Profile(Strict):
     def local(self) -> bool:
         """Whether there is no scheduler."""
         return self.slurm is None
+
+    def without_nodes(self, nodes: Sequence[str]) -> "Profile":
+        """Return the profile whose jobs also exclude these nodes."""
+        if self.slurm is None or not nodes:
+            return self
+        exclude = ",".join(filter(None, (self.slurm.exclude, *nodes)))
+        return self.model_copy(update={"slurm": self.slurm.model_copy(update={"exclude": exclude})})
 
 
 def load_profile(name_or_file: str) -> Profile:

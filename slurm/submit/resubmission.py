@@ -13,7 +13,7 @@ from slurm.run import submissions
 from slurm.run.run_folder import RunFolder
 from slurm.run.run_state import RunState, slurm_of, states
 from slurm.submit.snapshot import FACTS, Code, running_code
-from slurm.submit.work import Found, Left, Work, left_to_do, live_in
+from slurm.submit.work import Found, Left, Work, left_to_do, live_in, nodes_for
 from slurm.sweep.absolute_paths import anchored_config
 from slurm.sweep.base_cells import named_bases
 from slurm.sweep.content_hash import Identity, base_identity, content_identity, refuse_changes
@@ -24,12 +24,13 @@ from slurm.sweep.sweep import Cell, Sweep
 def resubmission(
     folder: RunFolder, *, failed: bool = False, only: Sequence[str] = (),
     overrides: Sequence[str] = (), time_min: int | None = None, new_code: bool = False,
+    exclude_failed_nodes: bool = False, allow_nodes: Sequence[str] = (),
 ) -> Found:  # fmt: skip
     """Return what is left of a run: neither done nor in the queue, of failed cells alone if asked.
 
     `overrides` change the configs of those cells, and of finished ones that `only` names; their
-    earlier output is then put aside. Raises PreflightError when a cell's data changed since it was
-    submitted.
+    earlier output is then put aside. Nodes are excluded as `choose_nodes` says. Raises
+    PreflightError when a cell's data changed since it was submitted.
     """
     facts = folder.facts()
     if facts.get("kind") != "sweep":
@@ -38,7 +39,8 @@ def resubmission(
     profile = with_time(profile, time_min, [name for name in _STAGES if name != "compare"])
     seen = len(submissions.submission_lines(folder.path))
     state = states(folder.path, slurm_of(folder))
-    work = _as_queued(folder, facts, profile)
+    nodes = nodes_for(state, all_failed=exclude_failed_nodes, allowed=allow_nodes)
+    work = replace(_as_queued(folder, facts, profile), nodes=nodes)
     chosen = _chosen(state, list(work.bases), failed, only)
     active = live_in(state)
     left = left_to_do(work, active, chosen)

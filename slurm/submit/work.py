@@ -30,6 +30,7 @@ from slurm.sweep.content_hash import (
 )
 from slurm.sweep.plan import ALL, Plan, Stage, Task, plan_sweep
 from slurm.sweep.sweep import Cell, Sweep, load_sweep
+from slurm.watch.failed_nodes import NodeChoice, choose_nodes, node_events, node_failures
 
 REFERENCE = "a100x4"
 """The profile that a dry run is for where nobody has chosen a cluster."""
@@ -59,6 +60,8 @@ class Work:
     """What a person types for the sweep: a name, or its file."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Why rows are not on this machine, by name: such work can be shown, and not submitted."""
+    nodes: NodeChoice = NodeChoice()
+    """Nodes that its jobs do not go to, as jobs of this run failed because of them."""
 
     def hash_for(self, stage: str, cell: str) -> str:
         """Return the content hash that the marker of a stage of a cell holds."""
@@ -128,22 +131,28 @@ def find_work(
     file = Path(sweep).expanduser()
     work = replace(work, source=str(file.absolute()) if file.is_file() else sweep)
     seen = len(submissions.submission_lines(work.folder.path))
-    left = left_to_do(work, active_in(work))
+    state = states(work.folder.path, slurm_of(work.folder))
+    work = replace(work, nodes=nodes_for(state))
+    left = left_to_do(work, live_in(state))
     return Found(
         work, left, code, missing=tuple(work.absent.values()), seen=seen, is_guess=is_guess
     )
 
 
-def active_in(work: Work) -> Active:
+def nodes_for(
+    state: RunState, *, all_failed: bool = False, allowed: Sequence[str] = ()
+) -> NodeChoice:
+    """Return the nodes that further jobs of a run exclude; arguments as of `choose_nodes`."""
+    failures = node_failures(state.folder, state.elements)
+    events = node_events(state.folder.path)
+    return choose_nodes(events, failures, all_failed=all_failed, allowed=allowed)
+
+
+def live_in(state: RunState) -> Active:
     """Return who is being worked on, by SLURM's word; of a run on this machine nobody can tell.
 
     Raises PreflightError when SLURM does not say: what is queued would be queued twice.
     """
-    return live_in(states(work.folder.path, slurm_of(work.folder)))
-
-
-def live_in(state: RunState) -> Active:
-    """Return the same for a run's state that was asked for already."""
     if state.notes and not state.asked and shutil.which("squeue"):
         raise PreflightError(
             f"{state.folder.path}: SLURM does not say which of its jobs are in the queue; try "
@@ -237,11 +246,12 @@ def _left_of(work: Work, cell: str, stages: Sequence[str]) -> Sequence[str]:
 def prepared(work: Work, planned: Plan) -> SubmissionBundle:
     """Return a plan with its scripts and orders. Nothing is written."""
     number = next_submission_number(work.folder)
-    lines = exports(work.profile, work.folder.path, work.code)
-    made = {} if work.profile.local else scripts(planned, work.profile, number, lines)
+    profile = work.profile.without_nodes(work.nodes.names)
+    lines = exports(profile, work.folder.path, work.code)
+    made = {} if profile.local else scripts(planned, profile, number, lines)
     return SubmissionBundle(
         planned,
-        work.profile,
+        profile,
         number,
         made,
         {s.name: [_orders(work, s, task, number) for task in s.tasks] for s in planned.stages},

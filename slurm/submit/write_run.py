@@ -15,6 +15,7 @@ from slurm.run.run_folder import RunFolder, remember
 from slurm.submit.snapshot import require_unchanged, write_snapshot
 from slurm.submit.submission import SubmissionBundle, for_owner_alone, next_submission_number
 from slurm.submit.work import Found, Work
+from slurm.watch.failed_nodes import remember_nodes
 
 
 def write_run(found: Found) -> None:
@@ -36,6 +37,7 @@ def write_run(found: Found) -> None:
                 write_json(work.folder.config(name), configs[name].model_dump(mode="json"))
             write_json(work.folder.identity(name), work.identities[name])
         write_json(work.folder.run_json, _facts(work))
+        remember_nodes(work.folder.path, work.nodes)
     with suppress(OSError):  # a home that is full must not keep a run from starting
         remember(work.folder.path)
 

@@ -19,6 +19,8 @@ class Cause:
 
     words: str
     next: str = ""
+    of_node: bool = False
+    """Whether it is the node's fault: another node may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class KnownCause:
     error: ErrorCode | None = None
     log: str = ""
     code: int | None = None
+    of_node: bool = False
 
     def is_named(self, element: Element, errors: Collection[str]) -> bool:
         """Whether SLURM or the code of an error says that the element suffers from it."""
@@ -67,6 +70,7 @@ FAILURES = (
         "{node} failed",
         RESUBMIT,
         slurm="NODE_FAIL|BOOT_FAIL",
+        of_node=True,
     ),
     KnownCause("preempted by a job with higher priority", RESUBMIT, slurm="PREEMPTED"),
     KnownCause(
@@ -94,6 +98,7 @@ FAILURES = (
         RESUBMIT,
         error=ErrorCode.DISK_FULL,
         log=r"no space left on (device|this disk)|ENOSPC",
+        of_node=True,
     ),
     KnownCause(
         "a model file is missing in the cache, and jobs have no internet",
@@ -107,6 +112,7 @@ FAILURES = (
         "hsd doctor --smoke",
         log=r"driver (on your system )?is too old|driver version is insufficient"
         r"|unsatisfied condition: cuda|forward compatibility was attempted",
+        of_node=True,
     ),
     KnownCause(
         "no GPU was found on {node}",
@@ -115,6 +121,7 @@ FAILURES = (
         log=r"torch sees no GPU|No CUDA GPUs are available|no CUDA-capable device"
         r"|could not select device driver"
         r"|Torch not compiled with CUDA|Found no NVIDIA driver|no nvidia-container-cli",
+        of_node=True,
     ),
     KnownCause(
         "the container or its image was not found",
@@ -128,6 +135,7 @@ FAILURES = (
         "NCCL timed out: the GPUs lost contact with each other",
         RESUBMIT,
         log=r"NCCL.*tim(ed? ?out|eout)|Watchdog caught collective operation timeout",
+        of_node=True,
     ),
     KnownCause(
         "another process works in the folder; wait for that process, then",
@@ -150,6 +158,7 @@ FAILURES = (
         RESUBMIT,
         slurm="LAUNCH_FAILED|RECONFIG_FAIL",
         reason=r"JobLaunchFailure|launch failed",
+        of_node=True,
     ),
     KnownCause(
         "the gate says FAIL: a rule is broken; jobs that wait for it do not start",
@@ -248,7 +257,7 @@ def cause(
         "time": clock(2 * element.time_min or 60),
     }
     if known := _known(element, log_tail):
-        return Cause(known.words.format_map(filling), known.next.format_map(filling))
+        return Cause(known.words.format_map(filling), known.next.format_map(filling), known.of_node)
     if element.state == "failed":
         look = "hsd logs {run}/{cell}/{stage}".format_map(filling)
         return Cause(

@@ -9,6 +9,7 @@ from slurm.run.element_state import Element
 from slurm.run.run_folder import ALL, RunFolder, whole_stage
 from slurm.run.run_state import ORDER, states
 from slurm.watch.causes import Cause, cause
+from slurm.watch.failed_nodes import excluded_nodes
 from slurm.watch.log_files import last_words
 from slurm.watch.stage_progress import StageProgress, stage_progress
 
@@ -56,7 +57,7 @@ def overview(folder: Path, slurm: Slurm | None, run: str, sweep: str) -> Overvie
         folder=str(folder),
         lines=lines,
         states={cell: state.overall(cell) for cell in state.cells if cell != ALL or state.of(ALL)},
-        notes=state.notes,
+        notes=(*state.notes, *(one.sentence(run) for one in excluded_nodes(state.folder))),
         live=any(line.element.live for line in lines),
     )
 

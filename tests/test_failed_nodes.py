@@ -1,0 +1,156 @@
+"""A node that fails jobs is excluded, said, and used again only when a person says so."""
+
+from pathlib import Path
+
+import pytest
+import sweeps
+
+from hsd.errors import PreflightError
+from slurm.cluster.profile import Profile
+from slurm.node.events import record
+from slurm.run import submissions
+from slurm.run.element_state import Element
+from slurm.run.run_folder import RunFolder
+from slurm.run.run_state import states
+from slurm.run.submissions import Submitted
+from slurm.submit.resubmission import resubmission
+from slurm.submit.work import Work
+from slurm.submit.write_run import write_run
+from slurm.watch.failed_nodes import (
+    NodeFailure,
+    choose_nodes,
+    excluded_nodes,
+    node_events,
+    node_failures,
+)
+from slurm.watch.overview import overview
+
+CELLS = ("default", "high_capacity", "demo")
+NO_GPU = "Error: torch sees no GPU.\nError code: GPU_NOT_FOUND\n"
+
+
+def failure(cell: str, job: str, node: str = "gpu3") -> NodeFailure:
+    return NodeFailure(node, cell, job, f"no GPU was found on {node}")
+
+
+def failed(node: str, slurm: str = "NODE_FAIL") -> Element:
+    return Element("train", "a", "7_0", "failed", slurm=slurm, node=node)
+
+
+def test_one_failure_may_be_chance_and_two_cells_are_the_node() -> None:
+    assert not choose_nodes([], [failure("a", "7_0")]).names
+    assert choose_nodes([], [failure("a", "7_0"), failure("b", "7_1")]).names == ("gpu3",)
+
+
+def test_one_cell_that_fails_twice_on_a_node_may_be_the_cell() -> None:
+    first = choose_nodes([], [failure("a", "7_0")])
+    assert not choose_nodes(first.events, [failure("a", "9_0")]).names
+
+
+def test_failures_of_several_submissions_count_together() -> None:
+    first = choose_nodes([], [failure("a", "7_0")])
+    second = choose_nodes(first.events, [failure("b", "9_1")])
+    assert second.names == ("gpu3",)
+    assert second.excluded[0].cells == ("a", "b")
+
+
+def test_one_job_counts_once_however_often_it_is_looked_at() -> None:
+    first = choose_nodes([], [failure("a", "7_0")])
+    assert not choose_nodes(first.events, [failure("a", "7_0")]).events
+
+
+def test_one_failure_is_enough_where_that_is_asked_for() -> None:
+    assert choose_nodes([], [failure("a", "7_0")], all_failed=True).names == ("gpu3",)
+
+
+def test_a_node_that_was_excluded_stays_so() -> None:
+    first = choose_nodes([], [failure("a", "7_0")], all_failed=True)
+    assert choose_nodes(first.events, []).names == ("gpu3",)
+
+
+def test_a_node_that_is_allowed_again_begins_with_a_clean_sheet() -> None:
+    first = choose_nodes([], [failure("a", "7_0")], all_failed=True)
+    again = choose_nodes(first.events, [], allowed=["gpu3"])
+    known = [*first.events, *again.events]
+    assert not again.names
+    assert not choose_nodes(known, [failure("a", "7_0")], all_failed=True).names
+    assert choose_nodes(known, [failure("a", "9_0")], all_failed=True).names == ("gpu3",)
+
+
+def test_a_node_that_is_not_excluded_cannot_be_allowed() -> None:
+    first = choose_nodes([], [failure("a", "7_0")], all_failed=True)
+    with pytest.raises(PreflightError, match="gpu4: it is not excluded; excluded: gpu3"):
+        choose_nodes(first.events, [], allowed=["gpu4"])
+
+
+@pytest.mark.parametrize("nodes", ["gpu[3-4]", "gpu3,gpu4"])
+def test_of_several_nodes_none_is_blamed(tmp_path: Path, nodes: str) -> None:
+    assert not node_failures(RunFolder(tmp_path), [failed(nodes)])
+
+
+def test_what_is_the_fault_of_the_job_is_not_the_node_s(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert node_failures(folder, [failed("gpu3")])
+    assert not node_failures(folder, [failed("gpu3", "TIMEOUT"), failed("gpu3", "OUT_OF_MEMORY")])
+
+
+def test_a_run_on_this_machine_has_no_other_node(tmp_path: Path) -> None:
+    here = Element("train", "a", "local1-train_0", "failed", slurm="NODE_FAIL", node="laptop")
+    assert not node_failures(RunFolder(tmp_path), [here])
+
+
+def test_nodes_are_excluded_beside_those_of_the_profile() -> None:
+    made = Profile.model_validate({"shared_root": "/tmp", "slurm": {"exclude": "gpu[8-9]"}})
+    slurm = made.without_nodes(["gpu3"]).slurm
+    assert slurm is not None
+    assert slurm.exclude == "gpu[8-9],gpu3"
+    assert made.without_nodes([]) is made
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
+    """Return a run of which two cells found no GPU on one node."""
+    monkeypatch.setenv("PATH", "")
+    work = sweeps.work(tmp_path, sweeps.sweep(presets=CELLS))
+    sweeps.write(work, tmp_path)
+    one = Submitted(1, "train", "train", "7", CELLS, "2026-01-01T00:00:00+00:00", 0, 60)
+    submissions.append_submission(work.folder.path, one)
+    for index, cell in enumerate(CELLS[:2]):
+        events = work.folder.attempts(cell, "train")
+        record(events, "started", job=f"7_{index}", host="gpu3")
+        record(events, "ended", job=f"7_{index}", code=3)
+        log = work.folder.log(1, "train", f"7_{index}", "err")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(NO_GPU)
+    return work
+
+
+def test_a_resubmission_leaves_a_broken_node_out_and_the_run_s_folder_says_so(run: Work) -> None:
+    found = resubmission(run.folder, failed=True)
+    script = found.prepared().scripts["train"]
+    assert "#SBATCH --exclude=gpu3" in script
+    assert not node_events(run.folder.path), "a dry run writes nothing"
+
+    write_run(found)
+
+    assert [one.node for one in excluded_nodes(run.folder)] == ["gpu3"]
+    (note,) = overview(run.folder.path, None, "pair", "pair").notes
+    assert note == (
+        "Node gpu3 is excluded: no GPU was found on gpu3 (default, high_capacity); `hsd resubmit "
+        "pair --allow-node gpu3` uses it again."
+    )
+    profile = run.folder.facts()["profile"]
+    assert not profile["slurm"]["exclude"], "the profile is the cluster's, the node the run's"
+
+
+def test_an_allowed_node_is_used_by_the_next_resubmission(run: Work) -> None:
+    write_run(resubmission(run.folder, failed=True))
+    found = resubmission(run.folder, failed=True, allow_nodes=["gpu3"])
+    assert "--exclude" not in found.prepared().scripts["train"]
+    write_run(found)
+    assert not excluded_nodes(run.folder)
+
+
+def test_the_state_of_a_run_without_failures_leaves_no_node_out(run: Work) -> None:
+    state = states(run.folder.path, None)
+    assert len(node_failures(run.folder, state.elements)) == 2
