@@ -8,8 +8,9 @@ from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.data.data_sets import load_named, require_own_file, resolve_path
-from hsd.data.loaded_file import Loaded, left_out_said
-from hsd.data.sampling import of_sources, stratified
+from hsd.data.loaded_file import left_out_said
+from hsd.data.rows_identity import rows_identity
+from hsd.data.sampling import sampled
 from hsd.data.table_columns import columns_in
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.evaluation.prompt_choice import contract_for, renderer_for
@@ -17,7 +18,6 @@ from hsd.evaluation.subject import Subject, subject
 from hsd.example import Example
 from hsd.groups.group_set import DEFAULT, GroupSet, default_groups, load_groups
 from hsd.groups.name_lists import unknown_said
-from hsd.io.hashes import sha256_json
 from hsd.model.context_length import positions_of
 from hsd.model.number_format import NumberFormat, number_format
 from hsd.model.own_tokenizer import blaming
@@ -26,17 +26,6 @@ from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer
 from hsd.training.training_posts import require_known_sources
-
-COPIED = (
-    "groups",
-    "persona_tag",
-    "source_dataset",
-    "label_multiclass",
-    "functionality",
-    "reference_id",
-    "cluster",
-)
-"""What a prediction has of its row beside text and label, and its share of votes if any."""
 
 SCORED_TOKENS = 64
 """Room for an answer's opening and label; JSON takes about 10, a channel before it some more."""
@@ -100,11 +89,7 @@ class EvaluationPlan:
             "model": self.subject.identity(),
             "number_format": self.numbers,
             "prompt_hash": self.contract.hash,
-            "rows": len(self.examples),
-            "data_sha256": sha256_json([[e.id, e.text, e.label] for e in self.examples]),
-            # What predictions copy: groups that were corrected give another report.
-            "about_sha256": sha256_json([_about(e) for e in self.examples]),
-            "data_file": self.config.data_file,
+            **rows_identity(self.examples, self.config.data_file),
             "mode": self.config.mode,
             "max_length": self.config.max_length,
             "max_new_tokens": self.max_new_tokens,
@@ -178,7 +163,7 @@ def prepare_sets(
     plan = plan_of_model(config)
     if plan.subject.adapter:
         require_known_sources(plan.subject.adapter)  # the report asks, once all rows are answered
-    rows = [_sampled(one, loaded) for one, loaded in zip(configs, sets, strict=True)]
+    rows = [sampled(loaded.examples, one) for one, loaded in zip(configs, sets, strict=True)]
     with blaming(plan.subject.own_words_in):
         encoded = [_encoded(plan, plan.renderer, examples) for examples in rows]
     return [
@@ -214,19 +199,6 @@ def _require_each_once(data_files: Sequence[str], data_dir: Path | None) -> None
             both = f"'{name}' twice" if known[file] == name else f"'{known[file]}' and '{name}'"
             raise ConfigError(f"data_file: {both} is one file ({file}); name each set once.")
         known[file] = name
-
-
-def _sampled(config: EvalConfig, loaded: Loaded) -> list[Example]:
-    rows = of_sources(loaded.examples, config.only_sources, config.data_file)
-    if config.max_samples is None or config.max_samples >= len(rows):
-        return rows
-    return stratified(rows, config.max_samples, config.seed)
-
-
-def _about(example: Example) -> list[Any]:
-    """Return what a prediction copies; a share only where there is one, as in older identities."""
-    copied = [getattr(example, name) for name in COPIED]
-    return copied if example.hate_share is None else [*copied, example.hate_share]
 
 
 def _encoded(

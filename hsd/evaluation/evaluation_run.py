@@ -21,7 +21,6 @@ from hsd.evaluation.evaluation_folder import (
     finish,
     note_halving,
     record_halvings,
-    stamp,
 )
 from hsd.evaluation.evaluation_lease import Leases
 from hsd.evaluation.evaluation_plan import EvaluationPlan
@@ -29,6 +28,7 @@ from hsd.evaluation.prompt_choice import prompt_facts, prompt_note
 from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.evaluation.shards import done_before, own_batches, part
 from hsd.inference.scored_alone import scored_alone
+from hsd.io.dated_folder import stamp
 from hsd.io.hashes import sha256_json
 from hsd.io.log_file import logging_to
 from hsd.io.manifest import DONE, update_manifest

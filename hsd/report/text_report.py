@@ -108,7 +108,8 @@ def _facts(report: EvaluationReport) -> Iterator[tuple[str, str]]:
     yield "strategy", report.strategy
     yield "posts", f"{n} ({hates} hate, {normals} normal)"
     yield "posts trained on", seen_words(report.seen_in_training, n)
-    yield "posts cut to fit", str(report.truncated_posts)
+    cut = report.truncated_posts
+    yield "posts cut to fit", "unknown" if cut is None else str(cut)
     yield "seconds per post", number(report.mean_response_time_s)
     yield from on_one_line(report.provenance)
 
