@@ -8,37 +8,21 @@ from typing import Any
 
 from hsd.config.import_config import ImportConfig
 from hsd.data import cell_values
-from hsd.data.label_names import is_blank, parse_label
+from hsd.data.label_names import is_blank, is_flag, parse_label
 from hsd.data.lm_eval_samples import CHOICES, FILTER, REPLY
 from hsd.data.loaded_file import Bad, LeftOut, listed
 from hsd.data.own_labels import meaning, row_label
+from hsd.data.prediction_columns import LM_EVAL, PredictionColumns, choose_columns
 from hsd.data.prediction_forms import Predictions, recognised
 from hsd.data.read_rows import BadRow, Row, read_rows
-from hsd.data.table_columns import Columns, columns_of
-from hsd.errors import DataError, did_you_mean
+from hsd.data.table_columns import Columns
+from hsd.errors import DataError
 from hsd.example import Label
 from hsd.prediction import Outcome
 from hsd.prompts.answers import read_reply
 
-_IDS = ("id", "case_id", "mhc_case_id", "custom_id", "clientToken", "original_id", "post_id")
-_TEXTS = ("text", "test_case", "input_text", "comment_text", "post", "tweet", "comment")
-_LM_EVAL = "lm-eval's answers"
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionColumns:
-    """Which column of the predictions holds what; None where none does."""
-
-    id: str | None
-    text: str | None
-    labels: Columns | None
-    score: str | None
-
-    def named(self) -> dict[str, Any]:
-        """Return them for the manifest."""
-        label = self.labels.label if self.labels else None
-        found = {"id": self.id, "text": self.text, "label": label, "score": self.score}
-        return {kind: name for kind, name in found.items() if name is not None}
+SHORT = 12
+"""Characters of a reply that a message may quote: a longer one may quote a post."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +38,8 @@ class GivenPrediction:
     label: Label | None = None
     score: float | None = None
     outcome: Outcome = "invalid"
-    reply: str = ""
-
-    @property
-    def is_blank(self) -> bool:
-        """Whether it says nothing at all."""
-        return self.label is None and self.score is None and not self.reply
+    reply: str | None = None
+    """What a model wrote, where the file has that."""
 
     @property
     def said(self) -> tuple[Any, ...]:
@@ -81,7 +61,7 @@ def read_predictions_of(config: ImportConfig) -> GivenPredictions:
     path = Path(config.predictions)
     rows, bad = read_rows(path)
     found = recognised(rows)
-    columns = _columns(found, config)
+    columns = choose_columns(found, config)
     given: list[GivenPrediction] = []
     for row in found.rows:
         made = _given(row, columns, found.lm_eval)
@@ -94,6 +74,7 @@ def read_predictions_of(config: ImportConfig) -> GivenPredictions:
             f"{len(bad)} of {len(given) + len(bad)} predictions cannot be used: {listed(bad)}."
         )
     _require_one_filter(found)
+    _require_some_label(given, config.predictions)
     return GivenPredictions(given, found.form, columns)
 
 
@@ -106,75 +87,16 @@ def _require_one_filter(found: Predictions) -> None:
         )
 
 
-def _columns(found: Predictions, config: ImportConfig) -> PredictionColumns:
-    labels = columns_of(
-        label_column=config.label_column, labels=config.labels, id_column=config.id_column
-    ) or Columns()  # fmt: skip
-    place = config.predictions
-    for option in ("id", "text", "score"):
-        _require(getattr(config, f"{option}_column"), option, found, place)
-    ids = config.id_column or _first(_IDS, found)
-    texts = config.text_column or _first(_TEXTS, found)
-    if ids is None and texts is None:
+def _require_some_label(given: Sequence[GivenPrediction], place: str) -> None:
+    """Raise DataError where every reply is unreadable: the labels have other names, most likely."""
+    replies = [row for row in given if row.reply is not None]
+    if replies and all(row.label is None for row in replies):
+        shown = sorted({str(row.reply).strip() for row in replies if len(str(row.reply)) <= SHORT})
+        such = f" (such as {', '.join(map(repr, shown[:3]))})" if shown else ""
         raise DataError(
-            f"{place}: no column says which post a prediction is of (columns: {_listed(found)}); "
-            "name it with --id-column or --text-column."
+            f"{place}: none of {len(replies):,} replies holds a label that hsd knows{such}; say "
+            "what they mean with --labels, such as --labels hate=A normal=B."
         )
-    if found.lm_eval:
-        return PredictionColumns(ids, texts, replace(labels, label=_LM_EVAL), None)
-    named = config.label_column is not None or config.score_column is not None
-    label = _label_columns(found, config, named)
-    score = config.score_column
-    if score is None and not named:
-        score = _only(found.scores, "score", place)
-    if label is None and score is None:
-        raise DataError(
-            f"{place}: no column holds a label or a score (columns: {_listed(found)}); name it "
-            "with --label-column or --score-column."
-        )
-    return PredictionColumns(ids, texts, replace(labels, label=label) if label else None, score)
-
-
-def _label_columns(
-    found: Predictions, config: ImportConfig, named: bool
-) -> str | tuple[str, ...] | None:
-    """Return the columns of labels: those that are named, else the one that the form has."""
-    given = config.label_column
-    if given is not None:
-        for name in [given] if isinstance(given, str) else given:
-            _require(name, "label", found, config.predictions)
-        return given if isinstance(given, str) else tuple(given)
-    if named or config.cut is not None:
-        return None
-    return _only(found.labels, "label", config.predictions)
-
-
-def _only(names: Sequence[str], kind: str, place: str) -> str | None:
-    if len(names) > 1:
-        raise DataError(
-            f"{place}: several columns hold a {kind} ({', '.join(names)}); choose one with "
-            f"--{kind}-column, such as --{kind}-column {names[0]}."
-        )
-    return names[0] if names else None
-
-
-def _require(name: str | None, kind: str, found: Predictions, place: str) -> None:
-    if name is not None and name not in found.columns:
-        hint = did_you_mean(name, beside=found.columns)
-        raise DataError(
-            f"{place}:1: no column '{name}'.{hint} Name it with --{kind}-column; the columns are "
-            f"{_listed(found)}."
-        )
-
-
-def _listed(found: Predictions) -> str:
-    names = [name for name in found.columns if name not in (CHOICES, REPLY)]
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return f"{', '.join(name[:60] for name in names[:12])}{more}"
-
-
-def _first(names: Sequence[str], found: Predictions) -> str | None:
-    return next((name for name in names if name in found.columns), None)
 
 
 def _given(row: Row, columns: PredictionColumns, lm_eval: bool) -> GivenPrediction | Bad:
@@ -227,11 +149,16 @@ def _of_lm_eval(
     reply = values.get(REPLY)
     if reply is None:
         return Bad("filtered_resps holds neither log-likelihoods of choices nor one reply")
-    label = parse_label(reply, columns.labels)
+    label = None if _is_doubtful(reply, columns) else parse_label(reply, columns.labels)
     if label in ("hate", "normal"):
         return replace(made, label=label, outcome="valid", reply=reply)
     parsed = read_reply(reply)
     return replace(made, label=parsed.label, outcome=parsed.outcome, reply=reply)
+
+
+def _is_doubtful(said: str, columns: Columns) -> bool:
+    """Whether an answer is a bare yes or no, whose question hsd does not know."""
+    return not columns.labels and is_flag(said)
 
 
 def _of_choices(
@@ -241,11 +168,16 @@ def _of_choices(
     masses: dict[str, float] = {}
     largest = max(choices.values())
     for choice, likelihood in choices.items():
-        said = meaning(choice, _LM_EVAL, columns)
+        said = meaning(choice, LM_EVAL, columns)
+        if _is_doubtful(choice, columns):
+            return Bad(
+                f"the choice '{choice}' may mean hate or normal; say which, such as --labels "
+                "hate=yes normal=no"
+            )
         if isinstance(said, Bad):
             return said
         masses[said] = masses.get(said, 0.0) + math.exp(likelihood - largest)
-    likeliest = meaning(max(choices, key=lambda one: choices[one]), _LM_EVAL, columns)
+    likeliest = meaning(max(choices, key=lambda one: choices[one]), LM_EVAL, columns)
     label: Label | None = "hate" if likeliest == "hate" else "normal"
     if likeliest == "drop" or not {"hate", "normal"} <= masses.keys():
         label = None if likeliest == "drop" else label

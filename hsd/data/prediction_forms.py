@@ -13,6 +13,7 @@ from typing import Any
 from hsd.data import cell_values
 from hsd.data.lm_eval_samples import CHOICES, REPLY, is_sample, sample_columns
 from hsd.data.read_rows import Row
+from hsd.errors import DataError
 
 _ATTRIBUTE = re.compile(r"(?:.*\.)?attributeScores\.([A-Z_]+)\.summaryScore\.value")
 _CATEGORY = re.compile(r"(?:.*\.)?(category_scores|categories)\.([^.]+)")
@@ -101,7 +102,14 @@ def _contained(values: Mapping[str, Any], name: str, value: Any) -> Any:
 
 
 def _renamed(rows: Sequence[Row], rename: Callable[[str], str]) -> list[Row]:
-    return [Row({rename(k): v for k, v in row.values.items()}, row.place) for row in rows]
+    """Return rows with other names of columns. Raises DataError for an answer about many posts."""
+    made = [Row({rename(k): v for k, v in row.values.items()}, row.place) for row in rows]
+    for before, after in zip(rows, made, strict=True):
+        if len(after.values) < len(before.values):
+            raise DataError(
+                f"{after.place}: this answer holds several results; write one line for each post."
+            )
+    return made
 
 
 def _attribute(name: str) -> str:

@@ -1,7 +1,7 @@
 """What tells the rows of an evaluation from other rows: their posts, labels and groups."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hsd.example import Example
@@ -19,9 +19,8 @@ COPIED = (
 """What a prediction has of its row beside text and label, and its share of votes if any."""
 
 
-def data_facts(examples: Sequence[Example], data_file: str) -> dict[str, Any]:
+def data_facts(identity: Mapping[str, Any], examples: Sequence[Example]) -> dict[str, Any]:
     """Return what a manifest says of a run's rows; their splits where they say any."""
-    identity = rows_identity(examples, data_file)
     splits = Counter(example.split for example in examples if example.split)
     named = {name: identity[name] for name in ("data_file", "data_sha256", "rows")}
     return named | ({"splits": dict(splits)} if splits else {})

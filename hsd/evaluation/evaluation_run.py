@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from hsd.config.run_record import recorded
+from hsd.data.rows_identity import data_facts
 from hsd.errors import EvaluationError, Stopped
 from hsd.evaluation.answer_rows import answer_rows
 from hsd.evaluation.choose_engine import PrefixOnce, choose_engine
@@ -235,7 +236,6 @@ class EvaluationRun:
         # A restart with every row answered loads no model, and keeps what the manifest says of it.
         loaded: Facts = {"model": dict(facts)} if facts else {}
         asked_groups: Facts = {} if plan.groups.is_default else {"groups": plan.groups.record()}
-        splits: Facts = {"splits": plan.splits} if plan.splits else {}
         save_contract(folder, plan.contract)
         return recorded(
             folder,
@@ -243,7 +243,7 @@ class EvaluationRun:
             plan.config,
             gpus=0 if place(plan.config.model).device == "cpu" else here.world_size,
             since=started,
-            data={name: identity[name] for name in ("data_file", "data_sha256", "rows")} | splits,
+            data=data_facts(identity, plan.examples),
             notes=plan.notes,
             **asked_groups,
             prompt=prompt_facts(plan.contract, plan.renderer),

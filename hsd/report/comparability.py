@@ -44,6 +44,16 @@ def asked_of(folder: Path) -> RunSettings:
     return RunSettings(prompt, **settings, engine=manifest.get("engine"))
 
 
+def is_imported(said: Mapping[str, Any]) -> bool:
+    """Whether a manifest, or what a report says of it, is of predictions by another program."""
+    return said.get("engine") == IMPORTED
+
+
+def are_ranks(manifest: Mapping[str, Any]) -> bool:
+    """Whether a run's scores were imported as ranks, which are no probabilities."""
+    return is_imported(manifest) and (manifest.get("source") or {}).get("scores") == "rank"
+
+
 def provenance_of(folder: Path) -> dict[str, Any]:
     """Return what a report says of a run: model, data, prompt, how it was read, when, by what."""
     manifest, identity = manifest_of(folder), identity_of(folder) or {}
@@ -51,6 +61,8 @@ def provenance_of(folder: Path) -> dict[str, Any]:
     known = {name: manifest.get(name) for name in PARTS}
     known |= {name: identity.get(name) for name in (*COMPARED, "max_new_tokens", "seed")}
     known |= {"date": last.get("at"), "code": last.get("git"), "packages": last.get("packages")}
+    if is_imported(manifest):
+        known["packages"] = {"hsd": (last.get("packages") or {}).get("hsd")}
     known["notes"] = " ".join(map(str, manifest.get("notes") or [])) or None
     return {name: value for name, value in known.items() if value is not None}
 

@@ -16,6 +16,9 @@ from hsd.prediction import Prediction
 from hsd.report.comparability import RunSettings
 from hsd.report.report_changes import GateReport
 
+NOT_TRAINED_HERE = "hsd did not train this detector, so its training posts are not known"
+"""Why there are no training posts of an imported run."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:

@@ -6,6 +6,7 @@ from hsd.metrics.classification import METRIC_NAMES, POLICIES
 from hsd.metrics.drawn_rates import GAPS
 from hsd.metrics.groups import MINIMUM_N, RATES, Share
 from hsd.prediction import OUTCOMES
+from hsd.report.comparability import is_imported
 from hsd.report.formatting import (
     GAP_WORDS,
     METRIC_WORDS,
@@ -115,7 +116,7 @@ def _facts(report: EvaluationReport) -> Iterator[tuple[str, str]]:
 
 
 def _verdict(report: EvaluationReport) -> str:
-    found = badge(report.gate)
+    found = badge(report.gate, imported=is_imported(report.provenance))
     return "\n".join([found.status, found.sentence, *found.folded])
 
 
