@@ -26,6 +26,10 @@ SECTIONS = {
     },
     "Evaluate": {
         "evaluate": ("jobs.evaluate:evaluate", "Evaluate a base model, an adapter or a merge."),
+        "import": (
+            "jobs.import_predictions:import_predictions",
+            "Evaluate predictions that another program made.",
+        ),
         "predict": ("jobs.predict:predict", "Label posts that have no labels."),
         "compare": ("jobs.compare:compare", "Compare evaluations of the same posts."),
         "gate": ("jobs.gate:gate", "Decide whether a run may replace a reference."),

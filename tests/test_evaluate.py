@@ -103,7 +103,8 @@ def test_groups_that_were_corrected_make_another_evaluation(tiny_llama: Path, da
 def test_predictions_carry_shares_which_make_another_evaluation_only_where_there_are_any(
     tiny_llama: Path, data: Path
 ) -> None:
-    from hsd.evaluation.evaluation_plan import COPIED, plan_evaluation
+    from hsd.data.rows_identity import COPIED
+    from hsd.evaluation.evaluation_plan import plan_evaluation
     from hsd.io.hashes import sha256_json
 
     config = config_of(tiny_llama, data, mode="score", max_new_tokens=None)

@@ -156,15 +156,15 @@ def test_no_lease_is_left_when_an_evaluation_is_stopped(tiny_llama: Path, tmp_pa
 def test_two_evaluations_of_one_second_have_a_folder_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.evaluation import evaluation_folder
+    from hsd.io import dated_folder
 
     class Noon(datetime):
         @classmethod
         def now(cls) -> Any:  # type: ignore[override]
             return cls(2026, 1, 2, 12, 0, 0)
 
-    monkeypatch.setattr(evaluation_folder, "datetime", Noon)
-    made = [evaluation_folder.new_folder(tmp_path / "eval").name for _ in range(3)]
+    monkeypatch.setattr(dated_folder, "datetime", Noon)
+    made = [dated_folder.new_folder(tmp_path / "eval").name for _ in range(3)]
     assert made == ["run_20260102_120000", "run_20260102_120001", "run_20260102_120002"]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Generic
 from hsd.config.config_files import read_config_file
 from hsd.config.evaluate_config import EvalConfig
 from hsd.config.gate_rules import GateRules
+from hsd.config.import_config import ImportConfig
 from hsd.config.legacy import is_legacy, modernised
 from hsd.config.problems import Config, validated
 from hsd.config.redaction import hides, redacted
@@ -65,13 +66,18 @@ def load_eval_config(overrides: Sequence[str] = (), **fields: Any) -> EvalConfig
 
     `model={"name": ..., "cache_dir": None}` sets fields of a section.
     """
-    given = {
-        path: setting
-        for path, setting in flatten(fields, OPTIONS).items()
-        if setting.value is not None
-    }
-    settings = merged(given, _overrides(overrides, EvalConfig))
+    settings = merged(_given(fields), _overrides(overrides, EvalConfig))
     return validated(EvalConfig, settings)
+
+
+def load_import_config(**fields: Any) -> ImportConfig:
+    """Return the config of an import from its `fields`; None is not given."""
+    return validated(ImportConfig, _given(fields))
+
+
+def _given(fields: Mapping[str, Any]) -> Settings:
+    flat = flatten(fields, OPTIONS)
+    return {path: setting for path, setting in flat.items() if setting.value is not None}
 
 
 def load_gate_rules(file: Path | None = None, overrides: Sequence[str] = ()) -> GateRules:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
+from hsd.config.import_config import ImportConfig
 from hsd.config.redaction import redacted, with_references
 from hsd.config.train_config import TrainConfig
 from hsd.errors import TakenOver
@@ -19,7 +20,7 @@ from hsd.io.provenance import now, provenance
 def recorded(
     folder: Path,
     kind: str,
-    config: TrainConfig | EvalConfig,
+    config: TrainConfig | EvalConfig | ImportConfig,
     *,
     gpus: int,
     since: float,

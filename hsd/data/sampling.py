@@ -4,11 +4,21 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from hsd.config.evaluate_config import EvalConfig
+from hsd.config.import_config import ImportConfig
 from hsd.errors import DataError
 from hsd.example import LABELS, Example
 from hsd.groups.name_lists import joined
 
 Key = Callable[[Example], str]
+
+
+def sampled(examples: Sequence[Example], config: EvalConfig | ImportConfig) -> list[Example]:
+    """Return the rows that a config asks for: of its sources, and a sample of its size."""
+    rows = of_sources(examples, config.only_sources, config.data_file)
+    if config.max_samples is None or config.max_samples >= len(rows):
+        return rows
+    return stratified(rows, config.max_samples, config.seed)
 
 
 def group_and_label(example: Example) -> str:

@@ -8,7 +8,7 @@ from hsd.example import Example
 from hsd.inference.halving import Halving, answers
 from hsd.inference.replies import Engine, Reply
 from hsd.io.progress import Progress
-from hsd.prediction import Prediction
+from hsd.prediction import Prediction, prediction_of
 from hsd.prompts.answers import ParsedReply, read_reply
 from hsd.prompts.render import Encoded
 from hsd.report.predictions import append_predictions
@@ -58,11 +58,9 @@ def _prediction(
     plan: EvaluationPlan, example: Example, reply: Reply, shortened: bool
 ) -> Prediction:
     reading = parsed_reply(plan, reply)
-    return Prediction(
-        id=example.id,
+    return prediction_of(
+        example,
         strategy=plan.contract.strategy_name,
-        text=example.text,
-        true_label=example.label,
         label=reading.label,
         outcome=reading.outcome,
         reply=reply.text,
@@ -70,13 +68,4 @@ def _prediction(
         score=reply.score,
         response_time=round(reply.seconds, 4),
         truncated_post=shortened,
-        named=example.named,
-        groups=example.groups,
-        persona_tag=example.persona_tag,
-        source_dataset=example.source_dataset,
-        label_multiclass=example.label_multiclass,
-        functionality=example.functionality,
-        reference_id=example.reference_id,
-        cluster=example.cluster or example.case_id,
-        hate_share=example.hate_share,
     )

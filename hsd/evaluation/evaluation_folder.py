@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hsd.errors import PreflightError
 from hsd.evaluation.evaluation_plan import EvaluationPlan
 from hsd.evaluation.shards import merged_shards
 from hsd.inference.halving import Halving
+from hsd.io.dated_folder import stamp
 from hsd.io.files import write_json, write_jsonl
 from hsd.io.hashes import sha256_json
 from hsd.io.json_reader import read_json
@@ -32,7 +31,7 @@ def existing_folder(plan: EvaluationPlan) -> Path | None:
     Raises PreflightError when `output_dir` is itself the folder of another evaluation.
     """
     output_dir, identity = plan.config.output_dir, plan.identity()
-    if (identity_of(output_dir) or {}).get("kind") == "evaluate":
+    if (identity_of(output_dir) or {}).get("kind") in ("evaluate", "import"):
         known, wanted = _both(output_dir, plan, identity)
         require_own(output_dir, wanted, known, {"number_format": how_to_keep})
         return output_dir
@@ -85,26 +84,6 @@ def resolved(identity: Facts) -> Facts:
 def key_of(identity: Facts) -> str:
     """Return a name for the evaluation of an identity, the same however its format is asked for."""
     return sha256_json(resolved(identity))[:12]
-
-
-def new_folder(output_dir: Path) -> Path:
-    """Make and return `run_YYYYMMDD_HHMMSS`, of the next second that no other evaluation has."""
-    at = datetime.now()
-    while True:
-        folder = output_dir / f"run_{at:%Y%m%d_%H%M%S}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            at += timedelta(seconds=1)
-        except OSError as error:
-            raise PreflightError(f"{folder}: cannot be written ({error.strerror}).") from None
-        else:
-            return folder
-
-
-def stamp(folder: Path) -> str:
-    """Return the time in a run folder's name, which the names of its files end with."""
-    return folder.name.removeprefix("run_")
 
 
 def finish(folder: Path, ids: Sequence[str], beside: ReportContext) -> None:

@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from hsd.evaluation.evaluation_folder import existing_folder, key_of, new_folder
+from hsd.evaluation.evaluation_folder import existing_folder, key_of
 from hsd.evaluation.evaluation_plan import EvaluationPlan
+from hsd.io.dated_folder import new_folder
 from hsd.io.files import LEASE
 from hsd.io.lease import Lease, clear, hold_lease
 from hsd.io.run_identity import claim

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
+from hsd.data.rows_identity import rows_identity
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.evaluation.prompt_choice import contract_for, renderer_for
 from hsd.evaluation.read_sets import read_sets
@@ -14,7 +15,6 @@ from hsd.evaluation.subject import Subject, subject
 from hsd.example import Example
 from hsd.groups.group_set import GroupSet, default_groups
 from hsd.groups.name_lists import unknown_said
-from hsd.io.hashes import sha256_json
 from hsd.model.context_length import positions_of
 from hsd.model.number_format import NumberFormat, number_format
 from hsd.model.own_tokenizer import blaming
@@ -23,17 +23,6 @@ from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer
 from hsd.training.training_posts import require_known_sources
-
-COPIED = (
-    "groups",
-    "persona_tag",
-    "source_dataset",
-    "label_multiclass",
-    "functionality",
-    "reference_id",
-    "cluster",
-)
-"""What a prediction has of its row beside text and label, and its share of votes if any."""
 
 SCORED_TOKENS = 64
 """Room for an answer's opening and label; JSON takes about 10, a channel before it some more."""
@@ -97,11 +86,7 @@ class EvaluationPlan:
             "model": self.subject.identity(),
             "number_format": self.numbers,
             "prompt_hash": self.contract.hash,
-            "rows": len(self.examples),
-            "data_sha256": sha256_json([[e.id, e.text, e.label] for e in self.examples]),
-            # What predictions copy: groups that were corrected give another report.
-            "about_sha256": sha256_json([_about(e) for e in self.examples]),
-            "data_file": self.config.data_file,
+            **rows_identity(self.examples, self.config.data_file),
             "mode": self.config.mode,
             "max_length": self.config.max_length,
             "max_new_tokens": self.max_new_tokens,
@@ -195,12 +180,6 @@ def _require_possible(config: EvalConfig) -> None:
             "temperature: nothing is sampled where labels are scored; add --mode generate, or "
             "leave the temperature out."
         )
-
-
-def _about(example: Example) -> list[Any]:
-    """Return what a prediction copies; a share only where there is one, as in older identities."""
-    copied = [getattr(example, name) for name in COPIED]
-    return copied if example.hate_share is None else [*copied, example.hate_share]
 
 
 def _encoded(

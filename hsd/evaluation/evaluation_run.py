@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from hsd.config.run_record import recorded
+from hsd.data.rows_identity import data_facts
 from hsd.errors import EvaluationError, Stopped
 from hsd.evaluation.answer_rows import answer_rows
 from hsd.evaluation.choose_engine import PrefixOnce, choose_engine
@@ -21,7 +22,6 @@ from hsd.evaluation.evaluation_folder import (
     finish,
     note_halving,
     record_halvings,
-    stamp,
 )
 from hsd.evaluation.evaluation_lease import Leases
 from hsd.evaluation.evaluation_plan import EvaluationPlan
@@ -29,6 +29,7 @@ from hsd.evaluation.prompt_choice import prompt_facts, prompt_note
 from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.evaluation.shards import done_before, own_batches, part
 from hsd.inference.scored_alone import scored_alone
+from hsd.io.dated_folder import stamp
 from hsd.io.hashes import sha256_json
 from hsd.io.log_file import logging_to
 from hsd.io.manifest import DONE, update_manifest
@@ -235,7 +236,6 @@ class EvaluationRun:
         # A restart with every row answered loads no model, and keeps what the manifest says of it.
         loaded: Facts = {"model": dict(facts)} if facts else {}
         asked_groups: Facts = {} if plan.groups.is_default else {"groups": plan.groups.record()}
-        splits: Facts = {"splits": plan.splits} if plan.splits else {}
         save_contract(folder, plan.contract)
         return recorded(
             folder,
@@ -243,7 +243,7 @@ class EvaluationRun:
             plan.config,
             gpus=0 if place(plan.config.model).device == "cpu" else here.world_size,
             since=started,
-            data={name: identity[name] for name in ("data_file", "data_sha256", "rows")} | splits,
+            data=data_facts(identity, plan.examples),
             notes=plan.notes,
             **asked_groups,
             prompt=prompt_facts(plan.contract, plan.renderer),

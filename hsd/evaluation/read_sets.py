@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.data.data_sets import load_named, require_own_file, resolve_path
-from hsd.data.loaded_file import Loaded, left_out_said
-from hsd.data.sampling import of_sources, stratified
+from hsd.data.loaded_file import left_out_said
+from hsd.data.sampling import sampled
 from hsd.data.table_columns import columns_in
 from hsd.errors import ConfigError
 from hsd.example import Example
@@ -40,7 +40,7 @@ def read_sets(configs: Sequence[EvalConfig], data_dir: Path | None = None) -> li
     sets = [load_named(one.data_file, data_dir, groups=groups, columns=columns) for one in configs]
     return [
         EvaluationSet(
-            _sampled(one, loaded),
+            sampled(loaded.examples, one),
             groups,
             tuple(loaded.unread),
             (*loaded.notes, *left_out_said(loaded, one.data_file)),
@@ -58,10 +58,3 @@ def _require_each_once(data_files: Sequence[str], data_dir: Path | None) -> None
             both = f"'{name}' twice" if known[file] == name else f"'{known[file]}' and '{name}'"
             raise ConfigError(f"data_file: {both} is one file ({file}); name each set once.")
         known[file] = name
-
-
-def _sampled(config: EvalConfig, loaded: Loaded) -> list[Example]:
-    rows = of_sources(loaded.examples, config.only_sources, config.data_file)
-    if config.max_samples is None or config.max_samples >= len(rows):
-        return rows
-    return stratified(rows, config.max_samples, config.seed)

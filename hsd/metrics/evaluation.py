@@ -1,7 +1,7 @@
 """Everything one set of predictions says, as numbers; the reports only lay them out."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from hsd.errors import EvaluationError
 from hsd.metrics.baselines import Baseline, Training, baselines
@@ -88,9 +88,9 @@ class Evaluation:
     swaps: tuple[Swap, ...]
     confident_errors: dict[str, tuple[Prediction, ...]]
     operated: Operated | None
-    truncated_posts: int
+    truncated_posts: int | None
     seen_in_training: int | None
-    mean_response_time: float
+    mean_response_time: float | None
     noise: Noise | None = None
     near: tuple[Near, ...] = ()
 
@@ -108,19 +108,23 @@ def summarize(
     prevalences: Sequence[float] = PREVALENCES,
     made: Mapping[str, Sequence[Prediction]] | None = None,
     noise: Noise | None = None,
+    *,
+    ranks: bool = False,
 ) -> Evaluation:
     """Return the numbers of one evaluation. Raises EvaluationError when there is no one strategy.
 
     `training` is what the judged model was trained on, for the baselines and to count posts it has
     seen, where it is known; `point` a threshold that was chosen on other rows; `base` the name and
     rows of the base's own evaluation; `prevalences` the shares of hate to say precision at; `made`
-    baselines that were had before, by name; `noise` how far the scores move. The order of the rows
+    baselines that were had before, by name; `noise` how far the scores move; `ranks` says that
+    scores are no probabilities, so that nothing is said of calibration. The order of the rows
     changes nothing.
     """
     rows = sorted(predictions, key=lambda p: p.id)
     strategy, groups = _strategy(rows), by_group(rows)
     thresholds = (0.5, point.threshold) if point else (0.5,)
     loads = (at_prevalence(rows, prevalence) for prevalence in prevalences)
+    truncated, seconds = _sum(p.truncated_post for p in rows), _sum(p.response_time for p in rows)
     return Evaluation(
         strategy=strategy,
         policies={policy: classify(rows, policy) for policy in POLICIES},
@@ -134,9 +138,9 @@ def summarize(
         personas=by_persona(rows),
         gaps=gaps(rows),
         bias=bias_areas(rows),
-        calibration=calibration(rows),
-        group_calibration=calibration_by_group(rows),
-        share_calibration=share_calibration(rows),
+        calibration=None if ranks else calibration(rows),
+        group_calibration={} if ranks else calibration_by_group(rows),
+        share_calibration=None if ranks else share_calibration(rows),
         curves=curves(rows),
         prevalences=tuple(load for load in loads if load is not None),
         slices=tuple(slices(rows)),
@@ -144,13 +148,27 @@ def summarize(
         contrasts=tuple(contrasts(rows)),
         swaps=tuple(swap_results(rows)),
         confident_errors=confident_errors(rows),
-        operated=operate(rows, point, prevalences) if point else None,
-        truncated_posts=sum(p.truncated_post for p in rows),
+        operated=_operated(rows, point, prevalences, ranks=ranks) if point else None,
+        truncated_posts=None if truncated is None else int(truncated),
         seen_in_training=len(among(rows, training.texts)) if training else None,
-        mean_response_time=sum(p.response_time for p in rows) / len(rows),
+        mean_response_time=None if seconds is None else seconds / len(rows),
         noise=noise,
         near=tuple(near(rows, noise, threshold) for threshold in thresholds) if noise else (),
     )
+
+
+def _operated(
+    rows: Sequence[Prediction], point: OperatingPoint, prevalences: Sequence[float], *, ranks: bool
+) -> Operated:
+    found = operate(rows, point, prevalences)
+    return replace(found, calibration=None) if ranks else found
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """Return the sum; None where a value is not known."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 def _by_policy(

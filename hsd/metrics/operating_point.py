@@ -55,11 +55,16 @@ class Operated:
     prevalences: tuple[AtPrevalence, ...]
 
 
-def operating_point(validation: Sequence[Prediction], rule: Rule, chosen_on: str) -> OperatingPoint:
-    """Return what `rule` picks on validation rows. Raises EvaluationError as `choose`."""
+def operating_point(
+    validation: Sequence[Prediction], rule: Rule, chosen_on: str, *, ranks: bool = False
+) -> OperatingPoint:
+    """Return what `rule` picks on validation rows. Raises EvaluationError as `choose`.
+
+    Scores that are `ranks` keep the temperature 1: they are no probabilities to calibrate.
+    """
     choice = choose_threshold(validation, rule)
     digest = rows_digest(validation)
-    temperature = fit_temperature(validation)
+    temperature = 1.0 if ranks else fit_temperature(validation)
     return OperatingPoint(
         choice.threshold, temperature, str(rule), chosen_on, len(validation), digest, choice
     )

@@ -9,6 +9,10 @@ from hsd.errors import EvaluationError
 from hsd.io.manifest import manifest_of
 from hsd.io.run_identity import identity_of
 
+IMPORTED = "imported"
+"""The engine of a run whose predictions another program made."""
+PARTS = ("detector", "engine", "source", "model", "data", "prompt")
+"""Of a manifest, what a report says of its run; an imported one has no model and no prompt."""
 COMPARED = ("mode", "max_length", "temperature")
 
 
@@ -20,9 +24,13 @@ class RunSettings:
     mode: str | None = None
     max_length: int | None = None
     temperature: float | None = None
+    engine: str | None = None
+    """`imported` where another program asked the model; None where hsd did."""
 
     def words(self) -> str:
         """Return `0123456789ab; mode score, max_length 1024, temperature 0`."""
+        if self.engine == IMPORTED:
+            return "imported; how the model was asked is not known"
         known = {name: getattr(self, name) for name in COMPARED}
         said = [f"{name} {_value(value)}" for name, value in known.items() if value is not None]
         return f"{(self.prompt or 'unknown')[:12]}; {', '.join(said) or 'mode unknown'}"
@@ -32,16 +40,29 @@ def asked_of(folder: Path) -> RunSettings:
     """Return how the run in `folder` was asked and read."""
     manifest, identity = manifest_of(folder), identity_of(folder) or {}
     prompt = (manifest.get("prompt") or {}).get("hash") or identity.get("prompt_hash")
-    return RunSettings(prompt, *(identity.get(name) for name in COMPARED))
+    settings = {name: identity.get(name) for name in COMPARED}
+    return RunSettings(prompt, **settings, engine=manifest.get("engine"))
+
+
+def is_imported(said: Mapping[str, Any]) -> bool:
+    """Whether a manifest, or what a report says of it, is of predictions by another program."""
+    return said.get("engine") == IMPORTED
+
+
+def are_ranks(manifest: Mapping[str, Any]) -> bool:
+    """Whether a run's scores were imported as ranks, which are no probabilities."""
+    return is_imported(manifest) and (manifest.get("source") or {}).get("scores") == "rank"
 
 
 def provenance_of(folder: Path) -> dict[str, Any]:
     """Return what a report says of a run: model, data, prompt, how it was read, when, by what."""
     manifest, identity = manifest_of(folder), identity_of(folder) or {}
     last = (manifest.get("starts") or [{}])[-1]
-    known = {name: manifest.get(name) for name in ("model", "data", "prompt")}
+    known = {name: manifest.get(name) for name in PARTS}
     known |= {name: identity.get(name) for name in (*COMPARED, "max_new_tokens", "seed")}
     known |= {"date": last.get("at"), "code": last.get("git"), "packages": last.get("packages")}
+    if is_imported(manifest):
+        known["packages"] = {"hsd": (last.get("packages") or {}).get("hsd")}
     known["notes"] = " ".join(map(str, manifest.get("notes") or [])) or None
     return {name: value for name, value in known.items() if value is not None}
 
@@ -55,7 +76,8 @@ def shown_settings(folder: Path) -> str:
 def asked_in(provenance: Mapping[str, Any]) -> RunSettings:
     """Return the same from what `provenance_of` gave."""
     prompt = (provenance.get("prompt") or {}).get("hash")
-    return RunSettings(prompt, *(provenance.get(name) for name in COMPARED))
+    settings = {name: provenance.get(name) for name in COMPARED}
+    return RunSettings(prompt, **settings, engine=provenance.get("engine"))
 
 
 def mismatches(reference: RunSettings, other: RunSettings) -> list[str]:

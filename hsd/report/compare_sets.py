@@ -236,7 +236,7 @@ def _distinct_name(name: str, own: Mapping[str, Any], rivals: Sequence[Mapping[s
 
 def _name(run: Run) -> str:
     model = run.manifest.get("model") or {}
-    named = model.get("adapter") or model.get("name")
+    named = model.get("adapter") or model.get("name") or run.manifest.get("detector")
     if not named:
         return shown_settings(run.folder)
     return shown_settings(Path(named)) if Path(named).is_absolute() else str(named)

@@ -16,6 +16,9 @@ from hsd.prediction import Prediction
 from hsd.report.comparability import RunSettings
 from hsd.report.report_changes import GateReport
 
+NOT_TRAINED_HERE = "hsd did not train this detector, so its training posts are not known"
+"""Why there are no training posts of an imported run."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
@@ -36,19 +39,25 @@ class ReportContext:
     baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
     noise: Noise | None = None
     groups: GroupSet = field(default_factory=default_groups)
+    imported: bool = False
+    """Another program asked the model: what it was trained on, and its base, are not known."""
+    ranks: bool = False
+    """The scores are ranks, no probabilities."""
 
 
 def not_measured(evaluation: Evaluation, beside: ReportContext) -> list[str]:
     """Return what the reader must not read into the report, one sentence each."""
-    gaps = {
+    gaps = _not_known(evaluation, beside) | {
         f"TF-IDF baseline: {beside.training_note}.": beside.training is None,
         "Whether the model was trained on any of these posts: its training posts are not known.": (
             evaluation.seen_in_training is None
         ),
-        "The untouched base on the same posts: name it with --base.": beside.base is None,
-        **_without_scores(evaluation),
+        "The untouched base on the same posts: name it with --base.": (
+            beside.base is None and not beside.imported
+        ),
+        **_without_scores(evaluation, beside),
         "A threshold of its own: the decision is the likelier label; see `hsd threshold`.": (
-            evaluation.operated is None
+            evaluation.operated is None and not beside.imported
         ),
         "Single functionalities and contrast pairs: these posts name none (HateCheck does).": (
             not evaluation.functionalities
@@ -64,15 +73,29 @@ def not_measured(evaluation: Evaluation, beside: ReportContext) -> list[str]:
     ]
 
 
-def _without_scores(evaluation: Evaluation) -> dict[str, bool]:
+def _not_known(evaluation: Evaluation, beside: ReportContext) -> dict[str, bool]:
+    """Return what hsd cannot know of a detector that another program asked."""
+    return {
+        "How the detector was asked: its version, its settings, and whether it saw whole posts. "
+        "hsd read its predictions from a file.": beside.imported,
+        "Another threshold than the detector's own: see `hsd threshold`.": (
+            beside.imported and bool(evaluation.curves) and evaluation.operated is None
+        ),
+    }
+
+
+def _without_scores(evaluation: Evaluation, beside: ReportContext) -> dict[str, bool]:
     """Return what of scores is not reported, each with its own reason."""
     counts, curves = evaluation.headline.counts, evaluation.curves  # {} without scores
     hate, normal = counts.tp + counts.fn, counts.fp + counts.tn
     one_label = not hate or not normal
     return {
         "AUROC, calibration and thresholds: the replies carry no P(hate); use --mode score.": (
-            not curves
+            not curves and not beside.imported
         ),
+        "AUROC, calibration and thresholds: they need a score for every post, and not all imported "
+        "predictions have one.": not curves and beside.imported,
+        "Calibration: the imported scores are ranks, and no probabilities.": beside.ranks,
         "AUROC: it compares hateful posts with normal ones, and these are all of one label.": (
             bool(curves) and one_label
         ),
@@ -81,6 +104,6 @@ def _without_scores(evaluation: Evaluation) -> dict[str, bool]:
             bool(curves) and not one_label and curves[ALL].roc is None
         ),
         f"Calibration: {counts.n} posts are too few for its {BINS} bins; it needs {CALIBRATED}.": (
-            bool(curves) and evaluation.calibration is None
+            bool(curves) and evaluation.calibration is None and not beside.ranks
         ),
     }

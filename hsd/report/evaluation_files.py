@@ -66,6 +66,7 @@ def write_evaluation(
         beside.prevalences,
         beside.baselines,
         beside.noise,
+        ranks=beside.ranks,
     )
     tables = {
         "validation_results": [result_row(p) for p in predictions],

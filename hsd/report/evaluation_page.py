@@ -8,6 +8,7 @@ from hsd.metrics.classification import METRIC_NAMES, POLICIES
 from hsd.metrics.groups import ALL, RATES
 from hsd.prediction import OUTCOMES, Prediction
 from hsd.report.base_section import base_sections
+from hsd.report.comparability import is_imported
 from hsd.report.formatting import (
     CONTENT_WARNING,
     METRIC_WORDS,
@@ -42,7 +43,8 @@ from hsd.report.tests_section import tests_section
 from hsd.report.threshold_sections import calibration_section, thresholds_section
 
 FIRST_FACTS = frozenset(
-    ("model.name", "model.revision", "model.adapter", "model.quantization", "data.data_file",
+    ("detector", "engine", "source.file", "source.form", "source.scores",
+     "model.name", "model.revision", "model.adapter", "model.quantization", "data.data_file",
      "data.rows", "prompt.template", "prompt.strategy", "prompt.hash", "prompt.note",
      "mode", "max_length", "temperature", "date", "code.commit", "training_rows")
 )  # fmt: skip
@@ -71,16 +73,24 @@ def evaluation_page(
     ]
     n, headline = report.headline.n, report.headline
     subtitle = (
-        f"{n:,} posts: {headline.hates:,} hateful, {headline.normals:,} normal. Strategy "
-        f"{report.strategy}. Intervals are 95 %. {UNREADABLE_IS_WRONG}"
+        f"{n:,} posts: {headline.hates:,} hateful, {headline.normals:,} normal. {_asked(report)} "
+        f"Intervals are 95 %. {UNREADABLE_IS_WRONG}"
     )
+    verdict = badge(report.gate, imported=is_imported(report.provenance))
     title = f"Evaluation of {_name(report.provenance)}"
-    return render_page(Page(title, [s for s in sections if s.parts], subtitle, badge(report.gate)))
+    return render_page(Page(title, [s for s in sections if s.parts], subtitle, verdict))
+
+
+def _asked(report: EvaluationReport) -> str:
+    if is_imported(report.provenance):
+        return "The predictions were imported: hsd did not run this detector."
+    return f"Strategy {report.strategy}."
 
 
 def _name(provenance: Mapping[str, Any]) -> str:
     model = provenance.get("model") or {}
-    return str(model.get("adapter") or model.get("name") or model.get("base") or "a model")
+    names = (model.get("adapter"), model.get("name"), model.get("base"), provenance.get("detector"))
+    return str(next(filter(None, names), "a model"))
 
 
 def _provenance(report: EvaluationReport) -> Section:

@@ -14,6 +14,10 @@ NO_BASE = (
     "There is no base to compare with. `hsd report RUN --base BASE_RUN` compares this model with "
     "its base on the same posts and gives a verdict."
 )
+NO_REFERENCE = (
+    "These predictions were imported, and are not compared with another run yet. `hsd gate RUN "
+    "--reference OTHER_RUN` compares them on the same posts and gives a verdict."
+)
 DEFAULT_RULES = "Nobody asked the gate: these are its default rules, at the likelier label."
 SHOWN_FAILURES = 3
 """Broken rules that are shown without a click."""
@@ -45,13 +49,17 @@ def verdict_lines(verdict: GateReport) -> list[str]:
     return lines
 
 
-def badge(verdict: GateReport | None) -> Badge:
-    """Return the verdict box: one sentence, what fails, and all reasons behind a click."""
+def badge(verdict: GateReport | None, *, imported: bool = False) -> Badge:
+    """Return the verdict box: one sentence, what fails, and all reasons behind a click.
+
+    An imported run has no base to compare with.
+    """
     if verdict is None:
-        return Badge("NO VERDICT", [], NO_BASE)
+        return Badge("NO VERDICT", [], NO_REFERENCE if imported else NO_BASE)
     against = f"Against {verdict.reference}." if verdict.reference else "Without a reference."
     if verdict.default_rules:
-        against += f" {DEFAULT_RULES}"
+        rules = DEFAULT_RULES.replace("likelier", "imported") if imported else DEFAULT_RULES
+        against += f" {rules}"
     failed = [_line(check) for check in _worst_first(verdict) if check.status == "FAIL"]
     return Badge(
         verdict.status.value,

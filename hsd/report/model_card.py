@@ -57,6 +57,11 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
 def _require_evaluated(adapter: Path, run: Path) -> None:
     """Compare weights, not paths: a folder may be trained anew under its name, or moved."""
     model = read_object(run / IDENTITY).get("model") or {}
+    if model.get("detector"):
+        raise EvaluationError(
+            f"{run} holds imported predictions, and a card is of an adapter that hsd evaluated; "
+            f"name an evaluation of {adapter}."
+        )
     if not model.get("adapter"):
         raise EvaluationError(f"{run} evaluated no adapter; name an evaluation of {adapter}.")
     if not (adapter / ADAPTER).is_file():

@@ -81,11 +81,13 @@ class SettingsReport(Strict):
     """Longest prompt in tokens."""
     temperature: float | None = None
     """Sampling temperature of written replies."""
+    engine: str | None = None
+    """`imported` where another program asked the model; null where hsd did."""
 
     @property
     def settings(self) -> RunSettings:
         """The same, to be compared with another run's."""
-        return RunSettings(self.prompt, self.mode, self.max_length, self.temperature)
+        return RunSettings(self.prompt, self.mode, self.max_length, self.temperature, self.engine)
 
 
 class ChangedPostReport(Strict):

@@ -112,12 +112,12 @@ class EvaluationReport(Strict):
     """The gate's verdict; null without one."""
     not_measured: Annotated[tuple[str, ...], Field(min_length=1)]
     """What must not be read into the report."""
-    truncated_posts: Count
-    """Posts that were cut to fit the model."""
+    truncated_posts: Count | None
+    """Posts that were cut to fit the model; null where another program asked it."""
     seen_in_training: Count | None
     """Posts that the model was trained on; null where that is unknown."""
     mean_response_time_s: float | None
-    """Mean seconds for a post."""
+    """Mean seconds for a post; null where another program asked the model."""
 
     def title(self, group: str) -> str:
         """Return what pages call a group."""

@@ -25,7 +25,9 @@ from hsd.metrics.thresholds import PREVALENCES, Choice, Rule, apply_threshold
 from hsd.prediction import Prediction
 from hsd.report.baseline_runs import baselines_of
 from hsd.report.comparability import (
+    are_ranks,
     asked_of,
+    is_imported,
     mismatches,
     provenance_of,
     require_comparable,
@@ -75,6 +77,8 @@ def rewrite(
         prevalences=prevalences or tuple(run.manifest.get("prevalences") or PREVALENCES),
         baselines=baselines_of(run),
         groups=run.groups,
+        imported=is_imported(run.manifest),
+        ranks=are_ranks(run.manifest),
         **_base(run, base),
     )
     shown, stamp = provenance_of(run.folder), run.folder.name.removeprefix("run_")
@@ -107,7 +111,8 @@ def freeze(
     require_apart(validation.predictions, run.predictions)
     if training:
         require_unlearned(validation.predictions, training)
-    point = operating_point(validation.predictions, rule, str(validation.folder))
+    ranks = are_ranks(validation.manifest)
+    point = operating_point(validation.predictions, rule, str(validation.folder), ranks=ranks)
     before = read_point(run.folder)
     if before is not None and before != point:
         raise EvaluationError(

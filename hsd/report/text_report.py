@@ -6,6 +6,7 @@ from hsd.metrics.classification import METRIC_NAMES, POLICIES
 from hsd.metrics.drawn_rates import GAPS
 from hsd.metrics.groups import MINIMUM_N, RATES, Share
 from hsd.prediction import OUTCOMES
+from hsd.report.comparability import is_imported
 from hsd.report.formatting import (
     GAP_WORDS,
     METRIC_WORDS,
@@ -108,13 +109,14 @@ def _facts(report: EvaluationReport) -> Iterator[tuple[str, str]]:
     yield "strategy", report.strategy
     yield "posts", f"{n} ({hates} hate, {normals} normal)"
     yield "posts trained on", seen_words(report.seen_in_training, n)
-    yield "posts cut to fit", str(report.truncated_posts)
+    cut = report.truncated_posts
+    yield "posts cut to fit", "unknown" if cut is None else str(cut)
     yield "seconds per post", number(report.mean_response_time_s)
     yield from on_one_line(report.provenance)
 
 
 def _verdict(report: EvaluationReport) -> str:
-    found = badge(report.gate)
+    found = badge(report.gate, imported=is_imported(report.provenance))
     return "\n".join([found.status, found.sentence, *found.folded])
 
 

@@ -3,6 +3,7 @@
 from hsd.metrics.classification import METRIC_NAMES
 from hsd.metrics.groups import ALL, RATES
 from hsd.report import figures
+from hsd.report.comparability import is_imported
 from hsd.report.formatting import (
     METRIC_WORDS,
     percent,
@@ -102,8 +103,13 @@ def thresholds_section(report: EvaluationReport) -> Section:
     return Section("Thresholds", parts)
 
 
+def _own_label(report: EvaluationReport) -> str:
+    """Return what the labels of the headline are."""
+    return "imported label" if is_imported(report.provenance) else "likelier label"
+
+
 def _platform(report: EvaluationReport, operated: OperatedReport | None) -> list[Part]:
-    loads = [("likelier label", row) for row in report.at_prevalence]
+    loads = [(_own_label(report), row) for row in report.at_prevalence]
     loads += [("frozen threshold", row) for row in (operated.prevalences if operated else [])]
     rows = [
         [
@@ -136,7 +142,7 @@ def _operated(report: EvaluationReport, operated: OperatedReport) -> list[Part]:
         ]
         for name in METRIC_NAMES
     ]
-    header = ["metric", "likelier label", "frozen threshold"]
+    header = ["metric", _own_label(report), "frozen threshold"]
     groups = [
         [text(name), *(spread(g.share(rate)) for rate in RATES)]
         for name, g in operated.groups.items()

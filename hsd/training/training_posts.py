@@ -16,6 +16,8 @@ from hsd.io.manifest import MANIFEST, manifest_of
 from hsd.metrics.baselines import Training
 from hsd.model.adapter_folder import adapter_digest
 from hsd.prompts.contract import load_contract
+from hsd.report.comparability import is_imported
+from hsd.report.context import NOT_TRAINED_HERE
 from hsd.training.dataset import learned_posts
 
 
@@ -40,6 +42,8 @@ def training_posts(adapter: Path | None) -> tuple[Training | None, str]:
 
 def training_posts_of_run(manifest: Mapping[str, Any]) -> tuple[Training | None, str]:
     """Return the same for the adapter that an evaluation's manifest names."""
+    if is_imported(manifest):
+        return None, NOT_TRAINED_HERE
     named = (manifest.get("model") or {}).get("adapter")
     return training_posts(Path(named) if named else None)
 

@@ -23,6 +23,7 @@ def dashed(option: str) -> str:
     return option.replace("_", "-")
 
 
+_WITH_MEANINGS = ("--labels", "--data-labels")
 CONTEXT: dict[str, Any] = {
     "token_normalize_func": _underscored,  # --data_file and --data-file are one option
     "help_option_names": ["-h", "--help"],
@@ -67,13 +68,14 @@ class Command(click.Command):
 
 
 def _each_meaning(args: Sequence[str]) -> list[str]:
-    """Write --labels before each of the meanings that follow it."""
+    """Write --labels before each of the meanings that follow it; --data-labels too."""
     found: list[str] = []
-    is_inside = False
+    inside = ""
     for word in args:
-        is_more = is_inside and re.match(r"(?:hate|normal|drop)=", word) is not None
-        found += ["--labels", word] if is_more and found[-1] != "--labels" else [word]
-        is_inside = is_more or word.partition("=")[0] == "--labels"
+        is_more = inside and re.match(r"(?:hate|normal|drop)=", word) is not None
+        found += [inside, word] if is_more and found[-1] != inside else [word]
+        option = dashed(word.partition("=")[0])
+        inside = option if option in _WITH_MEANINGS else inside if is_more else ""
     return found
 
 

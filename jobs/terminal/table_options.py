@@ -38,52 +38,61 @@ class VoteRule(click.ParamType[Any]):
         return share
 
 
-_OPTIONS = (
-    click.option("--text-column", metavar="NAME", help="Tables: column of the post [text]."),
-    click.option(
-        "--label-column",
-        metavar="NAME",
-        multiple=True,
-        help="Tables: column of the label [label]. May be repeated: one column for each "
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "text-column": {"metavar": "NAME", "help": "Tables: column of the post [text]."},
+    "label-column": {
+        "metavar": "NAME",
+        "multiple": True,
+        "help": "Tables: column of the label [label]. May be repeated: one column for each "
         "annotator. A list in one column is read as votes too.",
-    ),
-    click.option(
-        "--group-column", metavar="NAME", help="Tables: column that says who the post is about."
-    ),
-    click.option("--id-column", metavar="NAME", help="Tables: column of the row's id."),
-    click.option(
-        "--share-column",
-        metavar="NAME",
-        help="Tables: column with the share of annotators who said hate, from 0 to 1.",
-    ),
-    click.option(
-        "--labels",
-        multiple=True,
-        metavar="hate=A,B normal=C",
-        help="Tables: what each label means; drop=D leaves rows out. If you name one label, name "
-        "every label in use.",
-    ),
-    click.option(
-        "--cut",
-        type=float,
-        metavar="SCORE",
-        help="Tables: labels are scores; a post is hate from this score on, such as 0.5.",
-    ),
-    click.option(
-        "--votes",
-        type=VoteRule(),
-        metavar="majority|SHARE",
-        help="Tables with several annotators: the label is what more than half say, and other rows "
-        "are left out (majority, the default); or hate from this share of the votes on.",
-    ),
-)
+    },
+    "group-column": {
+        "metavar": "NAME",
+        "help": "Tables: column that says who the post is about.",
+    },
+    "id-column": {"metavar": "NAME", "help": "Tables: column of the row's id."},
+    "share-column": {
+        "metavar": "NAME",
+        "help": "Tables: column with the share of annotators who said hate, from 0 to 1.",
+    },
+    "labels": {
+        "multiple": True,
+        "metavar": "hate=A,B normal=C",
+        "help": "Tables: what each label means; drop=D leaves rows out. If you name one label, "
+        "name every label in use.",
+    },
+    "cut": {
+        "type": float,
+        "metavar": "SCORE",
+        "help": "Tables: labels are scores; a post is hate from this score on, such as 0.5.",
+    },
+    "votes": {
+        "type": VoteRule(),
+        "metavar": "majority|SHARE",
+        "help": "Tables with several annotators: the label is what more than half say, and other "
+        "rows are left out (majority, the default); or hate from this share of the votes on.",
+    },
+}
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
+    for name, settings in reversed(_OPTIONS.items()):
+        command = click.option(f"--{name}", **settings)(command)
     return command
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the same options with `--data-` before each, to a command that reads a second table."""
+    for name, settings in reversed(_OPTIONS.items()):
+        told = settings["help"].replace("Tables", "Posts in a table", 1)
+        command = click.option(f"--data-{name}", **{**settings, "help": told})(command)
+    return command
+
+
+def data_section(options: dict[str, Any]) -> dict[str, Any]:
+    """Take these out of a command's options and return them as the section `data` of a config."""
+    return table_fields({name: options.pop(f"data_{name}") for name in NAMES})
 
 
 def table_fields(options: dict[str, Any]) -> dict[str, Any]:

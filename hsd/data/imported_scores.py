@@ -1,0 +1,155 @@
+"""Scores of other programs as P(hate), only as a person says; and what contradicts the labels."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hsd.config.import_config import ImportConfig, Scale
+from hsd.counted import counted
+from hsd.data.given_predictions import GivenPrediction
+from hsd.data.match_predictions import first
+from hsd.errors import ConfigError, DataError
+from hsd.example import Label
+from hsd.prediction import label_of
+
+_RANGES: dict[Scale, tuple[float, float]] = {"probability": (0.0, 1.0), "percent": (0.0, 100.0)}
+_OTHERWISE = (
+    "say what the scores are with --scores: percent (0 to 100), log-odds, or rank for any other "
+    "number"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A prediction with its label and P(hate); a rank is squeezed into [0, 1] in its order."""
+
+    given: GivenPrediction
+    label: Label | None
+    score: float | None
+
+
+def require_possible(config: ImportConfig) -> None:
+    """Raise ConfigError for options that contradict each other."""
+    if config.cut is not None and config.label_column is not None:
+        raise ConfigError(
+            "cut: labels come from --label-column, or from the scores with --cut; give one."
+        )
+    if config.cut is not None and config.score_of != "hate":
+        raise ConfigError(
+            f"cut: the scores are of {config.score_of} (--score-of), and a cut is for scores of "
+            "hate; leave one of them out."
+        )
+
+
+def called(
+    rows: Sequence[GivenPrediction], config: ImportConfig, *, labelled: bool
+) -> list[Called]:
+    """Return each prediction with P(hate); `labelled` says that the labels are the file's own.
+
+    Raises DataError for scores outside of their scale, and ConfigError where a label or a cut is
+    needed and there is none.
+    """
+    _require_scale(rows, config)
+    if config.score_of == "label" and not labelled:
+        raise ConfigError("score_of: scores of the label need a column of labels: --label-column.")
+    if config.scores == "rank" and not labelled and config.cut is None:
+        raise ConfigError(
+            "scores: a rank does not say which posts are hate; give --cut, the score from which on "
+            "a post is called hate, or --label-column."
+        )
+    return [_called(row, config, labelled=labelled) for row in rows]
+
+
+def _called(row: GivenPrediction, config: ImportConfig, *, labelled: bool) -> Called:
+    if labelled and row.label is None:
+        return Called(row, None, None)
+    if row.score is None:
+        return Called(row, row.label, None)
+    score = _probability(row.score, config)
+    if config.score_of == "normal" or (config.score_of == "label" and row.label == "normal"):
+        score = 1 - score
+    if labelled:
+        return Called(row, row.label, score)
+    if config.cut is None:
+        return Called(row, label_of(score), score)
+    return Called(row, "hate" if row.score >= config.cut else "normal", score)
+
+
+def _probability(score: float, config: ImportConfig) -> float:
+    """Return P(hate); of a rank, a number in its order that is .5 at the cut."""
+    if config.scores == "percent":
+        return score / 100
+    if config.scores == "log-odds":
+        small = math.exp(-abs(score))
+        return (1.0 if score >= 0 else small) / (1 + small)
+    if config.scores == "rank":
+        above = score - (config.cut or 0.0)
+        return 0.5 + above / (2 * (1 + abs(above)))
+    return score
+
+
+def _require_scale(rows: Sequence[GivenPrediction], config: ImportConfig) -> None:
+    low, high = _RANGES.get(config.scores, (-math.inf, math.inf))
+    scores = [row.score for row in rows if row.score is not None]
+    outside = [score for score in scores if not low <= score <= high]
+    if outside:
+        raise DataError(
+            f"{config.predictions}: {len(outside):,} of {len(scores):,} scores lie outside of "
+            f"{low:g} to {high:g} (they go from {min(scores):g} to {max(scores):g}); {_OTHERWISE}."
+        )
+
+
+def contradictions(rows: Sequence[Called], config: ImportConfig) -> list[str]:
+    """Return what labels and scores say of each other, where both are the file's own.
+
+    Raises DataError where the scores are plainly of something else than hate.
+    """
+    pairs = [(one, one.label, one.score) for one in rows if one.label and one.score is not None]
+    hate = [score for _, label, score in pairs if label == "hate"]
+    normal = [score for _, label, score in pairs if label == "normal"]
+    if not hate or not normal:
+        return []
+    _require_direction(hate, normal, config)
+    if config.scores == "rank":
+        return _of_cut(hate, normal, pairs=len(pairs), middle=None)
+    wrong = [one for one, label, score in pairs if label_of(score) != label]
+    if not wrong:
+        return []
+    said = _of_cut(hate, normal, pairs=len(pairs), middle=0.5)
+    ids = first(one.given.id or one.given.place for one in wrong)
+    return [
+        f"{counted(len(wrong), 'label contradicts its score', 'labels contradict their scores')} "
+        f"at 0.5 ({ids}). The labels count; AUROC and calibration use the scores.",
+        *said,
+    ]
+
+
+def _require_direction(
+    hate: Sequence[float], normal: Sequence[float], config: ImportConfig
+) -> None:
+    place = config.predictions
+    is_plain = config.scores == "probability" and "score_of" not in config.model_fields_set
+    if is_plain and min(normal) >= 0.5:
+        raise DataError(
+            f"{place}: every post that is called normal has a score of 0.5 or more, so the scores "
+            "seem to be of the predicted label, as transformers' pipelines give them. Add "
+            "--score-of label; or --score-of hate, if they are of hate."
+        )
+    if max(hate) < min(normal):
+        raise DataError(
+            f"{place}: every post that is called hate has a lower score than every post that is "
+            "called normal. If the scores are of normal, add --score-of normal."
+        )
+
+
+def _of_cut(
+    hate: Sequence[float], normal: Sequence[float], *, pairs: int, middle: float | None
+) -> list[str]:
+    """Return the score that parts the labels, where one does."""
+    low, high = max(normal), min(hate)
+    if low < high:
+        if middle is None:
+            return []
+        return [f"The labels follow the scores at a cut between {low:.4g} and {high:.4g}."]
+    over = sum(score <= low for score in hate) + sum(score >= high for score in normal)
+    return [f"No cut of the scores gives these labels: {over:,} of {pairs:,} scores overlap."]

@@ -1,0 +1,104 @@
+"""Which columns of a file of predictions are read: those that a person names, or the form's own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hsd.config.import_config import ImportConfig
+from hsd.data.lm_eval_samples import CHOICES, REPLY
+from hsd.data.prediction_forms import Predictions
+from hsd.data.table_columns import Columns, columns_of
+from hsd.errors import DataError, did_you_mean
+
+_IDS = ("id", "case_id", "mhc_case_id", "custom_id", "clientToken", "original_id", "post_id")
+_TEXTS = ("text", "test_case", "input_text", "comment_text", "post", "tweet", "comment")
+LM_EVAL = "lm-eval's answers"
+"""What stands for the column of labels in samples of lm-eval."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionColumns:
+    """Which column of the predictions holds what; None where none does."""
+
+    id: str | None
+    text: str | None
+    labels: Columns | None
+    score: str | None
+
+    def named(self) -> dict[str, Any]:
+        """Return them for the manifest."""
+        label = self.labels.label if self.labels else None
+        found = {"id": self.id, "text": self.text, "label": label, "score": self.score}
+        return {kind: name for kind, name in found.items() if name is not None}
+
+
+def choose_columns(found: Predictions, config: ImportConfig) -> PredictionColumns:
+    """Return the columns to read. Raises DataError where none, or several, may be meant."""
+    labels = columns_of(
+        label_column=config.label_column, labels=config.labels, id_column=config.id_column
+    ) or Columns()  # fmt: skip
+    place = config.predictions
+    for option in ("id", "text", "score"):
+        _require(getattr(config, f"{option}_column"), option, found, place)
+    ids = config.id_column or (None if config.text_column else _first(_IDS, found))
+    texts = config.text_column or _first(_TEXTS, found)
+    if ids is None and texts is None:
+        raise DataError(
+            f"{place}: no column says which post a prediction is of (columns: {_listed(found)}); "
+            "name it with --id-column or --text-column."
+        )
+    if found.lm_eval:
+        return PredictionColumns(ids, texts, replace(labels, label=LM_EVAL), None)
+    named = config.label_column is not None or config.score_column is not None
+    label = _label_columns(found, config, named)
+    score = config.score_column
+    if score is None and not named:
+        score = _only(found.scores, "score", place)
+    if label is None and score is None:
+        raise DataError(
+            f"{place}: no column holds a label or a score (columns: {_listed(found)}); name it "
+            "with --label-column or --score-column."
+        )
+    return PredictionColumns(ids, texts, replace(labels, label=label) if label else None, score)
+
+
+def _label_columns(
+    found: Predictions, config: ImportConfig, named: bool
+) -> str | tuple[str, ...] | None:
+    """Return the columns of labels: those that are named, else the one that the form has."""
+    given = config.label_column
+    if given is not None:
+        for name in [given] if isinstance(given, str) else given:
+            _require(name, "label", found, config.predictions)
+        return given if isinstance(given, str) else tuple(given)
+    if named or config.cut is not None:
+        return None
+    return _only(found.labels, "label", config.predictions)
+
+
+def _only(names: Sequence[str], kind: str, place: str) -> str | None:
+    if len(names) > 1:
+        raise DataError(
+            f"{place}: several columns hold a {kind} ({', '.join(names)}); choose one with "
+            f"--{kind}-column, such as --{kind}-column {names[0]}."
+        )
+    return names[0] if names else None
+
+
+def _require(name: str | None, kind: str, found: Predictions, place: str) -> None:
+    if name is not None and name not in found.columns:
+        hint = did_you_mean(name, beside=found.columns)
+        raise DataError(
+            f"{place}:1: no column '{name}'.{hint} Name it with --{kind}-column; the columns are "
+            f"{_listed(found)}."
+        )
+
+
+def _listed(found: Predictions) -> str:
+    names = [name for name in found.columns if name not in (CHOICES, REPLY)]
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return f"{', '.join(name[:60] for name in names[:12])}{more}"
+
+
+def _first(names: Sequence[str], found: Predictions) -> str | None:
+    return next((name for name in names if name in found.columns), None)
