@@ -20,13 +20,19 @@ from benchmarks.measure import forked, memory_mib
 from benchmarks.packed_checkpoint import TINY, TRUE, checkpoint_gb, write_checkpoint
 from benchmarks.posts import synthetic
 from hsd.io.files import require_space
+from hsd.io.manifest import manifest_of
 
 FIGURES = {
     "seconds": "seconds",
+    "cpu_seconds": "CPU seconds",
     "weights_gb": "weights, GB",
     "resident_gb": "resident, GB",
     "of_files_gb": "of it mapped files, GB",
     "peak_gb": "peak, GB",
+    "peak_of_weights": "peak / weights",
+    "rows": "rows",
+    "tokens": "tokens",
+    "shared_tokens": "shared by the rows",
 }
 
 
@@ -78,9 +84,11 @@ def table(found: Mapping[str, Mapping[str, float]]) -> str:
 
 def _stage(name: str, work: Callable[[], Mapping[str, float]], folder: Path) -> dict[str, float]:
     def timed() -> dict[str, float]:
-        began = time.monotonic()
+        began = time.monotonic(), time.process_time()
         figures = dict(work())
-        return {"seconds": time.monotonic() - began, **figures, "peak_gb": _memory_gb("VmHWM")}
+        seconds, cpu = time.monotonic() - began[0], time.process_time() - began[1]
+        peak = _memory_gb("VmHWM")
+        return {"seconds": seconds, "cpu_seconds": cpu, **figures, "peak_gb": peak}
 
     figures = forked(timed, folder / f"{name}.log")
     print(f"{name}: {json.dumps(figures)}", file=sys.stderr, flush=True)  # the next one may be long
@@ -103,6 +111,7 @@ def _loaded(base: Path) -> dict[str, float]:
         "weights_gb": held / 1e9,
         "resident_gb": _memory_gb("VmRSS"),
         "of_files_gb": _memory_gb("RssFile"),
+        "peak_of_weights": _memory_gb("VmHWM") * 1e9 / held,
     }
 
 
@@ -134,7 +143,14 @@ def _stepped(work: Path, base: Path, rows: int) -> dict[str, float]:
             output_dir=work / "run",
         )
     )
-    return {"steps": done.steps}
+    made = manifest_of(done.folder)
+    shared = made["prefix_sharing"]["prefix_tokens"][0]
+    return {
+        "steps": done.steps,
+        "rows": rows,
+        "tokens": made["data"]["train"]["tokens"],
+        "shared_tokens": shared,
+    }
 
 
 def _scored(work: Path, base: Path) -> dict[str, float]:

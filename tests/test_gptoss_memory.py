@@ -20,6 +20,9 @@ def test_a_checkpoint_of_random_weights_is_loaded_trained_scored_and_removed(
     assert list(found) == ["write", "load", "step", "score"]
     assert found["step"]["steps"] == 1
     assert found["load"]["weights_gb"] == pytest.approx(found["write"]["weights_gb"], rel=0.02)
+    assert found["step"]["rows"] == 2
+    assert 0 < found["step"]["shared_tokens"] < found["step"]["tokens"] / 2
+    assert found["load"]["peak_of_weights"] > 1
     assert 0 < found["load"]["of_files_gb"] < found["load"]["resident_gb"]
     assert all(figures["peak_gb"] > 0 for figures in found.values())
     assert not (work / "base").exists()
