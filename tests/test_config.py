@@ -32,6 +32,10 @@ PRESETS = (
     "memory_efficient",
     "quick_test",
 )
+LORA_KEYS = (
+    "Known: alpha, alpha_pattern, dropout, loraplus_lr_ratio, rank, rank_pattern, target_modules, "
+    "target_parameters, use_dora, use_rslora."
+)
 
 
 @pytest.fixture(autouse=True)
@@ -101,8 +105,7 @@ def test_an_unknown_key_in_a_preset_is_refused(preset: str, tmp_path: Path) -> N
     with pytest.raises(ConfigError) as caught:
         resolve_train_config(preset, presets=tmp_path / "presets")
     assert str(caught.value) == (
-        f"{preset}.json: lora: unknown key 'rnak'. Did you mean 'rank'? "
-        "Known: alpha, dropout, rank, target_modules."
+        f"{preset}.json: lora: unknown key 'rnak'. Did you mean 'rank'? {LORA_KEYS}"
     )
 
 
@@ -223,7 +226,11 @@ def test_an_unknown_parent_is_refused_in_the_name_of_the_child() -> None:
         ("lora.dropout=1e-1", "dropout", 0.1),
         ("lora.target_modules=all-linear", "target_modules", "all-linear"),
         ('lora.target_modules=["k_proj"]', "target_modules", ("k_proj",)),
+        ("lora.target_modules=qv", "target_modules", "qv"),
         ('lora={"rank": 9}', "rank", 9),
+        ("lora.alpha=2.5", "alpha", 2.5),
+        ('lora.rank_pattern={"layers.1.v_proj": 8}', "rank_pattern", {"layers.1.v_proj": 8}),
+        ("lora.alpha_pattern.v_proj=3", "alpha_pattern", {"v_proj": 3}),
     ],
 )
 def test_set_reads_json_and_takes_anything_else_as_text(
@@ -245,8 +252,7 @@ def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (
             "lora.rnak=3",
-            "--set: lora: unknown key 'rnak'. Did you mean 'rank'? "
-            "Known: alpha, dropout, rank, target_modules.",
+            f"--set: lora: unknown key 'rnak'. Did you mean 'rank'? {LORA_KEYS}",
         ),
         ("lora.rank=0", "--set: lora.rank: 0 is not accepted (expected a whole number"),
         ('lora.rank="8"', '--set: lora.rank: "8" is not accepted (expected a whole number'),
@@ -266,7 +272,31 @@ def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> 
         (
             "lora.target_modules=[1, 2]",
             "--set: lora.target_modules: [1, 2] is not accepted "
-            "(expected a list of at least one text or 'all-linear').",
+            "(expected a list of at least one text or one of 'qv', 'attention', 'all-linear', "
+            "'experts').",
+        ),
+        ("lora.alpha=0", "--set: lora.alpha: 0 is not accepted (expected a number greater than 0)"),
+        (
+            'lora.rank_pattern={"v_proj": 0}',
+            "--set: lora.rank_pattern.v_proj: 0 is not accepted (expected a section of names, each "
+            "with a whole number greater than 0 or null).",
+        ),
+        (
+            'lora.alpha_pattern={"a(": 1}',
+            "--set: lora: alpha_pattern 'a(' is no regular expression",
+        ),
+        (
+            "lora.target_modules=experts",
+            "--set: lora: an adapter on fused experts has no inputs to drop; set lora.dropout=0 "
+            "(it is 0.05)",
+        ),
+        (
+            'lora={"target_parameters": ["experts.down_proj"], "dropout": 0, "use_dora": true}',
+            "--set: lora: DoRA does not work on fused experts; set lora.use_dora=false",
+        ),
+        (
+            "lora.loraplus_lr_ratio=0.5",
+            "--set: lora.loraplus_lr_ratio: 0.5 is not accepted (expected a number of at least 1).",
         ),
         ("lora=5", "--set: lora: 5 is not accepted (expected a section with alpha, dropout, rank"),
         ("epochs=1", "--set: unknown key 'epochs'. Did you mean 'training.epochs'? Known: data,"),

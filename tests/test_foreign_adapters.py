@@ -397,13 +397,13 @@ def test_settings_that_peft_cannot_read_are_refused_in_a_line(
 @pytest.mark.parametrize(
     "settings", [{"use_rslora": True}, {"init_lora_weights": "olora"}, {"alpha_pattern": {"q": 2}}]
 )
-def test_a_run_goes_on_from_a_plain_adapter_alone(
+def test_a_run_goes_on_from_an_adapter_with_its_own_settings_alone(
     settings: dict[str, Any], tiny_llama: Path, plain: Path
 ) -> None:
     base = loaded_base(tiny_llama)
     fresh = new_adapter(base, LoraSettings(rank=4, alpha=8, target_modules=tuple(QV)), seed=1)
     take_weights(fresh, base, plain)
-    with pytest.raises(ModelError, match="a run goes on from plain LoRA alone"):
+    with pytest.raises(ModelError, match="a run goes on from an adapter with its own LoRA"):
         take_weights(fresh, base, edited(plain, **settings))
 
 

@@ -81,6 +81,8 @@ def _words(schema: dict[str, Any]) -> str:
         return repr(schema["const"])
     if schema.get("type") == "array":
         return "a list of texts" if not schema.get("minItems") else "a list of at least one text"
+    if isinstance(values := schema.get("additionalProperties"), dict):
+        return f"a section of names, each with {_words(values)}"
     words = _TYPES[schema.get("format") or schema["type"]]
     if schema.get("minLength"):
         words = words.replace("a text", "a non-empty text")

@@ -1,12 +1,15 @@
 """Everything that decides what a training run does."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PlainSerializer,
     PositiveFloat,
     PositiveInt,
     model_validator,
@@ -17,6 +20,16 @@ from hsd.config.strict import Folder, GroupsName, Names, RowsName, Strict, Templ
 from hsd.config.table_config import TableConfig
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Ratio = Annotated[float, Field(ge=1)]
+TargetNames = Literal["qv", "attention", "all-linear", "experts"]
+
+
+def _whole(number: float) -> int | float:
+    """Return a whole number without a fraction: programs that serve adapters want `32`."""
+    return int(number) if number == int(number) else number
+
+
+Alpha = Annotated[PositiveFloat, AfterValidator(_whole), PlainSerializer(_whole)]
 Labels = Literal["hard", "share"]
 OtherSplits = Literal["fail", "leave_out"]
 
@@ -26,12 +39,61 @@ class LoraConfig(Strict):
 
     rank: PositiveInt = 32
     """Inner dimension of the two adapter matrices; trainable parameters grow linearly with it."""
-    alpha: PositiveInt = 32
+    alpha: Alpha = 32
     """The update is scaled by alpha / rank, so alpha == rank means a scale of 1."""
     dropout: Share = 0.05
-    """Share of the adapter's inputs zeroed at each training step."""
-    target_modules: Names | Literal["all-linear"] = ("q_proj", "v_proj")
-    """Names of the linear layers that get an adapter; `all-linear` is every one but the head."""
+    """Share of the adapter's inputs zeroed at each training step. 0 where experts learn."""
+    target_modules: Names | TargetNames = ("q_proj", "v_proj")
+    """Names of the linear layers that get an adapter, or a name that stands for them: `qv` queries
+    and values, `attention` all layers of attention, `all-linear` every layer but the head,
+    `experts` the fused experts and no layer."""
+    target_parameters: Names | None = None
+    """Names of fused experts that get an adapter beside the layers, such as `experts.down_proj`.
+    Needs `dropout` 0."""
+    rank_pattern: dict[Text, PositiveInt] | None = None
+    """Layers with another rank: the end of a layer's name (or a regular expression) and the rank,
+    such as `{"v_proj": 64}`."""
+    alpha_pattern: dict[Text, Alpha] | None = None
+    """Layers with another alpha, in the same form."""
+    use_rslora: bool = False
+    """Scale by alpha / sqrt(rank) instead (rsLoRA): the update does not shrink with high ranks."""
+    use_dora: bool = False
+    """Learn the length of each output's weights apart from their direction (DoRA): slower, and
+    better mostly at low ranks."""
+    loraplus_lr_ratio: Ratio = 1.0
+    """How many times the learning rate of the B matrices is that of the A matrices (LoRA+)."""
+
+    @property
+    def learns_experts(self) -> bool:
+        """Whether fused experts get an adapter."""
+        return self.target_modules == "experts" or self.target_parameters is not None
+
+    @model_validator(mode="after")
+    def _as_experts_can(self) -> Self:
+        if self.learns_experts and self.dropout:
+            raise ValueError(
+                f"an adapter on fused experts has no inputs to drop; set lora.dropout=0 (it is "
+                f"{self.dropout:g}), or leave target_parameters and target_modules experts out"
+            )
+        if self.learns_experts and self.use_dora:
+            raise ValueError(
+                "DoRA does not work on fused experts; set lora.use_dora=false, or leave "
+                "target_parameters and target_modules experts out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _patterns_that_are_some(self) -> Self:
+        for name in ("rank_pattern", "alpha_pattern"):
+            for pattern in getattr(self, name) or ():
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    raise ValueError(
+                        f"{name} '{pattern}' is no regular expression ({error}); the end of a "
+                        "layer's name works, such as v_proj"
+                    ) from None
+        return self
 
 
 class DataConfig(TableConfig):

@@ -1,19 +1,16 @@
 """LoRA adapters: made, saved, and loaded so that a wrong or empty one is an error."""
 
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import set_seed
-from transformers.pytorch_utils import Conv1D
 
 from hsd.config.model_config import ModelConfig
 from hsd.config.train_config import LoraConfig as LoraSettings
@@ -34,13 +31,17 @@ from hsd.model.adapter_folder import (
     read_adapter,
     recorded_base,
     rewrites_base,
+    unlike_scales,
 )
 from hsd.model.adapter_weights import RESIZED, fill_adapter
 from hsd.model.base import Base, BaseFiles, find_base
 from hsd.model.describe import files_identity, weights_fingerprint
+from hsd.model.dora import give_float32_lengths, is_unlearned, lengths, start_anew
+from hsd.model.lora_targets import LayerNames, require_open_experts, resolve_targets
 from hsd.model.own_tokenizer import template_beside
 from hsd.model.patterns import require_patterns
 from hsd.model.quantization import PACKED
+from hsd.model.text_model import beside_text, layer_names, names_within
 
 
 def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
@@ -50,29 +51,43 @@ def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
     Of a base that sees or hears, the text model alone learns. Raises ModelError when no layer has
     one of the target names.
     """
-    targets = settings.target_modules
-    left_out = beside_text(base.model)
-    _require_targets(base, targets, left_out)
+    config = _fresh_config(base, settings)
     base.model.name_or_path = base.source.name  # what peft records, not where the files lie
     set_seed(seed)
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        exclude_modules=_pattern(left_out),
-        bias="none",
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=base.source.name,
-        revision=base.source.revision,
-    )
     model = get_peft_model(base.model, config)
+    give_float32_lengths(model)
+    start_anew(model)
     # peft takes the base's number format for the adapter on a 4-bit base; bfloat16 has too few
     # digits for small updates.
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return model
+
+
+def _fresh_config(base: Base, settings: LoraSettings) -> LoraConfig:
+    require_open_experts(settings, base.quantization.method, base.source.name)
+    left_out = beside_text(base.model)
+    names = layer_names(base.model, left_out)
+    targets = resolve_targets(settings, names, base.source.name)
+    _require_targets(base, targets.modules, names)
+    is_named = isinstance(targets.modules, str)
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets.modules if is_named else list(targets.modules),
+        target_parameters=list(targets.parameters) or None,
+        exclude_modules=names_within(left_out) if targets.modules else None,
+        rank_pattern=dict(settings.rank_pattern or {}),
+        alpha_pattern=dict(settings.alpha_pattern or {}),
+        use_rslora=settings.use_rslora,
+        use_dora=settings.use_dora,
+        bias="none",
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base.source.name,
+        revision=base.source.revision,
+    )
 
 
 def load_adapter(base: Base, folder: Path) -> PeftModel:
@@ -92,11 +107,15 @@ def load_adapter(base: Base, folder: Path) -> PeftModel:
     config = _config(folder)
     require_patterns(said, (name for name, _ in base.model.named_modules()), folder / CONFIG)
     base.model.name_or_path = config.base_model_name_or_path
-    _require_targets(base, config.target_modules)
+    _require_targets(base, config.target_modules, layer_names(base.model))
     with _by_peft(f"{folder}: peft cannot put it on {base.source.name}"):
         model = get_peft_model(base.model, config)
     _require_own_layers(model, base, folder)
+    give_float32_lengths(model)
+    fresh = lengths(model)
     fill_adapter(model, folder)
+    if is_unlearned(model, fresh):
+        raise ModelError(f"{folder}: the adapter changes nothing; it was not trained.")
     with without_adapter(model):
         off = probe(model)
     plain = off if plain is None else plain
@@ -113,13 +132,11 @@ def take_weights(model: PeftModel, base: Base, folder: Path) -> None:
     Raises ModelError when it was trained on another base, or has other weights than the fresh one.
     """
     said = read_adapter(folder)
-    scaled = next(
-        (f"{key} is set" for key in ("use_rslora", "alpha_pattern") if said.get(key)), None
-    )
-    if why := changes_base(said) or scaled:
+    unlike = unlike_scales(said, vars(model.peft_config["default"]))
+    if why := changes_base(said) or "; ".join(unlike):
         raise ModelError(
-            f"{folder / CONFIG}: {why}; a run goes on from plain LoRA alone, or its first step "
-            "would be on another model."
+            f"{folder / CONFIG}: {why}; a run goes on from an adapter with its own LoRA settings "
+            "that leaves its base alone, or its first step would be on another model."
         )
     _require_same_base(base, folder)
     fill_adapter(model, folder)
@@ -162,37 +179,10 @@ def without_adapter(model: PeftModel) -> Iterator[None]:
         yield
 
 
-def beside_text(model: Any) -> list[str]:
-    """Return the names of a base's parts beside its text model: what sees, hears, or joins them.
-
-    Text gives them no gradient, but they would be counted, decayed and exported.
-    """
-    if model.config.get_text_config() is model.config:
-        return []
-    text = [model.get_decoder(), model.get_output_embeddings()]
-    own = {name for name, module in model.named_modules() if any(module is part for part in text)}
-    around = {name.rsplit(".", count)[0] for name in own for count in range(1, name.count(".") + 1)}
-    return [
-        name
-        for name, _ in model.named_modules()
-        if name and name not in own | around and name.rpartition(".")[0] in {"", *around}
-    ]
-
-
-def _pattern(names: Sequence[str]) -> str | None:
-    """Return what excludes modules and all within them, in peft's form; None for none."""
-    return "|".join(rf"{re.escape(name)}(\..*)?" for name in names) or None
-
-
-def _require_targets(base: Base, targets: Any, left_out: Sequence[str] = ()) -> None:
+def _require_targets(base: Base, targets: Any, names: LayerNames) -> None:
     if isinstance(targets, str):
         return
-    beside = re.compile(_pattern(left_out) or r"(?!)")
-    layers = {
-        name.rpartition(".")[2]
-        for name, module in base.model.named_modules()
-        if _can_learn(module) and not beside.fullmatch(name)
-    }
+    layers = names.known()
     for target in targets or ():
         if target.rpartition(".")[2] not in layers:
             raise ModelError(
@@ -205,10 +195,6 @@ def _require_targets(base: Base, targets: Any, left_out: Sequence[str] = ()) -> 
                 f"lora.target_modules: '{target}' shares its weights with another layer in "
                 f"{base.source.name}; such an adapter cannot be merged. Leave it out."
             )
-
-
-def _can_learn(module: torch.nn.Module) -> bool:
-    return isinstance(module, (torch.nn.Linear, torch.nn.Embedding, Conv1D))
 
 
 def _is_tied(base: Base, target: str) -> bool:

@@ -61,6 +61,10 @@ VARIANTS = {
 """Settings that make another method of a LoRA adapter."""
 
 
+SCALES = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
+"""Settings beside rank and alpha that decide how much an adapter's weights do."""
+
+
 def is_adapter(folder: Path) -> bool:
     """Return whether a folder holds an adapter.
 
@@ -118,6 +122,12 @@ def unreadable(config: Mapping[str, Any]) -> str | None:
             "hsd reads adapters of language models (task_type CAUSAL_LM)."
         )
     return _lost_base(config) or _variant(config) or _from_the_future(config)
+
+
+def unlike_scales(config: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Return how an adapter's weights do more or less than under the settings `here`."""
+    pairs = ((name, config.get(name) or None, here.get(name) or None) for name in SCALES)
+    return [f"{name} is {there} there and {own} here" for name, there, own in pairs if there != own]
 
 
 def rewrites_base(config: Mapping[str, Any]) -> str | None:

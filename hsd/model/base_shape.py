@@ -3,8 +3,10 @@
 Sizes are numbers (elements), not bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from hsd.model.lora_targets import LayerNames, LoraTargets, ending, pattern_value
 
 ATTENTION = "q_proj"
 """What `LinearShape.reads` says of all that read what attention reads."""
@@ -20,12 +22,39 @@ class LinearShape:
     inputs: int
     outputs: int
     count: int
+    paths: tuple[str, ...] = ()
+    """Their full names, where these are known."""
+
+    def ranks(self, rank: int, pattern: Mapping[str, int] | None = None) -> int:
+        """Return the ranks of an adapter on all of them, added up."""
+        if not pattern:
+            return rank * self.count
+        return sum(pattern_value(pattern, path, rank) for path in self.paths)
 
     @property
     def reads(self) -> str:
         """The name of what the layer reads; layers with the same one read the same numbers."""
         together = (names for names in _READ_TOGETHER if self.name in names)
         return next(together, (self.name,))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class FusedShape:
+    """Parameters of fused experts of one name: their sizes, and one full name for each layer."""
+
+    experts: int
+    inputs: int
+    outputs: int
+    paths: tuple[str, ...]
+
+    @property
+    def numbers(self) -> int:
+        """Of one layer."""
+        return self.experts * self.inputs * self.outputs
+
+    def ranks(self, rank: int, pattern: Mapping[str, int] | None = None) -> int:
+        """Return the ranks of an adapter on all experts of all layers, added up."""
+        return self.experts * sum(pattern_value(pattern, path, rank) for path in self.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +85,18 @@ class BaseShape:
     eager: bool = False
     """Whether attention keeps its scores: torch's own attention does not."""
     linear: tuple[LinearShape, ...] = ()
+    fused: tuple[FusedShape, ...] = ()
+
+    @property
+    def names(self) -> LayerNames:
+        """The full names of what can learn, but for embedding and head."""
+        layers = (path for one in self.linear for path in one.paths)
+        fused = (path for one in self.fused for path in one.paths)
+        return LayerNames(self.family, tuple(layers), tuple(fused))
+
+    def reached(self, targets: LoraTargets) -> list[FusedShape]:
+        """Return the fused experts that an adapter is put on."""
+        return [one for one in self.fused if ending(one.paths, targets.parameters)]
 
     @property
     def active_parameters(self) -> float:

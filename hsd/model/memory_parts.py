@@ -8,7 +8,7 @@ torch 2.13), and whole trainings are measured in benchmarks/plan_memory.py. No t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hsd.model.base_shape import ATTENTION, BaseShape, LinearShape
+from hsd.model.base_shape import ATTENTION, BaseShape, FusedShape, LinearShape
 
 FLOAT32 = 4
 CHECKPOINT_BYTES = 12
@@ -57,6 +57,23 @@ class AdapterShape:
     rank: int
     targets: Sequence[LinearShape]
     dropout: float
+    fused: Sequence[FusedShape] = ()
+    rank_pattern: Mapping[str, int] | None = None
+    dora: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """Parameters that learn: two matrices a layer or expert, and DoRA's lengths of outputs."""
+        learning: list[LinearShape | FusedShape] = [*self.targets, *self.fused]
+        matrices = sum(
+            one.ranks(self.rank, self.rank_pattern) * (one.inputs + one.outputs) for one in learning
+        )
+        return matrices + self.dora * sum(one.outputs * one.count for one in self.targets)
+
+    @property
+    def opened(self) -> int:
+        """Numbers of the experts that one layer's adapter adds its update to, in each forward."""
+        return sum(one.numbers for one in self.fused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +143,10 @@ def layer_bytes(
     token += _feed_forward(shape) * each + _adapter_numbers(adapter, held, on_gpu)
     # 4. Keys and values, repeated for each query head, and scores or the mask.
     seen = 2 * _repeated_width(shape) * each * piece.keys * piece.lines
-    return token * piece.tokens + seen + _scores(shape, held) * piece.tokens * piece.keys
+    # 5. Experts that learn: their weights with the update added, whatever the tokens.
+    opened = adapter.opened * each if piece.tokens else 0
+    scores = _scores(shape, held) * piece.tokens * piece.keys
+    return token * piece.tokens + seen + scores + opened
 
 
 def activations_bytes(
@@ -151,12 +171,15 @@ def activations_bytes(
     return kept(piece, shape.layers) + max(0.0, kept(before, shape.layers - 1))
 
 
-def backward_bytes(shape: BaseShape, held: Held, piece: Piece) -> float:
-    """Return what one layer's backward takes for a moment, beside what is kept."""
+def backward_bytes(shape: BaseShape, held: Held, piece: Piece, opened: int = 0) -> float:
+    """Return what one layer's backward takes for a moment, beside what is kept.
+
+    Experts that learn (`opened` numbers) have a gradient as large as themselves.
+    """
     width, each = shape.heads * shape.head_width, held.bytes_each
     copies = shape.experts_per_token or 1
     feed = copies * (_gates(shape, _MADE_BY_GATE) * shape.inner + shape.hidden) + shape.hidden
-    inside = float(max(feed, 4 * width + 2 * shape.hidden) * piece.tokens * each)
+    inside = float(max(feed, 4 * width + 2 * shape.hidden) * piece.tokens * each) + opened * each
     if not shape.eager:
         return inside
     scores = SCORES_AT_ONCE * shape.heads * piece.tokens * piece.keys * each
@@ -188,7 +211,10 @@ def _unlearned(shape: BaseShape, adapter: AdapterShape, on_gpu: bool) -> float:
 def _adapter_numbers(adapter: AdapterShape, held: Held, on_gpu: bool) -> float:
     """Return the bytes that one token's adapter matrices keep in one layer."""
     each = held.bytes_each
-    total = float(sum(adapter.rank * each for _ in adapter.targets))
+    ranks = (one.ranks(adapter.rank, adapter.rank_pattern) / one.count for one in adapter.targets)
+    total = float(sum(ranks)) * each
+    if adapter.dora:  # what the base and what the matrices make of the input, to be scaled
+        total += 2 * sum(one.outputs for one in adapter.targets) * each
     if adapter.dropout:
         # What is left of the input, and which of it: float32 on a CPU, a byte on a GPU.
         noise = 1 if on_gpu else FLOAT32

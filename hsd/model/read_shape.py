@@ -7,10 +7,11 @@ from typing import Any
 from torch import nn
 from transformers import PretrainedConfig
 
-from hsd.model.adapter import beside_text
-from hsd.model.base_shape import BaseShape, LinearShape
+from hsd.model.base_shape import BaseShape, FusedShape, LinearShape
 from hsd.model.families import attention_for
+from hsd.model.lora_targets import last_name
 from hsd.model.quantization import skeleton
+from hsd.model.text_model import beside_text, is_fused
 
 
 def read_shape(config: PretrainedConfig, attention: str = "auto", device: str = "cpu") -> BaseShape:
@@ -40,6 +41,7 @@ def read_shape(config: PretrainedConfig, attention: str = "auto", device: str = 
         head_norms=any(name.endswith("q_norm") for name, _ in hollow.named_modules()),
         eager=attention_for(hollow, attention, device).code == "eager",
         linear=_linear(hollow, beside_text(hollow)),
+        fused=_fused(hollow, beside_text(hollow)),
     )
 
 
@@ -48,12 +50,26 @@ _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 def _linear(hollow: Any, without: Sequence[str] = ()) -> tuple[LinearShape, ...]:
     """Return the linear layers but the head by name and size, `without` parts of the base."""
-    head, counts = hollow.get_output_embeddings(), defaultdict[tuple[str, int, int], int](int)
+    head, paths = hollow.get_output_embeddings(), defaultdict[tuple[str, int, int], list[str]](list)
     for name, module in hollow.named_modules():
-        left_out = any(f"{name}.".startswith(f"{part}.") for part in without)
-        if isinstance(module, nn.Linear) and module is not head and not left_out:
-            counts[name.rpartition(".")[2], module.in_features, module.out_features] += 1
-    return tuple(LinearShape(*key, count) for key, count in counts.items())
+        if isinstance(module, nn.Linear) and module is not head and not _is_within(name, without):
+            paths[last_name(name), module.in_features, module.out_features].append(name)
+    return tuple(LinearShape(*key, len(own), tuple(own)) for key, own in paths.items())
+
+
+def _fused(hollow: Any, without: Sequence[str]) -> tuple[FusedShape, ...]:
+    """Return the fused experts by name and size."""
+    paths = defaultdict[tuple[str, int, int, int], list[str]](list)
+    for name, parameter in hollow.named_parameters():
+        if is_fused(name, parameter) and not _is_within(name, without):
+            experts, inputs, outputs = parameter.shape
+            paths[last_name(name), experts, inputs, outputs].append(name)
+    # Experts with inputs and outputs the other way round have as many of both together.
+    return tuple(FusedShape(n, i, o, tuple(own)) for (_, n, i, o), own in paths.items())
+
+
+def _is_within(name: str, parts: Sequence[str]) -> bool:
+    return any(f"{name}.".startswith(f"{part}.") for part in parts)
 
 
 def _inner(config: Any, has_experts: bool) -> int:

@@ -9,7 +9,7 @@ from hsd.config.train_config import LoraConfig, TrainConfig
 from hsd.errors import DataError, PreflightError
 from hsd.io.files import require_folder
 from hsd.io.json_reader import read_object
-from hsd.model.adapter_folder import CONFIG, adapter_digest, is_adapter
+from hsd.model.adapter_folder import CONFIG, adapter_digest, is_adapter, unlike_scales
 from hsd.prompts.contract import Contract, load_contract, mismatch
 from hsd.prompts.render import Encoded
 from hsd.training.training_posts import training_posts
@@ -72,9 +72,10 @@ def _require_same_settings(folder: Path, lora: LoraConfig) -> None:
         for name, (there, here) in numbers.items()
         if there != here
     ]
-    # peft writes `all-linear` as the names that it stands for; the weights' names settle that.
+    unlike += unlike_scales(saved, lora.model_dump())
+    # peft writes what `all-linear` and the like stand for; the weights' names settle that.
     names, targets = lora.target_modules, saved.get("target_modules") or ()
-    if names != "all-linear" and set(targets) != set(names):
+    if not isinstance(names, str) and set(targets) != set(names):
         unlike.append(f"target_modules are {', '.join(sorted(targets))} there")
     if unlike:
         raise PreflightError(

@@ -69,9 +69,7 @@ class Computed:
     @property
     def adapter_parameters(self) -> int:
         """Parameters that learn."""
-        return self.shape.adapter_parameters(
-            self.adapter.rank, [one.name for one in self.adapter.targets]
-        )
+        return self.adapter.parameters
 
 
 def training_need(how: Computed, pieces: Sequence[Piece]) -> MemoryNeed:
@@ -129,7 +127,10 @@ def _piece_parts(how: Computed, piece: Piece) -> tuple[MemoryPart, ...]:
     kept = activations_bytes(shape, how.adapter, held, piece, how.on_gpu, how.recomputes)
     # Keys and values in the graph, and the gradients that they collect over the pieces.
     prefix_kv = 2 * kv_bytes(shape, piece.prefix, held.bytes_each)
-    logits, backward = logits_bytes(shape, piece), backward_bytes(shape, held, piece)
+    logits, backward = (
+        logits_bytes(shape, piece),
+        backward_bytes(shape, held, piece, how.adapter.opened),
+    )
     # The logits are gone when a layer's backward runs; the larger of the two is the peak.
     return (
         MemoryPart("activations of a piece", kept),

@@ -12,6 +12,7 @@ from hsd.errors import ModelError, did_you_mean
 from hsd.model.base import BaseFiles, find_base, find_config
 from hsd.model.base_shape import BaseShape
 from hsd.model.doctor_probes import memory_gb
+from hsd.model.lora_targets import require_open_experts, resolve_targets
 from hsd.model.memory_parts import AdapterShape, Held
 from hsd.model.quantization import Quantization, choose_quantization
 from hsd.model.read_shape import read_shape
@@ -42,7 +43,11 @@ def planned_base(config: TrainConfig, devices: PlannedDevices) -> PlannedBase:
     shape = read_shape(base, config.model.attention, device)
     held = Held(quantization.method, dtype.itemsize, bool(quantization.double))
     how = Computed(
-        shape, held, _adapter(shape, config), devices.is_gpu, recomputes(config.training, device)
+        shape,
+        held,
+        _adapter(shape, config, quantization.method),
+        devices.is_gpu,
+        recomputes(config.training, device),
     )
     return PlannedBase(base, source, how, quantization)
 
@@ -73,12 +78,21 @@ def _dtype(model: ModelConfig, devices: PlannedDevices) -> torch.dtype:
     return dtype
 
 
-def _adapter(shape: BaseShape, config: TrainConfig) -> AdapterShape:
-    lora, known = config.lora, {one.name for one in shape.linear}
-    for name in () if lora.target_modules == "all-linear" else lora.target_modules:
+def _adapter(shape: BaseShape, config: TrainConfig, quantization: str) -> AdapterShape:
+    lora, known, base = config.lora, {one.name for one in shape.linear}, config.model.name
+    require_open_experts(lora, quantization, base)
+    targets = resolve_targets(lora, shape.names, base)
+    for name in () if isinstance(targets.modules, str) else targets.modules:
         if name not in known:
             raise ModelError(
-                f"lora.target_modules: '{name}' is no linear layer of {config.model.name}."
+                f"lora.target_modules: '{name}' is no linear layer of {base}."
                 + did_you_mean(name, known)
             )
-    return AdapterShape(lora.rank, shape.targets(lora.target_modules), lora.dropout)
+    return AdapterShape(
+        lora.rank,
+        shape.targets(targets.modules),
+        lora.dropout,
+        shape.reached(targets),
+        lora.rank_pattern,
+        lora.use_dora,
+    )

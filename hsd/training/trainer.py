@@ -23,6 +23,7 @@ from hsd.model.memory import is_memory_error
 from hsd.prompts.render import Encoded
 from hsd.training.batches import PADDING, RowIndices, StepSampler, as_batch
 from hsd.training.checkpoints import mark_complete
+from hsd.training.loraplus import LENGTHS, PLAIN_GROUPS, split_for_loraplus
 from hsd.training.microbatches import StepPlan, length
 from hsd.training.objective import LossCounts, Objective, count_losses
 from hsd.training.processes import sum_gradients
@@ -53,6 +54,7 @@ class HsdTrainer(Trainer):
         objective: Objective,
         on_validation: Callable[[int, int], None],
         scorer: Scorer | None = None,
+        loraplus_lr_ratio: float = 1.0,
     ) -> None:
         self.rows = train_rows
         self.validation_rows = validation_rows
@@ -62,6 +64,7 @@ class HsdTrainer(Trainer):
         self.objective = objective
         self.on_validation = on_validation
         self.scorer = scorer
+        self.loraplus_lr_ratio = loraplus_lr_ratio
         self.tokens_seen = 0
         self._step_rows: list[str] = []
         self._bad_rows: list[tuple[float, list[str]]] = []
@@ -83,6 +86,18 @@ class HsdTrainer(Trainer):
             self.args.seed,
             epoch=lambda: self.state.global_step // per_epoch,
         )
+
+    def get_decay_parameter_names(self, model: Any) -> list[str]:
+        """Return the adapter matrices; lengths (DoRA) would shrink the base itself."""
+        names: list[str] = super().get_decay_parameter_names(model)
+        return [name for name in names if LENGTHS not in name]
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Return the library's optimiser, with LoRA+ in a group of their own for the B matrices."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if self.loraplus_lr_ratio != 1.0 and len(optimizer.param_groups) == PLAIN_GROUPS:
+            split_for_loraplus(optimizer, model or self.model, self.loraplus_lr_ratio)
+        return optimizer
 
     def _get_num_items_in_batch(self, batch_samples: list[Tensors], device: Any) -> torch.Tensor:
         """Return the answer tokens and the rows of the step (2,), over all processes."""

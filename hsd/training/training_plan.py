@@ -15,6 +15,7 @@ from hsd.io.hashes import sha256_json
 from hsd.model.base import BaseFiles, find_base
 from hsd.model.context_length import positions_of
 from hsd.model.launcher import asked_by, not_followed, not_followed_sentence
+from hsd.model.lora_targets import require_open_experts
 from hsd.model.number_format import FIELDS, NumberFormat, began_in, number_format
 from hsd.model.placement import Launch, Placement, launch, place_to_train
 from hsd.model.quantization import PACKED, again
@@ -136,6 +137,7 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
     source = find_base(config.model)
     placement = place_to_train(config.model, source.config, _began_on_cpu(config.output_dir))
     numbers = number_format(config.model, source, placement)
+    require_open_experts(config.lora, numbers["quantization"], source.name)
     rows = load_training_rows(within_context(config, source.config), source.tokenizer)
     schedule = plan_schedule(config, len(rows.train), len(rows.validation), here.world_size)
     config = config.model_copy(update={"prompt": rows.asked})

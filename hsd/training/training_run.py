@@ -297,6 +297,7 @@ def _run(
         pad_id=base.tokenizer.pad_token_id or 0,
         objective=objective_of(config.training),
         scorer=plan.scorer,
+        loraplus_lr_ratio=config.lora.loraplus_lr_ratio,
         on_validation=lambda done, total: progress(done, total, "validation rows"),
     )
     draw_apart(config.seed, plan.here.rank)

@@ -20,8 +20,9 @@ from slurm.run.run_folder import BASELINE
 from slurm.submit.submission import SubmissionBundle
 from slurm.sweep.sweep import Cell
 
-_LEAST_TARGETS = 4
-"""Linear layers of a block that `all-linear` finds at least: those of attention."""
+_LEAST_TARGETS = {"qv": 2, "attention": 2, "all-linear": 4}
+"""Matrices of a block that a name of targets finds at least: attention has two where queries, keys
+and values are one layer."""
 _LEAST_GB = 1.0
 """Logs, predictions and a copy of the code."""
 
@@ -104,7 +105,7 @@ def checkpoints_gb(config: TrainConfig, base: Mapping[str, object]) -> float:
     if not isinstance(width, int) or not isinstance(layers, int):
         return 0.0
     targets = config.lora.target_modules
-    count = _LEAST_TARGETS if targets == "all-linear" else len(targets)
+    count = _LEAST_TARGETS.get(targets, 1) if isinstance(targets, str) else len(targets)
     parameters = config.lora.rank * width * layers * count
     kept = config.training.keep_checkpoints + 1  # a run without validation keeps no best one
     return parameters * CHECKPOINT_BYTES * kept / 1e9
