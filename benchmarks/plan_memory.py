@@ -44,6 +44,7 @@ CASES = {
     "SmolLM2, whole rows": Case(SMALL, form="alone", prefix=100),
     "SmolLM2, all linear": Case(SMALL, targets="all-linear", rows=8, prefix=100),
     "SmolLM2, recomputed": Case(SMALL, recomputes=True, rows=8),
+    "SmolLM2, recomputed, prefix once a step": Case(SMALL, recomputes=True, form="behind", rows=24),
     "Llama of 150 M": Case("llama", rank=32, dropout=0.05),
     "tiny gpt-oss": Case("gpt_oss_tiny", prefix=100),
     "tiny gpt-oss, prefix once a step": Case("gpt_oss_tiny", prefix=100, form="behind"),
@@ -165,6 +166,7 @@ def _model(case: Case) -> Any:
     from hsd.model.families import attention_for
     from hsd.model.placement import place
     from hsd.model.quantization import Quantization
+    from hsd.model.recompute import recompute_activations
 
     asked = ModelConfig(
         name=case.base if case.base == SMALL else "made/up", device="cpu",
@@ -187,7 +189,7 @@ def _model(case: Case) -> Any:
     )
     adapted: Any = new_adapter(base, lora, seed=0)
     if case.recomputes:
-        adapted.activation_checkpointing_enable({"use_reentrant": False})
+        recompute_activations(adapted, on=True)
     return adapted.train()
 
 

@@ -63,9 +63,8 @@ class Subject:
 
     def twins(self) -> dict[str, TestPart]:
         """Return what the first part finds."""
-        limits = self.sharing.limits
         return {
-            "training": on_twin(self.model, lambda twin, rows: check_twin(twin, rows, limits)),
+            "training": on_twin(self.model, check_twin),
             "scores": check_twins_scores(self.model),
         }
 

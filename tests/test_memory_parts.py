@@ -114,6 +114,17 @@ def test_a_prefix_in_the_graph_is_kept_beside_the_piece() -> None:
     assert kept(DENSE, replace(SHORT, prefix=300)) > kept(DENSE, SHORT)
 
 
+def test_of_a_recomputed_prefix_what_goes_into_its_layers_stays_beside_the_piece() -> None:
+    behind = kept(DENSE, replace(SHORT, prefix=300), recomputes=True)
+    inputs = DENSE.layers * DENSE.hidden * 300 * HALF.bytes_each
+    assert behind == kept(DENSE, SHORT, recomputes=True) + inputs
+
+
+def test_a_long_prefix_is_computed_again_when_no_piece_is_left() -> None:
+    one_layer = kept(DENSE, replace(SHORT, prefix=4000), recomputes=True)
+    assert one_layer > kept(DENSE, replace(SHORT, tokens=4000, keys=4000), recomputes=True) * 0.9
+
+
 def test_dropout_keeps_what_it_left_and_which() -> None:
     dropped = replace(ADAPTER, dropout=0.05)
     plain = activations_bytes(DENSE, ADAPTER, FULL, SHORT, False, False)

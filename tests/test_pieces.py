@@ -55,25 +55,17 @@ def test_the_form_follows_from_the_token_counts(prefix: int, own: list[int], for
     assert shared_work(list(range(prefix)), made, limits(made)).form == form
 
 
-def test_recomputed_activations_leave_the_form_with_the_prefix_in_front() -> None:
-    made = rows(330, [44] * 16)
-    work = shared_work(list(range(330)), made, limits(made, recomputes=True))
-    assert work.form == "with"
-    assert [len(piece) for piece in work.pieces] == [16]
-
-
 @given(
     prefix=st.integers(0, 400),
     own=st.lists(st.integers(3, 200), min_size=1, max_size=40),
     batch_size=st.integers(1, 8),
     keeps_scores=st.booleans(),
-    recomputes=st.booleans(),
 )
 def test_every_row_is_in_one_piece_and_none_holds_more_than_a_plain_batch(
-    prefix: int, own: list[int], batch_size: int, keeps_scores: bool, recomputes: bool
+    prefix: int, own: list[int], batch_size: int, keeps_scores: bool
 ) -> None:
     made = rows(prefix, own)
-    room = limits(made, batch_size, keeps_scores=keeps_scores, recomputes=recomputes)
+    room = limits(made, batch_size, keeps_scores=keeps_scores)
     work = shared_work(list(range(prefix)), made, room)
     assert sorted(row.id for piece in work.pieces for row in piece) == sorted(r.id for r in made)
     for piece in work.pieces:
@@ -100,7 +92,7 @@ def test_plain_batches_hold_every_row_once_and_as_many_tokens_as_fit(
 @pytest.mark.parametrize("shared", [True, False])
 def test_answers_whose_logits_are_most_of_the_memory_are_cut_too(shared: bool) -> None:
     made = [Encoded(str(n), [*range(400), n], [7] * 90) for n in range(16)]
-    room = limits(made, batch_size=1, recomputes=True)
+    room = limits(made, batch_size=1)
     work = shared_work(list(range(400)), made, room) if shared else plain_work(made, room)
     assert max(len(piece) for piece in work.pieces) <= ANSWER_TOKENS // 90
 

@@ -17,11 +17,8 @@ from hsd.model.base import load_base
 from hsd.model.quantization import skeleton
 from hsd.model.twin import EXPERTS, WINDOW, made_up_rows, shrunk, twin_of
 from hsd.training.gradient_test import check_twin
-from hsd.training.microbatches import Limits
 
 pytestmark = pytest.mark.model
-
-LIMITS = Limits(batch_size=4, longest=99, longest_answer=9, pair_tokens=0.0)
 
 FAMILIES = {
     "llama": {},
@@ -41,6 +38,9 @@ FAMILIES = {
 }
 """What a base may be, at the widths that the library gives it by default, and with few layers."""
 
+DROPS_THE_CACHE = {"gpt2"}
+"""Where activations are computed again, such a model never looks at what stands before."""
+
 
 def model_of(family: str, **changes: Any) -> Any:
     """Return a model without memory for its weights; a twin needs no more."""
@@ -53,11 +53,18 @@ def model_of(family: str, **changes: Any) -> Any:
 def test_rows_behind_a_prompt_are_right_on_the_twin_of_any_family(family: str) -> None:
     twin = twin_of(model_of(family))
     assert sum(weight.numel() for weight in twin.parameters()) < 60e6
-    checked = check_twin(twin, made_up_rows(), LIMITS)
+    recomputes = (False,) if family in DROPS_THE_CACHE else (False, True)
+    checked = check_twin(twin, made_up_rows(), recomputes)
     assert checked.problem is None
     assert checked.largest_difference < 1e-4
     assert checked.gradient is not None
     assert checked.gradient < 1e-4
+
+
+@pytest.mark.parametrize("family", DROPS_THE_CACHE)
+def test_a_model_that_drops_the_prefix_where_it_recomputes_is_found(family: str) -> None:
+    found = check_twin(twin_of(model_of(family)), made_up_rows(), recomputes=(True,))
+    assert "another gradient than alone" in str(found.problem)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -72,7 +79,7 @@ def test_a_mask_that_is_one_off_is_far_beyond_the_bound(
 
     twin = twin_of(model_of(family))
     monkeypatch.setattr(packing, "visible_positions", one_too_few)
-    assert check_twin(twin, made_up_rows(), LIMITS).largest_difference > 0.01
+    assert check_twin(twin, made_up_rows()).largest_difference > 0.01
 
 
 @pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3_text", "gemma4_text", "gpt_oss"])
@@ -85,7 +92,7 @@ def test_a_window_that_is_one_off_is_far_beyond_the_bound(
         monkeypatch.setattr(
             packing, "visible_positions", lambda q, k, w=None, o=off: visible(q, k, w and w + o)
         )
-        assert check_twin(twin, made_up_rows(), LIMITS).largest_difference > 0.01
+        assert check_twin(twin, made_up_rows()).largest_difference > 0.01
 
 
 @pytest.mark.parametrize("family", ["gemma3_text", "gpt_oss"])

@@ -163,11 +163,14 @@ def activations_bytes(
         whole = layer_bytes(shape, adapter, held, piece, on_gpu)
         return layers * whole - piece.tokens * _unlearned(shape, adapter, on_gpu)
 
-    if recomputes:
-        inputs = shape.layers * shape.hidden * held.bytes_each * piece.tokens
-        return inputs + layer_bytes(shape, adapter, held, piece, on_gpu)
-    # Of the prefix only keys and values are used, so nothing of its last layer is kept.
     before = Piece(piece.prefix, piece.prefix, 0)
+    if recomputes:
+        input_bytes = shape.layers * shape.hidden * held.bytes_each
+        work = input_bytes * piece.tokens + layer_bytes(shape, adapter, held, piece, on_gpu)
+        # The prefix's layers are computed again when the last piece is gone.
+        work = max(work, layer_bytes(shape, adapter, held, before, on_gpu))
+        return input_bytes * piece.prefix + work
+    # Of the prefix only keys and values are used, so nothing of its last layer is kept.
     return kept(piece, shape.layers) + max(0.0, kept(before, shape.layers - 1))
 
 

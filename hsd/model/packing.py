@@ -13,10 +13,10 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers import Cache
 
 from hsd.model.memory import is_memory_error
+from hsd.model.prefix_cache import KeysValues, recording_cache, standing_cache
 
 PREFIX = -1
 """The row number of prefix tokens, which every row sees."""
@@ -50,20 +50,14 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """Keys and values of the shared tokens: per layer two tensors (1, heads, tokens, width)."""
+    """Keys and values of the shared tokens, layer by layer."""
 
     tokens: Packed
-    layers: list[tuple[torch.Tensor, torch.Tensor]]
+    layers: list[KeysValues]
 
-    def cache(self) -> DynamicCache:
-        """Return a cache for one forward; what is appended to it leaves the prefix as it is."""
-        cache = DynamicCache()
-        for keys, values in self.layers:
-            layer = DynamicLayer()
-            layer.dtype, layer.device = keys.dtype, keys.device
-            layer.keys, layer.values, layer.is_initialized = keys, values, True
-            cache.layers.append(layer)
-        return cache
+    def cache(self) -> Cache:
+        """Return a cache for forwards behind the prefix, which stays as it is."""
+        return standing_cache(self.layers)
 
     def detached(self) -> "Prefix":
         """Return the same numbers as leaves that collect gradients of their own.
@@ -103,8 +97,7 @@ def joined_rows(parts: Iterable[Packed]) -> Packed:
 def compute_prefix(model: Any, ids: Sequence[int]) -> Prefix:
     """Return the prefix's keys and values, in the graph when gradients are on."""
     tokens = pack_prefix(ids, model.device)
-    # Without the model's config the cache keeps every layer whole; the masks cut the windows.
-    cache = DynamicCache()
+    cache = recording_cache()
     if ids:
         read_packed(model, tokens, tokens, cache, keep=1)
     return Prefix(tokens, [(layer.keys, layer.values) for layer in cache.layers])
@@ -113,8 +106,7 @@ def compute_prefix(model: Any, ids: Sequence[int]) -> Prefix:
 def logits_of(model: Any, new: Packed, keep: torch.Tensor, prefix: Prefix | None) -> torch.Tensor:
     """Return logits (kept, vocab) of the tokens at the places `keep` of `new`.
 
-    Without a prefix, nothing stands before `new`, and no cache is made: this is the form that
-    activation checkpointing can take.
+    Without a prefix, nothing stands before `new`, and no cache is made.
     """
     before = prefix if prefix is not None and prefix.layers else None
     seen = joined_rows([before.tokens, new]) if before else new
@@ -133,7 +125,7 @@ def read_packed(
         position_ids=new.position[None],  # (1, new): of each row from the prefix's end on
         attention_mask=attention_masks(model, new, seen),  # (1, 1, new, seen)
         past_key_values=cache,  # keys and values of `seen` before `new`
-        use_cache=cache is not None,
+        use_cache=False,  # none of the model's own
         logits_to_keep=keep,
     )
     return at_least_float32(out.logits[0])  # (kept, vocab)

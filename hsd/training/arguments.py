@@ -23,8 +23,6 @@ def arguments(plan: TrainingPlan, base: Base) -> TrainingArguments:
         warmup_steps=plan.schedule.warmup_steps,
         max_grad_norm=training.max_grad_norm,
         bf16=plan.mixed_precision == "bf16",
-        activation_checkpointing=recomputes(training, base.placement.device),
-        activation_checkpointing_kwargs={"use_reentrant": False},
         seed=plan.config.seed,
         use_cpu=not on_gpu,
         # The Flow callback decides all of these, from the schedule.

@@ -10,6 +10,7 @@ import torch
 from hsd.example import LABELS
 from hsd.model.eval_mode import judging
 from hsd.model.packing import obstacle
+from hsd.model.recompute import recompute_activations
 from hsd.model.tolerance import (
     ROWS_COARSE,
     ROWS_EXACT,
@@ -50,31 +51,38 @@ GRADIENT = 1e-3
 architectures: .00003 at most. A prefix whose gradient is lost made .25 to .6 in four of them."""
 
 
-def check_gradients(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> SelfTest:
-    """Return whether rows packed behind what they share are as good as each one alone."""
+def check_gradients(
+    model: Any, rows: Sequence[Encoded], sharing: Sharing, recomputes: Sequence[bool] = (False,)
+) -> SelfTest:
+    """Return whether rows packed behind what they share are as good as each one alone.
+
+    `recomputes` says whether activations are computed again in the backward; both, where that is
+    not decided yet.
+    """
     with judging(model):
         if problem := obstacle(model):
             return SelfTest(obstacle=problem)
         twin = on_twin(
-            model, lambda twin, made_up: check_twin(twin, _with_labels(made_up), sharing.limits)
+            model, lambda twin, made_up: check_twin(twin, _with_labels(made_up), recomputes)
         )
         loaded = None if twin.problem else check_loaded(model, rows, sharing)
     return SelfTest(twin, loaded)
 
 
-def check_twin(twin: Any, rows: list[Encoded], limits: Limits) -> TestPart:
+def check_twin(twin: Any, rows: list[Encoded], recomputes: Sequence[bool] = (False,)) -> TestPart:
     """Return whether made-up rows in one piece have the answers and the gradient of rows alone."""
     prefix = rows[0].prompt[:PREFIX_TOKENS]
     alone = _log_probabilities(twin, _alone([[row] for row in rows]))
-    works = [StepPlan(form, prefix, [rows], cost=0) for form in _forms(prefix, limits)]
+    works = [StepPlan(form, prefix, [rows], cost=0) for form in _forms(prefix)]
     found = worst(compared(twin, rows, _apart(twin, work, alone)) for work in works)
     if found.problem:
         return found
-    if limits.recomputes:
-        twin.activation_checkpointing_enable({"use_reentrant": False})
-        twin.train()  # it recomputes in no other mode; nothing on a twin is left to chance
     expected = _gradient_one_by_one(twin, rows)
-    errors = [(_gradient(twin, rows, work) - expected).norm() for work in works]
+    errors = [
+        (_gradient(twin, rows, work, again) - expected).norm()
+        for again in sorted(recomputes)  # what recomputes stays so
+        for work in works
+    ]
     error = float(torch.stack(errors).max() / expected.norm())  # NaN stays
     if error <= GRADIENT:
         return replace(found, gradient=error)
@@ -103,7 +111,7 @@ def check_loaded(model: Any, rows: Sequence[Encoded], sharing: Sharing) -> TestP
         if not some:
             continue
         tested += some
-        for form in _forms(prefix, limits):
+        for form in _forms(prefix):
             apart = _apart(model, StepPlan(form, prefix, [some], cost=0), alone)
             packed[form] = packed.get(form, []) + apart
         if coarse:
@@ -127,9 +135,9 @@ def fitting(
     return spread(rows, ROWS_EXACT)
 
 
-def _forms(prefix: list[int], limits: Limits) -> tuple[Form, ...]:
+def _forms(prefix: list[int]) -> tuple[Form, ...]:
     """Return the forms that a run's pieces may have."""
-    return ("with", "behind") if prefix and not limits.recomputes else ("with",)
+    return ("with", "behind") if prefix else ("with",)
 
 
 def _alone(pieces: list[list[Encoded]]) -> StepPlan:
@@ -157,8 +165,11 @@ def _log_probabilities(model: Any, work: StepPlan) -> dict[str, torch.Tensor]:
     return found
 
 
-def _gradient(twin: Any, rows: Sequence[Encoded], work: StepPlan) -> torch.Tensor:
+def _gradient(twin: Any, rows: Sequence[Encoded], work: StepPlan, again: bool) -> torch.Tensor:
     """Return the gradient of all weights, in a row, as a step of the run makes it."""
+    if again:
+        recompute_activations(twin, on=True)
+        twin.train()  # it recomputes in no other mode; nothing on a twin is left to chance
     learner = Learner(
         twin, 0, BOTH, nullcontext, lambda loss: loss.backward(), lambda loss, _: loss
     )

@@ -48,8 +48,6 @@ class Limits:
     longest_answer: int
     pair_tokens: float
     keeps_scores: bool = False
-    recomputes: bool = False
-    """Activation checkpointing is on, which can't take keys and values from outside."""
 
     @property
     def tokens(self) -> int:
@@ -132,9 +130,8 @@ def shared_work(prefix: list[int], rows: Sequence[Encoded], limits: Limits) -> S
     for pieces in cuts(sorted(rows, key=length), len(prefix)):
         # Either each piece computes the prefix with its rows: one forward and backward a piece ...
         ways.append(_with(len(prefix), pieces, limits))
-        # ... or the prefix is computed once and its gradient collected over all pieces. That needs
-        # its keys and values to stay in the graph, which activation checkpointing does not do.
-        if prefix and not limits.recomputes:
+        # ... or the prefix is computed once and its gradient collected over all pieces.
+        if prefix:
             ways.append(_behind(len(prefix), pieces, limits))
     # A row at a time always fits: it is no more than a plain row.
     best = min(ways, key=lambda way: (not way.held, way.cost))

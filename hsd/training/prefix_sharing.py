@@ -71,7 +71,6 @@ def choose_sharing(model: Any, config: TrainConfig, rows: TrainingRows) -> Compu
         config,
         [*rows.train, *rows.validation],
         keeps_scores=text._attn_implementation == "eager",
-        recomputes=recomputes(config.training, model.device.type),
     )
     if asked == "off":
         return Computing(limits, None, 1.0, "Rows are computed whole, as asked.")
@@ -81,7 +80,8 @@ def choose_sharing(model: Any, config: TrainConfig, rows: TrainingRows) -> Compu
     if asked == "auto" and gain < WORTH_IT:
         reason = f"Rows are computed whole: sharing prompts would gain little ({gain:.2f}x)."
         return Computing(limits, None, gain, reason)
-    tested = check_gradients(model, rows.train, sharing)
+    again = recomputes(config.training, model.device.type)
+    tested = check_gradients(model, rows.train, sharing, (again,))
     if problem := next(filter(None, gather_object([tested.problem])), None):
         if asked == "on":
             raise TrainingError(
@@ -92,9 +92,7 @@ def choose_sharing(model: Any, config: TrainConfig, rows: TrainingRows) -> Compu
     return Computing(limits, sharing, gain, _sentence(sharing, rows.train, gain), tested)
 
 
-def limits_for(
-    config: TrainConfig, rows: Sequence[Encoded], *, keeps_scores: bool, recomputes: bool
-) -> Limits:
+def limits_for(config: TrainConfig, rows: Sequence[Encoded], *, keeps_scores: bool) -> Limits:
     """Return what a piece of a run may hold; the cost of a pair is not known yet."""
     return Limits(
         batch_size=config.training.batch_size,
@@ -102,7 +100,6 @@ def limits_for(
         longest_answer=max(map(spoken_tokens, rows)),
         pair_tokens=0.0,
         keeps_scores=keeps_scores,
-        recomputes=recomputes,
     )
 
 
@@ -119,8 +116,7 @@ def _sentence(sharing: Sharing, rows: Sequence[Encoded], gain: float) -> str:
     shared = sorted(len(prefix) for prefix in sharing.prefixes.values())
     mean = sum(map(length, rows)) / len(rows)
     tokens = f"{shared[0]}" if len(shared) == 1 else f"{shared[0]} to {shared[-1]}"
-    how_often = "piece" if sharing.limits.recomputes else "step"
     return (
         f"Prompts share their first {tokens} tokens (rows have {mean:.0f} on average); computed "
-        f"once a {how_often}, expected to be {gain:.1f} times as fast."
+        f"once a step, expected to be {gain:.1f} times as fast."
     )

@@ -104,7 +104,7 @@ def plan_run(config: TrainConfig, devices: PlannedDevices, rows: int | None = No
 def _computing(config: TrainConfig, base: PlannedBase, rows: Sequence[Encoded]) -> Computing:
     """Return how rows are computed, as `choose_sharing` decides but for its test of the model."""
     how, asked = base.how, config.training.prefix_sharing
-    limits = limits_for(config, rows, keeps_scores=how.shape.eager, recomputes=how.recomputes)
+    limits = limits_for(config, rows, keeps_scores=how.shape.eager)
     limits = replace(limits, pair_tokens=pair_cost(base.config.get_text_config()))
     if asked == "off":
         return Computing(limits, None, 1.0, _NOT_TESTED)

@@ -2,7 +2,8 @@
 
 With a shared prefix its keys and values are computed once, in the graph. The pieces run on
 detached copies, which collect their gradients, and one backward goes through the prefix at the
-end: only one piece's activations are ever held beside the prefix's.
+end: only one piece's activations are ever held beside the prefix's. With activation checkpointing
+that is what goes into the prefix's layers, and each of them is computed once more, at the end.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -30,8 +30,9 @@ from hsd.model.describe import describe_base, trainable
 from hsd.model.launcher import unseen
 from hsd.model.memory import memory_error_as
 from hsd.model.placement import place
+from hsd.model.recompute import recompute_activations
 from hsd.prompts.contract import save_contract
-from hsd.training.arguments import arguments
+from hsd.training.arguments import arguments, recomputes
 from hsd.training.callbacks import Flow, MetricsLog
 from hsd.training.checkpoints import BEST, Newest, damaged_best, newest_intact, remove_incomplete
 from hsd.training.dataset import learned_from
@@ -287,6 +288,8 @@ def _run(
 ) -> Trained:
     config, schedule, folder = plan.config, plan.schedule, plan.config.output_dir
     keep_frozen_at_home(model)
+    if recomputes(config.training, base.placement.device):
+        recompute_activations(model, on=True)
     trainer = HsdTrainer(
         args=arguments(plan, base),
         model=model,

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssRMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.mistral.modeling_mistral import MistralRMSNorm
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from hsd.prompts.render import Encoded
 from hsd.training.objective import Objective
@@ -98,5 +101,10 @@ def exact_norms(monkeypatch: pytest.MonkeyPatch) -> None:
         scale = torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
         return norm.weight * (hidden * scale)
 
-    for norm in (LlamaRMSNorm, GptOssRMSNorm):
+    def more_than_one(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
+        scale = torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + norm.eps)
+        return (1 + norm.weight) * (hidden * scale)
+
+    for norm in (LlamaRMSNorm, GptOssRMSNorm, MistralRMSNorm, Qwen3RMSNorm):
         monkeypatch.setattr(norm, "forward", forward)
+    monkeypatch.setattr(Gemma3RMSNorm, "forward", more_than_one)
