@@ -53,12 +53,12 @@ def write_checkpoint(shape: Mapping[str, Any], folder: Path) -> None:
     places: dict[str, str] = {}
     for number, (_, names) in enumerate(groupby(_shapes(config), key=lambda one: _part(one[0]))):
         file = f"model-{number:05}.safetensors"
-        weights = {name: _random(name, like) for name, like in names}
+        weights = {name: random_weight(name, like) for name, like in names}
         save_file(weights, folder / file, metadata={"format": "pt"})
         places |= dict.fromkeys(weights, file)
     index = {"metadata": {}, "weight_map": places}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    words = _tokenizer()
+    words = chat_tokenizer()
     config.eos_token_id, config.pad_token_id = words.eos_token_id, words.pad_token_id
     config.quantization_config = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}
     config.save_pretrained(folder)
@@ -79,17 +79,20 @@ def _part(name: str) -> str:
     return name.split(".")[2] if ".layers." in name else name
 
 
-def _random(name: str, like: torch.Tensor) -> torch.Tensor:
+def random_weight(
+    name: str, like: torch.Tensor, device: str = "cpu", dtype: torch.dtype = torch.bfloat16
+) -> torch.Tensor:
+    """Return random numbers in the shape of a named weight, made where they are to be."""
     if name.endswith("_blocks"):
-        return torch.randint(0, 256, like.shape, dtype=torch.uint8)
+        return torch.randint(0, 256, like.shape, dtype=torch.uint8, device=device)
     if name.endswith("_scales"):
-        return torch.randint(*SCALES, like.shape, dtype=torch.uint8)
+        return torch.randint(*SCALES, like.shape, dtype=torch.uint8, device=device)
     if "norm" in name:
-        return torch.ones(like.shape, dtype=torch.bfloat16)
-    return torch.empty(like.shape, dtype=torch.bfloat16).normal_(std=0.02)
+        return torch.ones(like.shape, dtype=dtype, device=device)
+    return torch.empty(like.shape, dtype=dtype, device=device).normal_(std=0.02)
 
 
-def _tokenizer() -> Any:
+def chat_tokenizer() -> Any:
     """Return a byte-level BPE that learned on a shipped template; its tokens are ids of the base.
 
     Most of the vocabulary is never spoken, but its logits are computed as any others.

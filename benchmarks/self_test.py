@@ -69,10 +69,10 @@ class Subject:
         }
 
 
-def subject(name: str, quantization: str, count: int) -> Subject:
+def subject(name: str, quantization: str, count: int, device: str = "cpu") -> Subject:
     """Return a base in bfloat16 with rows of the embedded data."""
     config = TrainConfig(
-        model=ModelConfig(name=name, device="cpu", dtype="bfloat16", quantization=quantization),
+        model=ModelConfig(name=name, device=device, dtype="bfloat16", quantization=quantization),
         data=DataConfig(train_file="embedded", max_train_rows=count * ROWS_COARSE),
         prompt=PromptConfig(template="baseline", strategy="standard"),
         output_dir=Path("unused"),

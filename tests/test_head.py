@@ -188,6 +188,8 @@ def test_a_gpu_sums_in_float32_too() -> None:
 
     from hsd.model.head import Float32Logits
 
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
     layer = torch.nn.Linear(2880, 5000, dtype=torch.bfloat16)
     layer.__class__ = Float32Logits
     hidden = torch.randn(50, 2880).bfloat16()

@@ -181,7 +181,7 @@ def test_what_torch_keeps_of_models_that_are_gone_is_free_for_the_next(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_what_is_free_on_a_gpu_is_what_its_driver_and_torch_say(tiny_llama: Path) -> None:
     from hsd.model.base import load_base
 

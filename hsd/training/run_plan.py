@@ -80,7 +80,7 @@ def plan_run(config: TrainConfig, devices: PlannedDevices, rows: int | None = No
     base = planned_base(config, devices)
     how = base.how
     rows_of = planned_rows(within_context(config, base.config), base.source, rows)
-    computing = _computing(config, base, rows_of.train)
+    computing = planned_computing(config, base, rows_of.train)
     steps = [*first_steps(config, rows_of.train)]
     shared = [computing.work(step_rows) for step_rows in steps]
     step = _step(steps, shared, computing)
@@ -101,7 +101,7 @@ def plan_run(config: TrainConfig, devices: PlannedDevices, rows: int | None = No
     )
 
 
-def _computing(config: TrainConfig, base: PlannedBase, rows: Sequence[Encoded]) -> Computing:
+def planned_computing(config: TrainConfig, base: PlannedBase, rows: Sequence[Encoded]) -> Computing:
     """Return how rows are computed, as `choose_sharing` decides but for its test of the model."""
     how, asked = base.how, config.training.prefix_sharing
     limits = limits_for(config, rows, keeps_scores=how.shape.eager)

@@ -44,13 +44,18 @@ def time_range(
     shape: BaseShape, tokens: float, pairs: float, steps: int, devices: PlannedDevices, passes: int
 ) -> TimeRange:
     """Return how long `steps` take, each with so many tokens and pairs on one device."""
-    linear = 2 * shape.active_parameters * tokens
-    attention = 4 * shape.layers * shape.heads * shape.head_width * pairs
-    operations = steps * (linear + attention) * passes
+    operations = steps * step_operations(shape, tokens, pairs, passes)
     kind = "CPU" if not devices.is_gpu else "experts" if shape.experts else "dense"
     peak, (low, high) = _peak(devices), SHARES[kind]
     hours = operations / (peak * 1e12) / 3600
     return TimeRange(hours / high, hours / low, peak, (low, high), passes)
+
+
+def step_operations(shape: BaseShape, tokens: float, pairs: float, passes: int) -> float:
+    """Return the operations of a step on one device, as FORMULA counts them."""
+    linear = 2 * shape.active_parameters * tokens
+    attention = 4 * shape.layers * shape.heads * shape.head_width * pairs
+    return (linear + attention) * passes
 
 
 def _peak(devices: PlannedDevices) -> float:
