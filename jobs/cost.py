@@ -24,18 +24,22 @@ from slurm.run.run_folder import RunFolder
 def cost(run: RunFolder, as_json: bool) -> None:
     """Count the GPU-hours of RUN: every attempt of every submission, requeued jobs too.
 
+    Below them stands what the jobs used of what they booked, and which lines of the profile would
+    do. Jobs of a few seconds are left out there.
+
     RUN is the name of a run, its folder, or `last` for the newest run that `hsd run` started.
     """
 
     from jobs.terminal.cost_table import cost_json, cost_table
     from slurm.run.run_state import slurm_of
     from slurm.watch.accounting import costs
+    from slurm.watch.booked import stage_uses
 
-    found = costs(run.path, slurm_of(run))
+    found, uses = costs(run.path, slurm_of(run)), stage_uses(run.path)
     if as_json:
-        echo_text(json.dumps({"run": run.name, **cost_json(found)}, indent=2))
+        echo_text(json.dumps({"run": run.name, **cost_json(found, uses)}, indent=2))
         return
-    Terminal().print(cost_table(run.name, found))
+    Terminal().print(cost_table(run.name, found, uses))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """What a run took, on a terminal and as JSON."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.text import Text
 
 from jobs.terminal.console import escape
 from jobs.terminal.number_tables import number_table
 from slurm.run.run_state import ORDER
 from slurm.watch.accounting import Costs, Used
+from slurm.watch.booked import StageUse, profile_lines
 
 
-def cost_table(name: str, costs: Costs) -> RenderableType:
-    """Return GPU-hours by cell and stage, and all attempts' hours."""
+def cost_table(name: str, costs: Costs, uses: Sequence[StageUse] = ()) -> RenderableType:
+    """Return GPU-hours by cell and stage, all attempts' hours, and what was used of the booked."""
     stages = _stages(costs)
     cells = list(dict.fromkeys(cell for cell, stage in costs.by_stage if stage in stages))
     rows = [_row(cell, costs, stages) for cell in cells]
@@ -21,10 +24,38 @@ def cost_table(name: str, costs: Costs) -> RenderableType:
     return Group(
         number_table(title, ("cell", *stages, "attempts", "all"), [*rows, last]),
         *map(escape, costs.notes),
+        *use_table(uses),
     )
 
 
-def cost_json(costs: Costs) -> dict[str, Any]:
+def use_table(uses: Sequence[StageUse]) -> list[RenderableType]:
+    """Return what stages used of what they booked, and what would do; [] where nobody knows."""
+    if not uses:
+        return []
+    header = ("stage", "attempts", "memory, GB", "cores", "GPUs busy", "GPU memory, GB")
+    rows = [
+        [
+            use.stage,
+            str(use.attempts),
+            _of(use.memory_gb, use.booked.memory_gb),
+            _of(use.cores, use.booked.cpus),
+            "-" if use.gpu_percent is None else f"{use.gpu_percent:.0f} %",
+            _of(use.gpu_memory_gb, use.gpu_total_gb),
+        ]
+        for use in uses
+    ]
+    found: list[RenderableType] = [number_table("Used, of what was booked", header, rows)]
+    if lines := profile_lines(uses):
+        found.append("In the profile, this would do:")
+        found.append(Text("\n".join(lines)))
+    return found
+
+
+def _of(used: float | None, booked: float | None) -> str:
+    return "-" if used is None or booked is None else f"{used:.1f} of {booked:g}"
+
+
+def cost_json(costs: Costs, uses: Sequence[StageUse] = ()) -> dict[str, Any]:
     """Return the same numbers, with seconds of wall time."""
     return {
         "gpu_hours": round(costs.total.gpu_hours, 4),
@@ -39,6 +70,20 @@ def cost_json(costs: Costs) -> dict[str, Any]:
             }
             for (cell, stage), used in costs.by_stage.items()
         ],
+        "used": [
+            {
+                "stage": use.stage,
+                "attempts": use.attempts,
+                "booked": {"memory_gb": use.booked.memory_gb, "cpus": use.booked.cpus},
+                "memory_gb": use.memory_gb,
+                "cores": use.cores,
+                "gpu_percent": use.gpu_percent,
+                "gpu_memory_gb": use.gpu_memory_gb,
+                "gpu_total_gb": use.gpu_total_gb,
+            }
+            for use in uses
+        ],
+        "profile": profile_lines(uses),
         "notes": list(costs.notes),
     }
 

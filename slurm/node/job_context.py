@@ -28,6 +28,8 @@ class Here:
     """Where their stdout and stderr go; None is where this process's own go."""
     asked: list[int] = field(default_factory=list)
     """Signals that came in."""
+    used: dict[str, float] = field(default_factory=dict)
+    """What the commands used, once they have ended."""
 
     @property
     def first(self) -> bool:

@@ -26,6 +26,7 @@ from slurm.node.descendants import tell
 from slurm.node.events import record
 from slurm.node.job_context import Here, ScratchRefused, filled, make_scratch, whereabouts
 from slurm.node.requeue import BACK, CANCELLED, requeue, standing
+from slurm.node.usage import UsageMeter
 
 STOPPED = 75
 """The exit code of hsd's commands for: stopped on request, the same command goes on."""
@@ -75,7 +76,9 @@ def supervise(orders: Orders, here: Here | None = None) -> int:
         made = make_scratch(here.environ)
         if here.first:
             _record(orders, here, "started", host=here.nodes[0], argv=orders.commands)
-        code = _run_all(orders, here)
+        meter = UsageMeter(here.environ)
+        code = _run_all(orders, here, meter)
+        here.used.update(meter.facts(of_processes=not orders.tell))
         if made:  # before a requeue, which ends this process where it stands
             shutil.rmtree(made, ignore_errors=True)
         return _concluded(orders, here, code) if here.first else _waited(here, code)
@@ -100,9 +103,9 @@ def _listen(here: Here) -> dict[int, Any]:
     return {number: signal.signal(number, note) for number in STOPPING if number not in deaf}
 
 
-def _run_all(orders: Orders, here: Here) -> int:
+def _run_all(orders: Orders, here: Here, meter: UsageMeter) -> int:
     for number, command in enumerate(orders.commands, start=1):
-        code = _run(filled(command, here), orders, here)
+        code = _run(filled(command, here), orders, here, meter)
         if code:
             return code
         if here.asked and number < len(orders.commands):
@@ -110,7 +113,7 @@ def _run_all(orders: Orders, here: Here) -> int:
     return 0
 
 
-def _run(command: list[str], orders: Orders, here: Here) -> int:
+def _run(command: list[str], orders: Orders, here: Here, meter: UsageMeter) -> int:
     """Run one command to its end, passing on a stop; return its exit code."""
 
     def ignore() -> None:
@@ -134,6 +137,7 @@ def _run(command: list[str], orders: Orders, here: Here) -> int:
                 _record_signal(orders, here)
             told_at = time.monotonic()
             _tell(orders, here)
+        meter.look()
         time.sleep(POLL_S)
     if here.asked and told_at is None:  # it ended of the signal before it was told
         _record_signal(orders, here)
@@ -225,7 +229,12 @@ def _record_signal(orders: Orders, here: Here) -> None:
 
 
 def _record(orders: Orders, here: Here, event: str, **facts: object) -> None:
-    """Write an event; one that cannot be written must not cost the work that it is about."""
+    """Write an event; one that cannot be written must not cost the work that it is about.
+
+    That of an end says what was used.
+    """
+    if here.used:
+        facts["used"] = here.used
     try:
         record(Path(orders.attempts), event, job=here.job, restart=here.restart, **facts)
     except OSError as error:
