@@ -37,6 +37,12 @@ from hsd.model.adapter_weights import RESIZED, fill_adapter
 from hsd.model.base import Base, BaseFiles, find_base
 from hsd.model.describe import files_identity, weights_fingerprint
 from hsd.model.dora import give_float32_lengths, is_unlearned, lengths, start_anew
+from hsd.model.fused_experts import (
+    fuse_experts,
+    linear_names,
+    renames_experts,
+    require_unchanged,
+)
 from hsd.model.lora_targets import LayerNames, require_open_experts, resolve_targets
 from hsd.model.own_tokenizer import template_beside
 from hsd.model.patterns import require_patterns
@@ -66,19 +72,22 @@ def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
 
 
 def _fresh_config(base: Base, settings: LoraSettings) -> LoraConfig:
+    """Return peft's config for what the settings ask for."""
     require_open_experts(settings, base.quantization.method, base.source.name)
     left_out = beside_text(base.model)
     names = layer_names(base.model, left_out)
     targets = resolve_targets(settings, names, base.source.name)
     _require_targets(base, targets.modules, names)
-    is_named = isinstance(targets.modules, str)
-    return LoraConfig(
+    modules = targets.modules
+    if modules == "all-linear" and renames_experts(base.model):
+        modules = linear_names(base.model, left_out)
+    config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=targets.modules if is_named else list(targets.modules),
+        target_modules=modules if isinstance(modules, str) else list(modules),
         target_parameters=list(targets.parameters) or None,
-        exclude_modules=names_within(left_out) if targets.modules else None,
+        exclude_modules=names_within(left_out) if modules else None,
         rank_pattern=dict(settings.rank_pattern or {}),
         alpha_pattern=dict(settings.alpha_pattern or {}),
         use_rslora=settings.use_rslora,
@@ -88,6 +97,8 @@ def _fresh_config(base: Base, settings: LoraSettings) -> LoraConfig:
         base_model_name_or_path=base.source.name,
         revision=base.source.revision,
     )
+    require_unchanged(config, base.model, base.source.name)
+    return config
 
 
 def load_adapter(base: Base, folder: Path) -> PeftModel:
@@ -104,7 +115,7 @@ def load_adapter(base: Base, folder: Path) -> PeftModel:
     _require_plain_weights(base, folder, said)
     _require_tokens(base, folder, said)
     plain = None if is_packed_by_use(base) else probe(base.model)
-    config = _config(folder)
+    config = _config(folder, base)
     require_patterns(said, (name for name, _ in base.model.named_modules()), folder / CONFIG)
     base.model.name_or_path = config.base_model_name_or_path
     _require_targets(base, config.target_modules, layer_names(base.model))
@@ -202,15 +213,16 @@ def _is_tied(base: Base, target: str) -> bool:
     return bool(tied) and target.rpartition(".")[2] in ("lm_head", "embed_tokens")
 
 
-def _config(folder: Path) -> Any:
+def _config(folder: Path, base: Base) -> Any:
     """Return peft's config of a checked adapter, to be loaded.
 
     First values that leave the base alone are all replaced by the file's, and some cannot be made
-    without data.
+    without data. Dropout is for training alone, and experts refuse it.
     """
     with _by_peft(f"{folder / CONFIG}: peft cannot read it"):
         config: Any = PeftConfig.from_pretrained(str(folder))
-    config.inference_mode = True
+        fuse_experts(config, base.model)
+    config.inference_mode, config.lora_dropout = True, 0.0
     if str(config.init_lora_weights).lower() in KEEPS_BASE:
         config.init_lora_weights = True
     return config

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hsd.errors import ModelError
 from hsd.model.adapter_folder import WEIGHTS
+from hsd.model.fused_experts import fused_weights
 
 HEADS = ("score", "classifier", "classification_head", "qa_outputs", "v_head", "value_head")
 """Names of the layers that answer for other tasks than writing on."""
@@ -31,9 +32,11 @@ def fill_adapter(model: PeftModel, folder: Path) -> None:
     Weights of the base that were saved beside them must be the base's own. Raises ModelError.
     """
     try:
-        weights = load_file(folder / WEIGHTS)
+        weights = fused_weights(model, load_file(folder / WEIGHTS))
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{folder / WEIGHTS}: cannot be read ({error}).") from None
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
     # Given parameters, peft does not take a bias of lora_B for a shard of a matrix.
     held = dict(model.named_parameters(remove_duplicate=False))
     # "auto" would ask the hub for the base's config to see whether the vocabulary grew.

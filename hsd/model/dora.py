@@ -30,10 +30,7 @@ class Float32Lengths(DoraLinearLayer):
         """
         del adapter_name
         dtype = torch.promote_types(weight.dtype, torch.float32)
-        with torch.autocast(weight.device.type, enabled=False):
-            length: Tensor = super().get_weight_norm(
-                weight.to(dtype), lora_weight.to(dtype), scaling
-            )
+        length: Tensor = super().get_weight_norm(weight.to(dtype), lora_weight.to(dtype), scaling)
         return length
 
 

@@ -42,8 +42,6 @@ class Family:
     """What is refused and why, one sentence each."""
 
 
-NO_EXPERTS = "a dense model has no fused experts"
-
 FAMILIES = (
     Family(
         name="gpt-oss",

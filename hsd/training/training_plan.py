@@ -14,6 +14,7 @@ from hsd.groups.group_set import load_groups
 from hsd.io.hashes import sha256_json
 from hsd.model.base import BaseFiles, find_base
 from hsd.model.context_length import positions_of
+from hsd.model.family_table import unknown_family
 from hsd.model.launcher import asked_by, not_followed, not_followed_sentence
 from hsd.model.lora_targets import require_open_experts
 from hsd.model.number_format import FIELDS, NumberFormat, began_in, number_format
@@ -93,7 +94,8 @@ class TrainingPlan:
     def notes(self) -> list[str]:
         """Return what differs from what was asked for, and what is learned, in sentences."""
         asked, held = self.config.data.max_length, _max_length(self.config, self.source.config)
-        found = []
+        family = self.source.config.get_text_config().model_type
+        found = [unknown] if (unknown := unknown_family(family)) else []
         if held < asked:
             found.append(
                 f"data.max_length {asked} is more than the {held} positions of "
