@@ -1,7 +1,8 @@
 """The memory of a whole training and of an evaluation, part by part. No torch is loaded here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from hsd.model.base_shape import BaseShape
 from hsd.model.memory_parts import (
@@ -88,6 +89,23 @@ def training_need(how: Computed, pieces: Sequence[Piece]) -> MemoryNeed:
         ),
         how.on_gpu,
     )
+
+
+def chosen(
+    how: Computed, asked: bool | Literal["auto"], pieces: Sequence[Piece], memory_gb: float | None
+) -> Computed:
+    """Return how a training is computed on devices with so much memory.
+
+    `auto` keeps activations where they fit. Where the memory of a GPU is not known, the smaller
+    need is planned.
+    """
+    kept = replace(how, recomputes=False)
+    if asked != "auto":
+        return replace(how, recomputes=asked)
+    if memory_gb is None:
+        return replace(how, recomputes=how.on_gpu)
+    fits = training_need(kept, pieces).total_gb <= memory_gb
+    return replace(how, recomputes=not fits)
 
 
 def loading_gb(how: Computed, stored_bytes_each: int) -> float:
