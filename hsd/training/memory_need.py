@@ -19,6 +19,7 @@ from hsd.model.memory_parts import (
     loading_bytes,
     logits_bytes,
 )
+from hsd.training.planned_devices import PlannedDevices
 
 LIBRARIES = "libraries and reserve"
 LIBRARIES_GB = {True: 1.0, False: 0.7}
@@ -92,20 +93,18 @@ def training_need(how: Computed, pieces: Sequence[Piece]) -> MemoryNeed:
 
 
 def chosen(
-    how: Computed, asked: bool | Literal["auto"], pieces: Sequence[Piece], memory_gb: float | None
+    how: Computed, asked: bool | Literal["auto"], pieces: Sequence[Piece], devices: PlannedDevices
 ) -> Computed:
-    """Return how a training is computed on devices with so much memory.
+    """Return how a training is computed there: `auto` keeps activations where they fit well.
 
-    `auto` keeps activations where they fit. Where the memory of a GPU is not known, the smaller
-    need is planned.
+    A run finds out by rehearsal, and can always turn to the smaller need.
     """
-    kept = replace(how, recomputes=False)
     if asked != "auto":
         return replace(how, recomputes=asked)
-    if memory_gb is None:
-        return replace(how, recomputes=how.on_gpu)
-    fits = training_need(kept, pieces).total_gb <= memory_gb
-    return replace(how, recomputes=not fits)
+    kept = replace(how, recomputes=False)
+    fit = devices.fits(training_need(kept, pieces).total_gb)
+    enough = ("yes",) if devices.is_gpu else ("yes", "tight", "unknown")
+    return kept if fit in enough else replace(how, recomputes=True)
 
 
 def loading_gb(how: Computed, stored_bytes_each: int) -> float:

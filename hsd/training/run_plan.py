@@ -84,7 +84,7 @@ def plan_run(config: TrainConfig, devices: PlannedDevices, rows: int | None = No
     shared = [computing.work(step_rows) for step_rows in steps]
     step = _step(steps, shared, computing)
     pieces = _pieces(config, rows_of.train, shared, computing)
-    how = chosen(base.how, config.training.gradient_checkpointing, pieces, devices.memory_gb)
+    how = chosen(base.how, config.training.gradient_checkpointing, pieces, devices)
     base = replace(base, how=how)
     schedule = plan_schedule(config, rows_of.count, rows_of.validation_count, devices.count)
     passes = 3 if how.recomputes else 2
