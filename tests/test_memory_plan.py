@@ -107,7 +107,7 @@ def test_the_tables_say_what_is_an_estimate_and_by_which_formula(dense: Path) ->
     said = " ".join(asked("--model", str(dense), "--gpus", "1x80").output.split())
     for words in (
         "base weights", "optimiser (AdamW)", "KV cache of a batch", "time (estimate)",
-        "Estimate: steps x (2 x active parameters x tokens", "Assumed: 3 passes",
+        "Estimate: steps x (2 x active parameters x tokens", "Assumed: 2 passes",
         "the same without sharing prompts", "Assumed rows: 10,000", "It fits:",
     ):  # fmt: skip
         assert words in said, words
@@ -194,3 +194,20 @@ def test_a_training_takes_the_memory_that_was_planned(name: str) -> None:
     assert plan_memory.planned_gb(case) == pytest.approx(
         plan_memory.measured(case)["allocated"], rel=0.1
     )
+
+
+@pytest.mark.parametrize(
+    ("devices", "passes"),
+    [
+        (PlannedDevices(1, 80.0, is_gpu=True), 2),
+        (PlannedDevices(1, 1.0, is_gpu=True), 3),
+        (PlannedDevices(1, None, is_gpu=True), 3),  # a rehearsal decides, the plan is careful
+        (PlannedDevices(1, 64.0, is_gpu=False), 2),
+        (PlannedDevices(1, None, is_gpu=False), 2),
+        (PlannedDevices(1, 0.01, is_gpu=False), 3),
+    ],
+)
+def test_activations_are_planned_to_be_kept_where_they_fit(
+    devices: PlannedDevices, passes: int, dense: Path
+) -> None:
+    assert of_base(dense, devices).time.passes == passes

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from hsd.prompts.render import Encoded, Target
 from hsd.training.microbatches import (
     ANSWER_TOKENS,
-    CALL_TOKENS,
-    PAIR_SLOWNESS,
     Limits,
     Sharing,
     cuts,
@@ -23,6 +21,7 @@ from hsd.training.microbatches import (
     plain_work,
     shared_work,
 )
+from hsd.training.planner_costs import CALL_TOKENS, PAIR_SLOWNESS
 
 SMOLLM2_PAIR = 6.5e-4
 

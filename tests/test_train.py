@@ -34,6 +34,7 @@ from hsd.model import packing
 from hsd.model.adapter import new_adapter
 from hsd.model.base import Base, load_base
 from hsd.prompts.contract import load_contract
+from hsd.training import step_choices
 from hsd.training import training_run as training
 from hsd.training.checkpoints import newest_intact
 from hsd.training.early_stopping import best_step, should_stop
@@ -780,7 +781,8 @@ def test_full_memory_is_one_line_wherever_a_run_meets_it(
     def full(*_: Any, **__: Any) -> None:
         raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
 
-    monkeypatch.setattr(HsdTrainer if what == "training_step" else training, what, full)
+    where = {"training_step": HsdTrainer, "choose_sharing": step_choices, "load_base": training}
+    monkeypatch.setattr(where[what], what, full)
     with pytest.raises(TrainingError, match="memory is full; set training.batch_size lower"):
         train(config())
 

@@ -2,7 +2,6 @@
 
 from transformers import TrainingArguments
 
-from hsd.config.train_config import TrainingConfig
 from hsd.model.base import Base
 from hsd.training.processes import PATIENCE
 from hsd.training.training_plan import TrainingPlan
@@ -43,9 +42,3 @@ def arguments(plan: TrainingPlan, base: Base) -> TrainingArguments:
     # which changes the step; several GPUs are for `accelerate launch`.
     args._n_gpu = min(args.n_gpu, 1)
     return args
-
-
-def recomputes(training: TrainingConfig, device: str) -> bool:
-    """Return whether activations are computed again in the backward, to save memory."""
-    asked = training.gradient_checkpointing
-    return device != "cpu" if asked == "auto" else asked

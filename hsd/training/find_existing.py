@@ -9,6 +9,7 @@ from hsd.config.train_config import TrainConfig
 from hsd.io.manifest import manifest_of
 from hsd.io.run_identity import Remedies, claim, identity_of, require_own
 from hsd.model.number_format import FIELDS, as_asked, began_in, how_to_keep
+from hsd.training.planner_costs import PlannerCosts
 from hsd.training.training_plan import TrainingPlan
 
 Identity = dict[str, Any]
@@ -42,6 +43,31 @@ def shared_before(folder: Path) -> bool | None:
     """Return whether the run that began in `folder` shared its prompts; None before it learned."""
     found: bool | None = (manifest_of(folder).get("prefix_sharing") or {}).get("shared")
     return found
+
+
+def costs_before(folder: Path) -> PlannerCosts | None:
+    """Return what the run that began in `folder` planned its pieces by; None before it learned.
+
+    Earlier versions of hsd had the usual costs everywhere.
+    """
+    found = manifest_of(folder).get("prefix_sharing")
+    if not found:
+        return None
+    names = ("call_tokens", "pair_slowness")
+    return PlannerCosts(**{name: found[name] for name in names if name in found})
+
+
+def recomputed_before(folder: Path) -> bool | None:
+    """Return whether the run that began in `folder` computed activations again; None before it did.
+
+    With `auto` earlier versions of hsd did on every GPU.
+    """
+    manifest = manifest_of(folder)
+    if known := manifest.get("gradient_checkpointing"):
+        return bool(known["on"])
+    if not manifest.get("prefix_sharing"):
+        return None
+    return bool(manifest["base"]["placement"]["device"] != "cpu")
 
 
 def _known(plan: TrainingPlan) -> Identity | None:

@@ -1,7 +1,8 @@
 """The memory of a whole training and of an evaluation, part by part. No torch is loaded here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from hsd.model.base_shape import BaseShape
 from hsd.model.memory_parts import (
@@ -18,6 +19,7 @@ from hsd.model.memory_parts import (
     loading_bytes,
     logits_bytes,
 )
+from hsd.training.planned_devices import PlannedDevices
 
 LIBRARIES = "libraries and reserve"
 LIBRARIES_GB = {True: 1.0, False: 0.7}
@@ -86,6 +88,21 @@ def training_need(how: Computed, pieces: Sequence[Piece]) -> MemoryNeed:
         ),
         how.on_gpu,
     )
+
+
+def chosen(
+    how: Computed, asked: bool | Literal["auto"], pieces: Sequence[Piece], devices: PlannedDevices
+) -> Computed:
+    """Return how a training is computed there: `auto` keeps activations where they fit well.
+
+    A run finds out by rehearsal, and can always turn to the smaller need.
+    """
+    if asked != "auto":
+        return replace(how, recomputes=asked)
+    kept = replace(how, recomputes=False)
+    fit = devices.fits(training_need(kept, pieces).total_gb)
+    enough = ("yes",) if devices.is_gpu else ("yes", "tight", "unknown")
+    return kept if fit in enough else replace(how, recomputes=True)
 
 
 def loading_gb(how: Computed, stored_bytes_each: int) -> float:

@@ -11,20 +11,13 @@ from typing import Any, Literal
 
 from hsd.model.packing import shared_length
 from hsd.prompts.render import Encoded
+from hsd.training.planner_costs import CALL_TOKENS, PAIR_SLOWNESS
 
 PromptKey = tuple[str, str]
 
 Form = Literal["behind", "with", "alone"]
 """`behind`: the prefix once, then pieces packed behind its keys and values. `with`: packed pieces
 that begin with the prefix themselves. `alone`: nothing shared, whole rows padded to one length."""
-
-CALL_TOKENS = 60
-"""What one forward and backward costs however short it is, in tokens. Fitted, with the next, to 12
-timings of SmolLM2-135M on one CPU thread: .13 s a call, 4.5 ms a token, 2.8 us a pair, which is 30
-tokens; on two threads only the arithmetic gets faster, and a call costs twice as many."""
-
-PAIR_SLOWNESS = 2
-"""How many times longer an operation in masked attention takes than one in a linear layer."""
 
 ANSWER_TOKENS = 256
 """Answer tokens that a piece may always have: their logits, at 4 bytes and a vocabulary of 201,088,
@@ -39,8 +32,9 @@ class Limits:
     """What a piece may hold: no more than `batch_size` plain rows of the longest would.
 
     Answer tokens are counted by themselves, `longest_answer` of a row, since each has logits.
-    `pair_tokens` is what one query looking at one key costs, in tokens. `pairs` limits those where
-    attention keeps all its scores in memory; None where it does not.
+    `pair_tokens` is what one query looking at one key costs, in tokens, and `call_tokens` what a
+    forward and backward costs besides. `pairs` limits those where attention keeps all its scores
+    in memory; None where it does not.
     """
 
     batch_size: int
@@ -48,6 +42,7 @@ class Limits:
     longest_answer: int
     pair_tokens: float
     keeps_scores: bool = False
+    call_tokens: float = CALL_TOKENS
 
     @property
     def tokens(self) -> int:
@@ -61,7 +56,7 @@ class Limits:
 
     def cost(self, queries: int, keys: int) -> float:
         """Return what a forward and backward costs, in tokens."""
-        return CALL_TOKENS + queries + self.pair_tokens * queries * keys
+        return self.call_tokens + queries + self.pair_tokens * queries * keys
 
     @property
     def answer_tokens(self) -> int:
@@ -173,12 +168,13 @@ def spoken_tokens(row: Encoded) -> int:
     return len(row.answer) + sum(map(len, row.rivals))
 
 
-def pair_cost(config: Any) -> float:
+def pair_cost(config: Any, slowness: float = PAIR_SLOWNESS) -> float:
     """Return the time of one query-key pair as a share of a token's time in the linear layers.
 
     A pair takes 4 x heads x width operations a layer, a token 2 for each weight it meets; for a
     mixture of experts these are the experts it is sent to. Where layers differ in width (Gemma 4)
-    the config has no width of its own, and the first layer's stands for all.
+    the config has no width of its own, and the first layer's stands for all. An operation in
+    attention takes `slowness` times as long.
     """
     config = getattr(config, "per_layer_config", [config])[0]
     hidden, heads = config.hidden_size, config.num_attention_heads
@@ -188,7 +184,7 @@ def pair_cost(config: Any) -> float:
     inner = getattr(config, "intermediate_size", None)
     weights = 2 * hidden * width * (heads + key_heads)
     weights += 3 * hidden * (inner if isinstance(inner, int) else 4 * hidden) * experts
-    return float(PAIR_SLOWNESS * 2 * heads * width / weights)
+    return float(slowness * 2 * heads * width / weights)
 
 
 def cuts(rows: Sequence[Encoded], prefix: int) -> list[list[list[Encoded]]]:

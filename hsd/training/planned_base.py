@@ -16,7 +16,6 @@ from hsd.model.lora_targets import require_open_experts, resolve_targets
 from hsd.model.memory_parts import AdapterShape, Held
 from hsd.model.quantization import Quantization, choose_quantization
 from hsd.model.read_shape import read_shape
-from hsd.training.arguments import recomputes
 from hsd.training.memory_need import Computed
 from hsd.training.planned_devices import PlannedDevices
 
@@ -40,16 +39,22 @@ def planned_base(config: TrainConfig, devices: PlannedDevices) -> PlannedBase:
     device = "cuda:0" if devices.is_gpu else "cpu"
     dtype = _dtype(config.model, devices)
     quantization = choose_quantization(config.model, base, device, dtype)
+    how = computed(config, base, quantization, dtype, device)
+    return PlannedBase(base, source, how, quantization)
+
+
+def computed(
+    config: TrainConfig,
+    base: PretrainedConfig,
+    quantization: Quantization,
+    dtype: torch.dtype,
+    device: str,
+) -> Computed:
+    """Return how a base is held and computed on a device, activations kept. Raises ModelError."""
     shape = read_shape(base, config.model.attention, device)
     held = Held(quantization.method, dtype.itemsize, bool(quantization.double))
-    how = Computed(
-        shape,
-        held,
-        _adapter(shape, config, quantization.method),
-        devices.is_gpu,
-        recomputes(config.training, device),
-    )
-    return PlannedBase(base, source, how, quantization)
+    adapter = _adapter(shape, config, quantization.method)
+    return Computed(shape, held, adapter, on_gpu=device != "cpu")
 
 
 def devices_here() -> PlannedDevices:

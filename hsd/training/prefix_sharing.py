@@ -11,7 +11,6 @@ from hsd.config.train_config import TrainConfig
 from hsd.errors import TrainingError
 from hsd.model.tolerance import SelfTest
 from hsd.prompts.render import Encoded
-from hsd.training.arguments import recomputes
 from hsd.training.batches import PADDING, epoch_order
 from hsd.training.dataset import TrainingRows
 from hsd.training.gradient_test import check_gradients
@@ -27,6 +26,9 @@ from hsd.training.microbatches import (
     plain_work,
     spoken_tokens,
 )
+from hsd.training.planner_costs import PlannerCosts
+
+USUAL = PlannerCosts()
 
 STEPS_LOOKED_AT = 50
 """Steps of the first epoch that the expected gain is taken from."""
@@ -41,6 +43,7 @@ class Computing:
     gain: float
     reason: str
     self_test: SelfTest | None = None
+    costs: PlannerCosts = USUAL
 
     def work(self, rows: Sequence[Encoded]) -> list[StepPlan]:
         """Return how the rows of one step are learned."""
@@ -56,15 +59,24 @@ class Computing:
             "prefix_tokens": [len(prefix) for prefix in prefixes],
             "expected_gain": round(self.gain, 2),
             "reason": self.reason,
+            "call_tokens": self.costs.call_tokens,
+            "pair_slowness": self.costs.pair_slowness,
             "self_test": self.self_test.facts() if self.self_test else None,
         }
 
 
-def choose_sharing(model: Any, config: TrainConfig, rows: TrainingRows) -> Computing:
+def choose_sharing(
+    model: Any,
+    config: TrainConfig,
+    rows: TrainingRows,
+    costs: PlannerCosts = USUAL,
+    recomputes: Sequence[bool] = (False,),
+) -> Computing:
     """Return how a run computes its rows. `auto` shares where it pays and a check passes.
 
-    All processes decide alike. Raises TrainingError when sharing is asked for and the model
-    cannot do it.
+    `costs` weigh the pieces; `recomputes` is whether activations are computed again, both where
+    that is not decided yet. All processes decide alike. Raises TrainingError when sharing is asked
+    for and the model cannot do it.
     """
     asked, text = config.training.prefix_sharing, model.config.get_text_config()
     limits = limits_for(
@@ -74,22 +86,21 @@ def choose_sharing(model: Any, config: TrainConfig, rows: TrainingRows) -> Compu
     )
     if asked == "off":
         return Computing(limits, None, 1.0, "Rows are computed whole, as asked.")
-    limits = replace(limits, pair_tokens=pair_cost(text))
+    limits = weighed(limits, text, costs)
     sharing = find_sharing([*rows.train, *rows.validation], limits)
     gain = expected_gain(first_steps(config, rows.train), sharing)
     if asked == "auto" and gain < WORTH_IT:
         reason = f"Rows are computed whole: sharing prompts would gain little ({gain:.2f}x)."
-        return Computing(limits, None, gain, reason)
-    again = recomputes(config.training, model.device.type)
-    tested = check_gradients(model, rows.train, sharing, (again,))
+        return Computing(limits, None, gain, reason, costs=costs)
+    tested = check_gradients(model, rows.train, sharing, recomputes)
     if problem := next(filter(None, gather_object([tested.problem])), None):
         if asked == "on":
             raise TrainingError(
                 f"training.prefix_sharing=on: {problem}. Set it to auto or off, which computes "
                 "each row whole."
             )
-        return Computing(limits, None, gain, f"Rows are computed whole: {problem}.", tested)
-    return Computing(limits, sharing, gain, _sentence(sharing, rows.train, gain), tested)
+        return Computing(limits, None, gain, f"Rows are computed whole: {problem}.", tested, costs)
+    return Computing(limits, sharing, gain, _sentence(sharing, rows.train, gain), tested, costs)
 
 
 def limits_for(config: TrainConfig, rows: Sequence[Encoded], *, keeps_scores: bool) -> Limits:
@@ -101,6 +112,12 @@ def limits_for(config: TrainConfig, rows: Sequence[Encoded], *, keeps_scores: bo
         pair_tokens=0.0,
         keeps_scores=keeps_scores,
     )
+
+
+def weighed(limits: Limits, text: Any, costs: PlannerCosts) -> Limits:
+    """Return limits with what calls and pairs cost; `text` is the text model's config."""
+    pair_tokens = pair_cost(text, costs.pair_slowness)
+    return replace(limits, pair_tokens=pair_tokens, call_tokens=costs.call_tokens)
 
 
 def first_steps(config: TrainConfig, rows: Sequence[Encoded]) -> Iterator[list[Encoded]]:

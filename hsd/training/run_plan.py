@@ -12,6 +12,7 @@ from hsd.training.memory_need import (
     LIBRARIES_GB,
     Computed,
     MemoryNeed,
+    chosen,
     evaluation_need,
     loading_gb,
     training_need,
@@ -21,13 +22,12 @@ from hsd.training.microbatches import (
     StepPlan,
     expected_gain,
     find_sharing,
-    pair_cost,
     plain_work,
 )
 from hsd.training.planned_base import PlannedBase, planned_base
 from hsd.training.planned_devices import PlannedDevices
 from hsd.training.planned_rows import longest, planned_rows
-from hsd.training.prefix_sharing import Computing, first_steps, limits_for
+from hsd.training.prefix_sharing import USUAL, Computing, first_steps, limits_for, weighed
 from hsd.training.schedule import Schedule, plan_schedule
 from hsd.training.step_size import computed_pairs, computed_tokens, piece_sizes
 from hsd.training.time_range import TimeRange, time_range
@@ -78,19 +78,21 @@ def plan_run(config: TrainConfig, devices: PlannedDevices, rows: int | None = No
     Raises ConfigError, DataError, ModelError or PreflightError.
     """
     base = planned_base(config, devices)
-    how = base.how
     rows_of = planned_rows(within_context(config, base.config), base.source, rows)
     computing = planned_computing(config, base, rows_of.train)
     steps = [*first_steps(config, rows_of.train)]
     shared = [computing.work(step_rows) for step_rows in steps]
     step = _step(steps, shared, computing)
+    pieces = _pieces(config, rows_of.train, shared, computing)
+    how = chosen(base.how, config.training.gradient_checkpointing, pieces, devices)
+    base = replace(base, how=how)
     schedule = plan_schedule(config, rows_of.count, rows_of.validation_count, devices.count)
     passes = 3 if how.recomputes else 2
     return RunPlan(
         config=config,
         devices=devices,
         base=base,
-        training=training_need(how, _pieces(config, rows_of.train, shared, computing)),
+        training=training_need(how, pieces),
         evaluation=_evaluation(how, rows_of.train, step.prefix),
         loading_gb=_loading_gb(base),
         schedule=schedule,
@@ -105,7 +107,7 @@ def planned_computing(config: TrainConfig, base: PlannedBase, rows: Sequence[Enc
     """Return how rows are computed, as `choose_sharing` decides but for its test of the model."""
     how, asked = base.how, config.training.prefix_sharing
     limits = limits_for(config, rows, keeps_scores=how.shape.eager)
-    limits = replace(limits, pair_tokens=pair_cost(base.config.get_text_config()))
+    limits = weighed(limits, base.config.get_text_config(), USUAL)
     if asked == "off":
         return Computing(limits, None, 1.0, _NOT_TESTED)
     sharing = find_sharing(rows, limits)

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from hsd.model.memory import memory_error_as
 from hsd.model.placement import place
 from hsd.model.recompute import recompute_activations
 from hsd.prompts.contract import save_contract
-from hsd.training.arguments import arguments, recomputes
+from hsd.training.arguments import arguments
 from hsd.training.callbacks import Flow, MetricsLog
 from hsd.training.checkpoints import BEST, Newest, damaged_best, newest_intact, remove_incomplete
 from hsd.training.dataset import learned_from
@@ -43,10 +43,8 @@ from hsd.training.find_existing import (
     claim_folder,
     require_same_finished_run,
     require_same_run,
-    shared_before,
 )
 from hsd.training.objective import objective_of
-from hsd.training.prefix_sharing import Computing, choose_sharing
 from hsd.training.processes import (
     any_asked,
     as_the_first_sees,
@@ -58,6 +56,7 @@ from hsd.training.processes import (
     said_in_a_line,
 )
 from hsd.training.selection import evaluations
+from hsd.training.step_choices import StepChoices, choose_steps
 from hsd.training.trainer import HsdTrainer
 from hsd.training.training_plan import TrainingPlan, plan_training
 
@@ -155,12 +154,13 @@ def _learned(
         model = new_adapter(base, config.lora, config.seed)
         if plan.ancestor:
             take_weights(model, base, plan.ancestor.folder)
-        computing = _computing(model, plan)
+        choices = choose_steps(model, base, plan)
     _require_not_stopped(request, state)
     _claim(plan, state)
     for note in plan.rows.notes:
         say(f"Warning: {note}")
-    say(computing.reason)
+    for sentence in choices.sentences():
+        say(sentence)
     newest = as_the_first_sees(newest_intact(folder) if here.is_main else None)
     if newest.refusal:
         raise TrainingError(newest.refusal)
@@ -170,12 +170,12 @@ def _learned(
     with (
         logging_to(folder / "training.log", enabled=here.is_main),
         threads_in_a_line(),
-        _recorded(plan, base, described, model, computing, newest, started)
+        _recorded(plan, base, described, model, choices, newest, started)
         if here.is_main
         else nullcontext(),
         _memory_in_a_line(config),
     ):
-        return _run(plan, base, model, computing, checkpoint, request, lease, progress)
+        return _run(plan, base, model, choices, checkpoint, request, lease, progress)
 
 
 def _require_not_stopped(request: StopRequest, state: PartialState) -> None:
@@ -209,31 +209,12 @@ def _claim(plan: TrainingPlan, state: PartialState) -> None:
     claim_folder(plan)
 
 
-def _computing(model: Any, plan: TrainingPlan) -> Computing:
-    """Return how rows are computed: in the form that the run began in, where it can be had.
-
-    The check that lets prompts be shared has a margin, and may end otherwise on another machine.
-    Both forms have the same gradient, but draw dropout differently.
-    """
-    config, rows = plan.config, plan.rows
-    began = as_the_first_sees(shared_before(config.output_dir))
-    if began is False and config.training.prefix_sharing == "auto":
-        training = config.training.model_copy(update={"prefix_sharing": "off"})
-        computing = choose_sharing(model, config.model_copy(update={"training": training}), rows)
-        return replace(computing, reason="Rows are computed whole, as since this run began.")
-    computing = choose_sharing(model, config, rows)
-    if began and computing.sharing is None:
-        more = "This run began with shared prompts: its gradient is the same, its dropout is not."
-        return replace(computing, reason=f"{computing.reason} {more}")
-    return computing
-
-
 def _recorded(
     plan: TrainingPlan,
     base: Base,
     described: Mapping[str, Any],
     model: Any,
-    computing: Computing,
+    choices: StepChoices,
     newest: Newest,
     started: float,
 ) -> AbstractContextManager[None]:
@@ -241,10 +222,10 @@ def _recorded(
     processes = plan.here.world_size
     log.info("base %s on %s (%s)", base.source.name, base.placement.device, base.placement.reason)
     log.info("weights: %s (%s)", base.quantization.method, base.quantization.reason)
-    for sentence in (*plan.notes(), computing.reason):
+    for sentence in (*plan.notes(), *choices.sentences()):
         log.info("%s", sentence)
-    if computing.sharing and computing.self_test:
-        log.info("%s", computing.self_test.sentence())
+    if tested := choices.self_test_sentence:
+        log.info("%s", tested)
     if plan.rows.prompt_note:
         log.info("prompt: %s", plan.rows.prompt_note)
     for note in (*newest.notes, *plan.rows.notes):
@@ -271,7 +252,8 @@ def _recorded(
         adapter=trainable(model),
         mixed_precision=plan.mixed_precision,
         launcher_not_followed=plan.not_followed,
-        prefix_sharing=computing.facts(),
+        prefix_sharing=choices.computing.facts(),
+        gradient_checkpointing=choices.recompute.facts(),
         processes=processes,
     )
 
@@ -280,7 +262,7 @@ def _run(
     plan: TrainingPlan,
     base: Base,
     model: Any,
-    computing: Computing,
+    choices: StepChoices,
     checkpoint: Path | None,
     request: StopRequest,
     lease: Lease | None,
@@ -288,7 +270,7 @@ def _run(
 ) -> Trained:
     config, schedule, folder = plan.config, plan.schedule, plan.config.output_dir
     keep_frozen_at_home(model)
-    if recomputes(config.training, base.placement.device):
+    if choices.recompute.on:
         recompute_activations(model, on=True)
     trainer = HsdTrainer(
         args=arguments(plan, base),
@@ -296,7 +278,7 @@ def _run(
         train_rows=plan.rows.train,
         validation_rows=plan.rows.validation,
         schedule=schedule,
-        work=computing.work,
+        work=choices.computing.work,
         pad_id=base.tokenizer.pad_token_id or 0,
         objective=objective_of(config.training),
         scorer=plan.scorer,
