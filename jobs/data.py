@@ -97,13 +97,26 @@ def _require_once(files: tuple[Path, ...]) -> None:
     examples="""
     hsd data swap data/unified/test.jsonl swapped.jsonl
     hsd evaluate --model-name runs/adapter --data-file swapped.jsonl
+    hsd data swap data/unified/train.jsonl more_train.jsonl --augment 1
     """,
 )
 @click.argument("file")
 @click.argument("output", type=FILE)
+@click.option(
+    "--augment",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Write a training file instead: every post of FILE, and N copies of each post that names "
+    "one group, drawn at random.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="For --augment."
+)
 @groups_option
 @table_options
-def swap(file: str, output: Path, groups: str | None, **options: Any) -> None:
+def swap(
+    file: str, output: Path, augment: int | None, seed: int, groups: str | None, **options: Any
+) -> None:
     """Write the posts of FILE that name one group, and copies that name each other group instead.
 
     Evaluate OUTPUT like any other file. The report then shows how often the answer flips, and how
@@ -112,7 +125,7 @@ def swap(file: str, output: Path, groups: str | None, **options: Any) -> None:
     from hsd.counted import counted
     from hsd.data import unified
     from hsd.data.data_sets import load_named, require_own_file
-    from hsd.data.identity_swap import VERSION, swaps
+    from hsd.data.identity_swap import SWAP, VERSION, augmented, swaps
     from hsd.data.table_columns import columns_of
     from hsd.errors import DataError
     from hsd.groups.group_set import DEFAULT, load_groups
@@ -126,15 +139,15 @@ def swap(file: str, output: Path, groups: str | None, **options: Any) -> None:
     require_own_file([file], columns)
     follow = load_groups(groups or DEFAULT)
     examples = load_named(file, groups=follow, columns=columns).examples
-    rows = list(swaps(examples, follow))
-    if not rows:
+    rows = augmented(examples, augment, seed, follow) if augment else list(swaps(examples, follow))
+    swapped = {row.reference_id for row in rows if row.functionality == SWAP}
+    if not swapped:
         raise DataError(f"{file}: no post of {len(examples):,} names one group; nothing to swap.")
     write_jsonl(output, map(unified.to_row, rows))
     listed = f"version {VERSION}" if follow.is_default else f"of {follow.name}"
-    originals = sum(not row.reference_id for row in rows)
     echo(
-        f"{originals} of {counted(len(examples), 'post')} "
-        f"{'names' if originals == 1 else 'name'} one group "
+        f"{len(swapped)} of {counted(len(examples), 'post')} "
+        f"{'names' if len(swapped) == 1 else 'name'} one group "
         f"(term list {listed}); {counted(len(rows), 'row')} in {output}."
     )
 

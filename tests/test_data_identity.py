@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.data.identity_swap import SWAP, VERSION, SwapTerms, swaps
+from hsd.data.identity_swap import SWAP, VERSION, SwapTerms, augmented, swaps
 from hsd.example import GROUPS, Example
 from hsd.groups.group_set import default_groups
 
@@ -78,3 +78,24 @@ def test_a_swapped_post_names_the_new_group_only(text: str, word: str) -> None:
     whole = f"{text} {word} {text}"
     for group in GROUPS:
         assert {term.group for term in named(swapped(whole, group))} == {group}
+
+
+POSTS = [post("My Muslim neighbour waved."), post("It rains.", "b"), post("Gay people sing.", "c")]
+
+
+def test_an_augmented_file_has_every_post_and_so_many_copies_of_those_that_name_a_group() -> None:
+    rows = augmented(POSTS, 2)
+    assert [row.id for row in rows if not row.functionality] == ["a", "b", "c"]
+    assert [row.reference_id for row in rows if row.functionality == SWAP] == ["a", "a", "c", "c"]
+    assert [row for row in rows if row.id in "abc"] == POSTS, "a post stays as it is"
+
+
+def test_no_copy_is_drawn_twice_however_many_are_asked_for() -> None:
+    ids = [row.id for row in augmented(POSTS, 99)]
+    assert len(ids) == len(set(ids)) == 3 + 2 * 3
+
+
+def test_what_is_drawn_for_a_post_depends_on_the_seed_and_not_on_other_posts() -> None:
+    drawn = [[row.id for row in augmented(POSTS, 1, seed)][1] for seed in range(20)]
+    assert len(set(drawn)) == 3
+    assert [row.id for row in augmented(POSTS[:1], 1, 7)][1] == drawn[7]

@@ -8,6 +8,7 @@ not a proof.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from random import Random
 
 from hsd.errors import DataError
 from hsd.example import Example
@@ -127,6 +128,26 @@ def swaps(examples: Iterable[Example], groups: GroupSet | None = None) -> Iterat
                 reference_id=example.id,
                 cluster=example.id,
             )
+
+
+def augmented(
+    examples: Iterable[Example], copies: int, seed: int = 42, groups: GroupSet | None = None
+) -> list[Example]:
+    """Return every post, each that qualifies followed by `copies` of its swaps, drawn by `seed`.
+
+    What is drawn for a post does not depend on the others. Raises what `swaps` raises.
+    """
+    every = list(examples)
+    made: dict[str, list[Example]] = {}
+    for row in swaps(every, groups):
+        if row.functionality == SWAP:
+            made.setdefault(row.reference_id, []).append(row)
+    found = []
+    for example in every:
+        others = made.get(example.id, [])
+        drawn = Random(f"{seed} {example.id}").sample(others, min(copies, len(others)))
+        found += [example, *drawn]
+    return found
 
 
 def _cased(word: str, like: str) -> str:
