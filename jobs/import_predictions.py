@@ -105,7 +105,7 @@ def import_predictions(predictions: str, data_dir: Path | None, **options: Any) 
     """Make an evaluation run of PREDICTIONS, which another program made.
 
     PREDICTIONS has the id (or the text) of each post, with a label, a score, or both. hsd knows
-    Perspective's answers, OpenAI's moderation answers, lm-eval's --log_samples, tables with a case
+    Perspective's answers, OpenAI's moderation answers, lm-eval's logged samples, tables with a case
     id and pred_ columns, and plain tables. report, compare, gate and threshold take the run as any
     other. Options that start with --data are about the columns of the posts.
     """

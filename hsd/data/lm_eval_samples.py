@@ -1,4 +1,4 @@
-"""One sample of lm-eval's --log_samples: the post, and what the model answered.
+"""One sample of lm-eval (its option log_samples): the post, and what the model answered.
 
 A line of `samples_TASK_DATE.jsonl` has `doc` (the task's row), `arguments` (of each request, as
 `gen_args_0.arg_0`, or as lists in older versions), `resps` and `filtered_resps`, whose values are

@@ -81,8 +81,8 @@ class SettingsReport(Strict):
     """Longest prompt in tokens."""
     temperature: float | None = None
     """Sampling temperature of written replies."""
-    engine: str | None = None
-    """`imported` where another program asked the model; null where hsd did."""
+    engine: str | None = Field(default=None, exclude_if=lambda engine: engine is None)
+    """`imported` where another program asked the model; left out where hsd did."""
 
     @property
     def settings(self) -> RunSettings:
