@@ -19,6 +19,7 @@ PATH = click.Path(path_type=Path)
     examples="""
     hsd merge --adapter-path runs/default --output-dir runs/default-merged
     hsd merge --adapter-path runs/default --output-dir merged --onto original
+    hsd merge --adapter-path runs/default --output-dir merged --experts unpacked
     hsd merge --adapter-path my-adapter --base-model models/llama --output-dir merged
     """,
 )
@@ -41,6 +42,15 @@ PATH = click.Path(path_type=Path)
     show_default=True,
     help="For an adapter trained on a 4-bit base: merge into that base, dequantised, or into the "
     "original weights.",
+)
+@click.option(
+    "--experts",
+    type=click.Choice(["auto", "packed", "unpacked"]),
+    default="auto",
+    show_default=True,
+    help="For a base with experts in MXFP4 (gpt-oss): packed keeps the experts as they are and "
+    "replaces only what the adapter changed (14 GB for gpt-oss-20b). unpacked writes all weights "
+    "in 16 bit (42 GB). auto is packed unless the adapter changed experts.",
 )
 def merge(**options: Any) -> None:
     """Merge an adapter into its base model, and verify that the result answers the same.

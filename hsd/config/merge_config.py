@@ -5,6 +5,7 @@ from typing import Literal
 from hsd.config.strict import Folder, Strict, Text
 
 Onto = Literal["trained", "original"]
+Experts = Literal["auto", "packed", "unpacked"]
 
 
 class MergeConfig(Strict):
@@ -23,3 +24,7 @@ class MergeConfig(Strict):
     onto: Onto = "trained"
     """The weights that a run on a 4-bit base is merged into: `trained` is the 4-bit base,
     dequantised, which is what was trained; `original` the 16-bit base, which is not quite."""
+    experts: Experts = "auto"
+    """How experts in MXFP4 (gpt-oss) are written: `packed` leaves them as they are and replaces
+    only what the adapter changed (14 GB for gpt-oss-20b); `unpacked` writes all weights in 16 bit
+    (42 GB). `auto` is packed, except for an adapter that changed experts."""

@@ -30,7 +30,7 @@ from hsd.model.adapter_folder import (
 from hsd.model.base import BaseFiles, find_base, load_base
 from hsd.model.describe import describe_base
 from hsd.model.own_tokenizer import sha256_of, template_beside, tokenizer_of
-from hsd.model.quantization import again
+from hsd.model.quantization import again, can_stay_packed
 
 log = logging.getLogger(__name__)
 
@@ -150,11 +150,12 @@ def _without_adapter(model: ModelConfig, named: Path) -> Subject:
         log.warning(
             "%s is a whole model with an %s left over: evaluated as the model", named, CONFIG
         )
-    manifest = manifest_of(named)
-    if manifest.get("kind") == "merge" and model.quantization == "auto":
+    source = find_base(model)
+    is_merge = manifest_of(named).get("kind") == "merge"
+    if is_merge and model.quantization == "auto" and not can_stay_packed(source.config):
         # A merge was verified as it was saved; 4 bit would make it another model once more.
         model = model.model_copy(update={"quantization": "none"})
-    return Subject(model, find_base(model), None, named)
+    return Subject(model, source, None, named)
 
 
 def _needs_plain_weights(said: Mapping[str, Any]) -> bool:

@@ -36,13 +36,17 @@ from hsd.model.dequantize import dequantize
 from hsd.model.describe import describe_base
 from hsd.model.memory import memory_error_as
 from hsd.model.merge_check import TOLERANCE, disagreement, disagreement_with_4bit
+from hsd.model.merge_figures import sentences_of
 from hsd.model.merge_plan import MergePlan, plan_merge
+from hsd.model.packed_merge import read_packed, write_packed
 from hsd.model.placement import place
 from hsd.model.probes import Agreement, agreement, answer_logits, make_probes
-from hsd.model.standalone import own_dtype, read_back, standalone_gb, write_standalone
+from hsd.model.standalone import read_back, write_standalone
 from hsd.prompts.contract import FILE
 
 log = logging.getLogger(__name__)
+
+UNPACK = " --experts unpacked writes float32 where that is needed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,8 @@ class Merged:
 
     def sentences(self) -> list[str]:
         """Return what a person wants to know at the end."""
-        lines = ["Was finished before."] if self.skipped else []
-        lines.append(f"Merged into {self.figures['into']}, written in {self.figures['dtype']}.")
-        if refused := self.figures["refused"]:
-            lines.append(f"Not in {refused['dtype']}: {refused['because']}.")
-        return [*lines, *_differences(self.figures), f"Merged model: {self.folder}"]
+        before = ["Was finished before."] if self.skipped else []
+        return [*before, *sentences_of(self.figures), f"Merged model: {self.folder}"]
 
 
 def merge(config: MergeConfig, progress: Progress = silent) -> Merged:
@@ -73,7 +74,7 @@ def merge(config: MergeConfig, progress: Progress = silent) -> Merged:
     planned, output = plan_merge(config), config.output_dir
     if before := _made_before(planned, output):
         return before
-    _require_room(planned, output, own_dtype(planned.source))
+    _require_room(planned, output, planned.formats[0])
     target = output.resolve()
     # Beside the folder, which must stay absent, or empty, until the merged model takes its name.
     with hold_lease(target.parent, "hsd merge", name=f"{LEASE}-{target.name}", of=output) as lease:
@@ -115,9 +116,7 @@ def _verified(output: Path) -> dict[str, Any]:
 
 
 def _require_room(planned: MergePlan, folder: Path, dtype: torch.dtype) -> None:
-    require_space(
-        folder, standalone_gb(planned.source, dtype), f"the merged model in {_name(dtype)}"
-    )
+    require_space(folder, planned.written_gb(dtype), f"the merged model in {_name(dtype)}")
 
 
 @contextmanager
@@ -165,11 +164,12 @@ def _build(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write the merged model; return the facts of its base, and the figures.
 
-    The base's own number format is tried first; where that rounds too much away, float32 is.
+    The base's own number format is tried first; where that rounds too much away, float32 is,
+    unless experts stay packed: what serves those would round to the base's format once more.
     """
     in_4bit = _trained(planned, progress) if planned.trained_in_4bit else None
     refused: dict[str, str] | None = None
-    for dtype in dict.fromkeys([own_dtype(planned.source), torch.float32]):
+    for dtype in planned.formats:
         _require_room(planned, folder, dtype)
         base, adapted, effect = _write(planned, folder, dtype, progress)
         merged = _read(planned, folder, progress)
@@ -192,7 +192,7 @@ def _build(
         refused = {"dtype": _name(dtype), "because": problem}
     raise ModelError(
         f"{planned.adapter}: merged into {planned.target} ({planned.source.name}) it does not "
-        f"answer as before: {problem}. Nothing was kept."
+        f"answer as before: {problem}. Nothing was kept.{UNPACK if planned.packed else ''}"
     )
 
 
@@ -220,7 +220,8 @@ def _write(
     plain = answer_logits(base.model, planned.probes, note)  # before: loading may rewrite the base
     model = load_adapter(base, planned.adapter)
     adapted = answer_logits(model, planned.probes, note)
-    write_standalone(merged_adapter(model, planned.adapter), base, folder, dtype)
+    write = write_packed if planned.packed else write_standalone
+    write(merged_adapter(model, planned.adapter), base, folder, dtype)
     del base, model
     gc.collect()  # a model holds itself in circles, and the next one is as big
     return facts, adapted, agreement(planned.probes, adapted, plain)
@@ -229,7 +230,10 @@ def _write(
 def _read(planned: MergePlan, folder: Path, progress: Progress) -> list[Tensor]:
     """Return the logits of the model that was written, asked through its own tokenizer."""
     note = _counter(progress, len(planned.probes), "probes on the merged model")
-    model, tokenizer = read_back(folder, place(planned.model))
+    if planned.packed:
+        model, tokenizer = read_packed(folder, planned.model)
+    else:
+        model, tokenizer = read_back(folder, place(planned.model))
     context = getattr(model.config, "max_position_embeddings", None)
     if make_probes(tokenizer, planned.contract, len(planned.probes), context) != planned.probes:
         raise ModelError("the merged model's tokenizer does not read back whole; nothing was kept.")
@@ -262,23 +266,6 @@ def _describe(
         files_sha256=bytes_digest(weight_files(folder)),
         finished=now(),
         **provenance(),
-    )
-
-
-def _differences(figures: Mapping[str, Any]) -> list[str]:
-    """Return a line for each model that the merged one was compared with."""
-    of = {
-        "to_adapter": "Difference to the adapter on these weights",
-        "to_4bit": "Difference to the 4-bit model that was trained",
-        "adapter_to_base": "For scale, the adapter's difference to its base",
-    }
-    return [f"{words}: {_shown(figures[key])}." for key, words in of.items() if figures[key]]
-
-
-def _shown(found: Mapping[str, Any]) -> str:
-    return (
-        f"logits up to {found['max_logit_difference']:.2g}, KL {found['kl']:.2g}, "
-        f"same label on {found['label_agreement']:.0%} of {found['probes']} probes"
     )
 
 

@@ -19,9 +19,10 @@ from hsd.model.base import BaseFiles, find_base
 from hsd.model.formats import stored
 from hsd.model.launcher import refuse_cpu_for_gpus
 from hsd.model.own_tokenizer import blaming, sha256_of, template_beside, tokenizer_of
+from hsd.model.packed_merge import packed_gb, stays_packed
 from hsd.model.probes import Probe, make_probes
-from hsd.model.quantization import again, in_4bit
-from hsd.model.standalone import standalone_gb
+from hsd.model.quantization import PACKED, again, in_4bit
+from hsd.model.standalone import own_dtype, standalone_gb
 from hsd.prompts.contract import Contract, load_contract, make_contract
 from hsd.prompts.template import load_template
 
@@ -45,6 +46,8 @@ class MergePlan:
     onto: Onto
     contract: Contract
     probes: list[Probe]
+    packed: bool = False
+    """Whether the experts stay as the base has them, in MXFP4."""
     own_tokenizer: str | None = None
     """Digest of the one beside the adapter, where it differs from the base's."""
 
@@ -56,7 +59,19 @@ class MergePlan:
     @property
     def target(self) -> str:
         """What the adapter goes into, in words."""
+        if self.packed:
+            return "the original base, its experts packed as they were (MXFP4)"
         return "the dequantised 4-bit base" if self.dequantizes else "the original base"
+
+    @property
+    def formats(self) -> list[torch.dtype]:
+        """The number formats to write, the base's own first; its own files have no other."""
+        own = own_dtype(self.source)
+        return [own] if self.packed else list(dict.fromkeys([own, torch.float32]))
+
+    def written_gb(self, dtype: torch.dtype) -> float:
+        """Return the size of the merged model in a number format."""
+        return packed_gb(self.source) if self.packed else standalone_gb(self.source, dtype)
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two merges the same one."""
@@ -67,6 +82,7 @@ class MergePlan:
             "revision": self.source.revision,
             "onto": self.onto,
             "prompt_hash": self.contract.hash,
+            **({"experts": "packed"} if self.packed else {}),
             **({"tokenizer": self.own_tokenizer} if self.own_tokenizer else {}),
         }
 
@@ -91,6 +107,7 @@ def plan_merge(config: MergeConfig) -> MergePlan:
     _require_not_merged_yet(source, digest)
     held = _held_in(trained_on, source)
     onto = config.onto if in_4bit(held) else "trained"
+    packed = stays_packed(config, source)
     _require_original(onto, source)
     contract = load_contract(adapter) or make_contract(load_template("baseline"), "standard")
     context = getattr(source.config, "max_position_embeddings", None)
@@ -99,13 +116,14 @@ def plan_merge(config: MergeConfig) -> MergePlan:
     return MergePlan(
         adapter=adapter,
         adapter_sha256=digest,
-        model=model.model_copy(update=_held(config, source, trained_on, held)),
+        model=model.model_copy(update=_held(config, source, trained_on, held, packed)),
         source=source,
         trained_in_4bit=in_4bit(held),
         as_trained=again(held),
         onto=onto,
         contract=contract,
         probes=probes,
+        packed=packed,
         own_tokenizer=own,
     )
 
@@ -130,25 +148,31 @@ def _held_in(trained_on: Mapping[str, Any], source: BaseFiles) -> str | None:
 
 
 def _held(
-    config: MergeConfig, source: BaseFiles, trained_on: Mapping[str, Any], held: str | None
+    config: MergeConfig,
+    source: BaseFiles,
+    trained_on: Mapping[str, Any],
+    held: str | None,
+    packed: bool,
 ) -> dict[str, Any]:
     """Return how the base is held while it is merged into."""
+    as_trained = packed or (in_4bit(held) and config.onto == "trained")
     return {
-        "device": _device(config.device, source),
+        "device": _device(config.device, source, packed),
         "dtype": "float32",  # 16-bit arithmetic would hide errors of the merge behind its own
-        "quantization": again(held) if in_4bit(held) and config.onto == "trained" else "none",
+        "quantization": again(PACKED if packed else held) if as_trained else "none",
         "double_quantization": trained_on.get("double_quantization") is not False,
     }
 
 
-def _device(asked: str, source: BaseFiles) -> str:
+def _device(asked: str, source: BaseFiles, packed: bool) -> str:
     """Return the CPU for `auto` where the GPU has no room: a merge needs a few short passes."""
     if asked != "auto":
         return asked
     if not torch.cuda.is_available():
         refuse_cpu_for_gpus(os.environ)
         return asked
-    needed_gb = standalone_gb(source, torch.float32) * 1.2
+    held_gb = packed_gb if packed else standalone_gb
+    needed_gb = held_gb(source, torch.float32) * 1.2
     return "cuda" if needed_gb < torch.cuda.mem_get_info()[0] / 1e9 else "cpu"
 
 

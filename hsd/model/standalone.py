@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +53,17 @@ def write_standalone(weights: Any, base: Base, folder: Path, dtype: torch.dtype)
     fresh.generation_config = base.model.generation_config
     for old in folder.glob("model*.safetensors*"):  # of another number format
         old.unlink()
+    with writing(folder):
+        fresh.save_pretrained(folder, max_shard_size="5GB")
+        base.tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the libraries raise where a model cannot be written into an error that says so."""
     try:
         with naming(folder):
-            fresh.save_pretrained(folder, max_shard_size="5GB")
-            base.tokenizer.save_pretrained(folder)
+            yield
     except SafetensorError as error:
         raise ModelError(f"{folder.parent}: the weights cannot be written ({error}).") from None
     except Exception as error:
