@@ -1,7 +1,6 @@
 """rsLoRA, DoRA, LoRA+, patterns and experts: each is exact with all that hsd does to a run."""
 
 import math
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from test_read_shape import PREFIX, ROWS, _kept_bytes, _others, config_of  # noqa: E402
 from test_step import FORMS, learn  # noqa: E402
 from test_step import ROWS as STEP_ROWS  # noqa: E402
+from test_train import signalled  # noqa: E402
 from transformers import Trainer  # noqa: E402
 
 from hsd.config.model_config import ModelConfig  # noqa: E402
@@ -132,8 +132,12 @@ def test_an_option_learns_on_a_base_in_4_bit(
     assert by[0] == pytest.approx(by[1], abs=0.01)  # 4 bit computes in bfloat16
 
 
-@EVERY
-def test_a_run_with_an_option_that_was_stopped_equals_the_uninterrupted(
+@pytest.mark.parametrize(
+    ("base", "options"),
+    [("tiny_llama", LAYERS["all at once"]), ("tiny_gpt_oss", EXPERTS["experts"])],
+    ids=["layers", "experts"],
+)
+def test_a_run_with_options_that_was_stopped_and_resumed_equals_the_uninterrupted(
     base: str, options: dict[str, Any], folder_of: Any, tmp_path: Path
 ) -> None:
     def config(name: str) -> Any:
@@ -143,14 +147,9 @@ def test_a_run_with_an_option_that_was_stopped_equals_the_uninterrupted(
 
     whole = train(config("whole")).folder
     with pytest.raises(Stopped):
-        train(config("stopped"), stopping_after_a_step)
+        train(config("stopped"), signalled(signal.SIGTERM, 1))
     resumed = train(config("stopped")).folder
     assert small_runs.adapter_bytes(resumed) == small_runs.adapter_bytes(whole)
-
-
-def stopping_after_a_step(done: int, total: int, what: str) -> None:
-    if what == "steps" and done == 1:
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_the_files_of_a_run_say_its_options_in_pefts_words(
