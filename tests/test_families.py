@@ -11,27 +11,23 @@ torch = pytest.importorskip("torch")
 
 import tiny  # noqa: E402
 import tiny_families  # noqa: E402
+from judged import merged, scores, trained  # noqa: E402
 from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel  # noqa: E402
 
-from hsd.config.evaluate_config import EvalConfig  # noqa: E402
-from hsd.config.merge_config import MergeConfig  # noqa: E402
 from hsd.config.model_config import ModelConfig  # noqa: E402
 from hsd.config.train_config import LoraConfig  # noqa: E402
 from hsd.errors import ModelError  # noqa: E402
-from hsd.evaluation.evaluate import evaluate  # noqa: E402
 from hsd.model.adapter import new_adapter  # noqa: E402
 from hsd.model.base import load_base  # noqa: E402
 from hsd.model.families import attention_for  # noqa: E402
 from hsd.model.family_table import FAMILIES, Family, family_of, unknown_family  # noqa: E402
 from hsd.model.lora_targets import last_name, resolve_targets  # noqa: E402
-from hsd.model.merge import merge  # noqa: E402
 from hsd.model.quantization import skeleton  # noqa: E402
 from hsd.model.text_model import beside_text, layer_names  # noqa: E402
 from hsd.prompts.contract import make_contract  # noqa: E402
 from hsd.prompts.render import Renderer  # noqa: E402
 from hsd.prompts.template import load_template  # noqa: E402
 from hsd.training.training_plan import plan_training  # noqa: E402
-from hsd.training.training_run import train  # noqa: E402
 
 FORMS = [
     pytest.param(form, words, id=f"{family.name}-{words}")
@@ -163,28 +159,11 @@ def test_a_run_on_an_unknown_family_says_so_once(tmp_path: Path, tiny_gemma2: Pa
 def test_a_family_is_trained_merged_and_judged_alike(
     name: str, bases: dict[str, Path], tmp_path: Path
 ) -> None:
-    lora = {"rank": 2, "dropout": 0.0, "target_modules": "attention"}
-    once = {"epochs": 1, "learning_rate": 0.01}
-    config = small_runs.config(
-        bases[name], tmp_path, rows=4, validation=0, lora=lora, training=once
-    )
-    run = train(config).folder
-    merged = tmp_path / "merged"
-    figures = merge(MergeConfig(adapter_path=run, output_dir=merged, device="cpu")).figures
+    run = trained(bases[name], tmp_path, {"rank": 2, "target_modules": "attention"})
+    figures = merged(run, tmp_path / "merged")
     assert figures["adapter_to_base"]["max_logit_difference"] > 0
-    rows = small_runs.jsonl(tmp_path / "rows.jsonl", small_runs.posts(4))
-    by = [
-        evaluate(
-            EvalConfig(
-                model=ModelConfig(name=str(model), device="cpu"),
-                data_file=str(rows),
-                output_dir=tmp_path / f"by_{model.name}",
-            )
-        )
-        for model in (run, merged)
-    ]
-    scores = [[prediction.score for prediction in done.predictions] for done in by]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    by = [scores(model, tmp_path) for model in (run, tmp_path / "merged")]
+    assert by[0] == pytest.approx(by[1], abs=1e-4)
 
 
 # The page

@@ -1,6 +1,7 @@
 """LoRA adapters: made, saved, and loaded so that a wrong or empty one is an error."""
 
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,8 @@ def new_adapter(base: Base, settings: LoraSettings, seed: int) -> PeftModel:
     config = _fresh_config(base, settings)
     base.model.name_or_path = base.source.name  # what peft records, not where the files lie
     set_seed(seed)
-    model = get_peft_model(base.model, config)
+    with _patterns_checked_here():
+        model = get_peft_model(base.model, config)
     give_float32_lengths(model)
     start_anew(model)
     # peft takes the base's number format for the adapter on a 4-bit base; bfloat16 has too few
@@ -119,7 +121,7 @@ def load_adapter(base: Base, folder: Path) -> PeftModel:
     require_patterns(said, (name for name, _ in base.model.named_modules()), folder / CONFIG)
     base.model.name_or_path = config.base_model_name_or_path
     _require_targets(base, config.target_modules, layer_names(base.model))
-    with _by_peft(f"{folder}: peft cannot put it on {base.source.name}"):
+    with _by_peft(f"{folder}: peft cannot put it on {base.source.name}"), _patterns_checked_here():
         model = get_peft_model(base.model, config)
     _require_own_layers(model, base, folder)
     give_float32_lengths(model)
@@ -236,6 +238,14 @@ def _by_peft(what: str) -> Iterator[None]:
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{what}: {reason}") from error
+
+
+@contextmanager
+def _patterns_checked_here() -> Iterator[None]:
+    """Silence a warning of peft, which looks for patterns among layers and not among experts."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"The following \w+_pattern keys", RuntimeWarning)
+        yield
 
 
 def _require_plain_weights(base: Base, folder: Path, said: Mapping[str, Any]) -> None:
