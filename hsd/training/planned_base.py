@@ -37,13 +37,22 @@ def planned_base(config: TrainConfig, devices: PlannedDevices) -> PlannedBase:
     """Return a base's sizes and how it would be held. Raises ModelError."""
     source, base = _found(config.model)
     device = "cuda:0" if devices.is_gpu else "cpu"
-    dtype = _dtype(config.model, devices)
+    return base_on(config, base, source, device, _dtype(config.model, devices))
+
+
+def base_on(
+    config: TrainConfig,
+    base: PretrainedConfig,
+    source: BaseFiles | None,
+    device: str,
+    dtype: torch.dtype,
+) -> PlannedBase:
+    """Return a base's sizes and how it is held on a device. Raises ModelError."""
     quantization = choose_quantization(config.model, base, device, dtype)
     shape = read_shape(base, config.model.attention, device)
     held = Held(quantization.method, dtype.itemsize, bool(quantization.double))
-    how = Computed(
-        shape, held, _adapter(shape, config), devices.is_gpu, recomputes(config.training, device)
-    )
+    on_gpu, again = device != "cpu", recomputes(config.training, device)
+    how = Computed(shape, held, _adapter(shape, config), on_gpu, again)
     return PlannedBase(base, source, how, quantization)
 
 

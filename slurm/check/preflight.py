@@ -1,4 +1,7 @@
-"""Everything that is looked at before a submission, at once: it must not cost seconds."""
+"""Everything that is looked at before a submission, at once: it must not cost seconds.
+
+But for a base that is large for its GPUs, whose memory is planned: that takes some.
+"""
 
 import tempfile
 from collections.abc import Sequence
@@ -8,7 +11,7 @@ from pathlib import Path
 
 from hsd.checks import Check, Look, doubts, failures, refuse, together
 from hsd.errors import HsdError
-from slurm.check import checks_bases, checks_files, checks_queue
+from slurm.check import checks_bases, checks_files, checks_memory, checks_queue
 from slurm.cluster.client import ClusterError, CommandFailed, Slurm
 from slurm.submit.submission import SubmissionBundle
 from slurm.sweep.sweep import Cell
@@ -35,6 +38,7 @@ def preflight(
             asked += checks_queue.looks(prepared, quick, Path(scratch))
         asked += checks_files.looks(prepared)
         asked += checks_bases.looks(prepared, cells)
+        asked += checks_memory.looks(prepared, cells)
         return run_all(asked)
 
 
