@@ -58,6 +58,7 @@ def plan(
     No weights are loaded. Memory is what one device needs at its peak. Without --gpus and
     --cluster the plan is for this machine. The exit code is 3 if the training does not fit.
     """
+    from hsd.training.fit import changes_that_fit
     from hsd.training.run_plan import plan_run
     from jobs.terminal.plan_tables import plan_json, plan_tables
     from slurm.check.profile_fit import fitting
@@ -68,11 +69,13 @@ def plan(
     config = train_config(source, (*overrides, *named))
     planned = plan_run(config, _devices(gpus, cluster), rows)
     profiles = fitting(planned.need_gb) if planned.devices.is_gpu else []
+    does_not_fit = planned.devices.fits(planned.need_gb) == "no"
+    would_fit = changes_that_fit(planned) if does_not_fit else []
     if as_json:
-        echo_text(json.dumps(plan_json(planned, profiles), indent=2))
+        echo_text(json.dumps(plan_json(planned, profiles, would_fit), indent=2))
     else:
-        Terminal().print(plan_tables(planned, profiles))
-    return 3 if planned.devices.fits(planned.need_gb) == "no" else 0
+        Terminal().print(plan_tables(planned, profiles, would_fit))
+    return 3 if does_not_fit else 0
 
 
 def _devices(gpus: str | None, cluster: str | None) -> "PlannedDevices":

@@ -14,6 +14,7 @@ from transformers import GptOssConfig, LlamaConfig
 from benchmarks import plan_memory
 from hsd.config.train_config import DataConfig, LoraConfig, TrainConfig, TrainingConfig
 from hsd.errors import HsdError
+from hsd.training.fit import changes_that_fit
 from hsd.training.planned_devices import PlannedDevices
 from hsd.training.run_plan import RunPlan, plan_run
 from jobs.cli import hsd
@@ -111,6 +112,22 @@ def test_the_tables_say_what_is_an_estimate_and_by_which_formula(dense: Path) ->
         "the same without sharing prompts", "Assumed rows: 10,000", "It fits:",
     ):  # fmt: skip
         assert words in said, words
+
+
+def test_what_would_make_a_training_fit_is_named_with_what_it_would_need(
+    gpt_oss_20b: Path, dense: Path
+) -> None:
+    refused = answer("--model", str(gpt_oss_20b), "--gpus", "1x24", *UNPACKED)
+    assert refused["would_fit"] == ["model.quantization=nf4 (about 15.7 GB)"]
+    assert "would fit with model.quantization=nf4 (about" in " ".join(
+        asked("--model", str(gpt_oss_20b), "--gpus", "1x24", *UNPACKED).output.split()
+    )
+    tight = of_base(dense, PlannedDevices(1, 8.0, is_gpu=False), gradient_checkpointing=False)
+    assert tight.need_gb > 8.0
+    ways = " ".join(changes_that_fit(tight))
+    assert "training.gradient_checkpointing=true (about " in ways
+    assert "training.batch_size=1 and training.accumulation=16 (about " in ways
+    assert answer("--model", str(dense), "--gpus", "1x80")["would_fit"] == []
 
 
 def test_profiles_are_compared_with_the_memory_of_their_gpus(gpt_oss_20b: Path) -> None:

@@ -434,3 +434,87 @@ def test_a_real_partition_s_time_limit_is_known(on_cluster: Cluster, tmp_path: P
         on_cluster.call("scontrol", "delete", "PartitionName=brief")
     assert any("Requested time limit is invalid" in one for one in said), said
     assert any("partition brief allows 30 (stages.train.time_min = 30)" in one for one in said)
+
+
+# Memory
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A base with a config.json and nothing but holes for weights, 40 GB of them."""
+    folder = hubs.model(tmp_path / "large")
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(40 * 10**9)
+    return folder
+
+
+def memory_of(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, need_gb: float, kind: str = "a100"
+) -> list[Check]:
+    from slurm.check import checks_memory
+
+    answer = {"need_gb": need_gb, "would_fit": ["model.quantization=nf4 (about 20.0 GB)"]}
+    monkeypatch.setattr(checks_memory, "planned", lambda *_: answer)
+    made = profile(tmp_path, slurm={"gpu_type": kind})
+    cells = [cell(str(base), f"c{n}") for n in range(2)]
+    looks = checks_memory.looks(arrays(made, 2, "train"), cells)
+    return [check for _, look in looks for check in look()]
+
+
+@pytest.mark.parametrize(
+    ("need_gb", "kind", "ok"),
+    [
+        (60.0, "a100", True),
+        (79.0, "a100", None),
+        (95.0, "a100", None),  # an estimate, and 80 GB are 86
+        (97.0, "a100", False),
+        (97.0, "a100_40gb", False),
+        (97.0, "rtx6000", None),  # there are several
+    ],
+)
+def test_a_training_is_refused_only_where_it_cannot_fit_beyond_doubt(
+    need_gb: float, kind: str, ok: bool | None, large: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (found,) = memory_of(large, tmp_path, monkeypatch, need_gb, kind)
+    assert found.ok is ok
+    assert found.name == "memory of c0"  # c1 needs the same
+    assert f"needs about {need_gb:.1f} GB, of 4 GPUs of " in found.line
+    assert ("model.quantization=nf4 (about 20.0 GB)" in found.fix) == (ok is not True)
+
+
+def test_a_base_that_is_small_for_its_gpus_is_not_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert memory_of(hubs.model(tmp_path / "small"), tmp_path, monkeypatch, 1e6) == []
+
+
+def test_on_gpus_whose_memory_is_not_known_nothing_is_planned(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert memory_of(large, tmp_path, monkeypatch, 1e6, "strange") == []
+
+
+@pytest.mark.e2e
+def test_a_base_that_cannot_fit_is_refused_before_it_is_queued(
+    tmp_path: Path, programs: Programs
+) -> None:
+    from transformers import LlamaConfig
+
+    programs()
+    LlamaConfig(hidden_size=8192, num_hidden_layers=80, intermediate_size=28_672).save_pretrained(
+        tmp_path / "base"
+    )
+    with (tmp_path / "base/model.safetensors").open("wb") as file:
+        file.truncate(140 * 10**9)
+    made = arrays(profile(tmp_path, slurm={"gpu_type": "a100_40gb"}), 1, "train")
+    one = TrainConfig.model_validate(
+        {"model": {"name": str(tmp_path / "base"), "quantization": "none"}}
+    )
+    (found,) = [
+        check
+        for check in preflight(made, None, [Cell("c0", "default", {}, one)])
+        if check.name == "memory of c0"
+    ]
+    assert found.ok is False, found
+    assert "of 4 GPUs of 40 GB (estimate)" in found.line

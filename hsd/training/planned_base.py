@@ -37,7 +37,17 @@ def planned_base(config: TrainConfig, devices: PlannedDevices) -> PlannedBase:
     """Return a base's sizes and how it would be held. Raises ModelError."""
     source, base = _found(config.model)
     device = "cuda:0" if devices.is_gpu else "cpu"
-    dtype = _dtype(config.model, devices)
+    return base_on(config, base, source, device, _dtype(config.model, devices))
+
+
+def base_on(
+    config: TrainConfig,
+    base: PretrainedConfig,
+    source: BaseFiles | None,
+    device: str,
+    dtype: torch.dtype,
+) -> PlannedBase:
+    """Return a base's sizes and how it is held on a device. Raises ModelError."""
     quantization = choose_quantization(config.model, base, device, dtype)
     how = computed(config, base, quantization, dtype, device)
     return PlannedBase(base, source, how, quantization)

@@ -9,6 +9,10 @@ _FORM = re.compile(r"(\d+)x(\d+(?:\.\d+)?)(?:gb)?", re.IGNORECASE)
 TIGHT = 0.9
 """From this share of the memory on a plan is tight: on CPUs, plans were right to a tenth."""
 
+REFUSED = 1.2
+"""From this multiple of the memory on nothing is tried: plans are right to a tenth on CPUs, no GPU
+was measured, and a GPU that is sold with 80 GB has 7 % more than that."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedDevices:
@@ -36,6 +40,10 @@ class PlannedDevices:
         if need_gb > self.memory_gb:
             return "no"
         return "tight" if need_gb > TIGHT * self.memory_gb else "yes"
+
+    def is_hopeless(self, need_gb: float) -> bool:
+        """Return whether so much is beyond doubt too much for each."""
+        return bool(self.memory_gb) and need_gb > REFUSED * (self.memory_gb or 0)
 
 
 def gpus_of(text: str) -> PlannedDevices:

@@ -26,7 +26,7 @@ from hsd.training.microbatches import (
 )
 from hsd.training.planned_base import PlannedBase, planned_base
 from hsd.training.planned_devices import PlannedDevices
-from hsd.training.planned_rows import longest, planned_rows
+from hsd.training.planned_rows import PlannedRows, longest, planned_rows
 from hsd.training.prefix_sharing import USUAL, Computing, first_steps, limits_for, weighed
 from hsd.training.schedule import Schedule, plan_schedule
 from hsd.training.step_size import computed_pairs, computed_tokens, piece_sizes
@@ -64,7 +64,12 @@ class RunPlan:
     step: StepTokens
     time: TimeRange
     checkpoints_gb: float
-    rows_note: str
+    rows: PlannedRows
+
+    @property
+    def rows_note(self) -> str:
+        """Where the lengths of rows are from, in a sentence."""
+        return self.rows.source
 
     @property
     def need_gb(self) -> float:
@@ -79,6 +84,14 @@ def plan_run(config: TrainConfig, devices: PlannedDevices, rows: int | None = No
     """
     base = planned_base(config, devices)
     rows_of = planned_rows(within_context(config, base.config), base.source, rows)
+    return plan_with(config, devices, base, rows_of)
+
+
+def plan_with(
+    config: TrainConfig, devices: PlannedDevices, base: PlannedBase, rows_of: PlannedRows
+) -> RunPlan:
+    """Return what a run needs whose base and rows are known already."""
+    how = base.how
     computing = planned_computing(config, base, rows_of.train)
     steps = [*first_steps(config, rows_of.train)]
     shared = [computing.work(step_rows) for step_rows in steps]
@@ -99,7 +112,7 @@ def plan_run(config: TrainConfig, devices: PlannedDevices, rows: int | None = No
         step=step,
         time=time_range(how.shape, step.tokens, step.pairs, schedule.total_steps, devices, passes),
         checkpoints_gb=checkpoints_gb(how.adapter_parameters, config.training.keep_checkpoints),
-        rows_note=rows_of.source,
+        rows=rows_of,
     )
 
 

@@ -44,6 +44,7 @@ from hsd.training.find_existing import (
     require_same_finished_run,
     require_same_run,
 )
+from hsd.training.fit import refuse_hopeless
 from hsd.training.objective import objective_of
 from hsd.training.processes import (
     any_asked,
@@ -145,6 +146,8 @@ def _learned(
     config, here, folder = plan.config, plan.here, plan.config.output_dir
     for note in plan.notes():
         say(note)
+    if doubt := refuse_hopeless(plan):
+        say(f"Warning: {doubt}")
     _require_not_stopped(request, state)
     with _memory_in_a_line(config):
         base = load_base(config.model, plan.source, plan.placement)

@@ -23,8 +23,13 @@ _VERDICTS = {
 }
 
 
-def plan_tables(plan: "RunPlan", profiles: Sequence[ProfileFit]) -> RenderableType:
-    """Return a plan for a terminal: memory, work, and where it fits."""
+def plan_tables(
+    plan: "RunPlan", profiles: Sequence[ProfileFit], would_fit: Sequence[str] = ()
+) -> RenderableType:
+    """Return a plan for a terminal: memory, work, and where it fits.
+
+    `would_fit` are settings that would make it fit.
+    """
     held = plan.base.quantization
     return Group(
         escape(f"{plan.config.model.name} on {plan.devices.words}"),
@@ -32,6 +37,7 @@ def plan_tables(plan: "RunPlan", profiles: Sequence[ProfileFit]) -> RenderableTy
         _memory_table("Training: memory of one device", plan.training),
         _memory_table("Evaluation: memory of one device", plan.evaluation),
         _verdict(plan),
+        *([escape(f"It would fit with {', or '.join(would_fit)}.")] if would_fit else []),
         number_table("Work", ("", "value"), _work(plan)),
         escape(f"Estimate: {FORMULA}."),
         escape(plan.time.assumptions),
@@ -39,7 +45,9 @@ def plan_tables(plan: "RunPlan", profiles: Sequence[ProfileFit]) -> RenderableTy
     )
 
 
-def plan_json(plan: "RunPlan", profiles: Sequence[ProfileFit]) -> dict[str, Any]:
+def plan_json(
+    plan: "RunPlan", profiles: Sequence[ProfileFit], would_fit: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the same numbers: GB are 1e9 bytes, of one device."""
     step, time, schedule = plan.step, plan.time, plan.schedule
     return {
@@ -48,6 +56,7 @@ def plan_json(plan: "RunPlan", profiles: Sequence[ProfileFit]) -> dict[str, Any]
         "weights": plan.base.quantization.method,
         "fits": plan.devices.fits(plan.need_gb),
         "need_gb": round(plan.need_gb, 3),
+        "would_fit": list(would_fit),
         "loading_gb": round(plan.loading_gb, 3),
         "training_gb": _parts(plan.training),
         "evaluation_gb": _parts(plan.evaluation),

@@ -81,7 +81,7 @@ def space(
     """
     needed_gb = _LEAST_GB
     for cell in cells:
-        base = _folder_of(cell.config.model, environ)
+        base = base_folder(cell.config.model, environ)
         if base is None:
             continue
         if cell.name in work.get("train", ()):
@@ -147,7 +147,8 @@ def _cached(
     return Check(name, True, f"complete in the cache, commit {folder.name[:12]}")
 
 
-def _folder_of(base: ModelConfig, environ: Mapping[str, str]) -> Path | None:
+def base_folder(base: ModelConfig, environ: Mapping[str, str]) -> Path | None:
+    """Return where a base's files are on this machine; None where they are not, or a package's."""
     kind = base_models.kind_of(base.name)
     if kind == "folder":
         return Path(base.name).expanduser()

@@ -1,4 +1,7 @@
-"""Everything that is looked at before a submission, at once: it must not cost seconds."""
+"""Everything that is looked at before a submission, at once: it must not cost seconds.
+
+But for a base that is large for its GPUs, whose memory is planned: that takes some.
+"""
 
 import tempfile
 from collections.abc import Sequence
@@ -8,7 +11,7 @@ from pathlib import Path
 
 from hsd.checks import Check, Look, doubts, failures, refuse, together
 from hsd.errors import HsdError
-from slurm.check import checks_bases, checks_files, checks_queue, checks_rows
+from slurm.check import checks_bases, checks_files, checks_memory, checks_queue, checks_rows
 from slurm.cluster.client import ClusterError, CommandFailed, Slurm
 from slurm.submit.submission import SubmissionBundle
 from slurm.sweep.sweep import Cell, Sweep
@@ -38,6 +41,7 @@ def preflight(
             asked += checks_queue.looks(prepared, quick, Path(scratch))
         asked += checks_files.looks(prepared)
         asked += checks_bases.looks(prepared, cells)
+        asked += checks_memory.looks(prepared, cells)
         if sweep is not None:
             asked += checks_rows.looks(prepared, cells, sweep)
         return run_all(asked)
