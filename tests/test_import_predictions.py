@@ -193,7 +193,7 @@ def test_scores_outside_of_0_to_1_are_refused_until_a_person_says_what_they_are(
     given = table("id score\na 3.5\nb -2\nc 0.4\nd -0.4")
     with pytest.raises(DataError, match=r"3 of 4 scores lie outside of 0 to 1 .*from -2 to 3.5"):
         planned(given)
-    assert scores(planned(given, scores="log-odds")) == [0.971, 0.119, 0.599, 0.401]
+    assert scores(planned(given, scores="logit")) == [0.971, 0.119, 0.599, 0.401]
 
 
 def test_percents_are_said_and_not_guessed() -> None:
@@ -258,9 +258,7 @@ def test_labels_and_scores_that_agree_are_not_remarked_on() -> None:
         ({"score_of": "label", "score_column": "score"}, "--label-column"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(
-    options: dict[str, Any], word: str
-) -> None:
+def test_options_that_contradict_each_other_are_refused(options: dict[str, Any], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         planned(table("id label score\na hate .9\nb normal .2\nc hate .8\nd normal .1"), **options)
 
