@@ -171,7 +171,7 @@ def test_predicted_labels_are_named_as_labels_of_own_data_are() -> None:
 
 
 def test_a_dropped_label_is_no_prediction_and_never_leaves_a_post_out() -> None:
-    options = {"label_column": "said", "labels": "hate=toxic normal=ok drop=unsure"}
+    options: dict[str, Any] = {"label_column": "said", "labels": "hate=toxic normal=ok drop=unsure"}
     given = table("id said\na toxic\nb ok\nc unsure\nd ok")
     with pytest.raises(DataError, match=r"1 of posts.jsonl's posts have no prediction \(c\)"):
         planned(given, **options)

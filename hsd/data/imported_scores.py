@@ -14,8 +14,8 @@ from hsd.prediction import label_of
 
 _RANGES: dict[Scale, tuple[float, float]] = {"probability": (0.0, 1.0), "percent": (0.0, 100.0)}
 _OTHERWISE = (
-    "say what the scores are with --scores: percent (0 to 100), logit (log-odds), or rank for any other "
-    "number"
+    "say what the scores are with --scores: percent (0 to 100), logit (log-odds), or rank for any "
+    "other number"
 )
 
 
