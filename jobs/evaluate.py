@@ -18,6 +18,8 @@ from jobs.terminal.model_options import (
     model_options,
     model_section,
     prompt_options,
+    server_options,
+    server_section,
 )
 from jobs.terminal.options import (
     Command,
@@ -47,6 +49,7 @@ PATH = click.Path(path_type=Path)
     hsd evaluate --model-name runs/merged --data-file posts.csv --text-column body \\
         --label-column score --cut 0.5 --max-samples 200
     hsd evaluate --model-name runs/default --data-file unified --data-file hatecheck.csv
+    hsd evaluate --engine openai --base-url http://localhost:8000/v1 --model-name served-model
     accelerate launch --num_processes 4 -m jobs.evaluate --model-name runs/default --use-accelerate
     """,
 )
@@ -80,6 +83,7 @@ PATH = click.Path(path_type=Path)
     "generate. Sampling is seeded.",
 )
 @answer_options
+@server_options
 @click.option("--with-base", is_flag=True, help="Also evaluate the original model, and compare.")
 @click.option("--use-accelerate", is_flag=True, help="Fail unless there are several processes.")
 @click.option(
@@ -122,14 +126,24 @@ def evaluate(
         if use_accelerate:
             require_several()
         with progress_bars() as progress:
-            pairs = (
-                evaluate_sets_with_base(configs, progress, data_dir, say)
-                if with_base
-                else [(one,) for one in evaluate_sets(configs, progress, data_dir, say)]
-            )
+            runs: Sequence[tuple[Evaluated, ...]]
+            if configs[0].engine == "openai":
+                from hsd.evaluation.served_run import evaluate_served_sets
+
+                _require_no_base(with_base)
+                runs = [(one,) for one in evaluate_served_sets(configs, progress, data_dir)]
+            elif with_base:
+                runs = evaluate_sets_with_base(configs, progress, data_dir, say)
+            else:
+                runs = [(one,) for one in evaluate_sets(configs, progress, data_dir, say)]
     if is_first_process():
-        _show({config.data_file: runs for config, runs in zip(configs, pairs, strict=True)})
+        _show({config.data_file: one for config, one in zip(configs, runs, strict=True)})
     return 0
+
+
+def _require_no_base(with_base: bool) -> None:
+    if with_base:
+        raise click.UsageError("--with-base: a server has no adapter to switch off; leave it out.")
 
 
 def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
@@ -196,6 +210,7 @@ def _configs(data_files: "Sequence[str]", options: dict[str, Any]) -> "list[Eval
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options as fields of the config; the model's have a section of their own."""
     model = model_section(options)
+    options["server"] = server_section(options)
     options["intersections"] = list(options["intersections"]) or None
     return {**options, **table_fields(options), "model": model}
 

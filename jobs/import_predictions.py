@@ -66,7 +66,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.option(
     "--scores",
-    type=click.Choice(["probability", "percent", "log-odds", "rank"]),
+    type=click.Choice(["probability", "percent", "logit", "rank"]),
     help="What the scores are: P(hate) from 0 to 1 (the default), the same from 0 to 100, its "
     "log-odds, or any number that is higher for more hateful posts (rank), of which hsd reports no "
     "calibration.",

@@ -171,7 +171,7 @@ def test_predicted_labels_are_named_as_labels_of_own_data_are() -> None:
 
 
 def test_a_dropped_label_is_no_prediction_and_never_leaves_a_post_out() -> None:
-    options = {"label_column": "said", "labels": "hate=toxic normal=ok drop=unsure"}
+    options: dict[str, Any] = {"label_column": "said", "labels": "hate=toxic normal=ok drop=unsure"}
     given = table("id said\na toxic\nb ok\nc unsure\nd ok")
     with pytest.raises(DataError, match=r"1 of posts.jsonl's posts have no prediction \(c\)"):
         planned(given, **options)
@@ -193,7 +193,7 @@ def test_scores_outside_of_0_to_1_are_refused_until_a_person_says_what_they_are(
     given = table("id score\na 3.5\nb -2\nc 0.4\nd -0.4")
     with pytest.raises(DataError, match=r"3 of 4 scores lie outside of 0 to 1 .*from -2 to 3.5"):
         planned(given)
-    assert scores(planned(given, scores="log-odds")) == [0.971, 0.119, 0.599, 0.401]
+    assert scores(planned(given, scores="logit")) == [0.971, 0.119, 0.599, 0.401]
 
 
 def test_percents_are_said_and_not_guessed() -> None:

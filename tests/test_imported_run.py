@@ -169,9 +169,7 @@ def test_a_table_by_set_names_detectors_and_joins_their_sets() -> None:
 
 
 def test_a_threshold_is_chosen_on_another_import_of_the_same_detector_alone() -> None:
-    test = imported(
-        scores("test.csv"), posts("test.jsonl"), name="one", output_dir="runs/test"
-    )
+    test = imported(scores("test.csv"), posts("test.jsonl"), name="one", output_dir="runs/test")
     validation = posts("validation.jsonl", first=100)
     given = scores("validation.csv", first=100)
     options = {"output_dir": "runs/validation"}
@@ -210,7 +208,7 @@ def test_ranks_have_an_area_and_no_calibration_not_even_at_a_threshold() -> None
 
 def test_missing_predictions_take_the_area_away_and_count_as_wrong() -> None:
     given = Path(scores("scores.csv"))
-    given.write_text("".join(line for line in given.open() if not line.startswith("p5,")))
+    given.write_text(given.read_text().replace(f"p5,{score_of(5):g}\n", ""))
     made = imported(str(given), posts("posts.jsonl"), missing="unreadable")
     report = read_report(made.folder)
     assert (report.headline.n, report.headline.auroc) == (24, None)

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from hsd.config.model_config import ModelConfig
+from hsd.config.server_config import ServerConfig
 from hsd.config.strict import Folder, GroupsName, TemplateName, Text
 from hsd.config.table_config import TableConfig
 
@@ -15,6 +16,11 @@ class EvalConfig(TableConfig):
 
     model: ModelConfig = ModelConfig()
     """The base. When `adapter` is set its name comes from the adapter unless given."""
+    engine: Literal["hsd", "openai"] = "hsd"
+    """What answers: a model that `hsd` loads, or an OpenAI-compatible server (`server.base_url`),
+    which is asked for the model of that name."""
+    server: ServerConfig = ServerConfig()
+    """The server, with `engine=openai`."""
     adapter: Folder | None = None
     """Folder of a trained adapter; None evaluates the base or a merged folder."""
     data_file: Text = "canned_50_quick"

@@ -8,7 +8,7 @@ from pydantic import FiniteFloat, NonNegativeInt, PositiveInt
 from hsd.config.strict import Folder, GroupsName, Names, Strict, Text
 from hsd.config.table_config import TableConfig
 
-Scale = Literal["probability", "percent", "log-odds", "rank"]
+Scale = Literal["probability", "percent", "logit", "rank"]
 
 
 class ImportConfig(Strict):
@@ -39,7 +39,7 @@ class ImportConfig(Strict):
     scale."""
     scores: Scale = "probability"
     """What the scores are. `probability` is P(hate) from 0 to 1, `percent` the same from 0 to 100,
-    `log-odds` its logit. `rank` is any number, higher for more hateful: no probability, so nothing
+    `logit` its log-odds. `rank` is any number, higher for more hateful: no probability, so nothing
     is said of calibration."""
     score_of: Literal["hate", "normal", "label"] = "hate"
     """What the scores are of: hate, normal, or the label that was predicted."""

@@ -14,8 +14,8 @@ from hsd.prediction import label_of
 
 _RANGES: dict[Scale, tuple[float, float]] = {"probability": (0.0, 1.0), "percent": (0.0, 100.0)}
 _OTHERWISE = (
-    "say what the scores are with --scores: percent (0 to 100), log-odds, or rank for any other "
-    "number"
+    "say what the scores are with --scores: percent (0 to 100), logit (log-odds), or rank for any "
+    "other number"
 )
 
 
@@ -79,7 +79,7 @@ def _probability(score: float, config: ImportConfig) -> float:
     """Return P(hate); of a rank, a number in its order that is .5 at the cut."""
     if config.scores == "percent":
         return score / 100
-    if config.scores == "log-odds":
+    if config.scores == "logit":
         small = math.exp(-abs(score))
         return (1.0 if score >= 0 else small) / (1 + small)
     if config.scores == "rank":

@@ -58,33 +58,39 @@ def first(names: Iterable[str]) -> str:
 
 
 def _by_id(examples: Sequence[Example], rows: Sequence[GivenPrediction], place: str) -> Matched:
-    wanted = {_plain(row.id) for row in rows}
+    name, posts = _posts_by_id(examples, {_plain(row.id) for row in rows}, place)
+    given: dict[str, GivenPrediction] = {}
+    unknown: list[str] = []
+    doubled: list[str] = []
+    for row in rows:
+        post = posts.get(_plain(row.id))
+        if post is None:
+            unknown.append(row.id or row.place)
+        elif post in given:
+            doubled.append(row.id)
+        else:
+            given[post] = row
+    _require_single(doubled, place, "id")
+    _require_same_texts(examples, given, place)
+    missing = [example.id for example in examples if example.id not in given]
+    return Matched(given, name, missing, unknown)
+
+
+def _posts_by_id(
+    examples: Sequence[Example], wanted: set[str], place: str
+) -> tuple[str, dict[str, str]]:
+    """Return which of a post's ids the predictions name, and the post's own id by it."""
     name = max(_KEYS, key=lambda kind: len(wanted & {_plain(_KEYS[kind](e)) for e in examples}))
-    key = _KEYS[name]
-    posts: dict[str, list[Example]] = defaultdict(list)
+    posts: dict[str, list[str]] = defaultdict(list)
     for example in examples:
-        posts[_plain(key(example))].append(example)
+        posts[_plain(_KEYS[name](example))].append(example.id)
     posts.pop("", None)
     if several := [id_ for id_, found in posts.items() if len(found) > 1 and id_ in wanted]:
         raise DataError(
             f"{place}: {counted(len(several), 'id stands', 'ids stand')} for several posts of the "
             f"data ({first(several)}); match by text with --text-column instead."
         )
-    given: dict[str, GivenPrediction] = {}
-    unknown: list[str] = []
-    doubled: list[str] = []
-    for row in rows:
-        found = posts.get(_plain(row.id))
-        if not found:
-            unknown.append(row.id or row.place)
-        elif found[0].id in given:
-            doubled.append(row.id)
-        else:
-            given[found[0].id] = row
-    _require_single(doubled, place, "id")
-    _require_same_texts(examples, given, place)
-    missing = [example.id for example in examples if example.id not in given]
-    return Matched(given, name, missing, unknown)
+    return name, {id_: found[0] for id_, found in posts.items()}
 
 
 def _plain(id_: str) -> str:

@@ -34,36 +34,39 @@ class PredictionColumns:
 
 def choose_columns(found: Predictions, config: ImportConfig) -> PredictionColumns:
     """Return the columns to read. Raises DataError where none, or several, may be meant."""
-    labels = columns_of(
-        label_column=config.label_column, labels=config.labels, id_column=config.id_column
-    ) or Columns()  # fmt: skip
-    place = config.predictions
     for option in ("id", "text", "score"):
-        _require(getattr(config, f"{option}_column"), option, found, place)
-    ids = config.id_column or (None if config.text_column else _first(_IDS, found))
-    texts = config.text_column or _first(_TEXTS, found)
-    if ids is None and texts is None:
-        raise DataError(
-            f"{place}: no column says which post a prediction is of (columns: {_listed(found)}); "
-            "name it with --id-column or --text-column."
-        )
+        _require(getattr(config, f"{option}_column"), option, found, config.predictions)
+    ids, texts = _post_columns(found, config)
+    labels = columns_of(labels=config.labels) or Columns()
     if found.lm_eval:
         return PredictionColumns(ids, texts, replace(labels, label=LM_EVAL), None)
-    named = config.label_column is not None or config.score_column is not None
-    label = _label_columns(found, config, named)
+    is_named = config.label_column is not None or config.score_column is not None
+    label = _label_columns(found, config, is_named=is_named)
     score = config.score_column
-    if score is None and not named:
-        score = _only(found.scores, "score", place)
+    if not is_named:
+        score = _only(found.scores, "score", config.predictions)
     if label is None and score is None:
         raise DataError(
-            f"{place}: no column holds a label or a score (columns: {_listed(found)}); name it "
-            "with --label-column or --score-column."
+            f"{config.predictions}: no column holds a label or a score (columns: {_listed(found)});"
+            " name it with --label-column or --score-column."
         )
     return PredictionColumns(ids, texts, replace(labels, label=label) if label else None, score)
 
 
+def _post_columns(found: Predictions, config: ImportConfig) -> tuple[str | None, str | None]:
+    """Return the columns of the post's id and text; a column of texts alone may be named."""
+    ids = config.id_column or (None if config.text_column else _first(_IDS, found))
+    texts = config.text_column or _first(_TEXTS, found)
+    if ids is None and texts is None:
+        raise DataError(
+            f"{config.predictions}: no column says which post a prediction is of (columns: "
+            f"{_listed(found)}); name it with --id-column or --text-column."
+        )
+    return ids, texts
+
+
 def _label_columns(
-    found: Predictions, config: ImportConfig, named: bool
+    found: Predictions, config: ImportConfig, *, is_named: bool
 ) -> str | tuple[str, ...] | None:
     """Return the columns of labels: those that are named, else the one that the form has."""
     given = config.label_column
@@ -71,7 +74,7 @@ def _label_columns(
         for name in [given] if isinstance(given, str) else given:
             _require(name, "label", found, config.predictions)
         return given if isinstance(given, str) else tuple(given)
-    if named or config.cut is not None:
+    if is_named or config.cut is not None:
         return None
     return _only(found.labels, "label", config.predictions)
 

@@ -1,19 +1,17 @@
 """Predictions of another program as an evaluation run: the same files, and no model behind them."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from hsd.config.import_config import ImportConfig
 from hsd.config.run_record import recorded
 from hsd.evaluation.import_plan import ImportPlan, plan_import
-from hsd.io.dated_folder import new_folder, stamp
+from hsd.io.dated_folder import existing_run, new_folder, stamp
 from hsd.io.files import write_json, write_jsonl
 from hsd.io.lease import hold_lease
 from hsd.io.manifest import DONE
-from hsd.io.run_identity import claim, differences, identity_of, require_own
+from hsd.io.run_identity import claim
 from hsd.report.comparability import provenance_of
 from hsd.report.context import NOT_TRAINED_HERE, ReportContext
 from hsd.report.evaluation_files import write_evaluation
@@ -40,30 +38,15 @@ def import_predictions(config: ImportConfig, data_dir: Path | None = None) -> Im
     since = time.monotonic()
     plan = plan_import(config, data_dir)
     identity = plan.identity()
-    if (folder := existing_import(config.output_dir, identity)) and (folder / DONE).exists():
+    if (folder := existing_run(config.output_dir, identity)) and (folder / DONE).exists():
         return Imported(folder, plan.notes, skipped=True)
     with hold_lease(config.output_dir, _WORK):
-        folder = existing_import(config.output_dir, identity) or new_folder(config.output_dir)
+        folder = existing_run(config.output_dir, identity) or new_folder(config.output_dir)
         claim(folder, identity)
         if not (folder / DONE).exists():  # by who had the lease a moment ago
             with recorded(folder, "import", config, gpus=0, since=since, **plan.facts()):
                 _write(folder, plan)
     return Imported(folder, plan.notes)
-
-
-def existing_import(output_dir: Path, identity: Mapping[str, Any]) -> Path | None:
-    """Return the folder of this very import, None without one.
-
-    Raises PreflightError when `output_dir` is itself the folder of another run.
-    """
-    if identity_of(output_dir) is not None:
-        require_own(output_dir, identity)
-        return output_dir
-    for folder in sorted(output_dir.glob("run_*"), reverse=True):
-        known = identity_of(folder)
-        if known is not None and not differences(known, identity):
-            return folder
-    return None
 
 
 def _write(folder: Path, plan: ImportPlan) -> None:

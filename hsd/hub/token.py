@@ -18,7 +18,15 @@ def read_token() -> str | None:
     path = os.environ.get(TOKEN_FILE)
     if not path:
         return None
+    return token_in(Path(path), TOKEN_FILE)
+
+
+def token_in(file: Path, setting: str) -> str | None:
+    """Return the token that a file holds; `setting` names the file to people.
+
+    Raises DataError when the file cannot be read.
+    """
     try:
-        return Path(path).read_text(encoding="utf-8").strip() or None
+        return file.read_text(encoding="utf-8").strip() or None
     except OSError as error:
-        raise DataError(f"{TOKEN_FILE}: {path} cannot be read ({error.strerror}).") from None
+        raise DataError(f"{setting}: {file} cannot be read ({error.strerror}).") from None

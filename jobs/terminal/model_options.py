@@ -61,6 +61,29 @@ answer_options = _together(
     ),
 )
 
+server_options = _together(
+    click.option(
+        "--engine",
+        type=click.Choice(["hsd", "openai"]),
+        help="hsd (the default) loads the model. openai asks an OpenAI-compatible server for the "
+        "model --model-name, and reads what it writes.",
+    ),
+    click.option("--base-url", metavar="URL", help="The server: http://localhost:8000/v1."),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path),
+        help="File with the server's token. The token is read from there and written nowhere.",
+    ),
+    click.option("--concurrency", type=int, help="Requests to the server at the same time."),
+)
+
+
+def server_section(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Take the server's options out of `options`, and return them as a config's section."""
+    names = ("base_url", "token_file", "concurrency")
+    found = {name: value for name in names if (value := options.pop(name)) is not None}
+    return found or None
+
 
 def model_section(options: dict[str, Any]) -> dict[str, Any] | None:
     """Take the model's options out of `options`, and return them as a config's section."""

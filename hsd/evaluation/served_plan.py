@@ -1,0 +1,103 @@
+"""What an evaluation by a server knows before it asks: rows, prompt, and the server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsd.config.evaluate_config import EvalConfig
+from hsd.data.data_sets import load_named, require_own_file
+from hsd.data.loaded_file import left_out_said
+from hsd.data.rows_identity import data_facts, rows_identity
+from hsd.data.sampling import sampled
+from hsd.data.table_columns import columns_in
+from hsd.errors import ConfigError
+from hsd.evaluation.evaluation_plan import reply_length
+from hsd.evaluation.prompt_choice import contract_for
+from hsd.example import Example
+from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
+from hsd.groups.name_lists import unknown_said
+from hsd.prompts.contract import Contract
+
+ENGINE = "openai"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPlan:
+    """What an evaluation by a server knows before it asks."""
+
+    config: EvalConfig
+    contract: Contract
+    examples: list[Example]
+    groups: GroupSet
+    notes: list[str]
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes two evaluations the same one; how fast it is asked decides nothing."""
+        config = self.config
+        return {
+            "kind": "evaluate",
+            "model": {"served": config.model.name, "base_url": config.server.base_url},
+            "prompt_hash": self.contract.hash,
+            "mode": "generate",
+            "max_new_tokens": reply_length(self.asked, self.contract),
+            "temperature": config.temperature,
+            "seed": config.seed,
+            **rows_identity(self.examples, config.data_file),
+        }
+
+    def facts(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the manifest says beside the config."""
+        own_groups = {} if self.groups.is_default else {"groups": self.groups.record()}
+        contract = self.contract
+        return {
+            "engine": ENGINE,
+            "model": {"name": self.config.model.name, "server": self.config.server.base_url},
+            "prompt": {
+                "template": contract.template,
+                "strategy": contract.strategy_name,
+                "hash": contract.hash,
+            },
+            "data": data_facts(identity, self.examples),
+            "notes": self.notes,
+            **own_groups,
+        }
+
+    @property
+    def asked(self) -> EvalConfig:
+        """The config with the mode that a server can answer in."""
+        return self.config.model_copy(update={"mode": "generate"})
+
+
+def plan_served(config: EvalConfig, data_dir: Path | None = None) -> ServedPlan:
+    """Read and check everything before the server is asked.
+
+    Raises ConfigError for what a server cannot do, and DataError.
+    """
+    _require_served(config)
+    columns = columns_in(config)
+    require_own_file([config.data_file], columns)
+    groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
+    loaded = load_named(config.data_file, data_dir, groups=groups, columns=columns)
+    examples = sampled(loaded.examples, config)
+    notes = [
+        *loaded.notes,
+        *left_out_said(loaded, config.data_file),
+        *unknown_said(example.unknown_groups for example in examples),
+    ]
+    return ServedPlan(config, contract_for(config, None), examples, groups, notes)
+
+
+def _require_served(config: EvalConfig) -> None:
+    if config.server.base_url is None:
+        raise ConfigError(
+            "server.base_url: engine openai needs the server's address, such as --base-url "
+            "http://localhost:8000/v1."
+        )
+    if config.adapter is not None:
+        raise ConfigError("adapter: a server answers with its own models; leave --adapter out.")
+    if "mode" in config.model_fields_set and config.mode == "score":
+        raise ConfigError(
+            "mode: a server of chat completions gives no probability of a label that it did not "
+            "write, so nothing can be scored; leave --mode score out."
+        )

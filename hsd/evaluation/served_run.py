@@ -1,0 +1,188 @@
+"""An evaluation that a server answers: hsd asks with its own prompt and reads the replies."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hsd.config.evaluate_config import EvalConfig
+from hsd.config.run_record import recorded
+from hsd.errors import Stopped
+from hsd.evaluation.evaluation_plan import reply_length
+from hsd.evaluation.evaluation_run import Evaluated
+from hsd.evaluation.served_plan import ServedPlan, plan_served
+from hsd.evaluation.shards import done_before, merged_shards, part
+from hsd.example import Example
+from hsd.hub.token import token_in
+from hsd.inference.chat_server import ChatReply, ChatServer
+from hsd.io.dated_folder import existing_run, new_folder, stamp
+from hsd.io.files import write_json, write_jsonl
+from hsd.io.lease import hold_lease
+from hsd.io.manifest import DONE, manifest_of, update_manifest
+from hsd.io.progress import Progress, silent
+from hsd.io.run_identity import claim, set_name
+from hsd.io.stopping import StopRequest, stop_request
+from hsd.prediction import Prediction, prediction_of
+from hsd.prompts.answers import read_reply
+from hsd.prompts.chat import chat_messages
+from hsd.prompts.contract import save_contract
+from hsd.report.comparability import provenance_of
+from hsd.report.context import ReportContext
+from hsd.report.evaluation_files import write_evaluation
+from hsd.report.predictions import (
+    PREDICTIONS,
+    append_predictions,
+    done_evaluation,
+    finished_predictions,
+)
+
+_WORK = "hsd evaluate"
+_NOTE = "hsd did not train the model of a server, so its training posts are not known"
+
+
+def evaluate_served_sets(
+    configs: Sequence[EvalConfig], progress: Progress = silent, data_dir: Path | None = None
+) -> list[Evaluated]:
+    """Evaluate several sets one after another, each in a folder of its own in `output_dir`."""
+    if len(configs) == 1:
+        return [evaluate_served(configs[0], progress, data_dir)]
+    own = [
+        one.model_copy(update={"output_dir": one.output_dir / set_name(one.data_file)})
+        for one in configs
+    ]
+    return [evaluate_served(one, progress, data_dir) for one in own]
+
+
+def evaluate_served(
+    config: EvalConfig,
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    server: ChatServer | None = None,
+) -> Evaluated:
+    """Evaluate what a server answers, or go on with it.
+
+    A row that was answered is never asked again. Raises Stopped when a signal ended it, ModelError
+    where the server refuses, and EvaluationError where it stays busy: the replies are kept.
+    """
+    since = time.monotonic()
+    plan = plan_served(config, data_dir)
+    identity, output = plan.identity(), config.output_dir
+    if (folder := existing_run(output, identity)) and (folder / DONE).exists():
+        return Evaluated(folder, finished_predictions(folder), skipped=True)
+    server = server or server_of(plan)
+    with stop_request() as request, hold_lease(output, _WORK, lost=request.lose):
+        folder = existing_run(output, identity) or new_folder(output)
+        claim(folder, identity)
+        if not (folder / DONE).exists():
+            save_contract(folder, plan.contract)
+            facts = plan.facts(identity)
+            with recorded(folder, "evaluate", config, gpus=0, since=since, **facts):
+                _ask_all(plan, server, folder, progress, request)
+                _finish(folder, plan)
+    return Evaluated(folder, finished_predictions(folder))
+
+
+def server_of(plan: ServedPlan) -> ChatServer:
+    """Return the server of a plan with its token. Raises DataError for a file that is not there."""
+    config = plan.config
+    file = config.server.token_file
+    token = token_in(file, "server.token_file") if file else None
+    rationale = plan.contract.strategy.parameters.rationale
+    return ChatServer(config.server, config.model.name, token, rationale)
+
+
+def _ask_all(
+    plan: ServedPlan,
+    server: ChatServer,
+    folder: Path,
+    progress: Progress,
+    request: StopRequest,
+) -> None:
+    """Ask about every post that is not answered; each reply is on disk as soon as it comes."""
+    known = done_before(folder)
+    left = [example for example in plan.examples if example.id not in known]
+    started, done, file = server.clock(), 0, part(folder, 0)
+    used = {"requests": 0, "repeated": 0, "prompt_tokens": 0, "reply_tokens": 0, "seconds": 0.0}
+    before = (manifest_of(folder).get("answering") or used).copy()
+    progress(0, len(left), f"{plan.config.data_file} rows")
+    try:
+        for example, reply in _replies(plan, server, left, request):
+            append_predictions(file, [_prediction(plan, example, reply)])
+            done += 1
+            used["prompt_tokens"] += reply.prompt_tokens
+            used["reply_tokens"] += reply.reply_tokens
+            progress(done, len(left), f"{plan.config.data_file} rows")
+    finally:
+        used |= {"requests": done + server.retried, "repeated": server.retried}
+        used["seconds"] = round(server.clock() - started, 3)
+        update_manifest(folder, answering={name: before[name] + used[name] for name in used})
+    if done < len(left):
+        answered = len(known) + done
+        raise Stopped(
+            f"answered {answered} of {len(plan.examples)} rows; run the same command again to go "
+            "on."
+        )
+
+
+def _replies(
+    plan: ServedPlan, server: ChatServer, left: Sequence[Example], request: StopRequest
+) -> Iterator[tuple[Example, ChatReply]]:
+    """Yield replies as they come, so many at a time.
+
+    After a stop or a failure no further one is asked for, and those on their way are still kept.
+    """
+    strategy = plan.contract.strategy
+    settings: dict[str, Any] = {
+        "max_tokens": reply_length(plan.asked, plan.contract),
+        "temperature": plan.config.temperature,
+        "seed": plan.config.seed,
+    }
+    with ThreadPoolExecutor(plan.config.server.concurrency) as pool:
+        asked = {
+            pool.submit(server.ask, chat_messages(strategy, e.text), **settings): e for e in left
+        }
+        failure: BaseException | None = None
+        try:
+            for future in as_completed(asked):
+                if future.cancelled():
+                    continue
+                if error := future.exception():
+                    failure = failure or error
+                else:
+                    yield asked[future], future.result()
+                if failure or request.asked:
+                    _cancel(asked)
+        finally:
+            _cancel(asked)
+    if failure:
+        raise failure
+
+
+def _cancel(futures: Iterable[Future[ChatReply]]) -> None:
+    for future in futures:
+        future.cancel()
+
+
+def _prediction(plan: ServedPlan, example: Example, reply: ChatReply) -> Prediction:
+    read = read_reply(reply.text, cut_off=reply.cut_off)
+    return prediction_of(
+        example,
+        strategy=plan.contract.strategy_name,
+        label=read.label,
+        outcome=read.outcome,
+        reply=reply.text,
+        rationale=read.rationale,
+        response_time=round(reply.seconds, 4),
+        truncated_post=False,
+    )
+
+
+def _finish(folder: Path, plan: ServedPlan) -> None:
+    predictions = merged_shards(folder, [example.id for example in plan.examples])
+    write_jsonl(folder / PREDICTIONS, map(asdict, predictions), posts=True)
+    context = ReportContext(training_note=_NOTE, groups=plan.groups)
+    report = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), context)
+    done = done_evaluation(folder, len(predictions))
+    write_json(folder / DONE, {**done, "headline": report.headline.model_dump(mode="json")})
