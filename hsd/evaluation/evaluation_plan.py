@@ -12,7 +12,7 @@ from hsd.data.loaded_file import Loaded, left_out_said
 from hsd.data.sampling import of_sources, stratified
 from hsd.data.table_columns import columns_in
 from hsd.errors import ConfigError, DataError, EvaluationError
-from hsd.evaluation.prompt_choice import contract_for, renderer_for
+from hsd.evaluation.prompt_choice import contract_for, renderer_for, require_analysis_possible
 from hsd.evaluation.subject import Subject, subject
 from hsd.example import Example
 from hsd.groups.group_set import DEFAULT, GroupSet, default_groups, load_groups
@@ -151,6 +151,7 @@ def plan_of_model(config: EvalConfig) -> EvaluationPlan:
     contract = contract_for(config, chosen.carries_prompt)
     with blaming(chosen.own_words_in):
         renderer = renderer_for(config, contract, chosen.tokenizer)
+    require_analysis_possible(config, contract, renderer)
     return EvaluationPlan(config, chosen, numbers, contract, renderer, [], [], default_groups(), "")
 
 

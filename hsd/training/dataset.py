@@ -14,7 +14,7 @@ from hsd.data.data_files import digest, is_one_table
 from hsd.errors import DataError
 from hsd.example import Label
 from hsd.io.hashes import sha256_text
-from hsd.prompts.contract import Contract, load_contract, make_contract
+from hsd.prompts.contract import Contract, load_contract, make_contract, require_no_analysis
 from hsd.prompts.render import Encoded, Renderer, Target
 from hsd.prompts.template import load_template
 from hsd.training.label_targets import Lesson, Targets, balanced
@@ -120,7 +120,8 @@ def _contract(config: TrainConfig) -> Contract:
     found = load_contract(beside) if is_one_table(Path(config.data.train_file)) else None
     if found is not None:
         return found
-    return make_contract(load_template(config.prompt.template), config.prompt.strategy)
+    asked = make_contract(load_template(config.prompt.template), config.prompt.strategy)
+    return require_no_analysis(asked)
 
 
 def _encode(lessons: Iterable[Lesson], renderer: Renderer, data: DataConfig) -> list[Encoded]:
