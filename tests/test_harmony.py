@@ -18,6 +18,7 @@ import tiny  # noqa: E402
 from hsd.config.evaluate_config import EvalConfig  # noqa: E402
 from hsd.data.prepare import prepare  # noqa: E402
 from hsd.data.prepared_data import Preparation  # noqa: E402
+from hsd.data.source_formats import Source  # noqa: E402
 from hsd.errors import ConfigError  # noqa: E402
 from hsd.evaluation.evaluation_plan import plan_evaluation  # noqa: E402
 from hsd.inference.replies import Closing, read_tokens  # noqa: E402
@@ -168,7 +169,8 @@ def test_no_training_learns_a_strategy_with_an_analysis(tiny_gpt_oss: Path, tmp_
     asked = {"template": str(strategy_file(tmp_path, analysis=True)), "strategy": "reasoning"}
     with pytest.raises(ConfigError, match="a training row holds an answer alone"):
         plan_training(small_runs.config(tiny_gpt_oss, tmp_path, prompt=asked))
-    job = Preparation(sources=(), output_dir=tmp_path / "data", template=asked["template"])
+    source, folder = Source("table", "posts.csv"), tmp_path / "data"
+    job = Preparation(sources=(source,), output_dir=folder, template=asked["template"])
     with pytest.raises(ConfigError, match="a training row holds an answer alone"):
         prepare(job)
 
