@@ -182,8 +182,9 @@ def test_a_packed_merge_is_evaluated_as_any_model(run: Path, tmp_path: Path) -> 
         output_dir=tmp_path / "evaluation",
         max_new_tokens=8,
     )
-    assert len(evaluate(config).predictions) == 4
-    assert read_json(tmp_path / "evaluation/manifest.json")["model"]["quantization"] == "packed"
+    evaluated = evaluate(config)
+    assert len(evaluated.predictions) == 4
+    assert read_json(evaluated.folder / "manifest.json")["model"]["quantization"] == "packed"
 
 
 # What is refused

@@ -28,7 +28,7 @@ from hsd.example import Example, Label
 from hsd.groups.name_lists import joined
 from hsd.io.lease import hold_lease
 from hsd.io.run_identity import claim
-from hsd.prompts.contract import Contract, make_contract
+from hsd.prompts.contract import Contract, make_contract, require_no_analysis
 from hsd.prompts.template import load_template
 
 REPEATED = "same text as a row of an earlier source"
@@ -82,8 +82,9 @@ def _contract(job: Preparation) -> Contract:
     default = PromptConfig()
     template = load_template(job.template or default.template)
     if not job.strategies:
-        return make_contract(template, default.strategy if job.template is None else None)
-    return make_contract(template, job.strategies[0], job.strategies[1:])
+        main = default.strategy if job.template is None else None
+        return require_no_analysis(make_contract(template, main))
+    return require_no_analysis(make_contract(template, job.strategies[0], job.strategies[1:]))
 
 
 def _with_splits(examples: list[Example], job: Preparation) -> list[Example]:

@@ -9,7 +9,7 @@ from typing import Any
 from hsd.config.evaluate_config import EvalConfig
 from hsd.data.rows_identity import rows_identity
 from hsd.errors import ConfigError, DataError, EvaluationError
-from hsd.evaluation.prompt_choice import contract_for, renderer_for
+from hsd.evaluation.prompt_choice import contract_for, renderer_for, require_analysis_possible
 from hsd.evaluation.read_sets import read_sets
 from hsd.evaluation.subject import Subject, subject
 from hsd.example import Example
@@ -133,6 +133,7 @@ def plan_of_model(config: EvalConfig) -> EvaluationPlan:
     contract = contract_for(config, chosen.carries_prompt)
     with blaming(chosen.own_words_in):
         renderer = renderer_for(config, contract, chosen.tokenizer)
+    require_analysis_possible(config, contract, renderer)
     return EvaluationPlan(config, chosen, numbers, contract, renderer, [], [], default_groups(), "")
 
 

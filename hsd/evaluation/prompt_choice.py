@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
-from hsd.errors import EvaluationError
+from hsd.errors import ConfigError, EvaluationError
 from hsd.io.hashes import sha256_text
+from hsd.prompts.answers import CHANNEL
 from hsd.prompts.contract import Contract, load_contract, make_contract, mismatch, trained_as
 from hsd.prompts.render import Renderer
 from hsd.prompts.template import load_template
@@ -58,6 +59,25 @@ def renderer_for(config: EvalConfig, contract: Contract, tokenizer: Any) -> Rend
         f"model '{config.model.name}': its base has another {what} than it was trained with. Give "
         "the revision it was trained on, or add --ignore-prompt-mismatch."
     )
+
+
+def require_analysis_possible(config: EvalConfig, contract: Contract, renderer: Renderer) -> None:
+    """Raise ConfigError where a strategy wants an analysis that could not be written or read."""
+    asked = contract.strategy
+    if not asked.parameters.analysis:
+        return
+    what = f"template {contract.template}: strategy '{contract.strategy_name}' lets the model"
+    if config.mode == "score":
+        raise ConfigError(
+            f"{what} write an analysis first (parameters.analysis), but score mode forces the "
+            "answer at once. Add --mode generate, or take a strategy without an analysis."
+        )
+    if CHANNEL not in renderer.opening_text(has_system=bool(asked.system_prompt)):
+        raise ConfigError(
+            f"{what} write an analysis first (parameters.analysis), but the chat template of "
+            f"{config.model.name} has no channels to tell an analysis from an answer, as gpt-oss's "
+            "has. Take a strategy without an analysis."
+        )
 
 
 def prompt_note(contract: Contract, renderer: Renderer) -> str | None:

@@ -7,8 +7,11 @@ from typing import Any
 
 from hsd.example import Label
 from hsd.inference.halving import batches_of
-from hsd.prompts.answers import object_end
+from hsd.prompts.answers import CHANNEL, object_end
 from hsd.prompts.render import Encoded
+
+SPELLED = "<| channel |>"
+"""A channel in plain text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Closing:
         last = new[-1]
         if last not in self._closes:
             self._closes[last] = "}" in self._tokenizer.decode([last])
-        return self._closes[last] and object_end(self._tokenizer.decode(new)) is not None
+        return self._closes[last] and object_end(reply_text(self._tokenizer, new)) is not None
 
 
 def longest_first(rows: Iterable[Encoded]) -> list[Encoded]:
@@ -93,11 +96,31 @@ def read_tokens(
     Its stop token does not belong to it, nor what stands behind its object.
     """
     end = next((at for at, token in enumerate(new) if token in stop_ids), None)
-    text = tokenizer.decode(new[:end], skip_special_tokens=False)
+    text = reply_text(tokenizer, new[:end])
     closed = object_end(text)
     if closed is not None:
         return text[:closed], False
     return text, end is None and len(new) >= max_new_tokens
+
+
+def reply_text(tokenizer: Any, ids: Sequence[int]) -> str:
+    """Return what a reply's ids say, in which a channel is the control token and nothing else.
+
+    An analysis that quotes a post may spell a channel in plain text: with it, the post could answer
+    for the model. A spelled one is written `<| channel |>`.
+    """
+    text: str = tokenizer.decode(ids, skip_special_tokens=False)
+    if CHANNEL not in text:
+        return text
+    control = tokenizer.get_added_vocab().get(CHANNEL)
+    pieces: list[list[int]] = [[]]
+    for id in ids:
+        if id == control:
+            pieces.append([])
+        else:
+            pieces[-1].append(id)
+    words = (tokenizer.decode(piece, skip_special_tokens=False) for piece in pieces)
+    return CHANNEL.join(piece.replace(CHANNEL, SPELLED) for piece in words)
 
 
 def row_seed(seed: int, id: str) -> int:

@@ -113,6 +113,18 @@ def make_contract(
     return contract
 
 
+def require_no_analysis(contract: Contract) -> Contract:
+    """Return the contract; raises ConfigError where it wants an analysis, which no row has."""
+    for name, strategy in contract.strategies.items():
+        if strategy.parameters.analysis:
+            raise ConfigError(
+                f"template {contract.template}: strategy '{name}' lets the model write an analysis "
+                "first (parameters.analysis), and a training row holds an answer alone. Train with "
+                "a strategy without an analysis; `hsd evaluate --mode generate` asks with this one."
+            )
+    return contract
+
+
 def save_contract(folder: Path, contract: Contract) -> None:
     """Write prompt.json into a folder."""
     content = contract.model_dump(mode="json") | {"hash": contract.hash}

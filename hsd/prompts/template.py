@@ -29,6 +29,10 @@ class Parameters(Strict):
     """The answer carries a short reason after the classification."""
     reasoning_effort: str | None = None
     """Passed to chat templates that know it (gpt-oss: low, medium, high)."""
+    analysis: bool = Field(default=False, exclude_if=lambda asked: not asked)
+    """The model reasons in a channel of its own before it answers (gpt-oss). Such replies are
+    generated, never scored or trained. Written only where it is set, so that the hash of any other
+    prompt is what it was."""
 
 
 class Strategy(Strict):

@@ -18,7 +18,7 @@ from hsd.example import Example
 from hsd.groups.group_names import NamesError
 from hsd.groups.group_set import DEFAULT, GroupSet, default_groups, load_groups
 from hsd.prompts.chat import make_chat, written_with
-from hsd.prompts.contract import Contract, load_contract, make_contract
+from hsd.prompts.contract import Contract, load_contract, make_contract, require_no_analysis
 from hsd.prompts.template import Strategy, load_template
 from hsd.training.lesson import Lesson
 from hsd.training.row_facts import Row, Split, left_out_by_source, of_split, with_labels_told
@@ -134,7 +134,8 @@ def contract_asked(config: TrainConfig) -> Contract:
     found = load_contract(beside) if is_one_table(Path(config.data.train_file)) else None
     if found is not None:
         return found
-    return make_contract(load_template(config.prompt.template), config.prompt.strategy)
+    asked = make_contract(load_template(config.prompt.template), config.prompt.strategy)
+    return require_no_analysis(asked)
 
 
 def require_apart(
