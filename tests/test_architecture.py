@@ -31,7 +31,8 @@ MAY_BE_HEAVY = {"hsd.model", "hsd.training", "hsd.inference", "hsd.evaluation", 
 NO_TORCH = {
     "hsd.training.convergence", "hsd.training.history", "hsd.training.curves",
     "hsd.training.memory_need", "hsd.training.planned_devices", "hsd.training.time_range",
-    "hsd.model.base_shape", "hsd.model.memory_parts",
+    "hsd.model.base_shape", "hsd.model.memory_parts", "hsd.model.family_table",
+    "hsd.model.lora_targets",
 }  # fmt: skip
 ONLY_IN = {"click": "jobs", "rich": "jobs", "submitit": "slurm"}
 MAY_PARSE_JSON = {
