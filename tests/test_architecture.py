@@ -33,6 +33,7 @@ NO_TORCH = {
     "hsd.training.memory_need", "hsd.training.planned_devices", "hsd.training.time_range",
     "hsd.model.base_shape", "hsd.model.memory_parts", "hsd.evaluation.read_sets",
     "hsd.training.lesson", "hsd.training.row_facts", "hsd.training.training_files",
+    "hsd.model.family_table", "hsd.model.lora_targets",
 }  # fmt: skip
 ONLY_IN = {"click": "jobs", "rich": "jobs", "submitit": "slurm"}
 MAY_PARSE_JSON = {

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 import tiny  # noqa: E402
 import tiny_families  # noqa: E402
 from judged import merged, scores, trained  # noqa: E402
-from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel  # noqa: E402
+from transformers import CONFIG_MAPPING, AutoConfig, GPT2Config, GPT2LMHeadModel  # noqa: E402
 
 from hsd.config.model_config import ModelConfig  # noqa: E402
 from hsd.config.train_config import LoraConfig  # noqa: E402
@@ -20,7 +20,13 @@ from hsd.errors import ModelError  # noqa: E402
 from hsd.model.adapter import new_adapter  # noqa: E402
 from hsd.model.base import load_base  # noqa: E402
 from hsd.model.families import attention_for  # noqa: E402
-from hsd.model.family_table import FAMILIES, Family, family_of, unknown_family  # noqa: E402
+from hsd.model.family_table import (  # noqa: E402
+    FAMILIES,
+    Family,
+    family_line,
+    family_of,
+    unknown_family,
+)
 from hsd.model.lora_targets import last_name, resolve_targets  # noqa: E402
 from hsd.model.quantization import skeleton  # noqa: E402
 from hsd.model.text_model import beside_text, layer_names  # noqa: E402
@@ -62,6 +68,7 @@ def test_every_family_has_a_tiny_base_and_no_type_is_in_two() -> None:
     assert {family.name for family in FAMILIES} <= tiny_families.BASES.keys()
     types = [one for family in FAMILIES for one in family.types]
     assert len(types) == len(set(types))
+    assert set(types) <= set(CONFIG_MAPPING)
 
 
 @pytest.mark.parametrize("name", tiny_families.BASES)
@@ -150,6 +157,8 @@ def test_a_run_on_an_unknown_family_says_so_once(tmp_path: Path, tiny_gemma2: Pa
     notes = plan_training(small_runs.config(tiny_gemma2, tmp_path)).notes()
     assert sum("which hsd has no notes on" in note for note in notes) == 1
     assert unknown_family("llama") is None
+    assert family_line("gpt_oss") == "Family: gpt-oss. Attention: sliding, full, sinks."
+    assert family_line("gemma2") == unknown_family("gemma2")
 
 
 # Trained, merged and judged
@@ -169,24 +178,27 @@ def test_a_family_is_trained_merged_and_judged_alike(
 # The page
 
 
-def test_the_page_on_training_has_the_table() -> None:
+def test_the_page_on_training_has_the_table_and_what_is_refused() -> None:
     page = (Path(__file__).parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
+    lines = page.splitlines()
     for family in FAMILIES:
-        assert row_of(family) in page.splitlines()
+        assert row_of(family) in lines
+        for reason in family.refused:
+            assert f"- {family.name}, {reason}." in lines
 
 
 def row_of(family: Family) -> str:
-    def code(names: Any) -> str:
-        return ", ".join(f"`{name}`" for name in names) or "-"
+    def short(names: Any) -> str:
+        return ", ".join(last_name(name).removesuffix("_proj") for name in names) or "-"
 
-    ends = dict.fromkeys(form.ends for form in family.answers.values())
+    ends = dict.fromkeys(form.ends.replace("|", r"\|") for form in family.answers.values())
     cells = (
         family.name,
-        code(family.types),
+        ", ".join(f"`{one}`" for one in family.types),
         ", ".join(family.attention),
-        code(family.qv),
-        code(family.all_attention),
-        code(family.experts),
-        code(ends),
+        short(family.qv),
+        short(family.all_attention),
+        short(family.experts),
+        ", ".join(f"`{end}`" for end in ends),
     )
     return f"| {' | '.join(cells)} |"

@@ -14,8 +14,9 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.dora import DoraLinearLayer
 from torch import Tensor
 
-UNLEARNED = 0.02
-"""Largest share by which the base's lengths differ between two of its number formats."""
+UNLEARNED = 0.1
+"""Largest share by which the base's lengths differ between two of its number formats. Measured with
+rows of 64 numbers: up to .06 between NF4 and float32. A step that moves lengths moves matrices."""
 
 
 class Float32Lengths(DoraLinearLayer):
@@ -37,7 +38,8 @@ class Float32Lengths(DoraLinearLayer):
 def give_float32_lengths(model: Any) -> None:
     """Let the model's DoRA layers work out lengths in float32.
 
-    Their 4-bit bases are kept from packing their weights for a CPU, which peft would misread.
+    Their 4-bit bases are kept from packing their weights for a CPU: peft would take packed weights
+    for plain ones (measured: logits off by .02).
     """
     for layer, dora in _dora_layers(model):
         dora.__class__ = Float32Lengths

@@ -132,3 +132,11 @@ def unknown_family(model_type: str) -> str | None:
         "found by their names, and its attention and its answers are read from its code and its "
         "chat template."
     )
+
+
+def family_line(model_type: str) -> str:
+    """Return one sentence on a family: what its attention does, or that nothing is known of it."""
+    family = family_of(model_type)
+    if family is None:
+        return str(unknown_family(model_type))
+    return f"Family: {family.name}. Attention: {', '.join(family.attention)}."

@@ -132,21 +132,26 @@ def layer_bytes(
     shape: BaseShape, adapter: AdapterShape, held: Held, piece: Piece, on_gpu: bool
 ) -> float:
     """Return what one layer keeps of a piece for its backward."""
-    each, width = held.bytes_each, shape.heads * shape.head_width
-    # 1. Two norms keep what they read, in float32; norms of queries and keys as well.
+    each = held.bytes_each
+    # 1. Two norms keep what they read, in float32.
     token = 2.0 * shape.hidden * FLOAT32
-    if shape.head_norms:
-        token += (shape.heads + shape.key_heads) * shape.head_width * FLOAT32
-    # 2. Attention: the queries and, where the scores are not kept, the result.
-    token += width * each * (1 if shape.eager else 2)
-    # 3. The feed-forward layer or the experts, and what the adapter reads.
+    # 2. The feed-forward layer or the experts, and what the adapter reads.
     token += _feed_forward(shape) * each + _adapter_numbers(adapter, held, on_gpu)
-    # 4. Keys and values, repeated for each query head, and scores or the mask.
-    seen = 2 * _repeated_width(shape) * each * piece.keys * piece.lines
-    # 5. Experts that learn: their weights with the update added, whatever the tokens.
+    # 3. Experts that learn: their weights with the update added, whatever the tokens.
     opened = adapter.opened * each if piece.tokens else 0
-    scores = _scores(shape, held) * piece.tokens * piece.keys
-    return token * piece.tokens + seen + scores + opened
+    return token * piece.tokens + attention_bytes(shape, held, piece) + opened
+
+
+def attention_bytes(shape: BaseShape, held: Held, piece: Piece) -> float:
+    """Return what the attention of one layer keeps of a piece, adapters aside."""
+    each, width = held.bytes_each, shape.heads * shape.head_width
+    # 1. The queries and, where the scores are not kept, the result.
+    token = width * each * (1.0 if shape.eager else 2.0)
+    if shape.head_norms:  # norms of queries and keys keep what they read, in float32
+        token += (shape.heads + shape.key_heads) * shape.head_width * FLOAT32
+    # 2. Keys and values, repeated for each query head, and scores or the mask.
+    seen = 2 * _repeated_width(shape) * each * piece.keys * piece.lines
+    return token * piece.tokens + seen + _scores(shape, held) * piece.tokens * piece.keys
 
 
 def activations_bytes(
@@ -161,7 +166,10 @@ def activations_bytes(
 
     def kept(piece: Piece, layers: int) -> float:
         whole = layer_bytes(shape, adapter, held, piece, on_gpu)
-        return layers * whole - piece.tokens * _unlearned(shape, adapter, on_gpu)
+        unlearned = piece.tokens * _unlearned(shape, adapter, on_gpu)
+        if not adapter.targets:  # experts alone: nothing learns before the first layer's attention
+            unlearned += attention_bytes(shape, held, piece)
+        return layers * whole - unlearned
 
     before = Piece(piece.prefix, piece.prefix, 0)
     if recomputes:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
+from hsd.model.family_table import family_line
 from hsd.training.memory_need import LIBRARIES, MemoryNeed
 from hsd.training.time_range import FORMULA
 from jobs.terminal.console import escape
@@ -33,6 +34,7 @@ def plan_tables(
     held = plan.base.quantization
     return Group(
         escape(f"{plan.config.model.name} on {plan.devices.words}"),
+        escape(family_line(plan.base.how.shape.family)),
         escape(f"Weights: {held.method} ({held.reason}). {plan.rows_note}"),
         _memory_table("Training: memory of one device", plan.training),
         _memory_table("Evaluation: memory of one device", plan.evaluation),
