@@ -44,10 +44,12 @@ CASES = {
     "SmolLM2, whole rows": Case(SMALL, form="alone", prefix=100),
     "SmolLM2, all linear": Case(SMALL, targets="all-linear", rows=8, prefix=100),
     "SmolLM2, recomputed": Case(SMALL, recomputes=True, rows=8),
-    "SmolLM2, recomputed, prefix once a step": Case(SMALL, recomputes=True, form="behind", rows=24),
     "Llama of 150 M": Case("llama", rank=32, dropout=0.05),
     "tiny gpt-oss": Case("gpt_oss_tiny", prefix=100),
     "tiny gpt-oss, prefix once a step": Case("gpt_oss_tiny", prefix=100, form="behind"),
+    "tiny gpt-oss, recomputed, prefix once a step": Case(
+        "gpt_oss_tiny", prefix=100, form="behind", recomputes=True
+    ),
     "gpt-oss, one layer of true width": Case("gpt_oss_layer"),
 }
 """The prefix is a part of each row; `own` tokens follow it, of which ANSWER are the answer,

@@ -205,7 +205,14 @@ def test_a_file_of_rows_that_is_not_here_is_replaced_by_embedded_posts(tmp_path:
     assert plan.schedule.rows == 10_000
 
 
-@pytest.mark.parametrize("name", ["tiny gpt-oss", "tiny gpt-oss, prefix once a step"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tiny gpt-oss",
+        "tiny gpt-oss, prefix once a step",
+        "tiny gpt-oss, recomputed, prefix once a step",
+    ],
+)
 def test_a_training_takes_the_memory_that_was_planned(name: str) -> None:
     case = plan_memory.CASES[name]
     assert plan_memory.planned_gb(case) == pytest.approx(

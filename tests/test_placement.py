@@ -199,6 +199,8 @@ SINKS = "GptOssForCausalLM has no sdpa"
         ("llama", "auto", "cuda:0", "sdpa", "torch's own"),
         ("llama", "eager", "cpu", "eager", "asked for"),
         ("llama", "flash_attention_2", "cuda:0", "flash_attention_2", "asked for"),
+        ("llama", "flex", "cuda:0", "flex", "asked for"),
+        ("gpt_oss", "flex", "cuda:0", "flex", "asked for"),
         ("gpt_oss", "auto", "cuda:0", "eager", SINKS),
         ("gemma2", "auto", "cpu", "eager", CAPS),
         ("gemma2", "eager", "cuda:0", "eager", "asked for"),
@@ -219,6 +221,7 @@ def test_attention_is_what_the_models_classes_can(
     [
         ("llama", "flash_attention_2", "cpu", "does not work on a CPU"),
         ("gpt_oss", "flash_attention_2", "cuda:0", "does not work on this family"),
+        ("llama", "flex", "cpu", "flex does not work on a CPU; use auto"),
         ("gpt_oss", "sdpa", "cpu", "sdpa: GptOssForCausalLM has no code for it"),
         ("gemma2", "sdpa", "cuda:0", "use auto, which takes eager for Gemma2ForCausalLM"),
     ],

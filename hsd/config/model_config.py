@@ -33,5 +33,6 @@ class ModelConfig(Strict):
     of gpt-oss (MXFP4) stay packed with `auto` and `nf4`; `none` unpacks them to 16 bit."""
     double_quantization: bool = True
     """Quantise the quantisation constants too: saves about 0.4 bit a parameter."""
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
-    """Attention code; `auto` is sdpa, or eager where the model's classes have no sdpa."""
+    attention: Literal["auto", "eager", "sdpa", "flex", "flash_attention_2"] = "auto"
+    """Attention code; `auto` is sdpa, or eager where the model's classes have no sdpa. A training
+    on a GPU takes flex where a short test finds flex right; on a CPU flex is an error."""

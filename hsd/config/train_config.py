@@ -175,9 +175,9 @@ class TrainingConfig(Strict):
     accumulation: PositiveInt = 4
     """An optimiser step learns from `batch_size` times this many rows on each device."""
     prefix_sharing: Literal["auto", "on", "off"] = "auto"
-    """Compute the tokens that all prompts begin with once a step instead of once a row (where
-    activations are recomputed, once a piece). The same gradient; with dropout another draw of it.
-    `auto` does so where it is faster and a check on the model passes; `on` fails where not."""
+    """Compute the tokens that all prompts begin with once a step instead of once a row. The same
+    gradient; with dropout another draw of it. `auto` does so where it is faster and a check on the
+    model passes; `on` fails where not."""
     objective: Literal["answer", "label"] = "answer"
     """`answer` learns every token of the answer alike. `label` learns which of the two labels is
     likelier, which is what an evaluation in score mode reads; most tokens of a JSON answer say
@@ -211,7 +211,9 @@ class TrainingConfig(Strict):
     max_grad_norm: PositiveFloat = 1.0
     """Gradients are scaled down to this norm."""
     gradient_checkpointing: Literal["auto"] | bool = "auto"
-    """Recompute activations to save memory; `auto` is on where there is a GPU."""
+    """Recompute activations to save memory. On a GPU `auto` tries the largest piece of a step both
+    ways before step 1, and takes the faster one that fits; a run that goes on keeps its choice. On
+    a CPU `auto` keeps activations where they fit by the plan."""
     evaluate_every_steps: PositiveInt | None = None
     """Validate every this many steps; None is once an epoch."""
     save_every_steps: PositiveInt | None = None

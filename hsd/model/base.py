@@ -152,7 +152,7 @@ def load_base(
             config=_to_load(source.config, how),
             dtype=placement.dtype,
             device_map={"": placement.device},
-            attn_implementation=attention.code,
+            attn_implementation=attention.library_name,
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are listed, and refused below in one line

@@ -1,4 +1,8 @@
-"""Which attention code a model gets: what its classes say they can, but for known exceptions."""
+"""Which attention code a model gets: what its classes say they can, but for known exceptions.
+
+By family and device: eager runs everywhere, ABILITIES are asked of the classes, NO_CPU and
+NO_FAMILY are refused although the classes have them.
+"""
 
 from dataclasses import dataclass
 
@@ -6,8 +10,22 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from hsd.errors import ModelError
+from hsd.model.flex_mask import FLEX
 
-NO_FLASH = frozenset({"gpt_oss"})
+ABILITIES = {
+    "sdpa": "_supports_sdpa",
+    "flash_attention_2": "_supports_flash_attn",
+    "flex": "_supports_flex_attn",
+}
+"""What the library's classes call that they have an attention code."""
+
+LIBRARY_NAMES = {"flex": FLEX}
+"""Codes that the library calls otherwise."""
+
+NO_CPU = frozenset({"flash_attention_2", "flex"})
+"""flex has no gradient on a CPU, and no sinks; it gave NaN for a Llama there."""
+
+NO_FAMILY = {"flash_attention_2": frozenset({"gpt_oss"})}
 """FlashAttention 2 gave silent garbage on gpt-oss (transformers issue 42736)."""
 
 
@@ -21,7 +39,13 @@ class Attention:
     """The attention code that the library is asked for, and why."""
 
     code: str
+    """As model.attention says it."""
     reason: str
+
+    @property
+    def library_name(self) -> str:
+        """The same, as transformers says it."""
+        return LIBRARY_NAMES.get(self.code, self.code)
 
 
 def forget_choices(config: PretrainedConfig) -> PretrainedConfig:
@@ -53,7 +77,7 @@ def require_countable(config: PretrainedConfig, name: str) -> None:
 def require_attention(model: PreTrainedModel, asked: Attention, name: str) -> None:
     """Raise ModelError when a loaded model, or a part of it, runs another attention code."""
     parts = {config._attn_implementation for config in _configs(model.config)}
-    if other := parts - {asked.code, None}:
+    if other := parts - {asked.library_name, None}:
         raise ModelError(
             f"model '{name}': it was loaded with attention {sorted(other)[0]}, though {asked.code} "
             "was asked for; take out of its config.json what names another."
@@ -77,16 +101,27 @@ def attention_for(model: nn.Module, asked: str, device: str) -> Attention:
             return Attention("eager", f"{without} has no sdpa")
         return Attention("sdpa", "torch's own")
     family = getattr(getattr(model, "config", None), "model_type", "")
-    if asked == "flash_attention_2" and (family in NO_FLASH or device == "cpu"):
-        where = "on a CPU" if device == "cpu" else "on this family"
-        raise ModelError(f"model.attention flash_attention_2 does not work {where}; use auto.")
-    needs = {"sdpa": "_supports_sdpa", "flash_attention_2": "_supports_flash_attn"}
-    if asked in needs and (without := _without(model, needs[asked])):
+    no_cpu = device == "cpu" and asked in NO_CPU
+    if no_cpu or family in NO_FAMILY.get(asked, ()):
+        where = "on a CPU" if no_cpu else "on this family"
+        raise ModelError(f"model.attention {asked} does not work {where}; use auto.")
+    if asked in ABILITIES and (without := _without(model, ABILITIES[asked])):
         raise ModelError(
             f"model.attention {asked}: {without} has no code for it (sinks and soft caps of the "
             f"scores, for example, it cannot do); use auto{_instead(name, asked)}."
         )
     return Attention(asked, "asked for")
+
+
+def why_not_flex(model: nn.Module, device: str) -> str | None:
+    """Return why a model cannot learn with flex attention on a device; None where it can."""
+    try:
+        attention_for(model, "flex", device)
+    except ModelError as error:
+        return str(error)
+    text = model.config.get_text_config()
+    drops = getattr(text, "attention_dropout", 0) or getattr(text, "attn_pdrop", 0)
+    return "flex attention has no dropout of its own" if drops else None
 
 
 def _instead(name: str, asked: str) -> str:

@@ -15,11 +15,16 @@ from typing import Any
 import torch
 from transformers import Cache
 
+from hsd.model.flex_mask import FLEX, MaskMod, block_mask, mask_mod, missing
 from hsd.model.memory import is_memory_error
 from hsd.model.prefix_cache import KeysValues, recording_cache, standing_cache
 
 PREFIX = -1
 """The row number of prefix tokens, which every row sees."""
+
+FILLER = -2
+"""The row number of tokens that only fill up a block; they see each other and the prefix's first,
+as attention that sees nothing has no result."""
 
 TRUNK = -1
 """The branch number of tokens that all branches of their row see."""
@@ -109,6 +114,7 @@ def logits_of(model: Any, new: Packed, keep: torch.Tensor, prefix: Prefix | None
     Without a prefix, nothing stands before `new`, and no cache is made.
     """
     before = prefix if prefix is not None and prefix.layers else None
+    new = in_whole_blocks(model, new)
     seen = joined_rows([before.tokens, new]) if before else new
     return read_packed(model, new, seen, before.cache() if before else None, keep)
 
@@ -143,7 +149,7 @@ def obstacle(model: Any) -> str | None:
     That it also follows them is for a check on real rows to say.
     """
     config = model.config.get_text_config()
-    if config._attn_implementation not in ("eager", "sdpa"):
+    if config._attn_implementation not in ("eager", "sdpa", FLEX):
         return f"its attention ({config._attn_implementation}) takes no mask made elsewhere"
     kinds = set(getattr(config, "layer_types", None) or ())
     if odd := sorted(kinds - {"full_attention", "sliding_attention"}):
@@ -173,35 +179,59 @@ def attention_masks(model: Any, queries: Packed, keys: Packed) -> Any:
     packed sequence has other tokens between.
     """
     config = model.config.get_text_config()
-    as_mask = _Form(config._attn_implementation == "eager", model.dtype)
+
+    def as_mask(window: int | None) -> Any:
+        if config._attn_implementation == FLEX:
+            return block_mask(mask_of(queries, keys, window), len(queries), len(keys), model.device)
+        form = _Form(config._attn_implementation == "eager", model.dtype)
+        return form(visible_positions(queries, keys, window))
+
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ())
     if "sliding_attention" in kinds:
-        return {
-            "full_attention": as_mask(visible_positions(queries, keys)),
-            "sliding_attention": as_mask(visible_positions(queries, keys, window)),
-        }
+        return {"full_attention": as_mask(None), "sliding_attention": as_mask(window)}
     # Models of one kind of layer (Mistral) have a window for all of them, or none.
-    return as_mask(visible_positions(queries, keys, None if "full_attention" in kinds else window))
+    return as_mask(None if "full_attention" in kinds else window)
 
 
 def visible_positions(queries: Packed, keys: Packed, window: int | None = None) -> torch.Tensor:
-    """Return which keys each query sees, (queries, keys) of bool.
+    """Return which keys each query sees, (queries, keys) of bool."""
+    every = torch.arange(len(queries), device=queries.ids.device)[:, None]
+    return _sees(queries, keys, window, every, torch.arange(len(keys), device=keys.ids.device))
+
+
+def mask_of(queries: Packed, keys: Packed, window: int | None = None) -> MaskMod:
+    """Return the same as a function of one query's and one key's place, for flex attention."""
+    return mask_mod(lambda query, key: _sees(queries, keys, window, query, key))
+
+
+def _sees(queries: Packed, keys: Packed, window: int | None, query: Any, key: Any) -> torch.Tensor:
+    """Return whether queries at some places see keys at others.
 
     A query sees the prefix and its own row, trunk and own branch, up to its own position, and
     with a window only the last `window` positions, its own included.
     """
     # Compared, never subtracted: numbers of (queries, keys) would take eight times the mask.
-    at, seen = queries.position[:, None], keys.position[None, :]  # (queries, 1), (1, keys)
+    at, seen = queries.position[query], keys.position[key]
     # 1. Of the rows: the shared prefix, and the query's own row.
-    own = keys.row[None, :] == queries.row[:, None]  # (queries, keys)
+    row = keys.row[key]
+    own = row == queries.row[query]
     # 2. Of that row's branches: the trunk that all of them go on from, and the query's own.
-    branch = (keys.branch == TRUNK)[None, :] | (keys.branch[None, :] == queries.branch[:, None])
+    branch = (keys.branch[key] == TRUNK) | (keys.branch[key] == queries.branch[query])
     # 3. Never ahead. Positions count from the start of the prompt, so this is the causal mask
     #    that the row would have by itself, wherever it stands in the packed sequence.
-    sees = ((keys.row == PREFIX)[None, :] | (own & branch)) & (seen <= at)  # (queries, keys)
+    sees = ((row == PREFIX) | (own & branch)) & (seen <= at)
     # 4. Windows are counted on positions too, for the same reason.
     return sees if window is None else sees & (seen > at - window)
+
+
+def in_whole_blocks(model: Any, new: Packed) -> Packed:
+    """Return tokens with some behind them that nobody else sees, where flex attention wants it."""
+    more = missing(len(new))
+    if not more or model.config.get_text_config()._attn_implementation != FLEX:
+        return new
+    filler = torch.zeros(more, dtype=torch.long, device=new.ids.device)
+    return joined_rows([new, Packed(filler, filler, filler + FILLER, filler + TRUNK)])
 
 
 def shared_length(rows: Sequence[list[int]]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
+from hsd.config.model_config import ModelConfig
 from hsd.config.redaction import with_references
 from hsd.config.train_config import TrainConfig
 from hsd.errors import PreflightError
@@ -14,12 +15,14 @@ from hsd.groups.group_set import load_groups
 from hsd.io.hashes import sha256_json
 from hsd.model.base import BaseFiles, find_base
 from hsd.model.context_length import positions_of
+from hsd.model.families import why_not_flex
 from hsd.model.family_table import unknown_family
+from hsd.model.flex_probe import why_flex_is_off
 from hsd.model.launcher import asked_by, not_followed, not_followed_sentence
 from hsd.model.lora_targets import require_open_experts
 from hsd.model.number_format import FIELDS, NumberFormat, began_in, number_format
 from hsd.model.placement import Launch, Placement, launch, place_to_train
-from hsd.model.quantization import PACKED, again
+from hsd.model.quantization import PACKED, again, skeleton
 from hsd.training.ancestor import Ancestor, find_ancestor
 from hsd.training.dataset import TrainingRows, load_training_rows
 from hsd.training.disk_space import adapter_parameters
@@ -53,6 +56,13 @@ class TrainingPlan:
     """Scores validation rows where more than their loss selects the adapter."""
     ancestor: Ancestor | None = None
     """The adapter that the run goes on from."""
+    attention: str = "auto"
+    """The attention code that the run learns with, as model.attention says it."""
+
+    @property
+    def model(self) -> ModelConfig:
+        """The base as it is loaded for learning."""
+        return self.config.model.model_copy(update={"attention": self.attention})
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two runs the same one: everything that decides the adapter.
@@ -88,7 +98,7 @@ class TrainingPlan:
 
     def placed(self, placement: Placement) -> "TrainingPlan":
         """Return the run on another placement."""
-        numbers = number_format(self.config.model, self.source, placement)
+        numbers = number_format(self.model, self.source, placement)
         return replace(self, placement=placement, numbers=numbers)
 
     def notes(self) -> list[str]:
@@ -138,7 +148,9 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
     config = _unpacked_as_it_began(config)
     source = find_base(config.model)
     placement = place_to_train(config.model, source.config, _began_on_cpu(config.output_dir))
-    numbers = number_format(config.model, source, placement)
+    attention = learning_attention(config, source.config, placement)
+    model = config.model.model_copy(update={"attention": attention})
+    numbers = number_format(model, source, placement)
     require_open_experts(config.lora, numbers["quantization"], source.name)
     rows = load_training_rows(within_context(config, source.config), source.tokenizer)
     schedule = plan_schedule(config, len(rows.train), len(rows.validation), here.world_size)
@@ -158,6 +170,7 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
         asked_by(os.environ),
         validation_scorer,
         ancestor,
+        attention,
     )
 
 
@@ -168,6 +181,22 @@ def _unpacked_as_it_began(config: TrainConfig) -> TrainConfig:
         return config
     model = config.model.model_copy(update={"quantization": again(began)})
     return config.model_copy(update={"model": model})
+
+
+def learning_attention(config: TrainConfig, base: PretrainedConfig, placement: Placement) -> str:
+    """Return the attention code to learn with: `auto` takes flex on a GPU where it is right.
+
+    A run that began with another one keeps it. Rows that are computed whole gain nothing from it:
+    each length would be compiled anew.
+    """
+    asked, device = config.model.attention, placement.device
+    if asked != "auto" or device == "cpu" or config.training.prefix_sharing == "off":
+        return asked
+    began: str | None = began_in(config.output_dir).get("attention")
+    if began:
+        return began
+    off = why_not_flex(skeleton(base), device)
+    return "auto" if off or why_flex_is_off(base, placement.dtype, device) else "flex"
 
 
 def _began_on_cpu(folder: Path) -> str | None:

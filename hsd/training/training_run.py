@@ -150,7 +150,7 @@ def _learned(
         say(f"Warning: {doubt}")
     _require_not_stopped(request, state)
     with _memory_in_a_line(config):
-        base = load_base(config.model, plan.source, plan.placement)
+        base = load_base(plan.model, plan.source, plan.placement)
         described = describe_base(
             base
         )  # before an adapter is put into it, which would be counted too
