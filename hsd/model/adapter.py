@@ -38,6 +38,7 @@ from hsd.model.adapter_folder import (
 from hsd.model.adapter_weights import RESIZED, fill_adapter
 from hsd.model.base import Base, BaseFiles, find_base
 from hsd.model.describe import files_identity, weights_fingerprint
+from hsd.model.nf4_experts import NF4_EXPERTS
 from hsd.model.own_tokenizer import template_beside
 from hsd.model.patterns import require_patterns
 from hsd.model.quantization import PACKED
@@ -241,9 +242,10 @@ def _by_peft(what: str) -> Iterator[None]:
 
 
 def _require_plain_weights(base: Base, folder: Path, said: Mapping[str, Any]) -> None:
-    if base.quantization.method == PACKED and (inside := learned_inside(said)):
+    packed = {PACKED: "packed in MXFP4", NF4_EXPERTS: "in NF4"}.get(base.quantization.method)
+    if packed and (inside := learned_inside(said)):
         raise ModelError(
-            f"{folder / CONFIG}: {inside}, and the base's experts are packed in MXFP4. Set "
+            f"{folder / CONFIG}: {inside}, and the base's experts are {packed}. Set "
             "model.quantization=none, which unpacks them."
         )
     why = rewrites_base(said)

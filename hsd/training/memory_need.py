@@ -13,12 +13,14 @@ from hsd.model.memory_parts import (
     activations_bytes,
     backward_bytes,
     base_bytes,
+    dequantized_bytes,
     kv_bytes,
     layer_bytes,
     loading_bytes,
     logits_bytes,
 )
 
+DEQUANTIZED = "experts of a layer, dequantised"
 LIBRARIES = "libraries and reserve"
 LIBRARIES_GB = {True: 1.0, False: 0.7}
 """What a process takes before a weight is read: on a GPU CUDA's context and libraries and what its
@@ -119,6 +121,7 @@ def evaluation_need(how: Computed, prefix: int, rows: Sequence[int], reply: int)
             MemoryPart("KV cache of a batch", kv_bytes(shape, cached, held.bytes_each)),
             MemoryPart("one layer at work", layer_bytes(shape, how.adapter, held, new, how.on_gpu)),
             MemoryPart("logits", logits_bytes(shape, new)),
+            MemoryPart(DEQUANTIZED, dequantized_bytes(shape, held)),
         ),
         how.on_gpu,
     )
@@ -136,6 +139,7 @@ def _piece_parts(how: Computed, piece: Piece) -> tuple[MemoryPart, ...]:
         MemoryPart("keys and values of the prefix", prefix_kv),
         MemoryPart("logits and their gradients", logits),
         MemoryPart("backward, beyond the logits", max(0.0, backward - logits)),
+        MemoryPart(DEQUANTIZED, dequantized_bytes(shape, held)),
     )
 
 

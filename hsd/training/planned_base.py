@@ -13,6 +13,7 @@ from hsd.model.base import BaseFiles, find_base, find_config
 from hsd.model.base_shape import BaseShape
 from hsd.model.doctor_probes import memory_gb
 from hsd.model.memory_parts import AdapterShape, Held
+from hsd.model.nf4_experts import NF4_EXPERTS
 from hsd.model.quantization import Quantization, choose_quantization
 from hsd.model.read_shape import read_shape
 from hsd.training.arguments import recomputes
@@ -51,7 +52,8 @@ def base_on(
     quantization = choose_quantization(config.model, base, device, dtype)
     shape = read_shape(base, config.model.attention, device)
     held = Held(quantization.method, dtype.itemsize, bool(quantization.double))
-    on_gpu, again = device != "cpu", recomputes(config.training, device)
+    on_gpu = device != "cpu"
+    again = recomputes(config.training, device) or quantization.method == NF4_EXPERTS
     how = Computed(shape, held, _adapter(shape, config), on_gpu, again)
     return PlannedBase(base, source, how, quantization)
 
