@@ -66,7 +66,8 @@ def test_fused_experts_refuse_4_bit_with_the_reason(tiny_gpt_oss: Path) -> None:
     assert str(error.value) == (
         "model 'a/base': 4-bit NF4 refused: only 19% of its layers' weights are in linear ones; "
         "the rest, such as fused experts, would silently stay in 16 bit. "
-        "Set model.quantization=none, or auto to take what the checkpoint can."
+        "Set model.quantization=none, nf4_experts for the experts too, or auto to take what the "
+        "checkpoint can."
     )
 
 

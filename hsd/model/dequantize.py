@@ -8,6 +8,7 @@ from bitsandbytes.nn import Linear4bit
 from torch import nn
 
 from hsd.model.base import Base
+from hsd.model.nf4_experts import plain_experts
 
 
 def dequantize(base: Base) -> Base:
@@ -21,6 +22,7 @@ def dequantize(base: Base) -> Base:
     quantized = [(n, m) for n, m in base.model.named_modules() if isinstance(m, Linear4bit)]
     for name, layer in quantized:
         base.model.set_submodule(name, _plain(layer, dtype))
+    plain_experts(base.model)
     return base
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from hsd.errors import ModelError
 from hsd.model.model_task import require_no_head
+from hsd.model.nf4_experts import NF4_EXPERTS
 from hsd.model.quantization import PACKED, Quantization, is_4bit, is_packed, require_quantized
 
 LEFT_OUT = (
@@ -72,6 +73,7 @@ def require_as_said(model: nn.Module, how: Quantization, dtype: torch.dtype, nam
         made_here = how.loader_config is not None
         if made_here:
             require_quantized(model, name)
+            _require_experts(model, how, name)
         elif not layers or not all(is_4bit(layer.weight) for layer in layers):
             # How much of itself a checkpoint keeps in 16 bit is its maker's choice.
             raise ModelError(
@@ -91,6 +93,20 @@ def require_as_said(model: nn.Module, how: Quantization, dtype: torch.dtype, nam
                 f"model '{name}': its weight {weight} is held in {_name(parameter.dtype)} instead "
                 f"of {_name(dtype)}. Take the 16-bit checkpoint."
             )
+
+
+def _require_experts(model: nn.Module, how: Quantization, name: str) -> None:
+    """Raise ModelError where fused experts that were to be in 4 bit are not, one by one."""
+    left = [n for n, p in model.named_parameters() if p.dim() == 3] if _with_experts(how) else []
+    if left:
+        raise ModelError(
+            f"model '{name}': {len(left)} of its weights, such as {left[0]}, were to be put into 4 "
+            "bit and are not. Set model.quantization=none."
+        )
+
+
+def _with_experts(how: Quantization) -> bool:
+    return how.method == NF4_EXPERTS
 
 
 def require_plain_files(folder: Path, name: str) -> None:

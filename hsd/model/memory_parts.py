@@ -43,7 +43,7 @@ class Held:
     """How weights are held and computed."""
 
     method: str
-    """`none`, `dequantized`, `nf4`, `fp4` or `packed`, as Quantization.method says."""
+    """As Quantization.method says: `none`, `dequantized`, `nf4`, `nf4_experts`, `fp4`, `packed`."""
     bytes_each: int = 2
     """Of a number that is not in 4 bit, and of what is computed with it: 2 or 4."""
     double: bool = True
@@ -102,8 +102,15 @@ def base_bytes(shape: BaseShape, held: Held) -> float:
     if held.method == "packed":
         rest = shape.parameters - shape.fused_parameters
         return shape.fused_parameters * MXFP4_BITS / 8 + rest * held.bytes_each
-    in_4bit = shape.linear_parameters if held.method in ("nf4", "fp4") else 0
+    in_4bit = shape.linear_parameters if held.method in ("nf4", "nf4_experts", "fp4") else 0
+    in_4bit += shape.fused_parameters if held.method == "nf4_experts" else 0
     return weights_bytes(shape.parameters, in_4bit, held.double, held.bytes_each)
+
+
+def dequantized_bytes(shape: BaseShape, held: Held) -> float:
+    """Return what one layer's experts take while they are computed, where they are in NF4."""
+    layers = shape.layers if held.method == "nf4_experts" else 0
+    return shape.fused_parameters / layers * held.bytes_each if layers else 0.0
 
 
 def loading_bytes(largest: int, method: str) -> int:

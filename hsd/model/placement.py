@@ -103,7 +103,8 @@ def place_to_train(
     if began is not None:
         return _in(placed, getattr(torch, began), f"{began}, in which this run began")
     own = stored(base)
-    if (config.quantization == "nf4" and own.way == "plain") or own.bits is not None:
+    made_here = config.quantization in ("nf4", "nf4_experts") and own.way == "plain"
+    if made_here or own.bits is not None:
         return placed  # layers in 4 bit are computed in bfloat16 as it is
     if obstacle := speed.why_not_bfloat16(base):
         return _in(placed, torch.float32, f"float32, as {obstacle}")

@@ -17,6 +17,7 @@ from hsd.config.model_config import Quantization as QuantizationSetting
 from hsd.errors import ModelError
 from hsd.model.formats import Stored, stored
 from hsd.model.memory_parts import weights_bytes
+from hsd.model.nf4_experts import NF4_EXPERTS, ExpertsConfig, fused_experts, nf4_experts_config
 from hsd.model.packed_experts import PackedConfig, pack
 
 LEAST_SHARE = 0.5
@@ -36,7 +37,8 @@ PACKED_FAMILIES = frozenset({"gpt_oss"})
 class Quantization:
     """How the base's weights are held, and why.
 
-    method: `nf4`, `fp4`, `packed` (MXFP4 as stored), `dequantized` (MXFP4 unpacked) or `none`.
+    method: `nf4`, `nf4_experts`, `fp4`, `packed` (MXFP4 as stored), `dequantized` (MXFP4 unpacked)
+    or `none`.
     """
 
     method: str
@@ -82,6 +84,8 @@ def choose_quantization(
         return _packed(wanted)
     if wanted == "none" or (wanted == "auto" and device == "cpu"):
         return _unquantized(own, "asked for" if wanted == "none" else "4 bit is for GPUs")
+    if wanted == NF4_EXPERTS:
+        return _experts_too(config, base, compute)
     obstacle = why_not_nf4(base)
     if obstacle is None:
         reason = "asked for" if wanted == "nf4" else "default on a GPU"
@@ -91,7 +95,7 @@ def choose_quantization(
         return _unquantized(own, f"no 4 bit: {obstacle}")
     raise ModelError(
         f"model '{config.name}': 4-bit NF4 refused: {obstacle}. "
-        "Set model.quantization=none, or auto to take what the checkpoint can."
+        f"Set model.quantization=none, {_or_experts(base)}or auto to take what the checkpoint can."
     )
 
 
@@ -101,19 +105,23 @@ def again(held: str | None) -> QuantizationSetting:
     FP4 and packed MXFP4 have none of their own: only a checkpoint that is in it comes in it.
     """
     held_as: dict[str | None, QuantizationSetting] = {
-        "nf4": "nf4", "fp4": "auto", PACKED: "auto", None: "auto",
+        "nf4": "nf4", NF4_EXPERTS: "nf4_experts", "fp4": "auto", PACKED: "auto", None: "auto",
     }  # fmt: skip
     return held_as.get(held, "none")
 
 
 def is_kept(asked: QuantizationSetting, held: str | None) -> bool:
     """Return whether a setting leaves a base as it was held before; packed is 4 bit too."""
-    return asked == "auto" or (asked == "nf4") == (in_4bit(held) or held == PACKED)
+    if asked == "auto" or held == asked:
+        return True
+    if asked == "none":
+        return not (in_4bit(held) or held == PACKED)
+    return held == PACKED or (asked == "nf4" and held == "fp4")
 
 
 def in_4bit(held: str | None) -> bool:
     """Return whether a method that a manifest names is a 4 bit of bitsandbytes."""
-    return held in ("nf4", "fp4")
+    return held in ("nf4", "fp4", NF4_EXPERTS)
 
 
 def nf4_config(double: bool, compute: torch.dtype = torch.bfloat16) -> BitsAndBytesConfig:
@@ -222,12 +230,32 @@ def why_not_nf4(base: PretrainedConfig) -> str | None:
 def _weights_in_4bit(hollow: Any, bits: BitsAndBytesConfig) -> set[str]:
     """Return the names of the weights that bitsandbytes puts into 4 bit."""
     head, left_out = hollow.get_output_embeddings(), bits.llm_int8_skip_modules or []
-    return {
+    experts = fused_experts(hollow) if isinstance(bits, ExpertsConfig) else []
+    return set(experts) | {
         f"{name}.weight"
         for name, module in hollow.named_modules()
         if isinstance(module, nn.Linear) and module is not head
         if not any(part in name for part in left_out)
     }
+
+
+def _experts_too(config: ModelConfig, base: PretrainedConfig, compute: torch.dtype) -> Quantization:
+    """Return NF4 with fused experts. Raises ModelError for a base that cannot have them in NF4."""
+    own, refused = stored(base), f"model '{config.name}': model.quantization={NF4_EXPERTS} refused:"
+    if own.way != "plain":
+        raise ModelError(
+            f"{refused} the checkpoint is already quantised ({own.kind}). Set "
+            "model.quantization=none, or auto to take what the checkpoint can."
+        )
+    if not fused_experts(skeleton(base)):
+        raise ModelError(f"{refused} it has no fused experts. Set model.quantization=nf4, or auto.")
+    bits = nf4_experts_config(config.double_quantization, compute)
+    return Quantization(NF4_EXPERTS, "asked for, fused experts too", bits, bits)
+
+
+def _or_experts(base: PretrainedConfig) -> str:
+    has_experts = stored(base).way == "plain" and fused_experts(skeleton(base))
+    return f"{NF4_EXPERTS} for the experts too, " if has_experts else ""
 
 
 def _has_fused_weights(model: nn.Module) -> bool:
@@ -252,7 +280,7 @@ def _as_is(config: ModelConfig, own: Stored, bits: BitsAndBytesConfig) -> Quanti
 
 def _packed(wanted: QuantizationSetting) -> Quantization:
     reason = "the checkpoint stores its experts in 4 bit (MXFP4), and they stay packed"
-    if wanted == "nf4":
+    if wanted in ("nf4", NF4_EXPERTS):
         reason = f"{reason}; NF4 would round them a second time"
     return Quantization(PACKED, reason, PackedConfig())
 

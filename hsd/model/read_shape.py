@@ -10,6 +10,7 @@ from transformers import PretrainedConfig
 from hsd.model.base_shape import BaseShape, FusedShape, LinearShape
 from hsd.model.families import attention_for
 from hsd.model.lora_targets import last_name
+from hsd.model.nf4_experts import expert_count
 from hsd.model.quantization import skeleton
 from hsd.model.text_model import beside_text, is_fused
 
@@ -21,7 +22,7 @@ def read_shape(config: PretrainedConfig, attention: str = "auto", device: str = 
     first: Any = getattr(text, "per_layer_config", [text])[0]
     heads = first.num_attention_heads
     linear = _linear(hollow)
-    experts = next((n for key in _EXPERTS if (n := getattr(text, key, None))), 0)
+    experts = expert_count(config)
     sizes = [p.numel() for p in hollow.parameters()]
     return BaseShape(
         family=text.model_type,
@@ -43,9 +44,6 @@ def read_shape(config: PretrainedConfig, attention: str = "auto", device: str = 
         linear=_linear(hollow, beside_text(hollow)),
         fused=_fused(hollow, beside_text(hollow)),
     )
-
-
-_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
 def _linear(hollow: Any, without: Sequence[str] = ()) -> tuple[LinearShape, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 from hsd.config.train_config import TrainConfig
 from hsd.errors import HsdError, PreflightError
 from hsd.model.memory import free_gb
+from hsd.model.nf4_experts import NF4_EXPERTS
 from hsd.training.planned_base import base_on, planned_base
 from hsd.training.planned_devices import PlannedDevices
 from hsd.training.planned_rows import PlannedRows
@@ -62,6 +63,9 @@ def _changes(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
     rows = training.batch_size * training.accumulation
     if config.model.quantization != "nf4":
         yield "model.quantization=nf4", _with(config, model={"quantization": "nf4"})
+    if config.model.quantization != NF4_EXPERTS:
+        experts = {"quantization": NF4_EXPERTS}
+        yield f"model.quantization={NF4_EXPERTS}", _with(config, model=experts)
     if training.gradient_checkpointing is False:
         again = {"gradient_checkpointing": True}
         yield "training.gradient_checkpointing=true", _with(config, training=again)

@@ -14,6 +14,7 @@ from hsd.model.memory_parts import (
     activations_bytes,
     backward_bytes,
     base_bytes,
+    dequantized_bytes,
     kv_bytes,
     layer_bytes,
     loading_bytes,
@@ -21,6 +22,7 @@ from hsd.model.memory_parts import (
 )
 from hsd.training.planned_devices import PlannedDevices
 
+DEQUANTIZED = "experts of a layer, dequantised"
 LIBRARIES = "libraries and reserve"
 LIBRARIES_GB = {True: 1.0, False: 0.7}
 """What a process takes before a weight is read: on a GPU CUDA's context and libraries and what its
@@ -95,8 +97,11 @@ def chosen(
 ) -> Computed:
     """Return how a training is computed there: `auto` keeps activations where they fit well.
 
-    A run finds out by rehearsal, and can always turn to the smaller need.
+    A run finds out by rehearsal, and can always turn to the smaller need. With experts in NF4
+    (hsd/model/nf4_experts.py) there is no choice.
     """
+    if how.held.method == "nf4_experts":
+        return replace(how, recomputes=True)
     if asked != "auto":
         return replace(how, recomputes=asked)
     kept = replace(how, recomputes=False)
@@ -134,6 +139,7 @@ def evaluation_need(how: Computed, prefix: int, rows: Sequence[int], reply: int)
             MemoryPart("KV cache of a batch", kv_bytes(shape, cached, held.bytes_each)),
             MemoryPart("one layer at work", layer_bytes(shape, how.adapter, held, new, how.on_gpu)),
             MemoryPart("logits", logits_bytes(shape, new)),
+            MemoryPart(DEQUANTIZED, dequantized_bytes(shape, held)),
         ),
         how.on_gpu,
     )
@@ -154,6 +160,7 @@ def _piece_parts(how: Computed, piece: Piece) -> tuple[MemoryPart, ...]:
         MemoryPart("keys and values of the prefix", prefix_kv),
         MemoryPart("logits and their gradients", logits),
         MemoryPart("backward, beyond the logits", max(0.0, backward - logits)),
+        MemoryPart(DEQUANTIZED, dequantized_bytes(shape, held)),
     )
 
 

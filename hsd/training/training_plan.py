@@ -20,6 +20,7 @@ from hsd.model.family_table import unknown_family
 from hsd.model.flex_probe import why_flex_is_off
 from hsd.model.launcher import asked_by, not_followed, not_followed_sentence
 from hsd.model.lora_targets import require_open_experts
+from hsd.model.nf4_experts import NF4_EXPERTS
 from hsd.model.number_format import FIELDS, NumberFormat, began_in, number_format
 from hsd.model.placement import Launch, Placement, launch, place_to_train
 from hsd.model.quantization import PACKED, again, skeleton
@@ -35,6 +36,11 @@ BY_GROUP = ("worst_group_f1", "f1_within_gap")
 STAYS_PACKED = (
     "4 bit: the base's experts are stored in 4 bit already (MXFP4) and stay packed; NF4 would "
     "round them a second time."
+)
+
+COMPUTED_AGAIN = (
+    "training.gradient_checkpointing: on, as the base's experts are in NF4; without it the "
+    "backward pass would keep the dequantised experts of all layers."
 )
 
 
@@ -111,8 +117,11 @@ class TrainingPlan:
                 f"data.max_length {asked} is more than the {held} positions of "
                 f"{self.source.name}; no row gets longer than {held} tokens."
             )
-        if self.config.model.quantization == "nf4" and self.numbers["quantization"] == PACKED:
+        asked_4bit, held_as = self.config.model.quantization, self.numbers["quantization"]
+        if asked_4bit in ("nf4", NF4_EXPERTS) and held_as == PACKED:
             found.append(STAYS_PACKED)
+        if held_as == NF4_EXPERTS:
+            found.append(COMPUTED_AGAIN)
         if self.placement.measured:
             found.append(f"Number format: {self.placement.reason.partition('; ')[2]}.")
         if self.not_followed:
@@ -154,7 +163,7 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
     require_open_experts(config.lora, numbers["quantization"], source.name)
     rows = load_training_rows(within_context(config, source.config), source.tokenizer)
     schedule = plan_schedule(config, len(rows.train), len(rows.validation), here.world_size)
-    config = config.model_copy(update={"prompt": rows.asked})
+    config = _computed_again(config.model_copy(update={"prompt": rows.asked}), numbers)
     validation_scorer = scorer(config, rows)
     ancestor = find_ancestor(config, rows.contract, rows.validation)
     parameters = adapter_parameters(config, source)
@@ -172,6 +181,14 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
         ancestor,
         attention,
     )
+
+
+def _computed_again(config: TrainConfig, numbers: NumberFormat) -> TrainConfig:
+    """Return the config with gradient checkpointing where the experts are in NF4 (nf4_experts)."""
+    if numbers["quantization"] != NF4_EXPERTS:
+        return config
+    training = config.training.model_copy(update={"gradient_checkpointing": True})
+    return config.model_copy(update={"training": training})
 
 
 def _unpacked_as_it_began(config: TrainConfig) -> TrainConfig:

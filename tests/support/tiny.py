@@ -21,6 +21,8 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
 CONTROL = ("<|pad|>", "<|im_start|>", "<|im_end|>")
@@ -151,6 +153,31 @@ def mxfp4(folder: Path) -> Path:
     config = json.loads((folder / "config.json").read_text())
     config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}
     (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def qwen3_moe(folder: Path) -> Path:
+    """Write a tiny Qwen3-MoE (fused experts) into `folder` and return it."""
+    words = tokenizer()
+    torch.manual_seed(0)
+    config = Qwen3MoeConfig(
+        vocab_size=len(words),
+        hidden_size=64,
+        intermediate_size=128,
+        moe_intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        num_experts=4,
+        num_experts_per_tok=2,
+        max_position_embeddings=1024,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+        bos_token_id=None,
+    )
+    Qwen3MoeForCausalLM(config).save_pretrained(folder)
+    words.save_pretrained(folder)
     return folder
 
 
