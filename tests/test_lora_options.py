@@ -19,7 +19,7 @@ from peft import get_peft_model  # noqa: E402
 from peft.optimizers import create_loraplus_optimizer  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from test_read_shape import PREFIX, ROWS, _kept_bytes, _others, config_of  # noqa: E402
-from test_step import FORMS, learn  # noqa: E402
+from test_step import FORMS, learn, works_in  # noqa: E402
 from test_step import ROWS as STEP_ROWS  # noqa: E402
 from test_train import signalled  # noqa: E402
 from transformers import Trainer  # noqa: E402
@@ -33,10 +33,11 @@ from hsd.model.base import load_base  # noqa: E402
 from hsd.model.dora import Float32Lengths  # noqa: E402
 from hsd.model.memory_parts import Held, activations_bytes  # noqa: E402
 from hsd.model.read_shape import read_shape  # noqa: E402
+from hsd.model.recompute import recompute_activations  # noqa: E402
 from hsd.training import trainer as trainer_module  # noqa: E402
 from hsd.training.disk_space import adapter_parameters  # noqa: E402
 from hsd.training.loraplus import split_for_loraplus  # noqa: E402
-from hsd.training.microbatches import StepPlan, find_sharing  # noqa: E402
+from hsd.training.microbatches import StepPlan  # noqa: E402
 from hsd.training.planned_base import _adapter, planned_base  # noqa: E402
 from hsd.training.planned_devices import PlannedDevices  # noqa: E402
 from hsd.training.step import step_log_probabilities  # noqa: E402
@@ -169,16 +170,17 @@ def test_the_files_of_a_run_say_its_options_in_pefts_words(
 
 @EVERY
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("again", [False, True], ids=["kept", "computed again"])
 @pytest.mark.usefixtures("exact_norms")
 def test_a_shared_steps_gradient_is_that_of_its_rows_one_by_one(
-    base: str, options: dict[str, Any], form: str, folder_of: Any
+    base: str, options: dict[str, Any], form: str, again: bool, folder_of: Any
 ) -> None:
     model = moved(fresh(folder_of(base), options | {"dropout": 0}), torch.float64)
     expected = one_by_one(model, STEP_ROWS)
-    if FORMS[form].recomputes:
-        model.activation_checkpointing_enable({"use_reentrant": False})
+    if again:
+        recompute_activations(model, on=True)
         model.train()
-    learn(model, find_sharing(STEP_ROWS, FORMS[form]).work(STEP_ROWS), STEP_ROWS)
+    learn(model, works_in(form, STEP_ROWS), STEP_ROWS)
     exact = base != "tiny_moe"  # its norms always go by float32
     assert relative_error(collected(model), expected) <= (1e-10 if exact else 1e-5)
 

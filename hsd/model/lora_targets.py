@@ -62,12 +62,12 @@ def resolve_targets(lora: LoraConfig, names: LayerNames, base: str) -> LoraTarge
 
 
 def require_open_experts(lora: LoraConfig, quantization: str, base: str) -> None:
-    """Raise ModelError for experts that are to learn while they are packed in MXFP4."""
-    if lora.learns_experts and quantization == "packed":
+    """Raise ModelError for experts that are to learn while they are held in 4 bit."""
+    held = {"packed": "stay packed in MXFP4", "nf4_experts": "are in NF4"}.get(quantization)
+    if lora.learns_experts and held:
         raise ModelError(
-            f"lora: the experts of {base} stay packed in MXFP4 and cannot learn. Set "
-            "model.quantization=none, which unpacks them, or leave target_parameters and "
-            "target_modules experts out."
+            f"lora: the experts of {base} {held} and cannot learn. Set model.quantization=none, or "
+            "leave target_parameters and target_modules experts out."
         )
 
 
