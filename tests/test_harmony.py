@@ -20,9 +20,10 @@ from hsd.data.prepare import prepare  # noqa: E402
 from hsd.data.prepared_data import Preparation  # noqa: E402
 from hsd.data.source_formats import Source  # noqa: E402
 from hsd.errors import ConfigError  # noqa: E402
+from hsd.evaluation.answer_rows import parsed_reply  # noqa: E402
 from hsd.evaluation.evaluation_plan import plan_evaluation  # noqa: E402
-from hsd.inference.replies import Closing, read_tokens  # noqa: E402
-from hsd.prompts.answers import read_reply  # noqa: E402
+from hsd.inference.replies import Closing, Reply, read_tokens  # noqa: E402
+from hsd.prompts.answers import ParsedReply, read_reply  # noqa: E402
 from hsd.prompts.chat import make_chat  # noqa: E402
 from hsd.prompts.contract import Contract, make_contract  # noqa: E402
 from hsd.prompts.render import Renderer  # noqa: E402
@@ -153,6 +154,23 @@ def test_a_strategy_with_an_analysis_is_asked_in_generate_mode_with_its_own_limi
     plan = plan_evaluation(evaluation(tiny_gpt_oss, tmp_path, "generate"))
     assert plan.contract.strategy.parameters.analysis
     assert plan.max_new_tokens == 40
+
+
+@pytest.mark.parametrize(
+    ("said", "cut_off", "expected"),
+    [
+        (f"{ANALYSIS}{NORMAL}?{NEXT}{FINAL}{HATE}", False, ParsedReply("valid", "hate")),
+        (f"{FINAL}{HATE}", False, ParsedReply("valid", "hate")),
+        (f"{ANALYSIS}{NORMAL}?{NEXT}{FINAL}So: {HATE}", False, ParsedReply("repaired", "hate")),
+        (f"{ANALYSIS}{NORMAL}", False, ParsedReply("invalid")),
+        (f"{ANALYSIS}{NORMAL}", True, ParsedReply("truncated")),
+    ],
+)
+def test_an_answer_behind_an_analysis_that_was_asked_for_is_valid(
+    said: str, cut_off: bool, expected: ParsedReply, tiny_gpt_oss: Path, tmp_path: Path
+) -> None:
+    plan = plan_evaluation(evaluation(tiny_gpt_oss, tmp_path, "generate"))
+    assert parsed_reply(plan, Reply("1", said, cut_off, 0.0)) == expected
 
 
 def test_score_mode_refuses_a_strategy_with_an_analysis(tiny_gpt_oss: Path, tmp_path: Path) -> None:

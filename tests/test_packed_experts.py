@@ -23,12 +23,12 @@ from hsd.errors import ModelError, PreflightError, Stopped
 from hsd.evaluation.subject import subject
 from hsd.io.json_reader import read_json
 from hsd.io.manifest import MANIFEST
-from hsd.model import memory
+from hsd.model import memory, mxfp4
 from hsd.model.adapter import export_adapter, load_adapter, new_adapter
 from hsd.model.base import load_base
 from hsd.model.describe import describe_base
 from hsd.model.memory import need_of
-from hsd.model.mxfp4 import tables, unpack
+from hsd.model.mxfp4 import expert_products, tables, unpack
 from hsd.model.packed_experts import PackedExperts
 from hsd.model.quantization import Quantization, held_bytes, skeleton
 from hsd.training.training_plan import STAYS_PACKED, plan_training
@@ -45,9 +45,12 @@ def loaded(folder: Path, quantization: str, dtype: str = "float32") -> Any:
     return load_base(held)
 
 
-def learned(folder: Path, quantization: str, *, recompute: bool = False) -> Any:
+def learned(
+    folder: Path, quantization: str, dtype: str = "float32", *, recompute: bool = False
+) -> Any:
     """Return an adapter's gradients after one forward and backward pass."""
-    model = new_adapter(loaded(folder, quantization), LoraConfig(rank=4, dropout=0.0), seed=3)
+    base = loaded(folder, quantization, dtype)
+    model = new_adapter(base, LoraConfig(rank=4, dropout=0.0), seed=3)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.05, generator=torch.Generator().manual_seed(5))
@@ -91,6 +94,31 @@ def test_an_adapter_on_a_packed_base_gets_the_gradients_of_the_unpacked_one(
 ) -> None:
     found = learned(tiny_mxfp4, "auto", recompute=recompute)
     assert relative_error(found, learned(tiny_mxfp4, "none")) <= 5e-6
+
+
+@pytest.mark.parametrize(("dtype", "allowed"), [("bfloat16", 2e-2), ("float16", 2e-3)])
+def test_in_16_bit_the_gradients_are_those_of_the_unpacked_base_too(
+    dtype: str, allowed: float, tiny_mxfp4: Path
+) -> None:
+    """Measured: no difference; what is allowed is what the format itself is off by."""
+    found, expected = (learned(tiny_mxfp4, held, dtype) for held in ("auto", "none"))
+    assert all(gradient.dtype == torch.float32 for gradient in found.values())
+    assert relative_error(found, expected) <= allowed
+
+
+def test_experts_that_get_no_token_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked: list[int] = []
+
+    def noted(blocks: torch.Tensor, *rest: Any) -> torch.Tensor:
+        unpacked.append(int(blocks[0, 0, 0]))
+        return unpack(blocks, *rest)
+
+    monkeypatch.setattr(mxfp4, "unpack", noted)
+    blocks = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 8, 1, 16).contiguous()
+    scales = torch.full((4, 8, 1), 127, dtype=torch.uint8)
+    rows = torch.ones(3, 32, requires_grad=True)
+    expert_products(rows, blocks, scales, [2, 0, 1, 0]).sum().backward()
+    assert unpacked == [0, 2, 0, 2]  # forward and backward
 
 
 def test_a_packed_base_replies_as_the_unpacked_one(tiny_mxfp4: Path) -> None:

@@ -9,7 +9,7 @@ from hsd.inference.halving import Halving, answers
 from hsd.inference.replies import Engine, Reply
 from hsd.io.progress import Progress
 from hsd.prediction import Prediction, prediction_of
-from hsd.prompts.answers import ParsedReply, read_reply
+from hsd.prompts.answers import ParsedReply, answer_start, read_reply
 from hsd.prompts.render import Encoded
 from hsd.report.predictions import append_predictions
 
@@ -51,7 +51,10 @@ def parsed_reply(plan: EvaluationPlan, reply: Reply) -> ParsedReply:
     if reply.label is not None:
         return ParsedReply("valid", reply.label)
     opening = plan.renderer.opening_text(has_system=bool(plan.contract.strategy.system_prompt))
-    return read_reply(reply.text.removeprefix(opening), cut_off=reply.cut_off)
+    said = reply.text.removeprefix(opening)
+    if plan.contract.strategy.parameters.analysis:  # asked for, so an answer behind it is whole
+        said = said[answer_start(said) :]
+    return read_reply(said, cut_off=reply.cut_off)
 
 
 def _prediction(
