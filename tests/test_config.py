@@ -298,7 +298,7 @@ def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> 
             "lora.loraplus_lr_ratio=0.5",
             "--set: lora.loraplus_lr_ratio: 0.5 is not accepted (expected a number of at least 1).",
         ),
-        ("lora=5", "--set: lora: 5 is not accepted (expected a section with alpha, dropout, rank"),
+        ("lora=5", "--set: lora: 5 is not accepted (expected a section with alpha, alpha_pat"),
         ("epochs=1", "--set: unknown key 'epochs'. Did you mean 'training.epochs'? Known: data,"),
         ("lora.rank", "--set lora.rank: expected NAME=VALUE, such as lora.rank=8."),
         ("=3", "--set =3: expected NAME=VALUE"),
