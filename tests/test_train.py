@@ -179,11 +179,14 @@ def test_only_the_adapters_weights_change(config: Config, monkeypatch: pytest.Mo
     assert any(weight.abs().max() > 0 for name, weight in learned.items() if "lora_B" in name)
 
 
-def test_recomputing_activations_changes_no_bit(config: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sharing", ["on", "off"])
+def test_recomputing_activations_changes_no_bit(
+    sharing: str, config: Config, tmp_path: Path
+) -> None:
     saving, keeping = (
         train(
             config(
-                training={"gradient_checkpointing": recompute, "prefix_sharing": "off"},
+                training={"gradient_checkpointing": recompute, "prefix_sharing": sharing},
                 output_dir=str(tmp_path / f"recompute-{recompute}"),
             )
         )
@@ -785,6 +788,19 @@ def test_full_memory_is_one_line_wherever_a_run_meets_it(
     monkeypatch.setattr(where[what], what, full)
     with pytest.raises(TrainingError, match="memory is full; set training.batch_size lower"):
         train(config())
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_who_recomputes_already_is_not_told_to(
+    on: bool, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(HsdTrainer, "training_step", full)
+    with pytest.raises(TrainingError) as refused:
+        train(config(training={"gradient_checkpointing": on}))
+    assert ("gradient_checkpointing=true" in str(refused.value)) is not on
 
 
 def test_the_manifest_counts_the_bases_parameters_without_the_adapters(config: Config) -> None:

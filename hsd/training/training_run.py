@@ -176,7 +176,7 @@ def _learned(
         _recorded(plan, base, described, model, choices, newest, started)
         if here.is_main
         else nullcontext(),
-        _memory_in_a_line(config),
+        _memory_in_a_line(config, choices.recompute.on),
     ):
         return _run(plan, base, model, choices, checkpoint, request, lease, progress)
 
@@ -191,13 +191,16 @@ def _require_not_stopped(request: StopRequest, state: PartialState) -> None:
         )
 
 
-def _memory_in_a_line(config: TrainConfig) -> AbstractContextManager[None]:
+def _memory_in_a_line(
+    config: TrainConfig, recomputes: bool = False
+) -> AbstractContextManager[None]:
     """Turn full memory into one line that says what would have worked."""
+    more = "" if recomputes else "training.gradient_checkpointing=true, or "
     whose = "this machine's" if place(config.model).device == "cpu" else "the GPU's"
     return memory_error_as(
         TrainingError(
             f"{whose} memory is full; set training.batch_size lower and training.accumulation "
-            "higher, or training.gradient_checkpointing=true, or a smaller data.max_length."
+            f"higher, or {more}a smaller data.max_length."
         )
     )
 
