@@ -36,6 +36,7 @@ class Case:
     form: str = "with"
     recomputes: bool = False
     dtype: str = "float32"
+    quantization: str = "none"
 
 
 CASES = {
@@ -44,7 +45,10 @@ CASES = {
     "SmolLM2, whole rows": Case(SMALL, form="alone", prefix=100),
     "SmolLM2, all linear": Case(SMALL, targets="all-linear", rows=8, prefix=100),
     "SmolLM2, recomputed": Case(SMALL, recomputes=True, rows=8),
+    "SmolLM2, NF4": Case(SMALL, quantization="nf4", prefix=100),
+    "SmolLM2, NF4, recomputed": Case(SMALL, quantization="nf4", rows=8, recomputes=True),
     "Llama of 150 M": Case("llama", rank=32, dropout=0.05),
+    "Llama of 1 B": Case("llama_1b", prefix=100, recomputes=True),
     "tiny gpt-oss": Case("gpt_oss_tiny", prefix=100),
     "tiny gpt-oss, prefix once a step": Case("gpt_oss_tiny", prefix=100, form="behind"),
     "tiny gpt-oss, recomputed, prefix once a step": Case(
@@ -64,6 +68,16 @@ def llama() -> Any:
     return LlamaConfig(
         vocab_size=32000, hidden_size=768, intermediate_size=2560, num_hidden_layers=12,
         num_attention_heads=12, num_key_value_heads=4, head_dim=64,
+    )  # fmt: skip
+
+
+def llama_1b() -> Any:
+    """Return the config of a dense base of a billion parameters, in the shape of Llama 3.2 1B."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=128_256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16,
+        num_attention_heads=32, num_key_value_heads=8, head_dim=64, tie_word_embeddings=True,
     )  # fmt: skip
 
 
@@ -89,6 +103,7 @@ def gpt_oss_layer() -> Any:
 
 SHAPES: dict[str, Callable[[], Any]] = {
     "llama": llama,
+    "llama_1b": llama_1b,
     "gpt_oss_tiny": gpt_oss_tiny,
     "gpt_oss_layer": gpt_oss_layer,
 }
@@ -102,7 +117,7 @@ def planned_gb(case: Case) -> float:
     from hsd.training.step_size import piece_sizes
 
     shape = read_shape(_config(case))
-    held = Held("none", 4 if case.dtype == "float32" else 2)
+    held = Held(case.quantization, 4 if case.dtype == "float32" else 2)
     adapter = AdapterShape(case.rank, shape.targets(case.targets), case.dropout)
     how = Computed(shape, held, adapter, on_gpu=False, recomputes=case.recomputes)
     training = training_need(how, piece_sizes([_work(case)])).tensors_gb
@@ -161,6 +176,7 @@ def _model(case: Case) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from benchmarks.random_bases import NoFiles
     from hsd.config.model_config import ModelConfig
     from hsd.config.train_config import LoraConfig
     from hsd.model.adapter import new_adapter
@@ -172,7 +188,7 @@ def _model(case: Case) -> Any:
 
     asked = ModelConfig(
         name=case.base if case.base == SMALL else "made/up", device="cpu",
-        dtype=case.dtype, quantization="none",
+        dtype=case.dtype, quantization=case.quantization,
     )  # fmt: skip
     if case.base == SMALL:
         base = load_base(asked)
@@ -183,7 +199,7 @@ def _model(case: Case) -> Any:
         model = AutoModelForCausalLM.from_config(
             config, dtype=getattr(torch, case.dtype), attn_implementation=attention
         )
-        source: Any = _NoFiles(config)
+        source: Any = NoFiles(config)
         model.requires_grad_(False)
         base = Base(model, source, place(asked), Quantization("none", "made up"))
     lora = LoraConfig(
@@ -193,13 +209,6 @@ def _model(case: Case) -> Any:
     if case.recomputes:
         recompute_activations(adapted, on=True)
     return adapted.train()
-
-
-@dataclass(frozen=True, slots=True)
-class _NoFiles:
-    config: Any
-    name: str = "made/up"
-    revision: str | None = None
 
 
 def _config(case: Case) -> Any:
