@@ -267,7 +267,7 @@ def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> 
         (
             "model.quantization=fp4",
             '--set: model.quantization: "fp4" is not accepted '
-            "(expected one of 'auto', 'none', 'nf4').",
+            "(expected one of 'auto', 'none', 'nf4', 'nf4_experts').",
         ),
         (
             "lora.target_modules=[1, 2]",
