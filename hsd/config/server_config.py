@@ -1,9 +1,8 @@
 """A server that answers in the place of a model that hsd loads."""
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from hsd.config.strict import Folder, Strict, Text
-from hsd.secrets import holds_secret
 
 
 class ServerConfig(Strict):
@@ -19,12 +18,3 @@ class ServerConfig(Strict):
     """Seconds after which a request counts as lost and is repeated."""
     retries: NonNegativeInt = 6
     """How often a request is repeated that the server refused for now, or that was lost."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _without_secrets(cls, value: str | None) -> str | None:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("a server's address begins with http:// or https://")
-        if value and holds_secret(value):
-            raise ValueError("the address holds a secret; put the token into server.token_file")
-        return value

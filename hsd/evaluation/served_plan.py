@@ -18,6 +18,7 @@ from hsd.example import Example
 from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
 from hsd.groups.name_lists import unknown_said
 from hsd.prompts.contract import Contract
+from hsd.secrets import holds_secret
 
 ENGINE = "openai"
 
@@ -89,10 +90,16 @@ def plan_served(config: EvalConfig, data_dir: Path | None = None) -> ServedPlan:
 
 
 def _require_served(config: EvalConfig) -> None:
-    if config.server.base_url is None:
+    url = config.server.base_url or ""
+    if not url.startswith(("http://", "https://")):
         raise ConfigError(
-            "server.base_url: engine openai needs the server's address, such as --base-url "
-            "http://localhost:8000/v1."
+            "server.base_url: engine openai needs the server's address, which begins with http:// "
+            "or https://, such as --base-url http://localhost:8000/v1."
+        )
+    if holds_secret(url):
+        raise ConfigError(
+            "server.base_url: the address holds a secret; leave it out, and name a file with the "
+            "token: --token-file FILE."
         )
     if config.adapter is not None:
         raise ConfigError("adapter: a server answers with its own models; leave --adapter out.")

@@ -1,10 +1,11 @@
 """An evaluation that a server answers: hsd asks with its own prompt and reads the replies."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
@@ -115,7 +116,7 @@ def _ask_all(
             used["reply_tokens"] += reply.reply_tokens
             progress(done, len(left), f"{plan.config.data_file} rows")
     finally:
-        used |= {"requests": done + server.retried, "repeated": server.retried}
+        used |= {"requests": server.sent, "repeated": server.repeated}
         used["seconds"] = round(server.clock() - started, 3)
         update_manifest(folder, answering={name: before[name] + used[name] for name in used})
     if done < len(left):
@@ -139,30 +140,31 @@ def _replies(
         "temperature": plan.config.temperature,
         "seed": plan.config.seed,
     }
+    ended = Event()
+
+    def ask(example: Example) -> ChatReply | None:
+        if ended.is_set():
+            return None
+        try:
+            return server.ask(chat_messages(strategy, example.text), **settings)
+        except BaseException:
+            ended.set()
+            raise
+
+    failure: BaseException | None = None
     with ThreadPoolExecutor(plan.config.server.concurrency) as pool:
-        asked = {
-            pool.submit(server.ask, chat_messages(strategy, e.text), **settings): e for e in left
-        }
-        failure: BaseException | None = None
+        asked = {pool.submit(ask, example): example for example in left}
         try:
             for future in as_completed(asked):
-                if future.cancelled():
-                    continue
-                if error := future.exception():
-                    failure = failure or error
-                else:
-                    yield asked[future], future.result()
-                if failure or request.asked:
-                    _cancel(asked)
+                failure = failure or future.exception()
+                if not future.exception() and (reply := future.result()):
+                    yield asked[future], reply
+                if request.asked:
+                    ended.set()
         finally:
-            _cancel(asked)
+            ended.set()
     if failure:
         raise failure
-
-
-def _cancel(futures: Iterable[Future[ChatReply]]) -> None:
-    for future in futures:
-        future.cancel()
 
 
 def _prediction(plan: ServedPlan, example: Example, reply: ChatReply) -> Prediction:
@@ -175,7 +177,7 @@ def _prediction(plan: ServedPlan, example: Example, reply: ChatReply) -> Predict
         reply=reply.text,
         rationale=read.rationale,
         response_time=round(reply.seconds, 4),
-        truncated_post=False,
+        truncated_post=None,  # the server knows
     )
 
 

@@ -1,5 +1,6 @@
 """One question to an OpenAI-compatible server: asked again while the server is busy or lost."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class ChatServer:
     """A server and the model that answers; `sleep` and `clock` are the time.
 
     `has_schema` says whether the server takes a JSON schema for replies: it is asked for one until
-    it refuses it. `retried` counts the requests that were repeated.
+    it refuses it. `sent` and `repeated` count requests.
     """
 
     config: ServerConfig
@@ -50,7 +51,9 @@ class ChatServer:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     client: httpx2.Client = field(default_factory=httpx2.Client, repr=False)
     has_schema: bool = True
-    retried: int = 0
+    sent: int = 0
+    repeated: int = 0
+    _counting: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def ask(self, messages: Sequence[Message], **settings: Any) -> ChatReply:
         """Return the model's reply.
@@ -72,7 +75,7 @@ class ChatServer:
                     raise self._refused(response)
                 problem, told = f"status {response.status_code}", self._told(response)
             if attempt < self.config.retries:
-                self.retried += 1
+                self._count(repeated=1)
                 self.sleep(told if told is not None else _wait(attempt))
         raise EvaluationError(
             f"{self.config.base_url}: no answer in {self.config.retries + 1} requests ({problem}). "
@@ -83,6 +86,7 @@ class ChatServer:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         url = f"{str(self.config.base_url).rstrip('/')}/chat/completions"
         content = {"model": self.model, "messages": list(messages), **settings}
+        self._count(sent=1)
         asked_schema = self.has_schema
         if asked_schema:
             content["response_format"] = reply_schema(rationale=self.rationale)
@@ -93,6 +97,11 @@ class ChatServer:
             self.has_schema = False
             return self._post(messages, settings)
         return response
+
+    def _count(self, sent: int = 0, repeated: int = 0) -> None:
+        with self._counting:
+            self.sent += sent
+            self.repeated += repeated
 
     def _told(self, response: httpx2.Response) -> float | None:
         """Return how many seconds the server asks to wait, None where it does not say."""
