@@ -22,7 +22,7 @@ from test_read_shape import PREFIX, ROWS, _kept_bytes, _others, config_of  # noq
 from test_step import FORMS, learn, works_in  # noqa: E402
 from test_step import ROWS as STEP_ROWS  # noqa: E402
 from test_train import signalled  # noqa: E402
-from transformers import Trainer  # noqa: E402
+from transformers import Glm4MoeConfig, Trainer  # noqa: E402
 
 from hsd.config.model_config import ModelConfig  # noqa: E402
 from hsd.config.train_config import LoraConfig  # noqa: E402
@@ -31,9 +31,12 @@ from hsd.io.json_reader import read_json  # noqa: E402
 from hsd.model.adapter import export_adapter, load_adapter, new_adapter, without_adapter  # noqa: E402
 from hsd.model.base import load_base  # noqa: E402
 from hsd.model.dora import Float32Lengths  # noqa: E402
+from hsd.model.fused_experts import linear_names, require_unchanged  # noqa: E402
 from hsd.model.memory_parts import Held, activations_bytes  # noqa: E402
+from hsd.model.quantization import skeleton  # noqa: E402
 from hsd.model.read_shape import read_shape  # noqa: E402
 from hsd.model.recompute import recompute_activations  # noqa: E402
+from hsd.model.text_model import layer_names  # noqa: E402
 from hsd.training import trainer as trainer_module  # noqa: E402
 from hsd.training.disk_space import adapter_parameters  # noqa: E402
 from hsd.training.loraplus import split_for_loraplus  # noqa: E402
@@ -364,6 +367,17 @@ def test_all_linear_leaves_the_experts_of_a_mixture_alone(tiny_moe: Path) -> Non
     """peft alone would put an adapter on them, and on the router."""
     model = fresh(tiny_moe, {"target_modules": "all-linear"})
     assert not any("experts" in name for name, p in model.named_parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "gate_proj", "up_proj", "down_proj"]])
+def test_layers_that_peft_would_take_for_experts_are_refused(targets: Any) -> None:
+    """A shared expert has layers of these names, and peft would leave it out."""
+    model = skeleton(Glm4MoeConfig(num_hidden_layers=2, n_routed_experts=4, pad_token_id=0))
+    assert {"gate_proj", "up_proj"} <= set(layer_names(model).known())
+    modules = linear_names(model, ()) if targets == "all-linear" else targets
+    with pytest.raises(ModelError, match="for its fused experts.*Set lora.target_modules=attent"):
+        require_unchanged(PeftLora(target_modules=list(modules)), model, "a base")
+    require_unchanged(PeftLora(target_modules=["q_proj", "v_proj"]), model, "a base")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def of(checks: list[Check], name: str) -> Check:
     return found
 
 
-def cell(base: str, name: str = "one", **lora: object) -> Cell:
+def cell(base: str, name: str = "one", **lora: Any) -> Cell:
     config = TrainConfig.model_validate({"model": {"name": base}, "lora": lora})
     return Cell(name, "default", {}, config)
 
@@ -518,3 +518,17 @@ def test_a_base_that_cannot_fit_is_refused_before_it_is_queued(
     ]
     assert found.ok is False, found
     assert "of 4 GPUs of 40 GB (estimate)" in found.line
+
+
+@pytest.mark.parametrize(
+    ("targets", "matrices"),
+    [(["q_proj"], 1), ("qv", 2), ("attention", 2), ("all-linear", 4), ("experts", 1)],
+)
+def test_a_named_target_counts_as_the_fewest_matrices_that_it_may_have(
+    targets: Any, matrices: int
+) -> None:
+    lora = {"rank": 10, "dropout": 0, "target_modules": targets}
+    gigabytes = checks_bases.checkpoints_gb(
+        cell("base", **lora).config, {"hidden_size": 1000, "num_hidden_layers": 20}
+    )
+    assert gigabytes == pytest.approx(matrices * 10 * 1000 * 20 * 12 * 3 / 1e9)
