@@ -46,7 +46,7 @@ def need_sentence(plan: RunPlan, has: str) -> str:
 def changes_that_fit(plan: RunPlan) -> list[str]:
     """Return settings that alone would make a training fit, each with what it would need."""
     found: list[str] = []
-    needs: set[float] = set()
+    known: set[tuple[str, str]] = set()
     for said, config in _changes(plan.config):
         try:
             base = planned_base(config, plan.devices)
@@ -54,8 +54,9 @@ def changes_that_fit(plan: RunPlan) -> list[str]:
             continue  # a base that takes no 4 bit
         need_gb = plan_with(config, plan.devices, base, plan.rows).need_gb
         fits = need_gb < plan.need_gb and plan.devices.fits(need_gb) in ("yes", "tight")
-        if fits and need_gb not in needs:  # for packed experts two settings mean the same
-            needs.add(need_gb)
+        same = base.quantization.method, config.training.model_dump_json()
+        if fits and same not in known:  # for packed experts two settings mean the same
+            known.add(same)
             found.append(f"{said} (about {need_gb:.1f} GB)")
     return found
 
