@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -13,6 +13,8 @@ from benchmarks.gpu_peak import peak_of
 from benchmarks.random_bases import Random, forget, made
 from hsd.config.train_config import LoraConfig, TrainConfig, TrainingConfig
 from hsd.model.adapter import new_adapter
+from hsd.model.families import attention_for
+from hsd.model.recompute import recompute_activations
 from hsd.prompts.render import Encoded
 from hsd.training.microbatches import StepPlan, length
 from hsd.training.objective import Objective, count_losses
@@ -36,14 +38,19 @@ class Variant:
 
     sharing: str
     recomputes: bool
+    attention: Literal["auto", "flex"] = "auto"
+    """`auto` is sdpa, or eager where a family has none: what an evaluation takes."""
 
     @property
     def name(self) -> str:
         again = "on" if self.recomputes else "off"
-        return f"sharing {self.sharing}, checkpointing {again}"
+        code = ", flex attention" if self.attention == "flex" else ""
+        return f"sharing {self.sharing}, checkpointing {again}{code}"
 
 
-VARIANTS = (Variant("on", True), Variant("off", True), Variant("on", False))
+VARIANTS = (
+    Variant("on", True), Variant("off", True), Variant("on", False), Variant("on", False, "flex"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,9 @@ def train_rows(base: Random, device: str, limit: Limit, work: Path) -> Iterator[
     model = _adapted(base, device)
     for variant in VARIANTS:
         forget()
+        if variant.attention == "flex" and device == "cpu":
+            yield {"variant": variant.name, "skipped": "flex attention has no gradient on a CPU"}
+            continue
         yield attempt(variant.name, lambda v=variant: _row(base, model, v, device, limit, work))  # type: ignore[misc]
 
 
@@ -79,10 +89,9 @@ def _adapted(base: Random, device: str) -> Any:
 
 def _row(base: Random, model: Any, variant: Variant, device: str, limit: Limit, work: Path) -> Row:
     plan, steps = planned_steps(base, variant, device, limit, work)
-    if variant.recomputes:
-        model.activation_checkpointing_enable({"use_reentrant": False})
-    else:
-        model.activation_checkpointing_disable()
+    inner = model.get_base_model()
+    inner.set_attn_implementation(attention_for(inner, variant.attention, device).library_name)
+    recompute_activations(model, on=variant.recomputes)
     seconds, losses = _timed(model, [works for _, works in steps], limit, device)
     return {**_speed(plan, steps, seconds, device), "loss": losses[-1], **_memory(plan, device)}
 
@@ -92,7 +101,7 @@ def planned_steps(
 ) -> tuple[RunPlan, list[tuple[list[Encoded], list[StepPlan]]]]:
     """Return the plan of a variant, and the rows of its first steps with how they are learned."""
     config = TrainConfig(
-        model=base.written(work),
+        model=base.written(work).model_copy(update={"attention": variant.attention}),
         training=TrainingConfig(
             batch_size=limit.batch_size,
             accumulation=4,

@@ -105,7 +105,11 @@ def test_the_dry_run_measures_every_part_on_a_cpu(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (work / "gpu.jsonl").read_text().splitlines()]
     assert ran.returncode == 0, rows
     assert {row["part"] for row in rows} == set(gpu.BUDGETS_S)
-    trained = [row for row in rows if row["part"].endswith(" train")]
+    steps = [row for row in rows if row["part"].endswith(" train")]
+    trained = [row for row in steps if "skipped" not in row]
+    assert [row["skipped"] for row in steps if "skipped" in row] == [
+        "flex attention has no gradient on a CPU"
+    ] * 2
     assert len(trained) == 6
     assert all(row["rows_per_s"] > 0 and row["plan_gb"] > 0 for row in trained)
     assert {row["weights"] for row in trained} == {"nf4", "packed"}

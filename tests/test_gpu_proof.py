@@ -29,6 +29,7 @@ from hsd.model.base import Base, load_base
 from hsd.model.dequantize import dequantize
 from hsd.model.eval_mode import judging
 from hsd.model.packing import compute_prefix
+from hsd.model.recompute import recompute_activations
 from hsd.prompts.render import Encoded
 from hsd.training.microbatches import Form, StepPlan
 from hsd.training.objective import Objective, count_losses
@@ -123,7 +124,7 @@ def test_activations_computed_again_give_the_same_gradient(
 ) -> None:
     model = adapted(loaded(request.getfixturevalue(family), device))
     _, plain = learned(model, form)
-    model.activation_checkpointing_enable({"use_reentrant": False})
+    recompute_activations(model, on=True)
     _, again = learned(model, form)
     assert relative_error(again, plain) < TOLERANCE
 

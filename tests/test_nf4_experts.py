@@ -30,6 +30,7 @@ from hsd.model.describe import describe_base
 from hsd.model.merge import merge
 from hsd.model.nf4_experts import fused_experts
 from hsd.model.quantization import choose_quantization, held_bytes, is_kept, skeleton
+from hsd.model.recompute import recompute_activations
 from hsd.training.planned_devices import PlannedDevices
 from hsd.training.run_plan import plan_run
 from hsd.training.training_plan import COMPUTED_AGAIN, plan_training
@@ -58,7 +59,7 @@ def adapted(base: Base, *, recompute: bool = True) -> Any:
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.05, generator=torch.Generator().manual_seed(5))
     if recompute:
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        recompute_activations(model, on=True)
     return model.train()
 
 
