@@ -44,7 +44,7 @@ def submit(
     """
     from hsd.errors import PreflightError
     from jobs.terminal.submission_output import show_script, submit_prepared
-    from slurm.check.checks_rows import require_readable
+    from slurm.check.checks_rows import are_here, require_readable
     from slurm.cluster.client import programs
     from slurm.cluster.profile import chosen_profile, default_profile, load_profile
     from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
@@ -52,7 +52,7 @@ def submit(
     from slurm.submit.work import NO_CLUSTER, REFERENCE
 
     config = _check_usage(kind, arguments)
-    if config and not dry_run:
+    if config and not dry_run and are_here(config):
         require_readable(config)
     if dry_run and not (cluster or chosen_profile()):
         cluster = REFERENCE

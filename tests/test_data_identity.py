@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -5,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsd.data.identity_swap import SWAP, VERSION, SwapTerms, augmented, swaps
+from hsd.errors import DataError
 from hsd.example import GROUPS, Example
 from hsd.groups.group_set import default_groups
 
@@ -99,3 +101,17 @@ def test_what_is_drawn_for_a_post_depends_on_the_seed_and_not_on_other_posts() -
     drawn = [[row.id for row in augmented(POSTS, 1, seed)][1] for seed in range(20)]
     assert len(set(drawn)) == 3
     assert [row.id for row in augmented(POSTS[:1], 1, 7)][1] == drawn[7]
+
+
+def test_a_rationale_follows_the_post_or_is_left_out() -> None:
+    about = replace(post("Mexicans bake bread."), rationale="It praises Mexicans.")
+    swapped_too = next(row for row in swaps([about]) if row.id == "a~lgbtq")
+    assert swapped_too.rationale == TERMS.swapped("It praises Mexicans.", "lgbtq")
+    assert "Mexican" not in swapped_too.rationale
+    others = replace(about, rationale="It sets Mexicans beside Muslims.")
+    assert {row.rationale for row in swaps([others]) if row.functionality == SWAP} == {""}
+
+
+def test_swaps_are_not_swapped_again() -> None:
+    with pytest.raises(DataError, match="2 rows of these posts are swaps already"):
+        augmented(augmented(POSTS, 1), 1)

@@ -59,6 +59,19 @@ def test_one_job_counts_once_however_often_it_is_looked_at() -> None:
     assert not choose_nodes(first.events, [failure("a", "7_0")]).events
 
 
+def test_where_every_node_fails_it_is_not_the_nodes() -> None:
+    everywhere = [failure("a", "7_0"), failure("b", "7_1"), *(
+        failure(cell, f"7_{at}", "gpu4") for at, cell in enumerate("cd", start=2)
+    )]  # fmt: skip
+    assert not choose_nodes([], everywhere).names
+    assert choose_nodes([], everywhere, all_failed=True).names == ("gpu3", "gpu4")
+    assert choose_nodes([], everywhere, well=["gpu5"]).names == ("gpu3", "gpu4")
+
+
+def test_a_node_that_draws_every_job_and_fails_it_is_excluded_though_no_other_was_tried() -> None:
+    assert choose_nodes([], [failure(cell, f"7_{cell}") for cell in "abcd"]).names == ("gpu3",)
+
+
 def test_one_failure_is_enough_where_that_is_asked_for() -> None:
     assert choose_nodes([], [failure("a", "7_0")], all_failed=True).names == ("gpu3",)
 
@@ -92,6 +105,26 @@ def test_what_is_the_fault_of_the_job_is_not_the_node_s(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert node_failures(folder, [failed("gpu3")])
     assert not node_failures(folder, [failed("gpu3", "TIMEOUT"), failed("gpu3", "OUT_OF_MEMORY")])
+
+
+@pytest.mark.parametrize(
+    ("log", "counts"),
+    [
+        ("OSError: [Errno 28] No space left on device: '/scratch/x'", True),
+        ("OSError: [Errno 28] No space left on device: '{runs}/pair/x'", False),
+        ("AssertionError: Torch not compiled with CUDA enabled", False),
+        ("RuntimeError: No CUDA GPUs are available", True),
+    ],
+)
+def test_what_all_nodes_have_in_common_is_no_fault_of_one(
+    tmp_path: Path, log: str, counts: bool
+) -> None:
+    folder = RunFolder(tmp_path / "pair")
+    file = folder.log(1, "train", "7_0", "err")
+    file.parent.mkdir(parents=True)
+    file.write_text(log.format(runs=tmp_path))
+    one = Element("train", "a", "7_0", "failed", "exit code 1", "FAILED", node="gpu3", number=1)
+    assert bool(node_failures(folder, [one])) == counts
 
 
 def test_a_run_on_this_machine_has_no_other_node(tmp_path: Path) -> None:

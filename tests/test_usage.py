@@ -1,8 +1,9 @@
 """What jobs used of what they booked: sampled on the node, told by `hsd cost`."""
 
 import os
-import sys
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def meter(tmp_path: Path, clock: Clock, smi: str = "", gpus: str = "0,1") -> Usa
 def answered(one: UsageMeter) -> None:
     """Wait until nvidia-smi has ended, so that the next look hears it."""
     if one._asked:
-        one._asked.wait(30)
+        one._asked.process.wait(30)
 
 
 def test_memory_is_what_processes_hold_themselves_at_most(tmp_path: Path) -> None:
@@ -111,11 +112,40 @@ def test_a_job_without_gpus_or_an_answer_says_nothing_of_gpus(
 def test_an_nvidia_smi_that_never_answers_keeps_no_job_from_ending(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     clock = Clock()
-    one = meter(tmp_path, clock, f"#!{sys.executable} -S\nimport time\ntime.sleep(600)\n")
+    one = meter(tmp_path, clock, "#!/bin/sh\n/bin/sleep 600 &\n/bin/sleep 600\n")
     one.look()
     assert one._asked
+    process = one._asked.process
     assert "gpu_percent" not in one.facts()
     assert one._asked is None
+    assert process.wait(30) == -signal.SIGKILL
+
+
+def test_an_nvidia_smi_that_no_signal_ends_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "proc").mkdir()
+    clock = Clock()
+    one = meter(tmp_path, clock, "#!/bin/sh\nexec /bin/sleep 600\n")
+    one.look()
+    assert one._asked
+    process = one._asked.process
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", lambda *_: None)  # as in an uninterruptible sleep
+        clock.now += 61
+        one.look()
+    assert process.poll() is None
+    assert one._asked is None
+    process.kill()
+    process.wait(30)
+
+
+def test_an_answer_is_heard_though_what_it_started_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    one = meter(tmp_path, Clock(), "#!/bin/sh\n/bin/sleep 30 &\necho 80, 1, 2\n")
+    one.look()
+    answered(one)
+    assert one.facts()["gpu_percent"] == 80
 
 
 def test_lines_that_are_no_samples_are_skipped() -> None:
@@ -128,11 +158,11 @@ def test_this_process_holds_memory() -> None:
     assert held_bytes([os.getpid()], PROC) > 1_000_000
 
 
-def started(at: str, job: str = "7_0") -> dict[str, object]:
+def started(at: str, job: str = "7_0") -> dict[str, Any]:
     return {"at": f"2026-01-01T{at}+00:00", "event": "started", "job": job}
 
 
-def ended(at: str, job: str = "7_0", event: str = "ended", **used: float) -> dict[str, object]:
+def ended(at: str, job: str = "7_0", event: str = "ended", **used: float) -> dict[str, Any]:
     return {"at": f"2026-01-01T{at}+00:00", "event": event, "job": job, "used": used}
 
 
@@ -155,7 +185,18 @@ def test_an_attempt_of_a_few_seconds_and_one_of_an_older_hsd_say_nothing() -> No
     assert not measured(older)
 
 
-def use(**facts: float) -> StageUse:
+def test_an_attempt_that_failed_did_not_get_to_what_others_need() -> None:
+    assert not measured([started("00:00:00"), {**ended("01:00:00", memory_gb=2), "code": 1}])
+
+
+def test_an_attempt_that_was_killed_never_asks_for_less_memory() -> None:
+    (one,) = measured([started("00:00:00"), {**ended("01:00:00", memory_gb=20), "code": 137}])
+    assert one.killed
+    assert profile_lines([use(memory_gb=20.0, cores=30.0, killed=True)]) == []
+    assert profile_lines([use(memory_gb=20.0, cores=30.0)])
+
+
+def use(**facts: Any) -> StageUse:
     booked = StageConfig(gpus=4, cpus=32, memory_gb=240)
     return StageUse("train", booked, 1, **{"memory_gb": 31.2, "cores": 5.5, **facts})
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
+from hsd.counted import counted
 from hsd.errors import DataError
 from hsd.example import Example
 from hsd.groups.group_names import OTHER
@@ -120,6 +121,7 @@ def swaps(examples: Iterable[Example], groups: GroupSet | None = None) -> Iterat
                 example,
                 id=f"{example.id}~{group}",
                 text=terms.swapped(example.text, group),
+                rationale=_reason(terms, example.rationale, name, group),
                 hate_share=None,  # nobody voted on these words
                 named=(group,),
                 groups=follow.groups_of([group]),
@@ -135,10 +137,16 @@ def augmented(
 ) -> list[Example]:
     """Return every post, each that qualifies followed by `copies` of its swaps, drawn by `seed`.
 
-    What is drawn for a post does not depend on the others. Raises what `swaps` raises.
+    What is drawn for a post does not depend on the others. Raises what `swaps` raises, and DataError
+    where there are swaps already.
     """
     every = list(examples)
     made: dict[str, list[Example]] = {}
+    if already := sum(example.functionality == SWAP for example in every):
+        raise DataError(
+            f"{counted(already, 'row')} of these posts {'is a swap' if already == 1 else 'are swaps'} "
+            "already; give the file that the swaps were made from."
+        )
     for row in swaps(every, groups):
         if row.functionality == SWAP:
             made.setdefault(row.reference_id, []).append(row)
@@ -148,6 +156,12 @@ def augmented(
         drawn = Random(f"{seed} {example.id}").sample(others, min(copies, len(others)))
         found += [example, *drawn]
     return found
+
+
+def _reason(terms: SwapTerms, reason: str, own: str, group: str) -> str:
+    """Return a rationale about the new group; none where it names others beside the post's own."""
+    named = {term.group for term in terms.named(reason)}
+    return terms.swapped(reason, group) if named <= {own} else ""
 
 
 def _cased(word: str, like: str) -> str:

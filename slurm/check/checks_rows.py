@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from hsd.checks import Check, Look
 from hsd.config.loading import load_eval_config
 from hsd.config.train_config import TrainConfig
 from hsd.counted import counted
+from hsd.data.data_sets import resolve_path
+from hsd.errors import DataError
 from hsd.evaluation.read_sets import read_sets
 from hsd.io.hashes import sha256_json
 from hsd.training.lesson import Lesson
@@ -27,7 +30,7 @@ def looks(prepared: SubmissionBundle, cells: Sequence[Cell], sweep: Sweep) -> li
     absent = absent_rows(cells, sweep)
     work = {stage.of: {task.cell for task in stage.tasks} for stage in prepared.plan.stages}
     trained = [cell.config for cell in cells if cell.name in work.get("train", ())]
-    here = [one for one in trained if not absent.keys() & {*_files(one)}]
+    here = [one for one in trained if not absent.keys() & {*_files(one)} and _has_groups(one)]
     distinct = {sha256_json(_read(config)): config for config in here}
     found: list[Look] = [
         ("training rows", partial(training_rows, config)) for config in distinct.values()
@@ -35,6 +38,16 @@ def looks(prepared: SubmissionBundle, cells: Sequence[Cell], sweep: Sweep) -> li
     if work.keys() & {"evaluate", BASELINE} and not absent.keys() & {*sweep.evaluate.sets}:
         found.append(("evaluation rows", lambda: [evaluation_rows(sweep)]))
     return found
+
+
+def are_here(config: TrainConfig) -> bool:
+    """Return whether a training's rows and groups are on this machine: nodes may have others."""
+    try:
+        for name in _files(config):
+            resolve_path(name)
+    except DataError:
+        return False
+    return _has_groups(config)
 
 
 def training_rows(config: TrainConfig) -> list[Check]:
@@ -73,7 +86,13 @@ def _files(config: TrainConfig) -> list[str]:
     return [name for name in (config.data.train_file, config.data.validation_file) if name]
 
 
+def _has_groups(config: TrainConfig) -> bool:
+    groups = config.data.groups
+    return not groups or not groups.endswith(".toml") or Path(groups).expanduser().exists()
+
+
 def _read(config: TrainConfig) -> dict[str, object]:
     """Return what decides which rows are read, and in which words."""
     sections = {name: getattr(config, name).model_dump(mode="json") for name in ("data", "prompt")}
-    return {**sections, "seed": config.seed}
+    drawn = config.data.max_train_rows or config.data.max_validation_rows
+    return {**sections, "seed": config.seed if drawn else None}

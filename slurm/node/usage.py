@@ -7,10 +7,15 @@ be taken back by the system. GPUs are asked through nvidia-smi, NVML's own progr
 import os
 import resource
 import shutil
+import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from slurm.node.descendants import PROC, descendants
 
@@ -24,6 +29,15 @@ _ANSWERS_S = 60.0
 _KIB, _MIB, _GB = 1024, 1024**2, 1e9
 
 
+@dataclass(frozen=True)
+class _GpuQuestion:
+    """An nvidia-smi that was started, where its answer goes, and when."""
+
+    process: "subprocess.Popen[bytes]"
+    answer: IO[bytes]
+    at: float
+
+
 class UsageMeter:
     """Looks at the processes below this one, and at the job's GPUs, every fifteen seconds."""
 
@@ -33,8 +47,7 @@ class UsageMeter:
     ) -> None:  # fmt: skip
         self._proc, self._clock = proc, clock
         self._smi = _gpu_command(environ)
-        self._asked: subprocess.Popen[str] | None = None
-        self._asked_at = 0.0
+        self._asked: _GpuQuestion | None = None
         self._looked_at: float | None = None
         self._cpu_before = _cpu_s()
         self._memory = 0
@@ -59,8 +72,7 @@ class UsageMeter:
         Without `of_processes` only of GPUs: those of a Docker container are not below this one.
         """
         self._hear()
-        if self._asked:
-            self._end()
+        self._give_up()
         found = {}
         if of_processes:
             found = {"memory_gb": self._memory / _GB, "cpu_s": _cpu_s() - self._cpu_before}
@@ -73,35 +85,46 @@ class UsageMeter:
     def _ask(self, now: float) -> None:
         if not self._smi or self._asked:
             return
+        # Not a pipe, which whatever it starts would keep open.
+        answer = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it has been read
         try:
-            self._asked = subprocess.Popen(
-                self._smi, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, text=True,
+            asked = subprocess.Popen(
+                self._smi, stdin=subprocess.DEVNULL, stdout=answer, stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )  # fmt: skip
         except OSError:
+            answer.close()
             self._smi = ()
-        self._asked_at = now
+            return
+        self._asked = _GpuQuestion(asked, answer, now)
 
     def _hear(self) -> None:
-        """Take nvidia-smi's answer, if there is one."""
-        if self._asked is None:
+        """Take nvidia-smi's answer, if there is one; one that is late is ended."""
+        asked = self._asked
+        if asked is None:
             return
-        if self._asked.poll() is None:
-            if self._clock() - self._asked_at > _ANSWERS_S:
-                self._end()
+        if asked.process.poll() is None:
+            if self._clock() - asked.at > _ANSWERS_S:
+                self._give_up()
             return
-        said = self._asked.communicate()[0]
         self._asked = None
+        asked.answer.seek(0)
+        said = asked.answer.read().decode("utf-8", errors="replace")
+        asked.answer.close()
         for busy, used, total in gpu_samples(said):
             self._busy.append(busy)
             self._gpu_memory = max(self._gpu_memory, used)
             self._gpu_total = max(self._gpu_total, total)
 
-    def _end(self) -> None:
-        """End an nvidia-smi that does not answer, and ask none again."""
+    def _give_up(self) -> None:
+        """End an nvidia-smi that does not answer, and ask none again.
+
+        Nobody waits for it: with a broken driver no signal ends it, and the job must.
+        """
         if self._asked:
-            self._asked.kill()
-            self._asked.communicate()
+            with suppress(OSError):
+                os.killpg(self._asked.process.pid, signal.SIGKILL)
+            self._asked.answer.close()
         self._asked, self._smi = None, ()
 
 

@@ -30,7 +30,13 @@ from slurm.sweep.content_hash import (
 )
 from slurm.sweep.plan import ALL, Plan, Stage, Task, plan_sweep
 from slurm.sweep.sweep import Cell, Sweep, load_sweep
-from slurm.watch.failed_nodes import NodeChoice, choose_nodes, node_events, node_failures
+from slurm.watch.failed_nodes import (
+    NodeChoice,
+    choose_nodes,
+    node_events,
+    node_failures,
+    well_nodes,
+)
 
 REFERENCE = "a100x4"
 """The profile that a dry run is for where nobody has chosen a cluster."""
@@ -145,7 +151,8 @@ def nodes_for(
     """Return the nodes that further jobs of a run exclude; arguments as of `choose_nodes`."""
     failures = node_failures(state.folder, state.elements)
     events = node_events(state.folder.path)
-    return choose_nodes(events, failures, all_failed=all_failed, allowed=allowed)
+    well = well_nodes(state.elements)
+    return choose_nodes(events, failures, all_failed=all_failed, allowed=allowed, well=well)
 
 
 def live_in(state: RunState) -> Active:

@@ -24,14 +24,17 @@ LESS = 0.75
 FULL = 0.9
 """Above this share a longer row or another library may end the job."""
 _ENDS = {"ended", "stopped", "requeued"}
+_KILLED = {137, -9}
+"""Exit codes of what the kernel killed: mostly for want of memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one attempt used on its first node."""
+    """What one attempt used on its first node; `killed` says nothing of what it needed."""
 
     seconds: float
     used: Mapping[str, float]
+    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class StageUse:
     gpu_memory_gb: float | None = None
     """Of the fullest GPU."""
     gpu_total_gb: float | None = None
+    killed: bool = False
+    """Whether an attempt was killed: then less memory is never enough."""
 
 
 def stage_uses(folder: Path) -> list[StageUse]:
@@ -66,7 +71,10 @@ def stage_uses(folder: Path) -> list[StageUse]:
 
 
 def measured(events: Iterable[Mapping[str, Any]]) -> list[Measured]:
-    """Return what each attempt used that ran for a minute at least and wrote down its end."""
+    """Return what each attempt used that ran for a minute at least and did its work, or part of it.
+
+    One that failed did not get as far as to need what others need.
+    """
     began: dict[str, datetime] = {}
     found = []
     for event in events:
@@ -75,8 +83,9 @@ def measured(events: Iterable[Mapping[str, Any]]) -> list[Measured]:
             began[job] = at
         elif event["event"] in _ENDS and job in began and event.get("used"):
             seconds = (at - began.pop(job)).total_seconds()
-            if seconds >= SHORTEST_S:
-                found.append(Measured(seconds, event["used"]))
+            code = event.get("code", 0) if event["event"] == "ended" else 0
+            if seconds >= SHORTEST_S and (code == 0 or code in _KILLED):
+                found.append(Measured(seconds, event["used"], code in _KILLED))
     return found
 
 
@@ -90,10 +99,12 @@ def profile_lines(uses: Sequence[StageUse]) -> list[str]:
 
 
 def _use(stage: str, booked: StageConfig, runs: Sequence[Measured]) -> StageUse:
+    killed = any(one.killed for one in runs)
     return StageUse(
         stage,
         booked,
         len(runs),
+        killed=killed,
         memory_gb=_most(runs, "memory_gb"),
         cores=max(
             (one.used["cpu_s"] / one.seconds for one in runs if "cpu_s" in one.used), default=None
@@ -119,7 +130,8 @@ def _memory_line(use: StageUse) -> list[str]:
         return []
     fits = math.ceil(use.memory_gb * SPARE + 1)  # a GB for what the system does for the job
     booked = use.booked.memory_gb
-    if LESS * booked <= fits and use.memory_gb <= FULL * booked:
+    is_full = use.memory_gb > FULL * booked
+    if not is_full and (use.killed or fits >= LESS * booked):
         return []
     return [f"memory_gb = {fits}  # booked {booked:g}, used {use.memory_gb:.1f} at most"]
 

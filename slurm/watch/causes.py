@@ -115,12 +115,16 @@ FAILURES = (
         of_node=True,
     ),
     KnownCause(
+        "torch is a build without CUDA",
+        "hsd doctor",
+        log=r"Torch not compiled with CUDA",
+    ),
+    KnownCause(
         "no GPU was found on {node}",
         "hsd doctor --smoke",
         error=ErrorCode.GPU_NOT_FOUND,
         log=r"torch sees no GPU|No CUDA GPUs are available|no CUDA-capable device"
-        r"|could not select device driver"
-        r"|Torch not compiled with CUDA|Found no NVIDIA driver|no nvidia-container-cli",
+        r"|could not select device driver|Found no NVIDIA driver|no nvidia-container-cli",
         of_node=True,
     ),
     KnownCause(

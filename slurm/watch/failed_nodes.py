@@ -4,7 +4,8 @@ The run's folder keeps a line for each failure, each exclusion and each time a p
 again; what counts is what came after the last of those.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from slurm.watch.log_files import last_words
 ENOUGH = 2
 """Different cells that fail on one node because of the node, before it is excluded by itself. One
 may be chance; a node that lost its GPU fails every job within seconds, so it draws the next."""
+_FULL = re.compile(r"no space left on|ENOSPC", re.IGNORECASE)
+
 Event = Mapping[str, Any]
 
 
@@ -78,10 +81,16 @@ def node_failures(folder: RunFolder, elements: Iterable[Element]) -> list[NodeFa
         in_slurm = one.job.partition("_")[0].isdigit()
         if one.state != "failed" or not in_slurm or not _is_one(one.node):
             continue
-        known = cause(one, last_words(folder, one))
-        if known is not None and known.of_node:
+        said = last_words(folder, one)
+        known = cause(one, said)
+        if known is not None and known.of_node and not _is_shared(said, folder):
             found.append(NodeFailure(one.node, one.cell, one.job, known.words))
     return found
+
+
+def well_nodes(elements: Iterable[Element]) -> set[str]:
+    """Return the nodes on which jobs of a run have ended well, or are at work."""
+    return {one.node for one in elements if one.node and one.state in ("done", "running")}
 
 
 def choose_nodes(
@@ -90,12 +99,14 @@ def choose_nodes(
     *,
     all_failed: bool = False,
     allowed: Sequence[str] = (),
+    well: Collection[str] = (),
 ) -> NodeChoice:
     """Return which nodes are excluded, by what the folder knows and what has failed since.
 
     A node is excluded once `ENOUGH` different cells failed on it, or after one failure where
-    `all_failed` asks for that, until a person allows it. Raises PreflightError for an allowed node
-    that is not excluded.
+    `all_failed` asks for that, until a person allows it. Where several nodes fail and none is
+    `well`, it is not the nodes but what they all have: the environment, or a shared disk. Then none
+    is excluded by itself. Raises PreflightError for an allowed node that is not excluded.
     """
     seen = {event.get("job") for event in events if event.get("event") == "failed"}
     new: list[dict[str, Any]] = [one.event() for one in failures if one.job not in seen]
@@ -105,8 +116,13 @@ def choose_nodes(
             known = ", ".join(sorted(before)) or "none"
             raise PreflightError(f"--allow-node {node}: it is not excluded; excluded: {known}.")
         new.append({"event": "allowed", "node": node})
-    excluded = _excluded_nodes([*events, *new], all_failed=all_failed)
-    said = _names(events)
+    said, failed = _names(events), _failed([*events, *new])
+    is_everywhere = len(failed) > 1 and not set(well) - failed.keys()
+    excluded = [
+        one
+        for one in _excluded_nodes([*events, *new], all_failed=all_failed)
+        if all_failed or one.node in said or not is_everywhere
+    ]
     new += [{"event": "excluded", "node": n.node} for n in excluded if n.node not in said]
     return NodeChoice(tuple(excluded), tuple(new))
 
@@ -127,6 +143,12 @@ def remember_nodes(folder: Path, choice: NodeChoice) -> None:
     """Write a choice into the run's folder."""
     for event in choice.events:
         append_line(_file(folder), event)
+
+
+def _is_shared(said: str, folder: RunFolder) -> bool:
+    """Whether the disk that is full is the one that all nodes have the run on."""
+    full = [line for line in said.splitlines() if _FULL.search(line)]
+    return any(str(folder.path.parent) in line for line in full)
 
 
 def _is_one(nodes: str) -> bool:
