@@ -113,5 +113,5 @@ def test_a_rationale_follows_the_post_or_is_left_out() -> None:
 
 
 def test_swaps_are_not_swapped_again() -> None:
-    with pytest.raises(DataError, match="2 rows of these posts are swaps already"):
+    with pytest.raises(DataError, match="2 swaps of groups are among these posts already"):
         augmented(augmented(POSTS, 1), 1)

@@ -137,14 +137,14 @@ def augmented(
 ) -> list[Example]:
     """Return every post, each that qualifies followed by `copies` of its swaps, drawn by `seed`.
 
-    What is drawn for a post does not depend on the others. Raises what `swaps` raises, and DataError
-    where there are swaps already.
+    What is drawn for a post does not depend on the others. Raises what `swaps` raises, and
+    DataError where there are swaps already.
     """
     every = list(examples)
     made: dict[str, list[Example]] = {}
     if already := sum(example.functionality == SWAP for example in every):
         raise DataError(
-            f"{counted(already, 'row')} of these posts {'is a swap' if already == 1 else 'are swaps'} "
+            f"{counted(already, 'swap')} of groups {'is' if already == 1 else 'are'} among these posts "
             "already; give the file that the swaps were made from."
         )
     for row in swaps(every, groups):
