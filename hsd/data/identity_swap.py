@@ -143,9 +143,10 @@ def augmented(
     every = list(examples)
     made: dict[str, list[Example]] = {}
     if already := sum(example.functionality == SWAP for example in every):
+        verb = "is" if already == 1 else "are"
         raise DataError(
-            f"{counted(already, 'swap')} of groups {'is' if already == 1 else 'are'} among these posts "
-            "already; give the file that the swaps were made from."
+            f"{counted(already, 'swap')} of groups {verb} among these posts already; "
+            "give the file that the swaps were made from."
         )
     for row in swaps(every, groups):
         if row.functionality == SWAP:
