@@ -23,6 +23,7 @@ NAMES = (
     "lora_presets",
     "quick_cpu",
     "seeds",
+    "small_data",
     "small_objective",
     "small_recipe",
     "small_seeds",
