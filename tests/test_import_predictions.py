@@ -130,6 +130,18 @@ def test_an_id_with_the_text_of_another_post_is_refused() -> None:
         planned(jsonl("given.jsonl", rows))
 
 
+def test_a_column_that_is_named_as_the_id_is_nothing_else_whatever_its_name() -> None:
+    given = table("post said\na toxic\nb ok\nc toxic\nd ok")
+    options: dict[str, Any] = {"label_column": "said", "labels": "hate=toxic normal=ok"}
+    plan = planned(given, id_column="post", **options)
+    assert calls(plan) == "hate normal hate normal"
+    assert "text in" not in plan.notes[0]
+    with pytest.raises(DataError, match="'post' is named with --id-column and for something else"):
+        planned(given, id_column="post", text_column="post", **options)
+    scored = table("label score\na .9\nb .1\nc .8\nd .3")
+    assert calls(planned(scored, id_column="label")) == "hate normal hate normal"
+
+
 def test_texts_match_as_duplicates_are_compared() -> None:
     said = ["They are all LIARS!", "the  bakery opens", "send them away.", "What a lovely parade"]
     rows = [{"text": text, "score": 0.9} for text in said]
@@ -231,6 +243,30 @@ def test_scores_of_normal_or_of_the_label_are_turned_only_when_that_is_said() ->
 def test_scores_that_run_the_other_way_are_refused() -> None:
     with pytest.raises(DataError, match="--score-of normal"):
         planned(table("id label score\na hate .1\nb normal .4\nc normal .3\nd normal .45"))
+
+
+def test_scores_of_normal_beside_right_labels_are_told_from_scores_of_the_label() -> None:
+    turned = table("id label score\na hate .1\nb normal .8\nc hate .45\nd normal .9")
+    given: list[dict[str, Any]] = [{}, {"score_of": "label"}]
+    for options in given:
+        with pytest.raises(DataError, match="--score-of normal"):
+            planned(turned, **options)
+    assert scores(planned(turned, score_of="normal")) == [0.9, 0.2, 0.55, 0.1]
+    mixed = table("id label score\na hate .1\nb normal .8\nc hate .85\nd normal .9")
+    with pytest.raises(DataError, match="1 of 2 posts that are called hate.* --score-of normal"):
+        planned(mixed)
+
+
+@pytest.mark.parametrize(
+    ("scale", "options"), [(1, {}), (100, {"scores": "percent"})], ids=["probability", "percent"]
+)
+def test_a_score_below_a_half_is_not_of_the_predicted_label(
+    scale: int, options: dict[str, Any]
+) -> None:
+    said = [("a", "hate", 0.9), ("b", "normal", 0.2), ("c", "hate", 0.8), ("d", "normal", 0.4)]
+    lines = [f"{id_} {label} {score * scale:g}" for id_, label, score in said]
+    with pytest.raises(DataError, match="2 of 4 scores .* --score-of hate says"):
+        planned(table("\n".join(["id label score", *lines])), score_of="label", **options)
 
 
 def test_labels_that_contradict_their_scores_are_counted_and_the_cut_is_found() -> None:

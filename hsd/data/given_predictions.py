@@ -1,7 +1,7 @@
 """Rows of a file of predictions read into labels and scores, by columns that a person may name."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,15 @@ class GivenPredictions:
     columns: PredictionColumns
 
 
-def read_predictions_of(config: ImportConfig) -> GivenPredictions:
-    """Return the predictions of a file; raises DataError, listing every kind of bad row."""
+def read_predictions_of(config: ImportConfig, post_ids: Set[str] = frozenset()) -> GivenPredictions:
+    """Return the predictions of a file; raises DataError, listing every kind of bad row.
+
+    `post_ids` are the ids of the posts, which tell the column of ids.
+    """
     path = Path(config.predictions)
     rows, bad = read_rows(path)
     found = recognised(rows)
-    columns = choose_columns(found, config)
+    columns = choose_columns(found, config, post_ids)
     given: list[GivenPrediction] = []
     for row in found.rows:
         made = _given(row, columns, found.lm_eval)
