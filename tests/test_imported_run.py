@@ -206,6 +206,24 @@ def test_ranks_have_an_area_and_no_calibration_not_even_at_a_threshold() -> None
     assert any("ranks, and no probabilities" in said for said in report.not_measured)
 
 
+def test_a_threshold_is_said_in_the_scale_of_the_file() -> None:
+    options: dict[str, Any] = {"name": "one", "scores": "rank", "cut": 30}
+    for name, first in (("test", 0), ("validation", 100)):
+        given = scores(f"{name}.csv", first=first, scale=60)
+        data = posts(f"{name}.jsonl", first=first)
+        imported(given, data, output_dir=f"runs/{name}", **options)
+    said = command("threshold", "runs/validation", "runs/test")
+    assert said.exit_code == 0, said.output
+    test = load_run(Path("runs/test")).folder
+    own = json.loads((test / "operating_point.json").read_text())["own_scale"]
+    cut = float(own.removeprefix("hate from ").removesuffix(" on"))
+    assert 12 < cut < 47  # scores of the validation posts, in the file, are 6 to 16.8, 36 to 46.8
+    assert f"In the file's own scale: {own}." in said.output
+    assert own in (test / "report.html").read_text("utf-8")
+    again = command("threshold", "runs/validation", "runs/test")
+    assert again.exit_code == 0, again.output
+
+
 def test_missing_predictions_take_the_area_away_and_count_as_wrong() -> None:
     given = Path(scores("scores.csv"))
     given.write_text(given.read_text().replace(f"p5,{score_of(5):g}\n", ""))

@@ -8,6 +8,7 @@ from hsd.config.import_config import ImportConfig, Scale
 from hsd.counted import counted
 from hsd.data.given_predictions import GivenPrediction
 from hsd.data.match_predictions import first
+from hsd.data.score_scales import probability
 from hsd.errors import ConfigError, DataError
 from hsd.example import Label
 from hsd.prediction import label_of
@@ -82,16 +83,7 @@ def _called(row: GivenPrediction, config: ImportConfig, *, labelled: bool) -> Ca
 
 
 def _probability(score: float, config: ImportConfig) -> float:
-    """Return P(hate); of a rank, a number in its order that is .5 at the cut."""
-    if config.scores == "percent":
-        return score / 100
-    if config.scores == "logit":
-        small = math.exp(-abs(score))
-        return (1.0 if score >= 0 else small) / (1 + small)
-    if config.scores == "rank":
-        above = score - (config.cut or 0.0)
-        return 0.5 + above / (2 * (1 + abs(above)))
-    return score
+    return probability(score, config.scores, config.cut)
 
 
 def _require_scale(rows: Sequence[GivenPrediction], config: ImportConfig) -> None:
