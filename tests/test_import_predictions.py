@@ -193,12 +193,53 @@ def test_a_dropped_label_is_no_prediction_and_never_leaves_a_post_out() -> None:
 def test_several_columns_of_labels_vote() -> None:
     given = table("id x y z\na hate hate normal\nb normal normal normal\nc hate hate hate\n"
                   "d normal hate normal")  # fmt: skip
-    assert calls(planned(given, label_column=["x", "y", "z"])) == "hate normal hate normal"
+    plan = planned(given, label_column=["x", "y", "z"])
+    assert calls(plan) == "hate normal hate normal"
+    assert "label in 'x', 'y', 'z'; matched" in plan.notes[0]
 
 
 def test_a_score_that_is_no_number_is_refused_with_its_place() -> None:
-    with pytest.raises(DataError, match=r"1 of 4 predictions cannot be used: given.csv:3: 'score'"):
+    said = r"1 of 4 predictions cannot be used: given.csv:3: unreadable number 'high' in 'score'"
+    with pytest.raises(DataError, match=said):
         planned(table("id score\na .9\nb high\nc .7\nd .1"))
+
+
+def test_a_decimal_comma_is_named_with_its_values() -> None:
+    said = r"2 rows .given.csv:2, given.csv:4.: unreadable numbers in 'score': '0,9' .* comma"
+    with pytest.raises(DataError, match=said):
+        planned(table("id score\na 0,9\nb .2\nc 0,7\nd .1"))
+
+
+def test_a_cut_without_scores_says_that_it_needs_them() -> None:
+    with pytest.raises(DataError, match=r"--cut needs scores.*columns: id, label"):
+        planned(table("id label\na hate\nb normal\nc hate\nd normal"), cut=0.5)
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "word"),
+    [
+        ("a .9\nb .2\nc .7\nd .1", {"scores": "percent"}, "Every score is at most 1: are they"),
+        ("a .9\nb .2\nc .7\nd .1", {"cut": 50}, "No score reaches the cut of 50"),
+        ("a 90\nb 20\nc 70\nd 10", {"scores": "percent", "cut": 0.5}, "Every score reaches the"),
+    ],
+)
+def test_a_scale_that_the_scores_do_not_fit_is_told(
+    lines: str, options: dict[str, Any], word: str
+) -> None:
+    plan = planned(table(f"id score\n{lines}"), **options)
+    assert [note for note in plan.notes if note.startswith(word)]
+    sound = planned(table("id score\na 90\nb 20\nc 70\nd 10"), scores="percent", cut=50)
+    assert len(sound.notes) == 1
+
+
+def test_scores_alone_that_run_the_other_way_are_told_where_chance_does_not_explain_it() -> None:
+    posts = [{**POSTS[n % 2], "id": f"p{n}", "text": f"{'x' * n} y"} for n in range(12)]
+    given = [{"id": f"p{n}", "score": (n % 2 or 0) * 0.8 + n / 100} for n in range(12)]
+    (_, said) = planned(jsonl("given.jsonl", given), posts).notes
+    assert said.startswith("AUROC is .00: do the scores run the other way?")
+    assert len(planned(jsonl("given.jsonl", given), posts, score_of="normal").notes) == 1
+    few = planned(table("id score\na .2\nb .9\nc .1\nd .8"))
+    assert len(few.notes) == 1
 
 
 def test_scores_outside_of_0_to_1_are_refused_until_a_person_says_what_they_are() -> None:

@@ -251,6 +251,13 @@ def test_the_command_says_how_the_file_was_read_and_where_the_run_is() -> None:
     assert "Was finished before: " in command(*arguments, "--name", "perspective").output
 
 
+def test_a_second_file_of_posts_is_refused_and_not_dropped() -> None:
+    given, data = scores("scores.csv"), posts("posts.jsonl")
+    said = command("import", given, "--data-file", "other.jsonl", "--data-file", data)
+    assert said.exit_code == 2
+    assert "given 2 times; one import is of one file of posts" in said.output
+
+
 def test_labels_of_posts_and_of_predictions_each_have_their_own_meanings() -> None:
     Path("posts.csv").write_text(
         "key,body,kind\n" + "".join(f"{n},post {chr(97 + n)},{'bg'[n % 2]}\n" for n in range(6))

@@ -53,6 +53,11 @@ def choose_columns(
     score = config.score_column
     if not is_named:
         score = _only(_free(found.scores, config), "score", config.predictions)
+    if score is None and config.cut is not None:
+        raise DataError(
+            f"{config.predictions}: --cut needs scores, and no column holds any (columns: "
+            f"{_listed(found)}); name it with --score-column, or leave out --cut."
+        )
     if label is None and score is None:
         raise DataError(
             f"{config.predictions}: no column holds a label or a score (columns: {_listed(found)});"

@@ -21,6 +21,7 @@ from hsd.evaluation.import_checks import (
     require_whole,
     unmatched_said,
 )
+from hsd.evaluation.import_doubts import direction_doubts, scale_doubts
 from hsd.example import Example
 from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
 from hsd.groups.name_lists import unknown_said
@@ -131,7 +132,8 @@ def _answered(
         read_said(given, matched, config),
         *matched.notes,
         *unmatched_said(matched, absent, predictions),
-        *(contradictions(calls, config) if labelled else []),
+        *scale_doubts([c.given.score for c in calls if c.given.score is not None], config),
+        *(contradictions(calls, config) if labelled else direction_doubts(predictions, config)),
     ]
     return predictions, said
 
