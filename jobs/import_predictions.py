@@ -14,6 +14,17 @@ from jobs.terminal.table_options import data_options, data_section
 PATH = click.Path(path_type=Path)
 
 
+def _only_one(_: click.Context, param: click.Parameter, values: tuple[str, ...]) -> str:
+    """Return the value of an option; a second one is not dropped in silence."""
+    if len(values) > 1:
+        raise click.BadParameter(
+            f"given {len(values)} times; one import is of one file of posts: import each one, and "
+            "`hsd compare` shows them side by side.",
+            param=param,
+        )
+    return values[0] if values else ""  # none while a shell completes the command
+
+
 @click.command(
     "import",
     cls=Command,
@@ -31,6 +42,9 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--data-file",
     required=True,
+    multiple=True,
+    callback=_only_one,
+    metavar="TEXT",
     help="The posts with their true labels: unified, canned_50_quick, canned_100_stratified, "
     "embedded, or a file.",
 )

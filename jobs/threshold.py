@@ -52,6 +52,8 @@ def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> No
     with spinner("computing intervals"):
         page = rewrite(judged, training, note)
     echo(f"Threshold {point.threshold:.4f}, temperature {point.temperature:.3f} ({point.rule}).")
+    if point.own_scale:
+        echo(f"In the file's own scale: {point.own_scale}.")
     echo(f"F1 {point.choice.f1:.3f} on the {point.rows} validation rows it was chosen on.")
     for line in noise_at(judged, point.threshold):
         echo(line)

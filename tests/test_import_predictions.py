@@ -130,6 +130,18 @@ def test_an_id_with_the_text_of_another_post_is_refused() -> None:
         planned(jsonl("given.jsonl", rows))
 
 
+def test_a_column_that_is_named_as_the_id_is_nothing_else_whatever_its_name() -> None:
+    given = table("post said\na toxic\nb ok\nc toxic\nd ok")
+    options: dict[str, Any] = {"label_column": "said", "labels": "hate=toxic normal=ok"}
+    plan = planned(given, id_column="post", **options)
+    assert calls(plan) == "hate normal hate normal"
+    assert "text in" not in plan.notes[0]
+    with pytest.raises(DataError, match="'post' is named with --id-column and for something else"):
+        planned(given, id_column="post", text_column="post", **options)
+    scored = table("label score\na .9\nb .1\nc .8\nd .3")
+    assert calls(planned(scored, id_column="label")) == "hate normal hate normal"
+
+
 def test_texts_match_as_duplicates_are_compared() -> None:
     said = ["They are all LIARS!", "the  bakery opens", "send them away.", "What a lovely parade"]
     rows = [{"text": text, "score": 0.9} for text in said]
@@ -181,12 +193,53 @@ def test_a_dropped_label_is_no_prediction_and_never_leaves_a_post_out() -> None:
 def test_several_columns_of_labels_vote() -> None:
     given = table("id x y z\na hate hate normal\nb normal normal normal\nc hate hate hate\n"
                   "d normal hate normal")  # fmt: skip
-    assert calls(planned(given, label_column=["x", "y", "z"])) == "hate normal hate normal"
+    plan = planned(given, label_column=["x", "y", "z"])
+    assert calls(plan) == "hate normal hate normal"
+    assert "label in 'x', 'y', 'z'; matched" in plan.notes[0]
 
 
 def test_a_score_that_is_no_number_is_refused_with_its_place() -> None:
-    with pytest.raises(DataError, match=r"1 of 4 predictions cannot be used: given.csv:3: 'score'"):
+    said = r"1 of 4 predictions cannot be used: given.csv:3: unreadable number 'high' in 'score'"
+    with pytest.raises(DataError, match=said):
         planned(table("id score\na .9\nb high\nc .7\nd .1"))
+
+
+def test_a_decimal_comma_is_named_with_its_values() -> None:
+    said = r"2 rows .given.csv:2, given.csv:4.: unreadable numbers in 'score': '0,9' .* comma"
+    with pytest.raises(DataError, match=said):
+        planned(table("id score\na 0,9\nb .2\nc 0,7\nd .1"))
+
+
+def test_a_cut_without_scores_says_that_it_needs_them() -> None:
+    with pytest.raises(DataError, match=r"--cut needs scores.*columns: id, label"):
+        planned(table("id label\na hate\nb normal\nc hate\nd normal"), cut=0.5)
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "word"),
+    [
+        ("a .9\nb .2\nc .7\nd .1", {"scores": "percent"}, "Every score is at most 1: are they"),
+        ("a .9\nb .2\nc .7\nd .1", {"cut": 50}, "No score reaches the cut of 50"),
+        ("a 90\nb 20\nc 70\nd 10", {"scores": "percent", "cut": 0.5}, "Every score reaches the"),
+    ],
+)
+def test_a_scale_that_the_scores_do_not_fit_is_told(
+    lines: str, options: dict[str, Any], word: str
+) -> None:
+    plan = planned(table(f"id score\n{lines}"), **options)
+    assert [note for note in plan.notes if note.startswith(word)]
+    sound = planned(table("id score\na 90\nb 20\nc 70\nd 10"), scores="percent", cut=50)
+    assert len(sound.notes) == 1
+
+
+def test_scores_alone_that_run_the_other_way_are_told_where_chance_does_not_explain_it() -> None:
+    posts = [{**POSTS[n % 2], "id": f"p{n}", "text": f"{'x' * n} y"} for n in range(12)]
+    given = [{"id": f"p{n}", "score": (n % 2 or 0) * 0.8 + n / 100} for n in range(12)]
+    (_, said) = planned(jsonl("given.jsonl", given), posts).notes
+    assert said.startswith("AUROC is .00: do the scores run the other way?")
+    assert len(planned(jsonl("given.jsonl", given), posts, score_of="normal").notes) == 1
+    few = planned(table("id score\na .2\nb .9\nc .1\nd .8"))
+    assert len(few.notes) == 1
 
 
 def test_scores_outside_of_0_to_1_are_refused_until_a_person_says_what_they_are() -> None:
@@ -231,6 +284,30 @@ def test_scores_of_normal_or_of_the_label_are_turned_only_when_that_is_said() ->
 def test_scores_that_run_the_other_way_are_refused() -> None:
     with pytest.raises(DataError, match="--score-of normal"):
         planned(table("id label score\na hate .1\nb normal .4\nc normal .3\nd normal .45"))
+
+
+def test_scores_of_normal_beside_right_labels_are_told_from_scores_of_the_label() -> None:
+    turned = table("id label score\na hate .1\nb normal .8\nc hate .45\nd normal .9")
+    given: list[dict[str, Any]] = [{}, {"score_of": "label"}]
+    for options in given:
+        with pytest.raises(DataError, match="--score-of normal"):
+            planned(turned, **options)
+    assert scores(planned(turned, score_of="normal")) == [0.9, 0.2, 0.55, 0.1]
+    mixed = table("id label score\na hate .1\nb normal .8\nc hate .85\nd normal .9")
+    with pytest.raises(DataError, match="1 of 2 posts that are called hate.* --score-of normal"):
+        planned(mixed)
+
+
+@pytest.mark.parametrize(
+    ("scale", "options"), [(1, {}), (100, {"scores": "percent"})], ids=["probability", "percent"]
+)
+def test_a_score_below_a_half_is_not_of_the_predicted_label(
+    scale: int, options: dict[str, Any]
+) -> None:
+    said = [("a", "hate", 0.9), ("b", "normal", 0.2), ("c", "hate", 0.8), ("d", "normal", 0.4)]
+    lines = [f"{id_} {label} {score * scale:g}" for id_, label, score in said]
+    with pytest.raises(DataError, match="2 of 4 scores .* --score-of hate says"):
+        planned(table("\n".join(["id label score", *lines])), score_of="label", **options)
 
 
 def test_labels_that_contradict_their_scores_are_counted_and_the_cut_is_found() -> None:

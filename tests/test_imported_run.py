@@ -206,6 +206,24 @@ def test_ranks_have_an_area_and_no_calibration_not_even_at_a_threshold() -> None
     assert any("ranks, and no probabilities" in said for said in report.not_measured)
 
 
+def test_a_threshold_is_said_in_the_scale_of_the_file() -> None:
+    options: dict[str, Any] = {"name": "one", "scores": "rank", "cut": 30}
+    for name, first in (("test", 0), ("validation", 100)):
+        given = scores(f"{name}.csv", first=first, scale=60)
+        data = posts(f"{name}.jsonl", first=first)
+        imported(given, data, output_dir=f"runs/{name}", **options)
+    said = command("threshold", "runs/validation", "runs/test")
+    assert said.exit_code == 0, said.output
+    test = load_run(Path("runs/test")).folder
+    own = json.loads((test / "operating_point.json").read_text())["own_scale"]
+    cut = float(own.removeprefix("hate from ").removesuffix(" on"))
+    assert 12 < cut < 47  # scores of the validation posts, in the file, are 6 to 16.8, 36 to 46.8
+    assert f"In the file's own scale: {own}." in said.output
+    assert own in (test / "report.html").read_text("utf-8")
+    again = command("threshold", "runs/validation", "runs/test")
+    assert again.exit_code == 0, again.output
+
+
 def test_missing_predictions_take_the_area_away_and_count_as_wrong() -> None:
     given = Path(scores("scores.csv"))
     given.write_text(given.read_text().replace(f"p5,{score_of(5):g}\n", ""))
@@ -231,6 +249,13 @@ def test_the_command_says_how_the_file_was_read_and_where_the_run_is() -> None:
     assert "Note: scores.csv: read as a table: id in 'id', score in 'score'" in said.output
     assert "Written: runs/other/run_" in said.output
     assert "Was finished before: " in command(*arguments, "--name", "perspective").output
+
+
+def test_a_second_file_of_posts_is_refused_and_not_dropped() -> None:
+    given, data = scores("scores.csv"), posts("posts.jsonl")
+    said = command("import", given, "--data-file", "other.jsonl", "--data-file", data)
+    assert said.exit_code == 2
+    assert "given 2 times; one import is of one file of posts" in said.output
 
 
 def test_labels_of_posts_and_of_predictions_each_have_their_own_meanings() -> None:

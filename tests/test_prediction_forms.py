@@ -140,6 +140,22 @@ def test_answers_of_a_batch_are_read_by_the_id_that_was_sent() -> None:
     assert said(plan) == [("normal", 0.01)] * 3
 
 
+def test_the_id_that_was_sent_wins_over_an_id_that_no_post_has() -> None:
+    rows = [
+        {
+            "id": f"batch_req_{at}",
+            "custom_id": id_,
+            "response": {"status_code": 200, "body": moderation(0.3, flagged=False)},
+        }
+        for at, id_ in enumerate("abc")
+    ]
+    plan = planned(jsonl("batch.jsonl", rows))
+    assert "id in 'custom_id'" in plan.notes[0]
+    for row, id_ in zip(rows, "abc", strict=True):
+        row |= {"id": id_, "custom_id": f"mine-{id_}"}
+    assert "id in 'id'" in planned(jsonl("batch.jsonl", rows)).notes[0]
+
+
 def test_an_answer_about_several_posts_is_refused() -> None:
     answer = moderation(0.3, flagged=False)
     rows = [{"custom_id": "a", **answer, "results": answer["results"] * 2}]

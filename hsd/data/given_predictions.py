@@ -1,14 +1,15 @@
 """Rows of a file of predictions read into labels and scores, by columns that a person may name."""
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hsd.config.import_config import ImportConfig
 from hsd.data import cell_values
-from hsd.data.label_names import is_blank, is_flag, parse_label
+from hsd.data.label_names import UnknownLabel, is_blank, is_flag, parse_label
 from hsd.data.lm_eval_samples import CHOICES, FILTER, REPLY
 from hsd.data.loaded_file import Bad, LeftOut, listed
 from hsd.data.own_labels import meaning, row_label
@@ -23,6 +24,7 @@ from hsd.prompts.answers import read_reply
 
 SHORT = 12
 """Characters of a reply that a message may quote: a longer one may quote a post."""
+_DECIMAL_COMMA = re.compile(r"[-+]?[0-9]*,[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,15 @@ class GivenPredictions:
     columns: PredictionColumns
 
 
-def read_predictions_of(config: ImportConfig) -> GivenPredictions:
-    """Return the predictions of a file; raises DataError, listing every kind of bad row."""
+def read_predictions_of(config: ImportConfig, post_ids: Set[str] = frozenset()) -> GivenPredictions:
+    """Return the predictions of a file; raises DataError, listing every kind of bad row.
+
+    `post_ids` are the ids of the posts, which tell the column of ids.
+    """
     path = Path(config.predictions)
     rows, bad = read_rows(path)
     found = recognised(rows)
-    columns = choose_columns(found, config)
+    columns = choose_columns(found, config, post_ids)
     given: list[GivenPrediction] = []
     for row in found.rows:
         made = _given(row, columns, found.lm_eval)
@@ -136,8 +141,15 @@ def _score(value: Any, column: str) -> float | None | Bad:
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        return Bad(f"'{column}' holds no number; expected a score such as 0.73")
+        return Bad(_no_number(value, column))
     return found
+
+
+def _no_number(value: Any, column: str) -> UnknownLabel:
+    advice = "expected a score such as 0.73"
+    if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value.strip()):
+        advice = "a decimal comma; expected a decimal point, such as 0.73"
+    return UnknownLabel(repr(str(value)[:40]), f"'{column}'", advice, what="unreadable number")
 
 
 def _of_lm_eval(

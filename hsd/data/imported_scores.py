@@ -8,6 +8,7 @@ from hsd.config.import_config import ImportConfig, Scale
 from hsd.counted import counted
 from hsd.data.given_predictions import GivenPrediction
 from hsd.data.match_predictions import first
+from hsd.data.score_scales import probability
 from hsd.errors import ConfigError, DataError
 from hsd.example import Label
 from hsd.prediction import label_of
@@ -17,6 +18,10 @@ _OTHERWISE = (
     "say what the scores are with --scores: percent (0 to 100), logit (log-odds), or rank for any "
     "other number"
 )
+
+
+_LEAST = 0.499
+"""P of the likelier of two labels, if it was rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ def called(
     _require_scale(rows, config)
     if config.score_of == "label" and not labelled:
         raise ConfigError("score_of: scores of the label need a column of labels: --label-column.")
+    if config.score_of == "label":
+        _require_likelier(rows, config)
     if config.scores == "rank" and not labelled and config.cut is None:
         raise ConfigError(
             "scores: a rank does not say which posts are hate; give --cut, the score from which on "
@@ -76,16 +83,7 @@ def _called(row: GivenPrediction, config: ImportConfig, *, labelled: bool) -> Ca
 
 
 def _probability(score: float, config: ImportConfig) -> float:
-    """Return P(hate); of a rank, a number in its order that is .5 at the cut."""
-    if config.scores == "percent":
-        return score / 100
-    if config.scores == "logit":
-        small = math.exp(-abs(score))
-        return (1.0 if score >= 0 else small) / (1 + small)
-    if config.scores == "rank":
-        above = score - (config.cut or 0.0)
-        return 0.5 + above / (2 * (1 + abs(above)))
-    return score
+    return probability(score, config.scores, config.cut)
 
 
 def _require_scale(rows: Sequence[GivenPrediction], config: ImportConfig) -> None:
@@ -128,17 +126,48 @@ def _require_direction(
     hate: Sequence[float], normal: Sequence[float], config: ImportConfig
 ) -> None:
     place = config.predictions
-    is_plain = config.scores == "probability" and "score_of" not in config.model_fields_set
-    if is_plain and min(normal) >= 0.5:
-        raise DataError(
-            f"{place}: every post that is called normal has a score of 0.5 or more, so the scores "
-            "seem to be of the predicted label, as transformers' pipelines give them. Add "
-            "--score-of label; or --score-of hate, if they are of hate."
-        )
+    is_plain = config.scores != "rank" and "score_of" not in config.model_fields_set
     if max(hate) < min(normal):
+        turn = "leave out" if config.score_of == "normal" else "add"
         raise DataError(
             f"{place}: every post that is called hate has a lower score than every post that is "
-            "called normal. If the scores are of normal, add --score-of normal."
+            f"called normal, so the scores run the other way: {turn} --score-of normal."
+        )
+    if is_plain and min(normal) >= 0.5:
+        raise DataError(
+            f"{place}: every post that is called normal has a score of 0.5 or more"
+            f"{_seemingly(hate)}; or --score-of hate, if they are of hate."
+        )
+
+
+def _seemingly(hate: Sequence[float]) -> str:
+    """Return what the scores are of where no post that is called normal has a low one."""
+    if min(hate) >= _LEAST:
+        return (
+            ", so the scores seem to be of the predicted label, as transformers' pipelines give "
+            "them. Add --score-of label"
+        )
+    low = sum(score < _LEAST for score in hate)
+    return (
+        f", and {low:,} of {len(hate):,} posts that are called hate a lower one, so the scores "
+        "seem to be of normal. Add --score-of normal"
+    )
+
+
+def _require_likelier(rows: Sequence[GivenPrediction], config: ImportConfig) -> None:
+    """Raise DataError for a score of the predicted label that no likelier label has."""
+    if config.scores == "rank":
+        return
+    scored = [(row.label, row.score) for row in rows if row.label and row.score is not None]
+    low = [label for label, score in scored if _probability(score, config) < _LEAST]
+    if low:
+        is_turned = len({label for label, _ in scored}) > 1 and len(set(low)) == 1
+        of = "normal" if low[0] == "hate" else "hate"
+        advice = f"--score-of {of}" if is_turned else "--score-of hate or --score-of normal"
+        raise DataError(
+            f"{config.predictions}: {len(low):,} of {len(scored):,} scores are of less than 0.5, "
+            "which the predicted one of two labels never has, so these are no scores of the "
+            f"predicted label; {advice} says what they are of."
         )
 
 

@@ -66,17 +66,23 @@ def _spelled(value: str) -> str:
 
 
 class UnknownLabel(str):
-    """Why a row has no known label; messages count such rows by `value`."""
+    """Why a row has no known label; messages count such rows by `value`.
 
-    __slots__ = ("advice", "value", "where")
+    `what` names it where it is something else than a label.
+    """
+
+    __slots__ = ("advice", "value", "what", "where")
     value: str
     where: str
     advice: str
+    what: str
 
-    def __new__(cls, value: str, where: str, advice: str) -> "UnknownLabel":
+    def __new__(
+        cls, value: str, where: str, advice: str, what: str = "unknown label"
+    ) -> "UnknownLabel":
         """Return the reason of one row: which label, in which column, and what would help."""
-        made = super().__new__(cls, f"unknown label {value} in {where}: {advice}")
-        made.value, made.where, made.advice = value, where, advice
+        made = super().__new__(cls, f"{what} {value} in {where}: {advice}")
+        made.value, made.where, made.advice, made.what = value, where, advice, what
         return made
 
     def counted(self, counts: Mapping[str, int]) -> str:
@@ -89,7 +95,7 @@ class UnknownLabel(str):
         shown = list(counts.items())[:SHOWN_LABELS]
         listed = ", ".join(f"{value} ({n} row{'' if n == 1 else 's'})" for value, n in shown)
         more = f" and {len(counts) - SHOWN_LABELS} others" if len(counts) > SHOWN_LABELS else ""
-        return f"unknown labels in {self.where}: {listed}{more}: {self.advice}"
+        return f"{self.what}s in {self.where}: {listed}{more}: {self.advice}"
 
 
 def no_label(column: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hsd.counted import counted
 from hsd.data.duplicates import normalise
 from hsd.data.given_predictions import GivenPrediction
+from hsd.data.prediction_columns import plain_id
 from hsd.errors import DataError
 from hsd.example import Example
 
@@ -51,6 +52,12 @@ def match(
     return _by_text(examples, rows, place)
 
 
+def ids_of(examples: Sequence[Example]) -> frozenset[str]:
+    """Return every id by which a prediction may name one of these posts."""
+    found = {plain_id(key(example)) for key in _KEYS.values() for example in examples}
+    return frozenset(found - {""})
+
+
 def first(names: Iterable[str]) -> str:
     """Return the first names of many, as a message lists them."""
     listed = list(names)
@@ -58,12 +65,12 @@ def first(names: Iterable[str]) -> str:
 
 
 def _by_id(examples: Sequence[Example], rows: Sequence[GivenPrediction], place: str) -> Matched:
-    name, posts = _posts_by_id(examples, {_plain(row.id) for row in rows}, place)
+    name, posts = _posts_by_id(examples, {plain_id(row.id) for row in rows}, place)
     given: dict[str, GivenPrediction] = {}
     unknown: list[str] = []
     doubled: list[str] = []
     for row in rows:
-        post = posts.get(_plain(row.id))
+        post = posts.get(plain_id(row.id))
         if post is None:
             unknown.append(row.id or row.place)
         elif post in given:
@@ -80,10 +87,10 @@ def _posts_by_id(
     examples: Sequence[Example], wanted: set[str], place: str
 ) -> tuple[str, dict[str, str]]:
     """Return which of a post's ids the predictions name, and the post's own id by it."""
-    name = max(_KEYS, key=lambda kind: len(wanted & {_plain(_KEYS[kind](e)) for e in examples}))
+    name = max(_KEYS, key=lambda kind: len(wanted & {plain_id(_KEYS[kind](e)) for e in examples}))
     posts: dict[str, list[str]] = defaultdict(list)
     for example in examples:
-        posts[_plain(_KEYS[name](example))].append(example.id)
+        posts[plain_id(_KEYS[name](example))].append(example.id)
     posts.pop("", None)
     if several := [id_ for id_, found in posts.items() if len(found) > 1 and id_ in wanted]:
         raise DataError(
@@ -91,11 +98,6 @@ def _posts_by_id(
             f"data ({first(several)}); match by text with --text-column instead."
         )
     return name, {id_: found[0] for id_, found in posts.items()}
-
-
-def _plain(id_: str) -> str:
-    """Return an id as it was before a program read a column of whole numbers with gaps."""
-    return id_.strip().removesuffix(".0")
 
 
 def _require_single(doubled: Sequence[str], place: str, what: str) -> None:

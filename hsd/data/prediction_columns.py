@@ -1,10 +1,11 @@
 """Which columns of a file of predictions are read: those that a person names, or the form's own."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hsd.config.import_config import ImportConfig
+from hsd.data import cell_values
 from hsd.data.lm_eval_samples import CHOICES, REPLY
 from hsd.data.prediction_forms import Predictions
 from hsd.data.table_columns import Columns, columns_of
@@ -32,11 +33,18 @@ class PredictionColumns:
         return {kind: name for kind, name in found.items() if name is not None}
 
 
-def choose_columns(found: Predictions, config: ImportConfig) -> PredictionColumns:
-    """Return the columns to read. Raises DataError where none, or several, may be meant."""
+def choose_columns(
+    found: Predictions, config: ImportConfig, post_ids: Set[str] = frozenset()
+) -> PredictionColumns:
+    """Return the columns to read: one that a person names for something is read as nothing else.
+
+    `post_ids` are the posts' ids, which tell the column of ids from others that look like one.
+    Raises DataError where none, or several, may be meant.
+    """
     for option in ("id", "text", "score"):
         _require(getattr(config, f"{option}_column"), option, found, config.predictions)
-    ids, texts = _post_columns(found, config)
+    _require_one_use(config)
+    ids, texts = _post_columns(found, config, post_ids)
     labels = columns_of(labels=config.labels) or Columns()
     if found.lm_eval:
         return PredictionColumns(ids, texts, replace(labels, label=LM_EVAL), None)
@@ -44,7 +52,12 @@ def choose_columns(found: Predictions, config: ImportConfig) -> PredictionColumn
     label = _label_columns(found, config, is_named=is_named)
     score = config.score_column
     if not is_named:
-        score = _only(found.scores, "score", config.predictions)
+        score = _only(_free(found.scores, config), "score", config.predictions)
+    if score is None and config.cut is not None:
+        raise DataError(
+            f"{config.predictions}: --cut needs scores, and no column holds any (columns: "
+            f"{_listed(found)}); name it with --score-column, or leave out --cut."
+        )
     if label is None and score is None:
         raise DataError(
             f"{config.predictions}: no column holds a label or a score (columns: {_listed(found)});"
@@ -53,10 +66,44 @@ def choose_columns(found: Predictions, config: ImportConfig) -> PredictionColumn
     return PredictionColumns(ids, texts, replace(labels, label=label) if label else None, score)
 
 
-def _post_columns(found: Predictions, config: ImportConfig) -> tuple[str | None, str | None]:
+def plain_id(id_: str) -> str:
+    """Return an id as it was before a program read a column of whole numbers with gaps."""
+    return id_.strip().removesuffix(".0")
+
+
+def _named(config: ImportConfig) -> list[str]:
+    """Return the columns that a person names, each as often as it is named."""
+    labels = config.label_column or ()
+    several = [labels] if isinstance(labels, str) else labels
+    single = (config.id_column, config.text_column, config.score_column)
+    return [*(name for name in single if name), *several]
+
+
+def _free(names: Sequence[str], config: ImportConfig) -> list[str]:
+    """Return the columns that no person named for something else."""
+    named = _named(config)
+    return [name for name in names if name not in named]
+
+
+def _require_one_use(config: ImportConfig) -> None:
+    named = _named(config)
+    for option in ("id", "text"):
+        name = getattr(config, f"{option}_column")
+        if name is not None and named.count(name) > 1:
+            raise DataError(
+                f"{config.predictions}: the column '{name}' is named with --{option}-column and for"
+                " something else; name another column for one of the two."
+            )
+
+
+def _post_columns(
+    found: Predictions, config: ImportConfig, post_ids: Set[str]
+) -> tuple[str | None, str | None]:
     """Return the columns of the post's id and text; a column of texts alone may be named."""
-    ids = config.id_column or (None if config.text_column else _first(_IDS, found))
-    texts = config.text_column or _first(_TEXTS, found)
+    ids = config.id_column
+    if ids is None and config.text_column is None:
+        ids = _id_column(_present(_free(_IDS, config), found), found, post_ids)
+    texts = config.text_column or next(iter(_present(_free(_TEXTS, config), found)), None)
     if ids is None and texts is None:
         raise DataError(
             f"{config.predictions}: no column says which post a prediction is of (columns: "
@@ -76,7 +123,7 @@ def _label_columns(
         return given if isinstance(given, str) else tuple(given)
     if is_named or config.cut is not None:
         return None
-    return _only(found.labels, "label", config.predictions)
+    return _only(_free(found.labels, config), "label", config.predictions)
 
 
 def _only(names: Sequence[str], kind: str, place: str) -> str | None:
@@ -103,5 +150,17 @@ def _listed(found: Predictions) -> str:
     return f"{', '.join(name[:60] for name in names[:12])}{more}"
 
 
-def _first(names: Sequence[str], found: Predictions) -> str | None:
-    return next((name for name in names if name in found.columns), None)
+def _present(names: Sequence[str], found: Predictions) -> list[str]:
+    columns = found.columns
+    return [name for name in names if name in columns]
+
+
+def _id_column(names: Sequence[str], found: Predictions, post_ids: Set[str]) -> str | None:
+    """Return the first column that holds an id of a post; without one, the first column.
+
+    A service gives its answers ids of its own, beside the id that was sent to it.
+    """
+    for name in names:
+        if any(plain_id(cell_values.string(row.values, name)) in post_ids for row in found.rows):
+            return name
+    return next(iter(names), None)

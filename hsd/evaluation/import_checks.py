@@ -52,9 +52,15 @@ def require_predicted(
 
 def read_said(given: GivenPredictions, matched: Matched, config: ImportConfig) -> str:
     """Return how the file was read, in one line."""
-    named = ", ".join(f"{kind} in '{name}'" for kind, name in given.columns.named().items())
+    columns = given.columns.named().items()
+    named = ", ".join(f"{kind} in {_quoted(name)}" for kind, name in columns)
     cut = "" if config.cut is None else f"; hate from the score {config.cut:g} on"
     return f"{config.predictions}: read as {given.form}: {named}; matched by {matched.by}{cut}."
+
+
+def _quoted(name: str | Sequence[str]) -> str:
+    names = [name] if isinstance(name, str) else name
+    return ", ".join(f"'{one}'" for one in names)
 
 
 def unmatched_said(

@@ -11,7 +11,7 @@ from hsd.data.data_sets import load_named, require_own_file
 from hsd.data.given_predictions import GivenPredictions, read_predictions_of
 from hsd.data.imported_scores import Called, called, contradictions, require_possible
 from hsd.data.loaded_file import Loaded, left_out_said
-from hsd.data.match_predictions import match
+from hsd.data.match_predictions import ids_of, match
 from hsd.data.rows_identity import data_facts, rows_identity
 from hsd.data.sampling import sampled
 from hsd.data.table_columns import columns_in
@@ -21,6 +21,7 @@ from hsd.evaluation.import_checks import (
     require_whole,
     unmatched_said,
 )
+from hsd.evaluation.import_doubts import direction_doubts, scale_doubts
 from hsd.example import Example
 from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
 from hsd.groups.name_lists import unknown_said
@@ -96,7 +97,7 @@ def plan_import(config: ImportConfig, data_dir: Path | None = None) -> ImportPla
     groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
     loaded = _posts(config, groups, data_dir)
     examples = sampled(loaded.examples, config)
-    given = read_predictions_of(config)
+    given = read_predictions_of(config, ids_of(examples))
     predictions, said = _answered(examples, given, config)
     notes = [
         *loaded.notes,
@@ -131,7 +132,8 @@ def _answered(
         read_said(given, matched, config),
         *matched.notes,
         *unmatched_said(matched, absent, predictions),
-        *(contradictions(calls, config) if labelled else []),
+        *scale_doubts([c.given.score for c in calls if c.given.score is not None], config),
+        *(contradictions(calls, config) if labelled else direction_doubts(predictions, config)),
     ]
     return predictions, said
 

@@ -40,6 +40,8 @@ class OperatingPoint:
     rows: int
     rows_sha256: str
     choice: Choice
+    own_scale: str | None = None
+    """The threshold in the scale of imported scores, such as `hate from 27.76 % on`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,6 +221,8 @@ class PointReport(Strict):
     """Digest of their ids and texts."""
     choice: ChoiceReport
     """What the threshold gave on these posts."""
+    own_scale: str | None = Field(default=None, exclude_if=lambda said: said is None)
+    """The threshold in the scale of imported scores; left out where that is P(hate)."""
 
 
 class OperatedReport(Strict):

@@ -4,10 +4,11 @@ The run's folder holds it all: predictions.jsonl, operating_point.json (a frozen
 gate.json (a verdict), and in the manifest the base that it stands beside.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from hsd.data.score_scales import own_scale
 from hsd.errors import EvaluationError
 from hsd.io.files import write_atomic, write_json
 from hsd.io.json_reader import read_object
@@ -114,13 +115,25 @@ def freeze(
     ranks = are_ranks(validation.manifest)
     point = operating_point(validation.predictions, rule, str(validation.folder), ranks=ranks)
     before = read_point(run.folder)
-    if before is not None and before != point:
+    if before is not None and replace(before, own_scale=None) != point:
         raise EvaluationError(
             f"{run.folder / POINT}: a threshold of {before.threshold:.4f} by {before.rule} is "
             "frozen in this run; it is not chosen again after its posts were evaluated."
         )
-    write_json(run.folder / POINT, asdict(point))
+    point = replace(point, own_scale=_own_scale(validation, point.threshold))
+    said = asdict(point)
+    if point.own_scale is None:
+        del said["own_scale"]
+    write_json(run.folder / POINT, said)
     return point
+
+
+def _own_scale(validation: Run, threshold: float) -> str | None:
+    """Return an imported run's threshold in the scale of its file."""
+    if not is_imported(validation.manifest):
+        return None
+    scores = [p.score for p in validation.predictions if p.score is not None]
+    return own_scale(threshold, scores, validation.manifest.get("config") or {})
 
 
 def read_point(folder: Path) -> OperatingPoint | None:

@@ -130,8 +130,9 @@ def _platform(report: EvaluationReport, operated: OperatedReport | None) -> list
 
 def _operated(report: EvaluationReport, operated: OperatedReport) -> list[Part]:
     point = operated.point
+    own = f" (in the file's own scale: {point.own_scale})" if point.own_scale else ""
     words = (
-        f"Frozen threshold {point.threshold:.4f} by the rule {point.rule}, chosen on "
+        f"Frozen threshold {point.threshold:.4f}{own} by the rule {point.rule}, chosen on "
         f"{point.rows:,} rows of {point.chosen_on}; never on the posts evaluated here."
     )
     rows = [
