@@ -1,7 +1,7 @@
 """Scores of other programs as P(hate), only as a person says; and what contradicts the labels."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hsd.config.import_config import ImportConfig, Scale
@@ -26,7 +26,7 @@ _LEAST = 0.499
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A prediction with its label and P(hate); a rank is squeezed into [0, 1] in its order."""
+    """A prediction with its label and P(hate); a rank is brought into [0, 1] in its order."""
 
     given: GivenPrediction
     label: Label | None
@@ -51,8 +51,8 @@ def called(
 ) -> list[Called]:
     """Return each prediction with P(hate); `labelled` says that the labels are the file's own.
 
-    Raises DataError for scores outside of their scale, and ConfigError where a label or a cut is
-    needed and there is none.
+    Raises DataError for scores outside of their scale, or that P(hate) does not tell apart, and
+    ConfigError where a label or a cut is needed and there is none.
     """
     _require_scale(rows, config)
     if config.score_of == "label" and not labelled:
@@ -64,22 +64,79 @@ def called(
             "scores: a rank does not say which posts are hate; give --cut, the score from which on "
             "a post is called hate, or --label-column."
         )
-    return [_called(row, config, labelled=labelled) for row in rows]
+    _require_scores_to_cut(rows, config)
+    places = _places(rows) if are_places(rows, config) else {}
+    if not places:
+        _require_apart(rows, config)
+    return [_called(row, config, places, labelled=labelled) for row in rows]
 
 
-def _called(row: GivenPrediction, config: ImportConfig, *, labelled: bool) -> Called:
+def are_places(rows: Sequence[GivenPrediction], config: ImportConfig) -> bool:
+    """Whether ranks are so far from the cut that only their places keep them apart."""
+    return config.scores == "rank" and _lost(rows, config) > 0
+
+
+def _called(
+    row: GivenPrediction, config: ImportConfig, places: Mapping[float, float], *, labelled: bool
+) -> Called:
     if labelled and row.label is None:
         return Called(row, None, None)
     if row.score is None:
         return Called(row, row.label, None)
-    score = _probability(row.score, config)
-    if config.score_of == "normal" or (config.score_of == "label" and row.label == "normal"):
-        score = 1 - score
+    score = _of_hate(row.score, config, places, turned=_is_turned(row, config))
     if labelled:
         return Called(row, row.label, score)
     if config.cut is None:
         return Called(row, label_of(score), score)
     return Called(row, "hate" if row.score >= config.cut else "normal", score)
+
+
+def _is_turned(row: GivenPrediction, config: ImportConfig) -> bool:
+    """Whether a score is of normal."""
+    return config.score_of == "normal" or (config.score_of == "label" and row.label == "normal")
+
+
+def _of_hate(
+    score: float, config: ImportConfig, places: Mapping[float, float], *, turned: bool
+) -> float:
+    found = places[score] if places else _probability(score, config)
+    return 1 - found if turned else found
+
+
+def _places(rows: Sequence[GivenPrediction]) -> dict[float, float]:
+    """Return the place of each score among the different ones, above 0 and below 1."""
+    different = sorted({row.score for row in rows if row.score is not None})
+    return {score: at / (len(different) + 1) for at, score in enumerate(different, 1)}
+
+
+def _different(rows: Sequence[GivenPrediction], config: ImportConfig) -> set[tuple[float, bool]]:
+    return {(row.score, _is_turned(row, config)) for row in rows if row.score is not None}
+
+
+def _lost(rows: Sequence[GivenPrediction], config: ImportConfig) -> int:
+    """Return how many scores floating point would make equal to another one as P(hate)."""
+    different = _different(rows, config)
+    kept = {(_of_hate(score, config, {}, turned=turned), turned) for score, turned in different}
+    return len(different) - len(kept)
+
+
+def _require_apart(rows: Sequence[GivenPrediction], config: ImportConfig) -> None:
+    if lost := _lost(rows, config):
+        raise DataError(
+            f"{config.predictions}: {lost:,} of {len(_different(rows, config)):,} different scores "
+            "would become equal to another one as P(hate), and AUROC would be wrong. Add --scores "
+            "rank to keep their order, with --cut or a column of labels."
+        )
+
+
+def _require_scores_to_cut(rows: Sequence[GivenPrediction], config: ImportConfig) -> None:
+    """Raise ConfigError for a cut where labels are not from scores: of lm-eval's replies."""
+    without = sum(row.score is None and (bool(row.label) or row.reply is not None) for row in rows)
+    if config.cut is not None and without:
+        raise ConfigError(
+            f"cut: {counted(without, 'prediction has', 'predictions have')} no P(hate) to cut at, "
+            "only a label or a reply; leave --cut out."
+        )
 
 
 def _probability(score: float, config: ImportConfig) -> float:

@@ -30,6 +30,17 @@ SHOWN_LABELS = 12
 """Labels that a message counts, the most frequent first."""
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
 
+_BESIDE_A_NAME = (
+    "(?:(?:predicted|prediction|pred|probability|proba|prob|p|scores?|logit|of|is|label)_?)*"
+)
+"""What a column's name says beside the label that its values are of."""
+_DENYING = "|".join(
+    name
+    for name, label in NAMES.items()
+    if label == "normal" and name.isalpha() and name not in _FLAGS
+)
+_DENIES = re.compile(f"{_BESIDE_A_NAME}(?:{_DENYING})_?{_BESIDE_A_NAME}")
+
 _Meaning = TypeVar("_Meaning", bound=str)
 
 
@@ -128,8 +139,8 @@ def unknown_label(
 
 def denies_hate(column: str) -> bool:
     """Return whether a column is called after what is normal, so that 1 says normal in it."""
-    name = spelled(column).removeprefix("is").removeprefix("label").strip(" _-")
-    return NAMES.get(name) == "normal" and name.isalpha() and name not in _FLAGS
+    name = re.sub(r"[\W_]+", "_", spelled(column)).strip("_")
+    return bool(_DENIES.fullmatch(name))
 
 
 def is_flag(value: Any) -> bool:

@@ -6,13 +6,15 @@ from typing import Any
 
 from hsd.config.import_config import ImportConfig
 from hsd.data import cell_values
+from hsd.data.label_names import denies_hate
 from hsd.data.lm_eval_samples import CHOICES, REPLY
 from hsd.data.prediction_forms import Predictions
 from hsd.data.table_columns import Columns, columns_of
-from hsd.errors import DataError, did_you_mean
+from hsd.errors import ConfigError, DataError, did_you_mean
 
 _IDS = ("id", "case_id", "mhc_case_id", "custom_id", "clientToken", "original_id", "post_id")
 _TEXTS = ("text", "test_case", "input_text", "comment_text", "post", "tweet", "comment")
+_NOT_OF_SAMPLES = ("label_column", "score_column", "scores", "score_of")
 LM_EVAL = "lm-eval's answers"
 """What stands for the column of labels in samples of lm-eval."""
 
@@ -41,6 +43,8 @@ def choose_columns(
     `post_ids` are the posts' ids, which tell the column of ids from others that look like one.
     Raises DataError where none, or several, may be meant.
     """
+    if found.lm_eval:
+        _require_for_samples(config)
     for option in ("id", "text", "score"):
         _require(getattr(config, f"{option}_column"), option, found, config.predictions)
     _require_one_use(config)
@@ -63,6 +67,7 @@ def choose_columns(
             f"{config.predictions}: no column holds a label or a score (columns: {_listed(found)});"
             " name it with --label-column or --score-column."
         )
+    _require_of_hate(score, config)
     return PredictionColumns(ids, texts, replace(labels, label=label) if label else None, score)
 
 
@@ -94,6 +99,26 @@ def _require_one_use(config: ImportConfig) -> None:
                 f"{config.predictions}: the column '{name}' is named with --{option}-column and for"
                 " something else; name another column for one of the two."
             )
+
+
+def _require_for_samples(config: ImportConfig) -> None:
+    """Raise ConfigError for options about columns that samples of lm-eval do not have."""
+    for option in _NOT_OF_SAMPLES:
+        if getattr(config, option) != ImportConfig.model_fields[option].default:
+            raise ConfigError(
+                f"{option}: {config.predictions} holds samples of lm-eval, of which hsd reads the "
+                f"label and P(hate) itself; leave --{option.replace('_', '-')} out (--labels and "
+                "--cut apply)."
+            )
+
+
+def _require_of_hate(score: str | None, config: ImportConfig) -> None:
+    """Raise DataError for scores that seem to be of normal, unless a person says what of."""
+    if score and denies_hate(score) and "score_of" not in config.model_fields_set:
+        raise DataError(
+            f"{config.predictions}: by the name of '{score}', its scores are of normal. Add "
+            "--score-of normal; or --score-of hate, if they are of hate."
+        )
 
 
 def _post_columns(

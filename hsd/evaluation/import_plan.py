@@ -9,9 +9,15 @@ from hsd.config.import_config import ImportConfig
 from hsd.data.data_files import digest, stem
 from hsd.data.data_sets import load_named, require_own_file
 from hsd.data.given_predictions import GivenPredictions, read_predictions_of
-from hsd.data.imported_scores import Called, called, contradictions, require_possible
+from hsd.data.imported_scores import (
+    Called,
+    are_places,
+    called,
+    contradictions,
+    require_possible,
+)
 from hsd.data.loaded_file import Loaded, left_out_said
-from hsd.data.match_predictions import ids_of, match
+from hsd.data.match_predictions import Matched, ids_of, match
 from hsd.data.rows_identity import data_facts, rows_identity
 from hsd.data.sampling import sampled
 from hsd.data.table_columns import columns_in
@@ -26,10 +32,14 @@ from hsd.example import Example
 from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
 from hsd.groups.name_lists import unknown_said
 from hsd.prediction import Outcome, Prediction, prediction_of
-from hsd.report.comparability import IMPORTED
+from hsd.report.comparability import IMPORTED, PLACED
 
 STRATEGY = "imported"
 """What stands where an evaluation by hsd names the strategy of its prompt."""
+PLACES_SAID = (
+    "The ranks are too far from the cut to tell them apart in [0, 1]: each score became its place "
+    "among the scores of the file, so no threshold is carried to or from another file."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,8 @@ class ImportPlan:
     predictions: list[Prediction]
     source_sha256: str
     notes: list[str]
+    placed: bool = False
+    """The scores are places among the scores of this file."""
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two imports the same one.
@@ -63,6 +75,7 @@ class ImportPlan:
             "labels": config.labels,
             "missing": config.missing,
             "unknown": config.unknown,
+            **({PLACED: True} if self.placed else {}),
             **rows_identity(self.examples, config.data_file),
         }
 
@@ -98,7 +111,16 @@ def plan_import(config: ImportConfig, data_dir: Path | None = None) -> ImportPla
     loaded = _posts(config, groups, data_dir)
     examples = sampled(loaded.examples, config)
     given = read_predictions_of(config, ids_of(examples))
-    predictions, said = _answered(examples, given, config)
+    matched = match(
+        examples,
+        given.rows,
+        config.predictions,
+        named=config.id_column is not None,
+        column=given.columns.id,
+        beside=loaded.examples,
+    )
+    placed = are_places([*matched.given.values()], config)
+    predictions, said = _answered(examples, given, matched, config)
     notes = [
         *loaded.notes,
         *left_out_said(loaded, config.data_file),
@@ -106,7 +128,10 @@ def plan_import(config: ImportConfig, data_dir: Path | None = None) -> ImportPla
     ]
     file = Path(config.predictions)
     name, sha256 = config.name or stem(file), digest(file)
-    return ImportPlan(config, name, examples, groups, given, predictions, sha256, [*said, *notes])
+    said += [PLACES_SAID] if placed else []
+    return ImportPlan(
+        config, name, examples, groups, given, predictions, sha256, [*said, *notes], placed
+    )
 
 
 def _posts(config: ImportConfig, groups: GroupSet, data_dir: Path | None) -> Loaded:
@@ -116,12 +141,10 @@ def _posts(config: ImportConfig, groups: GroupSet, data_dir: Path | None) -> Loa
 
 
 def _answered(
-    examples: Sequence[Example], given: GivenPredictions, config: ImportConfig
+    examples: Sequence[Example], given: GivenPredictions, matched: Matched, config: ImportConfig
 ) -> tuple[list[Prediction], list[str]]:
     """Return a prediction for every post, and what a person should know of them."""
-    is_named = config.id_column is not None
-    matched = match(examples, given.rows, config.predictions, named=is_named)
-    labelled = given.columns.labels is not None
+    labelled = given.columns.labels is not None and config.cut is None
     calls = called(list(matched.given.values()), config, labelled=labelled)
     by_id = dict(zip(matched.given, calls, strict=True))
     absent = [e.id for e in examples if not _is_answered(by_id.get(e.id))]

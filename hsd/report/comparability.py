@@ -11,6 +11,8 @@ from hsd.io.run_identity import identity_of
 
 IMPORTED = "imported"
 """The engine of a run whose predictions another program made."""
+PLACED = "placed"
+"""Of an identity: the scores are places among the scores of one file."""
 PARTS = ("detector", "engine", "source", "model", "data", "prompt")
 """Of a manifest, what a report says of its run; an imported one has no model and no prompt."""
 COMPARED = ("mode", "max_length", "temperature")

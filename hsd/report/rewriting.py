@@ -26,6 +26,7 @@ from hsd.metrics.thresholds import PREVALENCES, Choice, Rule, apply_threshold
 from hsd.prediction import Prediction
 from hsd.report.baseline_runs import baselines_of
 from hsd.report.comparability import (
+    PLACED,
     are_ranks,
     asked_of,
     is_imported,
@@ -224,9 +225,16 @@ def _require_same_model(validation: Run, run: Run) -> None:
             f"{validation.folder} and {run.folder}: a threshold needs both runs' {IDENTITY}, to "
             "know that one model with one prompt answered both."
         )
+    identities = [read_object(file) for file in files]
+    if any(identity.get(PLACED) for identity in identities):
+        raise EvaluationError(
+            f"{validation.folder} and {run.folder}: the scores are places among the scores of one "
+            "file, and a threshold of one says nothing of another. Import ranks with a --cut that "
+            "is near the scores."
+        )
     before, after = (
-        {key: read_object(file).get(key) for key in ("model", "prompt_hash", "mode")}
-        for file in files
+        {key: identity.get(key) for key in ("model", "prompt_hash", "mode")}
+        for identity in identities
     )
     if lines := differences(before, after):
         raise EvaluationError(f"the two runs are of different models: {'; '.join(lines)}.")
