@@ -176,7 +176,10 @@ def test_a_threshold_is_chosen_on_another_import_of_the_same_detector_alone() ->
     chosen = imported(given, validation, name="one", **options)
     other = imported(given, validation, name="two", **options)
     rule = Rule("max_f1")
-    with pytest.raises(EvaluationError, match=r"model.detector: \"two\" -> \"one\""):
+    with pytest.raises(EvaluationError, match=r"detector two and runs/test.*detector one: a thr"):
+        freeze(load_run(other.folder), load_run(test.folder), rule)
+    update_manifest(other.folder, engine=None)
+    with pytest.raises(EvaluationError, match=r"is of a model that hsd asked and .*detector one: "):
         freeze(load_run(other.folder), load_run(test.folder), rule)
     point = freeze(load_run(chosen.folder), load_run(test.folder), rule)
     assert 0.2 < point.threshold < 0.7
@@ -237,8 +240,28 @@ def test_missing_predictions_take_the_area_away_and_count_as_wrong() -> None:
 def test_a_card_is_not_written_from_imported_predictions(tmp_path: Path) -> None:
     made = imported(scores("scores.csv"), posts("posts.jsonl"))
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(EvaluationError, match="holds imported predictions"):
-        write_card(tmp_path, made.folder)
+    for adapter in (tmp_path, made.folder):
+        with pytest.raises(EvaluationError, match="a card is of an adapter; this run is imported"):
+            write_card(adapter, made.folder)
+
+
+def test_an_imported_run_has_no_base_and_is_none() -> None:
+    data = posts("posts.jsonl")
+    one = imported(scores("scores.csv"), data, output_dir="runs/one").folder
+    two = imported(scores("scores.csv"), data, output_dir="runs/two", cut=0.2).folder
+    said = command("report", str(one), "--base", str(two))
+    assert isinstance(said.exception, EvaluationError)
+    assert "is imported, and has no base; `hsd compare" in str(said.exception)
+    update_manifest(one, engine=None)
+    said = command("report", str(one), "--base", str(two))
+    assert "is imported, and a base is the original model of" in str(said.exception)
+    assert f"hsd gate {one} --reference {two}" in str(said.exception)
+
+
+def test_a_baseline_of_an_imported_run_is_refused_with_the_command_that_works() -> None:
+    made = imported(scores("scores.csv"), posts("posts.jsonl"))
+    said = command("report", str(made.folder), "--baseline", "tfidf")
+    assert f"`hsd report {made.folder} --baseline tfidf --train-file FILE`" in str(said.exception)
 
 
 def test_the_command_says_how_the_file_was_read_and_where_the_run_is() -> None:

@@ -49,7 +49,10 @@ def baseline_run(
     """
     settings = encoder or EncoderSettings()
     if training is None:
-        raise EvaluationError(f"{run.folder}: a baseline learns the run's training posts; {note}.")
+        raise EvaluationError(
+            f"{run.folder}: a baseline learns the run's training posts; {note}. If you have these "
+            f"posts: `hsd report {run.folder} --baseline {kind} --train-file FILE`."
+        )
     if set(training.labels) != set(LABELS):
         raise EvaluationError(f"{training.origin}: a baseline needs posts of both labels.")
     folder = run.folder / BASELINES / _slug(kind, settings)

@@ -17,7 +17,7 @@ from hsd.metrics.classification import METRIC_NAMES
 from hsd.metrics.groups import Share
 from hsd.metrics.intervals import Interval
 from hsd.report.card_file import write_card_file
-from hsd.report.comparability import asked_in
+from hsd.report.comparability import asked_in, is_imported
 from hsd.report.formatting import METRIC_WORDS, UNKNOWN, between, number
 from hsd.report.gate_file import GATE, read_verdict
 from hsd.report.gate_section import DEFAULT_RULES, verdict_lines
@@ -38,6 +38,8 @@ def write_card(adapter: Path, evaluation: Path) -> Path:
     if not (adapter / MANIFEST).is_file():
         raise EvaluationError(f"{adapter}: no {MANIFEST} here; is it a finished run?")
     manifest, run = manifest_of(adapter), find_evaluation(evaluation)
+    if is_imported(manifest):
+        raise EvaluationError(f"{adapter}: a card is of an adapter; this run is imported.")
     report = read_report(run)
     _require_evaluated(adapter, run)
     finished_predictions(run)
@@ -59,8 +61,8 @@ def _require_evaluated(adapter: Path, run: Path) -> None:
     model = read_object(run / IDENTITY).get("model") or {}
     if model.get("detector"):
         raise EvaluationError(
-            f"{run} holds imported predictions, and a card is of an adapter that hsd evaluated; "
-            f"name an evaluation of {adapter}."
+            f"{run}: a card is of an adapter; this run is imported. Name an evaluation of "
+            f"{adapter}."
         )
     if not model.get("adapter"):
         raise EvaluationError(f"{run} evaluated no adapter; name an evaluation of {adapter}.")

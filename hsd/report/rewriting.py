@@ -13,7 +13,6 @@ from hsd.errors import EvaluationError
 from hsd.io.files import write_atomic, write_json
 from hsd.io.json_reader import read_object
 from hsd.io.manifest import update_manifest
-from hsd.io.run_identity import IDENTITY, differences
 from hsd.metrics.baselines import Training
 from hsd.metrics.operating_point import (
     OperatingPoint,
@@ -26,7 +25,6 @@ from hsd.metrics.thresholds import PREVALENCES, Choice, Rule, apply_threshold
 from hsd.prediction import Prediction
 from hsd.report.baseline_runs import baselines_of
 from hsd.report.comparability import (
-    PLACED,
     are_ranks,
     asked_of,
     is_imported,
@@ -42,6 +40,7 @@ from hsd.report.gate_file import read_verdict
 from hsd.report.noise_sentences import noise_of
 from hsd.report.predictions import Run, find_evaluation, load_run
 from hsd.report.regrouping import REPORTED, grouped_as, reported_groups
+from hsd.report.same_model import require_base, require_same_model
 
 POINT = "operating_point.json"
 QUOTING = "report_with_text.html"
@@ -62,10 +61,12 @@ def rewrite(
     `base` names the base's run, which is kept, as are `prevalences` (shares of hate to say
     precision at); without them those that were kept before stand.
 
-    Raises EvaluationError when the base was not evaluated on the same posts or, unless
-    `ignore_mode_mismatch`, was read in another way than the run, and when the run's
-    threshold was chosen on its own posts.
+    Raises EvaluationError when the base or the run was imported, when the base was not evaluated
+    on the same posts or, unless `ignore_mode_mismatch`, was read in another way than the run, and
+    when the run's threshold was chosen on its own posts.
     """
+    if base:
+        require_base(run, base)
     if base and not ignore_mode_mismatch:
         require_comparable(
             {str(base): asked_of(find_evaluation(base)), str(run.folder): asked_of(run.folder)}
@@ -108,7 +109,7 @@ def freeze(
     post, when a validation post was learned or says that it is of another split, and when the run
     has another threshold already: a frozen one is not chosen again.
     """
-    _require_same_model(validation, run)
+    require_same_model(validation, run)
     _require_to_choose_on(validation)
     require_apart(validation.predictions, run.predictions)
     if training:
@@ -215,26 +216,3 @@ def _require_to_choose_on(validation: Run) -> None:
             f"split ({said}), and a threshold is chosen on validation posts; evaluate those, such "
             "as unified/val.jsonl of `hsd prepare`."
         )
-
-
-def _require_same_model(validation: Run, run: Run) -> None:
-    """The same weights read in another way have other scores."""
-    files = [folder / IDENTITY for folder in (validation.folder, run.folder)]
-    if not all(file.exists() for file in files):
-        raise EvaluationError(
-            f"{validation.folder} and {run.folder}: a threshold needs both runs' {IDENTITY}, to "
-            "know that one model with one prompt answered both."
-        )
-    identities = [read_object(file) for file in files]
-    if any(identity.get(PLACED) for identity in identities):
-        raise EvaluationError(
-            f"{validation.folder} and {run.folder}: the scores are places among the scores of one "
-            "file, and a threshold of one says nothing of another. Import ranks with a --cut that "
-            "is near the scores."
-        )
-    before, after = (
-        {key: identity.get(key) for key in ("model", "prompt_hash", "mode")}
-        for identity in identities
-    )
-    if lines := differences(before, after):
-        raise EvaluationError(f"the two runs are of different models: {'; '.join(lines)}.")
