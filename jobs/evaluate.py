@@ -18,8 +18,6 @@ from jobs.terminal.model_options import (
     model_options,
     model_section,
     prompt_options,
-    server_options,
-    server_section,
 )
 from jobs.terminal.options import (
     Command,
@@ -29,6 +27,7 @@ from jobs.terminal.options import (
     set_fields,
 )
 from jobs.terminal.output import VisibleFormatter, echo, echo_text
+from jobs.terminal.server_options import require_engine, server_options, server_section
 from jobs.terminal.table_options import table_fields, table_options
 
 if TYPE_CHECKING:
@@ -204,7 +203,9 @@ def _configs(data_files: "Sequence[str]", options: dict[str, Any]) -> "list[Eval
 
     overrides, fields = options.pop("overrides"), _fields(options)
     names = data_files or (None,)
-    return [load_eval_config(overrides, **fields, data_file=name) for name in names]
+    configs = [load_eval_config(overrides, **fields, data_file=name) for name in names]
+    require_engine(configs[0])
+    return configs
 
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:

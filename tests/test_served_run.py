@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from hsd.config.loading import load_eval_config
-from hsd.errors import ConfigError, EvaluationError, ModelError
+from hsd.errors import ConfigError, EvaluationError, HsdError, ModelError
 from hsd.evaluation.served_plan import plan_served
 from hsd.evaluation.served_run import evaluate_served, server_of
 from hsd.inference.chat_server import ChatServer
@@ -242,7 +242,9 @@ def test_the_token_is_sent_and_stands_nowhere(asked: Asked) -> None:
     [
         ({"mode": "score"}, "nothing can be scored"),
         ({"adapter": "runs/adapter"}, "leave --adapter out"),
-        ({"server": {"base_url": "localhost:8000"}}, "begins with http"),
+        ({"server": {"base_url": "localhost:8000"}}, "starts with http"),
+        ({"server": {"base_url": "http:///v1"}}, "starts with http"),
+        ({"server": {"base_url": "http://[::1/v1"}}, "starts with http"),
         ({"server": {"base_url": "http://me:invented@localhost/v1"}}, "holds a secret"),
     ],
 )
@@ -264,6 +266,35 @@ def test_the_command_asks_a_server(asked: Asked) -> None:
     assert said.exit_code == 0, said.output
     assert "Written: runs/served/run_" in said.output
     assert len(asked.requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--base-url", "http://localhost:1/v1"], "--base-url needs --engine openai."),
+        (["--token-file", "token"], "--token-file needs --engine openai."),
+        (["--concurrency", "2"], "--concurrency needs --engine openai."),
+        (["--set", "server.retries=1"], "server.retries needs --engine openai."),
+        (["--engine", "openai", "--base-url", ""],
+         '--base-url: "" is not accepted (expected an address that starts with http:// or '
+         "https://, such as http://localhost:8000/v1)."),
+        (["--engine", "openai", "--base-url", "localhost:8000/v1"],
+         '--base-url: "localhost:8000/v1" is not accepted (expected an address that starts with '
+         "http:// or https://, such as http://localhost:8000/v1)."),
+        (["--engine", "openai", "--concurrency", "0", "--base-url", "http://localhost:1/v1"],
+         "--concurrency: 0 is not accepted (expected a whole number greater than 0)."),
+        (["--engine", "openai"],
+         "--engine openai needs the address of the server, such as --base-url "
+         "http://localhost:8000/v1."),
+        (["--engine", "openai", "--base-url", "http://localhost:1/v1", "--token-file", "none"],
+         "--token-file: none cannot be read (No such file or directory)."),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_of_a_server_is_named_as_it_was_typed(options: list[str], said: str) -> None:
+    given = ["evaluate", "--model-name", "m", "--data-file", posts(), *options]
+    error = CliRunner().invoke(hsd, given).exception
+    assert isinstance(error, HsdError)
+    assert str(error) == said
 
 
 def test_a_server_knows_its_address_and_no_token_by_itself() -> None:

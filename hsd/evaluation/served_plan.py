@@ -91,14 +91,14 @@ def plan_served(config: EvalConfig, data_dir: Path | None = None) -> ServedPlan:
 
 def _require_served(config: EvalConfig) -> None:
     url = config.server.base_url or ""
-    if not url.startswith(("http://", "https://")):
+    if not url:
         raise ConfigError(
-            "server.base_url: engine openai needs the server's address, which begins with http:// "
-            "or https://, such as --base-url http://localhost:8000/v1."
+            "--engine openai needs the address of the server, such as --base-url "
+            "http://localhost:8000/v1."
         )
     if holds_secret(url):
         raise ConfigError(
-            "server.base_url: the address holds a secret; leave it out, and name a file with the "
+            "--base-url: the address holds a secret; leave it out, and name a file with the "
             "token: --token-file FILE."
         )
     if config.adapter is not None:

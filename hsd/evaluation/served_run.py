@@ -89,7 +89,7 @@ def server_of(plan: ServedPlan) -> ChatServer:
     """Return the server of a plan with its token. Raises DataError for a file that is not there."""
     config = plan.config
     file = config.server.token_file
-    token = token_in(file, "server.token_file") if file else None
+    token = token_in(file, "--token-file") if file else None
     rationale = plan.contract.strategy.parameters.rationale
     return ChatServer(config.server, config.model.name, token, rationale)
 
