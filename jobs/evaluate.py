@@ -88,7 +88,7 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--test-connection",
     is_flag=True,
-    help="Load, answer one post, and say what was loaded.",
+    help="Answer one post and stop: say what was loaded, or what the server of --base-url said.",
 )
 @click.option("--debug", is_flag=True, help="Also log to the terminal.")
 @set_fields("seed=7")
@@ -130,7 +130,7 @@ def evaluate(
                 from hsd.evaluation.served_run import evaluate_served_sets
 
                 _require_no_base(with_base)
-                runs = [(one,) for one in evaluate_served_sets(configs, progress, data_dir)]
+                runs = [(one,) for one in evaluate_served_sets(configs, progress, data_dir, say)]
             elif with_base:
                 runs = evaluate_sets_with_base(configs, progress, data_dir, say)
             else:
@@ -218,16 +218,26 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
 
 def _test_connection(config: Any) -> int:
     from hsd.errors import HsdError
-    from hsd.evaluation.evaluate import try_connection
 
     try:
-        facts, reply = try_connection(config)
+        facts, reply = _tried(config)
     except HsdError as error:
         echo(f"Not connected: {error}", err=True)
         return 1
     echo_text(json.dumps(facts, indent=2, default=str))
     echo(f"Reply to a probe: {reply}")
     return 0
+
+
+def _tried(config: Any) -> tuple[dict[str, Any], str]:
+    if config.engine == "openai":
+        from hsd.evaluation.served_check import try_server
+        from jobs.terminal.progress_bar import say
+
+        return try_server(config, say)
+    from hsd.evaluation.evaluate import try_connection
+
+    return try_connection(config)
 
 
 if __name__ == "__main__":
