@@ -150,6 +150,7 @@ def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
 
     from hsd.io.manifest import manifest_of
     from hsd.report.report_file import OtherReportError
+    from hsd.report.unread_replies import unread_in
 
     try:
         Terminal().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
@@ -161,6 +162,8 @@ def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
         on = f"{name}: " if len(sets) > 1 else ""
         for note in manifest_of(runs[-1].folder).get("notes") or []:
             echo(f"Note: {on}{note}")
+        if unread := unread_in(runs[-1].predictions):
+            echo(f"Warning: {on}{unread}", err=True)
     for one in (one for runs in sets.values() for one in runs):
         echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")
 

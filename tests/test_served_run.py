@@ -488,6 +488,18 @@ def test_a_test_of_a_connection_fails_in_a_line_and_tries_once(asked: Asked) -> 
     )
 
 
+def test_replies_that_mostly_hold_no_label_are_warned_of_at_the_end(asked: Asked) -> None:
+    asked.answer = lambda _: (200, {}, completion(f"<think> \x1b[2J\n{'so ' * 90}"))
+    flags = ["evaluate", "--engine", "openai", "--base-url", asked.url, "--model-name", "served"]
+    flags += ["--data-file", posts(), "--output-dir", "runs/served"]
+    said = CliRunner().invoke(hsd, flags)
+    begins = f"<think> \\u001b[2J {'so ' * 90}"[:60]
+    assert f'Warning: 6 of 6 replies hold no label; the first begins "{begins}...".' in said.stderr
+    page = next(Path("runs/served").rglob("report.html")).read_text()
+    assert page.count("6 of 6 replies hold no label.") == 1
+    assert "so so" not in page
+
+
 def test_a_server_knows_its_address_and_no_token_by_itself() -> None:
     server = ChatServer(load_eval_config(server={"base_url": "http://localhost/v1"}).server, "m")
     with server.client:
