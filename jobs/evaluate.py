@@ -18,8 +18,6 @@ from jobs.terminal.model_options import (
     model_options,
     model_section,
     prompt_options,
-    server_options,
-    server_section,
 )
 from jobs.terminal.options import (
     Command,
@@ -29,6 +27,7 @@ from jobs.terminal.options import (
     set_fields,
 )
 from jobs.terminal.output import VisibleFormatter, echo, echo_text
+from jobs.terminal.server_options import require_engine, server_options, server_section
 from jobs.terminal.table_options import table_fields, table_options
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--test-connection",
     is_flag=True,
-    help="Load, answer one post, and say what was loaded.",
+    help="Answer one post and stop: say what was loaded, or what the server of --base-url said.",
 )
 @click.option("--debug", is_flag=True, help="Also log to the terminal.")
 @set_fields("seed=7")
@@ -131,7 +130,7 @@ def evaluate(
                 from hsd.evaluation.served_run import evaluate_served_sets
 
                 _require_no_base(with_base)
-                runs = [(one,) for one in evaluate_served_sets(configs, progress, data_dir)]
+                runs = [(one,) for one in evaluate_served_sets(configs, progress, data_dir, say)]
             elif with_base:
                 runs = evaluate_sets_with_base(configs, progress, data_dir, say)
             else:
@@ -151,6 +150,7 @@ def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
 
     from hsd.io.manifest import manifest_of
     from hsd.report.report_file import OtherReportError
+    from hsd.report.unread_replies import unread_in
 
     try:
         Terminal().print(_one(next(iter(sets.values()))) if len(sets) == 1 else _several(sets))
@@ -162,6 +162,8 @@ def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
         on = f"{name}: " if len(sets) > 1 else ""
         for note in manifest_of(runs[-1].folder).get("notes") or []:
             echo(f"Note: {on}{note}")
+        if unread := unread_in(runs[-1].predictions):
+            echo(f"Warning: {on}{unread}", err=True)
     for one in (one for runs in sets.values() for one in runs):
         echo(f"{'Was finished before' if one.skipped else 'Written'}: {one.folder}")
 
@@ -204,7 +206,9 @@ def _configs(data_files: "Sequence[str]", options: dict[str, Any]) -> "list[Eval
 
     overrides, fields = options.pop("overrides"), _fields(options)
     names = data_files or (None,)
-    return [load_eval_config(overrides, **fields, data_file=name) for name in names]
+    configs = [load_eval_config(overrides, **fields, data_file=name) for name in names]
+    require_engine(configs[0])
+    return configs
 
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
@@ -217,16 +221,26 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
 
 def _test_connection(config: Any) -> int:
     from hsd.errors import HsdError
-    from hsd.evaluation.evaluate import try_connection
 
     try:
-        facts, reply = try_connection(config)
+        facts, reply = _tried(config)
     except HsdError as error:
         echo(f"Not connected: {error}", err=True)
         return 1
     echo_text(json.dumps(facts, indent=2, default=str))
     echo(f"Reply to a probe: {reply}")
     return 0
+
+
+def _tried(config: Any) -> tuple[dict[str, Any], str]:
+    if config.engine == "openai":
+        from hsd.evaluation.served_check import try_server
+        from jobs.terminal.progress_bar import say
+
+        return try_server(config, say)
+    from hsd.evaluation.evaluate import try_connection
+
+    return try_connection(config)
 
 
 if __name__ == "__main__":

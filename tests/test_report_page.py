@@ -117,6 +117,15 @@ def page(run: list[Prediction], beside: ReportContext | None = None, **options: 
     return evaluation_page(numbers, run, **options)
 
 
+def test_a_page_warns_of_replies_without_a_label_and_quotes_only_in_the_copy_with_text() -> None:
+    run = [replace(p, reply="<b>thinking") for p in predictions("- n invalid\n- h invalid\n- h h")]
+    assert "2 of 3 replies hold no label." in page(run)
+    assert "thinking" not in page(run)
+    said = "2 of 3 replies hold no label; the first begins &#34;&lt;b&gt;thinking&#34;."
+    assert page(run, with_text=True).count(said) == 1
+    assert "hold no label" not in page(SCORED)
+
+
 @cache
 def full_page() -> str:
     return page(SCORED, everything(SCORED))

@@ -1,21 +1,24 @@
 """An OpenAI-compatible server on loopback answers in the place of a model, and misbehaves."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from click.testing import CliRunner
 
 from hsd.config.loading import load_eval_config
-from hsd.errors import ConfigError, EvaluationError, ModelError
+from hsd.errors import ConfigError, EvaluationError, HsdError, ModelError
 from hsd.evaluation.served_plan import plan_served
 from hsd.evaluation.served_run import evaluate_served, server_of
 from hsd.inference.chat_server import ChatServer
 from hsd.io.manifest import DONE, manifest_of
+from hsd.report.comparability import provenance_of
 from hsd.report.predictions import load_run
 from jobs.cli import hsd
 
@@ -32,6 +35,7 @@ class Asked:
         self.tokens: set[str | None] = set()
         self.script: list[Scripted] = []
         self.answer: Answer = honest
+        self.listed: list[str] | None = None
         self.url = ""
         self.lock = threading.Lock()
 
@@ -64,7 +68,13 @@ def asked() -> Iterator[Asked]:
             if scripted is None:  # cut the connection
                 self.close_connection = True
                 return
-            status, headers, content = scripted
+            self.write(*scripted)
+
+        def do_GET(self) -> None:
+            models = {"data": [{"id": name} for name in state.listed or []]}
+            self.write(200 if state.listed else 501, {}, models)
+
+        def write(self, status: int, headers: dict[str, str], content: Any) -> None:
             body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
@@ -172,7 +182,9 @@ def test_a_cut_connection_and_a_timeout_are_repeated(asked: Asked) -> None:
 
 def test_what_was_answered_is_kept_and_never_asked_again(asked: Asked) -> None:
     asked.script = [honest, honest, *[(500, {}, {})] * 3]
-    with pytest.raises(EvaluationError, match=r"no answer in 3 requests \(status 500\)"):
+    with pytest.raises(
+        EvaluationError, match=r"no reply in 3 requests: the server said 500\. The replies .* kept"
+    ):
         served(asked, server={"concurrency": 1, "retries": 2})
     before = len(asked.requests)
     assert before == 5
@@ -184,8 +196,9 @@ def test_what_was_answered_is_kept_and_never_asked_again(asked: Asked) -> None:
 
 def test_a_server_that_asks_for_a_long_wait_ends_the_run(asked: Asked) -> None:
     asked.script = [(429, {"Retry-After": "86400"}, {})]
-    with pytest.raises(EvaluationError, match="asks to wait 86,400 s"):
+    with pytest.raises(EvaluationError, match="asks to wait 86,400 s") as failed:
         served(asked, server={"concurrency": 1})
+    assert "kept" not in str(failed.value)
 
 
 def test_a_server_without_schemas_is_asked_without(asked: Asked) -> None:
@@ -210,7 +223,7 @@ def test_replies_are_kept_as_they_are_and_read_as_ever(asked: Asked) -> None:
 @pytest.mark.parametrize(
     ("answer", "word"),
     [
-        ((401, {}, {}), "refuses the token"),
+        ((401, {}, {}), "wants a token .401.*such as --token-file"),
         ((404, {}, {}), "does not know the model 'served'"),
         ((400, {}, {}), "refuses the request .400."),
         ((200, {}, "<html>"), "no chat completion"),
@@ -242,7 +255,9 @@ def test_the_token_is_sent_and_stands_nowhere(asked: Asked) -> None:
     [
         ({"mode": "score"}, "nothing can be scored"),
         ({"adapter": "runs/adapter"}, "leave --adapter out"),
-        ({"server": {"base_url": "localhost:8000"}}, "begins with http"),
+        ({"server": {"base_url": "localhost:8000"}}, "starts with http"),
+        ({"server": {"base_url": "http:///v1"}}, "starts with http"),
+        ({"server": {"base_url": "http://[::1/v1"}}, "starts with http"),
         ({"server": {"base_url": "http://me:invented@localhost/v1"}}, "holds a secret"),
     ],
 )
@@ -264,6 +279,225 @@ def test_the_command_asks_a_server(asked: Asked) -> None:
     assert said.exit_code == 0, said.output
     assert "Written: runs/served/run_" in said.output
     assert len(asked.requests) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--base-url", "http://localhost:1/v1"], "--base-url needs --engine openai."),
+        (["--token-file", "token"], "--token-file needs --engine openai."),
+        (["--concurrency", "2"], "--concurrency needs --engine openai."),
+        (["--set", "server.retries=1"], "server.retries needs --engine openai."),
+        (["--engine", "openai", "--base-url", ""],
+         '--base-url: "" is not accepted (expected an address that starts with http:// or '
+         "https://, such as http://localhost:8000/v1)."),
+        (["--engine", "openai", "--base-url", "localhost:8000/v1"],
+         '--base-url: "localhost:8000/v1" is not accepted (expected an address that starts with '
+         "http:// or https://, such as http://localhost:8000/v1)."),
+        (["--engine", "openai", "--concurrency", "0", "--base-url", "http://localhost:1/v1"],
+         "--concurrency: 0 is not accepted (expected a whole number greater than 0)."),
+        (["--engine", "openai"],
+         "--engine openai needs the address of the server, such as --base-url "
+         "http://localhost:8000/v1."),
+        (["--engine", "openai", "--base-url", "http://localhost:1/v1", "--token-file", "none"],
+         "--token-file: none cannot be read (No such file or directory)."),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_of_a_server_is_named_as_it_was_typed(options: list[str], said: str) -> None:
+    given = ["evaluate", "--model-name", "m", "--data-file", posts(), *options]
+    error = CliRunner().invoke(hsd, given).exception
+    assert isinstance(error, HsdError)
+    assert str(error) == said
+
+
+def test_an_address_where_nothing_listens_ends_the_run_at_once(asked: Asked) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}/v1"
+    waits: list[float] = []
+    with pytest.raises(EvaluationError) as failed:
+        served(asked, waits, server={"base_url": nowhere})
+    assert str(failed.value) == (
+        f"{nowhere}: nothing listens at {nowhere[7:-3]}; check that the server runs, and that "
+        "--base-url names its host and port."
+    )
+    assert waits == []
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+Step = Exception | httpx2.Response
+
+
+def scripted(*steps: Step, **server: Any) -> tuple[ChatServer, list[str]]:
+    """Give a server that answers step by step, the last one for ever, and what it says."""
+    left = list(steps)
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        step = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    said: list[str] = []
+    fields = {"base_url": "http://localhost:8000/v1", **server}
+    client = httpx2.Client(transport=httpx2.MockTransport(answer))
+    known = ChatServer(load_eval_config(server=fields).server, "m", TOKEN, client=client)
+    known.sleep, known.clock, known.say = lambda _: None, lambda: 100.0, said.append
+    return known, said
+
+
+def refused(message: str, status: int = 400) -> httpx2.Response:
+    return httpx2.Response(status, json={"error": {"message": message}})
+
+
+MESSAGES = [{"role": "user", "content": "a private post"}]
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (
+            httpx2.ConnectError("[Errno 111] Connection refused"),
+            "nothing listens at localhost:8000",
+        ),
+        (httpx2.ReadTimeout("timed out"), "no answer within 9 s"),
+        (httpx2.ReadError(""), "the connection broke before the answer was whole"),
+        (httpx2.Response(503), "the server said 503"),
+        (refused("overloaded.", 500), "the server said 500: overloaded"),
+    ],
+)
+def test_a_server_that_answered_once_is_asked_again_whatever_happens(
+    step: Step, words: str
+) -> None:
+    server, said = scripted(
+        httpx2.Response(200, json=completion("{}")), step, retries=1, timeout_s=9
+    )
+    with server.client, pytest.raises(EvaluationError) as failed:
+        [server.ask(MESSAGES) for _ in range(2)]
+    assert str(failed.value) == f"http://localhost:8000/v1: no reply in 2 requests: {words}."
+    assert said == []  # a second is no pause that anybody wonders about
+
+
+def test_one_try_is_said_in_good_grammar() -> None:
+    server, _ = scripted(httpx2.Response(503), retries=0)
+    with server.client, pytest.raises(EvaluationError, match="no reply in 1 request: "):
+        server.ask(MESSAGES)
+
+
+def test_a_long_pause_is_told_once_however_many_requests_wait() -> None:
+    busy = httpx2.Response(429, headers={"Retry-After": "20"})
+    server, said = scripted(busy, busy, httpx2.Response(200, json=completion("{}")))
+    with server.client:
+        server.ask(MESSAGES)
+    assert said == ["the server said 429; next try in 20 s"]
+
+
+def test_a_servers_own_words_are_short_visible_and_without_post_or_secret() -> None:
+    words = f"no \x1b[2J{TOKEN} at hf_{'a1' * 15}\nof a private post {'long ' * 100}"
+    server, _ = scripted(refused(words))
+    with server.client, pytest.raises(ModelError) as failed:
+        server.ask(MESSAGES)
+    said = str(failed.value)
+    assert "refuses the request (400: no \\u001b[2J*** at *** of *** long long" in said
+    assert said.endswith("...).")
+    assert len(said) < 300
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"error": "in short"}, {"message": "in short"}, {"detail": "in short"},
+     {"detail": [{"loc": ["body"], "msg": "in short", "input": "a post"}]}, {"object": "error",
+     "message": "in short"}],
+)  # fmt: skip
+def test_a_servers_words_are_found_in_each_form_of_an_error(answer: dict[str, Any]) -> None:
+    server, _ = scripted(httpx2.Response(400, json=answer))
+    with server.client, pytest.raises(ModelError, match=r"refuses the request .400: in short.\."):
+        server.ask(MESSAGES)
+
+
+def test_an_unknown_model_is_told_with_the_models_that_there_are(asked: Asked) -> None:
+    asked.listed = [f"model-{n}" for n in range(7)] + ["serves"]
+    asked.script = [(404, {}, {"error": {"message": "no such model"}})]
+    with pytest.raises(ModelError) as failed:
+        served(asked, server={"concurrency": 1})
+    assert str(failed.value) == (
+        f"{asked.url}: the server does not know the model 'served' (404: no such model). Did you "
+        "mean 'serves'? --model-name can be model-0, model-1, model-2, model-3, model-4 and 3 more."
+    )
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "seed"])
+def test_what_a_server_does_not_take_is_left_out_from_then_on(asked: Asked, name: str) -> None:
+    def picky(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        if name in request:
+            said = f"Unsupported parameter: '{name}' is not supported with this model."
+            return 400, {}, {"error": {"message": said, "param": name}}
+        return honest(request)
+
+    asked.answer = picky
+    wanted, said = config(asked, server={"concurrency": 1}), list[str]()
+    server = server_of(plan_served(wanted), said.append)
+    with server.client:
+        folder = evaluate_served(wanted, server=server).folder
+    assert said == [f"The server does not take {name}, so hsd sends it no more."]
+    assert len(asked.requests) == 7
+    assert manifest_of(folder)["answering"]["not_sent"] == [name]
+    assert provenance_of(folder)["not_sent"] == name
+
+
+def test_a_reply_length_that_is_too_large_is_not_left_out() -> None:
+    words = "'max_tokens' is too large: 512. This model's maximum context length is 400 tokens."
+    server, _ = scripted(refused(words))
+    with server.client, pytest.raises(ModelError, match="refuses the request"):
+        server.ask(MESSAGES, max_tokens=512)
+    assert server.not_sent == []
+
+
+def test_a_post_that_is_quoted_leaves_nothing_out() -> None:
+    server, _ = scripted(refused("cannot read 'a seed of max_tokens'"))
+    with server.client, pytest.raises(ModelError, match="refuses the request"):
+        server.ask([{"role": "user", "content": "a seed of max_tokens"}], max_tokens=5, seed=1)
+    assert server.not_sent == []
+
+
+def test_a_connection_is_tested_with_the_server_itself(asked: Asked) -> None:
+    asked.listed = ["served", "other"]
+    flags = ["evaluate", "--engine", "openai", "--base-url", asked.url, "--test-connection",
+             "--prompt-template", "baseline", "--strategy", "standard"]  # fmt: skip
+    said = CliRunner().invoke(hsd, [*flags, "--model-name", "served"])
+    assert said.exit_code == 0, said.output
+    shown, _, reply = said.stdout.partition("Reply to a probe: ")
+    facts = json.loads(shown)
+    assert (facts["server"], facts["models"]) == (asked.url, ["served", "other"])
+    assert (facts["label"], facts["outcome"]) == ("normal", "valid")
+    assert json.loads(reply) == {"classification": "normal"}
+    assert len(asked.requests) == 1
+    assert not Path("runs").exists()
+
+
+def test_a_test_of_a_connection_fails_in_a_line_and_tries_once(asked: Asked) -> None:
+    asked.answer = lambda _: (503, {}, {"error": "starting up"})
+    flags = ["evaluate", "--engine", "openai", "--base-url", asked.url, "--test-connection"]
+    said = CliRunner().invoke(hsd, [*flags, "--model-name", "served"], standalone_mode=False)
+    assert said.return_value == 1
+    assert said.stderr == (
+        f"Not connected: {asked.url}: no reply in 1 request: the server said 503: starting up.\n"
+    )
+
+
+def test_replies_that_mostly_hold_no_label_are_warned_of_at_the_end(asked: Asked) -> None:
+    asked.answer = lambda _: (200, {}, completion(f"<think> \x1b[2J\n{'so ' * 90}"))
+    flags = ["evaluate", "--engine", "openai", "--base-url", asked.url, "--model-name", "served"]
+    flags += ["--data-file", posts(), "--output-dir", "runs/served"]
+    said = CliRunner().invoke(hsd, flags)
+    begins = f"<think> \\u001b[2J {'so ' * 90}"[:60]
+    assert f'Warning: 6 of 6 replies hold no label; the first begins "{begins}...".' in said.stderr
+    page = next(Path("runs/served").rglob("report.html")).read_text()
+    assert page.count("6 of 6 replies hold no label.") == 1
+    assert "so so" not in page
 
 
 def test_a_server_knows_its_address_and_no_token_by_itself() -> None:

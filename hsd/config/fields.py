@@ -8,6 +8,9 @@ from pydantic.fields import FieldInfo
 from hsd.config.settings import FieldPath
 from hsd.config.strict import Holds
 
+ADDRESS = "uri"
+"""JSON schema's word for a field that holds the address of a server."""
+
 
 def section_at(model: type[BaseModel], path: FieldPath) -> type[BaseModel] | None:
     """Return the section that `path` leads to; None where there is a plain field or nothing."""
@@ -96,6 +99,7 @@ _TYPES = {
     "boolean": "true or false",
     "string": "a text",
     "path": "a path",
+    ADDRESS: "an address that starts with http:// or https://, such as http://localhost:8000/v1",
     "null": "null",
     "object": "a section of names and values",
 }

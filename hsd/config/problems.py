@@ -104,8 +104,12 @@ def _wrong(model: type[BaseModel], path: FieldPath, setting: Setting) -> str:
 
 
 def _option(key: str) -> str:
-    """Return the option that sets a field: model.name -> --model-name."""
-    return f"--{key}".replace(".", "-").replace("_", "-")
+    """Return the option that sets a field: model.name -> --model-name.
+
+    The options of a server and the cache of a model name no section: --base-url, --cache-dir.
+    """
+    own = key.removeprefix("server.") if key != "model.cache_dir" else "cache_dir"
+    return f"--{own}".replace(".", "-").replace("_", "-")
 
 
 def shown(setting: Setting) -> str:

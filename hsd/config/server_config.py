@@ -1,14 +1,29 @@
 """A server that answers in the place of a model that hsd loads."""
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from typing import Annotated
+from urllib.parse import urlsplit
 
-from hsd.config.strict import Folder, Strict, Text
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from hsd.config.fields import ADDRESS
+from hsd.config.strict import Folder, Strict
+
+
+def _with_host(text: str) -> str:
+    parts = urlsplit(text)  # ValueError for half a bracket
+    if parts.scheme not in ("http", "https") or not parts.hostname or " " in text:
+        raise ValueError("no address of a server")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_with_host), Field(json_schema_extra={"format": ADDRESS})]
+"""Where a server is."""
 
 
 class ServerConfig(Strict):
     """An OpenAI-compatible server: vLLM, llama.cpp, Ollama, a commercial service."""
 
-    base_url: Text | None = None
+    base_url: Address | None = None
     """Where the server is, up to `/v1`: `http://localhost:8000/v1`."""
     token_file: Folder | None = None
     """File with the server's token, which hsd writes nowhere; None: the server needs none."""

@@ -12,7 +12,7 @@ from hsd.errors import Stopped
 from hsd.evaluation.evaluation_folder import existing_folder
 from hsd.evaluation.evaluation_plan import EvaluationPlan, prepare_sets
 from hsd.evaluation.evaluation_run import Evaluated, EvaluationRun, Loading
-from hsd.evaluation.prompt_choice import contract_for, prompt_facts, renderer_for
+from hsd.evaluation.prompt_choice import PROBE, contract_for, prompt_facts, renderer_for
 from hsd.evaluation.subject import subject
 from hsd.inference.generate import plain_writing
 from hsd.inference.replies import Asking
@@ -109,7 +109,7 @@ def try_connection(config: EvalConfig) -> tuple[dict[str, Any], str]:
     """Load what a config asks for, ask it about one mild post, and return facts and reply."""
     chosen = subject(config)
     contract = contract_for(config, chosen.carries_prompt)
-    chat = make_chat(contract.strategy, "probe", "The library opens at nine today.")
+    chat = make_chat(contract.strategy, "probe", PROBE)
     with blaming(chosen.own_words_in):
         renderer = renderer_for(config, contract, chosen.tokenizer)
         row = renderer.encode(chat)

@@ -13,6 +13,8 @@ from hsd.prompts.template import load_template
 
 DEFAULT_TEMPLATE = "combined/combined_gptoss_v1"
 DEFAULT_STRATEGY = "combined_focused"
+PROBE = "The library opens at nine today."
+"""The post that a connection is tried with."""
 
 
 def contract_for(config: EvalConfig, trained_in: Path | None) -> Contract:

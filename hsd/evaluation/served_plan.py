@@ -50,18 +50,23 @@ class ServedPlan:
     def facts(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the manifest says beside the config."""
         own_groups = {} if self.groups.is_default else {"groups": self.groups.record()}
-        contract = self.contract
         return {
             "engine": ENGINE,
             "model": {"name": self.config.model.name, "server": self.config.server.base_url},
-            "prompt": {
-                "template": contract.template,
-                "strategy": contract.strategy_name,
-                "hash": contract.hash,
-            },
+            "prompt": self.facts_of_prompt,
             "data": data_facts(identity, self.examples),
             "notes": self.notes,
             **own_groups,
+        }
+
+    @property
+    def facts_of_prompt(self) -> dict[str, str]:
+        """What the manifest says of the prompt."""
+        contract = self.contract
+        return {
+            "template": contract.template,
+            "strategy": contract.strategy_name,
+            "hash": contract.hash,
         }
 
     @property
@@ -75,7 +80,7 @@ def plan_served(config: EvalConfig, data_dir: Path | None = None) -> ServedPlan:
 
     Raises ConfigError for what a server cannot do, and DataError.
     """
-    _require_served(config)
+    require_served(config)
     columns = columns_in(config)
     require_own_file([config.data_file], columns)
     groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
@@ -89,16 +94,17 @@ def plan_served(config: EvalConfig, data_dir: Path | None = None) -> ServedPlan:
     return ServedPlan(config, contract_for(config, None), examples, groups, notes)
 
 
-def _require_served(config: EvalConfig) -> None:
+def require_served(config: EvalConfig) -> None:
+    """Refuse what a server cannot do. Raises ConfigError."""
     url = config.server.base_url or ""
-    if not url.startswith(("http://", "https://")):
+    if not url:
         raise ConfigError(
-            "server.base_url: engine openai needs the server's address, which begins with http:// "
-            "or https://, such as --base-url http://localhost:8000/v1."
+            "--engine openai needs the address of the server, such as --base-url "
+            "http://localhost:8000/v1."
         )
     if holds_secret(url):
         raise ConfigError(
-            "server.base_url: the address holds a secret; leave it out, and name a file with the "
+            "--base-url: the address holds a secret; leave it out, and name a file with the "
             "token: --token-file FILE."
         )
     if config.adapter is not None:

@@ -1,7 +1,7 @@
 """An evaluation that a server answers: hsd asks with its own prompt and reads the replies."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.config.run_record import recorded
-from hsd.errors import Stopped
+from hsd.errors import EvaluationError, ModelError, Stopped
 from hsd.evaluation.evaluation_plan import reply_length
 from hsd.evaluation.evaluation_run import Evaluated
 from hsd.evaluation.served_plan import ServedPlan, plan_served
@@ -22,7 +22,7 @@ from hsd.io.dated_folder import existing_run, new_folder, stamp
 from hsd.io.files import write_json, write_jsonl
 from hsd.io.lease import hold_lease
 from hsd.io.manifest import DONE, manifest_of, update_manifest
-from hsd.io.progress import Progress, silent
+from hsd.io.progress import Progress, Say, silent, unsaid
 from hsd.io.run_identity import claim, set_name
 from hsd.io.stopping import StopRequest, stop_request
 from hsd.prediction import Prediction, prediction_of
@@ -40,20 +40,24 @@ from hsd.report.predictions import (
 )
 
 _WORK = "hsd evaluate"
+_KEPT = "The replies so far are kept; run the same command again to go on."
 _NOTE = "hsd did not train the model of a server, so its training posts are not known"
 
 
 def evaluate_served_sets(
-    configs: Sequence[EvalConfig], progress: Progress = silent, data_dir: Path | None = None
+    configs: Sequence[EvalConfig],
+    progress: Progress = silent,
+    data_dir: Path | None = None,
+    say: Say = unsaid,
 ) -> list[Evaluated]:
     """Evaluate several sets one after another, each in a folder of its own in `output_dir`."""
     if len(configs) == 1:
-        return [evaluate_served(configs[0], progress, data_dir)]
+        return [evaluate_served(configs[0], progress, data_dir, say=say)]
     own = [
         one.model_copy(update={"output_dir": one.output_dir / set_name(one.data_file)})
         for one in configs
     ]
-    return [evaluate_served(one, progress, data_dir) for one in own]
+    return [evaluate_served(one, progress, data_dir, say=say) for one in own]
 
 
 def evaluate_served(
@@ -61,6 +65,7 @@ def evaluate_served(
     progress: Progress = silent,
     data_dir: Path | None = None,
     server: ChatServer | None = None,
+    say: Say = unsaid,
 ) -> Evaluated:
     """Evaluate what a server answers, or go on with it.
 
@@ -72,7 +77,7 @@ def evaluate_served(
     identity, output = plan.identity(), config.output_dir
     if (folder := existing_run(output, identity)) and (folder / DONE).exists():
         return Evaluated(folder, finished_predictions(folder), skipped=True)
-    server = server or server_of(plan)
+    server = server or server_of(plan, say)
     with stop_request() as request, hold_lease(output, _WORK, lost=request.lose):
         folder = existing_run(output, identity) or new_folder(output)
         claim(folder, identity)
@@ -85,13 +90,22 @@ def evaluate_served(
     return Evaluated(folder, finished_predictions(folder))
 
 
-def server_of(plan: ServedPlan) -> ChatServer:
+def server_of(plan: ServedPlan, say: Say = unsaid) -> ChatServer:
     """Return the server of a plan with its token. Raises DataError for a file that is not there."""
     config = plan.config
     file = config.server.token_file
-    token = token_in(file, "server.token_file") if file else None
+    token = token_in(file, "--token-file") if file else None
     rationale = plan.contract.strategy.parameters.rationale
-    return ChatServer(config.server, config.model.name, token, rationale)
+    return ChatServer(config.server, config.model.name, token, rationale, say=say)
+
+
+def request_settings(plan: ServedPlan) -> dict[str, Any]:
+    """Return what each request asks for beside the model, the messages and the form."""
+    return {
+        "max_tokens": reply_length(plan.asked, plan.contract),
+        "temperature": plan.config.temperature,
+        "seed": plan.config.seed,
+    }
 
 
 def _ask_all(
@@ -106,7 +120,6 @@ def _ask_all(
     left = [example for example in plan.examples if example.id not in known]
     started, done, file = server.clock(), 0, part(folder, 0)
     used = {"requests": 0, "repeated": 0, "prompt_tokens": 0, "reply_tokens": 0, "seconds": 0.0}
-    before = (manifest_of(folder).get("answering") or used).copy()
     progress(0, len(left), f"{plan.config.data_file} rows")
     try:
         for example, reply in _replies(plan, server, left, request):
@@ -115,16 +128,28 @@ def _ask_all(
             used["prompt_tokens"] += reply.prompt_tokens
             used["reply_tokens"] += reply.reply_tokens
             progress(done, len(left), f"{plan.config.data_file} rows")
+    except (EvaluationError, ModelError) as error:
+        if known or done:
+            raise type(error)(f"{error} {_KEPT}") from None
+        raise
     finally:
         used |= {"requests": server.sent, "repeated": server.repeated}
         used["seconds"] = round(server.clock() - started, 3)
-        update_manifest(folder, answering={name: before[name] + used[name] for name in used})
+        _note_answering(folder, used, server.not_sent)
     if done < len(left):
         answered = len(known) + done
         raise Stopped(
             f"answered {answered} of {len(plan.examples)} rows; run the same command again to go "
             "on."
         )
+
+
+def _note_answering(folder: Path, used: Mapping[str, float], not_sent: Sequence[str]) -> None:
+    """Add to what earlier starts have used, and to what the server did not take."""
+    before = manifest_of(folder).get("answering") or {}
+    counts = {name: before.get(name, 0) + value for name, value in used.items()}
+    refused = sorted({*before.get("not_sent", ()), *not_sent})
+    update_manifest(folder, answering={**counts, **({"not_sent": refused} if refused else {})})
 
 
 def _replies(
@@ -134,12 +159,7 @@ def _replies(
 
     After a stop or a failure no further one is asked for, and those on their way are still kept.
     """
-    strategy = plan.contract.strategy
-    settings: dict[str, Any] = {
-        "max_tokens": reply_length(plan.asked, plan.contract),
-        "temperature": plan.config.temperature,
-        "seed": plan.config.seed,
-    }
+    strategy, settings = plan.contract.strategy, request_settings(plan)
     ended = Event()
 
     def ask(example: Example) -> ChatReply | None:

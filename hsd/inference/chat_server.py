@@ -11,14 +11,28 @@ from typing import Any
 import httpx2
 
 from hsd.config.server_config import ServerConfig
-from hsd.errors import EvaluationError, ModelError
+from hsd.counted import counted
+from hsd.errors import EvaluationError, ModelError, did_you_mean
 from hsd.example import LABELS
+from hsd.inference.server_words import (
+    connect_s,
+    is_unreached,
+    quotable,
+    refused_part,
+    said_by,
+    why_lost,
+)
+from hsd.io.progress import Say, unsaid
 from hsd.prompts.chat import Message
+from hsd.visible import visible
 
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """What a server answers that may answer otherwise later."""
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
+TOLD_WAIT_S = 5.0
+"""A longer silence is explained."""
+MOST_MODELS = 5
 LONGEST_TOLD_S = 600.0
 """A server that asks for a longer wait has run out of a quota: a person should decide."""
 
@@ -38,8 +52,8 @@ class ChatReply:
 class ChatServer:
     """A server and the model that answers; `sleep` and `clock` are the time.
 
-    `has_schema` says whether the server takes a JSON schema for replies: it is asked for one until
-    it refuses it. `sent` and `repeated` count requests.
+    `not_sent` are the parts of a request that the server refused; they are sent no more. `sent` and
+    `repeated` count requests.
     """
 
     config: ServerConfig
@@ -50,58 +64,108 @@ class ChatServer:
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     client: httpx2.Client = field(default_factory=httpx2.Client, repr=False)
-    has_schema: bool = True
+    say: Say = unsaid
+    not_sent: list[str] = field(default_factory=list)
     sent: int = 0
     repeated: int = 0
+    _was_heard: bool = False
+    _quiet_until: float = 0.0
     _counting: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def ask(self, messages: Sequence[Message], **settings: Any) -> ChatReply:
         """Return the model's reply.
 
         Raises ModelError where the server refuses the question, and EvaluationError where it
-        stays busy or lost.
+        stays busy or lost, or was never there.
         """
         problem = ""
         for attempt in range(self.config.retries + 1):
             started = self.clock()
             try:
                 response = self._post(messages, settings)
-            except httpx2.TransportError as error:
-                problem, told = type(error).__name__, None
+            except httpx2.RequestError as error:
+                problem, told = self._lost(error), None
             else:
+                self._was_heard = True
                 if response.status_code == 200:
                     return self._reply(response, self.clock() - started)
+                said = self._said(response, messages)
                 if response.status_code not in _BUSY:
-                    raise self._refused(response)
-                problem, told = f"status {response.status_code}", self._told(response)
+                    raise self._refused(response.status_code, said)
+                problem, told = f"the server said {said}", self._told(response)
             if attempt < self.config.retries:
-                self._count(repeated=1)
-                self.sleep(told if told is not None else _wait(attempt))
-        raise EvaluationError(
-            f"{self.config.base_url}: no answer in {self.config.retries + 1} requests ({problem}). "
-            "The replies so far are kept; run the same command again to go on."
-        )
+                self._pause(told if told is not None else _wait(attempt), problem, started)
+        tried = counted(self.config.retries + 1, "request")
+        raise EvaluationError(f"{self.config.base_url}: no reply in {tried}: {problem}.")
+
+    def models(self) -> list[str]:
+        """Return the models that the server lists; none where it does not list any."""
+        try:
+            response = self.client.get(
+                self._url("models"), headers=self._headers(), timeout=connect_s(self.config)
+            )
+            listed = response.json()["data"] if response.status_code == 200 else []
+            return [str(model["id"]) for model in listed]
+        except (httpx2.RequestError, ValueError, KeyError, TypeError):
+            return []
 
     def _post(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> httpx2.Response:
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        url = f"{str(self.config.base_url).rstrip('/')}/chat/completions"
-        content = {"model": self.model, "messages": list(messages), **settings}
+        form = reply_schema(rationale=self.rationale)
+        content = {"model": self.model, "messages": messages, "response_format": form, **settings}
+        content = {name: value for name, value in content.items() if name not in self.not_sent}
+        limits = httpx2.Timeout(self.config.timeout_s, connect=connect_s(self.config))
         self._count(sent=1)
-        asked_schema = self.has_schema
-        if asked_schema:
-            content["response_format"] = reply_schema(rationale=self.rationale)
         response = self.client.post(
-            url, json=content, headers=headers, timeout=self.config.timeout_s
+            self._url("chat/completions"), json=content, headers=self._headers(), timeout=limits
         )
-        if asked_schema and response.status_code in (400, 422) and _is_about_form(response):
-            self.has_schema = False
+        if name := refused_part(response, content, quotable(messages)):
+            self._leave_out(name)
             return self._post(messages, settings)
         return response
 
-    def _count(self, sent: int = 0, repeated: int = 0) -> None:
+    def _leave_out(self, name: str) -> None:
+        with self._counting:
+            if name in self.not_sent:
+                return
+            self.not_sent.append(name)
+        self.say(f"The server does not take {name}, so hsd sends it no more.")
+
+    def _url(self, name: str) -> str:
+        return f"{str(self.config.base_url).rstrip('/')}/{name}"
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def _pause(self, seconds: float, problem: str, started: float) -> None:
+        """Wait, and say so where a person would wonder: once, however many requests wait."""
+        now = self.clock()
+        with self._counting:
+            self.repeated += 1
+            is_told = now - started + seconds >= TOLD_WAIT_S and now >= self._quiet_until
+            if is_told:
+                self._quiet_until = now + seconds
+        if is_told:
+            self.say(f"{problem}; next try in {seconds:.0f} s")
+        self.sleep(seconds)
+
+    def _lost(self, error: httpx2.RequestError) -> str:
+        """Return why no answer came. Raises EvaluationError where no server was ever there."""
+        why = why_lost(error, self.config)
+        if is_unreached(error) and not self._was_heard:
+            raise EvaluationError(
+                f"{self.config.base_url}: {why}; check that the server runs, and that --base-url "
+                "names its host and port."
+            )
+        return why
+
+    def _said(self, response: httpx2.Response, messages: Sequence[Message]) -> str:
+        """Return `429: too many requests`: the status, and the server's own words if any."""
+        words = said_by(response, (self.token or "", *quotable(messages)))
+        return f"{response.status_code}: {words}" if words else str(response.status_code)
+
+    def _count(self, sent: int) -> None:
         with self._counting:
             self.sent += sent
-            self.repeated += repeated
 
     def _told(self, response: httpx2.Response) -> float | None:
         """Return how many seconds the server asks to wait, None where it does not say."""
@@ -117,24 +181,38 @@ class ChatServer:
                 return None
         if seconds > LONGEST_TOLD_S:
             raise EvaluationError(
-                f"{self.config.base_url}: the server asks to wait {seconds:,.0f} s. The replies so "
-                "far are kept; run the same command again then."
+                f"{self.config.base_url}: the server asks to wait {seconds:,.0f} s; run the "
+                "same command again then."
             )
         return max(0.0, seconds)
 
-    def _refused(self, response: httpx2.Response) -> ModelError:
-        status = response.status_code
+    def _refused(self, status: int, said: str) -> ModelError:
+        place = self.config.base_url
         if status in (401, 403):
+            what = "refuses the token" if self.token else "wants a token"
             return ModelError(
-                f"{self.config.base_url}: the server refuses the token (status {status}); name a "
-                "file with a valid one, such as --set server.token_file=~/.server_token."
+                f"{place}: the server {what} ({said}); name a file with a valid one, such as "
+                "--token-file ~/.server_token."
             )
         if status == 404:
-            return ModelError(
-                f"{self.config.base_url}: the server does not know the model '{self.model}', or "
-                "the address is not one of /v1 (status 404)."
+            return ModelError(f"{place}: {self._unknown(said)}")
+        return ModelError(f"{place}: the server refuses the request ({said}).")
+
+    def _unknown(self, said: str) -> str:
+        """Return what a 404 means: another model, or another address."""
+        listed = self.models()
+        if not listed or self.model in listed:
+            return (
+                f"the server does not know the model '{self.model}', or the address is not one of "
+                f"/v1 ({said})."
             )
-        return ModelError(f"{self.config.base_url}: the server refuses the request ({status}).")
+        shown = visible(", ".join(listed[:MOST_MODELS]))
+        more = f" and {len(listed) - MOST_MODELS:,} more" if len(listed) > MOST_MODELS else ""
+        near = did_you_mean(self.model, beside=listed)
+        return (
+            f"the server does not know the model '{self.model}' ({said}).{near} --model-name can "
+            f"be {shown}{more}."
+        )
 
     def _reply(self, response: httpx2.Response, seconds: float) -> ChatReply:
         try:
@@ -171,7 +249,3 @@ def reply_schema(*, rationale: bool) -> dict[str, Any]:
 
 def _wait(attempt: int) -> float:
     return min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0**attempt)
-
-
-def _is_about_form(response: httpx2.Response) -> bool:
-    return any(word in response.text for word in ("response_format", "json_schema"))

@@ -63,6 +63,7 @@ def provenance_of(folder: Path) -> dict[str, Any]:
     known = {name: manifest.get(name) for name in PARTS}
     known |= {name: identity.get(name) for name in (*COMPARED, "max_new_tokens", "seed")}
     known |= {"date": last.get("at"), "code": last.get("git"), "packages": last.get("packages")}
+    known["not_sent"] = ", ".join((manifest.get("answering") or {}).get("not_sent") or ()) or None
     if is_imported(manifest):
         known["packages"] = {"hsd": (last.get("packages") or {}).get("hsd")}
     known["notes"] = " ".join(map(str, manifest.get("notes") or [])) or None

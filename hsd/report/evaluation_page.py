@@ -41,6 +41,7 @@ from hsd.report.page import (
 from hsd.report.report_model import EvaluationReport
 from hsd.report.tests_section import tests_section
 from hsd.report.threshold_sections import calibration_section, thresholds_section
+from hsd.report.unread_replies import first_unread
 
 FIRST_FACTS = frozenset(
     ("detector", "engine", "source.file", "source.form", "source.scores",
@@ -57,7 +58,7 @@ def evaluation_page(
     """Return report.html; posts are quoted only `with_text`."""
     texts = {p.id: p.text for p in predictions} if with_text else {}
     sections = [
-        glance_section(report),
+        glance_section(report, first_unread(predictions) if with_text else ""),
         groups_section(report),
         calibration_section(report),
         thresholds_section(report),

@@ -6,11 +6,13 @@ from hsd.example import NONE
 from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Rate
 from hsd.metrics.intervals import Interval
 from hsd.report.base_section import base_warnings
+from hsd.report.comparability import is_imported
 from hsd.report.dot_chart import Dot, DotChart, DotPanel, DotRow, Mark
 from hsd.report.formatting import METRIC_WORDS, between, number
 from hsd.report.page import Part, Section, Words
 from hsd.report.report_model import EvaluationReport
 from hsd.report.report_values import IntervalsReport, MetricsReport
+from hsd.report.unread_replies import unread_said
 
 METRICS = ("accuracy", "f1", "auroc")
 FEW_GROUPS = 8
@@ -24,8 +26,11 @@ RATE_TITLES: dict[Rate, str] = {
 Entry = tuple[str, Mark, MetricsReport, IntervalsReport]
 
 
-def glance_section(report: EvaluationReport) -> Section:
-    """Return the dots of the headline and of the error rates by group."""
+def glance_section(report: EvaluationReport, first_unread: str = "") -> Section:
+    """Return the dots of the headline and of the error rates by group.
+
+    `first_unread` is how a reply begins that holds no label, where the page may quote.
+    """
     headline = DotChart(
         "This model, its base and baselines" if report.base else "This model and baselines",
         [panel for name in METRICS if (panel := _metric_panel(report, name)).rows],
@@ -37,7 +42,7 @@ def glance_section(report: EvaluationReport) -> Section:
         [DotPanel(RATE_TITLES[rate], [*_rate_rows(report, rate)]) for rate in RATES],
         _rates_note(report),
     )
-    parts: list[Part] = [*map(_warning, _warnings(report)), headline, groups]
+    parts: list[Part] = [*map(_warning, _warnings(report, first_unread)), headline, groups]
     return Section("At a glance", parts)
 
 
@@ -45,8 +50,12 @@ def _warning(said: str) -> Part:
     return Words(said, "warning")
 
 
-def _warnings(report: EvaluationReport) -> Iterator[str]:
+def _warnings(report: EvaluationReport, first_unread: str) -> Iterator[str]:
     """Yield what makes the numbers mean less than they seem to."""
+    found = report.outcomes
+    unread = unread_said(found.unreadable, found.n, first_unread)
+    if unread and not is_imported(report.provenance):  # whose notes say so
+        yield unread
     if seen := report.seen_in_training:
         yield (
             f"{seen:,} of these {report.headline.n:,} posts are among those that the model was "

@@ -9,7 +9,7 @@ import click
 _Command = Callable[..., Any]
 
 
-def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+def together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
     """Return several options as one decorator, in the order of the help."""
 
     def add(command: _Command) -> _Command:
@@ -20,13 +20,13 @@ def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], 
     return add
 
 
-model_options = _together(
+model_options = together(
     click.option("--model-name", help="Hub name, folder of a model, or folder of an adapter."),
     click.option(
         "--adapter", type=click.Path(path_type=Path), help="Adapter to put on --model-name."
     ),
 )
-prompt_options = _together(
+prompt_options = together(
     click.option(
         "--cache-dir", type=click.Path(path_type=Path), help="Folder for downloaded models."
     ),
@@ -41,11 +41,11 @@ prompt_options = _together(
         help="Ask an adapter with another prompt than its own.",
     ),
 )
-length_options = _together(
+length_options = together(
     click.option("--max-length", type=int, help="Longest prompt in tokens; longer posts are cut."),
     click.option("--max-new-tokens", type=int, help="Longest generated reply in tokens."),
 )
-answer_options = _together(
+answer_options = together(
     click.option("--batch-size", type=int, help="Rows per batch; halved when memory runs out."),
     click.option(
         "--prefix-sharing",
@@ -60,29 +60,6 @@ answer_options = _together(
         "reads the model's reply.",
     ),
 )
-
-server_options = _together(
-    click.option(
-        "--engine",
-        type=click.Choice(["hsd", "openai"]),
-        help="hsd (the default) loads the model. openai asks an OpenAI-compatible server for the "
-        "model --model-name, and reads what it writes.",
-    ),
-    click.option("--base-url", metavar="URL", help="The server: http://localhost:8000/v1."),
-    click.option(
-        "--token-file",
-        type=click.Path(path_type=Path),
-        help="File with the server's token. The token is read from there and written nowhere.",
-    ),
-    click.option("--concurrency", type=int, help="Requests to the server at the same time."),
-)
-
-
-def server_section(options: dict[str, Any]) -> dict[str, Any] | None:
-    """Take the server's options out of `options`, and return them as a config's section."""
-    names = ("base_url", "token_file", "concurrency")
-    found = {name: value for name in names if (value := options.pop(name)) is not None}
-    return found or None
 
 
 def model_section(options: dict[str, Any]) -> dict[str, Any] | None:

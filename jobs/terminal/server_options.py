@@ -1,0 +1,45 @@
+"""The options of a model that a server answers for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hsd.errors import ConfigError
+from jobs.terminal.model_options import together
+
+if TYPE_CHECKING:
+    from hsd.config.evaluate_config import EvalConfig
+
+_OPTIONS = ("base_url", "token_file", "concurrency")
+
+server_options = together(
+    click.option(
+        "--engine",
+        type=click.Choice(["hsd", "openai"]),
+        help="hsd (the default) loads the model. openai asks an OpenAI-compatible server for the "
+        "model --model-name, and reads what it writes.",
+    ),
+    click.option("--base-url", metavar="URL", help="The server: http://localhost:8000/v1."),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path),
+        help="File with the server's token. The token is read from there and written nowhere.",
+    ),
+    click.option("--concurrency", type=int, help="Requests to the server at the same time."),
+)
+
+
+def server_section(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Take the server's options out of `options`, and return them as a config's section."""
+    found = {name: value for name in _OPTIONS if (value := options.pop(name)) is not None}
+    return found or None
+
+
+def require_engine(config: "EvalConfig") -> None:
+    """Refuse settings of a server that would not be asked. Raises ConfigError."""
+    if config.engine == "openai":
+        return
+    for name in sorted(config.server.model_fields_set):
+        said = f"--{name.replace('_', '-')}" if name in _OPTIONS else f"server.{name}"
+        raise ConfigError(f"{said} needs --engine openai.")
