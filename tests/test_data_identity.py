@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.data.identity_swap import SWAP, VERSION, SwapTerms, augmented, swaps
+from hsd.data.identity_swap import SWAP, VERSION, SwapTerms, augmented, swaps, without_doubles
 from hsd.example import GROUPS, Example
 from hsd.groups.group_set import default_groups
 
@@ -99,3 +99,16 @@ def test_what_is_drawn_for_a_post_depends_on_the_seed_and_not_on_other_posts() -
     drawn = [[row.id for row in augmented(POSTS, 1, seed)][1] for seed in range(20)]
     assert len(set(drawn)) == 3
     assert [row.id for row in augmented(POSTS[:1], 1, 7)][1] == drawn[7]
+
+
+def test_a_copy_is_synthetic_and_its_post_is_not() -> None:
+    assert [row.is_synthetic for row in swaps(POSTS[:1])] == [False, True, True, True]
+
+
+def test_a_copy_that_says_what_a_post_or_another_copy_says_is_left_out() -> None:
+    posts = [post("Gay people sing."), post("gay  people sing!", "b"), post("Asian people.", "c")]
+    rows = without_doubles(augmented([*posts, post("Mexican people.", "d")], 3))
+    assert {row.id for row in rows} == {
+        *("a", "a~mexican", "a~middle_east", "a~other", "b"),
+        *("c", "c~lgbtq", "c~middle_east", "d"),
+    }
