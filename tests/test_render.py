@@ -376,13 +376,13 @@ def test_a_prompt_beyond_the_models_positions_asks_for_no_more_max_length(
 ) -> None:
     chat = make_chat(STRATEGY, "7", "a bakery", "hate")
     said = (
-        "so no post fits in the model's 20 positions less 4 for the reply; --max-length cannot raise "
-        "the model's 20 positions, so take a base with more, or take a shorter strategy."
+        "so no post fits in the model's 20 positions less 4 for the reply; --max-length cannot "
+        "raise the model's 20 positions, so take a base with more, or take a shorter strategy."
     )
     for asked in (8000, 10):
         with pytest.raises(DataError) as refused:
             renderers["chatml"].encode(chat, TokenLimit(asked, "--max-length", 20, 4))
-        assert "raise" not in str(refused.value)
+        assert "raise --max-length" not in str(refused.value)
         assert (asked == 10) or str(refused.value).endswith(said)
 
 
