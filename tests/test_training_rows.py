@@ -416,11 +416,21 @@ def test_files_without_usable_rows_are_refused_with_file_and_line(
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"data": {"train_file": "tran.jsonl"}}, DataError, "no such file"),
+        (
+            {"data": {"train_file": "tran.jsonl"}},
+            DataError,
+            r"^data.train_file: data file 'tran.jsonl': .* Give --set data.train_file=FILE\.$",
+        ),
+        (
+            {"data": {"validation_file": "val.jsonl"}},
+            DataError,
+            "^data.validation_file: data file 'val.jsonl': .* Give --set data.validation_file=FILE"
+            ", or null to train without one",
+        ),
         ({"prompt": {"template": "basline"}}, ConfigError, "Did you mean 'baseline'"),
         ({"prompt": {"strategy": "standart"}}, ConfigError, "Did you mean 'standard'"),
     ],
-    ids=["file", "template", "strategy"],
+    ids=["train_file", "validation_file", "template", "strategy"],
 )
 def test_an_unknown_name_is_refused(
     tiny_llama: Path,
