@@ -1,7 +1,8 @@
 """`hsd data`: check data before training, and swap the groups in posts."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +10,9 @@ from jobs.terminal.entry import run as run_command
 from jobs.terminal.options import CONTEXT, Command, CommandGroup, groups_option
 from jobs.terminal.output import echo
 from jobs.terminal.table_options import table_fields, table_options
+
+if TYPE_CHECKING:
+    from hsd.example import Example
 
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -125,31 +129,61 @@ def swap(
     from hsd.counted import counted
     from hsd.data import unified
     from hsd.data.data_sets import load_named, require_own_file
-    from hsd.data.identity_swap import SWAP, VERSION, augmented, swaps
+    from hsd.data.identity_swap import SWAP, VERSION, augmented, swaps, without_doubles
     from hsd.data.table_columns import columns_of
     from hsd.errors import DataError
     from hsd.groups.group_set import DEFAULT, load_groups
     from hsd.io.files import write_jsonl
+    from hsd.training.row_facts import of_split
+
+    _require_new_jsonl(output, file)
+    columns = columns_of(**table_fields(options))
+    require_own_file([file], columns)
+    follow = load_groups(groups or DEFAULT)
+    examples = load_named(file, groups=follow, columns=columns).examples
+    if augment:
+        examples = list(of_split(examples, file, "train", "fail", [], _TRAINING_ROWS))
+    rows = augmented(examples, augment, seed, follow) if augment else list(swaps(examples, follow))
+    swapped = {row.reference_id for row in rows if row.functionality == SWAP}
+    if not swapped:
+        raise DataError(f"{file}: no post of {len(examples):,} names one group; nothing to swap.")
+    kept = without_doubles(rows) if augment else rows
+    write_jsonl(output, map(unified.to_row, kept))
+    listed = f"version {VERSION}" if follow.is_default else f"of {follow.name}"
+    echo(
+        f"{len(swapped)} of {counted(len(examples), 'post')} "
+        f"{'names' if len(swapped) == 1 else 'name'} one group "
+        f"(term list {listed}); {counted(len(kept), 'row')} in {output}."
+        + (_fewer(rows, len(rows) - len(kept), augment) if augment else "")
+    )
+
+
+_TRAINING_ROWS = "--augment writes a training file: give the training rows alone"
+
+
+def _require_new_jsonl(output: Path, file: str) -> None:
+    from hsd.errors import DataError
 
     if output.suffix not in (".jsonl", ".ndjson"):
         raise DataError(f"{output}: JSONL is written; give a name that ends in .jsonl.")
     if output.exists() and Path(file).exists() and output.samefile(file):
         raise DataError(f"{output} is FILE itself, which would be lost; give another OUTPUT.")
-    columns = columns_of(**table_fields(options))
-    require_own_file([file], columns)
-    follow = load_groups(groups or DEFAULT)
-    examples = load_named(file, groups=follow, columns=columns).examples
-    rows = augmented(examples, augment, seed, follow) if augment else list(swaps(examples, follow))
-    swapped = {row.reference_id for row in rows if row.functionality == SWAP}
-    if not swapped:
-        raise DataError(f"{file}: no post of {len(examples):,} names one group; nothing to swap.")
-    write_jsonl(output, map(unified.to_row, rows))
-    listed = f"version {VERSION}" if follow.is_default else f"of {follow.name}"
-    echo(
-        f"{len(swapped)} of {counted(len(examples), 'post')} "
-        f"{'names' if len(swapped) == 1 else 'name'} one group "
-        f"(term list {listed}); {counted(len(rows), 'row')} in {output}."
-    )
+    if output.exists():
+        raise DataError(f"{output} is there already; choose another OUTPUT.")
+
+
+def _fewer(rows: "Sequence[Example]", left_out: int, augment: int) -> str:
+    """Return what is said where fewer copies were written than --augment asks for."""
+    from hsd.data.identity_swap import most_copies
+
+    said = ""
+    if left_out:
+        doubles = "1 copy that equals" if left_out == 1 else f"{left_out:,} copies that equal"
+        said += f" Left out: {doubles} another row."
+    if (most := most_copies(rows)) < augment:
+        others = f"a post has at most {most}, one for each other group that has words for it"
+        said += f" --augment {augment} asks for more copies than there are: {others}."
+    return said
 
 
 if __name__ == "__main__":

@@ -279,7 +279,7 @@ def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> 
         (
             'lora.rank_pattern={"v_proj": 0}',
             "--set: lora.rank_pattern.v_proj: 0 is not accepted (expected a section of names, each "
-            "with a whole number greater than 0 or null).",
+            'with a whole number greater than 0 or null, such as {"v_proj": 64}).',
         ),
         (
             'lora.alpha_pattern={"a(": 1}',
@@ -317,6 +317,11 @@ def test_a_wrong_setting_is_named_with_what_was_expected(override: str, message:
 )
 def test_settings_that_do_not_go_together_say_why(override: str, message: str) -> None:
     assert refusal("default", override).startswith(message)
+
+
+def test_settings_of_two_places_that_do_not_go_together_name_both() -> None:
+    said = refusal("quick_test", "lora.target_modules=experts")
+    assert said.startswith("quick_test.json with --set: lora: an adapter on fused experts has no")
 
 
 def test_all_errors_are_listed_each_with_its_own_place() -> None:

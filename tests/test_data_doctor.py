@@ -209,18 +209,38 @@ def test_swaps_are_an_ordinary_data_file() -> None:
     ("output", "said"),
     [
         ("t.jsonl", "is FILE itself, which would be lost"),
+        ("others.jsonl", "others.jsonl is there already; choose another OUTPUT."),
         ("swapped.csv", "JSONL is written; give a name that ends in .jsonl."),
         ("empty.jsonl", "no post of 1 names one group; nothing to swap."),
     ],
 )
 def test_swapping_writes_over_no_data_and_no_empty_file(output: str, said: str) -> None:
     file = written("t.jsonl", [row(1, "test", text="No group here.")])
-    before = file.read_bytes()
+    others = written("others.jsonl", [row(1, "test", text="A gay friend.")])
+    before = [one.read_bytes() for one in (file, others)]
     with pytest.raises(DataError) as refused:
         run("swap", str(file), output)
     assert said in str(refused.value)
-    assert file.read_bytes() == before
-    assert output == "t.jsonl" or not Path(output).exists()
+    assert [one.read_bytes() for one in (file, others)] == before
+    assert output in ("t.jsonl", "others.jsonl") or not Path(output).exists()
+
+
+@pytest.mark.parametrize("split", ["test", "validation", "dev"])
+def test_held_out_rows_are_not_augmented_for_training(split: str) -> None:
+    rows = [row(1, "train", text="My gay friend."), row(2, split, text="A gay choir.")]
+    with pytest.raises(DataError, match="1 of 2 rows says itself .* give the training rows alone"):
+        run("swap", str(written("t.jsonl", rows)), "more.jsonl", "--augment", "1")
+    assert not Path("more.jsonl").exists()
+
+
+def test_an_augmented_file_says_which_copies_it_has_not() -> None:
+    rows = [row(1, "train", text="Gay people."), row(2, "train", text="Mexican people.")]
+    said = run("swap", str(written("t.jsonl", rows)), "more.jsonl", "--augment", "9").output
+    assert said == (
+        "2 of 2 posts name one group (term list version 2); 4 rows in more.jsonl. Left out: 4 "
+        "copies that equal another row. --augment 9 asks for more copies than there are: a post "
+        "has at most 3, one for each other group that has words for it.\n"
+    )
 
 
 def test_group_names_that_hsd_does_not_know_are_listed_with_their_counts() -> None:

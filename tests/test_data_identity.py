@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsd.data.identity_swap import SWAP, VERSION, SwapTerms, augmented, swaps
+from hsd.data.identity_swap import SWAP, VERSION, SwapTerms, augmented, swaps, without_doubles
 from hsd.errors import DataError
 from hsd.example import GROUPS, Example
 from hsd.groups.group_set import default_groups
@@ -115,3 +115,16 @@ def test_a_rationale_follows_the_post_or_is_left_out() -> None:
 def test_swaps_are_not_swapped_again() -> None:
     with pytest.raises(DataError, match="2 swaps of groups are among these posts already"):
         augmented(augmented(POSTS, 1), 1)
+
+
+def test_a_copy_is_synthetic_and_its_post_is_not() -> None:
+    assert [row.is_synthetic for row in swaps(POSTS[:1])] == [False, True, True, True]
+
+
+def test_a_copy_that_says_what_a_post_or_another_copy_says_is_left_out() -> None:
+    posts = [post("Gay people sing."), post("gay  people sing!", "b"), post("Asian people.", "c")]
+    rows = without_doubles(augmented([*posts, post("Mexican people.", "d")], 3))
+    assert {row.id for row in rows} == {
+        *("a", "a~mexican", "a~middle_east", "a~other", "b"),
+        *("c", "c~lgbtq", "c~middle_east", "d"),
+    }

@@ -256,6 +256,9 @@ def test_the_prompt_and_a_long_reply_share_the_models_context(tiny_llama: Path, 
     rows = written(data, [*ROWS, ROWS[0] | {"id": "long", "text": "food " * 2000}])
     config = config_of(tiny_llama, rows, max_new_tokens=700, max_length=4096)
     assert max(len(row.prompt) for row in plan_evaluation(config).encoded) <= 1024 - 700
+    filled = config_of(tiny_llama, rows, max_new_tokens=1020, max_length=8000)
+    with pytest.raises(DataError, match="--max-length cannot raise the model's 1024 positions"):
+        plan_evaluation(filled)
     with pytest.raises(DataError, match="max_new_tokens 1024 does not fit the model's 1024"):
         plan_evaluation(config_of(tiny_llama, rows, max_new_tokens=1024))
 

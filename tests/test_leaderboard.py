@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from present import present
 
 from hsd.errors import EvaluationError, PreflightError
 from hsd.io.files import write_json
+from hsd.metrics.leaderboard import Entry, leaderboard
 from hsd.metrics.rule_result import Status
+from hsd.report.comparison_glance import leaderboard_badge
+from hsd.report.leaderboard_rows import ranking_rows
 from hsd.report.markdown import markdown_cell, markdown_table
 from hsd.report.predictions import append_predictions
 from jobs.compare import compare
@@ -181,3 +185,11 @@ def test_a_table_of_a_page_has_numbers_on_the_right_and_cells_that_end_where_the
         == "| a | b |\n| --- | ---: |\n| x\\|y | 1 2 |"
     )
     assert markdown_cell("a | b") == "a \\| b"
+
+
+def test_a_run_without_the_metric_is_neither_behind_the_best_nor_beside_it() -> None:
+    scored = predictions(GOOD)
+    labels = [replace(row, score=None) for row in scored]
+    board = leaderboard([Entry("scored", scored), Entry("labels", labels)], "auroc", draws=50)
+    assert [row[4] for row in ranking_rows(board)] == ["no", "-"]
+    assert "behind it" not in " ".join(leaderboard_badge(board).reasons)

@@ -1,5 +1,6 @@
 """The renderer: what a model reads is what its chat template says, and a post is only text."""
 
+import re
 from datetime import date
 from typing import Any
 
@@ -16,6 +17,7 @@ from hsd.prompts.chat_template import with_date
 from hsd.prompts.contract import Contract, make_contract
 from hsd.prompts.render import Renderer
 from hsd.prompts.template import Strategy, load_template
+from hsd.prompts.token_limit import TokenLimit
 
 pytestmark = pytest.mark.model
 
@@ -357,8 +359,31 @@ def test_a_post_that_fits_is_whole(renderers: dict[str, Renderer]) -> None:
 def test_a_prompt_that_does_not_fit_without_the_post_is_refused(
     most: int, renderers: dict[str, Renderer]
 ) -> None:
-    with pytest.raises(DataError, match="row 7: the prompt without the post is longer"):
+    with pytest.raises(DataError, match=r"row 7: the prompt has \d+ tokens without the post"):
         renderers["chatml"].encode(make_chat(STRATEGY, "7", "a bakery", "hate"), most)
+
+
+def test_what_is_said_to_make_room_for_a_post_makes_room(renderers: dict[str, Renderer]) -> None:
+    chat = make_chat(STRATEGY, "7", "a bakery", "hate")
+    with pytest.raises(DataError, match=r"raise max_length to \d+ or more") as refused:
+        renderers["chatml"].encode(chat, 20)
+    (enough,) = re.findall(r"to (\d+) or more", str(refused.value))
+    assert renderers["chatml"].encode(chat, int(enough)).post
+
+
+def test_a_prompt_beyond_the_models_positions_asks_for_no_more_max_length(
+    renderers: dict[str, Renderer],
+) -> None:
+    chat = make_chat(STRATEGY, "7", "a bakery", "hate")
+    said = (
+        "so no post fits in the model's 20 positions less 4 for the reply; --max-length cannot "
+        "raise the model's 20 positions, so take a base with more, or take a shorter strategy."
+    )
+    for asked in (8000, 10):
+        with pytest.raises(DataError) as refused:
+            renderers["chatml"].encode(chat, TokenLimit(asked, "--max-length", 20, 4))
+        assert "raise --max-length" not in str(refused.value)
+        assert (asked == 10) or str(refused.value).endswith(said)
 
 
 def test_a_long_row_fails_where_cutting_is_not_wanted(renderers: dict[str, Renderer]) -> None:

@@ -219,6 +219,11 @@ def test_a_point_that_lies_with_the_posts_it_was_chosen_on_is_not_reported() -> 
         run(report, "validation")
 
 
+def test_a_threshold_is_not_chosen_on_the_run_that_it_is_for() -> None:
+    with pytest.raises(EvaluationError, match="run_.*: both runs are the same; choose .* other"):
+        run(threshold, "run", "run")
+
+
 def test_a_frozen_threshold_is_not_chosen_again() -> None:
     run(threshold, "validation", "run")
     run(threshold, "validation", "run")  # the same choice is no other one

@@ -156,3 +156,12 @@ def test_an_unread_reply_is_wrong_for_its_post_and_few_rows_say_nothing() -> Non
     assert at_prevalence(rows[:8], 0.02) is None
     nothing = present(at_prevalence(predictions("\n".join(["- h n", "- n n"] * 6)), 0.02))
     assert (nothing.precision, nothing.interval) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "such"), [("max_f1_within_gap", 0.1), ("recall_at_precision", 0.9)]
+)
+def test_a_rule_without_its_limit_names_one_that_serves(name: RuleName, such: float) -> None:
+    with pytest.raises(ConfigError, match=f"needs a limit; give one, such as --limit {such}"):
+        Rule(name)
+    assert Rule(name, such).limit == such

@@ -723,6 +723,9 @@ def test_no_row_is_longer_than_the_bases_context_and_the_limit_is_said(
     assert any(row.shortened for row in held)
     with pytest.raises(DataError, match=rf"{context}"):
         train(small_runs.config(base, tmp_path, data={"overflow": "fail"}))
+    tiny = with_context(tiny_llama, tmp_path / "tiny", 20)
+    with pytest.raises(DataError, match="data.max_length cannot raise the model's 20 positions"):
+        train(small_runs.config(tiny, tmp_path))
     within = small_runs.config(base, tmp_path, data={"max_length": context})
     assert plan_training(within).notes() == []
 

@@ -374,14 +374,20 @@ def test_a_longer_post_is_cut_counted_and_said_but_never_the_answer(
 
 def test_a_longer_post_can_refuse_the_run_instead(load: Callable[..., TrainingRows]) -> None:
     limit = max(len(row.prompt) + len(row.answer) for row in load(posts(3)).train) - 1
-    with pytest.raises(DataError, match=rf"row p2: \d+ tokens are more than max_length {limit}"):
+    with pytest.raises(
+        DataError, match=rf"row p2: \d+ tokens are more than data.max_length {limit}; "
+    ):
         load(posts(3), max_length=limit, overflow="fail")
 
 
 def test_a_prompt_that_leaves_no_room_for_a_post_is_refused(
     load: Callable[..., TrainingRows],
 ) -> None:
-    with pytest.raises(DataError, match="raise max_length or take a shorter strategy"):
+    said = (
+        r"row p0: the prompt has (\d+) tokens without the post, so no post fits in "
+        r"data.max_length 60; raise data.max_length to \d+ or more, or take a shorter strategy"
+    )
+    with pytest.raises(DataError, match=said):
         load(posts(1), max_length=60)
 
 
@@ -410,11 +416,21 @@ def test_files_without_usable_rows_are_refused_with_file_and_line(
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"data": {"train_file": "tran.jsonl"}}, DataError, "no such file"),
+        (
+            {"data": {"train_file": "tran.jsonl"}},
+            DataError,
+            r"^data.train_file: data file 'tran.jsonl': .* Give --set data.train_file=FILE\.$",
+        ),
+        (
+            {"data": {"validation_file": "val.jsonl"}},
+            DataError,
+            "^data.validation_file: data file 'val.jsonl': .* Give --set data.validation_file=FILE"
+            ", or null to train without one",
+        ),
         ({"prompt": {"template": "basline"}}, ConfigError, "Did you mean 'baseline'"),
         ({"prompt": {"strategy": "standart"}}, ConfigError, "Did you mean 'standard'"),
     ],
-    ids=["file", "template", "strategy"],
+    ids=["train_file", "validation_file", "template", "strategy"],
 )
 def test_an_unknown_name_is_refused(
     tiny_llama: Path,

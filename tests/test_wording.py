@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,3 +40,8 @@ def test_a_p_value_on_a_rounding_edge_reads_the_same_whatever_its_last_bits(
 def test_a_number_has_three_decimals_and_no_difference_has_no_sign() -> None:
     assert (number(0.12349), number(None)) == ("0.123", "-")
     assert (signed(-0.0004), signed(0.25), percent(0.1234)) == ("0.000", "+0.250", "12.3 %")
+
+
+@pytest.mark.parametrize("zero", [-0.0, -0.0004, -1e-12])
+def test_no_difference_is_not_below_zero(zero: float) -> None:
+    assert (number(zero), signed(zero)) == ("0.000", "0.000")

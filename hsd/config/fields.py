@@ -1,5 +1,6 @@
 """Walk a config's typed fields by path, and say in words what a field takes."""
 
+import json
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
@@ -64,7 +65,9 @@ def expected(field: FieldInfo) -> str:
     section = _section(field.annotation)
     if section:
         return f"a section with {', '.join(sorted(section.model_fields))}"
-    return _words(TypeAdapter[Any](field.rebuild_annotation()).json_schema())
+    words = _words(TypeAdapter[Any](field.rebuild_annotation()).json_schema())
+    such = f", such as {json.dumps(field.examples[0])}" if field.examples else ""
+    return f"{words}{such}"
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

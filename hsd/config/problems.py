@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from hsd.config.fields import expected, field_at, leaf_paths, section_at
 from hsd.config.redaction import hides, redacted
-from hsd.config.settings import OPTIONS, FieldPath, Setting, Settings, behind, nested
+from hsd.config.settings import OPTIONS, FieldPath, Setting, Settings, all_behind, behind, nested
 from hsd.errors import ConfigError, did_you_mean
 from hsd.secrets import HIDDEN
 
@@ -64,7 +64,7 @@ def _problems(model: type[BaseModel], settings: Settings, error: ValidationError
         if path in problems or setting is None:
             continue  # each branch of a union reports the same value
         if detail["type"] == "value_error" and section_at(model, path):
-            problems[path] = _broken(path, setting, detail["ctx"]["error"])
+            problems[path] = _broken(path, settings, detail["ctx"]["error"])
             continue
         problems[path] = _unknown(model, path, setting) if unknown else _wrong(model, path, setting)
     return list(problems.values()) or [str(error)]
@@ -87,9 +87,10 @@ def _unknown(model: type[BaseModel], path: FieldPath, setting: Setting) -> str:
     return f"{at}unknown key '{path[-1]}'.{hint}"
 
 
-def _broken(path: FieldPath, setting: Setting, rule: ValueError) -> str:
-    """Return what a section says of fields that do not go together."""
-    at = "".join(f"{part}: " for part in (setting.place, ".".join(path)) if part)
+def _broken(path: FieldPath, settings: Settings, rule: ValueError) -> str:
+    """Return what a section says of fields that do not go together, and all places of them."""
+    places = dict.fromkeys(one.place for one in all_behind(settings, path))
+    at = "".join(f"{part}: " for part in (" with ".join(places), ".".join(path)) if part)
     return f"{at}{rule}"
 
 

@@ -4,7 +4,7 @@ A layer (a preset, a file, `--set`) is a mapping from a field's path to one `Set
 are merged here, so that an error or `hsd config show` can name the place of every value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,9 +68,11 @@ def nested(settings: Settings) -> dict[str, Any]:
 
 def behind(settings: Settings, path: FieldPath) -> Setting | None:
     """Return the setting that decided `path`: its own, one above it or one inside it."""
-    near = (
-        setting
-        for at, setting in settings.items()
-        if at[: len(path)] == path or path[: len(at)] == at
-    )
-    return settings.get(path) or next(near, None)
+    return settings.get(path) or next(all_behind(settings, path), None)
+
+
+def all_behind(settings: Settings, path: FieldPath) -> Iterator[Setting]:
+    """Yield the settings of `path`, above it and inside it."""
+    for at, setting in settings.items():
+        if at[: len(path)] == path or path[: len(at)] == at:
+            yield setting

@@ -50,10 +50,10 @@ class LoraConfig(Strict):
     target_parameters: Names | None = None
     """Names of fused experts that get an adapter beside the layers, such as `experts.down_proj`.
     Needs `dropout` 0."""
-    rank_pattern: dict[Text, PositiveInt] | None = None
+    rank_pattern: dict[Text, PositiveInt] | None = Field(None, examples=[{"v_proj": 64}])
     """Layers with another rank: the end of a layer's name (or a regular expression) and the rank,
     such as `{"v_proj": 64}`."""
-    alpha_pattern: dict[Text, Alpha] | None = None
+    alpha_pattern: dict[Text, Alpha] | None = Field(None, examples=[{"v_proj": 64}])
     """Layers with another alpha, in the same form."""
     use_rslora: bool = False
     """Scale by alpha / sqrt(rank) instead (rsLoRA): the update does not shrink with high ranks."""

@@ -6,11 +6,13 @@ not a proof.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from hsd.counted import counted
+from hsd.data.duplicates import normalise
 from hsd.errors import DataError
 from hsd.example import Example
 from hsd.groups.group_names import OTHER
@@ -127,6 +129,7 @@ def swaps(examples: Iterable[Example], groups: GroupSet | None = None) -> Iterat
                 groups=follow.groups_of([group]),
                 persona_tag=group,
                 functionality=SWAP,
+                is_synthetic=True,
                 reference_id=example.id,
                 cluster=example.id,
             )
@@ -163,6 +166,27 @@ def _reason(terms: SwapTerms, reason: str, own: str, group: str) -> str:
     """Return a rationale about the new group; none where it names others beside the post's own."""
     named = {term.group for term in terms.named(reason)}
     return terms.swapped(reason, group) if named <= {own} else ""
+
+
+def without_doubles(rows: Sequence[Example]) -> list[Example]:
+    """Return the rows without each copy that says what a post or an earlier copy says.
+
+    A group's first word swapped back in may be a post that is there, with another label.
+    """
+    said = {normalise(row.text) for row in rows if row.functionality != SWAP}
+    found = []
+    for row in rows:
+        text = normalise(row.text)
+        if row.functionality != SWAP or text not in said:
+            found.append(row)
+            said.add(text)
+    return found
+
+
+def most_copies(rows: Iterable[Example]) -> int:
+    """Return how many copies the post has that has most."""
+    counts = Counter(row.reference_id for row in rows if row.functionality == SWAP)
+    return max(counts.values(), default=0)
 
 
 def _cased(word: str, like: str) -> str:

@@ -22,6 +22,7 @@ from hsd.model.placement import launch
 from hsd.prompts.chat import make_chat
 from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer
+from hsd.prompts.token_limit import TokenLimit
 from hsd.training.training_posts import require_known_sources
 
 SCORED_TOKENS = 64
@@ -119,7 +120,12 @@ class EvaluationPlan:
     @property
     def room(self) -> int:
         """How many tokens a prompt may have."""
-        return _room(self.config, self.subject, self.max_new_tokens)
+        return self.limit.tokens
+
+    @property
+    def limit(self) -> TokenLimit:
+        """How many tokens a prompt may have, and whose limit that is."""
+        return _limit(self.config, self.subject, self.max_new_tokens)
 
 
 def plan_of_model(config: EvalConfig) -> EvaluationPlan:
@@ -186,8 +192,8 @@ def _require_possible(config: EvalConfig) -> None:
 def _encoded(
     plan: EvaluationPlan, renderer: Renderer, examples: Sequence[Example]
 ) -> list[Encoded]:
-    room, strategy = plan.room, plan.contract.strategy
-    return [renderer.encode(make_chat(strategy, e.id, e.text), room) for e in examples]
+    limit, strategy = plan.limit, plan.contract.strategy
+    return [renderer.encode(make_chat(strategy, e.id, e.text), limit) for e in examples]
 
 
 def reply_length(config: EvalConfig, contract: Contract) -> int:
@@ -203,9 +209,9 @@ def reply_length(config: EvalConfig, contract: Contract) -> int:
     return own
 
 
-def _room(config: EvalConfig, chosen: Subject, reply: int) -> int:
+def _limit(config: EvalConfig, chosen: Subject, reply: int) -> TokenLimit:
     """Return how many tokens a prompt may have: what is asked, if the model's context holds it."""
     context = positions_of(chosen.source.config)
     if context is not None and reply >= context:
         raise DataError(f"max_new_tokens {reply} does not fit the model's {context} positions.")
-    return min(config.max_length, context - reply) if context else config.max_length
+    return TokenLimit(config.max_length, "--max-length", context, reply)

@@ -104,7 +104,8 @@ def _against(
     if constant := _constant(reference):
         why = (
             f"{names[0]} calls every post {constant}, so it never misses one "
-            "kind of post and any detector does; take `--baseline encoder` or `--baseline tfidf`, "
+            "kind of post and any detector does; take `--baseline encoder` or `--baseline tfidf` "
+            "(for imported predictions `hsd report RUN --baseline tfidf --train-file FILE`), "
             "another run, or floors such as worst_group_f1"
         )
         return [undecided("error rates rise by", ALL, margin, len(rows), why)], []

@@ -33,6 +33,10 @@ RULES: tuple[RuleName, ...] = (
 )
 
 
+_LIMITED = {"max_f1_within_gap": "0.1", "recall_at_precision": "0.9"}
+"""Rules that need a limit, and one that serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """How a threshold is chosen: the highest F1 of hate, or mean of both labels' F1; the first
@@ -45,9 +49,12 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Refuse a limit that is missing, needless or no share."""
-        needs = self.name in ("max_f1_within_gap", "recall_at_precision")
-        if needs != (self.limit is not None):
-            raise ConfigError(f"rule {self.name}: {'needs a limit' if needs else 'has no limit'}.")
+        such = _LIMITED.get(self.name)
+        if such and self.limit is None:
+            raise ConfigError(f"rule {self.name}: needs a limit; give one, such as --limit {such}.")
+        if self.limit is not None and not such:
+            with_one = " and ".join(_LIMITED)
+            raise ConfigError(f"rule {self.name}: has no limit; {with_one} have one.")
         if self.limit is not None and not 0 < self.limit < 1:
             raise ConfigError(f"rule {self.name}: the limit {self.limit} is not between 0 and 1.")
 

@@ -50,7 +50,7 @@ class Watch:
 
 def require_room(plan: EvaluationPlan) -> None:
     """Raise DataError where not even a post of one letter fits: then none is worth a row."""
-    plan.renderer.encode(make_chat(plan.contract.strategy, "of one letter", _PROBE), plan.room)
+    plan.renderer.encode(make_chat(plan.contract.strategy, "of one letter", _PROBE), plan.limit)
 
 
 def answer_window(
@@ -104,7 +104,7 @@ def _encoded(
             continue
         try:
             chat = make_chat(plan.contract.strategy, str(post.number), post.text)
-            encoded.append(plan.renderer.encode(chat, plan.room))
+            encoded.append(plan.renderer.encode(chat, plan.limit))
         except DataError as error:
             reason = str(error).removeprefix(f"row {post.number}: ")
             refused.append(PostAnswer(row=post.number, reason=reason))

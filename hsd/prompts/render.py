@@ -32,6 +32,7 @@ from hsd.prompts.form import (
     require_turns,
 )
 from hsd.prompts.special_tokens import Control, split_vocabulary
+from hsd.prompts.token_limit import TokenLimit
 
 _POST = "the new bakery opens on monday, they say."
 _AGAIN = 4
@@ -109,7 +110,9 @@ class Renderer:
         self._forms: dict[bool, Form] = {}
         self._asked: dict[tuple[str, str], tuple[str, str]] = {}
 
-    def encode(self, chat: Chat, max_length: int | None = None, *, shorten: bool = True) -> Encoded:
+    def encode(
+        self, chat: Chat, max_length: int | TokenLimit | None = None, *, shorten: bool = True
+    ) -> Encoded:
         """Return the ids of a chat. A chat without an answer gets an empty `answer`.
 
         When prompt and answer are longer than `max_length` tokens, the post loses its end.
@@ -118,17 +121,23 @@ class Renderer:
         form = self.form(has_system=bool(chat.system))
         answer = self._answer(form, chat)
         prompt = self._prompt(form, chat)
-        limit = (max_length or len(prompt) + len(answer)) - len(answer)
+        tokens = len(prompt) + len(answer)
+        limit = (
+            max_length if isinstance(max_length, TokenLimit) else TokenLimit(max_length or tokens)
+        )
         asked = (chat.system, "" if chat.post is None else chat.before)
         asked = self._asked.setdefault(asked, asked)  # the words once, not once a row
-        if len(prompt) <= limit:
+        if tokens <= limit.tokens:
             return Encoded(chat.id, prompt, answer, False, asked, chat.post)
         if not shorten or chat.post is None:
             raise DataError(
-                f"row {chat.id}: {len(prompt) + len(answer)} tokens are more than max_length "
-                f"{max_length}. Raise max_length or set overflow to truncate_post."
+                f"row {chat.id}: {tokens} tokens are more than {limit.words}; "
+                f"{limit.remedy(tokens)}, or set overflow to truncate_post."
             )
-        prompt, post = self._shortened(form, chat, chat.post, limit)
+        found = self._shortened(form, chat, chat.post, limit.tokens - len(answer))
+        if found is None:
+            raise DataError(self._no_room(form, chat, len(answer), limit))
+        prompt, post = found
         return Encoded(chat.id, prompt, answer, True, asked, post)
 
     def opening_text(self, *, has_system: bool) -> str:
@@ -320,8 +329,20 @@ class Renderer:
         ids = self._plain.encode(text, add_special_tokens=False).ids if text else ()
         return tuple(ids)
 
-    def _shortened(self, form: Form, chat: Chat, post: str, limit: int) -> tuple[list[int], str]:
-        """Return the longest prompt of at most `limit` tokens, and what it holds of the post."""
+    def _no_room(self, form: Form, chat: Chat, answer: int, limit: TokenLimit) -> str:
+        needed = len(self._prompt(form, replace(chat, post=""))) + answer
+        return (
+            f"row {chat.id}: the prompt has {needed} tokens without the post, so no post fits "
+            f"in {limit.words}; {limit.remedy(needed + 1)}, or take a shorter strategy."
+        )
+
+    def _shortened(
+        self, form: Form, chat: Chat, post: str, limit: int
+    ) -> tuple[list[int], str] | None:
+        """Return the longest prompt of at most `limit` tokens, and what it holds of the post.
+
+        None where no token of the post fits.
+        """
         ends = [end for _, end in self._plain.encode(post, add_special_tokens=False).offsets]
 
         def start(tokens: int) -> str:
@@ -335,10 +356,7 @@ class Renderer:
         while keep > 1 and (excess := len(cut(keep)) - limit) > 0:
             keep = max(1, keep - excess)
         if keep < 1 or len(cut(keep)) > limit:
-            raise DataError(
-                f"row {chat.id}: the prompt without the post is longer than max_length allows; "
-                "raise max_length or take a shorter strategy."
-            )
+            return None
         while keep < len(ends) and len(cut(keep + 1)) <= limit:
             keep += 1
         return cut(keep), start(keep)

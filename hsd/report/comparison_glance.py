@@ -10,6 +10,7 @@ from hsd.metrics.leaderboard import Leaderboard, Standing
 from hsd.report.dot_chart import Dot, DotChart, DotPanel, DotRow, Mark, around_zero
 from hsd.report.formatting import METRIC_WORDS, between, change_between, number, signed, spelled_out
 from hsd.report.glance import METRICS, group_words, metric_row
+from hsd.report.leaderboard_rows import behind_best
 from hsd.report.page import Badge, Section
 
 _WORST_FIRST = ("WORSE", "MAYBE WORSE", "NO RISE SHOWN")
@@ -87,7 +88,7 @@ def leaderboard_badge(board: Leaderboard) -> Badge:
     if not board.standings:
         return Badge("NO RESULT", [], f"None of {len(board.failures)} runs has a result.")
     best, *others = board.standings
-    near = [one.name for one in others if not one.is_apart]
+    near = [one.name for one in others if behind_best(one, board.metric) == "no"]
     reasons = [f"Not shown to be behind it: {_names(near)}."] if near else []
     if board.failures:
         reasons.append(f"No result: {_names([entry.name for entry in board.failures])}.")

@@ -15,6 +15,7 @@ from hsd.report.comparison_glance import (
 )
 from hsd.report.formatting import GAP_WORDS, METRIC_WORDS, RATE_LEGEND, RATE_WORDS, percent
 from hsd.report.gate_section import gate_report, verdict_lines
+from hsd.report.leaderboard_rows import behind_best
 from hsd.report.page import (
     Lines,
     Look,
@@ -130,7 +131,7 @@ def _standing(one: Standing, metric: str) -> list[TableCell]:
         text(one.name),
         _verdict(one),
         estimate(getattr(one.metrics, metric), one.interval),
-        text("yes", "bad") if one.is_apart else text("no", "absent"),
+        text(behind_best(one, metric), "bad" if one.is_apart else "absent"),
         value(one.metrics.accuracy),
         value(one.metrics.auroc),
         value(one.gaps.worst.f1 if one.gaps.worst else None),

@@ -49,12 +49,12 @@ UNREADABLE_IS_WRONG = "An unreadable reply counts as wrong for its post."
 
 
 def fixed(value: float, digits: int, sign: str = "") -> str:
-    """Return a number with so many decimals, the same ones on every machine.
+    """Return a number with so many decimals, the same ones on every machine; no -0.000.
 
     Sums differ in their last bit between CPUs, and .1445 may come out just below or just above:
     so the number is brought to nine decimals first, far below what is shown.
     """
-    return f"{round(value, 9):{sign}.{digits}f}"
+    return f"{round(value, 9):{sign}z.{digits}f}"
 
 
 def number(value: float | None) -> str:

@@ -16,12 +16,19 @@ def ranking_rows(board: Leaderboard) -> list[tuple[str, ...]]:
     return [*(_row(one, board.metric) for one in board.standings), *failed]
 
 
+def behind_best(one: Standing, metric: str) -> str:
+    """Return whether a run is behind the best: yes or no, `-` for a run without the metric."""
+    if getattr(one.metrics, metric) is None:
+        return "-"
+    return "yes" if one.is_apart else "no"
+
+
 def _row(one: Standing, metric: str) -> tuple[str, ...]:
     return (
         one.name,
         one.verdict.status.value if one.verdict else "-",
         number(getattr(one.metrics, metric)),
         between(one.interval),
-        "yes" if one.is_apart else "no",
+        behind_best(one, metric),
         number(one.gaps.worst.f1 if one.gaps.worst else None),
     )

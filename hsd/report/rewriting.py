@@ -109,6 +109,11 @@ def freeze(
     post, when a validation post was learned or says that it is of another split, and when the run
     has another threshold already: a frozen one is not chosen again.
     """
+    if validation.folder.samefile(run.folder):
+        raise EvaluationError(
+            f"{run.folder}: both runs are the same; choose the threshold on an evaluation of other "
+            "posts, such as those for validation."
+        )
     require_same_model(validation, run)
     _require_to_choose_on(validation)
     require_apart(validation.predictions, run.predictions)

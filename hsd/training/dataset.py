@@ -15,6 +15,7 @@ from hsd.example import Label
 from hsd.io.hashes import sha256_text
 from hsd.prompts.contract import Contract
 from hsd.prompts.render import Encoded, Renderer, Target
+from hsd.prompts.token_limit import TokenLimit
 from hsd.training.label_targets import Targets, balanced
 from hsd.training.lesson import Lesson
 from hsd.training.share_targets import across_told, shares_told
@@ -54,8 +55,10 @@ class TrainingRows:
         return {"train": _facts(self.train), "validation": _facts(self.validation)}
 
 
-def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
-    """Return the run's rows, rendered and encoded.
+def load_training_rows(
+    config: TrainConfig, tokenizer: Any, positions: int | None = None
+) -> TrainingRows:
+    """Return the run's rows, rendered and encoded; no row is longer than the base's `positions`.
 
     Raises DataError for a bad row, a chat row of another prompt, or a row that is too long.
     """
@@ -66,7 +69,7 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
     targets = Targets(renderer, tokenizer, training.labels)
     source = RowSource.of(config, "train")
     learned = list(source.lessons(contract))
-    train = _encode(learned, renderer, config.data)
+    train = _encode(learned, renderer, config.data, positions)
     if training.objective == "label":
         weights = balanced(learned, training.balance)
         train = [targets.add(*each) for each in zip(train, learned, weights, strict=True)]
@@ -74,7 +77,7 @@ def load_training_rows(config: TrainConfig, tokenizer: Any) -> TrainingRows:
     if config.data.validation_file:
         source = RowSource.of(config, "validation")
         watched = list(source.lessons(contract))
-        encoded = _encode(watched, renderer, config.data)
+        encoded = _encode(watched, renderer, config.data, positions)
         validation = [targets.add(*each) for each in zip(encoded, watched, strict=True)]
         notes = [*notes, *source.notes]
     require_apart(*([(row.id, _matter(row)) for row in rows] for rows in (train, validation)))
@@ -113,14 +116,17 @@ def sealed(contract: Contract, renderer: Renderer, tokenizer: Any) -> Contract:
     )
 
 
-def _encode(lessons: Iterable[Lesson], renderer: Renderer, data: DataConfig) -> list[Encoded]:
-    shorten = data.overflow == "truncate_post"
-    rows = [renderer.encode(one.chat, data.max_length, shorten=shorten) for one in lessons]
+def _encode(
+    lessons: Iterable[Lesson], renderer: Renderer, data: DataConfig, positions: int | None
+) -> list[Encoded]:
+    limit, shorten = (
+        TokenLimit(data.max_length, "data.max_length", positions),
+        data.overflow == "truncate_post",
+    )
+    rows = [renderer.encode(one.chat, limit, shorten=shorten) for one in lessons]
     shortened = sum(row.shortened for row in rows)
     if shortened:
-        log.warning(
-            "%d of %d posts were cut to fit %d tokens", shortened, len(rows), data.max_length
-        )
+        log.warning("%d of %d posts were cut to fit %d tokens", shortened, len(rows), limit.tokens)
     return rows
 
 

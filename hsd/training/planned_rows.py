@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hsd.config.train_config import DataConfig, TrainConfig
 from hsd.model.base import BaseFiles
+from hsd.model.context_length import positions_of
 from hsd.prompts.render import Encoded
 from hsd.training.dataset import load_training_rows
 
@@ -39,17 +40,20 @@ def planned_rows(config: TrainConfig, source: BaseFiles | None, count: int | Non
     data = config.data
     if source is None:
         return _made_up(data, count, "the base has no tokenizer here")
+    positions = positions_of(source.config)
     if _is_there(data.train_file) and (
         data.validation_file is None or _is_there(data.validation_file)
     ):
-        rows = load_training_rows(config, source.tokenizer)
+        rows = load_training_rows(config, source.tokenizer, positions)
         said = f"Rows: the {len(rows.train):,} of {data.train_file}"
         many = f"; counted as {count:,}" if count else ""
         return PlannedRows(
             rows.train, count or len(rows.train), len(rows.validation), f"{said}{many}."
         )
     embedded = data.model_copy(update={"train_file": "embedded", "validation_file": None})
-    rows = load_training_rows(config.model_copy(update={"data": embedded}), source.tokenizer)
+    rows = load_training_rows(
+        config.model_copy(update={"data": embedded}), source.tokenizer, positions
+    )
     number = count or ROWS
     return PlannedRows(
         rows.train,

@@ -13,6 +13,7 @@ from hsd.example import Label
 from hsd.training.lesson import Lesson
 
 Split = Literal["train", "validation"]
+LEAVE_OUT = "Set data.other_splits=leave_out to take the other rows alone"
 _SHOWN = 3
 
 
@@ -29,7 +30,12 @@ Row = TypeVar("Row", bound=_Declares)
 
 
 def of_split(
-    rows: Iterable[Row], source: str, split: Split, policy: OtherSplits, notes: list[str]
+    rows: Iterable[Row],
+    source: str,
+    split: Split,
+    policy: OtherSplits,
+    notes: list[str],
+    remedy: str = LEAVE_OUT,
 ) -> Iterator[Row]:
     """Yield the rows that say no split or this one; `notes` get how many were left out.
 
@@ -50,10 +56,7 @@ def of_split(
     said = f"{source}: {count} of {counted(total, 'row')} {_says(count)} of another split than "
     said += f"{split}: {', '.join(_placed(name, places) for name, places in others.items())}"
     if policy == "fail":
-        raise DataError(
-            f"{said}. Set data.other_splits=leave_out to take the other rows alone, or correct or "
-            "remove their 'split'."
-        )
+        raise DataError(f"{said}. {remedy}, or correct or remove their 'split'.")
     if count == total:
         raise DataError(f"{said}; so none is left.")
     notes.append(f"{said}; they are left out.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from hsd.config.train_config import OtherSplits, TrainConfig
 from hsd.data.chat_rows import ChatRow, holds_chats, stream_chats, unread_in_chats
 from hsd.data.data_files import is_one_table
-from hsd.data.data_sets import STEMS, load_named, require_own_file
+from hsd.data.data_sets import STEMS, load_named, require_own_file, resolve_path
 from hsd.data.loaded_file import Loaded, left_out_said
 from hsd.data.sampling import label_balanced
 from hsd.data.table_columns import Columns, columns_in
@@ -108,7 +108,16 @@ class RowSource:
             chat = make_chat(strategy, e.id, e.text, e.label, e.rationale)
             yield Lesson(chat, e.label, strategy.parameters.rationale, e.groups, e.hate_share)
 
+    def _require_there(self, named: str) -> None:
+        field = f"data.{self.split}_file"
+        try:
+            resolve_path(named)
+        except DataError as error:
+            without = ", or null to train without one" if self.split == "validation" else ""
+            raise DataError(f"{field}: {error} Give --set {field}=FILE{without}.") from None
+
     def _loaded(self, named: str) -> Loaded:
+        self._require_there(named)
         try:
             return load_named(named, groups=self.groups, columns=self.columns)
         except DataError as error:

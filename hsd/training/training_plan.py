@@ -161,7 +161,9 @@ def plan_training(config: TrainConfig) -> TrainingPlan:
     model = config.model.model_copy(update={"attention": attention})
     numbers = number_format(model, source, placement)
     require_open_experts(config.lora, numbers["quantization"], source.name)
-    rows = load_training_rows(within_context(config, source.config), source.tokenizer)
+    rows = load_training_rows(
+        within_context(config, source.config), source.tokenizer, positions_of(source.config)
+    )
     schedule = plan_schedule(config, len(rows.train), len(rows.validation), here.world_size)
     config = _computed_again(config.model_copy(update={"prompt": rows.asked}), numbers)
     validation_scorer = scorer(config, rows)
