@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import small_runs
+import tiny
+from transformers import MambaConfig, MambaForCausalLM
 
 from hsd.errors import PreflightError
 from hsd.training import fit
@@ -70,6 +72,33 @@ def test_a_base_whose_sizes_cannot_be_read_is_trained_as_ever(
     monkeypatch.setattr(fit, "base_on", unknown)
     monkeypatch.setattr(fit, "free_gb", lambda *_: 0.001)
     assert refuse_hopeless(plan_training(config())) is None
+
+
+def mamba(folder: Path) -> Path:
+    """Write a tiny Mamba, which has no attention heads, and return its folder."""
+    words = tiny.tokenizer()
+    MambaForCausalLM(
+        MambaConfig(
+            vocab_size=len(words), hidden_size=64, num_hidden_layers=2, state_size=8,
+            eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id, bos_token_id=None,
+        )
+    ).save_pretrained(folder)  # fmt: skip
+    words.save_pretrained(folder)
+    return folder
+
+
+def test_a_base_without_attention_heads_is_trained_and_its_activations_are_kept(
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    config = small_runs.config(
+        mamba(tmp_path / "mamba"),
+        tmp_path,
+        lora={"target_modules": ["x_proj"]},
+        training={"max_steps": 1, "prefix_sharing": "off"},
+    )
+    assert train(config, say=said.append).steps == 1
+    assert "Activations are kept: the plan does not know what they take." in said
 
 
 def test_where_memory_is_not_asked_nothing_is_refused(

@@ -243,16 +243,73 @@ def test_what_a_run_began_with_is_read_from_its_manifest(
 
 def test_on_a_cpu_the_planners_costs_are_the_usual_ones(tiny_llama: Path) -> None:
     model = model_of(tiny_llama)
-    assert costs_on(model, ROWS, ROOMY.tokens, nullcontext) == PlannerCosts()
+    assert costs_on(model, ROWS, ROOMY.tokens, nullcontext, (False, True)) == PlannerCosts()
 
 
 def test_three_pieces_are_timed_without_a_trace(tiny_llama: Path) -> None:
     model = model_of(tiny_llama)
     random = torch.get_rng_state()
-    costs = measured(model, ROWS, 512, nullcontext)
+    costs = measured(model, ROWS, 512, nullcontext, (False, True))
     assert costs.call_tokens > 0
     assert torch.equal(torch.get_rng_state(), random)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.fixture
+def in_which_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return, for each piece that is timed, whether its activations are computed again.
+
+    Memory is full where they are kept.
+    """
+    ways: list[bool] = []
+
+    def noted(learner: Learner, *args: Any) -> torch.Tensor:
+        ways.append(learner.model.is_activation_checkpointing)
+        return full_unless_recomputed(learner, *args)
+
+    monkeypatch.setattr(Learner, "learn", noted)
+    return ways
+
+
+def test_where_activations_are_computed_again_pieces_are_timed_so(
+    tiny_llama: Path, in_which_ways: list[bool]
+) -> None:
+    model = model_of(tiny_llama)
+    measured(model, ROWS, 512, nullcontext, (True,))
+    assert set(in_which_ways) == {True}
+    assert not model.is_activation_checkpointing
+
+
+def test_where_that_is_open_pieces_are_timed_so_once_memory_is_full(
+    tiny_llama: Path, in_which_ways: list[bool]
+) -> None:
+    measured(model_of(tiny_llama), ROWS, 512, nullcontext, (False, True))
+    assert in_which_ways[:2] == [False, True]
+    assert all(in_which_ways[1:])
+
+
+@pytest.mark.parametrize("ways", [(True,), (False, True)])
+def test_where_no_piece_fits_the_planners_costs_are_the_usual_ones(
+    ways: tuple[bool, ...], tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Learner, "learn", always_full)
+    assert measured(model_of(tiny_llama), ROWS, 512, nullcontext, ways) == PlannerCosts()
+
+
+@pytest.mark.parametrize(("asked", "ways"), [(True, (True,)), ("auto", (False, True))])
+@pytest.mark.usefixtures("on_a_gpu")
+def test_a_runs_pieces_are_timed_as_its_activations_are_held(
+    asked: Any, ways: tuple[bool, ...], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def noted(*args: Any) -> PlannerCosts:
+        given.append(args[-1])
+        return PlannerCosts()
+
+    monkeypatch.setattr(step_choices, "costs_on", noted)
+    train(run(training={"max_steps": 1, "gradient_checkpointing": asked}))
+    assert given == [ways]
 
 
 def test_the_costs_decide_the_pieces_of_a_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

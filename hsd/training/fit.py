@@ -8,7 +8,7 @@ from hsd.config.train_config import TrainConfig
 from hsd.errors import HsdError, PreflightError
 from hsd.model.memory import free_gb
 from hsd.model.nf4_experts import NF4_EXPERTS
-from hsd.training.planned_base import base_on, planned_base
+from hsd.training.planned_base import SIZES_UNKNOWN, base_on, planned_base
 from hsd.training.planned_devices import PlannedDevices
 from hsd.training.planned_rows import PlannedRows
 from hsd.training.run_plan import RunPlan, plan_with
@@ -91,7 +91,7 @@ def _planned_here(plan: TrainingPlan) -> RunPlan | None:
     """
     try:
         return _planned(plan)
-    except (HsdError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except SIZES_UNKNOWN as error:
         log.info("its memory was not planned: %s", error)
         return None
 

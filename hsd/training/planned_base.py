@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 from hsd.config.model_config import ModelConfig
 from hsd.config.train_config import TrainConfig
-from hsd.errors import ModelError, did_you_mean
+from hsd.errors import HsdError, ModelError, did_you_mean
 from hsd.model.base import BaseFiles, find_base, find_config
 from hsd.model.base_shape import BaseShape
 from hsd.model.doctor_probes import memory_gb
@@ -20,6 +20,9 @@ from hsd.training.memory_need import Computed
 from hsd.training.planned_devices import PlannedDevices
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+
+SIZES_UNKNOWN = (HsdError, AttributeError, KeyError, TypeError, ValueError)
+"""What reading a base's sizes raises where its config says them otherwise, or has no such sizes."""
 
 
 @dataclass(frozen=True, slots=True)

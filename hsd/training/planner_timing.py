@@ -8,7 +8,7 @@ from hsd.prompts.render import Encoded
 from hsd.training.microbatches import StepPlan, pair_cost
 from hsd.training.objective import Objective
 from hsd.training.planner_costs import PlannerCosts, TimedPiece, fitted
-from hsd.training.rehearsal import Context, learn_once, timed, untouched
+from hsd.training.rehearsal import Context, learn_once, timed, tried, untouched
 from hsd.training.step import Learner
 from hsd.training.step_size import computed_pairs, computed_tokens
 
@@ -18,8 +18,12 @@ ROUNDS = 3
 """The least of them counts; the first is left out, in which kernels are chosen."""
 
 
-def costs_on(model: Any, rows: Sequence[Encoded], room: int, context: Context) -> PlannerCosts:
+def costs_on(
+    model: Any, rows: Sequence[Encoded], room: int, context: Context, recomputes: Sequence[bool]
+) -> PlannerCosts:
     """Return the planner's costs on the model's device; a piece has at most `room` tokens.
+
+    `recomputes` is as in `measured`.
 
     Measured on a GPU alone, where a call costs five to ten times as many tokens as on a CPU. On a
     CPU the usual costs were fitted, others' work disturbs each clock, and pieces decide how dropout
@@ -27,15 +31,28 @@ def costs_on(model: Any, rows: Sequence[Encoded], room: int, context: Context) -
     """
     if model.device.type != "cuda" or obstacle(model):
         return PlannerCosts()
-    return measured(model, rows, room, context)
+    return measured(model, rows, room, context, recomputes)
 
 
-def measured(model: Any, rows: Sequence[Encoded], room: int, context: Context) -> PlannerCosts:
-    """Return the costs that fit three timed pieces, on any device."""
+def measured(
+    model: Any, rows: Sequence[Encoded], room: int, context: Context, recomputes: Sequence[bool]
+) -> PlannerCosts:
+    """Return the costs that fit three timed pieces, on any device; the usual ones without memory.
+
+    `recomputes` is whether a run computes activations again. Where both are open, pieces are timed
+    with activations kept if memory is enough for that.
+    """
     learner = Learner(model, 0, Objective(), context, lambda x: x.backward(), lambda x, _: x)
     with untouched(model):
-        pieces = [_timed(learner, work) for work in _works(rows, room)]
+        ways = (tried(model, again, lambda: _pieces(learner, rows, room)) for again in recomputes)
+        pieces = next(filter(None, ways), None)
+    if pieces is None:
+        return PlannerCosts()
     return fitted(pieces, pair_cost(model.config.get_text_config(), slowness=1.0))
+
+
+def _pieces(learner: Learner, rows: Sequence[Encoded], room: int) -> list[TimedPiece]:
+    return [_timed(learner, work) for work in _works(rows, room)]
 
 
 def _works(rows: Sequence[Encoded], room: int) -> list[StepPlan]:

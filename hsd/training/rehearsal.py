@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,6 +21,7 @@ TIMES = 2
 """The first time kernels are chosen and memory is fetched from the driver."""
 
 Context = Callable[[], AbstractContextManager[Any]]
+T = TypeVar("T")
 
 
 def largest_work(steps: Iterable[Sequence[StepPlan]]) -> StepPlan:
@@ -43,7 +44,8 @@ def rehearse(
     """Return how long a step takes in both ways. The model is afterwards as it was before."""
     learner = Learner(model, pad_id, objective, context, _backward, lambda loss, _: loss)
     with untouched(model):
-        return Rehearsed(*(_seconds(learner, work, again) for again in (False, True)))
+        ways = (tried(model, again, lambda: _seconds(learner, work)) for again in (False, True))
+        return Rehearsed(*ways)
 
 
 @contextmanager
@@ -84,22 +86,30 @@ def learn_once(learner: Learner, work: StepPlan) -> None:
     learner.learn([work], count_losses(rows))
 
 
-def _seconds(learner: Learner, work: StepPlan, again: bool) -> float | None:
-    """Return how long the work takes; None where memory runs out."""
-    model = learner.model
+def tried(model: Any, again: bool, work: Callable[[], T]) -> T | None:
+    """Return what work gives with activations kept, or computed `again`; None without memory for it.
+
+    None too where the model cannot compute them again.
+    """
     if again and not model.supports_gradient_checkpointing:
         return None
     recompute_activations(model, on=again)
+    found: T | None
     try:
-        # The optimiser's moments are made at step 1, and have to fit too.
-        moments = [torch.empty_like(p) for p in 2 * _learning(model)]
-        found = min(timed(model, lambda: learn_once(learner, work)) for _ in range(TIMES))
-        del moments
+        found = work()
     except (RuntimeError, MemoryError) as error:
         if not is_memory_error(error):
             raise
         found = None
     _forget(model)
+    return found
+
+
+def _seconds(learner: Learner, work: StepPlan) -> float:
+    # The optimiser's moments are made at step 1, and have to fit too.
+    moments = [torch.empty_like(p) for p in 2 * _learning(learner.model)]
+    found = min(timed(learner.model, lambda: learn_once(learner, work)) for _ in range(TIMES))
+    del moments
     return found
 
 

@@ -10,14 +10,14 @@ import torch
 from accelerate.utils import gather_object
 
 from hsd.config.train_config import TrainConfig
-from hsd.errors import ErrorCode, ModelError, TrainingError
+from hsd.errors import ErrorCode, TrainingError
 from hsd.model.base import Base
 from hsd.model.doctor_probes import memory_gb
 from hsd.training.find_existing import costs_before, recomputed_before, shared_before
 from hsd.training.memory_need import training_need
 from hsd.training.microbatches import plain_work
 from hsd.training.objective import objective_of
-from hsd.training.planned_base import computed
+from hsd.training.planned_base import SIZES_UNKNOWN, computed
 from hsd.training.planned_rows import longest
 from hsd.training.planner_costs import PlannerCosts
 from hsd.training.planner_timing import costs_on
@@ -78,7 +78,7 @@ def _by_plan(base: Base, plan: TrainingPlan) -> Recompute:
     held, place = base.quantization, base.placement
     try:
         how = computed(config, base.source.config, held, place.dtype, place.device)
-    except ModelError:  # the plan knows linear layers alone
+    except SIZES_UNKNOWN:  # the plan knows linear layers alone
         return Recompute(False, "the plan does not know what they take")
     limits = limits_for(config, rows, keeps_scores=how.shape.eager)
     pieces = piece_sizes([plain_work(longest(rows, _own_rows(config)), limits)])
@@ -97,14 +97,14 @@ def _computing(model: Any, plan: TrainingPlan, recomputes: tuple[bool, ...]) -> 
         training = config.training.model_copy(update={"prefix_sharing": "off"})
         computing = choose_sharing(model, config.model_copy(update={"training": training}), rows)
         return replace(computing, reason="Rows are computed whole, as since this run began.")
-    computing = choose_sharing(model, config, rows, _costs(model, plan), recomputes)
+    computing = choose_sharing(model, config, rows, _costs(model, plan, recomputes), recomputes)
     if began and computing.sharing is None:
         more = "This run began with shared prompts: its gradient is the same, its dropout is not."
         return replace(computing, reason=f"{computing.reason} {more}")
     return computing
 
 
-def _costs(model: Any, plan: TrainingPlan) -> PlannerCosts:
+def _costs(model: Any, plan: TrainingPlan, recomputes: tuple[bool, ...]) -> PlannerCosts:
     """Return what the run's pieces are planned by: as it began, else as the first process finds."""
     if plan.config.training.prefix_sharing == "off":
         return PlannerCosts()
@@ -113,8 +113,9 @@ def _costs(model: Any, plan: TrainingPlan) -> PlannerCosts:
         return found
     rows = plan.rows.train
     room = limits_for(plan.config, rows, keeps_scores=False).tokens
-    measured: PlannerCosts = as_the_first_sees(costs_on(model, rows, room, context_of(plan, model)))
-    return measured
+    measured = costs_on(model, rows, room, context_of(plan, model), recomputes)
+    agreed: PlannerCosts = as_the_first_sees(measured)
+    return agreed
 
 
 def _rehearsed(model: Any, base: Base, plan: TrainingPlan, computing: Computing) -> Recompute:
