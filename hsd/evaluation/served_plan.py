@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from hsd.config.evaluate_config import EvalConfig
 from hsd.data.data_sets import load_named, require_own_file
 from hsd.data.loaded_file import left_out_said
@@ -89,9 +91,16 @@ def plan_served(config: EvalConfig, data_dir: Path | None = None) -> ServedPlan:
     return ServedPlan(config, contract_for(config, None), examples, groups, notes)
 
 
+def _host(url: str) -> str:
+    try:
+        return httpx2.URL(url).host
+    except httpx2.InvalidURL:
+        return ""
+
+
 def _require_served(config: EvalConfig) -> None:
     url = config.server.base_url or ""
-    if not url.startswith(("http://", "https://")):
+    if not url.startswith(("http://", "https://")) or not _host(url):
         raise ConfigError(
             "server.base_url: engine openai needs the server's address, which begins with http:// "
             "or https://, such as --base-url http://localhost:8000/v1."
@@ -100,6 +109,12 @@ def _require_served(config: EvalConfig) -> None:
         raise ConfigError(
             "server.base_url: the address holds a secret; leave it out, and name a file with the "
             "token: --token-file FILE."
+        )
+    if "?" in url:
+        raise ConfigError(
+            "server.base_url: the address may hold no query (what follows a ?), since addresses "
+            "stand in manifests and reports; leave it out, and name a file with the token: "
+            "--token-file FILE."
         )
     if config.adapter is not None:
         raise ConfigError("adapter: a server answers with its own models; leave --adapter out.")

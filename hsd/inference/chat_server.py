@@ -11,33 +11,23 @@ from typing import Any
 import httpx2
 
 from hsd.config.server_config import ServerConfig
-from hsd.errors import EvaluationError, ModelError
+from hsd.errors import EvaluationError, ModelError, Stopped
 from hsd.example import LABELS
+from hsd.inference.chat_answer import NO_COMPLETION, ChatReply, read_answer
+from hsd.inference.timely_request import post_within
 from hsd.prompts.chat import Message
 
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""What a server answers that may answer otherwise later."""
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 LONGEST_TOLD_S = 600.0
 """A server that asks for a longer wait has run out of a quota: a person should decide."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChatReply:
-    """What a model wrote. `tokens` are those that the server counted, of prompt and reply."""
-
-    text: str
-    cut_off: bool
-    seconds: float
-    prompt_tokens: int = 0
-    reply_tokens: int = 0
-
-
 @dataclass(slots=True)
 class ChatServer:
     """A server and the model that answers; `sleep` and `clock` are the time.
 
+    Once `ended` is set nothing is asked any more, and a wait is over; `sleep` None waits for it.
     `has_schema` says whether the server takes a JSON schema for replies: it is asked for one until
     it refuses it. `sent` and `repeated` count requests.
     """
@@ -46,37 +36,42 @@ class ChatServer:
     model: str
     token: str | None = field(default=None, repr=False)
     rationale: bool = False
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] | None = None
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     client: httpx2.Client = field(default_factory=httpx2.Client, repr=False)
     has_schema: bool = True
     sent: int = 0
     repeated: int = 0
+    ended: threading.Event = field(default_factory=threading.Event, repr=False)
     _counting: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def ask(self, messages: Sequence[Message], **settings: Any) -> ChatReply:
         """Return the model's reply.
 
-        Raises ModelError where the server refuses the question, and EvaluationError where it
-        stays busy or lost.
+        Raises ModelError where the server refuses the question, EvaluationError where it stays
+        busy or lost, and Stopped once `ended` is set.
         """
         problem = ""
         for attempt in range(self.config.retries + 1):
+            if self.ended.is_set():
+                raise Stopped(f"{self.config.base_url}: stopped before a reply came.")
             started = self.clock()
             try:
                 response = self._post(messages, settings)
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 problem, told = type(error).__name__, None
             else:
-                if response.status_code == 200:
-                    return self._reply(response, self.clock() - started)
-                if response.status_code not in _BUSY:
+                answer = read_answer(response, self.clock() - started)
+                if isinstance(answer, ChatReply):
+                    return answer
+                if answer is None:
                     raise self._refused(response)
-                problem, told = f"status {response.status_code}", self._told(response)
+                problem, told = answer.reason, self._told(response)
             if attempt < self.config.retries:
                 self._count(repeated=1)
-                self.sleep(told if told is not None else _wait(attempt))
+                wait = self.sleep or self.ended.wait
+                wait(told if told is not None else _wait(attempt))
         raise EvaluationError(
             f"{self.config.base_url}: no answer in {self.config.retries + 1} requests ({problem}). "
             "The replies so far are kept; run the same command again to go on."
@@ -90,8 +85,8 @@ class ChatServer:
         asked_schema = self.has_schema
         if asked_schema:
             content["response_format"] = reply_schema(rationale=self.rationale)
-        response = self.client.post(
-            url, json=content, headers=headers, timeout=self.config.timeout_s
+        response = post_within(
+            self.client, url, self.config.timeout_s, self.clock, json=content, headers=headers
         )
         if asked_schema and response.status_code in (400, 422) and _is_about_form(response):
             self.has_schema = False
@@ -134,22 +129,9 @@ class ChatServer:
                 f"{self.config.base_url}: the server does not know the model '{self.model}', or "
                 "the address is not one of /v1 (status 404)."
             )
+        if status == 200:
+            return ModelError(f"{self.config.base_url}: the answer is {NO_COMPLETION}")
         return ModelError(f"{self.config.base_url}: the server refuses the request ({status}).")
-
-    def _reply(self, response: httpx2.Response, seconds: float) -> ChatReply:
-        try:
-            content = response.json()
-            choice = content["choices"][0]
-            text = choice["message"]["content"] or ""
-            used = content.get("usage") or {}
-            is_cut = choice.get("finish_reason") == "length"
-            tokens = [int(used.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")]
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            raise ModelError(
-                f"{self.config.base_url}: the answer is no chat completion; is this the address of "
-                "an OpenAI-compatible server, such as http://localhost:8000/v1?"
-            ) from None
-        return ChatReply(str(text), is_cut, seconds, *tokens)
 
 
 def reply_schema(*, rationale: bool) -> dict[str, Any]:
