@@ -7,7 +7,7 @@ import pytest
 from hsd.data.hub_rows import HubName, download
 from hsd.data.read_rows import apart, rows_of
 from hsd.errors import DataError
-from hsd.hub.token import read_token
+from hsd.hub.token import read_token, token_in
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,26 @@ def test_a_token_file_that_is_not_there_is_an_error_without_the_token(
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "absent"))
     with pytest.raises(DataError, match=r"HF_TOKEN_PATH: .*absent cannot be read \(No such file"):
         read_token()
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"invented\nsecond-line", "has 2 lines; write the token alone"),
+        ("inventéd".encode(), "not ASCII, or invisible"),
+        ("invented".encode("utf-16"), "not ASCII, or invisible"),
+        (b"inven\x00ted", "not ASCII, or invisible"),
+    ],
+)
+def test_a_token_that_no_header_can_carry_is_an_error_without_the_token(
+    tmp_path: Path, content: bytes, word: str
+) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(DataError, match=f"server.token_file: .*file .*{word}") as error:
+        token_in(tmp_path / "file", "server.token_file")
+    said = str(error.value)
+    assert "\n" not in said
+    assert "inven" not in said.replace(str(tmp_path), "")
 
 
 def test_without_the_hub_the_error_says_how_to_bring_the_files(

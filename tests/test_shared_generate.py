@@ -128,9 +128,9 @@ def test_text_is_decoded_for_closing_braces_alone(llama: Asked) -> None:
     decoded: list[int] = []
 
     class Counting:
-        def decode(self, ids: Sequence[int]) -> str:
+        def decode(self, ids: Sequence[int], **options: bool) -> str:
             decoded.append(len(ids))
-            return str(llama.tokenizer.decode(ids))
+            return str(llama.tokenizer.decode(ids, **options))
 
     closes = Closing(Counting())
     ids = llama.tokenizer.encode('{"a": "b b b b b b b b"}')

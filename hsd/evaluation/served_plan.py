@@ -107,6 +107,12 @@ def require_served(config: EvalConfig) -> None:
             "--base-url: the address holds a secret; leave it out, and name a file with the "
             "token: --token-file FILE."
         )
+    if "?" in url:
+        raise ConfigError(
+            "--base-url: the address may hold no query (what follows a ?), since addresses "
+            "stand in manifests and reports; leave it out, and name a file with the token: "
+            "--token-file FILE."
+        )
     if config.adapter is not None:
         raise ConfigError("adapter: a server answers with its own models; leave --adapter out.")
     if "mode" in config.model_fields_set and config.mode == "score":

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from threading import Event
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
@@ -17,7 +17,8 @@ from hsd.evaluation.served_plan import ServedPlan, plan_served
 from hsd.evaluation.shards import done_before, merged_shards, part
 from hsd.example import Example
 from hsd.hub.token import token_in
-from hsd.inference.chat_server import ChatReply, ChatServer
+from hsd.inference.chat_answer import ChatReply
+from hsd.inference.chat_server import ChatServer
 from hsd.io.dated_folder import existing_run, new_folder, stamp
 from hsd.io.files import write_json, write_jsonl
 from hsd.io.lease import hold_lease
@@ -26,7 +27,7 @@ from hsd.io.progress import Progress, Say, silent, unsaid
 from hsd.io.run_identity import claim, set_name
 from hsd.io.stopping import StopRequest, stop_request
 from hsd.prediction import Prediction, prediction_of
-from hsd.prompts.answers import read_reply
+from hsd.prompts.answers import ParsedReply, read_reply
 from hsd.prompts.chat import chat_messages
 from hsd.prompts.contract import save_contract
 from hsd.report.comparability import provenance_of
@@ -41,6 +42,8 @@ from hsd.report.predictions import (
 
 _WORK = "hsd evaluate"
 _KEPT = "The replies so far are kept; run the same command again to go on."
+_NOTICED_S = 0.1
+"""How often a stop is looked for while no reply comes."""
 _NOTE = "hsd did not train the model of a server, so its training posts are not known"
 
 
@@ -160,35 +163,57 @@ def _replies(
     After a stop or a failure no further one is asked for, and those on their way are still kept.
     """
     strategy, settings = plan.contract.strategy, request_settings(plan)
-    ended = Event()
+    ended = server.ended
+    ended.clear()
 
     def ask(example: Example) -> ChatReply | None:
         if ended.is_set():
             return None
         try:
             return server.ask(chat_messages(strategy, example.text), **settings)
+        except Stopped:  # while it waited to ask again
+            return None
         except BaseException:
             ended.set()
             raise
 
     failure: BaseException | None = None
+    finished: SimpleQueue[Future[ChatReply | None]] = SimpleQueue()
     with ThreadPoolExecutor(plan.config.server.concurrency) as pool:
         asked = {pool.submit(ask, example): example for example in left}
+        for future in asked:
+            future.add_done_callback(finished.put)
         try:
-            for future in as_completed(asked):
+            for _ in asked:
+                future = _next_finished(finished, request, server)
                 failure = failure or future.exception()
                 if not future.exception() and (reply := future.result()):
                     yield asked[future], reply
-                if request.asked:
-                    ended.set()
         finally:
             ended.set()
     if failure:
         raise failure
 
 
+def _next_finished(
+    finished: SimpleQueue[Future[ChatReply | None]], request: StopRequest, server: ChatServer
+) -> Future[ChatReply | None]:
+    """Return what finishes next. A stop meanwhile ends the server's waits.
+
+    A signal's handler may not set an event: it would wait for the lock that it interrupted.
+    """
+    while True:
+        if request.asked:
+            server.ended.set()
+        try:
+            return finished.get(timeout=_NOTICED_S)
+        except Empty:
+            continue
+
+
 def _prediction(plan: ServedPlan, example: Example, reply: ChatReply) -> Prediction:
-    read = read_reply(reply.text, cut_off=reply.cut_off)
+    refused = ParsedReply("refusal") if reply.is_refusal else None
+    read = refused or read_reply(reply.text, cut_off=reply.cut_off)
     return prediction_of(
         example,
         strategy=plan.contract.strategy_name,

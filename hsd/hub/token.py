@@ -24,9 +24,19 @@ def read_token() -> str | None:
 def token_in(file: Path, setting: str) -> str | None:
     """Return the token that a file holds; `setting` names the file to people.
 
-    Raises DataError when the file cannot be read.
+    Raises DataError when the file cannot be read, or holds what no header can carry.
     """
     try:
-        return file.read_text(encoding="utf-8").strip() or None
+        token = file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise DataError(f"{setting}: {file} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        token = "\ufffd"
+    if lines := len(token.splitlines()[1:]):
+        raise DataError(f"{setting}: {file} has {lines + 1} lines; write the token alone, in one.")
+    if not (token.isascii() and token.isprintable()):
+        raise DataError(
+            f"{setting}: {file} holds characters that no token has (not ASCII, or invisible); "
+            "write the token alone into it, as plain text."
+        )
+    return token or None

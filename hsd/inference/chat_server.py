@@ -12,8 +12,9 @@ import httpx2
 
 from hsd.config.server_config import ServerConfig
 from hsd.counted import counted
-from hsd.errors import EvaluationError, ModelError, did_you_mean
+from hsd.errors import EvaluationError, ModelError, Stopped, did_you_mean
 from hsd.example import LABELS
+from hsd.inference.chat_answer import NO_COMPLETION, ChatReply, read_answer
 from hsd.inference.server_words import (
     connect_s,
     is_unreached,
@@ -22,12 +23,12 @@ from hsd.inference.server_words import (
     said_by,
     why_lost,
 )
+from hsd.inference.timely_request import post_within
 from hsd.io.progress import Say, unsaid
 from hsd.prompts.chat import Message
 from hsd.visible import visible
 
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""What a server answers that may answer otherwise later."""
+OK = 200
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 TOLD_WAIT_S = 5.0
@@ -37,21 +38,11 @@ LONGEST_TOLD_S = 600.0
 """A server that asks for a longer wait has run out of a quota: a person should decide."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChatReply:
-    """What a model wrote. `tokens` are those that the server counted, of prompt and reply."""
-
-    text: str
-    cut_off: bool
-    seconds: float
-    prompt_tokens: int = 0
-    reply_tokens: int = 0
-
-
 @dataclass(slots=True)
 class ChatServer:
     """A server and the model that answers; `sleep` and `clock` are the time.
 
+    Once `ended` is set nothing is asked any more, and a wait is over; `sleep` None waits for it.
     `not_sent` are the parts of a request that the server refused; they are sent no more. `sent` and
     `repeated` count requests.
     """
@@ -60,7 +51,7 @@ class ChatServer:
     model: str
     token: str | None = field(default=None, repr=False)
     rationale: bool = False
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] | None = None
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     client: httpx2.Client = field(default_factory=httpx2.Client, repr=False)
@@ -70,16 +61,19 @@ class ChatServer:
     repeated: int = 0
     _was_heard: bool = False
     _quiet_until: float = 0.0
+    ended: threading.Event = field(default_factory=threading.Event, repr=False)
     _counting: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def ask(self, messages: Sequence[Message], **settings: Any) -> ChatReply:
         """Return the model's reply.
 
-        Raises ModelError where the server refuses the question, and EvaluationError where it
-        stays busy or lost, or was never there.
+        Raises ModelError where the server refuses the question, EvaluationError where it stays
+        busy or lost, or was never there, and Stopped once `ended` is set.
         """
         problem = ""
         for attempt in range(self.config.retries + 1):
+            if self.ended.is_set():
+                raise Stopped(f"{self.config.base_url}: stopped before a reply came.")
             started = self.clock()
             try:
                 response = self._post(messages, settings)
@@ -87,12 +81,15 @@ class ChatServer:
                 problem, told = self._lost(error), None
             else:
                 self._was_heard = True
-                if response.status_code == 200:
-                    return self._reply(response, self.clock() - started)
+                answer = read_answer(response, self.clock() - started)
+                if isinstance(answer, ChatReply):
+                    return answer
                 said = self._said(response, messages)
-                if response.status_code not in _BUSY:
+                if answer is None:
                     raise self._refused(response.status_code, said)
-                problem, told = f"the server said {said}", self._told(response)
+                is_said = response.status_code != OK
+                problem = f"the server said {said}" if is_said else answer.reason
+                told = self._told(response)
             if attempt < self.config.retries:
                 self._pause(told if told is not None else _wait(attempt), problem, started)
         tried = counted(self.config.retries + 1, "request")
@@ -104,19 +101,24 @@ class ChatServer:
             response = self.client.get(
                 self._url("models"), headers=self._headers(), timeout=connect_s(self.config)
             )
-            listed = response.json()["data"] if response.status_code == 200 else []
+            listed = response.json()["data"] if response.status_code == OK else []
             return [str(model["id"]) for model in listed]
-        except (httpx2.RequestError, ValueError, KeyError, TypeError):
+        except (httpx2.RequestError, ValueError, RecursionError, KeyError, TypeError):
             return []
 
     def _post(self, messages: Sequence[Message], settings: Mapping[str, Any]) -> httpx2.Response:
         form = reply_schema(rationale=self.rationale)
         content = {"model": self.model, "messages": messages, "response_format": form, **settings}
         content = {name: value for name, value in content.items() if name not in self.not_sent}
-        limits = httpx2.Timeout(self.config.timeout_s, connect=connect_s(self.config))
         self._count(sent=1)
-        response = self.client.post(
-            self._url("chat/completions"), json=content, headers=self._headers(), timeout=limits
+        response = post_within(
+            self.client,
+            self._url("chat/completions"),
+            self.config.timeout_s,
+            self.clock,
+            connect_s(self.config),
+            json=content,
+            headers=self._headers(),
         )
         if name := refused_part(response, content, quotable(messages)):
             self._leave_out(name)
@@ -146,7 +148,8 @@ class ChatServer:
                 self._quiet_until = now + seconds
         if is_told:
             self.say(f"{problem}; next try in {seconds:.0f} s")
-        self.sleep(seconds)
+        wait = self.sleep or self.ended.wait
+        wait(seconds)
 
     def _lost(self, error: httpx2.RequestError) -> str:
         """Return why no answer came. Raises EvaluationError where no server was ever there."""
@@ -196,6 +199,8 @@ class ChatServer:
             )
         if status == 404:
             return ModelError(f"{place}: {self._unknown(said)}")
+        if status == OK:
+            return ModelError(f"{place}: the answer is {NO_COMPLETION}")
         return ModelError(f"{place}: the server refuses the request ({said}).")
 
     def _unknown(self, said: str) -> str:
@@ -213,21 +218,6 @@ class ChatServer:
             f"the server does not know the model '{self.model}' ({said}).{near} --model-name can "
             f"be {shown}{more}."
         )
-
-    def _reply(self, response: httpx2.Response, seconds: float) -> ChatReply:
-        try:
-            content = response.json()
-            choice = content["choices"][0]
-            text = choice["message"]["content"] or ""
-            used = content.get("usage") or {}
-            is_cut = choice.get("finish_reason") == "length"
-            tokens = [int(used.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")]
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            raise ModelError(
-                f"{self.config.base_url}: the answer is no chat completion; is this the address of "
-                "an OpenAI-compatible server, such as http://localhost:8000/v1?"
-            ) from None
-        return ChatReply(str(text), is_cut, seconds, *tokens)
 
 
 def reply_schema(*, rationale: bool) -> dict[str, Any]:

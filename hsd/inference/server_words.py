@@ -31,7 +31,7 @@ def said_by(response: httpx2.Response, private: Sequence[str] = ()) -> str:
     """
     try:
         text = _words(response.json())
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     for part in filter(None, private):
         text = text.replace(part, HIDDEN)
