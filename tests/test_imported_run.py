@@ -90,6 +90,9 @@ def test_a_report_claims_nothing_that_hsd_does_not_know() -> None:
         assert "Strategy imported" not in words
         assert "torch" not in words
         assert "likelier label" not in words
+        assert "this model" not in words.lower()
+        assert "strategy" not in words.lower()
+    assert "This detector and baselines" in page
     (table,) = made.folder.glob("validation_results_*.csv")
     header, first = table.read_text("utf-8").splitlines()[:2]
     cells = dict(zip(header.split(","), first.split(","), strict=True))
@@ -150,7 +153,7 @@ def test_an_imported_run_is_compared_with_a_run_of_hsd_whatever_its_mode() -> No
     update_manifest(two, engine=None)
     compared = compare_runs([one, two])
     assert compared.prompt_lines() == [
-        f"prompt of {one}: imported; how the model was asked is not known",
+        f"prompt of {one}: imported; how the detector was asked is not known",
         f"prompt of {two}: unknown; mode score",
     ]
 
@@ -269,6 +272,7 @@ def test_the_command_says_how_the_file_was_read_and_where_the_run_is() -> None:
     arguments = ("import", given, "--data-file", data, "--output-dir", "runs/other")
     said = command(*arguments, "--name", "perspective")
     assert said.exit_code == 0, said.output
+    assert "perspective" in said.output.splitlines()[0]
     assert "Note: scores.csv: read as a table: id in 'id', score in 'score'" in said.output
     assert "Written: runs/other/run_" in said.output
     assert "Was finished before: " in command(*arguments, "--name", "perspective").output

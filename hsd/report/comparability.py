@@ -32,7 +32,7 @@ class RunSettings:
     def words(self) -> str:
         """Return `0123456789ab; mode score, max_length 1024, temperature 0`."""
         if self.engine == IMPORTED:
-            return "imported; how the model was asked is not known"
+            return "imported; how the detector was asked is not known"
         known = {name: getattr(self, name) for name in COMPARED}
         said = [f"{name} {_value(value)}" for name, value in known.items() if value is not None]
         return f"{(self.prompt or 'unknown')[:12]}; {', '.join(said) or 'mode unknown'}"
@@ -49,6 +49,11 @@ def asked_of(folder: Path) -> RunSettings:
 def is_imported(said: Mapping[str, Any]) -> bool:
     """Whether a manifest, or what a report says of it, is of predictions by another program."""
     return said.get("engine") == IMPORTED
+
+
+def whose(said: Mapping[str, Any]) -> str:
+    """Return what a report calls the run that it is of: the detector may be no model."""
+    return "this detector" if is_imported(said) else "this model"
 
 
 def are_ranks(manifest: Mapping[str, Any]) -> bool:

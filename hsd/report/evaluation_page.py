@@ -8,7 +8,7 @@ from hsd.metrics.classification import METRIC_NAMES, POLICIES
 from hsd.metrics.groups import ALL, RATES
 from hsd.prediction import OUTCOMES, Prediction
 from hsd.report.base_section import base_sections
-from hsd.report.comparability import is_imported
+from hsd.report.comparability import is_imported, whose
 from hsd.report.formatting import (
     CONTENT_WARNING,
     METRIC_WORDS,
@@ -142,7 +142,7 @@ def _rate_of(hits: int, n: int) -> TableCell:
 
 def _headline(report: EvaluationReport) -> Section:
     base = report.base
-    columns = {"this model": (report.headline, report.intervals)}
+    columns = {whose(report.provenance): (report.headline, report.intervals)}
     if base:
         columns["the base"] = (base.metrics, base.intervals)
     columns |= {b.name: (b.metrics, b.intervals) for b in report.baselines}

@@ -6,7 +6,7 @@ from hsd.example import NONE
 from hsd.metrics.groups import ALL, MINIMUM_N, RATES, Rate
 from hsd.metrics.intervals import Interval
 from hsd.report.base_section import base_warnings
-from hsd.report.comparability import is_imported
+from hsd.report.comparability import is_imported, whose
 from hsd.report.dot_chart import Dot, DotChart, DotPanel, DotRow, Mark
 from hsd.report.formatting import METRIC_WORDS, between, number
 from hsd.report.page import Part, Section, Words
@@ -32,7 +32,8 @@ def glance_section(report: EvaluationReport, first_unread: str = "") -> Section:
     `first_unread` is how a reply begins that holds no label, where the page may quote.
     """
     headline = DotChart(
-        "This model, its base and baselines" if report.base else "This model and baselines",
+        f"{whose(report.provenance).capitalize()}{', its base' if report.base else ''} and "
+        "baselines",
         [panel for name in METRICS if (panel := _metric_panel(report, name)).rows],
         f"Lines are 95 % intervals. {_marks(report)}",
         stacked=True,
@@ -67,11 +68,11 @@ def _warnings(report: EvaluationReport, first_unread: str) -> Iterator[str]:
 
 def _marks(report: EvaluationReport) -> str:
     base = "diamond: the base; " if report.base else ""
-    return f"Filled circle: this model; {base}ring: baselines."
+    return f"Filled circle: {whose(report.provenance)}; {base}ring: baselines."
 
 
 def _entries(report: EvaluationReport) -> Iterator[Entry]:
-    yield "this model", "own", report.headline, report.intervals
+    yield whose(report.provenance), "own", report.headline, report.intervals
     if report.base:
         yield "the base", "base", report.base.metrics, report.base.intervals
     for baseline in report.baselines:

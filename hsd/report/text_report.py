@@ -106,7 +106,8 @@ def gap_lines(report: EvaluationReport) -> list[str]:
 def _facts(report: EvaluationReport) -> Iterator[tuple[str, str]]:
     found = report.headline
     n, hates, normals = found.n, found.hates, found.normals
-    yield "strategy", report.strategy
+    if not is_imported(report.provenance):
+        yield "strategy", report.strategy
     yield "posts", f"{n} ({hates} hate, {normals} normal)"
     yield "posts trained on", seen_words(report.seen_in_training, n)
     cut = report.truncated_posts

@@ -11,6 +11,7 @@ from hsd.metrics.comparison import Comparison
 from hsd.metrics.gate import Verdict
 from hsd.metrics.leaderboard import Leaderboard
 from hsd.prediction import OUTCOMES
+from hsd.report.comparability import is_imported
 from hsd.report.comparison_report import (
     METRIC_HEADER,
     RATE_HEADER,
@@ -48,12 +49,18 @@ def _colour(sentence: str) -> str:
 def metrics_table(report: EvaluationReport) -> RenderableType:
     """Return one evaluation, from its report.json: headline, groups, replies, differences."""
     return Group(
-        number_table(report.strategy, ("metric", "value", "95 %"), headline_rows(report)),
+        number_table(_title(report), ("metric", "value", "95 %"), headline_rows(report)),
         number_table("", GROUP_HEADER, group_rows(report.groups)),
         RATE_LEGEND,
         _replies(report.outcomes),
         *map(escape, gap_lines(report)),
     )
+
+
+def _title(report: EvaluationReport) -> str:
+    """Return what was evaluated: a detector by its name, a model by the strategy of its prompt."""
+    is_detector = is_imported(report.provenance)
+    return str(report.provenance.get("detector")) if is_detector else report.strategy
 
 
 def board_table(board: Leaderboard) -> RenderableType:
