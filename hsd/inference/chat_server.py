@@ -114,7 +114,8 @@ class ChatServer:
         content = {"model": self.model, "messages": messages, "response_format": form, **settings}
         content = {name: value for name, value in content.items() if name not in self.not_sent}
         limits = httpx2.Timeout(self.config.timeout_s, connect=connect_s(self.config))
-        self._count(sent=1)
+        with self._counting:
+            self.sent += 1
         response = self.client.post(
             self._url("chat/completions"), json=content, headers=self._headers(), timeout=limits
         )
@@ -162,10 +163,6 @@ class ChatServer:
         """Return `429: too many requests`: the status, and the server's own words if any."""
         words = said_by(response, (self.token or "", *quotable(messages)))
         return f"{response.status_code}: {words}" if words else str(response.status_code)
-
-    def _count(self, sent: int) -> None:
-        with self._counting:
-            self.sent += sent
 
     def _told(self, response: httpx2.Response) -> float | None:
         """Return how many seconds the server asks to wait, None where it does not say."""
