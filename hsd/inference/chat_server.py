@@ -110,7 +110,8 @@ class ChatServer:
         form = reply_schema(rationale=self.rationale)
         content = {"model": self.model, "messages": messages, "response_format": form, **settings}
         content = {name: value for name, value in content.items() if name not in self.not_sent}
-        self._count(sent=1)
+        with self._counting:
+            self.sent += 1
         response = post_within(
             self.client,
             self._url("chat/completions"),
@@ -165,10 +166,6 @@ class ChatServer:
         """Return `429: too many requests`: the status, and the server's own words if any."""
         words = said_by(response, (self.token or "", *quotable(messages)))
         return f"{response.status_code}: {words}" if words else str(response.status_code)
-
-    def _count(self, sent: int) -> None:
-        with self._counting:
-            self.sent += sent
 
     def _told(self, response: httpx2.Response) -> float | None:
         """Return how many seconds the server asks to wait, None where it does not say."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from completions import completion
 
 from hsd.config.loading import load_eval_config
 from hsd.evaluation.served_plan import plan_served
@@ -28,11 +29,6 @@ class Asked:
         self.listed: list[str] | None = None
         self.url = ""
         self.lock = threading.Lock()
-
-
-def completion(text: str, finish: str = "stop") -> dict[str, Any]:
-    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
-    return {"choices": [choice], "usage": {"prompt_tokens": 30, "completion_tokens": 5}}
 
 
 def honest(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
