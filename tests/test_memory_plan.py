@@ -18,7 +18,7 @@ from hsd.training.fit import changes_that_fit
 from hsd.training.planned_devices import PlannedDevices
 from hsd.training.run_plan import RunPlan, plan_run
 from jobs.cli import hsd
-from jobs.terminal.plan_tables import plan_json
+from jobs.terminal.plan_tables import _of, _range, plan_json
 
 pytestmark = pytest.mark.model
 
@@ -128,6 +128,35 @@ def test_what_would_make_a_training_fit_is_named_with_what_it_would_need(
     assert "training.gradient_checkpointing=true (about " in ways
     assert "training.batch_size=1 and training.accumulation=16 (about " in ways
     assert answer("--model", str(dense), "--gpus", "1x80")["would_fit"] == []
+
+
+def test_what_only_may_fit_says_so_and_a_smaller_rank_is_named_for_experts(
+    gpt_oss_20b: Path,
+) -> None:
+    experts = ("--set", "lora.target_modules=experts", "--set", "lora.dropout=0")
+    asked_for = ("--model", str(gpt_oss_20b), *UNPACKED, *experts, "--set", "lora.rank=512")
+    large = answer(*asked_for, "--gpus", "1x80")
+    small = answer(*asked_for[:-1], "lora.rank=256", "--gpus", "1x80")["need_gb"]
+    assert small < large["need_gb"]
+    for memory, doubt in ((small * 1.01, ", so it may fit"), (small * 1.13, "")):
+        ways = answer(*asked_for, "--gpus", f"1x{memory:.3f}")["would_fit"]
+        assert f"lora.rank=256 (about {small:.1f} GB{doubt})" in ways
+
+
+def test_two_sizes_that_differ_are_not_shown_as_equal_and_a_range_has_two_ends() -> None:
+    assert [_of(8.0004, 8.0), _of(7.5, 8.0), _of(8.0, 8.0)] == [
+        "8.0004 of 8.0000",
+        "7.50 of 8.00",
+        "8.00 of 8.00",
+    ]
+    assert _range("less than a minute", "less than a minute") == "less than a minute"
+    assert _range("1 min", "2 min") == "1 min to 2 min"
+
+
+def test_a_plan_with_dora_says_that_its_slowness_is_not_counted(dense: Path) -> None:
+    asked_for = ("--model", str(dense), "--gpus", "1x80")
+    assert "DoRA" not in answer(*asked_for)["assumptions"][0]
+    assert "DoRA is slower" in answer(*asked_for, "--set", "lora.use_dora=true")["assumptions"][0]
 
 
 def test_profiles_are_compared_with_the_memory_of_their_gpus(gpt_oss_20b: Path) -> None:

@@ -9,7 +9,7 @@ from hsd.errors import HsdError, PreflightError
 from hsd.model.memory import free_gb
 from hsd.model.nf4_experts import NF4_EXPERTS
 from hsd.training.planned_base import SIZES_UNKNOWN, base_on, planned_base
-from hsd.training.planned_devices import PlannedDevices
+from hsd.training.planned_devices import MAY_FIT, PlannedDevices
 from hsd.training.planned_rows import PlannedRows
 from hsd.training.run_plan import RunPlan, plan_with
 from hsd.training.training_plan import TrainingPlan
@@ -44,7 +44,10 @@ def need_sentence(plan: RunPlan, has: str) -> str:
 
 
 def changes_that_fit(plan: RunPlan) -> list[str]:
-    """Return settings that alone would make a training fit, each with what it would need."""
+    """Return settings that alone would make a training fit, each with what it would need.
+
+    What only may fit says so, and comes last.
+    """
     found: list[str] = []
     known: set[tuple[str, str]] = set()
     for said, config in _changes(plan.config):
@@ -53,16 +56,21 @@ def changes_that_fit(plan: RunPlan) -> list[str]:
         except HsdError:
             continue  # a base that takes no 4 bit
         need_gb = plan_with(config, plan.devices, base, plan.rows).need_gb
-        fits = need_gb < plan.need_gb and plan.devices.fits(need_gb) in ("yes", "tight")
+        verdict = plan.devices.fits(need_gb)
+        fits = need_gb < plan.need_gb and verdict in ("yes", "tight")
         same = base.quantization.method, config.training.model_dump_json()
         if fits and same not in known:  # for packed experts two settings mean the same
             known.add(same)
-            found.append(f"{said} (about {need_gb:.1f} GB)")
-    return found
+            doubt = MAY_FIT if verdict == "tight" else ""
+            found.append(f"{said} (about {need_gb:.1f} GB{doubt})")
+    return sorted(found, key=lambda way: MAY_FIT in way)
 
 
 def _changes(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
-    """Yield what may be changed, in words and done; none of it changes what a step learns."""
+    """Yield what may be changed, in words and done; none of it changes what a step learns.
+
+    But a smaller rank does: for fused experts, whose adapter is most of the memory.
+    """
     training = config.training
     rows = training.batch_size * training.accumulation
     if config.model.quantization != "nf4":
@@ -77,6 +85,9 @@ def _changes(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
         small = {"batch_size": 1, "accumulation": rows}
         said = f"training.batch_size=1 and training.accumulation={rows}"
         yield said, _with(config, training=small)
+    rank = config.lora.rank if config.lora.learns_experts else 1
+    while (rank := rank // 2) > 0:  # the first that fits is named
+        yield f"lora.rank={rank}", _with(config, lora={"rank": rank})
 
 
 def _with(config: TrainConfig, **sections: dict[str, Any]) -> TrainConfig:

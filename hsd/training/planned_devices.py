@@ -9,6 +9,9 @@ _FORM = re.compile(r"(\d+)x(\d+(?:\.\d+)?)(?:gb)?", re.IGNORECASE)
 TIGHT = 0.9
 """From this share of the memory on a plan is tight: on CPUs, plans were right to a tenth."""
 
+MAY_FIT = ", so it may fit"
+"""Said of a setting that would make a plan tight."""
+
 REFUSED = 1.2
 """From this multiple of the memory on nothing is tried: plans are right to a tenth on CPUs, no GPU
 was measured, and a GPU that is sold with 80 GB has 7 % more than that."""

@@ -110,7 +110,15 @@ def plan_with(
         loading_gb=_loading_gb(base),
         schedule=schedule,
         step=step,
-        time=time_range(how.shape, step.tokens, step.pairs, schedule.total_steps, devices, passes),
+        time=time_range(
+            how.shape,
+            step.tokens,
+            step.pairs,
+            schedule.total_steps,
+            devices,
+            passes,
+            dora=config.lora.use_dora,
+        ),
         checkpoints_gb=checkpoints_gb(how.adapter_parameters, config.training.keep_checkpoints),
         rows=rows_of,
     )

@@ -27,6 +27,7 @@ class TimeRange:
     peak_tflops: float
     shares: tuple[float, float]
     passes: int
+    dora: bool = False
 
     @property
     def assumptions(self) -> str:
@@ -37,18 +38,26 @@ class TimeRange:
             f"Assumed: {self.passes} passes ({passes}), a peak of {self.peak_tflops:g} TFLOPS a "
             f"device, and {low} to {high} of it in use. "
             "Loading, validation and checkpoints are not counted."
+            + (" DoRA is slower than LoRA, which is not counted either." if self.dora else "")
         )
 
 
 def time_range(
-    shape: BaseShape, tokens: float, pairs: float, steps: int, devices: PlannedDevices, passes: int
+    shape: BaseShape,
+    tokens: float,
+    pairs: float,
+    steps: int,
+    devices: PlannedDevices,
+    passes: int,
+    *,
+    dora: bool = False,
 ) -> TimeRange:
     """Return how long `steps` take, each with so many tokens and pairs on one device."""
     operations = steps * step_operations(shape, tokens, pairs, passes)
     kind = "CPU" if not devices.is_gpu else "experts" if shape.experts else "dense"
     peak, (low, high) = _peak(devices), SHARES[kind]
     hours = operations / (peak * 1e12) / 3600
-    return TimeRange(hours / high, hours / low, peak, (low, high), passes)
+    return TimeRange(hours / high, hours / low, peak, (low, high), passes, dora)
 
 
 def step_operations(shape: BaseShape, tokens: float, pairs: float, passes: int) -> float:

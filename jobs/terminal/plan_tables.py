@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 
 from hsd.model.family_table import family_line
 from hsd.training.memory_need import LIBRARIES, MemoryNeed
+from hsd.training.planned_devices import MAY_FIT
 from hsd.training.time_range import FORMULA
 from jobs.terminal.console import escape
 from jobs.terminal.number_tables import number_table
@@ -16,6 +17,7 @@ from slurm.check.profile_fit import ProfileFit
 if TYPE_CHECKING:
     from hsd.training.run_plan import RunPlan
 
+_MOST_DIGITS = 9
 _VERDICTS = {
     "yes": "[green]It fits[/]",
     "tight": "[yellow]It may fit[/]",
@@ -39,7 +41,7 @@ def plan_tables(
         _memory_table("Training: memory of one device", plan.training),
         _memory_table("Evaluation: memory of one device", plan.evaluation),
         _verdict(plan),
-        *([escape(f"It would fit with {', or '.join(would_fit)}.")] if would_fit else []),
+        *([escape(_instead(would_fit))] if would_fit else []),
         number_table("Work", ("", "value"), _work(plan)),
         escape(f"Estimate: {FORMULA}."),
         escape(plan.time.assumptions),
@@ -82,14 +84,30 @@ def _memory_table(title: str, need: MemoryNeed) -> RenderableType:
 
 def _verdict(plan: "RunPlan") -> str:
     devices = plan.devices
-    has = f" of {_gb(devices.memory_gb)}" if devices.memory_gb else ""
     loads = plan.loading_gb > plan.training.total_gb
     loading = ", while the base is loaded" if loads else ""
     sure = (
         "An estimate: no GPU was measured." if devices.is_gpu else "Measured: right to about 10 %."
     )
     verdict = _VERDICTS[devices.fits(plan.need_gb)]
-    return f"{verdict}: {_gb(plan.need_gb)}{has} GB{loading}. {sure}"
+    return f"{verdict}: {_of(plan.need_gb, devices.memory_gb)} GB{loading}. {sure}"
+
+
+def _instead(would_fit: Sequence[str]) -> str:
+    may = "may" if MAY_FIT in would_fit[0] else "would"
+    return f"It {may} fit with {', or '.join(would_fit)}."
+
+
+def _of(need_gb: float, has_gb: float | None) -> str:
+    """Return `7.50 of 8.00`, with as many more digits as tell the two apart."""
+    if not has_gb:
+        return _gb(need_gb)
+    need, has = _gb(need_gb), _gb(has_gb)
+    digits = 3
+    while need == has and need_gb != has_gb and digits <= _MOST_DIGITS:
+        need, has = f"{need_gb:.{digits}f}", f"{has_gb:.{digits}f}"
+        digits += 1
+    return f"{need} of {has}"
 
 
 def _work(plan: "RunPlan") -> list[tuple[str, str]]:
@@ -104,7 +122,7 @@ def _work(plan: "RunPlan") -> list[tuple[str, str]]:
         ("expected gain of sharing", f"{step.gain:.1f}x"),
         ("parameters of the adapter", f"{plan.base.how.adapter_parameters:,}"),
         ("disk for checkpoints", f"{_gb(plan.checkpoints_gb)} GB"),
-        ("time (estimate)", f"{_duration(time.shortest_h)} to {_duration(time.longest_h)}"),
+        ("time (estimate)", _range(_duration(time.shortest_h), _duration(time.longest_h))),
     ]
 
 
@@ -116,6 +134,10 @@ def _profiles(profiles: Sequence[ProfileFit]) -> list[RenderableType]:
 def _parts(need: MemoryNeed) -> dict[str, float]:
     parts = {part.name: round(part.bytes / 1e9, 4) for part in need.parts}
     return {**parts, LIBRARIES: need.libraries_gb, "total": round(need.total_gb, 3)}
+
+
+def _range(shortest: str, longest: str) -> str:
+    return shortest if shortest == longest else f"{shortest} to {longest}"
 
 
 def _duration(hours: float) -> str:
