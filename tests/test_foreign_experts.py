@@ -155,7 +155,7 @@ def test_a_pattern_for_single_experts_is_refused(
 def test_square_experts_of_an_older_peft_are_refused(
     version: str | None, is_refused: bool, tmp_path: Path
 ) -> None:
-    model = tiny_families.qwen3_moe(tmp_path / "moe", moe_intermediate_size=32)
+    model = tiny_families.qwen3_moe(tmp_path / "moe", inner=32)
     settings = {"target_modules": [], "target_parameters": ["experts.gate_up_proj"]}
     adapter, expected = trained(model, tmp_path / "a", **settings)
     edited(adapter, peft_version=version)
