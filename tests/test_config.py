@@ -20,6 +20,7 @@ from hsd.config.loading import (
 )
 from hsd.config.redaction import redacted
 from hsd.config.settings import flatten, merged, nested
+from hsd.config.train_config import LoraConfig
 from hsd.config.view import annotated_yaml, differing
 from hsd.errors import ConfigError
 
@@ -555,3 +556,9 @@ def test_every_field_that_is_a_path_is_marked_so_that_jobs_find_it_from_another_
             assert ".".join(path) in marked
     assert marked["model.name"] == "base"
     assert marked["prompt.template"] == "template"
+
+
+def test_patterns_stand_in_the_order_in_which_peft_writes_them() -> None:
+    lora = LoraConfig(rank_pattern={"v_proj": 2, "q_proj": 4}, alpha_pattern={"b": 1, "a": 2})
+    assert list(lora.rank_pattern or ()) == ["q_proj", "v_proj"]
+    assert list(lora.alpha_pattern or ()) == ["a", "b"]

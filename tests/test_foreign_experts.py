@@ -128,3 +128,40 @@ def test_an_adapter_on_half_of_what_was_fused_is_refused(tiny_moe: Path, tmp_pat
     single_experts(tiny_moe, tmp_path / "a")
     edited(tmp_path / "a", target_modules=["gate_proj", "down_proj"])
     assert "without also targeting up_proj" in refused(tiny_moe, tmp_path / "a")
+
+
+def test_rslora_on_single_experts_is_scaled_as_it_was_trained(
+    tiny_moe: Path, tmp_path: Path
+) -> None:
+    expected = single_experts(tiny_moe, tmp_path / "a")
+    edited(tmp_path / "a", use_rslora=True, lora_alpha=ALPHA / RANK**0.5)
+    model = load_adapter(loaded_base(tiny_moe), tmp_path / "a")
+    assert torch.allclose(logits(model), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["rank_pattern", "alpha_pattern"])
+def test_a_pattern_for_single_experts_is_refused(
+    setting: str, tiny_moe: Path, tmp_path: Path
+) -> None:
+    single_experts(tiny_moe, tmp_path / "a")
+    edited(tmp_path / "a", **{setting: {"up_proj": 2}})
+    said = refused(tiny_moe, tmp_path / "a")
+    assert f"its {setting} 'up_proj' matches model.layers.0.mlp.experts.0.up_proj" in said
+
+
+@pytest.mark.parametrize(
+    ("version", "is_refused"), [("0.18.1", True), (None, True), ("0.19.0", False)]
+)
+def test_square_experts_of_an_older_peft_are_refused(
+    version: str | None, is_refused: bool, tmp_path: Path
+) -> None:
+    model = tiny_families.qwen3_moe(tmp_path / "moe", inner=32)
+    settings = {"target_modules": [], "target_parameters": ["experts.gate_up_proj"]}
+    adapter, expected = trained(model, tmp_path / "a", **settings)
+    edited(adapter, peft_version=version)
+    if is_refused:
+        assert "before 0.19 peft held inputs and outputs" in refused(model, adapter)
+    else:
+        assert torch.allclose(
+            logits(load_adapter(loaded_base(model), adapter)), expected, atol=1e-5
+        )

@@ -246,6 +246,11 @@ def test_what_changes_is_said_in_a_note(keys: dict[str, Any], note: str) -> None
     assert found.startswith(f"old.json: {note}")
 
 
+def test_older_keys_of_lora_options_are_the_options_of_today() -> None:
+    lora = read(use_rslora=True, use_dora=True).config.lora
+    assert (lora.use_rslora, lora.use_dora) == (True, True)
+
+
 def test_an_older_key_has_one_meaning() -> None:
     tables = (RENAMED, READ, FIXED, IGNORED)
     assert sum(map(len, tables)) == len(set().union(*tables))

@@ -345,6 +345,20 @@ def test_packed_experts_do_not_learn_and_unpacked_ones_do(
             {"alpha_pattern": {"layers.7.*q_proj": 2}},
             r"lora\.alpha_pattern: 'layers\.7\.\*q_proj' matches nothing",
         ),
+        *(
+            (
+                "tiny_llama",
+                {"target_modules": "all-linear", setting: {layer: 64}},
+                "matches nothing",
+            )
+            for setting in ("rank_pattern", "alpha_pattern")
+            for layer in ("lm_head", "embed_tokens")
+        ),
+        (
+            "tiny_llama",
+            {"alpha_pattern": {"v_proj": 64, "layers.0.self_attn.v_proj": 4}},
+            r"'layers.0.self_attn.v_proj' \(4\) and 'v_proj' \(64\) both match model.layers.0",
+        ),
         (
             "tiny_moe",
             {"target_modules": ["q_proj", "gate_proj", "up_proj"], "dropout": 0},

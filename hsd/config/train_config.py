@@ -12,6 +12,7 @@ from pydantic import (
     PlainSerializer,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -52,7 +53,7 @@ class LoraConfig(Strict):
     Needs `dropout` 0."""
     rank_pattern: dict[Text, PositiveInt] | None = Field(None, examples=[{"v_proj": 64}])
     """Layers with another rank: the end of a layer's name (or a regular expression) and the rank,
-    such as `{"v_proj": 64}`."""
+    such as `{"v_proj": 64}`. Two that match one layer must give one value."""
     alpha_pattern: dict[Text, Alpha] | None = Field(None, examples=[{"v_proj": 64}])
     """Layers with another alpha, in the same form."""
     use_rslora: bool = False
@@ -67,6 +68,12 @@ class LoraConfig(Strict):
     def learns_experts(self) -> bool:
         """Whether fused experts get an adapter."""
         return self.target_modules == "experts" or self.target_parameters is not None
+
+    @field_validator("rank_pattern", "alpha_pattern")
+    @classmethod
+    def _in_one_order(cls, pattern: dict[str, float] | None) -> dict[str, float] | None:
+        """peft takes the first key that matches, and sorts the keys in an adapter's file."""
+        return None if pattern is None else dict(sorted(pattern.items()))
 
     @model_validator(mode="after")
     def _as_experts_can(self) -> Self:

@@ -42,6 +42,7 @@ from hsd.model.fused_experts import (
     fuse_experts,
     linear_names,
     renames_experts,
+    require_known_sides,
     require_unchanged,
 )
 from hsd.model.lora_targets import LayerNames, require_open_experts, resolve_targets
@@ -118,13 +119,14 @@ def load_adapter(base: Base, folder: Path) -> PeftModel:
     _require_plain_weights(base, folder, said)
     _require_tokens(base, folder, said)
     plain = None if is_packed_by_use(base) else probe(base.model)
-    config = _config(folder, base)
     require_patterns(said, (name for name, _ in base.model.named_modules()), folder / CONFIG)
+    config = _config(folder, base)
     base.model.name_or_path = config.base_model_name_or_path
     _require_targets(base, config.target_modules, layer_names(base.model))
     with _by_peft(f"{folder}: peft cannot put it on {base.source.name}"), _patterns_checked_here():
         model = get_peft_model(base.model, config)
     _require_own_layers(model, base, folder)
+    require_known_sides(model, said, folder)
     give_float32_lengths(model)
     fresh = lengths(model)
     fill_adapter(model, folder)
@@ -153,6 +155,7 @@ def take_weights(model: PeftModel, base: Base, folder: Path) -> None:
             "that leaves its base alone, or its first step would be on another model."
         )
     _require_same_base(base, folder)
+    require_known_sides(model, said, folder)
     fill_adapter(model, folder)
 
 

@@ -199,6 +199,7 @@ class _Settings(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     peft_type: str | None = None
+    peft_version: str | None = None
     task_type: str | None = None
     base_model_name_or_path: str | None = None
     revision: str | None = None

@@ -23,6 +23,8 @@ class LayerNames:
     """Linear layers, embedding and head."""
     fused: tuple[str, ...] = ()
     """Parameters of fused experts."""
+    ends: tuple[str, ...] = ()
+    """Those of the layers that `all-linear` leaves out: embedding and head."""
 
     def known(self) -> list[str]:
         """Return the last names of all layers."""
@@ -49,15 +51,18 @@ def last_name(path: str) -> str:
 def resolve_targets(lora: LoraConfig, names: LayerNames, base: str) -> LoraTargets:
     """Return what a config's targets stand for in a base.
 
-    Raises ModelError for a name that stands for nothing in it, and for a pattern that matches
-    nothing that learns. Single layers in a list are held against the base where it is loaded.
+    Raises ModelError for a name that stands for nothing in it, for a pattern that matches nothing
+    that learns, and for patterns that give one layer two values. Single layers in a list are held
+    against the base where it is loaded.
     """
     targets = LoraTargets(
         _modules(lora.target_modules, names, base), _parameters(lora, names, base)
     )
     learning = [*_reached(targets.modules, names), *ending(names.fused, targets.parameters)]
-    _require_matches("rank_pattern", lora.rank_pattern or {}, learning)
-    _require_matches("alpha_pattern", lora.alpha_pattern or {}, learning)
+    for setting in ("rank_pattern", "alpha_pattern"):
+        pattern = getattr(lora, setting) or {}
+        _require_matches(setting, pattern, learning)
+        _require_one_value(setting, pattern, learning)
     return targets
 
 
@@ -146,7 +151,9 @@ def _parameters(lora: LoraConfig, names: LayerNames, base: str) -> tuple[str, ..
 
 
 def _reached(modules: tuple[str, ...] | str, names: LayerNames) -> Iterable[str]:
-    return names.layers if isinstance(modules, str) else ending(names.layers, modules)
+    if isinstance(modules, str):
+        return (path for path in names.layers if path not in names.ends)
+    return ending(names.layers, modules)
 
 
 def _require_matches(setting: str, pattern: Mapping[str, float], learning: Sequence[str]) -> None:
@@ -155,4 +162,18 @@ def _require_matches(setting: str, pattern: Mapping[str, float], learning: Seque
             known = {last_name(path) for path in learning}
             raise ModelError(
                 f"lora.{setting}: '{end}' matches nothing that learns." + did_you_mean(end, known)
+            )
+
+
+def _require_one_value(setting: str, pattern: Mapping[str, float], learning: Sequence[str]) -> None:
+    """The first key that matches counts, so the order of the keys would decide in silence."""
+    for path in learning:
+        found = [(end, value) for end, value in pattern.items() if matches(end, path)]
+        other = next((one for one in found if one[1] != found[0][1]), None)
+        if other:
+            (first, value), (second, another) = found[0], other
+            raise ModelError(
+                f"lora.{setting}: '{first}' ({value:g}) and '{second}' ({another:g}) both match "
+                f"{path}. Give both the same value, or write keys that match different layers, "
+                "such as layers.0.*k_proj and layers.[1-9].*k_proj."
             )

@@ -45,7 +45,15 @@ def layer_names(model: Any, left_out: Sequence[str] = ()) -> LayerNames:
         for name, parameter in model.named_parameters()
         if is_fused(name, parameter) and not beside.fullmatch(name)
     ]
-    return LayerNames(model.config.get_text_config().model_type, tuple(layers), tuple(fused))
+    family = model.config.get_text_config().model_type
+    return LayerNames(family, tuple(layers), tuple(fused), _ends(model))
+
+
+def _ends(model: Any) -> tuple[str, ...]:
+    """Return the names of embeddings and of the head."""
+    head = model.get_output_embeddings()
+    modules = model.named_modules()
+    return tuple(n for n, part in modules if part is head or isinstance(part, nn.Embedding))
 
 
 def can_learn(module: nn.Module) -> bool:

@@ -95,9 +95,9 @@ def qwen3(folder: Path) -> Path:
     return _written(Qwen3ForCausalLM, Qwen3Config, folder, "Qwen3", head_dim=16)
 
 
-def qwen3_moe(folder: Path) -> Path:
+def qwen3_moe(folder: Path, inner: int = 48) -> Path:
     """Write a tiny Qwen3 with fused experts into `folder` and return it."""
-    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": inner}
     return _written(Qwen3MoeForCausalLM, Qwen3MoeConfig, folder, "Qwen3", head_dim=16, **experts)
 
 
