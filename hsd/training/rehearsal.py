@@ -87,9 +87,9 @@ def learn_once(learner: Learner, work: StepPlan) -> None:
 
 
 def tried(model: Any, again: bool, work: Callable[[], T]) -> T | None:
-    """Return what work gives with activations kept, or computed `again`; None without memory for it.
+    """Return what work gives with activations kept, or computed `again`.
 
-    None too where the model cannot compute them again.
+    None where memory runs out, or where the model cannot compute them again.
     """
     if again and not model.supports_gradient_checkpointing:
         return None
