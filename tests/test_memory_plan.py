@@ -118,7 +118,7 @@ def test_what_would_make_a_training_fit_is_named_with_what_it_would_need(
     gpt_oss_20b: Path, dense: Path
 ) -> None:
     refused = answer("--model", str(gpt_oss_20b), "--gpus", "1x24", *UNPACKED)
-    assert refused["would_fit"] == ["model.quantization=nf4 (about 15.7 GB)"]
+    assert refused["would_fit"] == ["model.quantization=nf4 (about 16.0 GB)"]
     assert "would fit with model.quantization=nf4 (about" in " ".join(
         asked("--model", str(gpt_oss_20b), "--gpus", "1x24", *UNPACKED).output.split()
     )
