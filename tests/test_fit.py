@@ -1,6 +1,7 @@
 """A training that cannot fit is refused before its base is loaded; one that may not is doubted."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ def test_a_base_whose_sizes_cannot_be_read_is_trained_as_ever(
     monkeypatch.setattr(fit, "base_on", unknown)
     monkeypatch.setattr(fit, "free_gb", lambda *_: 0.001)
     assert refuse_hopeless(plan_training(config())) is None
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_run_is_planned_with_the_attention_that_it_learns_with(
+    attention: str, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "free_gb", lambda *_: 1000.0)
+    planned = fit._planned(replace(plan_training(config()), attention=attention))
+    assert planned is not None
+    assert planned.base.how.shape.eager is (attention == "eager")
 
 
 def mamba(folder: Path) -> Path:

@@ -118,7 +118,7 @@ def test_what_would_make_a_training_fit_is_named_with_what_it_would_need(
     gpt_oss_20b: Path, dense: Path
 ) -> None:
     refused = answer("--model", str(gpt_oss_20b), "--gpus", "1x24", *UNPACKED)
-    assert refused["would_fit"] == ["model.quantization=nf4 (about 15.7 GB)"]
+    assert refused["would_fit"] == ["model.quantization=nf4 (about 16.0 GB)"]
     assert "would fit with model.quantization=nf4 (about" in " ".join(
         asked("--model", str(gpt_oss_20b), "--gpus", "1x24", *UNPACKED).output.split()
     )
@@ -157,6 +157,21 @@ def test_a_plan_with_dora_says_that_its_slowness_is_not_counted(dense: Path) -> 
     asked_for = ("--model", str(dense), "--gpus", "1x80")
     assert "DoRA" not in answer(*asked_for)["assumptions"][0]
     assert "DoRA is slower" in answer(*asked_for, "--set", "lora.use_dora=true")["assumptions"][0]
+
+
+def test_a_gpu_is_planned_with_flex_attention_and_a_cpu_without(gpt_oss_20b: Path) -> None:
+    flex, eager = (
+        answer("--model", str(gpt_oss_20b), "--gpus", "1x80", *more)
+        for more in ((), ("--set", "model.attention=eager"))
+    )
+    assert flex["training_gb"]["total"] < eager["training_gb"]["total"]
+    assert flex["evaluation_gb"] == eager["evaluation_gb"]  # which takes no flex by itself
+    assert flex["assumptions"][2] == (
+        "Assumed: flex attention, where a short test at the start of a training finds it right; "
+        "else eager, which needs more memory."
+    )
+    assert len(eager["assumptions"]) == 2
+    assert of_base(gpt_oss_20b, CPU).base.how.shape.eager
 
 
 def test_profiles_are_compared_with_the_memory_of_their_gpus(gpt_oss_20b: Path) -> None:

@@ -54,6 +54,11 @@ def test_the_form_follows_from_the_token_counts(prefix: int, own: list[int], for
     assert shared_work(list(range(prefix)), made, limits(made)).form == form
 
 
+def test_a_run_that_never_learned_behind_a_prefix_does_not_begin_to() -> None:
+    made = rows(330, [44] * 16)
+    assert shared_work(list(range(330)), made, limits(made, behind=False)).form == "with"
+
+
 @given(
     prefix=st.integers(0, 400),
     own=st.lists(st.integers(3, 200), min_size=1, max_size=40),

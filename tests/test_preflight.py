@@ -483,6 +483,18 @@ def test_a_training_is_refused_only_where_it_cannot_fit_beyond_doubt(
     assert ("model.quantization=nf4 (about 20.0 GB)" in found.fix) == (ok is not True)
 
 
+@pytest.mark.parametrize(
+    "longer", [{"prompt": {"strategy": "few_shot"}}, {"training": {"objective": "label"}}]
+)
+def test_cells_whose_rows_are_longer_are_planned_by_themselves(longer: dict[str, Any]) -> None:
+    from slurm.check.checks_memory import _kind
+
+    plain, other = (TrainConfig.model_validate(parts) for parts in ({}, longer))
+    faster = TrainConfig.model_validate({"training": {"learning_rate": 0.1}})
+    assert _kind(plain) == _kind(faster)
+    assert _kind(plain) != _kind(other)
+
+
 def test_a_base_that_is_small_for_its_gpus_is_not_planned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from hsd.errors import ErrorCode, Stopped, TrainingError
 from hsd.io.files import write_json
 from hsd.io.json_reader import read_json
 from hsd.training import step_choices, training_run
-from hsd.training.find_existing import costs_before, recomputed_before
+from hsd.training.find_existing import behind_before, costs_before, recomputed_before
 from hsd.training.microbatches import find_sharing
 from hsd.training.planner_costs import PlannerCosts
 from hsd.training.planner_timing import costs_on, measured
@@ -236,6 +236,53 @@ def test_what_a_run_began_with_is_read_from_its_manifest(
     write_json(tmp_path / "manifest.json", manifest)
     assert recomputed_before(tmp_path) is recomputed
     assert costs_before(tmp_path) == costs
+
+
+OLDER: dict[str, Any] = {"prefix_sharing": {"shared": True}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "asked", "device", "behind"),
+    [
+        ({}, "auto", "cuda:0", True),
+        (OLDER, "auto", "cuda:0", False),
+        (OLDER, "auto", "cpu", True),
+        (OLDER, True, "cpu", False),
+        (OLDER, False, "cuda:0", True),
+        (OLDER | {"gradient_checkpointing": {"on": True}}, True, "cpu", True),
+        (
+            {
+                "prefix_sharing": {"shared": True, "behind": False},
+                "gradient_checkpointing": {"on": True},
+            },
+            True,
+            "cpu",
+            False,
+        ),
+    ],
+)
+def test_a_run_that_an_older_hsd_began_recomputing_never_learns_behind_a_prefix(
+    manifest: dict[str, Any], asked: Any, device: str, behind: bool, tmp_path: Path
+) -> None:
+    rest = {
+        "config": {"training": {"gradient_checkpointing": asked}},
+        "base": {"placement": {"device": device}},
+    }
+    write_json(tmp_path / "manifest.json", rest | manifest)
+    assert behind_before(tmp_path) is behind
+
+
+def test_a_run_goes_on_with_each_prefix_in_its_piece_once_it_began_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = run(training={"max_steps": 2, "prefix_sharing": "on"})
+    with monkeypatch.context() as patched:
+        patched.setattr(step_choices, "behind_before", lambda _: False)
+        stop_at(patched)
+        with pytest.raises(Stopped):
+            train(config)
+    folder = train(config).folder
+    assert read_json(folder / "manifest.json")["prefix_sharing"]["behind"] is False
 
 
 # The planner's costs

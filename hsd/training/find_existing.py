@@ -57,6 +57,19 @@ def costs_before(folder: Path) -> PlannerCosts | None:
     return PlannerCosts(**{name: found[name] for name in names if name in found})
 
 
+def behind_before(folder: Path) -> bool:
+    """Return whether the run that began in `folder` may compute its pieces behind a shared prefix.
+
+    Earlier versions of hsd could not where activations were computed again.
+    """
+    manifest = manifest_of(folder)
+    sharing = manifest.get("prefix_sharing") or {}
+    if not sharing or manifest.get("gradient_checkpointing"):
+        return bool(sharing.get("behind", True))
+    asked = manifest["config"]["training"].get("gradient_checkpointing", "auto")
+    return not (recomputed_before(folder) if asked == "auto" else asked)
+
+
 def recomputed_before(folder: Path) -> bool | None:
     """Return whether the run that began in `folder` computed activations again; None before it did.
 

@@ -52,7 +52,7 @@ def changes_that_fit(plan: RunPlan) -> list[str]:
     known: set[tuple[str, str]] = set()
     for said, config in _changes(plan.config):
         try:
-            base = planned_base(config, plan.devices)
+            base = planned_base(config, plan.devices, plan.base.attention)
         except HsdError:
             continue  # a base that takes no 4 bit
         need_gb = plan_with(config, plan.devices, base, plan.rows).need_gb
@@ -109,7 +109,8 @@ def _planned_here(plan: TrainingPlan) -> RunPlan | None:
 
 def _planned(plan: TrainingPlan) -> RunPlan | None:
     config, placement, rows = plan.config, plan.placement, plan.rows
-    base = base_on(config, plan.source.config, plan.source, placement.device, placement.dtype)
+    source, where = plan.source, (placement.device, placement.dtype)
+    base = base_on(config, source.config, source, *where, plan.attention)
     stored = getattr(plan.source.config, "dtype", None)
     free = free_gb(placement, base.quantization, stored)
     if free is None:

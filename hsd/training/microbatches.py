@@ -43,6 +43,8 @@ class Limits:
     pair_tokens: float
     keeps_scores: bool = False
     call_tokens: float = CALL_TOKENS
+    behind: bool = True
+    """False computes a prefix with each piece, as hsd once did with activations computed again."""
 
     @property
     def tokens(self) -> int:
@@ -126,7 +128,7 @@ def shared_work(prefix: list[int], rows: Sequence[Encoded], limits: Limits) -> S
         # Either each piece computes the prefix with its rows: one forward and backward a piece ...
         ways.append(_with(len(prefix), pieces, limits))
         # ... or the prefix is computed once and its gradient collected over all pieces.
-        if prefix:
+        if prefix and limits.behind:
             ways.append(_behind(len(prefix), pieces, limits))
     # A row at a time always fits: it is no more than a plain row.
     best = min(ways, key=lambda way: (not way.held, way.cost))

@@ -12,11 +12,13 @@ from hsd.errors import HsdError, ModelError, did_you_mean
 from hsd.model.base import BaseFiles, find_base, find_config
 from hsd.model.base_shape import BaseShape
 from hsd.model.doctor_probes import memory_gb
+from hsd.model.families import Attention, attention_for
 from hsd.model.lora_targets import require_open_experts, resolve_targets
 from hsd.model.memory_parts import AdapterShape, Held
-from hsd.model.quantization import Quantization, choose_quantization
+from hsd.model.quantization import Quantization, choose_quantization, skeleton
 from hsd.model.read_shape import read_shape
 from hsd.training.memory_need import Computed
+from hsd.training.planned_attention import planned_attention
 from hsd.training.planned_devices import PlannedDevices
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
@@ -34,13 +36,23 @@ class PlannedBase:
     """With its tokenizer; None where there is a config.json alone."""
     how: Computed
     quantization: Quantization
+    attention: str
+    """The attention code that the run learns with, as model.attention says it."""
+    judged_with: Attention
+    """What the base runs with in an evaluation, and in a training that cannot take flex."""
 
 
-def planned_base(config: TrainConfig, devices: PlannedDevices) -> PlannedBase:
-    """Return a base's sizes and how it would be held. Raises ModelError."""
+def planned_base(
+    config: TrainConfig, devices: PlannedDevices, attention: str | None = None
+) -> PlannedBase:
+    """Return a base's sizes and how it would be held. Raises ModelError.
+
+    `attention` is the code that it learns with, where that is known.
+    """
     source, base = _found(config.model)
     device = "cuda:0" if devices.is_gpu else "cpu"
-    return base_on(config, base, source, device, _dtype(config.model, devices))
+    attention = attention or planned_attention(config, base, device)
+    return base_on(config, base, source, device, _dtype(config.model, devices), attention)
 
 
 def base_on(
@@ -49,11 +61,13 @@ def base_on(
     source: BaseFiles | None,
     device: str,
     dtype: torch.dtype,
+    attention: str,
 ) -> PlannedBase:
     """Return a base's sizes and how it is held on a device. Raises ModelError."""
     quantization = choose_quantization(config.model, base, device, dtype)
-    how = computed(config, base, quantization, dtype, device)
-    return PlannedBase(base, source, how, quantization)
+    how = computed(config, base, quantization, dtype, device, attention)
+    judged_with = attention_for(skeleton(base), config.model.attention, device)
+    return PlannedBase(base, source, how, quantization, attention, judged_with)
 
 
 def computed(
@@ -62,9 +76,10 @@ def computed(
     quantization: Quantization,
     dtype: torch.dtype,
     device: str,
+    attention: str,
 ) -> Computed:
     """Return how a base is held and computed on a device, activations kept. Raises ModelError."""
-    shape = read_shape(base, config.model.attention, device)
+    shape = read_shape(base, attention, device)
     held = Held(quantization.method, dtype.itemsize, bool(quantization.double))
     adapter = _adapter(shape, config, quantization.method)
     return Computed(shape, held, adapter, on_gpu=device != "cpu")

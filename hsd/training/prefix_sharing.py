@@ -61,6 +61,7 @@ class Computing:
             "reason": self.reason,
             "call_tokens": self.costs.call_tokens,
             "pair_slowness": self.costs.pair_slowness,
+            "behind": self.limits.behind,
             "self_test": self.self_test.facts() if self.self_test else None,
         }
 
@@ -71,12 +72,13 @@ def choose_sharing(
     rows: TrainingRows,
     costs: PlannerCosts = USUAL,
     recomputes: Sequence[bool] = (False,),
+    behind: bool = True,
 ) -> Computing:
     """Return how a run computes its rows. `auto` shares where it pays and a check passes.
 
     `costs` weigh the pieces; `recomputes` is whether activations are computed again, both where
-    that is not decided yet. All processes decide alike. Raises TrainingError when sharing is asked
-    for and the model cannot do it.
+    that is not decided yet; `behind` is as in Limits. All processes decide alike. Raises
+    TrainingError when sharing is asked for and the model cannot do it.
     """
     asked, text = config.training.prefix_sharing, model.config.get_text_config()
     limits = limits_for(
@@ -86,7 +88,7 @@ def choose_sharing(
     )
     if asked == "off":
         return Computing(limits, None, 1.0, "Rows are computed whole, as asked.")
-    limits = weighed(limits, text, costs)
+    limits = replace(weighed(limits, text, costs), behind=behind)
     sharing = find_sharing([*rows.train, *rows.validation], limits)
     gain = expected_gain(first_steps(config, rows.train), sharing)
     if asked == "auto" and gain < WORTH_IT:

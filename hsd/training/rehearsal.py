@@ -89,7 +89,7 @@ def learn_once(learner: Learner, work: StepPlan) -> None:
 def tried(model: Any, again: bool, work: Callable[[], T]) -> T | None:
     """Return what work gives with activations kept, or computed `again`.
 
-    None where memory does not suffice, or the model cannot compute them again.
+    None where memory runs out, or where the model cannot compute them again.
     """
     if again and not model.supports_gradient_checkpointing:
         return None

@@ -10,7 +10,6 @@ from hsd.model.memory_parts import Piece, checkpoints_gb
 from hsd.prompts.render import Encoded
 from hsd.training.memory_need import (
     LIBRARIES_GB,
-    Computed,
     MemoryNeed,
     chosen,
     evaluation_need,
@@ -72,6 +71,18 @@ class RunPlan:
         return self.rows.source
 
     @property
+    def attention_note(self) -> str | None:
+        """Which attention code is assumed, in a sentence; None where nothing is."""
+        if self.base.attention == self.config.model.attention:
+            return None
+        code = self.base.judged_with.code
+        more = ", which needs more memory" if code == "eager" else ""
+        return (
+            f"Assumed: {self.base.attention} attention, where a short test at the start of a "
+            f"training finds it right; else {code}{more}."
+        )
+
+    @property
     def need_gb(self) -> float:
         """The most that one device holds at any time of a training."""
         return max(self.training.total_gb, self.loading_gb)
@@ -106,7 +117,7 @@ def plan_with(
         devices=devices,
         base=base,
         training=training_need(how, pieces),
-        evaluation=_evaluation(how, rows_of.train, step.prefix),
+        evaluation=_evaluation(base, rows_of.train, step.prefix),
         loading_gb=_loading_gb(base),
         schedule=schedule,
         step=step,
@@ -165,12 +176,13 @@ def _step(
     )
 
 
-def _evaluation(how: Computed, rows: Sequence[Encoded], prefix: int) -> MemoryNeed:
+def _evaluation(base: PlannedBase, rows: Sequence[Encoded], prefix: int) -> MemoryNeed:
     """Return the memory of `hsd evaluate --mode generate` with its defaults: more than scoring."""
     defaults = EvalConfig.model_fields
     batch, reply = defaults["batch_size"].default, defaults["max_new_tokens"].default
     own = [len(row.prompt) - prefix for row in longest(rows, batch)]
-    return evaluation_need(how, prefix, own, reply)
+    shape = replace(base.how.shape, eager=base.judged_with.code == "eager")
+    return evaluation_need(replace(base.how, shape=shape), prefix, own, reply)
 
 
 def _loading_gb(base: PlannedBase) -> float:

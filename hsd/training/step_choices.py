@@ -13,7 +13,7 @@ from hsd.config.train_config import TrainConfig
 from hsd.errors import ErrorCode, TrainingError
 from hsd.model.base import Base
 from hsd.model.doctor_probes import memory_gb
-from hsd.training.find_existing import costs_before, recomputed_before, shared_before
+from hsd.training.find_existing import behind_before, costs_before, recomputed_before, shared_before
 from hsd.training.memory_need import training_need
 from hsd.training.microbatches import plain_work
 from hsd.training.objective import objective_of
@@ -77,7 +77,7 @@ def _by_plan(base: Base, plan: TrainingPlan) -> Recompute:
     config, rows = plan.config, [*plan.rows.train, *plan.rows.validation]
     held, place = base.quantization, base.placement
     try:
-        how = computed(config, base.source.config, held, place.dtype, place.device)
+        how = computed(config, base.source.config, held, place.dtype, place.device, plan.attention)
     except SIZES_UNKNOWN:  # the plan knows linear layers alone
         return Recompute(False, "the plan does not know what they take")
     limits = limits_for(config, rows, keeps_scores=how.shape.eager)
@@ -97,7 +97,9 @@ def _computing(model: Any, plan: TrainingPlan, recomputes: tuple[bool, ...]) -> 
         training = config.training.model_copy(update={"prefix_sharing": "off"})
         computing = choose_sharing(model, config.model_copy(update={"training": training}), rows)
         return replace(computing, reason="Rows are computed whole, as since this run began.")
-    computing = choose_sharing(model, config, rows, _costs(model, plan, recomputes), recomputes)
+    costs = _costs(model, plan, recomputes)
+    behind = as_the_first_sees(behind_before(config.output_dir))
+    computing = choose_sharing(model, config, rows, costs, recomputes, behind)
     if began and computing.sharing is None:
         more = "This run began with shared prompts: its gradient is the same, its dropout is not."
         return replace(computing, reason=f"{computing.reason} {more}")

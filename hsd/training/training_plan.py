@@ -15,7 +15,6 @@ from hsd.groups.group_set import load_groups
 from hsd.io.hashes import sha256_json
 from hsd.model.base import BaseFiles, find_base
 from hsd.model.context_length import positions_of
-from hsd.model.families import why_not_flex
 from hsd.model.family_table import unknown_family
 from hsd.model.flex_probe import why_flex_is_off
 from hsd.model.launcher import asked_by, not_followed, not_followed_sentence
@@ -23,10 +22,11 @@ from hsd.model.lora_targets import require_open_experts
 from hsd.model.nf4_experts import NF4_EXPERTS
 from hsd.model.number_format import FIELDS, NumberFormat, began_in, number_format
 from hsd.model.placement import Launch, Placement, launch, place_to_train
-from hsd.model.quantization import PACKED, again, skeleton
+from hsd.model.quantization import PACKED, again
 from hsd.training.ancestor import Ancestor, find_ancestor
 from hsd.training.dataset import TrainingRows, load_training_rows
 from hsd.training.disk_space import adapter_parameters
+from hsd.training.planned_attention import may_take_flex, planned_attention
 from hsd.training.schedule import Schedule, plan_schedule
 from hsd.training.scoring import Scorer, scorer
 
@@ -205,17 +205,18 @@ def _unpacked_as_it_began(config: TrainConfig) -> TrainConfig:
 def learning_attention(config: TrainConfig, base: PretrainedConfig, placement: Placement) -> str:
     """Return the attention code to learn with: `auto` takes flex on a GPU where it is right.
 
-    A run that began with another one keeps it. Rows that are computed whole gain nothing from it:
-    each length would be compiled anew.
+    A run that began with another one keeps it.
     """
-    asked, device = config.model.attention, placement.device
-    if asked != "auto" or device == "cpu" or config.training.prefix_sharing == "off":
-        return asked
+    device = placement.device
+    if not may_take_flex(config, device):
+        return config.model.attention
     began: str | None = began_in(config.output_dir).get("attention")
     if began:
         return began
-    off = why_not_flex(skeleton(base), device)
-    return "auto" if off or why_flex_is_off(base, placement.dtype, device) else "flex"
+    planned = planned_attention(config, base, device)
+    if planned == "flex" and why_flex_is_off(base, placement.dtype, device):
+        return "auto"
+    return planned
 
 
 def _began_on_cpu(folder: Path) -> str | None:

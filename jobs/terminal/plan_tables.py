@@ -45,6 +45,7 @@ def plan_tables(
         number_table("Work", ("", "value"), _work(plan)),
         escape(f"Estimate: {FORMULA}."),
         escape(plan.time.assumptions),
+        *([escape(plan.attention_note)] if plan.attention_note else []),
         *_profiles(profiles),
     )
 
@@ -71,7 +72,11 @@ def plan_json(
         "step": {name: round(value, 2) for name, value in asdict(step).items()},
         "estimated_hours": [round(time.shortest_h, 4), round(time.longest_h, 4)],
         "formula": FORMULA,
-        "assumptions": [time.assumptions, plan.rows_note],
+        "assumptions": [
+            time.assumptions,
+            plan.rows_note,
+            *filter(None, [plan.attention_note]),
+        ],
         "profiles": [asdict(one) for one in profiles],
     }
 

@@ -110,10 +110,11 @@ def _is_certain(profile: Profile) -> bool:
 
 def _kind(config: TrainConfig) -> str:
     """Return what decides the memory, as text; cells that differ in a learning rate are alike."""
-    sized = {"batch_size", "accumulation", "gradient_checkpointing", "prefix_sharing"}
+    sized = {"batch_size", "accumulation", "gradient_checkpointing", "prefix_sharing", "objective"}
     return config.model_dump_json(
         include={
-            "model": True, "lora": True, "data": {"train_file", "max_length"}, "training": sized,
+            "model": True, "lora": True, "data": {"train_file", "max_length"}, "prompt": True,
+            "training": sized,
         }
     )  # fmt: skip
 
