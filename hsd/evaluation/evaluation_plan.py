@@ -14,7 +14,6 @@ from hsd.evaluation.read_sets import read_sets
 from hsd.evaluation.subject import Subject, subject
 from hsd.example import Example
 from hsd.groups.group_set import GroupSet, default_groups
-from hsd.groups.name_lists import unknown_said
 from hsd.model.context_length import positions_of
 from hsd.model.number_format import NumberFormat, number_format
 from hsd.model.own_tokenizer import blaming
@@ -44,10 +43,8 @@ class EvaluationPlan:
     """What error rates are counted for."""
     what: str
     """What is answered, for whoever watches."""
-    unread: tuple[str, ...] = ()
-    """Columns that a person may believe to be read."""
     read_as: tuple[str, ...] = ()
-    """How the rows were read, where that is not plain."""
+    """What a person should know of how the rows were read, a sentence each."""
 
     def of_base(self) -> "EvaluationPlan":
         """Return the evaluation of the adapter's base with the same rows, words and settings.
@@ -107,8 +104,6 @@ class EvaluationPlan:
         rows = f"{learned} of {len(self.examples)} posts"
         return [
             *self.read_as,
-            *(f"a column is not read: {said}." for said in self.unread),
-            *unknown_said(example.unknown_groups for example in self.examples),
             *[f"{rows} say that they are of the split that is trained on."] * bool(learned),
         ]
 
@@ -173,8 +168,7 @@ def prepare_sets(
             encoded=encoded[at],
             groups=sets[at].groups,
             what=f"{one.data_file} rows",
-            unread=sets[at].unread,
-            read_as=sets[at].read_as,
+            read_as=tuple(sets[at].sentences()),
         )
         for at, one in enumerate(configs)
     ]

@@ -1,6 +1,6 @@
 """The posts that a model is evaluated on, read before anything is known of the model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from hsd.data.table_columns import columns_in
 from hsd.errors import ConfigError
 from hsd.example import Example
 from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
+from hsd.groups.name_lists import unknown_said
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,12 @@ class EvaluationSet:
     """Columns that a person may believe to be read."""
     read_as: tuple[str, ...]
     """How the rows were read, where that is not plain."""
+
+    def sentences(self) -> Iterator[str]:
+        """Yield what a person should know of how the rows were read."""
+        yield from self.read_as
+        yield from (f"a column is not read: {said}." for said in self.unread)
+        yield from unknown_said(example.unknown_groups for example in self.examples)
 
 
 def read_sets(configs: Sequence[EvalConfig], data_dir: Path | None = None) -> list[EvaluationSet]:

@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
-from hsd.data.data_sets import load_named, require_own_file
-from hsd.data.loaded_file import left_out_said
 from hsd.data.rows_identity import data_facts, rows_identity
-from hsd.data.sampling import sampled
-from hsd.data.table_columns import columns_in
 from hsd.errors import ConfigError
 from hsd.evaluation.evaluation_plan import reply_length
 from hsd.evaluation.prompt_choice import contract_for
+from hsd.evaluation.read_sets import read_sets
 from hsd.example import Example
-from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
-from hsd.groups.name_lists import unknown_said
+from hsd.groups.group_set import GroupSet
 from hsd.prompts.contract import Contract
 from hsd.secrets import holds_secret
 
@@ -81,17 +77,10 @@ def plan_served(config: EvalConfig, data_dir: Path | None = None) -> ServedPlan:
     Raises ConfigError for what a server cannot do, and DataError.
     """
     require_served(config)
-    columns = columns_in(config)
-    require_own_file([config.data_file], columns)
-    groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
-    loaded = load_named(config.data_file, data_dir, groups=groups, columns=columns)
-    examples = sampled(loaded.examples, config)
-    notes = [
-        *loaded.notes,
-        *left_out_said(loaded, config.data_file),
-        *unknown_said(example.unknown_groups for example in examples),
-    ]
-    return ServedPlan(config, contract_for(config, None), examples, groups, notes)
+    (rows,) = read_sets([config], data_dir)
+    return ServedPlan(
+        config, contract_for(config, None), rows.examples, rows.groups, list(rows.sentences())
+    )
 
 
 def require_served(config: EvalConfig) -> None:
