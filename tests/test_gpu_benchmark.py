@@ -97,14 +97,13 @@ def test_the_shapes_are_those_of_llama_8b_and_gpt_oss_20b() -> None:
     assert sizes["gpt-oss-20b"] == pytest.approx(20.9, abs=0.1)
 
 
-@pytest.mark.e2e
-def test_the_dry_run_measures_every_part_on_a_cpu(tmp_path: Path) -> None:
-    work = tmp_path / "gpu"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--dry-run", "--work", str(work)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
-    rows = [json.loads(line) for line in (work / "gpu.jsonl").read_text().splitlines()]
-    assert ran.returncode == 0, rows
-    assert {row["part"] for row in rows} == set(gpu.BUDGETS_S)
+@pytest.mark.model
+def test_every_part_is_measured_on_a_cpu_with_tiny_shapes(tmp_path: Path) -> None:
+    from benchmarks.gpu_parts import PARTS, Asked
+
+    asked = Asked("cpu", True, tmp_path)
+    rows = [{"part": name, **row} for name, part in PARTS.items() for row in part(asked)]
+    assert not [row for row in rows if "error" in row]
     steps = [row for row in rows if row["part"].endswith(" train")]
     trained = [row for row in steps if "skipped" not in row]
     assert [row["skipped"] for row in steps if "skipped" in row] == [
@@ -114,5 +113,18 @@ def test_the_dry_run_measures_every_part_on_a_cpu(tmp_path: Path) -> None:
     assert all(row["rows_per_s"] > 0 and row["plan_gb"] > 0 for row in trained)
     assert {row["weights"] for row in trained} == {"nf4", "packed"}
     assert {tuple(row["form"]) for row in trained if row["variant"] == OFF} == {("alone",)}
-    assert "| gpt-oss train | sharing on, checkpointing off |" in ran.stdout
-    assert "gain of sharing" in ran.stdout
+    shown = table([*rows, *gains(rows)])
+    assert "| gpt-oss train | sharing on, checkpointing off |" in shown
+    assert "gain of sharing" in shown
+
+
+@pytest.mark.e2e
+def test_the_dry_run_prints_and_keeps_rows_of_each_part(tmp_path: Path) -> None:
+    work = tmp_path / "gpu"
+    command = [sys.executable, "-m", "benchmarks.gpu", "--dry-run", "--work", str(work)]
+    command += ["--parts", "card", "gpt-oss score"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
+    rows = [json.loads(line) for line in (work / "gpu.jsonl").read_text().splitlines()]
+    assert ran.returncode == 0, rows
+    assert {row["part"] for row in rows} == {"card", "gpt-oss score"}
+    assert "| gpt-oss score | 2 rows at once |" in ran.stdout
