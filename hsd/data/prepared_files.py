@@ -137,7 +137,7 @@ def _stats(
             "pairs": [describe_duplicates(prepared.compared, pair) for pair in prepared.leaks],
         },
         "seed": job.seed,
-        **({} if job.reading.groups.is_default else {"groups": job.reading.groups.record()}),
+        **job.reading.groups.facts(),
         "prompt": {
             "template": contract.template,
             "strategy": contract.strategy_name,

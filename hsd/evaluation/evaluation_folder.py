@@ -8,8 +8,7 @@ from typing import Any
 from hsd.evaluation.evaluation_plan import EvaluationPlan
 from hsd.evaluation.shards import merged_shards
 from hsd.inference.halving import Halving
-from hsd.io.dated_folder import stamp
-from hsd.io.files import write_json, write_jsonl
+from hsd.io.files import write_json
 from hsd.io.hashes import sha256_json
 from hsd.io.json_reader import read_json
 from hsd.io.manifest import DONE, manifest_of, update_manifest
@@ -17,10 +16,8 @@ from hsd.io.run_identity import differences, identity_of, require_own
 from hsd.metrics.score_noise import Noise, noise
 from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
 from hsd.prediction import Prediction
-from hsd.report.comparability import provenance_of
 from hsd.report.context import ReportContext
-from hsd.report.evaluation_files import write_evaluation
-from hsd.report.predictions import PREDICTIONS, done_evaluation
+from hsd.report.finish_evaluation import finish_evaluation
 
 Facts = dict[str, Any]
 
@@ -89,11 +86,8 @@ def key_of(identity: Facts) -> str:
 def finish(folder: Path, ids: Sequence[str], beside: ReportContext) -> None:
     """Merge all ranks' predictions, in the order of `ids`, and write the reports."""
     predictions = merged_shards(folder, ids)
-    write_jsonl(folder / PREDICTIONS, map(asdict, predictions), posts=True)
     beside = replace(beside, noise=_record_noise(folder, predictions))
-    report = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), beside)
-    done = done_evaluation(folder, len(predictions))
-    write_json(folder / DONE, {**done, "headline": report.headline.model_dump(mode="json")})
+    finish_evaluation(folder, predictions, beside)
 
 
 def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | None:

@@ -235,7 +235,6 @@ class EvaluationRun:
         plan, here = self.plan, launch()
         # A restart with every row answered loads no model, and keeps what the manifest says of it.
         loaded: Facts = {"model": dict(facts)} if facts else {}
-        asked_groups: Facts = {} if plan.groups.is_default else {"groups": plan.groups.record()}
         save_contract(folder, plan.contract)
         return recorded(
             folder,
@@ -245,7 +244,7 @@ class EvaluationRun:
             since=started,
             data=data_facts(identity, plan.examples),
             notes=plan.notes,
-            **asked_groups,
+            **plan.groups.facts(),
             prompt=prompt_facts(plan.contract, plan.renderer),
             processes=here.world_size,
             **loaded,

@@ -1,6 +1,6 @@
 """What an import knows before it writes anything: each post with what was predicted for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,8 @@ class ImportPlan:
             **rows_identity(self.examples, config.data_file),
         }
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the manifest says beside the config: no model, since hsd asked none."""
-        own_groups = {} if self.groups.is_default else {"groups": self.groups.record()}
         file = Path(self.config.predictions).name
         return {
             "engine": IMPORTED,
@@ -94,9 +93,9 @@ class ImportPlan:
                 "columns": self.given.columns.named(),
                 "scores": self.config.scores,
             },
-            "data": data_facts(self.identity(), self.examples),
+            "data": data_facts(identity, self.examples),
             "notes": self.notes,
-            **own_groups,
+            **self.groups.facts(),
         }
 
 

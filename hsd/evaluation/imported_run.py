@@ -1,21 +1,18 @@
 """Predictions of another program as an evaluation run: the same files, and no model behind them."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from hsd.config.import_config import ImportConfig
 from hsd.config.run_record import recorded
 from hsd.evaluation.import_plan import ImportPlan, plan_import
-from hsd.io.dated_folder import existing_run, new_folder, stamp
-from hsd.io.files import write_json, write_jsonl
+from hsd.io.dated_folder import existing_run, new_folder
 from hsd.io.lease import hold_lease
 from hsd.io.manifest import DONE
 from hsd.io.run_identity import claim
-from hsd.report.comparability import provenance_of
 from hsd.report.context import NOT_TRAINED_HERE, ReportContext
-from hsd.report.evaluation_files import write_evaluation
-from hsd.report.predictions import PREDICTIONS, done_evaluation
+from hsd.report.finish_evaluation import finish_evaluation
 
 _WORK = "hsd import"
 
@@ -44,20 +41,17 @@ def import_predictions(config: ImportConfig, data_dir: Path | None = None) -> Im
         folder = existing_run(config.output_dir, identity) or new_folder(config.output_dir)
         claim(folder, identity)
         if not (folder / DONE).exists():  # by who had the lease a moment ago
-            with recorded(folder, "import", config, gpus=0, since=since, **plan.facts()):
+            facts = plan.facts(identity)
+            with recorded(folder, "import", config, gpus=0, since=since, **facts):
                 _write(folder, plan)
     return Imported(folder, plan.notes)
 
 
 def _write(folder: Path, plan: ImportPlan) -> None:
-    write_jsonl(folder / PREDICTIONS, map(asdict, plan.predictions), posts=True)
     context = ReportContext(
         training_note=NOT_TRAINED_HERE,
         groups=plan.groups,
         imported=True,
         ranks=plan.config.scores == "rank",
     )
-    shown = provenance_of(folder)
-    report = write_evaluation(folder, plan.predictions, shown, stamp(folder), context)
-    done = done_evaluation(folder, len(plan.predictions))
-    write_json(folder / DONE, {**done, "headline": report.headline.model_dump(mode="json")})
+    finish_evaluation(folder, plan.predictions, context)

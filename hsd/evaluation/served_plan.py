@@ -45,14 +45,13 @@ class ServedPlan:
 
     def facts(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the manifest says beside the config."""
-        own_groups = {} if self.groups.is_default else {"groups": self.groups.record()}
         return {
             "engine": ENGINE,
             "model": {"name": self.config.model.name, "server": self.config.server.base_url},
             "prompt": self.facts_of_prompt,
             "data": data_facts(identity, self.examples),
             "notes": self.notes,
-            **own_groups,
+            **self.groups.facts(),
         }
 
     @property

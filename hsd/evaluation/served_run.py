@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -19,8 +18,7 @@ from hsd.example import Example
 from hsd.hub.token import token_in
 from hsd.inference.chat_answer import ChatReply
 from hsd.inference.chat_server import ChatServer
-from hsd.io.dated_folder import existing_run, new_folder, stamp
-from hsd.io.files import write_json, write_jsonl
+from hsd.io.dated_folder import existing_run, new_folder
 from hsd.io.lease import hold_lease
 from hsd.io.manifest import DONE, manifest_of, update_manifest
 from hsd.io.progress import Progress, Say, silent, unsaid
@@ -30,13 +28,10 @@ from hsd.prediction import Prediction, prediction_of
 from hsd.prompts.answers import ParsedReply, read_reply
 from hsd.prompts.chat import chat_messages
 from hsd.prompts.contract import save_contract
-from hsd.report.comparability import provenance_of
 from hsd.report.context import ReportContext
-from hsd.report.evaluation_files import write_evaluation
+from hsd.report.finish_evaluation import finish_evaluation
 from hsd.report.predictions import (
-    PREDICTIONS,
     append_predictions,
-    done_evaluation,
     finished_predictions,
 )
 
@@ -228,8 +223,4 @@ def _prediction(plan: ServedPlan, example: Example, reply: ChatReply) -> Predict
 
 def _finish(folder: Path, plan: ServedPlan) -> None:
     predictions = merged_shards(folder, [example.id for example in plan.examples])
-    write_jsonl(folder / PREDICTIONS, map(asdict, predictions), posts=True)
-    context = ReportContext(training_note=_NOTE, groups=plan.groups)
-    report = write_evaluation(folder, predictions, provenance_of(folder), stamp(folder), context)
-    done = done_evaluation(folder, len(predictions))
-    write_json(folder / DONE, {**done, "headline": report.headline.model_dump(mode="json")})
+    finish_evaluation(folder, predictions, ReportContext(training_note=_NOTE, groups=plan.groups))

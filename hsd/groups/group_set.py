@@ -141,6 +141,10 @@ class GroupSet:
         """Return it as a manifest keeps it; `recorded_groups` reads it."""
         return {"name": self.name, **self.file.model_dump(mode="json", exclude_defaults=True)}
 
+    def facts(self) -> dict[str, Any]:
+        """Return what a manifest says of it: its record, and nothing where nobody asked for it."""
+        return {} if self.is_default else {"groups": self.record()}
+
     def _family(self, name: str) -> list[str]:
         parts = [part for part, entry in self.file.groups.items() if entry.parent == name]
         return [name, *(inner for part in parts for inner in self._family(part))]
