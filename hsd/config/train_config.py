@@ -230,6 +230,11 @@ class TrainingConfig(Strict):
     log_every_steps: PositiveInt = 5
     """How often loss, gradient norm and learning rate are written to metrics.jsonl."""
 
+    @property
+    def own_rows(self) -> int:
+        """Rows that a step learns from on each device."""
+        return self.batch_size * self.accumulation
+
     @model_validator(mode="after")
     def _shares_where_they_count(self) -> Self:
         if self.labels == "share" and self.objective != "label":

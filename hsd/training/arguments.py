@@ -14,7 +14,7 @@ def arguments(plan: TrainingPlan, base: Base) -> TrainingArguments:
         output_dir=str(plan.config.output_dir),
         max_steps=plan.schedule.total_steps,
         # To the Trainer a whole step is one batch; it is cut into pieces within it.
-        per_device_train_batch_size=training.batch_size * training.accumulation,
+        per_device_train_batch_size=training.own_rows,
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         optim="adamw_torch",

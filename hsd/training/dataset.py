@@ -119,10 +119,8 @@ def sealed(contract: Contract, renderer: Renderer, tokenizer: Any) -> Contract:
 def _encode(
     lessons: Iterable[Lesson], renderer: Renderer, data: DataConfig, positions: int | None
 ) -> list[Encoded]:
-    limit, shorten = (
-        TokenLimit(data.max_length, "data.max_length", positions),
-        data.overflow == "truncate_post",
-    )
+    limit = TokenLimit(data.max_length, "data.max_length", positions)
+    shorten = data.overflow == "truncate_post"
     rows = [renderer.encode(one.chat, limit, shorten=shorten) for one in lessons]
     shortened = sum(row.shortened for row in rows)
     if shortened:

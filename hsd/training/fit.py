@@ -71,8 +71,7 @@ def _changes(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
 
     But a smaller rank does: for fused experts, whose adapter is most of the memory.
     """
-    training = config.training
-    rows = training.batch_size * training.accumulation
+    training, rows = config.training, config.training.own_rows
     if config.model.quantization != "nf4":
         yield "model.quantization=nf4", _with(config, model={"quantization": "nf4"})
     if config.model.quantization != NF4_EXPERTS:

@@ -150,10 +150,8 @@ def _piece_parts(how: Computed, piece: Piece) -> tuple[MemoryPart, ...]:
     kept = activations_bytes(shape, how.adapter, held, piece, how.on_gpu, how.recomputes)
     # Keys and values in the graph, and the gradients that they collect over the pieces.
     prefix_kv = 2 * kv_bytes(shape, piece.prefix, held.bytes_each)
-    logits, backward = (
-        logits_bytes(shape, piece),
-        backward_bytes(shape, held, piece, how.adapter.opened),
-    )
+    logits = logits_bytes(shape, piece)
+    backward = backward_bytes(shape, held, piece, how.adapter.opened)
     # The logits are gone when a layer's backward runs; the larger of the two is the peak.
     return (
         MemoryPart("activations of a piece", kept),

@@ -124,7 +124,7 @@ def weighed(limits: Limits, text: Any, costs: PlannerCosts) -> Limits:
 
 def first_steps(config: TrainConfig, rows: Sequence[Encoded]) -> Iterator[list[Encoded]]:
     """Yield the rows of the first steps on one device."""
-    own = config.training.batch_size * config.training.accumulation
+    own = config.training.own_rows
     lengths = [length(row) for row in rows]
     order = [i for i in epoch_order(lengths, own, 1, config.seed, epoch=0) if i != PADDING]
     steps = (order[at : at + own] for at in range(0, len(order), own))

@@ -156,7 +156,7 @@ def _pieces(
     computing: Computing,
 ) -> list[Piece]:
     """Return the pieces of the first steps, and of one that has the longest rows."""
-    own = config.training.batch_size * config.training.accumulation
+    own = config.training.own_rows
     works = (computing.work(longest(rows, own)), *steps)
     return [size for step in works for size in piece_sizes(step)]
 

@@ -49,7 +49,7 @@ def plan_schedule(config: TrainConfig, rows: int, validation_rows: int, processe
     every = training.evaluate_every_steps or steps_per_epoch
     schedule = Schedule(
         rows=rows,
-        rows_per_step=training.batch_size * training.accumulation * processes,
+        rows_per_step=training.own_rows * processes,
         steps_per_epoch=steps_per_epoch,
         total_steps=total,
         warmup_steps=share if training.warmup_steps is None else training.warmup_steps,

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 
-from hsd.config.train_config import TrainConfig
 from hsd.errors import ErrorCode, TrainingError
 from hsd.model.base import Base
 from hsd.model.doctor_probes import memory_gb
@@ -81,7 +80,7 @@ def _by_plan(base: Base, plan: TrainingPlan) -> Recompute:
     except SIZES_UNKNOWN:  # the plan knows linear layers alone
         return Recompute(False, "the plan does not know what they take")
     limits = limits_for(config, rows, keeps_scores=how.shape.eager)
-    pieces = piece_sizes([plain_work(longest(rows, _own_rows(config)), limits)])
+    pieces = piece_sizes([plain_work(longest(rows, config.training.own_rows), limits)])
     return by_plan(training_need(how, pieces).total_gb, memory_gb())
 
 
@@ -123,7 +122,7 @@ def _costs(model: Any, plan: TrainingPlan, recomputes: tuple[bool, ...]) -> Plan
 def _rehearsed(model: Any, base: Base, plan: TrainingPlan, computing: Computing) -> Recompute:
     """Return the faster way that fits, from the largest piece. Raises TrainingError where none."""
     config, rows = plan.config, plan.rows.train
-    steps = (longest(rows, _own_rows(config)), *first_steps(config, rows))
+    steps = (longest(rows, config.training.own_rows), *first_steps(config, rows))
     work = largest_work(computing.work(step) for step in steps)
     pad_id = base.tokenizer.pad_token_id or 0
     found = rehearse(model, work, objective_of(config.training), context_of(plan, model), pad_id)
@@ -144,7 +143,3 @@ def context_of(plan: TrainingPlan, model: Any) -> Callable[[], AbstractContextMa
     if plan.mixed_precision == "no":
         return nullcontext
     return partial(torch.autocast, model.device.type, dtype=torch.bfloat16)
-
-
-def _own_rows(config: TrainConfig) -> int:
-    return config.training.batch_size * config.training.accumulation
