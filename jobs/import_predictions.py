@@ -9,7 +9,7 @@ from jobs.terminal.console import Terminal
 from jobs.terminal.entry import run
 from jobs.terminal.options import Command, groups_option, intersections_option
 from jobs.terminal.output import echo
-from jobs.terminal.table_options import data_options, data_section
+from jobs.terminal.table_options import data_options, data_section, label_fields
 
 PATH = click.Path(path_type=Path)
 
@@ -141,12 +141,9 @@ def import_predictions(predictions: str, data_dir: Path | None, **options: Any) 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options as fields of the config; those of the posts have their own section."""
     data = data_section(options)
-    columns = list(options["label_column"])
-    options["label_column"] = columns[0] if len(columns) == 1 else columns or None
-    options["labels"] = " ".join(options["labels"]) or None
     for name in ("intersections", "only_sources"):
         options[name] = list(options[name]) or None
-    return {**options, "data": data}
+    return {**label_fields(options), "data": data}
 
 
 if __name__ == "__main__":

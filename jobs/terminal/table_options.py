@@ -97,8 +97,11 @@ def data_section(options: dict[str, Any]) -> dict[str, Any]:
 
 def table_fields(options: dict[str, Any]) -> dict[str, Any]:
     """Take the options out of a command's and return them as fields of a config."""
-    found = {name: options.pop(name) for name in NAMES}
-    columns = list(found["label_column"])
-    found["label_column"] = columns[0] if len(columns) == 1 else columns or None
-    found["labels"] = " ".join(found["labels"]) or None
-    return found
+    return label_fields({name: options.pop(name) for name in NAMES})
+
+
+def label_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with --label-column and --labels, which may be repeated, as fields."""
+    columns, labels = list(options["label_column"]), " ".join(options["labels"])
+    column = columns[0] if len(columns) == 1 else columns or None
+    return {**options, "label_column": column, "labels": labels or None}
