@@ -116,6 +116,26 @@ def test_the_others_follow_the_first_rank_or_see_it_go(ranks: Callable[..., Any]
     assert waiting.ended() == "NoneType"
 
 
+def test_the_first_rank_stays_until_the_others_know_that_it_finished(
+    ranks: Callable[..., Any],
+) -> None:
+    """The store may be its own: a rank that still asks whether all answered must not find it gone.
+
+    Such a rank took a finished table for one that a signal had stopped, and ended with 75.
+    """
+    (one, _), (two, _) = ranks(2)
+    waiting = Waiting(lambda: one.follow("finished"))
+    assert waiting.goes_on()
+    two.follow("finished")
+    assert waiting.ended() == "NoneType"
+    (one, _), (two, _) = ranks(2, "another")
+    waiting = Waiting(lambda: one.follow("finished"))
+    assert waiting.goes_on()
+    with pytest.raises(ValueError), two:
+        raise ValueError
+    assert waiting.ended() == "NoneType", "nobody is left to hear it"
+
+
 def test_each_rank_hears_what_every_rank_says(ranks: Callable[..., Any]) -> None:
     (one, _), (two, asked) = ranks(2)
     heard: list[list[str]] = []

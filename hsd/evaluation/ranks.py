@@ -17,7 +17,7 @@ from hsd.model.placement import Launch
 
 POLL_S = 0.05
 HEARD_S = 30.0
-"""How long the first rank stays for the others to hear that it was refused."""
+"""How long the first rank stays for the others to hear its last word: the store may be its own."""
 _LEFT = "left"
 
 
@@ -78,12 +78,14 @@ class Ranks:
         """Let the first rank say that it got there; the others wait for it, or until it is gone.
 
         What it did is on the disk, where the others have to look. They do not stop meanwhile:
-        it is about to end something.
+        it is about to end something. The first rank stays until all have heard it, or one is gone.
         """
         if self._here.is_main:
             self._tell(what)
-        while not self._told([what]) and self._all_here():
-            time.sleep(POLL_S)
+            self._stay_for(what)
+            return
+        self._wait_for_the_first(what)
+        self._tell(f"{what}/{self._here.rank}")
 
     def as_the_first(self, what: str, act: Callable[[], None]) -> None:
         """Let the first rank `act`, and the others wait; where it is refused, all are, alike.
@@ -91,7 +93,7 @@ class Ranks:
         Raises PreflightError with the first rank's words, and StopRequested where it is gone.
         """
         if not self._here.is_main:
-            self.follow(what)
+            self._wait_for_the_first(what)
             if not self._told([what]):
                 raise StopRequested
             if refusal := self._heard(what):
@@ -102,15 +104,22 @@ class Ranks:
             act()
         except PreflightError as error:
             self._tell(what, str(error))
-            # Who keeps the store takes the words along.
-            end, others = time.monotonic() + HEARD_S, self._keys(what)[1:]
-            while not self._told(others) and self._all_here() and time.monotonic() < end:
-                time.sleep(POLL_S)
+            self._stay_for(what)
             raise
         self._tell(what)
 
     def _keys(self, what: str) -> list[str]:
         return [f"{what}/{rank}" for rank in range(self._here.world_size)]
+
+    def _wait_for_the_first(self, what: str) -> None:
+        while not self._told([what]) and self._all_here():
+            time.sleep(POLL_S)
+
+    def _stay_for(self, what: str) -> None:
+        """Wait until the others have heard `what`: who keeps the store takes its words along."""
+        end, others = time.monotonic() + HEARD_S, self._keys(what)[1:]
+        while not self._told(others) and self._all_here() and time.monotonic() < end:
+            time.sleep(POLL_S)
 
     def _wait_for(self, what: str) -> None:
         while not self._told(self._keys(what)):
