@@ -178,7 +178,7 @@ def pair_cost(config: Any, slowness: float = PAIR_SLOWNESS) -> float:
     the config has no width of its own, and the first layer's stands for all. An operation in
     attention takes `slowness` times as long.
     """
-    config = getattr(config, "per_layer_config", [config])[0]
+    config = _first_layer(config)
     hidden, heads = config.hidden_size, config.num_attention_heads
     width = getattr(config, "head_dim", None) or hidden // heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads
@@ -187,6 +187,15 @@ def pair_cost(config: Any, slowness: float = PAIR_SLOWNESS) -> float:
     weights = 2 * hidden * width * (heads + key_heads)
     weights += 3 * hidden * (inner if isinstance(inner, int) else 4 * hidden) * experts
     return float(slowness * 2 * heads * width / weights)
+
+
+def has_heads(config: Any) -> bool:
+    """Return whether a text model's layers have attention heads, unlike those of Mamba."""
+    return hasattr(_first_layer(config), "num_attention_heads")
+
+
+def _first_layer(config: Any) -> Any:
+    return getattr(config, "per_layer_config", [config])[0]
 
 
 def cuts(rows: Sequence[Encoded], prefix: int) -> list[list[list[Encoded]]]:

@@ -21,6 +21,7 @@ from hsd.training.microbatches import (
     StepPlan,
     expected_gain,
     find_sharing,
+    has_heads,
     length,
     pair_cost,
     plain_work,
@@ -88,6 +89,8 @@ def choose_sharing(
     )
     if asked == "off":
         return Computing(limits, None, 1.0, "Rows are computed whole, as asked.")
+    if not has_heads(text):
+        return _whole(asked, "the base has no attention heads", Computing(limits, None, 1.0, ""))
     limits = replace(weighed(limits, text, costs), behind=behind)
     sharing = find_sharing([*rows.train, *rows.validation], limits)
     gain = expected_gain(first_steps(config, rows.train), sharing)
@@ -96,13 +99,17 @@ def choose_sharing(
         return Computing(limits, None, gain, reason, costs=costs)
     tested = check_gradients(model, rows.train, sharing, recomputes)
     if problem := next(filter(None, gather_object([tested.problem])), None):
-        if asked == "on":
-            raise TrainingError(
-                f"training.prefix_sharing=on: {problem}. Set it to auto or off, which computes "
-                "each row whole."
-            )
-        return Computing(limits, None, gain, f"Rows are computed whole: {problem}.", tested, costs)
+        return _whole(asked, problem, Computing(limits, None, gain, "", tested, costs))
     return Computing(limits, sharing, gain, _sentence(sharing, rows.train, gain), tested, costs)
+
+
+def _whole(asked: str, problem: str, computing: Computing) -> Computing:
+    if asked == "on":
+        raise TrainingError(
+            f"training.prefix_sharing=on: {problem}. Set it to auto or off, which computes each "
+            "row whole."
+        )
+    return replace(computing, reason=f"Rows are computed whole: {problem}.")
 
 
 def limits_for(config: TrainConfig, rows: Sequence[Encoded], *, keeps_scores: bool) -> Limits:
