@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 import small_runs
-import tiny
-from transformers import MambaConfig, MambaForCausalLM
 
-from hsd.errors import PreflightError, TrainingError
+from hsd.errors import PreflightError
 from hsd.training import fit
 from hsd.training.fit import refuse_hopeless
 from hsd.training.planned_devices import REFUSED
@@ -83,50 +81,6 @@ def test_a_run_is_planned_with_the_attention_that_it_learns_with(
     planned = fit._planned(replace(plan_training(config()), attention=attention))
     assert planned is not None
     assert planned.base.how.shape.eager is (attention == "eager")
-
-
-def mamba(folder: Path) -> Path:
-    """Write a tiny Mamba, which has no attention heads, and return its folder."""
-    words = tiny.tokenizer()
-    MambaForCausalLM(
-        MambaConfig(
-            vocab_size=len(words), hidden_size=64, num_hidden_layers=2, state_size=8,
-            eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id, bos_token_id=None,
-        )
-    ).save_pretrained(folder)  # fmt: skip
-    words.save_pretrained(folder)
-    return folder
-
-
-def test_a_base_without_attention_heads_is_trained_and_its_activations_are_kept(
-    tmp_path: Path,
-) -> None:
-    said: list[str] = []
-    config = small_runs.config(
-        mamba(tmp_path / "mamba"),
-        tmp_path,
-        lora={"target_modules": ["x_proj"]},
-        training={"max_steps": 1, "prefix_sharing": "off"},
-    )
-    assert train(config, say=said.append).steps == 1
-    assert "Activations are kept: the plan does not know what they take." in said
-
-
-def test_a_base_without_attention_heads_shares_no_prompts_and_says_so(tmp_path: Path) -> None:
-    said: list[str] = []
-    config = small_runs.config(
-        mamba(tmp_path / "mamba"),
-        tmp_path,
-        lora={"target_modules": ["x_proj"]},
-        training={"max_steps": 1},
-    )
-    assert train(config, say=said.append).steps == 1
-    assert "Rows are computed whole: the base has no attention heads." in said
-    asked = config.model_copy(
-        update={"training": config.training.model_copy(update={"prefix_sharing": "on"})}
-    )
-    with pytest.raises(TrainingError, match=r"prefix_sharing=on: the base has no attention heads"):
-        train(asked.model_copy(update={"output_dir": tmp_path / "asked"}))
 
 
 def test_where_memory_is_not_asked_nothing_is_refused(

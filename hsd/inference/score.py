@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from hsd.errors import EvaluationError
+from hsd.errors import EvaluationError, ModelError
 from hsd.example import LABELS
 from hsd.inference.replies import Engine, Reply
 from hsd.model.padding import left_padded, positions
@@ -106,7 +106,7 @@ def log_probabilities(
         logits = first.logits.repeat_interleave(ways, 0)  # (rows x 2, 1, vocab)
         if longest > 1:
             # 4. Each row's keys and values stand twice, and both labels go on from them at once.
-            cache = first.past_key_values
+            cache = _cache_of(first)
             cache.batch_repeat_interleave(ways)
             steps = torch.arange(longest - 1, device=model.device)
             rest = model(
@@ -123,6 +123,16 @@ def log_probabilities(
         taken = logits.float().log_softmax(-1).gather(2, tails.repeat(rows, 1)[..., None])[..., 0]
     # 6. Summed over its real tokens: padding counts nothing.
     return (taken * real.repeat(rows, 1).to(taken.device)).sum(1).view(rows, ways)
+
+
+def _cache_of(output: Any) -> Any:
+    """Return the keys and values that both labels go on from."""
+    if (cache := getattr(output, "past_key_values", None)) is None:
+        raise ModelError(
+            "the base keeps no keys and values (as Mamba does not), so labels cannot be scored; "
+            "use --mode generate, or another base."
+        )
+    return cache
 
 
 def _closed(tokenizer: Any, tail: Sequence[int], label: str) -> list[int]:
