@@ -5,7 +5,12 @@ from pathlib import Path
 
 import click
 
-from jobs.terminal.baseline_options import baseline_option, encoder_option, made_baseline
+from jobs.terminal.baseline_options import (
+    baseline_option,
+    encoder_option,
+    made_baseline,
+    train_file_option,
+)
 from jobs.terminal.console import Terminal
 from jobs.terminal.entry import run as run_command
 from jobs.terminal.options import Command, groups_option, ignore_mode_option
@@ -30,6 +35,7 @@ PATH = click.Path(path_type=Path)
     help="Use a sentence encoder or TF-IDF, trained on the run's training posts, as the reference."
 )
 @encoder_option
+@train_file_option
 @groups_option
 @ignore_mode_option
 @click.option(
@@ -47,6 +53,7 @@ def gate(
     reference: Path | None,
     baseline: str | None,
     encoder: str | None,
+    train_file: str | None,
     groups: str | None,
     ignore_mode_mismatch: bool,
     rules: Path | None,
@@ -73,7 +80,7 @@ def gate(
     from jobs.terminal.progress_bar import spinner
 
     judged = counted_in(load_run(run), groups)
-    training, note = training_posts_of_run(judged.manifest)
+    training, note = training_posts_of_run(judged.manifest, train_file)
     if baseline and reference:
         raise click.UsageError("--reference and --baseline both name a reference; give one.")
     if baseline:

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import click
 
-from jobs.terminal.baseline_options import baseline_option, encoder_option, made_baseline
+from jobs.terminal.baseline_options import (
+    baseline_option,
+    encoder_option,
+    made_baseline,
+    train_file_option,
+)
 from jobs.terminal.entry import run as run_command
 from jobs.terminal.options import (
     Command,
@@ -30,7 +35,7 @@ PATH = click.Path(path_type=Path)
 )
 @click.argument("run", type=PATH)
 @click.option("--base", type=PATH, help="Evaluation of the original model on the same posts.")
-@click.option("--train-file", help="The model's training posts, if its training folder is gone.")
+@train_file_option
 @click.option(
     "--prevalence",
     "prevalences",
@@ -67,20 +72,13 @@ def report(
 
     The new reports include later decisions: the gate's verdict, a frozen threshold, the base model.
     """
-    from hsd.data.data_sets import resolve
-    from hsd.metrics.baselines import Training
     from hsd.report.predictions import counted_in, load_run
     from hsd.report.rewriting import rewrite
     from hsd.training.training_posts import training_posts_of_run
     from jobs.terminal.progress_bar import spinner
 
     judged = counted_in(load_run(run), groups, intersections)
-    training, note = training_posts_of_run(judged.manifest)
-    if train_file:
-        rows = resolve(train_file)
-        training = Training(
-            [row.text for row in rows], [row.label for row in rows], f"{train_file} (as named)"
-        )
+    training, note = training_posts_of_run(judged.manifest, train_file)
     for kind in baseline:
         made_baseline(judged, kind, encoder, training, note)
     with spinner("computing intervals"):

@@ -12,6 +12,7 @@ from hsd.errors import DataError, EvaluationError, PreflightError
 from hsd.evaluation.imported_run import Imported, import_predictions
 from hsd.io.manifest import DONE, manifest_of, update_manifest
 from hsd.metrics.thresholds import Rule
+from hsd.report.baseline_runs import BASELINES
 from hsd.report.compare_sets import SetsComparison, compare_folders
 from hsd.report.comparison_report import compare_runs
 from hsd.report.model_card import write_card
@@ -261,10 +262,16 @@ def test_an_imported_run_has_no_base_and_is_none() -> None:
     assert f"hsd gate {one} --reference {two}" in str(said.exception)
 
 
-def test_a_baseline_of_an_imported_run_is_refused_with_the_command_that_works() -> None:
+@pytest.mark.parametrize("name", ["report", "gate"])
+def test_a_baseline_of_an_imported_run_learns_the_posts_that_are_named(name: str) -> None:
     made = imported(scores("scores.csv"), posts("posts.jsonl"))
-    said = command("report", str(made.folder), "--baseline", "tfidf")
-    assert f"`hsd report {made.folder} --baseline tfidf --train-file FILE`" in str(said.exception)
+    asked = (name, str(made.folder), "--baseline", "tfidf")
+    refused = command(*asked)
+    assert "a baseline learns the run's training posts" in str(refused.exception)
+    assert str(refused.exception).endswith("If you have these posts, add --train-file FILE.")
+    said = command(*asked, "--train-file", posts("learned.jsonl"))
+    assert said.exit_code in (0, 20, 21), said.exception
+    assert (made.folder / BASELINES / "tfidf" / "manifest.json").exists()
 
 
 def test_the_command_says_how_the_file_was_read_and_where_the_run_is() -> None:

