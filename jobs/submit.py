@@ -44,6 +44,7 @@ def submit(
     """
     from hsd.errors import PreflightError
     from jobs.terminal.submission_output import show_script, submit_prepared
+    from slurm.check.checks_memory import require_fit
     from slurm.check.checks_rows import are_here, require_readable
     from slurm.cluster.client import programs
     from slurm.cluster.profile import chosen_profile, default_profile, load_profile
@@ -63,6 +64,8 @@ def submit(
             f"this profile has no SLURM; run `hsd {kind} ...` here, or name a cluster's profile "
             "with --cluster."
         )
+    if config and not dry_run:
+        require_fit(config, profile, echo)
     if after and not dry_run and not still_to_wait(after, programs(profile)):
         after = None
     single = Single(

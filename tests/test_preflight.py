@@ -483,6 +483,24 @@ def test_a_training_is_refused_only_where_it_cannot_fit_beyond_doubt(
     assert ("model.quantization=nf4 (about 20.0 GB)" in found.fix) == (ok is not True)
 
 
+@pytest.mark.parametrize(("need_gb", "said"), [(60.0, 0), (90.0, 1), (97.0, None)])
+def test_a_single_training_is_held_against_its_gpus_as_a_sweep_is(
+    need_gb: float, said: int | None, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slurm.check import checks_memory
+
+    answer = {"need_gb": need_gb, "would_fit": []}
+    monkeypatch.setattr(checks_memory, "planned", lambda *_: answer)
+    heard: list[str] = []
+    made, config = profile(tmp_path, slurm={"gpu_type": "a100"}), cell(str(large), "c0").config
+    if said is None:
+        with pytest.raises(PreflightError, match=r"memory of the training: .* about 97\.0 GB"):
+            checks_memory.require_fit(config, made, heard.append)
+    else:
+        checks_memory.require_fit(config, made, heard.append)
+    assert len(heard) == (said or 0)
+
+
 @pytest.mark.parametrize(
     "longer", [{"prompt": {"strategy": "few_shot"}}, {"training": {"objective": "label"}}]
 )

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hsd.checks import Check, Look
+from hsd.checks import Check, Look, doubts, refuse
 from hsd.config.train_config import TrainConfig
 from hsd.hub.base_models import weights_gb
 from hsd.io.json_reader import read_object
+from hsd.io.progress import Say
 from hsd.training.planned_devices import PlannedDevices
 from slurm.check.checks_bases import base_folder, environment
 from slurm.check.profile_fit import devices_of
@@ -33,17 +34,35 @@ def looks(prepared: SubmissionBundle, cells: Sequence[Cell]) -> list[Look]:
     work = {
         task.cell for stage in prepared.plan.stages if stage.of == "train" for task in stage.tasks
     }
-    devices, environ = devices_of(prepared.profile), environment(prepared.profile)
-    if prepared.profile.local or not (devices.is_gpu and devices.memory_gb):
+    trained = {cell.name: cell.config for cell in cells if cell.name in work}
+    return looks_at(prepared.profile, trained)
+
+
+def looks_at(profile: Profile, trained: Mapping[str, TrainConfig]) -> list[Look]:
+    """Return what is to be planned for trainings by their names: each kind once."""
+    devices, environ = devices_of(profile), environment(profile)
+    if profile.local or not (devices.is_gpu and devices.memory_gb):
         return []
-    kinds: dict[str, Cell] = {}
-    for cell in cells:
-        if cell.name in work and _may_be_too_large(cell.config, devices, environ):
-            kinds.setdefault(_kind(cell.config), cell)
-    certain = _is_certain(prepared.profile)
+    kinds: dict[str, str] = {}
+    for name, config in trained.items():
+        if _may_be_too_large(config, devices, environ):
+            kinds.setdefault(_kind(config), name)
+    certain = _is_certain(profile)
     return [
-        (_name(cell), partial(_look, cell, devices, environ, certain)) for cell in kinds.values()
+        (_named(name), partial(_look, name, trained[name], devices, environ, certain))
+        for name in kinds.values()
     ]
+
+
+def require_fit(config: TrainConfig, profile: Profile, say: Say) -> None:
+    """Refuse a single training that cannot fit beyond doubt; `say` gets a doubt as a sentence.
+
+    Raises PreflightError.
+    """
+    checks = [check for _, look in looks_at(profile, {"the training": config}) for check in look()]
+    refuse(checks)
+    for check in doubts(checks):
+        say(f"{check.sentence}.")
 
 
 def memory_check(
@@ -62,12 +81,16 @@ def memory_check(
 
 
 def _look(
-    cell: Cell, devices: PlannedDevices, environ: Mapping[str, str], certain: bool
+    name: str,
+    config: TrainConfig,
+    devices: PlannedDevices,
+    environ: Mapping[str, str],
+    certain: bool,
 ) -> list[Check]:
-    name, found = _name(cell), planned(cell.config, devices, environ)
+    found = planned(config, devices, environ)
     if isinstance(found, str):
-        return [Check(name, None, f"could not be planned: {found}")]
-    return [memory_check(name, found, devices, certain=certain)]
+        return [Check(_named(name), None, f"could not be planned: {found}")]
+    return [memory_check(_named(name), found, devices, certain=certain)]
 
 
 def planned(
@@ -119,5 +142,5 @@ def _kind(config: TrainConfig) -> str:
     )  # fmt: skip
 
 
-def _name(cell: Cell) -> str:
-    return f"memory of {cell.name}"
+def _named(name: str) -> str:
+    return f"memory of {name}"
