@@ -15,7 +15,6 @@ from typing import Any
 
 from hsd.config.run_record import recorded
 from hsd.errors import EvaluationError, InUseError, Stopped
-from hsd.evaluation.prompt_choice import prompt_facts
 from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.io.files import LEASE
 from hsd.io.hashes import sha256_json
@@ -26,7 +25,7 @@ from hsd.io.progress import Progress, Say, silent, unsaid
 from hsd.io.run_identity import claim
 from hsd.io.stopping import StopRequest, stop_request
 from hsd.model.number_format import require_alike
-from hsd.model.placement import launch, place
+from hsd.model.placement import launch
 from hsd.predict.called_shares import CalledShares
 from hsd.predict.input_posts import InputPost
 from hsd.predict.label_rule import LabelRule
@@ -92,6 +91,7 @@ class PredictRun:
         require_own_output(self.plan, identity)
         if is_whole(self.plan):
             return self._found()
+        self.plan.model.check(self.say)
         shared = {part: identity[part] for part in identity if part != "number_format"}
         name = sha256_json([shared, self.plan.job.shard.name])
         try:
@@ -222,12 +222,12 @@ class PredictRun:
         return recorded(
             plan.folder,
             "predict",
-            plan.job.config,
-            gpus=0 if place(model.config.model).device == "cpu" else here.world_size,
+            model.config,
+            gpus=model.gpus * here.world_size,
             since=time.monotonic(),
             data={name: identity[name] for name in ("data_file", "data_sha256")}
             | {"rows": plan.found.rows, "posts": plan.found.posts},
-            prompt=prompt_facts(model.contract, model.renderer),
             processes=here.world_size,
             threshold={"value": plan.rule.threshold, "said": plan.rule.said},
+            **model.facts(),
         )
