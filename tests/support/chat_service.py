@@ -12,7 +12,8 @@ from completions import completion
 
 from hsd.config.loading import load_eval_config
 from hsd.evaluation.served_plan import plan_served
-from hsd.evaluation.served_run import evaluate_served, server_of
+from hsd.evaluation.served_replies import server_of
+from hsd.evaluation.served_run import evaluate_served
 
 Answer = Callable[[dict[str, Any]], tuple[int, dict[str, str], Any]]
 Scripted = tuple[int, dict[str, str], Any] | Answer | None
