@@ -1,9 +1,11 @@
 """What a run notes of its server: requests, tokens, cost, and rows without a score."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from hsd.counted import counted
 from hsd.inference.chat_server import ChatServer
 from hsd.inference.server_use import Counts, ServerUse
 
@@ -59,3 +61,9 @@ def stopped_said(use: ServerUse, answered: int, of: int, what: str) -> str:
             "command with a larger --max-cost to go on."
         )
     return f"answered {answered} of {of} {what}; run the same command again to go on."
+
+
+def unscored_said(answering: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each reason why rows hold no label, for a run's notes."""
+    rows: Mapping[str, int] = answering.get("unscored") or {}
+    return [f"{counted(n, 'row')} without a label: {reason}." for reason, n in rows.items()]

@@ -8,7 +8,7 @@ from hsd.config.evaluate_config import EvalConfig
 from hsd.config.run_record import recorded
 from hsd.errors import EvaluationError, ModelError, Stopped
 from hsd.evaluation.evaluation_run import Evaluated
-from hsd.evaluation.served_counts import Noted, stopped_said
+from hsd.evaluation.served_counts import Noted, stopped_said, unscored_said
 from hsd.evaluation.served_plan import ServedPlan, plan_served
 from hsd.evaluation.served_replies import (
     KEPT,
@@ -136,4 +136,6 @@ def _prediction(
 
 def _finish(folder: Path, plan: ServedPlan) -> None:
     predictions = merged_shards(folder, [example.id for example in plan.examples])
+    answering = manifest_of(folder).get("answering") or {}
+    update_manifest(folder, notes=[*plan.notes, *unscored_said(answering)])
     finish_evaluation(folder, predictions, ReportContext(training_note=_NOTE, groups=plan.groups))

@@ -32,9 +32,14 @@ class Asked:
         self.lock = threading.Lock()
 
 
+def post_of(request: dict[str, Any]) -> str:
+    """Return the words of a request that hold its post."""
+    return str(request["messages"][-1]["content"])
+
+
 def honest(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
     """Call every post that holds `leave` hate."""
-    label = "hate" if "leave" in request["messages"][-1]["content"] else "normal"
+    label = "hate" if "leave" in post_of(request) else "normal"
     return 200, {}, completion(json.dumps({"classification": label}))
 
 
