@@ -218,7 +218,7 @@ def test_progress_goes_from_what_was_done_to_the_end_and_says_nothing_twice(
 def test_a_row_that_is_answered_is_not_asked_again(
     tiny_llama: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsd.predict import window_asker as module
+    from hsd.predict import local_model as module
     from hsd.predict.predict_file import predict_file
 
     def killing(done: int, total: int, what: str) -> None:

@@ -49,11 +49,11 @@ def frozen(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 def rule_of(base: Path, **how: Any) -> LabelRule:
-    from hsd.evaluation.evaluation_plan import plan_of_model
     from hsd.predict.label_rule import label_rule
+    from hsd.predict.local_model import local_model
 
     settings = how.pop("settings", {})
-    return label_rule(plan_of_model(config_of(base, Path("-"), **settings)), **how)
+    return label_rule(local_model(config_of(base, Path("-"), **settings)), **how)
 
 
 def test_the_threshold_in_the_models_own_folder_is_taken(frozen: tuple[Path, Path]) -> None:

@@ -130,7 +130,9 @@ class EvaluationRun:
         started, here = time.monotonic(), launch()
         known = done_before(before) if before else {}
         left = any(row.id not in known for row in self.plan.encoded)
-        model, facts = load_for(self.plan, self.loading.load, ranks) if left else (None, {})
+        model, facts = (
+            load_for(self.plan, self.loading.load, ranks.check_stop) if left else (None, {})
+        )
         folder = self._begin(identity, ranks, leases)
         with (
             logging_to(folder / f"validation_log_{stamp(folder)}.log", enabled=here.is_main),
@@ -252,16 +254,16 @@ class EvaluationRun:
 
 
 def load_for(
-    plan: EvaluationPlan, load: Callable[[], tuple[Any, Facts]], ranks: Ranks
+    plan: EvaluationPlan, load: Callable[[], tuple[Any, Facts]], check_stop: Callable[[], None]
 ) -> tuple[Any, Facts]:
-    """Return the model on this rank's device, and its facts; raises as `Ranks.check_stop`."""
+    """Return the model on this rank's device, and its facts; raises as `check_stop`."""
     device = place(plan.config.model).device
     if device != "cpu":
         torch.cuda.set_device(device)  # some kernels start on the current one, whatever they get
-    ranks.check_stop()
+    check_stop()
     with memory_error_as(full_memory(device)):
         loaded = load()
-    ranks.check_stop()
+    check_stop()
     return loaded
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from hsd.errors import ConfigError, EvaluationError
 from hsd.evaluation.evaluation_folder import resolved
-from hsd.evaluation.evaluation_plan import EvaluationPlan
 from hsd.example import Label
 from hsd.io.run_identity import differences, identity_of
 from hsd.metrics.true_share import KnownRates, known_rates
+from hsd.predict.post_model import PostModel
 from hsd.report.predictions import find_evaluation, load_run
 from hsd.report.rewriting import POINT, at_threshold, read_point
 
@@ -37,7 +37,7 @@ class LabelRule:
 
 
 def label_rule(
-    plan: EvaluationPlan, threshold: float | None = None, frozen_in: Path | None = None
+    model: PostModel, threshold: float | None = None, frozen_in: Path | None = None
 ) -> LabelRule:
     """Return the rule that is asked for, else the one that is frozen for this very model.
 
@@ -45,7 +45,7 @@ def label_rule(
     the model's own folder are looked at. Raises ConfigError for both or a needless one, and
     EvaluationError where the threshold is another model's, and where several are frozen.
     """
-    if plan.config.mode == "generate":
+    if model.config.mode == "generate":
         if threshold is not None or frozen_in is not None:
             raise ConfigError("threshold: replies have no score to cut; leave --mode generate out.")
         return LabelRule(said="Labels are those of the replies.")
@@ -57,22 +57,22 @@ def label_rule(
         return LabelRule(threshold, said=f"Labels are at the threshold {threshold:g}, as asked.")
     if frozen_in is not None:
         folder = find_evaluation(frozen_in)
-        if lines := _unlike(folder, plan):
+        if lines := _unlike(folder, model):
             raise EvaluationError(
                 f"{folder}: its threshold is of another model or prompt; differs in "
                 f"{'; '.join(lines)}."
             )
         return _frozen(folder)
-    return _found(plan)
+    return _found(model)
 
 
-def _found(plan: EvaluationPlan) -> LabelRule:
+def _found(model: PostModel) -> LabelRule:
     """Return the rule frozen in the model's own folder, or .5."""
-    home = plan.subject.adapter or plan.subject.carries_prompt
+    home = model.home
     folders = sorted(
         {file.parent for place in _PLACES for file in home.glob(place)} if home else ()
     )
-    own = [folder for folder in folders if not _unlike(folder, plan)]
+    own = [folder for folder in folders if not _unlike(folder, model)]
     if not own:
         others = f" ({len(folders)} of another model or prompt in {home})" if folders else ""
         return LabelRule(
@@ -101,14 +101,10 @@ def _frozen(folder: Path) -> LabelRule:
     )
 
 
-def _unlike(folder: Path, plan: EvaluationPlan) -> list[str]:
+def _unlike(folder: Path, model: PostModel) -> list[str]:
     """Return in what an evaluation's model and prompt differ from these."""
     known = identity_of(folder) or {}
-    wanted = {
-        "model": plan.subject.identity(),
-        "prompt_hash": plan.contract.hash,
-        "mode": plan.config.mode,
-    }
+    wanted = {name: model.identity()[name] for name in ("model", "prompt_hash", "mode")}
     return differences(resolved({name: known.get(name) for name in wanted}), resolved(wanted))
 
 

@@ -2,16 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
-from hsd.evaluation.choose_engine import PrefixOnce
-from hsd.evaluation.evaluation_plan import EvaluationPlan
-from hsd.evaluation.evaluation_run import full_memory
+from hsd.errors import Stopped
+from hsd.evaluation.ranks import StopRequested
 from hsd.io.progress import Say
-from hsd.model.memory import memory_error_as
-from hsd.model.placement import place
 from hsd.predict.input_posts import InputPost
-from hsd.predict.post_answers import PostAnswer, Watch, answer_window
+from hsd.predict.post_answers import PostAnswer
+from hsd.predict.post_model import AnswerWindow, PostModel, Watch
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +16,9 @@ log = logging.getLogger(__name__)
 class PostAsker:
     """Answers windows of posts with one model, which is loaded for the first of them."""
 
-    def __init__(self, plan: EvaluationPlan, say: Say = log.info) -> None:
-        self._plan, self._say = plan, say
-        self._once = PrefixOnce()
-        self._model: Any = None
+    def __init__(self, model: PostModel, say: Say = log.info) -> None:
+        self._model, self._say = model, say
+        self._answer_window: AnswerWindow | None = None
 
     def answer(self, window: Sequence[InputPost]) -> list[PostAnswer]:
         """Return what the model says of each row, in their order."""
@@ -31,11 +27,13 @@ class PostAsker:
         def keep(found: Sequence[PostAnswer]) -> None:
             answers.update({answer.row: answer for answer in found})
 
-        with memory_error_as(full_memory(place(self._plan.config.model).device)):
-            if self._model is None:
-                self._model, _ = self._plan.subject.load()
-            watch = Watch(keep, say=self._say_once)
-            answer_window(self._plan, self._model, self._once, window, watch)
+        if self._answer_window is None:
+            self._model.check(self._say)
+            self._answer_window, _ = self._model.load(None, lambda: None)
+        try:
+            self._answer_window(window, Watch(keep, say=self._say_once), ())
+        except StopRequested as stop:  # the money is spent
+            raise Stopped(f"{stop}; nothing is kept of a pipe's last rows.") from None
         return list(answers.values())
 
     def _say_once(self, sentence: str) -> None:

@@ -10,12 +10,13 @@ from hsd.data.data_files import digest
 from hsd.data.data_sets import resolve_path
 from hsd.data.read_rows import stream_rows
 from hsd.errors import ConfigError
-from hsd.evaluation.evaluation_plan import EvaluationPlan, plan_of_model
 from hsd.predict.input_posts import InputPost, input_posts, window_size, windows
 from hsd.predict.label_rule import LabelRule, label_rule
+from hsd.predict.local_model import local_model
 from hsd.predict.output_columns import PREFIX, NewColumns
 from hsd.predict.output_tables import OutputFormat, output_format
-from hsd.predict.post_answers import require_room
+from hsd.predict.post_model import PostModel
+from hsd.predict.served_model import served_model
 from hsd.predict.survey import Survey, require_columns, survey
 from hsd.predict.window_files import Shard
 
@@ -51,7 +52,7 @@ class PredictPlan:
     """What is known before any weight is loaded."""
 
     job: PredictJob
-    model: EvaluationPlan
+    model: PostModel
     columns: NewColumns
     file: Path
     found: Survey
@@ -89,14 +90,7 @@ class PredictPlan:
             "data_file": config.data_file,
             "data_sha256": digest(self.file),
             "text_column": self.job.text_column,
-            "model": self.model.subject.identity(),
-            "number_format": self.model.numbers,
-            "prompt_hash": self.model.contract.hash,
-            "mode": config.mode,
-            "max_length": config.max_length,
-            "max_new_tokens": self.model.max_new_tokens,
-            "temperature": config.temperature,
-            "seed": config.seed,
+            **self.model.identity(),
             "threshold": self.rule.threshold,
             "threshold_temperature": self.rule.temperature,
             "columns": list(self.columns.kinds),
@@ -117,20 +111,24 @@ def plan_predict(job: PredictJob) -> PredictPlan:
     return PredictPlan(job, model, columns, file, found, layout)
 
 
-def plan_of_columns(job: PredictJob) -> tuple[EvaluationPlan, NewColumns]:
+def plan_of_columns(job: PredictJob) -> tuple[PostModel, NewColumns]:
     """Return who answers, and what is written of the answers; raises as `plan_predict`."""
     config = job.config
     if config.max_samples is not None or config.only_sources:
         raise ConfigError("hsd predict labels all rows; leave max_samples and only_sources out.")
-    if job.rationale and config.mode == "score":
+    model = post_model(config)
+    if job.rationale and model.config.mode == "score":
         raise ConfigError(
             "rationale: no reply is written where labels are scored; add --mode generate, or leave "
             "--rationale out."
         )
-    model = plan_of_model(config)
-    require_room(model)
     rule = label_rule(model, job.threshold, job.threshold_from)
     return model, NewColumns(rule, job.prefix, job.rationale)
+
+
+def post_model(config: EvalConfig) -> PostModel:
+    """Return who answers. Raises as `local_model` and `served_model`."""
+    return served_model(config) if config.engine == "openai" else local_model(config)
 
 
 def posts_of(file: Path, column: str) -> Iterator[InputPost]:

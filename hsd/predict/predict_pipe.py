@@ -12,7 +12,6 @@ from typing import IO, Any
 
 from hsd.data.read_rows import stream_pipe
 from hsd.errors import ConfigError, DataError, PreflightError
-from hsd.evaluation.evaluation_plan import EvaluationPlan
 from hsd.io.progress import Progress, Say, silent, unsaid
 from hsd.model.placement import launch
 from hsd.predict.called_shares import CalledShares
@@ -20,6 +19,7 @@ from hsd.predict.input_posts import SMALLEST_WINDOW, InputPost, input_posts, win
 from hsd.predict.output_columns import NewColumns
 from hsd.predict.output_tables import WriteRows, new_table, output_format, text_table
 from hsd.predict.post_asker import PostAsker
+from hsd.predict.post_model import PostModel
 from hsd.predict.predict_file import Predicted
 from hsd.predict.predict_job import PIPE, PredictJob, plan_of_columns, plan_predict
 from hsd.predict.survey import Survey, require_columns, require_free, survey
@@ -32,7 +32,7 @@ STDIN = "standard input"
 class _PipedRows:
     """What is read, by whom it is answered, and what is known of it before; rows 0: nothing."""
 
-    model: EvaluationPlan
+    model: PostModel
     columns: NewColumns
     posts: Iterator[InputPost]
     window: int
@@ -68,7 +68,8 @@ def predict_pipe(
             done += len(window)
             if source.found.rows:
                 progress(done, source.found.rows, f"{job.config.data_file} rows")
-    return Predicted(job.output, columns.rule, shares)
+    asked = source.model.answering(None)
+    return Predicted(job.output, columns.rule, shares, answering=asked)
 
 
 def _require_alone(job: PredictJob) -> None:

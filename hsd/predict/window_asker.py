@@ -2,17 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
-from hsd.evaluation.choose_engine import PrefixOnce
-from hsd.evaluation.evaluation_run import full_memory, load_for
 from hsd.evaluation.ranks import Ranks
 from hsd.io.manifest import update_manifest
 from hsd.io.progress import Progress, Say
-from hsd.model.memory import memory_error_as
 from hsd.model.placement import launch
 from hsd.predict.input_posts import InputPost
-from hsd.predict.post_answers import PostAnswer, Watch, answer_window
+from hsd.predict.post_answers import PostAnswer
+from hsd.predict.post_model import AnswerWindow, Watch
 from hsd.predict.predict_job import PredictPlan
 from hsd.predict.window_files import AnswerWriter, known_answers, window_file
 
@@ -28,8 +25,7 @@ class WindowAsker:
 
     def __init__(self, plan: PredictPlan, ranks: Ranks, progress: Progress, say: Say) -> None:
         self._plan, self._ranks, self._progress, self._say = plan, ranks, progress, say
-        self._once = PrefixOnce()
-        self._model: Any = None
+        self._answer_window: AnswerWindow | None = None
         self._done, self._total = 0, 0
         self._told = -1
 
@@ -50,7 +46,8 @@ class WindowAsker:
         before = self._done
         if any(post.number not in known for post in window if post.text is not None):
             file = window_file(folder, number, shard)
-            writer = AnswerWriter(file, lambda: self._ranks.lost)
+            every_s = self._plan.model.write_every_s
+            writer = AnswerWriter(file, lambda: self._ranks.lost, every_s=every_s)
             try:
                 self._ask(window, writer, known_answers(folder, number, shard))
             finally:
@@ -62,28 +59,28 @@ class WindowAsker:
         self, window: Sequence[InputPost], writer: AnswerWriter, known: dict[int, PostAnswer]
     ) -> None:
         self._done += len(known)
-        model = self._loaded()
+        answer_window = self._loaded()
 
         def keep(answers: Sequence[PostAnswer]) -> None:
             writer.add(answers)
             self._done += len(answers)
             self._tell()
 
-        watch = Watch(keep, self._ranks.check_stop, self._say_once)
-        with memory_error_as(full_memory(model.device.type)):
-            answer_window(self._plan.model, model, self._once, window, watch, known)
+        watch = Watch(keep, self._ranks.check_stop, self._say_once, lambda: self._done > 0)
+        answer_window(window, watch, known)
 
-    def _loaded(self) -> Any:
-        if self._model is None:
-            subject, is_first = self._plan.model.subject, launch().is_main
-            self._model, facts = load_for(self._plan.model, subject.load, self._ranks)
-            if is_first and not self._plan.job.shard.index:
-                update_manifest(self._plan.folder, model=facts)
+    def _loaded(self) -> AnswerWindow:
+        if self._answer_window is None:
+            plan, here = self._plan, launch()
+            counts = plan.folder / f"answering-{plan.job.shard.name}.{here.rank}.json"
+            self._answer_window, facts = plan.model.load(counts, self._ranks.check_stop)
+            if here.is_main and not plan.job.shard.index:
+                update_manifest(plan.folder, **facts)
             self._tell()
-        return self._model
+        return self._answer_window
 
     def _tell(self) -> None:
-        if self._model is not None and self._done != self._told:
+        if self._answer_window is not None and self._done != self._told:
             self._told = self._done
             self._progress(self._done, self._total, f"{self._plan.job.config.data_file} rows")
 

@@ -98,7 +98,9 @@ class AnswerWriter:
         file: Path,
         is_lost: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        every_s: float | None = None,
     ) -> None:
+        self._every_s = EVERY_S if every_s is None else every_s
         self._file, self._is_lost, self._clock = file, is_lost, clock
         self._pending: list[PostAnswer] = []
         self._written = clock()
@@ -106,7 +108,7 @@ class AnswerWriter:
     def add(self, answers: Sequence[PostAnswer]) -> None:
         """Take answers, and write all there are where it is time to."""
         self._pending.extend(answers)
-        if self._clock() - self._written >= EVERY_S:
+        if self._clock() - self._written >= self._every_s:
             self.close()
 
     def close(self) -> None:

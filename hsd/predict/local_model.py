@@ -1,0 +1,103 @@
+"""A model that hsd loads itself, as `hsd predict` asks it."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsd.config.evaluate_config import EvalConfig
+from hsd.evaluation.choose_engine import PrefixOnce
+from hsd.evaluation.evaluation_plan import EvaluationPlan, plan_of_model
+from hsd.evaluation.evaluation_run import full_memory, load_for
+from hsd.evaluation.prompt_choice import prompt_facts
+from hsd.io.progress import Say
+from hsd.model.memory import memory_error_as
+from hsd.model.number_format import NumberFormat
+from hsd.model.placement import place
+from hsd.predict.answer_window import answer_window, require_room
+from hsd.predict.input_posts import InputPost
+from hsd.predict.post_model import AnswerWindow, Watch
+from hsd.prompts.contract import Contract
+
+
+def local_model(config: EvalConfig) -> "LocalModel":
+    """Return the model of a config. Raises DataError where no post fits, and as `plan_of_model`."""
+    plan = plan_of_model(config)
+    require_room(plan)
+    return LocalModel(plan)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """What `hsd predict` knows of a model before its weights are loaded."""
+
+    plan: EvaluationPlan
+
+    @property
+    def config(self) -> EvalConfig:
+        """The settings."""
+        return self.plan.config
+
+    @property
+    def contract(self) -> Contract:
+        """The prompt that it is asked with."""
+        return self.plan.contract
+
+    @property
+    def numbers(self) -> NumberFormat:
+        """In which numbers it is computed here."""
+        return self.plan.numbers
+
+    @property
+    def home(self) -> Path | None:
+        """The folder of the adapter or merged model, which holds its evaluations."""
+        return self.plan.subject.adapter or self.plan.subject.carries_prompt
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs each process uses."""
+        return 0 if place(self.config.model).device == "cpu" else 1
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the answers beside the posts."""
+        return {
+            "model": self.plan.subject.identity(),
+            "number_format": self.plan.numbers,
+            "prompt_hash": self.plan.contract.hash,
+            "mode": self.config.mode,
+            "max_length": self.config.max_length,
+            "max_new_tokens": self.plan.max_new_tokens,
+            "temperature": self.config.temperature,
+            "seed": self.config.seed,
+        }
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what the manifest says before weights are loaded."""
+        return {"prompt": prompt_facts(self.plan.contract, self.plan.renderer)}
+
+    @property
+    def write_every_s(self) -> float | None:
+        """How many seconds of answers a kill may cost: computing them again costs no money."""
+        return None
+
+    def check(self, say: Say) -> None:
+        """Refuse nothing: the plan has refused it."""
+
+    def answering(self, folder: Path | None) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """Count nothing: computing costs no tokens."""
+        return None
+
+    def load(
+        self,
+        counts: Path | None,  # noqa: ARG002 - the manifest has them
+        check_stop: Callable[[], None],
+    ) -> tuple[AnswerWindow, Mapping[str, Any]]:
+        """Load the weights; raises as `check_stop` before and after."""
+        plan, once = self.plan, PrefixOnce()
+        model, facts = load_for(plan, plan.subject.load, check_stop)
+
+        def answer(window: Sequence[InputPost], watch: Watch, known: Collection[int]) -> None:
+            with memory_error_as(full_memory(model.device.type)):
+                answer_window(plan, model, once, window, watch, known)
+
+        return answer, {"model": facts}
