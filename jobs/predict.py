@@ -18,6 +18,7 @@ from jobs.terminal.model_options import (
 )
 from jobs.terminal.options import Command, is_first_process, set_fields
 from jobs.terminal.output import data_stream
+from jobs.terminal.server_options import require_engine, server_options, server_section
 
 if TYPE_CHECKING:
     from hsd.predict.predict_file import Predicted
@@ -35,6 +36,8 @@ PATH = click.Path(path_type=Path)
     zcat posts.jsonl.gz | hsd predict - --model-name runs/default --output - > scores.jsonl
     torchrun --nproc_per_node 4 -m jobs.predict posts.jsonl --model-name runs/default --output s.csv
     hsd predict posts.jsonl --model-name runs/default --output scores.csv --shard array
+    hsd predict posts.csv --engine openai --base-url http://localhost:8000/v1 --model-name served \\
+        --output labels.csv
     """,
 )
 @click.argument("file")
@@ -73,6 +76,7 @@ PATH = click.Path(path_type=Path)
 @prompt_options
 @length_options
 @answer_options
+@server_options
 @set_fields("model.device=cpu")
 def predict(file: str, output: str, **options: Any) -> int:
     """Label the posts in FILE: P(hate), the label and the outcome of each row.
@@ -120,7 +124,9 @@ def _job(file: str, output: str, options: dict[str, Any]) -> "PredictJob":
     shard = shard_of(options.pop("shard"))
     model = model_section(options)
     overrides = options.pop("overrides")
-    config = load_eval_config(overrides, **options, model=model, data_file=file)
+    server = server_section(options)
+    config = load_eval_config(overrides, **options, model=model, server=server, data_file=file)
+    require_engine(config)
     return PredictJob(config=config, output=output, shard=shard, **given)
 
 

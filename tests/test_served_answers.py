@@ -15,7 +15,8 @@ from chat_service import Asked, Scripted, config, honest, served
 from hsd.config.loading import load_eval_config
 from hsd.errors import EvaluationError, Stopped
 from hsd.evaluation.served_plan import plan_served
-from hsd.evaluation.served_run import evaluate_served, server_of
+from hsd.evaluation.served_replies import server_of
+from hsd.evaluation.served_run import evaluate_served
 from hsd.inference.chat_server import ChatServer
 from hsd.prompts.chat import Message
 from hsd.report.predictions import load_run

@@ -14,7 +14,8 @@ from completions import completion
 
 from hsd.errors import ConfigError, EvaluationError, HsdError, ModelError
 from hsd.evaluation.served_plan import plan_served
-from hsd.evaluation.served_run import evaluate_served, server_of
+from hsd.evaluation.served_replies import server_of
+from hsd.evaluation.served_run import evaluate_served
 from hsd.io.manifest import DONE, manifest_of
 from hsd.report.comparability import provenance_of
 from hsd.report.predictions import load_run
@@ -155,7 +156,9 @@ def test_the_token_is_sent_and_stands_nowhere(asked: Asked) -> None:
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"mode": "score"}, "nothing can be scored"),
+        ({"mode": "score", "temperature": 0.5}, "nothing is sampled where labels are scored"),
+        ({"server": {"max_cost": 1.0}}, "--max-cost needs the prices"),
+        ({"server": {"prompt_price": 1.0}}, "server.prompt_price needs server.reply_price too"),
         ({"adapter": "runs/adapter"}, "leave --adapter out"),
         ({"server": {"base_url": "localhost:8000"}}, "starts with http"),
         ({"server": {"base_url": "http:///v1"}}, "starts with http"),

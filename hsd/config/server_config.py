@@ -3,7 +3,14 @@
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from hsd.config.fields import ADDRESS
 from hsd.config.strict import Folder, Strict
@@ -33,3 +40,14 @@ class ServerConfig(Strict):
     """Seconds after which a request counts as lost and is repeated."""
     retries: NonNegativeInt = 6
     """How often a request is repeated that the server refused for now, or that was lost."""
+    top_logprobs: PositiveInt = 20
+    """With `mode=score`: of how many likely tokens the server sends the log-probability. More than
+    the server allows is refused; OpenAI and vLLM allow 20."""
+    prompt_price: NonNegativeFloat | None = None
+    """Price of a million prompt tokens, in any currency. With `reply_price`, hsd says the cost."""
+    reply_price: NonNegativeFloat | None = None
+    """Price of a million reply tokens, in the same currency."""
+    cached_price: NonNegativeFloat | None = None
+    """Price of a million prompt tokens from the server's cache; None: as `prompt_price`."""
+    max_cost: PositiveFloat | None = None
+    """Ask no further post once the next one could make the run cost more than this."""

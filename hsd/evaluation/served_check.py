@@ -3,13 +3,11 @@
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
-from hsd.evaluation.prompt_choice import PROBE, contract_for
-from hsd.evaluation.served_plan import ServedPlan, require_served
-from hsd.evaluation.served_run import request_settings, server_of
-from hsd.groups.group_set import default_groups
+from hsd.evaluation.prompt_choice import PROBE
+from hsd.evaluation.served_plan import served_model_plan
+from hsd.evaluation.served_replies import answer_of, request_settings, server_of
 from hsd.inference.chat_server import MOST_MODELS
 from hsd.io.progress import Say, unsaid
-from hsd.prompts.answers import read_reply
 from hsd.prompts.chat import chat_messages
 
 
@@ -18,23 +16,23 @@ def try_server(config: EvalConfig, say: Say = unsaid) -> tuple[dict[str, Any], s
 
     Raises ConfigError, ModelError and EvaluationError where an evaluation would.
     """
-    require_served(config)
     once = config.server.model_copy(update={"retries": 0})
-    asked = config.model_copy(update={"server": once})
-    plan = ServedPlan(asked, contract_for(asked, None), [], default_groups(), [])
+    plan = served_model_plan(config.model_copy(update={"server": once}))
     server = server_of(plan, say)
     with server.client:
         messages = chat_messages(plan.contract.strategy, PROBE)
         reply = server.ask(messages, **request_settings(plan))
         listed = server.models()
-    read = read_reply(reply.text, cut_off=reply.cut_off)
+    answer = answer_of(plan, reply)
+    scored = {"score": answer.score, "reason": answer.reason} if plan.config.mode == "score" else {}
     facts = {
         "server": config.server.base_url,
         "model": config.model.name,
         "models": listed[:MOST_MODELS],
         "prompt": plan.facts_of_prompt,
-        "label": read.label,
-        "outcome": read.outcome,
+        "label": answer.read.label,
+        "outcome": answer.read.outcome,
+        **scored,
         "seconds": round(reply.seconds, 3),
         "not_sent": server.not_sent,
     }

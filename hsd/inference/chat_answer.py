@@ -1,14 +1,20 @@
 """What a chat server's answer says: a reply, a refusal by a filter, or a reason to ask again."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 
+from hsd.inference.label_logprobs import WrittenToken, written_tokens
+
 _BUSY = frozenset({408, 425, 429})
 """What a server answers below 500 that may answer otherwise later."""
 _FILTERED = ("content_filter", "content_policy_violation")
+_TOO_LONG = ("context_length_exceeded", "exceed_context_size_error")
+_CONTEXT = re.compile(r"maximum context length|context (size|window)|max_model_len", re.I)
+"""How OpenAI, vLLM and llama.cpp say that a prompt is too long."""
 _TEXT_PARTS = ("text", "output_text")
 NO_COMPLETION = (
     "no chat completion; is this the address of an OpenAI-compatible server, such as "
@@ -18,9 +24,10 @@ NO_COMPLETION = (
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """What a model wrote. `tokens` are those that the server counted, of prompt and reply.
+    """What a model wrote. The counts of tokens are the server's own, of prompt and reply.
 
-    `is_refusal` says that the server calls the reply a refusal, or that a filter kept it back.
+    `is_refusal` says that the server calls the reply a refusal, or that a filter kept it back;
+    `is_too_long` that the model has no room for the prompt. `tokens` have log-probabilities.
     """
 
     text: str
@@ -29,6 +36,14 @@ class ChatReply:
     prompt_tokens: int = 0
     reply_tokens: int = 0
     is_refusal: bool = False
+    cached_tokens: int = 0
+    is_too_long: bool = False
+    tokens: tuple[WrittenToken, ...] = ()
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the server counted tokens, as it does wherever a model read any."""
+        return self.prompt_tokens > 0 or self.is_refusal or self.is_too_long
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,8 @@ def read_answer(response: httpx2.Response, seconds: float) -> ChatReply | AskAga
     status, content = response.status_code, _content(response)
     if status < 500 and _is_filtered(content):
         return ChatReply("", cut_off=False, seconds=seconds, is_refusal=True)
+    if status in (400, 413, 422) and _is_too_long(content):
+        return ChatReply("", cut_off=False, seconds=seconds, is_too_long=True)
     if status in _BUSY or status >= 500:
         return AskAgain(f"status {status}")
     if status != 200:
@@ -70,6 +87,17 @@ def _is_filtered(content: Any) -> bool:
     return any(error.get(key) in _FILTERED for key in ("code", "type"))
 
 
+def _is_too_long(content: Any) -> bool:
+    """Whether a refusal is of one prompt, which is longer than the model's context."""
+    error = content.get("error") if isinstance(content, Mapping) else None
+    if not isinstance(error, Mapping):
+        return False
+    kinds = (error.get("code"), error.get("type"))
+    return any(kind in _TOO_LONG for kind in kinds) or bool(
+        _CONTEXT.search(str(error.get("message")))
+    )
+
+
 def _completed(content: Mapping[str, Any], seconds: float) -> ChatReply | AskAgain:
     """Read an answer of status 200. A router says in it that the server behind it failed."""
     if error := content.get("error"):
@@ -90,6 +118,8 @@ def _completed(content: Mapping[str, Any], seconds: float) -> ChatReply | AskAga
         prompt_tokens=_count(content, "prompt_tokens"),
         reply_tokens=_count(content, "completion_tokens"),
         is_refusal=bool(refusal) or is_filtered,
+        cached_tokens=_cached(content),
+        tokens=written_tokens(choice),
     )
 
 
@@ -121,6 +151,14 @@ def _count(content: Mapping[str, Any], kind: str) -> int:
     """Return how many tokens of a kind the server counted; 0 where it did not."""
     used = content.get("usage")
     count = used.get(kind) if isinstance(used, Mapping) else None
+    return count if isinstance(count, int) else 0
+
+
+def _cached(content: Mapping[str, Any]) -> int:
+    """Return how many prompt tokens the server had in its cache; 0 where it does not say."""
+    used = content.get("usage")
+    details = used.get("prompt_tokens_details") if isinstance(used, Mapping) else None
+    count = details.get("cached_tokens") if isinstance(details, Mapping) else None
     return count if isinstance(count, int) else 0
 
 

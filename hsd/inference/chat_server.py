@@ -34,6 +34,8 @@ LONGEST_WAIT_S = 60.0
 TOLD_WAIT_S = 5.0
 """A longer silence is explained."""
 MOST_MODELS = 5
+MOST_TOO_LONG = 5
+"""So many prompts are too long and none was answered: then it is no matter of one post."""
 LONGEST_TOLD_S = 600.0
 """A server that asks for a longer wait has run out of a quota: a person should decide."""
 
@@ -60,6 +62,8 @@ class ChatServer:
     sent: int = 0
     repeated: int = 0
     _was_heard: bool = False
+    _too_long: int | None = 0
+    """How many prompts were too long before the first reply; None after it."""
     _quiet_until: float = 0.0
     ended: threading.Event = field(default_factory=threading.Event, repr=False)
     _counting: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -82,10 +86,10 @@ class ChatServer:
             else:
                 self._was_heard = True
                 answer = read_answer(response, self.clock() - started)
-                if isinstance(answer, ChatReply):
+                if isinstance(answer, ChatReply) and self._is_possible(answer):
                     return answer
                 said = self._said(response, messages)
-                if answer is None:
+                if answer is None or isinstance(answer, ChatReply):
                     raise self._refused(response.status_code, said)
                 is_said = response.status_code != OK
                 problem = f"the server said {said}" if is_said else answer.reason
@@ -94,6 +98,15 @@ class ChatServer:
                 self._pause(told if told is not None else _wait(attempt), problem, started)
         tried = counted(self.config.retries + 1, "request")
         raise EvaluationError(f"{self.config.base_url}: no reply in {tried}: {problem}.")
+
+    def _is_possible(self, reply: ChatReply) -> bool:
+        """Whether a prompt that is too long is one among others, so that the run can go on."""
+        with self._counting:
+            if not reply.is_too_long:
+                self._too_long = None
+            elif self._too_long is not None:
+                self._too_long += 1
+            return self._too_long is None or self._too_long < MOST_TOO_LONG
 
     def models(self) -> list[str]:
         """Return the models that the server lists; none where it does not list any."""

@@ -18,9 +18,15 @@ _NAMED_BY = {
     "response_format": r"response_format|json_schema",
     "max_tokens": r"\bmax_tokens\b",
     "seed": r"\bseed\b",
+    "logprobs": r"logprobs",
+    "top_logprobs": r"\btop_logprobs\b",
 }
 """What a request can do without, and the words that a refusal names it by."""
-_TOO_LONG = re.compile(r"too (large|long|many|big)|context|exceed|reduce|less than|at most", re.I)
+_TOO_LONG = re.compile(
+    r"too (large|long|many|big)|context|exceed|reduce|(less|greater) than|at (most|least)|"
+    r"maximum|max allowed",
+    re.I,
+)
 """So a server speaks of a wrong number, not of a name that it does not know."""
 
 

@@ -42,6 +42,7 @@ from hsd.predict.predict_folder import (
     shares_of_table,
 )
 from hsd.predict.predict_job import PredictJob, PredictPlan, plan_predict
+from hsd.predict.served_model import answering
 from hsd.predict.window_asker import WindowAsker
 from hsd.predict.window_files import known_answers
 from hsd.prompts.contract import save_contract
@@ -184,7 +185,9 @@ class PredictRun:
                 write(rows)
         ranks.check_stop()
         put_table(plan, written)
-        update_manifest(plan.folder, called=shares.facts(plan.rule.rates))
+        asked = answering(plan.folder, plan.model.config)
+        said = {} if asked is None else {"answering": asked}
+        update_manifest(plan.folder, called=shares.facts(plan.rule.rates), **said)
         return shares
 
     def _answers(self, number: int, window: Sequence[InputPost]) -> list[PostAnswer]:

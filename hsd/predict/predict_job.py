@@ -16,6 +16,7 @@ from hsd.predict.local_model import local_model
 from hsd.predict.output_columns import PREFIX, NewColumns
 from hsd.predict.output_tables import OutputFormat, output_format
 from hsd.predict.post_model import PostModel
+from hsd.predict.served_model import served_model
 from hsd.predict.survey import Survey, require_columns, survey
 from hsd.predict.window_files import Shard
 
@@ -127,7 +128,7 @@ def plan_of_columns(job: PredictJob) -> tuple[PostModel, NewColumns]:
 
 def post_model(config: EvalConfig) -> PostModel:
     """Return who answers. Raises as `local_model` and `served_model`."""
-    return local_model(config)
+    return served_model(config) if config.engine == "openai" else local_model(config)
 
 
 def posts_of(file: Path, column: str) -> Iterator[InputPost]:

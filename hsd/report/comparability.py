@@ -13,7 +13,7 @@ IMPORTED = "imported"
 """The engine of a run whose predictions another program made."""
 PLACED = "placed"
 """Of an identity: the scores are places among the scores of one file."""
-PARTS = ("detector", "engine", "source", "model", "data", "prompt")
+PARTS = ("detector", "engine", "source", "model", "data", "prompt", "scores_from")
 """Of a manifest, what a report says of its run; an imported one has no model and no prompt."""
 COMPARED = ("mode", "max_length", "temperature")
 

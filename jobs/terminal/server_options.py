@@ -11,7 +11,7 @@ from jobs.terminal.model_options import together
 if TYPE_CHECKING:
     from hsd.config.evaluate_config import EvalConfig
 
-_OPTIONS = ("base_url", "token_file", "concurrency")
+_OPTIONS = ("base_url", "token_file", "concurrency", "max_cost")
 
 server_options = together(
     click.option(
@@ -28,6 +28,12 @@ server_options = together(
         help="File with the server's token. The token is read from there and written nowhere.",
     ),
     click.option("--concurrency", type=int, help="Requests to the server at the same time."),
+    click.option(
+        "--max-cost",
+        type=float,
+        help="Stop with exit code 75 before the run costs more than this. It needs "
+        "server.prompt_price and server.reply_price.",
+    ),
 )
 
 

@@ -12,7 +12,8 @@ from completions import completion
 
 from hsd.config.loading import load_eval_config
 from hsd.evaluation.served_plan import plan_served
-from hsd.evaluation.served_run import evaluate_served, server_of
+from hsd.evaluation.served_replies import server_of
+from hsd.evaluation.served_run import evaluate_served
 
 Answer = Callable[[dict[str, Any]], tuple[int, dict[str, str], Any]]
 Scripted = tuple[int, dict[str, str], Any] | Answer | None
@@ -31,9 +32,14 @@ class Asked:
         self.lock = threading.Lock()
 
 
+def post_of(request: dict[str, Any]) -> str:
+    """Return the words of a request that hold its post."""
+    return str(request["messages"][-1]["content"])
+
+
 def honest(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
     """Call every post that holds `leave` hate."""
-    label = "hate" if "leave" in request["messages"][-1]["content"] else "normal"
+    label = "hate" if "leave" in post_of(request) else "normal"
     return 200, {}, completion(json.dumps({"classification": label}))
 
 
