@@ -81,7 +81,7 @@ class VllmModel:
         self.rows = spread(longest_first(rows), ROWS)
         self.is_adapted = subject.adapter is not None
         if config.vllm.check == "off":
-            return self, _facts_unread(self.plan)
+            return self, facts_unread(self.plan)
         model, facts = subject.load()
         self.own = _own_answers(self.plan, model, self.rows)
         del model
@@ -96,11 +96,13 @@ class VllmModel:
         Raises EvaluationError where vLLM answers otherwise than hsd's own engine; the finding is in
         the manifest.
         """
+        if not self.rows:
+            self.load(plan.encoded)
         process = self._started(at)
         if self.check is None:
             self.check = self._checked(process)
             log.info("%s", self.check.sentence())
-        facts = self._facts(process, self.check)
+        facts = self.facts()
         if self.check.problem:
             if at.folder:
                 update_manifest(at.folder, answering=facts)
@@ -111,6 +113,13 @@ class VllmModel:
         batch = plan.config.batch_size if "batch_size" in plan.config.model_fields_set else BATCH
         engine = Engine(self._answering(plan, process), batch)
         return ChosenEngine(engine, True, "vLLM", expect(plan.encoded), served=facts)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what answers, how, and what its check found, for the manifest."""
+        kept = {k: v for k, v in engine_settings(self.plan).items() if k not in _PLACES}
+        process = self.process.facts if self.process else {}
+        check = {**self.check.facts(), "compared": self.own is not None} if self.check else None
+        return {"engine": ENGINE, **process, "settings": kept, "check": check}
 
     @contextmanager
     def without_adapter(self) -> Iterator[None]:
@@ -179,11 +188,6 @@ class VllmModel:
             schema or None,
         )
 
-    def _facts(self, process: VllmProcess, check: VllmCheck) -> dict[str, Any]:
-        kept = {k: v for k, v in engine_settings(self.plan).items() if k not in _PLACES}
-        compared = {**check.facts(), "compared": self.own is not None}
-        return {"engine": ENGINE, **process.facts, "settings": kept, "check": compared}
-
 
 _PLACES = ("model", "adapter")
 """Settings that are places on this machine."""
@@ -243,10 +247,10 @@ def _own_answers(plan: EvaluationPlan, model: Any, rows: Sequence[Encoded]) -> A
         return Answered(adapted, odds())
 
 
-def _facts_unread(plan: EvaluationPlan) -> dict[str, Any]:
+def facts_unread(plan: EvaluationPlan) -> dict[str, Any]:
     """Return what is known of a model that hsd has not loaded."""
     source, adapter = plan.subject.source, plan.subject.adapter
-    facts = {"name": source.name, "revision": source.revision, **plan.numbers}
+    facts: dict[str, Any] = {"name": source.name, "revision": source.revision, **plan.numbers}
     return {**facts, "adapter": str(adapter)} if adapter else facts
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
+from weakref import finalize
 
 from hsd.errors import EvaluationError, HsdError
 from hsd.inference import vllm_worker
@@ -49,23 +50,13 @@ class VllmProcess:
                 start_new_session=True,  # the terminal's Ctrl-C is hsd's, and so is the end
             )
         os.close(theirs)
+        self.close = finalize(self, _end, self._process, own)
+        """End the process with all that it started; so does the end of whoever holds this."""
         self.facts: dict[str, Any] = self._said("ready", settings)
 
     def ask(self, what: str, **request: Any) -> Any:
         """Return what the process answers."""
         return self._said("answer", {"ask": what, **request})
-
-    def close(self) -> None:
-        """End the process with all that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        if self._process.stdin:
-            with suppress(OSError):
-                self._process.stdin.close()
-        if self._answers >= 0:
-            os.close(self._answers)
-            self._answers = -1
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +104,16 @@ class VllmProcess:
             "--engine hsd, the default, answers without vLLM.",
             code=memory_code(error) if is_memory_error(error) else None,
         )
+
+
+def _end(process: "subprocess.Popen[bytes]", answers: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin:
+        with suppress(OSError):  # what it was asked when it died
+            process.stdin.close()
+    os.close(answers)
 
 
 def environment(own: Mapping[str, str]) -> dict[str, str]:
