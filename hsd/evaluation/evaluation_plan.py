@@ -30,6 +30,11 @@ SCORED_TOKENS = 64
 """Room for an answer's opening and label; JSON takes about 10, a channel before it some more."""
 
 
+_NOT_COMPARED = (
+    "vllm.check is off: what vLLM answered was not compared with what hsd's own engine answers."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationPlan:
     """What an evaluation knows before any weight is loaded."""
@@ -108,6 +113,7 @@ class EvaluationPlan:
         return [
             *self.read_as,
             *[f"{rows} say that they are of the split that is trained on."] * bool(learned),
+            *[_NOT_COMPARED] * is_not_compared(self.config),
         ]
 
     @property
@@ -182,6 +188,11 @@ def prepare_sets(
 def engine_identity(config: EvalConfig) -> dict[str, str]:
     """Return the engine, where it is not hsd's own: runs of before there were others have none."""
     return {} if config.engine == "hsd" else {"engine": config.engine}
+
+
+def is_not_compared(config: EvalConfig) -> bool:
+    """Return whether vLLM answers, and no row is compared with hsd's own engine."""
+    return config.engine == "vllm" and config.vllm.check == "off"
 
 
 def _require_possible(config: EvalConfig) -> None:
