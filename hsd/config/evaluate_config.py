@@ -9,6 +9,7 @@ from hsd.config.model_config import ModelConfig
 from hsd.config.server_config import ServerConfig
 from hsd.config.strict import Folder, GroupsName, TemplateName, Text
 from hsd.config.table_config import TableConfig
+from hsd.config.vllm_config import VllmConfig
 
 
 class EvalConfig(TableConfig):
@@ -16,11 +17,13 @@ class EvalConfig(TableConfig):
 
     model: ModelConfig = ModelConfig()
     """The base. When `adapter` is set its name comes from the adapter unless given."""
-    engine: Literal["hsd", "openai"] = "hsd"
-    """What answers: a model that `hsd` loads, or an OpenAI-compatible server (`server.base_url`),
-    which is asked for the model of that name."""
+    engine: Literal["hsd", "vllm", "openai"] = "hsd"
+    """What answers: a model that `hsd` loads, the same model in `vllm`, or an OpenAI-compatible
+    server (`server.base_url`), which is asked for the model of that name."""
     server: ServerConfig = ServerConfig()
     """The server, with `engine=openai`."""
+    vllm: VllmConfig = VllmConfig()
+    """vLLM, with `engine=vllm`."""
     adapter: Folder | None = None
     """Folder of a trained adapter; None evaluates the base or a merged folder."""
     data_file: Text = "canned_50_quick"

@@ -63,9 +63,13 @@ class ChosenEngine:
     self_test: SelfTest | None = None
     fallback: str | None = None
     """A sentence for who waits, where prompts should have been shared and are not."""
+    served: dict[str, Any] | None = None
+    """What answers instead of hsd's own engine, and what its check found."""
 
     def facts(self) -> dict[str, Any]:
         """Return the decision for the manifest."""
+        if self.served is not None:
+            return {**self.served, "batch_size": self.engine.batch_size}
         tested = self.self_test.facts() if self.self_test else None
         return {
             "shared": self.shared,
@@ -137,8 +141,8 @@ def plain_engine(plan: EvaluationPlan, model: Any) -> Engine:
     """Return the engine that computes each prompt whole."""
     tokenizer = plan.subject.tokenizer
     if plan.config.mode == "score":
-        return plain_scoring(model, tokenizer, _spelled(plan), plan.config.batch_size)
-    return plain_writing(model, tokenizer, plan.renderer.stop_ids(), _asking(plan))
+        return plain_scoring(model, tokenizer, spelled_of(plan), plan.config.batch_size)
+    return plain_writing(model, tokenizer, plan.renderer.stop_ids(), asking_of(plan))
 
 
 def _tested(
@@ -176,11 +180,11 @@ def _shared(plan: EvaluationPlan, model: Any, prefix: Prefix) -> tuple[Engine, T
     rows = rows_of_test(plan.encoded, coarse=exact_tolerance(model) is None)
     batch_size = max(plan.config.batch_size, len(rows))
     if plan.config.mode == "score":
-        spelled = _spelled(plan)
+        spelled = spelled_of(plan)
         scoring = SharedScore(model, prefix, spelled)
         engine = Engine(scoring, plan.config.batch_size, prefix_tokens, ROOM)
         return engine, check_scores(scoring, model, rows, spelled, batch_size)
-    asking = _asking(plan)
+    asking = asking_of(plan)
     writing = _generating(plan, model, prefix, asking)
     engine = Engine(writing, plan.config.batch_size, prefix_tokens, ROOM)
     limit = min(asking.max_new_tokens, TOKENS)
@@ -196,12 +200,14 @@ def _generating(plan: EvaluationPlan, model: Any, prefix: Prefix, asking: Asking
     return SharedGenerate(model, tokenizer, prefix, stops, asking)
 
 
-def _asking(plan: EvaluationPlan) -> Asking:
+def asking_of(plan: EvaluationPlan) -> Asking:
+    """Return how replies are made."""
     config = plan.config
     return Asking(plan.max_new_tokens, config.batch_size, config.temperature, config.seed)
 
 
-def _spelled(plan: EvaluationPlan) -> Candidates:
+def spelled_of(plan: EvaluationPlan) -> Candidates:
+    """Return the tokens of both answers."""
     strategy = plan.contract.strategy
     return candidates(
         plan.renderer,

@@ -1,7 +1,8 @@
 """Evaluate a model: on one set of posts or several, alone or beside its base."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from hsd.evaluation.evaluation_plan import EvaluationPlan, prepare_sets
 from hsd.evaluation.evaluation_run import Evaluated, EvaluationRun, Loading
 from hsd.evaluation.prompt_choice import PROBE, contract_for, prompt_facts, renderer_for
 from hsd.evaluation.subject import subject
+from hsd.evaluation.vllm_model import VllmModel
 from hsd.inference.generate import plain_writing
 from hsd.inference.replies import Asking
 from hsd.io.progress import Progress, Say, silent, unsaid
@@ -54,7 +56,8 @@ def evaluate_sets(
     """
     with stop_request() as request:
         sets = _in_own_folders(prepare_sets(configs, data_dir))
-        return _each(sets, Loading(cache(sets[0].subject.load)), progress, request, say)
+        with _loading(sets) as loading:
+            return _each(sets, loading, progress, request, say)
 
 
 def evaluate_with_base(
@@ -84,18 +87,18 @@ def evaluate_sets_with_base(
 
     Raises EvaluationError when there is no adapter.
     """
-    with stop_request() as request:
+    with stop_request() as request, ExitStack() as stack:
         sets = _in_own_folders(prepare_sets(configs, data_dir))
         on_base = [one.of_base() for one in sets]
         judged = sets[0].subject
-        adapted = Loading(cache(judged.load))
+        adapted = stack.enter_context(_loading(sets))
 
         def load_base() -> tuple[Any, dict[str, Any]]:
             model, facts = adapted.load()
             return model, {k: v for k, v in facts.items() if k not in ("adapter", "tokenizer")}
 
         if judged.is_base_when_off:
-            bases = _each(on_base, Loading(load_base, without_adapter), progress, request, say)
+            bases = _each(on_base, Loading(load_base, _adapter_off), progress, request, say)
         else:
             alone = cache(on_base[0].subject.load)
             bases = _each(on_base, Loading(alone), progress, request, say)
@@ -103,6 +106,22 @@ def evaluate_sets_with_base(
             gc.collect()  # a model holds itself in circles, and the next one is as big
         adapters = _each(sets, adapted, progress, request, say, bases)
         return list(zip(bases, adapters, strict=True))
+
+
+@contextmanager
+def _loading(sets: Sequence[EvaluationPlan]) -> Iterator[Loading]:
+    """Yield what loads the model of these sets once; vLLM ends with the block."""
+    plan = sets[0]
+    if plan.config.engine != "vllm":
+        yield Loading(cache(plan.subject.load))
+        return
+    with VllmModel(plan) as model:
+        rows = [row for one in sets for row in one.encoded]
+        yield Loading(cache(lambda: model.load(rows)))
+
+
+def _adapter_off(model: Any) -> AbstractContextManager[None]:
+    return model.without_adapter() if isinstance(model, VllmModel) else without_adapter(model)
 
 
 def try_connection(config: EvalConfig) -> tuple[dict[str, Any], str]:

@@ -12,8 +12,10 @@ from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.evaluation.prompt_choice import contract_for, renderer_for, require_analysis_possible
 from hsd.evaluation.read_sets import read_sets
 from hsd.evaluation.subject import Subject, subject
+from hsd.evaluation.vllm_limits import require_servable, require_vllm_settings
 from hsd.example import Example
 from hsd.groups.group_set import GroupSet, default_groups
+from hsd.inference.vllm_python import vllm_python
 from hsd.model.context_length import positions_of
 from hsd.model.number_format import NumberFormat, number_format
 from hsd.model.own_tokenizer import blaming
@@ -26,6 +28,11 @@ from hsd.training.training_posts import require_known_sources
 
 SCORED_TOKENS = 64
 """Room for an answer's opening and label; JSON takes about 10, a channel before it some more."""
+
+
+_NOT_COMPARED = (
+    "vllm.check is off: what vLLM answered was not compared with what hsd's own engine answers."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,7 @@ class EvaluationPlan:
             "max_new_tokens": self.max_new_tokens,
             "temperature": self.config.temperature,
             "seed": self.config.seed,
+            **engine_identity(self.config),
         }
 
     @property
@@ -105,6 +113,7 @@ class EvaluationPlan:
         return [
             *self.read_as,
             *[f"{rows} say that they are of the split that is trained on."] * bool(learned),
+            *[_NOT_COMPARED] * is_not_compared(self.config),
         ]
 
     @property
@@ -131,6 +140,8 @@ def plan_of_model(config: EvalConfig) -> EvaluationPlan:
     _require_possible(config)
     chosen = subject(config)
     numbers = number_format(chosen.config, chosen.source)
+    if config.engine == "vllm":
+        require_servable(chosen, numbers)
     contract = contract_for(config, chosen.carries_prompt)
     with blaming(chosen.own_words_in):
         renderer = renderer_for(config, contract, chosen.tokenizer)
@@ -174,7 +185,20 @@ def prepare_sets(
     ]
 
 
+def engine_identity(config: EvalConfig) -> dict[str, str]:
+    """Return the engine, where it is not hsd's own: runs of before there were others have none."""
+    return {} if config.engine == "hsd" else {"engine": config.engine}
+
+
+def is_not_compared(config: EvalConfig) -> bool:
+    """Return whether vLLM answers, and no row is compared with hsd's own engine."""
+    return config.engine == "vllm" and config.vllm.check == "off"
+
+
 def _require_possible(config: EvalConfig) -> None:
+    require_vllm_settings(config)
+    if config.engine == "vllm":
+        vllm_python()
     launch()  # refuses a launcher that splits the base, before a file is read or converted
     if config.mode == "score" and config.temperature > 0:
         raise ConfigError(

@@ -15,7 +15,7 @@ from hsd.config.run_record import recorded
 from hsd.data.rows_identity import data_facts
 from hsd.errors import EvaluationError, Stopped
 from hsd.evaluation.answer_rows import answer_rows
-from hsd.evaluation.choose_engine import PrefixOnce, choose_engine
+from hsd.evaluation.choose_engine import ChosenEngine, PrefixOnce, choose_engine
 from hsd.evaluation.evaluation_folder import (
     existing_folder,
     existing_otherwise,
@@ -24,10 +24,11 @@ from hsd.evaluation.evaluation_folder import (
     record_halvings,
 )
 from hsd.evaluation.evaluation_lease import Leases
-from hsd.evaluation.evaluation_plan import EvaluationPlan
+from hsd.evaluation.evaluation_plan import EvaluationPlan, engine_identity
 from hsd.evaluation.prompt_choice import prompt_facts, prompt_note
 from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.evaluation.shards import done_before, own_batches, part
+from hsd.evaluation.vllm_model import Surroundings, VllmModel
 from hsd.inference.scored_alone import scored_alone
 from hsd.io.dated_folder import stamp
 from hsd.io.hashes import sha256_json
@@ -181,7 +182,9 @@ class EvaluationRun:
         here, plan = launch(), self.plan
         try:
             with memory_error_as(full_memory(model.device.type)):
-                chosen = choose_engine(plan, model, self.loading.once)
+                chosen = engine_for(
+                    plan, model, self.loading.once, Surroundings(folder, ranks.check_stop)
+                )
                 batches = chosen.engine.batches(plan.encoded)
                 log.info("answering: %s", json.dumps(chosen.facts()))
                 if chosen.fallback:
@@ -249,8 +252,18 @@ class EvaluationRun:
             **plan.groups.facts(),
             prompt=prompt_facts(plan.contract, plan.renderer),
             processes=here.world_size,
+            **engine_identity(plan.config),
             **loaded,
         )
+
+
+def engine_for(
+    plan: EvaluationPlan, model: Any, once: PrefixOnce, at: Surroundings
+) -> ChosenEngine:
+    """Return how rows are answered by a model that hsd has loaded, or vLLM."""
+    if isinstance(model, VllmModel):
+        return model.choose(plan, at)
+    return choose_engine(plan, model, once)
 
 
 def load_for(

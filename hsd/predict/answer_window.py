@@ -2,12 +2,15 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hsd.errors import DataError
 from hsd.evaluation.answer_rows import parsed_reply
-from hsd.evaluation.choose_engine import PrefixOnce, choose_engine
+from hsd.evaluation.choose_engine import PrefixOnce
 from hsd.evaluation.evaluation_plan import EvaluationPlan
+from hsd.evaluation.evaluation_run import engine_for
+from hsd.evaluation.vllm_model import Surroundings
 from hsd.inference.halving import answers
 from hsd.inference.replies import Reply
 from hsd.predict.input_posts import InputPost
@@ -31,19 +34,21 @@ def answer_window(
     window: Sequence[InputPost],
     watch: Watch,
     known: Collection[int] = (),
+    folder: Path | None = None,
 ) -> None:
     """Ask a model about the posts of a window.
 
     A window is what one evaluation is to `hsd evaluate`: its rows alone decide how it is computed,
     so a restart and another number of processes come to the same numbers. Rows that are `known` are
-    computed once more beside the others of their batch, and not kept.
+    computed once more beside the others of their batch, and not kept. `folder` is the run's.
     """
     encoded, refused = _encoded(plan, window)
     watch.keep([answer for answer in refused if answer.row not in known])
     left = [row for row in encoded if int(row.id) not in known]
     if not left:
         return
-    chosen = choose_engine(replace(plan, encoded=encoded), model, once)
+    at = Surroundings(folder, watch.check_stop)
+    chosen = engine_for(replace(plan, encoded=encoded), model, once, at)
     _forget_others(once)
     if chosen.fallback:
         watch.say(chosen.fallback)

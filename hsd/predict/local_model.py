@@ -7,9 +7,11 @@ from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.evaluation.choose_engine import PrefixOnce
-from hsd.evaluation.evaluation_plan import EvaluationPlan, plan_of_model
+from hsd.evaluation.evaluation_plan import EvaluationPlan, engine_identity, plan_of_model
 from hsd.evaluation.evaluation_run import full_memory, load_for
 from hsd.evaluation.prompt_choice import prompt_facts
+from hsd.evaluation.vllm_model import VllmModel, facts_unread
+from hsd.io.files import write_json
 from hsd.io.progress import Say
 from hsd.model.memory import memory_error_as
 from hsd.model.number_format import NumberFormat
@@ -69,11 +71,13 @@ class LocalModel:
             "max_new_tokens": self.plan.max_new_tokens,
             "temperature": self.config.temperature,
             "seed": self.config.seed,
+            **engine_identity(self.config),
         }
 
     def facts(self) -> Mapping[str, Any]:
         """Return what the manifest says before weights are loaded."""
-        return {"prompt": prompt_facts(self.plan.contract, self.plan.renderer)}
+        prompt = prompt_facts(self.plan.contract, self.plan.renderer)
+        return {"prompt": prompt, **engine_identity(self.config)}
 
     @property
     def write_every_s(self) -> float | None:
@@ -89,15 +93,26 @@ class LocalModel:
 
     def load(
         self,
-        counts: Path | None,  # noqa: ARG002 - the manifest has them
+        counts: Path | None,
         check_stop: Callable[[], None],
     ) -> tuple[AnswerWindow, Mapping[str, Any]]:
-        """Load the weights; raises as `check_stop` before and after."""
+        """Load the weights; raises as `check_stop` before and after.
+
+        vLLM starts with the first post: what it answers is held against hsd's own engine.
+        """
         plan, once = self.plan, PrefixOnce()
-        model, facts = load_for(plan, plan.subject.load, check_stop)
+        folder = counts.parent if counts else None
+        model, facts = self._loaded(check_stop)
 
         def answer(window: Sequence[InputPost], watch: Watch, known: Collection[int]) -> None:
             with memory_error_as(full_memory(model.device.type)):
-                answer_window(plan, model, once, window, watch, known)
+                answer_window(plan, model, once, window, watch, known, folder)
+            if counts and isinstance(model, VllmModel) and model.check:
+                write_json(counts, model.facts())
 
         return answer, {"model": facts}
+
+    def _loaded(self, check_stop: Callable[[], None]) -> tuple[Any, Mapping[str, Any]]:
+        if self.config.engine == "vllm":
+            return VllmModel(self.plan), facts_unread(self.plan)
+        return load_for(self.plan, self.plan.subject.load, check_stop)

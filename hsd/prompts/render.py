@@ -142,10 +142,14 @@ class Renderer:
 
     def opening_text(self, *, has_system: bool) -> str:
         """Return what an answer starts with before its words: a channel; '' for most families."""
+        text: str = self._tokenizer.decode(self.opening_ids(has_system=has_system))
+        return text
+
+    def opening_ids(self, *, has_system: bool) -> list[int]:
+        """Return the ids that an answer starts with before its words."""
         form = self.form(has_system=has_system)
         ids = self._fill(form.answer, Chat(id="", system="", before=""))
-        text: str = self._tokenizer.decode(ids[1 + len(form.end) :])
-        return text
+        return ids[1 + len(form.end) :]
 
     def stop_ids(self) -> tuple[int, ...]:
         """Return the ids that end an answer; the first is the one that is trained."""

@@ -16,9 +16,10 @@ _OPTIONS = ("base_url", "token_file", "concurrency", "max_cost")
 server_options = together(
     click.option(
         "--engine",
-        type=click.Choice(["hsd", "openai"]),
-        help="hsd (the default) loads the model. openai asks an OpenAI-compatible server for the "
-        "model --model-name, and reads what it writes.",
+        type=click.Choice(["hsd", "vllm", "openai"]),
+        help="hsd (the default) loads the model. vllm answers with vLLM, after a check of a few "
+        "rows against hsd. openai asks an OpenAI-compatible server for the model --model-name, and "
+        "reads what it writes.",
     ),
     click.option("--base-url", metavar="URL", help="The server: http://localhost:8000/v1."),
     click.option(

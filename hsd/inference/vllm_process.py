@@ -1,0 +1,139 @@
+"""The process that vLLM runs in, as hsd talks to it: it never outlives hsd, and never hangs it."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+from weakref import finalize
+
+from hsd.errors import EvaluationError, HsdError
+from hsd.inference import vllm_worker
+from hsd.io.json_reader import parse_json
+from hsd.model.memory import is_memory_error, memory_code
+from hsd.visible import visible
+
+_NOTICED_S = 0.1
+"""How often a stop is looked for while vLLM computes."""
+_CHUNK = 1 << 20
+_LONGEST = 300
+"""Most characters of vLLM's own words in an error."""
+
+Settings = Mapping[str, Any]
+
+
+class VllmProcess:
+    """A model that another Python has loaded with vLLM; `with` it, the process ends with the block.
+
+    `check_stop` is called while hsd waits, and may raise; then the process is killed. What vLLM
+    writes goes to the file `log`. Raises EvaluationError in one line where vLLM fails.
+    """
+
+    def __init__(
+        self, python: Path, settings: Settings, log: Path, check_stop: Callable[[], None]
+    ) -> None:
+        self._log, self._check_stop, self._read = log, check_stop, b""
+        own, theirs = os.pipe()
+        self._answers = own
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [str(python), "-P", str(Path(vllm_worker.__file__).resolve()), str(theirs)],
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs],
+                env=environment(os.environ),
+                start_new_session=True,  # the terminal's Ctrl-C is hsd's, and so is the end
+            )
+        os.close(theirs)
+        self.close = finalize(self, _end, self._process, own)
+        """End the process with all that it started; so does the end of whoever holds this."""
+        self.facts: dict[str, Any] = self._said("ready", settings)
+
+    def ask(self, what: str, **request: Any) -> Any:
+        """Return what the process answers."""
+        return self._said("answer", {"ask": what, **request})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _said(self, part: str, request: Settings) -> Any:
+        """Send a line and return the part of the next one that is meant; closed if that fails."""
+        try:
+            assert self._process.stdin
+            with suppress(BrokenPipeError):  # what it died of is told by its end
+                self._process.stdin.write(json.dumps(dict(request)).encode() + b"\n")
+                self._process.stdin.flush()
+            line = self._line()
+            said = parse_json(line, "vLLM", EvaluationError) if line else {}
+            if part in said:
+                return said[part]
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise self._failed(said.get("error"))
+
+    def _line(self) -> bytes:
+        """Return the next line; nothing where the process ended."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._answers, selectors.EVENT_READ)
+            while b"\n" not in self._read:
+                self._check_stop()
+                if not selector.select(_NOTICED_S):
+                    continue
+                chunk = os.read(self._answers, _CHUNK)
+                if not chunk:
+                    return b""
+                self._read += chunk
+        line, _, self._read = self._read.partition(b"\n")
+        return line
+
+    def _failed(self, said: str | None) -> HsdError:
+        words = last_line(said or self._log.read_text("utf-8", "replace")) or "it wrote nothing"
+        error = RuntimeError(words)
+        return EvaluationError(
+            f"vLLM ended: {visible(words)[:_LONGEST]}. What it wrote before is in {self._log}; "
+            "--engine hsd, the default, answers without vLLM.",
+            code=memory_code(error) if is_memory_error(error) else None,
+        )
+
+
+def _end(process: "subprocess.Popen[bytes]", answers: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin:
+        with suppress(OSError):  # what it was asked when it died
+            process.stdin.close()
+    os.close(answers)
+
+
+def environment(own: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the process: the user's, but for what hsd has to decide.
+
+    On a CPU, vLLM would bind its threads to the first cores, whoever computes there, and take most
+    of the memory for keys and values.
+    """
+    decided = {
+        "HF_HUB_OFFLINE": "1",  # hsd has fetched the files
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process, which ends as one
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_ALLOW_INSECURE_SERIALIZATION": "0",
+    }
+    defaults = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    left_out = ("PYTHONPATH", "PYTHONHOME")
+    return {**defaults, **{k: v for k, v in own.items() if k not in left_out}, **decided}
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a text that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else ""
