@@ -21,7 +21,7 @@ name, comment, reason.
 The reason is last: it is a sentence now and then, and may hold any sign.
 """
 ACCOUNTING_FIELDS = (
-    "JobID,State,ExitCode,Reason,Submit,Start,End,ElapsedRaw,AllocTRES,NodeList,"
+    "JobID,State,ExitCode,DerivedExitCode,Reason,Submit,Start,End,ElapsedRaw,AllocTRES,NodeList,"
     "User,JobName,Comment"
 )
 OWN_FORMAT = "%F|%k|%T|%j"
