@@ -217,6 +217,7 @@ def test_the_queue_says_of_what_just_ended_more_than_that_it_failed() -> None:
     ("events", "expected"),
     [
         ([STARTED, event("ended", code=11)], ("failed", "exit code 11")),
+        ([STARTED, event("ended", code=-9)], ("failed", "exit code 137 (SIGKILL)")),
         ([STARTED, SIGNALLED, event("stopped", code=75, why="the cap")], ("failed", "the cap")),
         ([STARTED, event("cancelled")], ("cancelled", "")),
         ([STARTED], ("unknown", "SLURM no longer knows this job")),
@@ -371,6 +372,18 @@ def test_a_slurm_that_does_not_answer_leaves_the_files_and_a_note(run: RunFolder
 def test_accounting_that_is_off_is_noted(run: RunFolder) -> None:
     submit(run, "train", "55742568", "a")
     assert "sacct does not answer" in states(run.path, Told(squeue=QUEUE)).notes[0]
+
+
+OTHER_FORM = "7_0|RUNNING|\x1b[2J of another form\n"
+
+
+def test_a_table_of_another_form_is_told_in_one_line(run: RunFolder) -> None:
+    submit(run, "train", "7", "a")
+    notes = states(run.path, Told(squeue=OTHER_FORM, sacct=OTHER_FORM)).notes
+    assert [note.partition(" ")[0] for note in notes] == ["squeue", "sacct"]
+    assert "no line of the form that hsd asks for; the first: '7_0|RUNNING|\\x1b[2J" in notes[0]
+    welcome = "Welcome to the cluster\n"
+    assert states(run.path, Told(squeue=welcome, sacct=welcome)).notes == ()
 
 
 def test_a_local_run_is_known_from_its_files_alone(run: RunFolder) -> None:

@@ -8,6 +8,7 @@ from slurm.node.events import OF_A_SIGNAL
 
 _QUEUE_COLUMNS, _ACCOUNTING_COLUMNS = 13, 14
 """The last may hold any sign."""
+_SHOWN = 100
 _NOTHING = {"", "None", "N/A", "(null)", "Unknown", "None assigned"}
 _TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 _ARRAY = re.compile(r"(\d+)_\[([\d,-]+)(?:%\d+)?\]")
@@ -72,6 +73,15 @@ def parse_accounting(text: str) -> dict[str, tuple[Accounted, ...]]:
     return {job: tuple(attempts) for job, attempts in by_job.items()}
 
 
+def not_understood(program: str, text: str, found: object) -> list[str]:
+    """Return a sentence when nothing was `found` in a table that a program printed."""
+    rows = [line for line in text.splitlines() if "|" in line]
+    if found or not rows:
+        return []
+    shown = ascii(rows[0][:_SHOWN])
+    return [f"{program} printed no line of the form that hsd asks for; the first: {shown}."]
+
+
 def exit_of(told: str, of_step: str) -> tuple[int, int]:
     """Return the exit code and the signal in sacct's ExitCode, such as `1:0`.
 
@@ -132,7 +142,8 @@ def _accounted(row: list[str]) -> Iterable[Accounted]:
             signal=signal,
             reason=reason,
             submit=submit,
-            start=start,
+            # 22.05 may write one, the time of the end, for a job that was cancelled in the queue.
+            start=start if nodes else "",
             end=end,
             elapsed_s=_number(elapsed),
             gpus=gpus_in(tres),

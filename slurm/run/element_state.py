@@ -183,11 +183,14 @@ def _ended(known: ElementFacts, slurm: str) -> tuple[str, str]:
 
 
 def _never_began(known: ElementFacts) -> bool:
-    """Whether SLURM cancelled it since what it waits for failed; sacct has forgotten that word."""
+    """Whether SLURM cancelled it since what it waits for failed; sacct has forgotten that word.
+
+    Its Reason is then Dependency on 22.05, and None on 24.11; what a user cancels has `by UID`.
+    """
     if known.queued and known.queued.reason:
         return known.queued.reason == NEVER
     last = known.accounted[-1] if known.accounted else None
-    return bool(last and not last.by_user and not last.start and last.reason == "Dependency")
+    return bool(last and not last.by_user and not last.start and last.reason in ("", "Dependency"))
 
 
 def _why(known: ElementFacts, slurm: str) -> str:
