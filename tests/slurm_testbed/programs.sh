@@ -2,7 +2,7 @@
 # another Debian. Its packages are only extracted: nothing is installed, and no script of theirs runs.
 # Each program gets the folder's own loader and libraries, so daemons and jobs see this machine's
 # files as ever: there is no chroot. Sourced, bash.
-# shellcheck shell=bash disable=SC2034,SC2086
+# shellcheck shell=bash disable=SC2034,SC2086,SC2153
 PROGRAMS=(munge=/usr/sbin/munged mariadb-server-core=/usr/sbin/mariadbd
     mariadb-client-core=/usr/bin/my_print_defaults) # (mariadb-install-db calls the last one)
 OWN_SLURM=(slurmctld=/usr/sbin/slurmctld slurmd=/usr/sbin/slurmd slurm-client=/usr/bin/sbatch
@@ -90,7 +90,7 @@ make_root() (
     trap 'rm -rf "$part"' EXIT
     mmdebstrap -q --format=directory --variant=extract --mode=root \
         --include=slurmctld,slurmd,slurmdbd,slurm-client "$(suite_of "$1")" "$part" &&
-        rm -rf "$part"/{dev,etc,tmp,var,usr/share} "$part"/usr/lib/*/slurm-wlm/mpi_pmix*.so && # (no PMIx)
+        rm -rf "${part:?}"/{dev,etc,tmp,var,usr/share} "$part"/usr/lib/*/slurm-wlm/mpi_pmix*.so && # (no PMIx)
         use_own_libraries "$part" "$2" && name_programs "$part" &&
         { mv -T "$part" "$2" || [ -d "$2" ]; } # (another start.sh has made it by now)
 )
