@@ -8,7 +8,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 export MALLOC_TOP_PAD_ ?= 268435456
 
 .PHONY: demo real test fast check golden bench kill-test sources install clean slurm-testbed slurm-testbed-stop \
-	tools lint lock picture docs coverage image sif sqsh sbom test-containers
+	tools lint lock picture docs coverage image sif sqsh sbom test-containers test-slurm
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make check   ruff and mypy"
 	@echo "make bench   compare hsd with TRL, transformers and lm-eval (40 min; own environment of 2.2 GB)"
 	@echo "make kill-test  kill commands at random times, and fill disks (full disks need root)"
+	@echo "make test-slurm  the tests on a real SLURM alone (SLURM_TESTBED=24.11: that of Debian 13; root)"
 	@echo "make slurm-testbed  start a SLURM of four nodes on this machine (Debian, root); -stop ends it"
 	@echo "make golden  accept today's text output as the golden files"
 	@echo "make docs    the documentation as a site, in build/site"
@@ -91,6 +92,10 @@ JOBS ?= 2
 test: check
 	$(BIN)/pytest -m "not (gpu or container or slurm)" -n $(JOBS) --dist loadfile \
 	  --no-loadscope-reorder --durations=10
+	$(MAKE) test-slurm
+
+# SLURM_TESTBED=24.11: on the SLURM of Debian 13, not of this machine's packages.
+test-slurm: install
 	$(BIN)/pytest -m "slurm and not container" --durations=10
 
 fast: install

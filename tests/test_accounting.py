@@ -15,10 +15,10 @@ from slurm.run.submissions import Submitted, append_submission
 from slurm.watch.accounting import Used, costs, from_accounting, from_events
 
 SACCT = """\
-7_0|REQUEUED|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:00:00|3600|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1||hsd-mine-train|
-7_0|COMPLETED|0:0|BeginTime|2026-11-27T02:00:01|2026-11-27T02:02:00|2026-11-27T02:32:00|1800|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1||hsd-mine-train|
-7_1|FAILED|11:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T01:30:00|1800|cpu=8,gres/gpu:a100=8,gres/gpu=8,node=2|gpu[1-2]||hsd-mine-train|
-8_0|CANCELLED|0:0|Dependency|2026-11-27T01:00:00|None|2026-11-27T01:31:00|0||None assigned||hsd-mine-evaluate|
+7_0|REQUEUED|0:0|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:00:00|3600|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1||hsd-mine-train|
+7_0|COMPLETED|0:0|0:0|BeginTime|2026-11-27T02:00:01|2026-11-27T02:02:00|2026-11-27T02:32:00|1800|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1||hsd-mine-train|
+7_1|FAILED|11:0|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T01:30:00|1800|cpu=8,gres/gpu:a100=8,gres/gpu=8,node=2|gpu[1-2]||hsd-mine-train|
+8_0|CANCELLED|0:0|0:0|Dependency|2026-11-27T01:00:00|None|2026-11-27T01:31:00|0||None assigned||hsd-mine-evaluate|
 """  # noqa: E501 - as it is printed
 
 

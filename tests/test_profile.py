@@ -40,6 +40,18 @@ def refusal(text: str) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[stages.train]\ngpus = 4\n[slurm.extra]\ngres = 'lscratch:9'",
+        "[stages.train]\ngpus = 4\n[slurm]\ngpu_request = 'gres'\nextra = {nice = '5'}",
+        "[slurm.extra]\ngres = 'gpu:1'",
+    ],
+)
+def test_further_options_that_ask_for_no_gpus_twice_are_taken(text: str) -> None:
+    assert load_profile(write("mine.toml", text)).slurm is not None
+
+
 # Shipped ones
 
 
@@ -179,6 +191,15 @@ def test_an_unknown_key_in_a_section_is_answered_with_the_nearest(text: str, mes
         ("[slurm.extra]\njob_name = 'x'", "slurm.extra.job_name: job-name cannot be set here"),
         ("[slurm.extra]\nwra = 'x'", "slurm.extra.wra: wrap cannot be set here: the script"),
         ("[slurm.extra]\nerr = 'x'", "slurm.extra.err: error cannot be set here"),
+        (
+            "[stages.train]\ngpus = 4\n[slurm.extra]\ngres = 'lscratch:9,gpu:a100:4'",
+            "slurm.extra.gres: GPUs are requested by --gpus-per-node already ([slurm] gpu_request)",
+        ),
+        (
+            "[stages.train]\ngpus = 4\n[slurm]\ngpu_request = 'gres'\n"
+            "extra = {gpus_per_node = '4'}",
+            "slurm.extra.gpus_per_node: GPUs are requested by --gres already",
+        ),
         (
             "[slurm.extra]\nclusters = 'a,b'",
             "slurm.extra.clusters: 'a,b' is not accepted (expected the name of one cluster)",

@@ -400,8 +400,8 @@ OLD = """\
 {sacct} "$@"
 for i in 0 1; do
   for name in old hsd-pair-train; do
-    echo "{job}_$i|COMPLETED|0:0|None|2019-03-01T10:00:00|2019-03-01T10:01:00|2019-03-03T10:01:00|\
-172800|billing=4,cpu=4,gres/gpu=4,mem=8G,node=1|old1|root|$name|"
+    echo "{job}_$i|COMPLETED|0:0|0:0|None|2019-03-01T10:00:00|2019-03-01T10:01:00|\
+2019-03-03T10:01:00|172800|billing=4,cpu=4,gres/gpu=4,mem=8G,node=1|old1|root|$name|"
   done
 done
 """

@@ -140,6 +140,7 @@ class Told:
         (Told("JobId=7 JobState=PENDING Reason=Priority"), True),
         (Told("JobId=8 ArrayTaskId=0 JobState=COMPLETED\nJobId=9 JobState=RUNNING"), True),
         (Told("JobId=7 JobState=COMPLETED"), False),
+        (Told("JobId=7 JobState=RUNNING SubmitLine=sbatch --wrap grep JobState=FAILED"), True),
         (Told(accounted="7|COMPLETED|0:0\n"), False),
         (Told(accounted="7|NODE_FAIL|0:0\n7|REQUEUED|0:0\n7|COMPLETED|0:0\n"), False),
     ],

@@ -29,15 +29,15 @@ QUEUE = """\
 55742568|3|55742568_3|RUNNING|1-00:00:12|UNLIMITED|2026-11-27T01:25:10|hsd-gpu1|(null)||hsd-mine-train||None
 """
 ACCOUNTING = """\
-55742570|PENDING|0:0|Dependency|2026-11-27T01:25:10|Unknown|Unknown|0||None assigned||hsd-mine-compare|
-55742568_0|COMPLETED|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:12|2|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
-55742568_1|FAILED|3:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:10|0|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
-55742568_2|COMPLETED|0:0|BeginTime|2026-11-27T01:25:15|2026-11-27T01:25:26|2026-11-27T01:25:28|2|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
-55742568_2|REQUEUED|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:13|3|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
-55742568_3|CANCELLED by 0|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:22|12|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
-55742569_1|CANCELLED|0:0|Dependency|2026-11-27T01:25:10|None|2026-11-27T01:25:11|0||None assigned||hsd-mine-evaluate|
-55742598_2|FAILED|0:9|None|2026-11-27T01:25:44|2026-11-27T01:25:44|2026-11-27T01:25:44|0|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=200M,node=1|hsd-gpu2||hsd-mine-train|
-55742599_[0-2,5%2]|PENDING|0:0|None|2026-11-27T01:25:44|Unknown|Unknown|0||None assigned||hsd-mine-train|
+55742570|PENDING|0:0|0:0|Dependency|2026-11-27T01:25:10|Unknown|Unknown|0||None assigned||hsd-mine-compare|
+55742568_0|COMPLETED|0:0|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:12|2|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
+55742568_1|FAILED|3:0|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:10|0|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
+55742568_2|COMPLETED|0:0|0:0|BeginTime|2026-11-27T01:25:15|2026-11-27T01:25:26|2026-11-27T01:25:28|2|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
+55742568_2|REQUEUED|0:0|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:13|3|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
+55742568_3|CANCELLED by 0|0:0|0:0|None|2026-11-27T01:25:10|2026-11-27T01:25:10|2026-11-27T01:25:22|12|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=256M,node=1|hsd-gpu1||hsd-mine-train|
+55742569_1|CANCELLED|0:0|0:0|Dependency|2026-11-27T01:25:10|None|2026-11-27T01:25:11|0||None assigned||hsd-mine-evaluate|
+55742598_2|FAILED|0:9|0:0|None|2026-11-27T01:25:44|2026-11-27T01:25:44|2026-11-27T01:25:44|0|billing=1,cpu=1,gres/gpu:a100=1,gres/gpu=1,mem=200M,node=1|hsd-gpu2||hsd-mine-train|
+55742599_[0-2,5%2]|PENDING|0:0|0:0|None|2026-11-27T01:25:44|Unknown|Unknown|0||None assigned||hsd-mine-train|
 """  # noqa: E501 - as it is printed
 
 
@@ -187,7 +187,7 @@ def test_a_requeue_is_known_from_accounting_too() -> None:
     ("accounted", "expected"),
     [
         (over("FAILED", 3), ("failed", "exit code 3")),
-        (over("FAILED", signal=9), ("failed", "signal 9")),
+        (over("FAILED", signal=9), ("failed", "signal 9 (SIGKILL)")),
         (over("TIMEOUT"), ("failed", "TIMEOUT")),
         (over("OUT_OF_MEMORY", 0, signal=125), ("failed", "OUT_OF_MEMORY")),
         (over("NODE_FAIL"), ("failed", "NODE_FAIL")),
@@ -217,6 +217,7 @@ def test_the_queue_says_of_what_just_ended_more_than_that_it_failed() -> None:
     ("events", "expected"),
     [
         ([STARTED, event("ended", code=11)], ("failed", "exit code 11")),
+        ([STARTED, event("ended", code=-9)], ("failed", "exit code 137 (SIGKILL)")),
         ([STARTED, SIGNALLED, event("stopped", code=75, why="the cap")], ("failed", "the cap")),
         ([STARTED, event("cancelled")], ("cancelled", "")),
         ([STARTED], ("unknown", "SLURM no longer knows this job")),
@@ -371,6 +372,18 @@ def test_a_slurm_that_does_not_answer_leaves_the_files_and_a_note(run: RunFolder
 def test_accounting_that_is_off_is_noted(run: RunFolder) -> None:
     submit(run, "train", "55742568", "a")
     assert "sacct does not answer" in states(run.path, Told(squeue=QUEUE)).notes[0]
+
+
+OTHER_FORM = "7_0|RUNNING|\x1b[2J of another form\n"
+
+
+def test_a_table_of_another_form_is_told_in_one_line(run: RunFolder) -> None:
+    submit(run, "train", "7", "a")
+    notes = states(run.path, Told(squeue=OTHER_FORM, sacct=OTHER_FORM)).notes
+    assert [note.partition(" ")[0] for note in notes] == ["squeue", "sacct"]
+    assert "no line of the form that hsd asks for; the first: '7_0|RUNNING|\\x1b[2J" in notes[0]
+    welcome = "Welcome to the cluster\n"
+    assert states(run.path, Told(squeue=welcome, sacct=welcome)).notes == ()
 
 
 def test_a_local_run_is_known_from_its_files_alone(run: RunFolder) -> None:

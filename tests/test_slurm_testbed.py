@@ -1,9 +1,12 @@
 """The Slurm that the other tests stand on behaves as a cluster does."""
 
+import os
+import re
+import socket
 from pathlib import Path
 
 import pytest
-from slurm_cluster import Cluster
+from slurm_cluster import Cluster, start
 from waiting import until
 
 pytestmark = pytest.mark.slurm
@@ -78,3 +81,42 @@ def test_the_jobs_of_a_dead_node_end_in_node_fail(cluster: Cluster, tmp_path: Pa
         cluster.node("up", node)
 
     assert f"{node} idle" in cluster.call("sinfo", "-h", "-N", "-p", "gpu", "-o", "%N %t")
+
+
+def test_the_cluster_is_of_the_version_that_was_asked_for(cluster: Cluster) -> None:
+    wanted = os.environ.get("SLURM_TESTBED", "")
+    found = re.findall(r"\d+\.\d+", cluster.call("sinfo", "-V"))
+
+    assert [wanted or found[0]] == found
+    assert f"SLURM_VERSION           = {found[0]}" in cluster.call("scontrol", "show", "config")
+
+
+def test_a_port_that_another_process_holds_is_named_in_one_line(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        first = {"HSD_SLURM_RUN": str(tmp_path / "run"), "HSD_SLURM_PORT": str(port - 2)}
+        done = start(**first)
+
+    assert done.returncode == 1
+    assert f"port {port}, wanted for MariaDB, is taken by " in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "run" / "pids").exists()
+
+
+def test_a_version_that_there_is_none_of_is_refused(tmp_path: Path) -> None:
+    done = start(SLURM_TESTBED="23.02", HSD_SLURM_RUN=str(tmp_path / "run"))
+
+    assert done.returncode == 1
+    assert "SLURM_TESTBED=23.02: 22.05 or 24.11 was expected" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_running_cluster_is_not_taken_for_one_of_another_version(cluster: Cluster) -> None:
+    found = cluster.call("sinfo", "-V").split()[-1].rpartition(".")[0]
+    other = "22.05" if found == "24.11" else "24.11"
+
+    done = start(SLURM_TESTBED=other, HSD_SLURM_RUN=str(cluster.run))
+
+    assert done.returncode == 1
+    assert f"SLURM {found} runs in {cluster.run}, not {other}" in done.stderr

@@ -38,10 +38,10 @@ QUEUE = """\
 10|0|10_0|PENDING|0:00|10:00|N/A||afterany:8_*(unfulfilled)||hsd-lora_presets-compare||Dependency
 """
 SACCT = """\
-7_0|REQUEUED|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T01:30:00|1800|gres/gpu=4|gpu1||hsd-lora_presets-train|
-7_0|COMPLETED|0:0|None|2026-11-27T02:00:00|2026-11-27T02:00:00|2026-11-27T03:30:00|5400|gres/gpu=4|gpu1||hsd-lora_presets-train|
-7_1|FAILED|12:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:30:00|900|gres/gpu=4|gpu1||hsd-lora_presets-train|
-9_0|TIMEOUT|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:30:00|3610|gres/gpu=1|gpu1||hsd-lora_presets-baseline|
+7_0|REQUEUED|0:0|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T01:30:00|1800|gres/gpu=4|gpu1||hsd-lora_presets-train|
+7_0|COMPLETED|0:0|0:0|None|2026-11-27T02:00:00|2026-11-27T02:00:00|2026-11-27T03:30:00|5400|gres/gpu=4|gpu1||hsd-lora_presets-train|
+7_1|FAILED|12:0|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:30:00|900|gres/gpu=4|gpu1||hsd-lora_presets-train|
+9_0|TIMEOUT|0:0|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:30:00|3610|gres/gpu=1|gpu1||hsd-lora_presets-baseline|
 """
 AT, LATER = "2026-01-01T10:00:00+00:00", "2026-01-01T12:00:00+00:00"
 

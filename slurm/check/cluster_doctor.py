@@ -73,7 +73,7 @@ def controller_check(ping: str, version: str) -> Check:
         return Check(name, False, line, _NO_ANSWER)
     found = re.search(r"(\d+)\.(\d+)", version)
     if found and (int(found[1]), int(found[2])) < _OLD:
-        fix = "hsd is tested with 22.05; try --smoke before a sweep"
+        fix = "hsd is tested with 22.05 and 24.11; try --smoke before a sweep"
         return Check(name, None, f"{version.strip()} is old", fix)
     return Check(name, True, f"{line}, {version.strip()}")
 

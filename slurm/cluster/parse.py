@@ -4,8 +4,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_COLUMNS = 13
-"""Of both; their last may hold any sign."""
+from slurm.node.events import OF_A_SIGNAL
+
+_QUEUE_COLUMNS, _ACCOUNTING_COLUMNS = 13, 14
+"""The last may hold any sign."""
+_SHOWN = 100
 _NOTHING = {"", "None", "N/A", "(null)", "Unknown", "None assigned"}
 _TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 _ARRAY = re.compile(r"(\d+)_\[([\d,-]+)(?:%\d+)?\]")
@@ -55,19 +58,40 @@ class Accounted:
 
 def parse_queue(text: str) -> dict[str, Queued]:
     """Return the elements in squeue's lines by their id, such as 123_0. Other lines are skipped."""
-    rows = (line.split("|", _COLUMNS - 1) for line in text.splitlines())
-    found = (_queued(row) for row in rows if len(row) == _COLUMNS)
+    rows = _rows(text, _QUEUE_COLUMNS)
+    found = (_queued(row) for row in rows if len(row) == _QUEUE_COLUMNS)
     return {one.job: one for one in found}
 
 
 def parse_accounting(text: str) -> dict[str, tuple[Accounted, ...]]:
     """Return each element's attempts in sacct's lines, the oldest first."""
-    rows = [line.split("|", _COLUMNS - 1) for line in text.splitlines()]
-    found = [one for row in rows if len(row) == _COLUMNS for one in _accounted(row)]
+    rows = _rows(text, _ACCOUNTING_COLUMNS)
+    found = [one for row in rows if len(row) == _ACCOUNTING_COLUMNS for one in _accounted(row)]
     by_job: dict[str, list[Accounted]] = {}
     for one in sorted(found, key=lambda a: a.submit):  # stable; a requeue submits anew
         by_job.setdefault(one.job, []).append(one)
     return {job: tuple(attempts) for job, attempts in by_job.items()}
+
+
+def not_understood(program: str, text: str, found: object) -> list[str]:
+    """Return a sentence when nothing was `found` in a table that a program printed."""
+    rows = [line for line in text.splitlines() if "|" in line]
+    if found or not rows:
+        return []
+    shown = ascii(rows[0][:_SHOWN])
+    return [f"{program} printed no line of the form that hsd asks for; the first: {shown}."]
+
+
+def exit_of(told: str, of_step: str) -> tuple[int, int]:
+    """Return the exit code and the signal in sacct's ExitCode, such as `1:0`.
+
+    Before 25.11 sacct takes 128 off a code above 127: 137 and 9 both are `9:0`. `of_step` is
+    DerivedExitCode, the highest of the job's steps, which sacct leaves as it is.
+    """
+    code, signal = _pair(told)
+    step, killed_by = _pair(of_step)
+    whole = OF_A_SIGNAL + killed_by if killed_by else step
+    return (whole if whole > OF_A_SIGNAL and whole - OF_A_SIGNAL == code else code), signal
 
 
 def gpus_in(tres: str) -> int | None:
@@ -105,20 +129,21 @@ def _queued(row: list[str]) -> Queued:
 
 
 def _accounted(row: list[str]) -> Iterable[Accounted]:
-    own, state, exit_code, reason, submit, start, end, elapsed, tres, nodes, *known = map(
+    own, state, told, of_step, reason, submit, start, end, elapsed, tres, nodes, *known = map(
         _word, row
     )
     user, name, comment = known
-    code, _, signal = exit_code.partition(":")
+    code, signal = exit_of(told, of_step)
     for job in _elements(own):
         yield Accounted(
             job=job,
             state=state.split(" ")[0],  # "CANCELLED by 1000"
-            code=_number(code),
-            signal=_number(signal),
+            code=code,
+            signal=signal,
             reason=reason,
             submit=submit,
-            start=start,
+            # 22.05 may write one, the time of the end, for a job that was cancelled in the queue.
+            start=start if nodes else "",
             end=end,
             elapsed_s=_number(elapsed),
             gpus=gpus_in(tres),
@@ -128,6 +153,10 @@ def _accounted(row: list[str]) -> Iterable[Accounted]:
             name=name,
             comment=comment,
         )
+
+
+def _rows(text: str, columns: int) -> list[list[str]]:
+    return [line.split("|", columns - 1) for line in text.splitlines()]
 
 
 def _elements(job: str) -> list[str]:
@@ -142,6 +171,11 @@ def _elements(job: str) -> list[str]:
         if first.isdigit()
         for index in range(int(first), int(last or first) + 1)
     ]
+
+
+def _pair(exit_code: str) -> tuple[int, int]:
+    code, _, signal = exit_code.partition(":")
+    return _number(code), _number(signal)
 
 
 def _number(text: str) -> int:

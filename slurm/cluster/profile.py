@@ -186,7 +186,11 @@ def _leaks(settings: Settings) -> list[str]:
 
 def _extra(profile: Profile) -> list[str]:
     """Return what is wrong with options that are given to sbatch as they are written."""
-    return wrong_options(profile.slurm.extra) if profile.slurm else []
+    if profile.slurm is None:
+        return []
+    asks_for_gpus = any(stage.gpus for _, stage in profile.stages)
+    request = profile.slurm.gpu_request if asks_for_gpus else None
+    return wrong_options(profile.slurm.extra, request)
 
 
 def _too_short(profile: Profile, source: TomlFile) -> list[str]:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from slurm.cluster.stage_config import GpuRequest
+
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
 _CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DECIDED = {
@@ -32,9 +34,28 @@ _DECIDED = {
 """What hsd decides, and why or where."""
 
 
-def wrong_options(extra: Mapping[str, str]) -> list[str]:
-    """Return a line for each option that is none, or is hsd's to decide."""
-    return [line for key, value in extra.items() if (line := _wrong(key, value))]
+_GPU = re.compile(r"(gres[:/])?gpu\b")
+
+
+def wrong_options(extra: Mapping[str, str], gpu_request: GpuRequest | None = None) -> list[str]:
+    """Return a line for each option that is none, or is hsd's to decide.
+
+    `gpu_request` is the option that asks for GPUs already; None where no stage has any.
+    """
+    lines = (_wrong(key, value) or _twice(key, value, gpu_request) for key, value in extra.items())
+    return [line for line in lines if line]
+
+
+def _twice(key: str, value: str, gpu_request: GpuRequest | None) -> str | None:
+    """Refuse GPUs in both forms: 26.05 does, and before it the forms had to agree."""
+    other = "gres" if gpu_request == "gpus-per-node" else "gpus-per-node"
+    named = other != "gres" or any(_GPU.match(part) for part in value.split(","))
+    if gpu_request is None or key.replace("_", "-") != other or not named:
+        return None
+    return (
+        f"slurm.extra.{key}: GPUs are requested by --{gpu_request} already ([slurm] gpu_request), "
+        f"and SLURM does not take both; leave GPUs out of slurm.extra.{key}"
+    )
 
 
 def _wrong(key: str, value: str) -> str | None:

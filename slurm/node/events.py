@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+OF_A_SIGNAL = 128
+"""What a shell adds to the number of the signal that ended a command: its exit code."""
+
 
 def record(path: Path, event: str, **facts: Any) -> None:
     """Append one event with the time in UTC; it is on disk when this returns."""
@@ -22,6 +25,11 @@ def record(path: Path, event: str, **facts: Any) -> None:
 def attempts(path: Path) -> list[dict[str, Any]]:
     """Return the events in the order they were written; a file that is not there has none."""
     return [event for event in read_lines(path) if "event" in event]
+
+
+def shell_code(code: int) -> int:
+    """Return a shell's exit code for a process that a signal ended: 137 for -9."""
+    return code if code >= 0 else OF_A_SIGNAL - code
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:

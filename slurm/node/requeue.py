@@ -8,6 +8,8 @@ preempted (measured on 22.05). A requeue would bring a cancelled job back, so th
 import re
 import subprocess
 
+from slurm.node.shown_jobs import shown_jobs
+
 _LIMITED = re.compile(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)")
 _ANSWERS_S = 60
 
@@ -44,12 +46,12 @@ def was_cancelled(shown: dict[str, str]) -> bool:
 
 
 def _shown(job: str) -> dict[str, str]:
-    """Return what SLURM says of a job by field; nothing when it does not answer."""
+    """Return what SLURM says of a job or an element by field; nothing when it does not answer."""
     try:
         said = _scontrol("show", "job", "-o", job)
     except (OSError, subprocess.SubprocessError):
         return {}
-    return {name: value for name, sign, value in (w.partition("=") for w in said.split()) if sign}
+    return next(iter(shown_jobs(said)), {})
 
 
 def _scontrol(*arguments: str) -> str:

@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 from slurm.node.descendants import tell
-from slurm.node.events import record
+from slurm.node.events import record, shell_code
 from slurm.node.job_context import Here, ScratchRefused, filled, make_scratch, whereabouts
 from slurm.node.requeue import BACK, CANCELLED, requeue, standing
 from slurm.node.usage import UsageMeter
@@ -160,7 +160,7 @@ def _concluded(orders: Orders, here: Here, code: int) -> int:
         return 0
     if not here.asked:
         _record(orders, here, "ended", code=code)
-        return _exit_code(code)
+        return shell_code(code)
     why = _why_not(orders, here) or _goes_on(orders, here)
     if why is None:
         _say(f"requeued {here.job}; it goes on from its newest complete checkpoint", here)
@@ -194,12 +194,7 @@ def _waited(here: Here, code: int) -> int:
     end = time.monotonic() + (WAIT_FOR_END_S if code and here.asked else 0)
     while time.monotonic() < end:
         time.sleep(POLL_S)
-    return _exit_code(code)
-
-
-def _exit_code(code: int) -> int:
-    """Return a shell's exit code for a process that a signal ended."""
-    return code if code >= 0 else 128 - code
+    return shell_code(code)
 
 
 def is_done(marker: Path, identity: str) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from hsd.errors import Stopped
 from slurm.cluster.parse import Accounted, Queued
+from slurm.node.events import shell_code
+from slurm.run.exit_words import exit_words, signal_words
 from slurm.run.submissions import Submitted
 
 LIVE = ("running", "stopping", "requeued", "waiting", "held")
@@ -181,11 +183,14 @@ def _ended(known: ElementFacts, slurm: str) -> tuple[str, str]:
 
 
 def _never_began(known: ElementFacts) -> bool:
-    """Whether SLURM cancelled it since what it waits for failed; sacct has forgotten that word."""
+    """Whether SLURM cancelled it since what it waits for failed; sacct has forgotten that word.
+
+    Its Reason is then Dependency on 22.05, and None on 24.11; what a user cancels has `by UID`.
+    """
     if known.queued and known.queued.reason:
         return known.queued.reason == NEVER
     last = known.accounted[-1] if known.accounted else None
-    return bool(last and not last.by_user and not last.start and last.reason == "Dependency")
+    return bool(last and not last.by_user and not last.start and last.reason in ("", "Dependency"))
 
 
 def _why(known: ElementFacts, slurm: str) -> str:
@@ -200,8 +205,8 @@ def _why(known: ElementFacts, slurm: str) -> str:
     if word not in ("", "NonZeroExitCode"):
         return word
     if code:
-        return f"exit code {code}"
-    return f"signal {accounted.signal}" if accounted and accounted.signal else ""
+        return exit_words(code)
+    return signal_words(accounted.signal) if accounted and accounted.signal else ""
 
 
 def _from_events(known: ElementFacts) -> tuple[str, str]:
@@ -211,8 +216,8 @@ def _from_events(known: ElementFacts) -> tuple[str, str]:
     if any(e["event"] == "cancelled" for e in known.own):
         return "cancelled", ""
     if event == "ended":
-        code = last.get("code")
-        why = f"exit code {code}" if code else "ended with code 0 but without its marker"
+        code = _code(known)
+        why = exit_words(code) if code else "ended with code 0 but without its marker"
         return "failed", why
     if event == "stopped":
         return "failed", str(last.get("why", ""))
@@ -227,7 +232,7 @@ def _code(known: ElementFacts) -> int | None:
     if last.get("event") == "stopped":
         return int(last.get("code", Stopped.exit_code))
     if last.get("event") == "ended" and last.get("code") is not None:
-        return int(last["code"])
+        return shell_code(int(last["code"]))
     accounted = known.accounted[-1] if known.accounted else None
     return accounted.code or None if accounted else None
 

@@ -8,7 +8,7 @@ from typing import Any
 from hsd.errors import PreflightError
 from hsd.io.json_reader import read_object
 from slurm.cluster.client import ClusterError, CommandFailed, Slurm
-from slurm.cluster.parse import Accounted, Queued, parse_accounting, parse_queue
+from slurm.cluster.parse import Accounted, Queued, not_understood, parse_accounting, parse_queue
 from slurm.node.events import attempts
 from slurm.run import submissions
 from slurm.run.element_state import LIVE, Element, ElementFacts, element, shown_element
@@ -138,7 +138,9 @@ def ask_scheduler(slurm: Slurm | None, jobs: Iterable[str]) -> SchedulerAnswers:
     notes = []
     queue: dict[str, Queued] | None = None
     try:
-        queue = parse_queue(slurm.queue(ids))
+        said = slurm.queue(ids)
+        queue = parse_queue(said)
+        notes += not_understood("squeue", said, queue)
     except (ClusterError, CommandFailed) as error:
         notes.append(f"SLURM does not answer, so this is from the run's own files ({error}).")
     told = slurm.accounting(ids)
@@ -146,7 +148,9 @@ def ask_scheduler(slurm: Slurm | None, jobs: Iterable[str]) -> SchedulerAnswers:
         notes.append(
             "sacct does not answer: what the queue has forgotten is known by its files alone."
         )
-    return SchedulerAnswers(queue, parse_accounting(told or ""), tuple(notes))
+    accounted = parse_accounting(told or "")
+    notes += not_understood("sacct", told or "", accounted)
+    return SchedulerAnswers(queue, accounted, tuple(notes))
 
 
 def _known(

@@ -18,6 +18,7 @@ from slurm.cluster.client import CommandFailed, Slurm
 from slurm.cluster.environment import exports
 from slurm.cluster.profile import Profile
 from slurm.cluster.stage_config import ASKS_FOR
+from slurm.node.shown_jobs import shown_jobs
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder, remember
 from slurm.submit.launch import orders
@@ -123,7 +124,7 @@ def still_to_wait(job: str, slurm: Slurm) -> bool:
     """
     try:
         shown = slurm.text("scontrol", "show", "job", "-o", job)
-        states = set(re.findall(r"\bJobState=(\w+)", shown))
+        states = {one["JobState"] for one in shown_jobs(shown) if "JobState" in one}
     except CommandFailed as error:
         if error.ambiguous:
             raise

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm.cluster.client import Slurm
-from slurm.cluster.parse import Accounted, parse_accounting
+from slurm.cluster.parse import Accounted, not_understood, parse_accounting
 from slurm.node.events import attempts
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder, whole_stage
@@ -70,7 +70,8 @@ def costs(folder: Path, slurm: Slurm | None) -> Costs:
             own += used.attempts
         key = (cell, whole_stage(one.stage))
         by_stage[key] = by_stage.get(key, Used()) + used
-    return Costs(by_stage, tuple(_notes(own, sum(u.unended for u in by_stage.values()))))
+    notes = _notes(own, sum(used.unended for used in by_stage.values()))
+    return Costs(by_stage, (*not_understood("sacct", told or "", accounted), *notes))
 
 
 def from_accounting(accounted: Iterable[Accounted]) -> Used:

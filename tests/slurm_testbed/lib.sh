@@ -3,6 +3,9 @@
 # shellcheck shell=bash disable=SC2034
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 RUN=${HSD_SLURM_RUN:-/tmp/hsd-slurm} # short: the path of a unix socket has at most 108 bytes
+VERSION=${SLURM_TESTBED:-} # 22.05 or 24.11; empty: of this machine's own packages
+ROOTS=${HSD_PROVE_CACHE:-/var/cache/hsd-prove} # where the root folder of another version is kept
+ROOT="" # that folder; empty: this machine's own packages
 
 CLUSTER=${HSD_SLURM_CLUSTER:-hsdtest}
 PREFIX=${HSD_SLURM_NODE_PREFIX:-hsd-gpu} # nodes: hsd-gpu1, hsd-gpu2, ...
@@ -29,7 +32,13 @@ die() { say "$*"; exit 1; }
 
 # Of a cluster that was started, its own settings count, not today's environment.
 # shellcheck disable=SC1091
-recall() { if [ -r "$RUN/etc/settings.sh" ]; then . "$RUN/etc/settings.sh"; fi; }
+recall() {
+    if [ -r "$RUN/etc/settings.sh" ]; then . "$RUN/etc/settings.sh"; fi
+    use_root
+}
+
+# The commands of the cluster's own version come first; its daemons are in $ROOT/usr/sbin.
+use_root() { if [ -n "$ROOT" ]; then PATH=$ROOT/bin:$PATH; fi; }
 
 # One of start.sh, stop.sh and node.sh at a time. The lock is this folder, so it needs no file.
 alone() {
@@ -109,7 +118,7 @@ cgroup_usable() { # CONTROLLER FILE
 # SLURM_CONF). They end with the daemon: there is nothing to clean up.
 start_node() {
     if [ "$NAMESPACES" = 0 ]; then
-        spawn "slurmd.$1" /usr/sbin/slurmd -D -N "$1"
+        spawn "slurmd.$1" "$ROOT/usr/sbin/slurmd" -D -N "$1" -d "$ROOT/usr/sbin/slurmstepd"
         return
     fi
     # shellcheck disable=SC2016
@@ -120,5 +129,6 @@ start_node() {
         for c in $3; do
             mount --bind "/sys/fs/cgroup/$c/hsd-slurm-$4/$1" "$2/cg/$c" || exit
         done
-        exec /usr/sbin/slurmd -D -N "$1"' sh "$1" "$RUN" "$CONTROLLERS" "$CLUSTER"
+        exec "$5/usr/sbin/slurmd" -D -N "$1" -d "$5/usr/sbin/slurmstepd"' \
+        sh "$1" "$RUN" "$CONTROLLERS" "$CLUSTER" "$ROOT"
 }

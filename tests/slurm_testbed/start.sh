@@ -4,39 +4,16 @@
 #   munged -> mariadbd -> slurmdbd -> slurmctld -> one slurmd per node
 #
 # No systemd, no Docker, no GPU. As root it installs what is missing. Settings: the top of lib.sh.
+# SLURM_TESTBED=24.11 starts the Slurm of Debian 13, 22.05 that of Debian 12.
 # Afterwards: . /tmp/hsd-slurm/env.sh; sinfo
 # Where a cluster runs already, only nodes that are down are started.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-PROGRAMS=(munge=/usr/sbin/munged slurmctld=/usr/sbin/slurmctld slurmd=/usr/sbin/slurmd
-    slurm-client=/usr/bin/sbatch slurmdbd=/usr/sbin/slurmdbd mariadb-server-core=/usr/sbin/mariadbd
-    mariadb-client-core=/usr/bin/my_print_defaults) # (mariadb-install-db calls the last one)
-
+. "$HERE/programs.sh"
 began=${EPOCHREALTIME/[.,]/}
 lap() {
     local ms=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
     printf 'hsd-slurm: %3d.%02d s  %s\n' $((ms / 1000)) $((ms % 1000 / 10)) "$*" >&2
-}
-
-install_packages() {
-    local missing=() pair policy=/usr/sbin/policy-rc.d failed=0
-    for pair in "${PROGRAMS[@]}"; do
-        case ${pair%%=*} in slurmdbd | mariadb-*) [ "$ACCOUNTING" = 1 ] || continue ;; esac
-        [ -x "${pair#*=}" ] || missing+=("${pair%%=*}")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        say "missing, and only root on Debian or Ubuntu can install it here: ${missing[*]}"
-        exit 77 # no cluster can be had here (any other code: it should have started)
-    fi
-    say "installing: ${missing[*]}"
-    mkdir -p "$RUN"
-    # A host made from a container image forbids services; another one must not start the packages'.
-    if [ -e $policy ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy; fi
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        "${missing[@]}"; } >"$RUN/apt.log" 2>&1 || failed=1
-    [ -z "$policy" ] || rm -f "$policy"
-    [ $failed = 0 ] || { tail -n 20 "$RUN/apt.log" >&2; die "apt-get failed: $RUN/apt.log"; }
 }
 
 node_names() { seq -f "$PREFIX%g" "$NODES"; }
@@ -51,8 +28,10 @@ runs() {
 
 # A cluster that runs: its dead nodes come back.
 complete() {
-    local name dead=0
+    local name dead=0 wanted=${SLURM_TESTBED:-}
     recall
+    [ -z "$wanted" ] || [ "$wanted" = "$VERSION" ] ||
+        die "SLURM $VERSION runs in $RUN, not $wanted: stop it, or set HSD_SLURM_RUN, _PORT and _CLUSTER"
     for name in $(node_names); do
         if ! alive "slurmd.$name"; then start_node "$name"; dead=1; fi
     done
@@ -60,10 +39,24 @@ complete() {
     say "already running in $RUN"
 }
 
+# A port that another process holds would be found out late: slurmdbd is then told "Access denied for
+# user 'slurm'" by the MariaDB of a cluster that was killed.
+ports_are_free() {
+    local pair port holder
+    for pair in slurmctld=$PORT slurmdbd=$((PORT + 1)) MariaDB=$((PORT + 2)) \
+        $(seq -f "slurmd=%.0f" $((PORT + 11)) $((PORT + 10 + NODES))); do
+        port=${pair#*=}
+        listens "$port" 2>/dev/null || continue
+        holder=$(ss -Hltnp "sport = :$port" 2>/dev/null | grep -o '"[^"]*",pid=[0-9]*' | head -n 1)
+        die "port $port, wanted for ${pair%=*}, is taken by ${holder:-another process}:" \
+            "end that process, or set HSD_SLURM_PORT"
+    done
+}
+
 make_folders() {
     local name number
     if [ -d "$RUN" ] && [ ! -e "$RUN/.hsd-slurm" ] &&
-        [ -n "$(find "$RUN" -mindepth 1 ! -name apt.log -print -quit)" ]; then
+        [ -n "$(find "$RUN" -mindepth 1 ! -name apt.log ! -name root.log -print -quit)" ]; then
         die "$RUN exists and was not made by start.sh"
     fi
     mkdir -p "$RUN"
@@ -130,6 +123,8 @@ accounting_lines() {
     fi
 }
 
+plugin_line() { if [ -n "$ROOT" ]; then echo PluginDir="$(echo "$ROOT"/usr/lib/*/slurm-wlm)"; fi; }
+
 # fill NAME: $HERE/NAME.in with its @WORDS@ replaced, into $RUN/etc/NAME.
 fill() {
     local text word
@@ -147,7 +142,7 @@ write_config() {
         [PROCTRACK]=$PROCTRACK [TASK_PLUGIN]=$task_plugin [CONSTRAIN]=$constrain
         [CPUS]=$CPUS [MEMORY_MB]=$MEMORY_MB [GPUS]=$GPUS [LAST_GPU]=$((GPUS - 1)) [NODES]=$NODES
         [FIRST_JOB]=$(($(date +%s) % 60000000 + 1)) # (67043328 is the last possible one)
-        [NODE_LINES]=$(node_lines) [ACCOUNTING_LINES]=$(accounting_lines)
+        [PLUGIN_LINE]=$(plugin_line) [NODE_LINES]=$(node_lines) [ACCOUNTING_LINES]=$(accounting_lines)
     )
     fill slurm.conf
     fill gres.conf
@@ -155,8 +150,12 @@ write_config() {
     (umask 077 && fill slurmdbd.conf && fill database.sql)
     : >"$RUN/etc/plugstack.conf"
     { echo "127.0.0.1 localhost $(hostname)"; node_names | sed 's/^/127.0.0.1 /'; } >"$RUN/etc/hosts"
-    printf 'export SLURM_CONF=%s\nexport HSD_SLURM_RUN=%s\n' "$RUN/etc/slurm.conf" "$RUN" >"$RUN/env.sh"
-    printf '%s\n' "CLUSTER=$CLUSTER" "PREFIX=$PREFIX" "NODES=$NODES" "ACCOUNTING=$ACCOUNTING" \
+    {
+        printf 'export SLURM_CONF=%s\nexport HSD_SLURM_RUN=%s\n' "$RUN/etc/slurm.conf" "$RUN"
+        # shellcheck disable=SC2016
+        [ -z "$ROOT" ] || printf 'export PATH=%s/bin:$PATH\n' "$ROOT"
+    } >"$RUN/env.sh"
+    printf '%s\n' "VERSION=$VERSION" "ROOT=$ROOT" "CLUSTER=$CLUSTER" "PREFIX=$PREFIX" "NODES=$NODES" "ACCOUNTING=$ACCOUNTING" \
         "NAMESPACES=$NAMESPACES" "CONTROLLERS='$CONTROLLERS'" >"$RUN/etc/settings.sh"
 }
 
@@ -185,7 +184,7 @@ start_database() {
         --innodb-lock-wait-timeout=900 --skip-log-bin --performance-schema=OFF --max-allowed-packet=16M
     wait_for 60 mariadbd listens $((PORT + 2))
     lap "mariadbd listens"
-    spawn slurmdbd /usr/sbin/slurmdbd -D
+    spawn slurmdbd "$ROOT/usr/sbin/slurmdbd" -D
     wait_for 60 slurmdbd listens $((PORT + 1))
     wait_for 30 slurmdbd sacctmgr -n show cluster
     lap "slurmdbd answers"
@@ -202,21 +201,22 @@ make_account() {
 }
 
 alone
-install_packages
 export SLURM_CONF=$RUN/etc/slurm.conf
 if runs; then complete; exit 0; fi
+choose_version
 umask 022
 # What is left of a cluster that was cut off; and a start that fails leaves nothing behind.
 HSD_SLURM_ALONE=1 "$HERE/stop.sh" --quiet
+ports_are_free
 trap '[ $? = 0 ] || { say "start failed, stopping"; HSD_SLURM_ALONE=1 "$HERE/stop.sh" --quiet; }' EXIT
 make_folders
 choose_isolation
 write_config
 start_munge
 if [ "$ACCOUNTING" = 1 ]; then start_database; fi
-spawn slurmctld /usr/sbin/slurmctld -D -i
+spawn slurmctld "$ROOT/usr/sbin/slurmctld" -D -i
 wait_for 30 slurmctld sh -c 'scontrol ping | grep -q UP'
-lap "slurmctld answers ($(slurmctld -V))"
+lap "slurmctld answers ($("$ROOT/usr/sbin/slurmctld" -V))"
 for name in $(node_names); do start_node "$name"; done
 wait_for 60 "slurmd.${PREFIX}1" all_idle
 lap "$NODES nodes idle (proctrack/$PROCTRACK, $task_plugin)"

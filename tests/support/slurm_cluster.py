@@ -54,10 +54,18 @@ class Cluster:
         self.call(TESTBED / "node.sh", action, name)
 
 
+def start(**settings: str) -> subprocess.CompletedProcess[str]:
+    """Run start.sh with some of the settings at the top of lib.sh."""
+    return _run([TESTBED / "start.sh"], os.environ | settings)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Give a running Slurm; one that was not running before is stopped at the end."""
-    done = _run([TESTBED / "start.sh"], os.environ)
+    """Give a running Slurm; one that was not running before is stopped at the end.
+
+    SLURM_TESTBED says of which version: 22.05 or 24.11.
+    """
+    done = start()
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["start.sh failed and said nothing"])[-1]
         if done.returncode == NO_CLUSTER_HERE and os.environ.get("CI") != "true":
@@ -93,10 +101,17 @@ def no_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _found(run: Path) -> Cluster:
     conf = run / "etc" / "slurm.conf"
-    env = {"SLURM_CONF": str(conf), "HSD_SLURM_RUN": str(run)}
+    env = {"SLURM_CONF": str(conf), "HSD_SLURM_RUN": str(run)} | _path(run)
     text = conf.read_text(encoding="utf-8")
     nodes = tuple(re.findall(r"^NodeName=(?!DEFAULT)(\S+)", text, re.MULTILINE))
     return Cluster(conf, run, env, nodes, "accounting_storage/slurmdbd" in text)
+
+
+def _path(run: Path) -> dict[str, str]:
+    """Return PATH with the commands of another version first; none for the machine's own."""
+    settings = (run / "etc" / "settings.sh").read_text(encoding="utf-8")
+    root = re.findall(r"^ROOT=(.+)", settings, re.MULTILINE)
+    return {"PATH": f"{root[0]}/bin:{os.environ['PATH']}"} if root else {}
 
 
 def _run(
