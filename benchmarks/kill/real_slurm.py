@@ -146,7 +146,8 @@ def _queue() -> _Queue:
     rows = [line.split("|") for line in said.splitlines() if f"|{_OWN}" in line]
     stages = {row[0]: row[1].removeprefix(_OWN) for row in rows}
     found: _Queue = {}
-    for job, name, reason, after in sorted(rows, key=lambda row: row[0]):
+    arrays = {row[0]: row for row in rows}  # squeue has a line for each part of an array
+    for job, name, reason, after in sorted(arrays.values()):
         stage = name.removeprefix(_OWN)
         named = re.sub(r"\d+", lambda match: stages.get(match[0], match[0]), after)
         found[f"{stage} again ({job})" if stage in found else stage] = ("Held" in reason, named)
