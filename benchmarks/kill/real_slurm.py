@@ -30,9 +30,10 @@ extra = {{ begin = "now+1hour" }}
 """No job starts while its submission is played."""
 SHIM = """#!/bin/sh
 echo "{program} $1" >> {folder}/calls
-at= when=
+call= at=0 when=
 . {folder}/kill
-[ "$(wc -l < {folder}/calls)" -eq "${{at:-0}}" ] || exec {real} "$@"
+[ "{program} $1" = "$call" ] && [ "$(grep -cxFe "$call" {folder}/calls)" -ge "$at" ] ||
+    exec {real} "$@"
 case $when in
 before) kill -9 $PPID; exit 1 ;;
 late) kill -9 $PPID; sleep {late_s}; exec {real} "$@" ;;
@@ -52,8 +53,10 @@ class Point:
 
     label: str
     at: int
+    """Counted from 1: of the calls that are alike, or of all lines."""
     when: str
-    of_file: bool = False
+    call: str = ""
+    """Program and first argument; empty for a line."""
 
 
 def on_slurm(
@@ -96,18 +99,21 @@ def _undisturbed(work: Path) -> tuple[_Queue, list[Point]]:
     assert end.code == 0, end.said
     calls = (work / "calls").read_text().splitlines()
     lines = [_kind(line) for line in _notes(work)]
-    return _queue(), [*_points(_numbered(calls), lines)]
+    return _queue(), [*_points(calls, lines)]
 
 
 def _points(calls: list[str], lines: list[str]) -> Iterator[Point]:
-    for at, call in enumerate(calls, start=1):
+    for call in dict.fromkeys(calls):
+        total = calls.count(call)
         changes = "--parsable" in call or "release" in call
-        for when in ("before", *(["late"] if changes else []), "after"):
-            words = {"late": "during (SLURM answers late)"}.get(when, when)
-            yield Point(f"{words} `{call}`", at, when)
+        for at in range(1, total + 1):
+            which = f" ({at} of {total})" if total > 1 else ""
+            for when in ("before", *(["late"] if changes else []), "after"):
+                words = {"late": "during (SLURM answers late)"}.get(when, when)
+                yield Point(f"{words} `{call}`{which}", at, when, call)
     for at, line in enumerate(lines, start=1):
-        yield Point(f"half of line {line} written", at, "torn", of_file=True)
-        yield Point(f"after line {line}", at, "after", of_file=True)
+        yield Point(f"half of line {at} ({line}) written", at, "torn")
+        yield Point(f"after line {at} ({line})", at, "after")
 
 
 def _trial(work: Path, point: Point, whole: _Queue) -> tuple[list[str], list[str]]:
@@ -155,11 +161,12 @@ def _queue() -> _Queue:
 
 
 def _run(work: Path, point: Point | None = None) -> Ended:
-    calls = point if point and not point.of_file else None
     (work / "calls").unlink(missing_ok=True)
-    (work / "kill").write_text(f"at={calls.at} when={calls.when}\n" if calls else "\n")
+    of_call = point and point.call
+    words = f"call='{point.call}' at={point.at} when={point.when}" if point and of_call else ""
+    (work / "kill").write_text(f"{words}\n")
     arguments = [f"{work}/pair.toml", f"--cluster={work}/here.toml"]
-    spoil = partial(_die_at_line, point.at, point.when) if point and point.of_file else None
+    spoil = partial(_die_at_line, point.at, point.when) if point and not of_call else None
     path = {"PATH": f"{work}/bin:{os.environ['PATH']}"}
     (end,) = start_command("run", work, arguments, environment=path, prepare=spoil).ended()
     return end
@@ -214,14 +221,3 @@ def _jobs(work: Path) -> list[str]:
 
 def _kind(line: dict[str, Any]) -> str:
     return f"`{line['stage']} is job ...`" if "stage" in line else f"`{next(iter(line))}`"
-
-
-def _numbered(calls: list[str]) -> list[str]:
-    """Return the calls, each with its number among those that are alike."""
-    seen: dict[str, int] = {}
-    total = {call: calls.count(call) for call in calls}
-    found = []
-    for call in calls:
-        seen[call] = seen.get(call, 0) + 1
-        found.append(f"{call} ({seen[call]} of {total[call]})" if total[call] > 1 else call)
-    return found
