@@ -1,5 +1,6 @@
 """`hsd submit`: one training, merge, evaluation or gate as one job."""
 
+from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +44,7 @@ def submit(
     starts only if the verdict is PASS.
     """
     from hsd.errors import PreflightError
-    from jobs.terminal.submission_output import show_script, submit_prepared
+    from jobs.terminal.submission_output import is_queued, show_script, submit_prepared
     from slurm.check.checks_memory import require_fit
     from slurm.check.checks_rows import are_here, require_readable
     from slurm.cluster.client import programs
@@ -64,16 +65,18 @@ def submit(
             f"this profile has no SLURM; run `hsd {kind} ...` here, or name a cluster's profile "
             "with --cluster."
         )
-    if config and not dry_run:
-        require_fit(config, profile, echo)
-    if after and not dry_run and not still_to_wait(after, programs(profile)):
-        after = None
     single = Single(
         kind, arguments, name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}",
-        profile, running_code(), Path.cwd(), after, time_min, (
+        profile, running_code(), Path.cwd(), after, after, time_min, (
             *paths_in(arguments, Path.cwd()), *(paths_of(config, Path.cwd()) if config else ())
         ),
     )  # fmt: skip
+    if not dry_run and is_queued(single):
+        return
+    if config and not dry_run:
+        require_fit(config, profile, echo)
+    if after and not dry_run and not still_to_wait(after, programs(profile)):
+        single = replace(single, after=None)
     prepared = single.prepared()
     if dry_run:
         show_script(prepared)

@@ -112,6 +112,9 @@ def test_what_is_the_fault_of_the_job_is_not_the_node_s(tmp_path: Path) -> None:
     [
         ("OSError: [Errno 28] No space left on device: '/scratch/x'", True),
         ("OSError: [Errno 28] No space left on device: '{runs}/pair/x'", False),
+        ("OSError: [Errno 30] Read-only file system: '/scratch/x'", True),
+        ("OSError: [Errno 30] Read-only file system: '{runs}/pair/x'", False),
+        ("Error: /scratch/hsd-7: cannot be made on gpu3, or is somebody else's; set ...", True),
         ("AssertionError: Torch not compiled with CUDA enabled", False),
         ("RuntimeError: No CUDA GPUs are available", True),
     ],

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,22 @@ def test_what_is_put_aside_is_kept_and_counted(tmp_path: Path) -> None:
     assert not folder.done("a", "train").exists()
     kept = {p.parent.name: json.loads(p.read_text()) for p in tmp_path.rglob("train.done.json")}
     assert kept == {"before-1": "first", "before-2": "second"}
+
+
+@pytest.mark.parametrize("moves", range(4))
+def test_killed_while_output_is_put_aside_a_cell_is_readable_and_not_done_without_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    folder, left = RunFolder(tmp_path), iter(range(moves))
+    for file in (folder.config("a"), folder.done("a", "train"), folder.done("a", "evaluate")):
+        write_json(file, "old")
+    folder.train("a").mkdir()
+    rename = Path.rename
+    with monkeypatch.context() as dying, suppress(StopIteration):
+        dying.setattr(Path, "rename", lambda *names: next(left) < 0 or rename(*names))
+        set_aside(folder, "a")
+    assert json.loads(folder.config("a").read_text()) == "old"
+    assert folder.train("a").exists() or not folder.done("a", "train").exists()
 
 
 Programs = Callable[..., None]

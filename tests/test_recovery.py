@@ -1,14 +1,20 @@
 """A submission that was killed half way: the same command again queues each job once."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ranks  # noqa: F401  (its server of processes starts early)
+from waiting import until
 
 from benchmarks.kill.submission import trial, undisturbed
 from hsd.errors import SubmissionError
+from slurm.cluster.client import CommandFailed
+from slurm.cluster.orphans import orphans, wait_for_orphans
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder
 from slurm.submit import recovery
@@ -20,15 +26,20 @@ class Queue:
     def __init__(self, stays: Iterable[str] = ()) -> None:
         self.gone: set[str] = set()
         self.stays, self.released, self.comments = set(stays), list[str](), list[str]()
+        self.late: list[str] = []
+        self.ends = set[str]()
 
     def waiting(self, comments: Any, ids: Any) -> list[str]:
-        assert list(comments) == ["hsd-x"]
-        return [job for job in ids if job not in self.gone]
+        assert "hsd-x" in comments
+        return [*(job for job in ids if job not in self.gone), *self.late]
 
     def release(self, jobs: Any) -> None:
+        if self.ends:
+            self.gone, self.ends = self.ends, set()
+            raise CommandFailed("scontrol", 1, "7: Job has already finished")
         self.released += jobs
 
-    def take_back(self, comments: Any, known: Any) -> set[str]:
+    def take_back(self, comments: Any, known: Any = ()) -> set[str]:
         assert list(known) in ([], ["7"])
         self.comments += comments
         return self.stays
@@ -93,6 +104,33 @@ def test_an_ended_submission_and_one_of_an_older_hsd_are_left_alone(tmp_path: Pa
     assert settle(killed(tmp_path / "a", {"released": 1}), queue) == []
     submissions.append_submission(tmp_path / "b", {"released": 1})
     assert settle(RunFolder(tmp_path / "b"), queue) == []
+
+
+def test_a_job_that_slurm_accepted_after_the_rest_was_taken_back_is_cancelled(
+    tmp_path: Path,
+) -> None:
+    queue, run = Queue(), killed(tmp_path, {"taken_back": 1})
+    assert settle(run, queue) == []
+    queue.late = ["8"]
+    assert settle(run, queue) == ["SLURM accepted a job of a killed submission late: cancelled 8."]
+    assert queue.comments == ["hsd-x"]
+
+
+def test_a_job_that_ends_while_the_others_are_released_stops_nothing(tmp_path: Path) -> None:
+    queue, run = Queue(), killed(tmp_path, {"complete": 1})
+    queue.ends = {"7"}
+    (said,) = settle(run, queue)
+    assert said.endswith("released its jobs (none waits any more).")
+
+
+def test_an_sbatch_that_outlives_hsd_is_waited_for(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "import time; time.sleep(600)", "--comment=hsd-late"]
+    with subprocess.Popen(program) as sbatch:
+        assert orphans(["hsd-other"]) == []
+        until(lambda: orphans(["hsd-late"]) == [sbatch.pid], "the program to show")
+        wait_for_orphans(["hsd-late"], longest_s=0)
+        assert sbatch.wait() == -signal.SIGKILL
+    assert orphans(["hsd-late"]) == []
 
 
 @pytest.mark.e2e

@@ -626,6 +626,46 @@ def test_a_name_is_taken_once_a_job_has_it_and_not_before(hsd: Hsd, fake: Fake) 
     assert one_line(err).endswith("a run of this name is there; choose another --name.")
 
 
+def without_lines(folder: Path, *words: str) -> None:
+    """Make a submission one that was killed before it wrote these lines."""
+    lines = (folder / "submissions.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not any(f'"{word}": 1' in line for word in words)]
+    (folder / "submissions.jsonl").write_text("".join(kept))
+
+
+def test_one_job_that_was_killed_before_its_release_is_released_by_the_same_command(
+    hsd: Hsd, fake: Fake
+) -> None:
+    assert hsd(submit, *ONE)[0] == 0
+    without_lines(Path("runs/one"), "released")
+    code, out, err = hsd(submit, *(word if word != "one" else "again" for word in ONE))
+    assert code == 0
+    assert "submission 1 was killed half way: released its jobs" in err
+    assert out == "This command is in the queue: hsd status one --watch\n"
+    assert len(fake.jobs()) == 1
+    assert submissions.unsettled(Path("runs/one")) == []
+
+
+def test_one_job_that_was_killed_earlier_is_taken_back_and_submitted_anew(
+    hsd: Hsd, fake: Fake
+) -> None:
+    assert hsd(submit, *ONE)[0] == 0
+    without_lines(Path("runs/one"), "released", "complete")
+    code, _, err = hsd(submit, *(word if word != "one" else "again" for word in ONE))
+    assert code == 0
+    assert "submission 1 was killed half way: took its jobs back." in err
+    assert [job["elements"][0]["state"] for job in fake.jobs()] == ["CANCELLED", "PENDING"]
+
+
+def test_another_command_leaves_one_that_was_killed_alone(hsd: Hsd, fake: Fake) -> None:
+    assert hsd(submit, *ONE)[0] == 0
+    without_lines(Path("runs/one"), "released")
+    other = (word if word != "one" else "other" for word in ONE)
+    assert hsd(submit, *other, "--output-dir", "elsewhere")[0] == 0
+    assert len(fake.jobs()) == 2
+    assert len(submissions.unsettled(Path("runs/one"))) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

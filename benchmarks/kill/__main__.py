@@ -46,6 +46,9 @@ def _run(asked: argparse.Namespace, work: Path) -> int:
     from benchmarks.kill.campaign import campaign
     from benchmarks.kill.cases import cases
     from benchmarks.kill.disk import can_mount, full_disk
+    from benchmarks.kill.real_slurm import HEAD as SLURM_HEAD
+    from benchmarks.kill.real_slurm import NAME as ON_SLURM
+    from benchmarks.kill.real_slurm import can_submit, on_slurm
     from benchmarks.kill.submission import NAME, submissions
 
     def wanted(name: str) -> bool:
@@ -63,9 +66,20 @@ def _run(asked: argparse.Namespace, work: Path) -> int:
         outcomes.append(full_disk(case, max(2, round(SIZES * asked.share)), _tell))
     if wanted(NAME):
         outcomes.append(submissions(work / "submission", asked.share, _tell))
-    for row in (HEAD, ["---"] * len(HEAD), *(outcome.row() for outcome in outcomes)):
-        print(f"| {' | '.join(row)} |")
+    if wanted(ON_SLURM) and can_submit():
+        outcome, rows = on_slurm(work / "slurm", asked.share, _tell)
+        outcomes.append(outcome)
+        _show(SLURM_HEAD, rows)
+    elif wanted(ON_SLURM):
+        _tell(f"{ON_SLURM}: not tried, since no SLURM answers here")
+    _show(HEAD, [outcome.row() for outcome in outcomes])
     return 1 if any(outcome.wrong for outcome in outcomes) else 0
+
+
+def _show(head: list[str], rows: list[list[str]]) -> None:
+    for row in (head, ["---"] * len(head), *rows):
+        print(f"| {' | '.join(row)} |")
+    print()
 
 
 def _tell(line: str) -> None:

@@ -91,8 +91,14 @@ def _bench(folder: Path) -> Fake:
     """Return a SLURM that starts nothing, with a sweep of two presets and a profile beside it."""
     fake = fake_slurm(folder / "slurm")
     fake.fault(slots=0)
+    write_sweep(folder, PROFILE)
+    return fake
+
+
+def write_sweep(folder: Path, profile: str) -> None:
+    """Write pair.toml, a sweep of two presets, and the profile here.toml."""
     base = folder / "base"
-    base.mkdir()
+    base.mkdir(parents=True)
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (base / name).write_text("{}")
     small_runs.jsonl(folder / "test.jsonl", small_runs.posts(4))
@@ -101,6 +107,5 @@ def _bench(folder: Path) -> Fake:
         tree = config.model_dump(mode="json")
         tree.pop("output_dir")
         (folder / f"{name}.json").write_text(json.dumps(tree))
-    (folder / "here.toml").write_text(PROFILE.format(folder=folder))
+    (folder / "here.toml").write_text(profile.format(folder=folder))
     (folder / "pair.toml").write_text(SWEEP.format(folder=folder))
-    return fake

@@ -8,18 +8,20 @@ from dataclasses import asdict
 from rich.table import Table
 
 from hsd.counted import counted
-from hsd.errors import CellsFailed
+from hsd.errors import CellsFailed, InUseError
 from jobs.terminal.console import Terminal, escape
 from jobs.terminal.number_tables import plain_table
 from jobs.terminal.output import echo, echo_text
 from slurm.check.preflight import Check, doubts, failures, preflight, refuse, together
 from slurm.cluster.client import programs
 from slurm.run.run_folder import RunFolder
+from slurm.run.run_state import slurm_of, states
 from slurm.run.submissions import Submitted
 from slurm.submit.local_run import Ended, run_here
 from slurm.submit.recovery import settle
+from slurm.submit.single_job import Single, killed_before
 from slurm.submit.submission import SubmissionBundle, commands, submit
-from slurm.submit.work import NO_CLUSTER, Found, Left, Work
+from slurm.submit.work import NO_CLUSTER, Found, Left, Work, live_in
 from slurm.submit.write_run import alone, write_run
 from slurm.sweep.plan import Plan, Stage
 from slurm.sweep.sweep import Cell, Sweep
@@ -47,6 +49,20 @@ def settled(folder: RunFolder, *, release: bool = True) -> None:
     """Release or take back what a killed submission of the run left in the queue, and say so."""
     for sentence in settle(folder, release=release):
         echo(f"{folder.path}: {sentence}", err=True)
+
+
+def is_queued(single: Single) -> bool:
+    """Settle what a killed start of this command left; say whether its job is in the queue now."""
+    for run in killed_before(single):
+        try:
+            settled(run)
+        except InUseError:  # it was not killed, but goes on in another terminal
+            continue
+        state = states(run.path, slurm_of(run))
+        if single.is_command_of(run.facts()) and live_in(state)(single.kind, single.kind):
+            echo(f"This command is in the queue: hsd status {shlex.quote(run.name)} --watch")
+            return True
+    return False
 
 
 def show_left(left: Left, work: Work) -> None:

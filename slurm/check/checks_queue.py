@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hsd.checks import Check, Look
 from hsd.counted import counted
+from slurm.check.checks_nodes import nodes_left
 from slurm.cluster.client import CommandFailed, Slurm
 from slurm.cluster.cluster_facts import minutes
 from slurm.cluster.profile import SlurmConfig
@@ -24,6 +25,9 @@ PARTITION_FORMAT = "%P|%a|%l"
 _START = re.compile(r"to start at (\S+)")
 _NOT_NOW = re.compile(r"\b(down|drained|reserved for|busy|not available in any)\b", re.IGNORECASE)
 """What --test-only says where the job itself would be accepted, and wait."""
+_NO_SUCH_NODES = "node configuration is not available"
+"""What --test-only says too where the only nodes that are not excluded are drained. sbatch itself
+takes such a job, which waits."""
 _NOT_SET_UP = re.compile(r"configuration source|failed to fetch config", re.IGNORECASE)
 """What SLURM's programs say on a machine that belongs to no cluster."""
 _ON_A_LOGIN_NODE = "run this on a login node of the cluster, or use --local"
@@ -107,6 +111,9 @@ def tested(
     script = scratch / f"{stage.name}.sh"
     script.write_text(prepared.scripts[stage.name], encoding="utf-8")
     name = f"sbatch {names}"
+    too_few = nodes_left(name, stage, prepared, slurm)
+    if too_few and too_few.ok is False:
+        return [too_few]
     try:
         said = slurm.test_only(script)
     except CommandFailed as error:
@@ -114,6 +121,8 @@ def tested(
             line = "SLURM is not set up on this machine: sbatch finds no configuration"
             return [Check(name, False, line, _ON_A_LOGIN_NODE)]
         reason = error.line.removeprefix("allocation failure: ").rstrip(".")
+        if too_few and _NO_SUCH_NODES in reason.lower():
+            return [too_few]
         if error.ambiguous or _NOT_NOW.search(reason):
             return [Check(name, None, f"no clear answer: {reason}")]
         asked = _asked_for(stage, prepared.profile.slurm)

@@ -105,6 +105,18 @@ def unsettled(folder: Path) -> list[Begun]:
     ]
 
 
+def unanswered(folder: Path) -> list[str]:
+    """Return the comments of jobs that were asked for, never seen, and given up.
+
+    Most are of jobs that sbatch refused. One may be of a job that SLURM accepted later.
+    """
+    known = submission_lines(folder)
+    given_up = {line["taken_back"] for line in known if "taken_back" in line}
+    seen = {line.get("comment") for line in known if "stage" in line}
+    asked = [line["comment"] for line in known if line.get("asked") in given_up]
+    return [comment for comment in asked if comment not in seen]
+
+
 def next_number(folder: Path) -> int:
     """Return the number of a run's next submission; one that was killed has used its own."""
     known = [line.get("number", line.get("begun", 0)) for line in submission_lines(folder)]

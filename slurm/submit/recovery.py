@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from hsd.errors import SubmissionError
+from hsd.errors import HsdError, SubmissionError
 from hsd.io.lease import hold_lease
-from slurm.cluster.client import Slurm, programs
+from slurm.cluster.client import CommandFailed, Slurm, programs
+from slurm.cluster.orphans import wait_for_orphans
 from slurm.cluster.profile import Profile
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder
@@ -21,12 +22,14 @@ def settle(run: RunFolder, slurm: Slurm | None = None, *, release: bool = True) 
     and SubmissionError when jobs are left that could not be cancelled.
     """
     folder = run.path
-    if not submissions.unsettled(folder):
+    late = submissions.unanswered(folder)
+    if not late and not submissions.unsettled(folder):
         return []
     slurm = slurm or programs(Profile.model_validate(run.facts()["profile"]))
     with hold_lease(folder, "a submission"):
         left = submissions.unsettled(folder)
-        return [_settled(folder, slurm, begun, release=release) for begun in left]
+        said = [_settled(folder, slurm, begun, release=release) for begun in left]
+    return [*said, *_late(slurm, late)]
 
 
 def _settled(folder: Path, slurm: Slurm, begun: Begun, *, release: bool) -> str:
@@ -35,11 +38,10 @@ def _settled(folder: Path, slurm: Slurm, begun: Begun, *, release: bool) -> str:
     ]
     which = f"submission {begun.number} was killed half way"
     if begun.complete and release:
-        # Some may have been cancelled by hand, or have run: the kill may have come later still.
-        jobs = slurm.waiting(begun.comments, jobs)
-        slurm.release(jobs)
+        jobs = _released(slurm, begun, jobs)
         submissions.note_submission(folder, released=begun.number)
         return f"{which}: released its jobs ({', '.join(jobs) or 'none waits any more'})."
+    wait_for_orphans(begun.comments)
     if left := slurm.take_back(begun.comments, jobs):
         raise SubmissionError(
             f"{which}, and its jobs are not seen to be gone; remove them: scancel {' '.join(left)}"
@@ -48,3 +50,31 @@ def _settled(folder: Path, slurm: Slurm, begun: Begun, *, release: bool) -> str:
         submissions.note_submission(folder, cancelled=job)
     submissions.note_submission(folder, taken_back=begun.number)
     return f"{which}: took its jobs back."
+
+
+def _released(slurm: Slurm, begun: Begun, jobs: list[str]) -> list[str]:
+    """Release the jobs that have not started, and return them.
+
+    Some may have been cancelled by hand, or have run: the kill may have come later still.
+    """
+    waiting = slurm.waiting(begun.comments, jobs)
+    try:
+        slurm.release(waiting)
+    except CommandFailed:  # one that was released before the kill may have ended a moment ago
+        waiting = slurm.waiting(begun.comments, jobs)
+        slurm.release(waiting)
+    return waiting
+
+
+def _late(slurm: Slurm, comments: list[str]) -> list[str]:
+    """Cancel jobs that SLURM accepted only after their submission was taken back.
+
+    Such as those of an sbatch on another login node. Where SLURM is silent the next command looks.
+    """
+    try:
+        found = slurm.waiting(comments, ()) if comments else []
+        if not found or slurm.take_back(comments):
+            return []
+    except HsdError:
+        return []
+    return [f"SLURM accepted a job of a killed submission late: cancelled {', '.join(found)}."]

@@ -1,7 +1,7 @@
 """One command as one job: `hsd submit train ...`, for what is no sweep."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,8 @@ class Single:
     code: Code
     cwd: Path
     after: str | None = None
+    typed_after: str | None = None
+    """What --after said; `after` is None once that job has ended well."""
     time_min: int | None = None
     seen: tuple[Path, ...] = ()
     """Paths that a container must see beside `cwd`."""
@@ -103,17 +105,41 @@ class Single:
         with suppress(OSError):  # a home that is full must not keep a job from starting
             remember(self.folder.path)
 
-    def _facts(self) -> dict[str, Any]:
+    def is_command_of(self, facts: Mapping[str, Any]) -> bool:
+        """Whether a run's facts are those of this very command, whatever its name."""
+        return all(facts.get(key) == value for key, value in self._command().items())
+
+    def _command(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
-            "name": self.name,
             "arguments": list(self.arguments),
             "cwd": str(self.cwd),
+            "after": self.typed_after,
+            "time_min": self.time_min,
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            **self._command(),
+            "name": self.name,
             "profile": self.profile.model_dump(mode="json"),
             "code": self.code.tree[:12],
             "cells": [{"name": self.kind}],
             "created": now(),
         }
+
+
+def killed_before(single: Single) -> list[RunFolder]:
+    """Return the runs of this command, or of its name, whose submission was killed half way.
+
+    A name is made of the time, so that the same command again has another one.
+    """
+    root = single.profile.shared_root
+    found = [file.parent for file in sorted(root.glob(f"*/{submissions.SUBMISSIONS}"))]
+    killed = [RunFolder(folder) for folder in found if submissions.unsettled(folder)]
+    return [
+        run for run in killed if run.path == single.folder.path or single.is_command_of(run.facts())
+    ]
 
 
 def still_to_wait(job: str, slurm: Slurm) -> bool:

@@ -1,5 +1,6 @@
 """What a run's folder gets before its jobs are submitted, for its owner alone."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -86,13 +87,20 @@ def alone(prepared: SubmissionBundle, work: str, seen: int | None = None) -> Ite
 
 
 def set_aside(folder: RunFolder, cell: str) -> Path:
-    """Move a cell's output away, markers and all, and return where it is now."""
+    """Move a cell's output away, markers and all, and return where it is now.
+
+    Whoever is killed meanwhile leaves a cell that can be read: the markers go first, as nothing
+    counts as done without its files, and config and identity stay until new ones replace them.
+    """
     home = folder.cell(cell)
     number = 1 + sum(1 for _ in home.glob("before-*"))
     aside = home / f"before-{number}"
     aside.mkdir()
-    for path in sorted(home.iterdir()):
-        if not path.name.startswith("before-"):
+    stays = {folder.config(cell), folder.identity(cell)}
+    for path in sorted(home.iterdir(), key=lambda path: (path.suffix != ".json", path.name)):
+        if path in stays:
+            shutil.copyfile(path, aside / path.name)
+        elif not path.name.startswith("before-"):
             path.rename(aside / path.name)
     return aside
 

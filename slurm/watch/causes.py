@@ -101,6 +101,18 @@ FAILURES = (
         of_node=True,
     ),
     KnownCause(
+        "a disk of {node} is read-only or broken",
+        RESUBMIT,
+        log=r"read-only file system|EROFS|input/output error|\bEIO\b",
+        of_node=True,
+    ),
+    KnownCause(
+        "the folder for a job's caches could not be made on {node} (node_local in the profile)",
+        RESUBMIT,
+        log=r"^(\[\w+\]:)?Error: .+: cannot be made on ",
+        of_node=True,
+    ),
+    KnownCause(
         "a model file is missing in the cache, and jobs have no internet",
         "hsd fetch {sweep}",
         error=ErrorCode.MODEL_NOT_IN_CACHE,

@@ -20,7 +20,9 @@ from slurm.watch.log_files import last_words
 ENOUGH = 2
 """Different cells that fail on one node because of the node, before it is excluded by itself. One
 may be chance; a node that lost its GPU fails every job within seconds, so it draws the next."""
-_FULL = re.compile(r"no space left on|ENOSPC", re.IGNORECASE)
+_OF_A_DISK = re.compile(
+    r"no space left on|ENOSPC|read-only file system|EROFS|input/output error|\bEIO\b", re.IGNORECASE
+)
 
 Event = Mapping[str, Any]
 
@@ -146,9 +148,9 @@ def remember_nodes(folder: Path, choice: NodeChoice) -> None:
 
 
 def _is_shared(said: str, folder: RunFolder) -> bool:
-    """Whether the disk that is full is the one that all nodes have the run on."""
-    full = [line for line in said.splitlines() if _FULL.search(line)]
-    return any(str(folder.path.parent) in line for line in full)
+    """Whether the disk that is full or broken is the one that all nodes have the run on."""
+    found = [line for line in said.splitlines() if _OF_A_DISK.search(line)]
+    return any(str(folder.path.parent) in line for line in found)
 
 
 def _is_one(nodes: str) -> bool:

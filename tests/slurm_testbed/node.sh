@@ -1,13 +1,14 @@
 #!/bin/bash
-# node.sh down|crash|up NAME: let a node die, or bring it back.
+# node.sh down|crash|up|readonly|writable NAME: let a node die or lose its local disk, or bring it back.
 #
 # crash kills its slurmd and every process of its jobs at once, as a power cut does, and tells no one:
 # slurmctld notices HSD_SLURM_NODE_TIMEOUT + 15 to 25 seconds later. down is a crash that slurmctld
 # is told of, so jobs there end in NODE_FAIL (and are requeued where they may) within a second.
+# readonly is a local disk with errors, as Linux then mounts it: SLURM notices nothing.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 recall
-usage="usage: node.sh down|crash|up NAME, where NAME is ${PREFIX}1 to $PREFIX$NODES"
+usage="usage: node.sh down|crash|up|readonly|writable NAME, where NAME is ${PREFIX}1 to $PREFIX$NODES"
 [ $# = 2 ] || die "$usage"
 [ -d "$RUN/spool/$2" ] || die "no node $2 in $RUN; $usage"
 daemon=slurmd.$2
@@ -54,9 +55,19 @@ up() {
     wait_for 60 "$daemon" answers "$1"
 }
 
+remount() {
+    local slurmd _
+    [ "$NAMESPACES" = 1 ] || die "without name spaces $2 has no disk of its own"
+    alive "$daemon" || die "$2 is down"
+    read -r slurmd _ <"$RUN/pids/$daemon"
+    nsenter --target "$slurmd" --mount mount -o "remount,$1" "$RUN/local"
+}
+
 alone
 export SLURM_CONF=$RUN/etc/slurm.conf
 case $1 in
     down | crash | up) "$1" "$2" ;;
+    readonly) remount ro "$2" ;;
+    writable) remount rw "$2" ;;
     *) die "$usage" ;;
 esac

@@ -1,0 +1,43 @@
+"""An sbatch that goes on though hsd, which started it, was killed: its job may come any moment."""
+
+import os
+import signal
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+LONGEST_S = 100.0
+"""How long an sbatch is waited for, as long as a live hsd would wait, before it is killed."""
+_POLL_S = 0.2
+
+
+def wait_for_orphans(
+    comments: Collection[str], longest_s: float = LONGEST_S, proc: Path = Path("/proc")
+) -> None:
+    """Wait until no program of this machine names one of our comments; kill what takes longer.
+
+    A busy controller may answer sbatch late. Its job is in the queue once sbatch has ended, and
+    not before. Comments are unique, so that no other program is waited for, or killed.
+    """
+    end = time.monotonic() + longest_s
+    while (left := orphans(comments, proc)) and time.monotonic() < end:
+        time.sleep(_POLL_S)
+    for pid in left:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def orphans(comments: Collection[str], proc: Path = Path("/proc")) -> list[int]:
+    """Return the processes of this machine that have one of the comments as their argument."""
+    wanted = {f"--comment={comment}".encode() for comment in comments}
+    if not wanted:
+        return []
+    return [int(file.parent.name) for file in proc.glob("[0-9]*/cmdline") if wanted & _words(file)]
+
+
+def _words(cmdline: Path) -> set[bytes]:
+    try:
+        return set(cmdline.read_bytes().split(b"\0"))
+    except OSError:  # it has ended a moment ago
+        return set()
