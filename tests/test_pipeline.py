@@ -21,7 +21,6 @@ from slurm.run.submissions import Submitted
 from slurm.submit.parts import Left
 from slurm.submit.work import (
     Active,
-    Left,
     Work,
     left_to_do,
     live_in,
