@@ -10,8 +10,8 @@ from rich.table import Table
 from hsd.counted import counted
 from hsd.errors import CellsFailed
 from jobs.terminal.console import Terminal, escape
-from jobs.terminal.number_tables import plain_table
 from jobs.terminal.output import echo, echo_text
+from jobs.terminal.plain_tables import plain_table
 from slurm.check.preflight import Check, doubts, failures, preflight, refuse, together
 from slurm.cluster.client import programs
 from slurm.run.run_folder import RunFolder
