@@ -6,6 +6,7 @@ Manifests, config.json, messages, profiles, the environment of jobs and of conta
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 HIDDEN = "***"
 _NAME = re.compile(
@@ -60,12 +61,17 @@ def hidden(text: str) -> str:
 
 def secret_values(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the values of secret variables and their names, the longest value first."""
+    return dict(_secret_values(tuple((os.environ if environ is None else environ).items())))
+
+
+@lru_cache(maxsize=1)  # a sweep of 1,000 cells asks for the same variables 20,000 times
+def _secret_values(variables: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     found = {
         value: name
-        for name, value in (os.environ if environ is None else environ).items()
+        for name, value in variables
         if len(value) >= _SHORTEST and "${" not in value and is_secret(name, value)
     }
-    return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
+    return tuple(sorted(found.items(), key=lambda pair: -len(pair[0])))
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,10 @@ from jobs.terminal.output import echo_text
 from jobs.terminal.run_argument import run_argument, sweep_name, typed_name
 from slurm.run.run_folder import RunFolder
 
+_BESIDE_CELLS = 20
+"""Lines of a terminal for what is not a cell: what runs, causes, what to type."""
+_FEWEST_CELLS = 10
+
 
 @click.command(
     cls=Command,
@@ -53,11 +57,12 @@ def status(run: RunFolder, watch: bool, every_s: int, as_json: bool) -> None:
     if not watch:
         console.print(status_table(seen))
         return
-    with Live(status_table(seen), console=console, auto_refresh=False) as live:
+    most = max(console.height - _BESIDE_CELLS, _FEWEST_CELLS)
+    with Live(status_table(seen, most), console=console, auto_refresh=False) as live:
         while seen.live:
             time.sleep(every_s)
             seen = overview(run.path, slurm, *names)
-            live.update(status_table(seen), refresh=True)
+            live.update(status_table(seen, most), refresh=True)
 
 
 if __name__ == "__main__":

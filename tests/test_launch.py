@@ -14,7 +14,7 @@ from slurm.node.job_context import Here, filled
 from slurm.node.supervisor import Orders
 from slurm.run.run_folder import RunFolder
 from slurm.submit.launch import orders
-from slurm.sweep.plan import Stage, Task
+from slurm.sweep.stage import Stage, Task
 
 RUN = Path("/shared/runs/pair")
 TRAIN = ("train", "--config_file", "c.json")

@@ -19,9 +19,9 @@ from slurm.run import submissions
 from slurm.run.run_folder import RunFolder, find_run
 from slurm.run.run_state import slurm_of, states
 from slurm.run.submissions import Submitted
+from slurm.submit.parts import Left
 from slurm.submit.work import (
     Active,
-    Left,
     Work,
     left_to_do,
     live_in,

@@ -24,7 +24,8 @@ from slurm.cluster.client import Slurm
 from slurm.cluster.profile import Profile
 from slurm.run.run_folder import RunFolder
 from slurm.submit.submission import SubmissionBundle
-from slurm.sweep.plan import Edge, Plan, Stage, Task
+from slurm.sweep.plan import Plan
+from slurm.sweep.stage import Edge, Stage, Task
 from slurm.sweep.sweep import Cell
 
 PROFILE: dict[str, object] = {

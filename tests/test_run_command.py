@@ -4,16 +4,14 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-import small_runs
 from fake_cluster import Fake
 from slurm_programs import write_programs
+from sweep_bench import ON, RUN, Hsd, profile, sweep
 
 from hsd.errors import InUseError
 from hsd.io.json_reader import read_json
@@ -25,7 +23,6 @@ from jobs.run import run
 from jobs.status import status
 from jobs.submit import submit
 from jobs.terminal import submission_output
-from jobs.terminal.entry import run as run_program
 from jobs.train import train
 from slurm.check.preflight import preflight
 from slurm.run import submissions
@@ -33,66 +30,7 @@ from slurm.submit.work import find_work
 from slurm.sweep import cells as cells_of_a_sweep
 from slurm.sweep.cells import Cell
 
-Hsd = Callable[..., tuple[int, str, str]]
-PROFILE = """
-shared_root = "runs"
-[slurm]
-account = "hsd"
-{more}
-"""
-SWEEP = """
-name = "{name}"
-presets = ["a.json", "b.json"]
-{more}
-[evaluate]
-sets = ["test.jsonl"]
-"""
-
-
-@pytest.fixture
-def hsd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Hsd:
-    """Give `hsd(command, *arguments)`: exit code, stdout and stderr, as of the program."""
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def call(command: click.Command, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["program", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            run_program(command, "hsd")
-        assert isinstance(ended.value.code, int)
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    return call
-
-
-@pytest.fixture(autouse=True)
-def _bench(fake: Fake) -> None:
-    """Make a sweep of two presets, its rows, a base that looks whole, and a profile."""
-    fake.fault(slots=0)
-    base = Path("base")
-    base.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (base / name).write_text("{}")
-    small_runs.jsonl(Path("test.jsonl"), small_runs.posts(4))
-    for name, rank in (("a", 4), ("b", 8)):
-        config = small_runs.config(base.absolute(), Path.cwd(), lora={"rank": rank})
-        tree = config.model_dump(mode="json")
-        tree.pop("output_dir")
-        Path(f"{name}.json").write_text(json.dumps(tree))
-    profile()
-    sweep()
-
-
-def profile(more: str = "") -> None:
-    Path("here.toml").write_text(PROFILE.format(more=more))
-
-
-def sweep(more: str = "", name: str = "pair") -> None:
-    Path("pair.toml").write_text(SWEEP.format(name=name, more=more))
-
-
-ON = ("pair.toml", "--cluster", "here.toml")
-RUN = Path("runs/pair")
+pytestmark = pytest.mark.usefixtures("sweep_bench")
 
 
 def one_line(err: str) -> str:

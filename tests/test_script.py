@@ -17,7 +17,8 @@ from slurm.node.job_context import whereabouts
 from slurm.run.folder_owner import guard
 from slurm.run.run_folder import RunFolder
 from slurm.submit.script import options, script
-from slurm.sweep.plan import Edge, plan_sweep
+from slurm.sweep.plan import plan_sweep
+from slurm.sweep.stage import Edge
 from slurm.sweep.sweep import cells
 
 FOLDER = RunFolder(Path("/shared/runs/pair"))

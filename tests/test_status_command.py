@@ -1,6 +1,7 @@
 """`hsd status`, `logs`, `cancel` and `cost` on one run, with a stand-in for SLURM on PATH."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,8 @@ from jobs.cancel import cancel
 from jobs.cost import cost
 from jobs.logs import logs
 from jobs.status import status
-from jobs.terminal.status_table import duration
+from jobs.terminal import progress_table
+from jobs.terminal.progress_table import duration
 from slurm.node.events import attempts, record
 from slurm.run.element_state import Element
 from slurm.run.run_folder import RunFolder, remember
@@ -29,7 +31,7 @@ QUEUE = """\
 7|0|7_0|COMPLETED|0:02|4:00:00|2026-11-27T01:25:10|gpu1|(null)||hsd-lora_presets-train||None
 7|1|7_1|FAILED|0:02|4:00:00|2026-11-27T01:25:10|gpu1|(null)||hsd-lora_presets-train||NonZeroExitCode
 7|2|7_2|RUNNING|20:00|4:00:00|2026-11-27T01:25:10|gpu1|(null)||hsd-lora_presets-train||None
-7|3|7_3|PENDING|0:00|4:00:00|N/A||(null)||hsd-lora_presets-train||QOSMaxGRESPerUser
+7|3|7_3|PENDING|0:00|4:00:00|2026-11-28T18:30:00||(null)||hsd-lora_presets-train||QOSMaxGRESPerUser
 8|0|8_0|RUNNING|5:00|1:00:00|2026-11-27T01:25:10|gpu2|(null)||hsd-lora_presets-evaluate||None
 8|1|8_1|CANCELLED|0:00|1:00:00|N/A||aftercorr:7_*(failed)||hsd-lora_presets-evaluate||DependencyNeverSatisfied
 8|2|8_2|PENDING|0:00|1:00:00|N/A||aftercorr:7_*(unfulfilled)||hsd-lora_presets-evaluate||Dependency
@@ -121,12 +123,24 @@ def invoke(command: click.Command, *arguments: str) -> Result:
 # hsd status
 
 
-def test_status_is_a_line_a_cell_then_causes_and_what_to_type(
-    run: RunFolder, golden: Callable[[str, str], None]
+NOW = datetime(2026, 11, 27, 12, 0, 30).astimezone()
+"""The clock in what is compared with golden files; half a minute past, so that it is no matter of
+luck which minute something is in."""
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_status_is_a_line_a_cell_what_runs_then_causes_and_what_to_type(
+    columns: int,
+    run: RunFolder,
+    golden: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(progress_table, "now_here", lambda: NOW)
     shown = invoke(status, "lora_presets").output
-    assert max(map(len, shown.splitlines())) <= 80
-    golden("status.txt", "".join(f"{line.rstrip()}\n" for line in shown.splitlines()))
+    assert max(map(len, shown.splitlines())) <= columns
+    name = "status.txt" if columns == 80 else f"status_{columns}.txt"
+    golden(name, "".join(f"{line.rstrip()}\n" for line in shown.splitlines()))
 
 
 def test_status_asks_slurm_once_each(run: RunFolder, tmp_path: Path) -> None:
@@ -216,10 +230,70 @@ def test_rows_of_the_other_ranks_count_when_the_first_is_done(run: RunFolder) ->
     evaluation(run, "memory_efficient", rows=100, total=205)
     (folder,) = (run.cell("memory_efficient") / "evaluate").glob("*/run_*")
     for rank, rows in enumerate((100, 50)):
-        (folder / f"predictions.rank{rank}.jsonl").write_text("{}\n" * rows)
+        part = folder / f"predictions.rank{rank}.jsonl"
+        part.write_text("{}\n" * rows)
+        os.utime(part, (time.time(), time.time() + rank * 60))  # long after the first rank's word
     found = stage_progress(run, Element("evaluate", "memory_efficient", "8_2", "running"))
     assert found is not None
     assert found.done == 150
+
+
+def test_predictions_are_not_read_while_the_first_rank_still_counts_them(run: RunFolder) -> None:
+    evaluation(run, "memory_efficient", rows=100, total=205)
+    (folder,) = (run.cell("memory_efficient") / "evaluate").glob("*/run_*")
+    (folder / "predictions.rank0.jsonl").write_text("{}\n" * 101)
+    found = stage_progress(run, Element("evaluate", "memory_efficient", "8_2", "running"))
+    assert found is not None
+    assert found.done == 100
+
+
+def test_what_an_earlier_start_wrote_has_no_pace(run: RunFolder) -> None:
+    training(run, "default", steps=12, total=42)
+    again = Element("train", "default", "7_0", "running", began=ago(-1))
+    assert stage_progress(run, again) == StageProgress(12, 42, "steps")
+
+
+def test_who_wrote_nothing_for_long_has_no_pace_and_no_end(run: RunFolder) -> None:
+    training(run, "default", steps=12, total=42)
+    file = run.train("default") / PROGRESS
+    content = json.loads(file.read_text())
+    write_json(file, content | {"at": ago(60), "began": {"done": 0, "at": ago(72)}})
+    found = stage_progress(run, Element("train", "default", "7_0", "running"))
+    assert found is not None
+    assert (found.per_s, found.left_s) == (None, None)
+    assert found.quiet_s == pytest.approx(3600, abs=30)
+
+
+def test_a_step_that_takes_long_is_waited_for(run: RunFolder) -> None:
+    training(run, "default", steps=12, total=42)
+    file = run.train("default") / PROGRESS
+    content = json.loads(file.read_text())
+    write_json(file, content | {"at": ago(60), "began": {"done": 0, "at": ago(60 + 12 * 50)}})
+    found = stage_progress(run, Element("train", "default", "7_0", "running"))
+    assert found is not None
+    assert found.quiet_s is None
+    assert found.left_s == pytest.approx((30 * 50 - 60) * 60, abs=60)
+
+
+def test_of_several_sets_it_is_said_which_one_is_answered(run: RunFolder) -> None:
+    evaluation(run, "default", rows=105, total=205)
+    (run.evaluate("default", "other") / "run_20260101_090000").mkdir(parents=True)
+    found = stage_progress(run, Element("evaluate", "default", "8_0", "running"), sets=3)
+    assert found is not None
+    assert (found.part, found.parts) == (2, 3)
+
+
+def test_what_was_requeued_stands_where_it_was_and_has_no_pace(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    record(run.attempts("memory_efficient", "train"), "requeued", job="7_2")
+    file = tmp_path / "bin" / "squeue.txt"
+    file.write_text(file.read_text().replace("7_2|RUNNING", "7_2|PENDING"))
+    shown = json.loads(invoke(status, "last", "--json").output)
+    cells = {cell["cell"]: cell["stages"] for cell in shown["cells"]}
+    train = cells["memory_efficient"]["train"]
+    assert (train["state"], train["progress"]["done"]) == ("requeued", 12)
+    assert (train["progress"]["per_s"], train["progress"]["finish"]) == (None, None)
 
 
 def test_before_the_first_step_there_is_no_pace(run: RunFolder) -> None:

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from jobs.terminal.console import escape
-from jobs.terminal.number_tables import number_table
+from jobs.terminal.plain_tables import number_table
 from slurm.run.run_state import ORDER
 from slurm.watch.accounting import Costs, Used
 from slurm.watch.booked import StageUse, profile_lines

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from hsd.checks import Check
 from jobs.terminal.console import escape
-from jobs.terminal.number_tables import plain_table
+from jobs.terminal.plain_tables import plain_table
 
 _WORDS = {True: "ok", None: "[yellow]warning[/]", False: "[bold red]FAIL[/]"}
 

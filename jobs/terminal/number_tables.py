@@ -1,11 +1,6 @@
 """What hsd's numbers look like on a terminal."""
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
-
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from hsd.metrics.comparison import Comparison
 from hsd.metrics.gate import Verdict
@@ -26,7 +21,8 @@ from hsd.report.report_model import EvaluationReport
 from hsd.report.report_values import OutcomesReport
 from hsd.report.text_report import GROUP_HEADER, gap_lines, group_rows, headline_rows
 from hsd.training.convergence import ConvergenceVerdict as Convergence
-from jobs.terminal.console import escape, escape_lines
+from jobs.terminal.console import escape
+from jobs.terminal.plain_tables import number_table
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
@@ -117,36 +113,3 @@ def _replies(outcomes: OutcomesReport) -> str:
     counts = {outcome: outcomes.of(outcome) for outcome in OUTCOMES}
     parts = (f"{outcome} {percent(k / outcomes.n)}" for outcome, k in counts.items() if k)
     return f"Replies: {', '.join(parts)}."
-
-
-def plain_table(title: str, header: Sequence[str] = ()) -> Table:
-    """Return an empty table in hsd's look, with columns of words."""
-    return Table(
-        *header,
-        title=escape_lines(title.split("\n")) or None,
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),  # the widest table fits 80 columns
-    )
-
-
-def number_table(
-    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, leading: int = 0
-) -> Table:
-    """Return a table whose first column is words and whose others are numbers.
-
-    `leading` lines stand between rows: cells of several lines need one.
-
-    Names come from data and folders, so every cell is escaped: rich reads [brackets] as markup.
-    """
-    table = plain_table(title)
-    table.leading = leading
-    for index, name in enumerate(header):
-        words = index == 0 or name == "rate"
-        justify: Literal["left", "right"] = "left" if words else "right"
-        table.add_column(name, justify=justify, no_wrap=not words, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape_lines(cell.split("\n")) for cell in row))
-    return table

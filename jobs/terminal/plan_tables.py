@@ -11,7 +11,7 @@ from hsd.training.memory_need import LIBRARIES, MemoryNeed
 from hsd.training.planned_devices import MAY_FIT
 from hsd.training.time_range import FORMULA
 from jobs.terminal.console import escape
-from jobs.terminal.number_tables import number_table
+from jobs.terminal.plain_tables import number_table
 from slurm.check.profile_fit import ProfileFit
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from hsd.report.set_section import (
     short_names,
 )
 from jobs.terminal.console import escape
-from jobs.terminal.number_tables import board_table, number_table
+from jobs.terminal.number_tables import board_table
+from jobs.terminal.plain_tables import number_table
 
 _NUMBERS = 15
 """Columns of `+ 0.812` over `[0.761, 0.857]`, with the space behind them."""

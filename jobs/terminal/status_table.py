@@ -9,8 +9,16 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from hsd.counted import counted
 from jobs.terminal.console import escape
-from jobs.terminal.number_tables import plain_table
+from jobs.terminal.plain_tables import plain_table
+from jobs.terminal.progress_table import (
+    duration,
+    finish_json,
+    progress_json,
+    progress_parts,
+    start_words,
+)
 from slurm.run.element_state import Element
 from slurm.run.run_folder import ALL
 from slurm.watch.causes import Cause
@@ -36,23 +44,32 @@ _REASONS = (
     (re.compile(r"^BeginTime$"), "soon"),
 )
 """SLURM's reasons in a word, so that a cell fits a line; --json has them as they are."""
+_QUIET = {"waiting": 1, "done": 2, "cancelled": 2}
+"""States of cells that need no line of their own where there is no room, the first ones first."""
 _COLUMNS = {"baseline": "evaluate"}
 """The untouched base is evaluated like the others: its stage has no column of its own."""
 
 
-def status_table(overview: Overview) -> RenderableType:
-    """Return a line for each cell, and below them what failed or waits, and what to type."""
+def status_table(overview: Overview, most: int | None = None) -> RenderableType:
+    """Return a line for each cell, what runs, what failed or waits, and what to type.
+
+    Of more than `most` cells those that nothing happens to are counted.
+    """
     columns = _columns(overview.lines)
     table = plain_table("")
     for name in ("cell", *columns):
         table.add_column(name, overflow="fold")
     by_cell = _by_cell(overview)
     comparison = by_cell.pop(ALL, {})
-    for cell, lines in by_cell.items():
+    shown = _shown_cells(overview, list(by_cell), most)
+    for cell in shown:
+        lines = by_cell[cell]
         table.add_row(Text(cell), *(_shown(lines.get(column)) for column in columns))
     return Group(
         Text(_headline(overview), style="bold"),
         table,
+        *_others(overview, [cell for cell in by_cell if cell not in shown]),
+        *progress_parts(overview),
         *(Text.assemble(f"{line.stage}: ", _shown(line)) for line in comparison.values()),
         *(part for cause, lines in _grouped(overview.lines) for part in _cause(cause, lines)),
         *(escape(note) for note in overview.notes),
@@ -73,16 +90,23 @@ def status_json(overview: Overview) -> dict[str, Any]:
             }
             for cell, lines in _by_cell(overview).items()
         ],
+        "finish": finish_json(overview),
         "notes": list(overview.notes),
     }
 
 
-def duration(seconds: float) -> str:
-    """Return a time to wait in two parts at most: 45 s, 12 min, 3 h 05."""
-    minutes = round(seconds / 60)
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d}"
+def _shown_cells(overview: Overview, cells: list[str], most: int | None) -> dict[str, None]:
+    """Return the cells that get a line, in their order; what runs or failed before the rest."""
+    if most is None or len(cells) <= most:
+        return dict.fromkeys(cells)
+    told = set(sorted(cells, key=lambda cell: _QUIET.get(overview.states[cell], 0))[:most])
+    return dict.fromkeys(cell for cell in cells if cell in told)
+
+
+def _others(overview: Overview, cells: Sequence[str]) -> list[RenderableType]:
+    counts = Counter(overview.states[cell] for cell in cells)
+    said = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    return [Text(f"... and {counted(len(cells), 'cell')} more: {said}")] if cells else []
 
 
 def _headline(overview: Overview) -> str:
@@ -114,6 +138,7 @@ def _shown(line: Line | None) -> Text:
     words = element.state
     if element.state in ("waiting", "requeued") and (reason := _short(element.reason)):
         words += f" ({reason})"
+    words += start_words(line)
     words += _how_far(line.progress)
     if element.attempts > 1:
         words += f", try {element.attempts}"
@@ -158,7 +183,7 @@ def _facts(line: Line) -> dict[str, Any]:
     facts = asdict(line.element)
     return {
         **{name: facts[name] for name in facts if name not in ("stage", "cell")},
-        "progress": asdict(line.progress) if line.progress else None,
+        "progress": progress_json(line),
         "cause": line.cause.words if line.cause else None,
         "next": line.cause.next or None if line.cause else None,
     }

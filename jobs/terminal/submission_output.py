@@ -10,20 +10,22 @@ from rich.table import Table
 from hsd.counted import counted
 from hsd.errors import CellsFailed, InUseError
 from jobs.terminal.console import Terminal, escape
-from jobs.terminal.number_tables import plain_table
 from jobs.terminal.output import echo, echo_text
+from jobs.terminal.plain_tables import plain_table
 from slurm.check.preflight import Check, doubts, failures, preflight, refuse, together
 from slurm.cluster.client import programs
 from slurm.run.run_folder import RunFolder
 from slurm.run.run_state import slurm_of, states
 from slurm.run.submissions import Submitted
 from slurm.submit.local_run import Ended, run_here
+from slurm.submit.parts import Left
 from slurm.submit.recovery import settle
 from slurm.submit.single_job import Single, killed_before
 from slurm.submit.submission import SubmissionBundle, commands, submit
-from slurm.submit.work import NO_CLUSTER, Found, Left, Work, live_in
+from slurm.submit.work import NO_CLUSTER, Found, Work, live_in
 from slurm.submit.write_run import alone, write_run
-from slurm.sweep.plan import Plan, Stage
+from slurm.sweep.plan import Plan
+from slurm.sweep.stage import Stage
 from slurm.sweep.sweep import Cell, Sweep
 from slurm.watch.failed_nodes import remember_nodes
 
@@ -74,11 +76,21 @@ def show_left(left: Left, work: Work) -> None:
     ):  # fmt: skip
         if names:
             console.print(f"{len(names)} {word}: {escape(', '.join(names))}", highlight=False)
+    if left.later:
+        console.print(escape(later(left)), highlight=False)
     for node in work.nodes.excluded:
         console.print(escape(node.sentence(name_of(work))), highlight=False)
     if not left.plan.stages:
         what = "Wait for what is in the queue" if left.active else "Everything is done"
         console.print(f"{what}: hsd status {name_of(work)}", highlight=False)
+
+
+def later(left: Left) -> str:
+    """Return the sentence about cells that do not fit into the queue now."""
+    return (
+        f"{counted(len(left.later), 'cell')} not submitted yet: {left.full}. Run the same command "
+        "again when jobs have ended: it submits more."
+    )
 
 
 def show_dry_run(found: Found) -> None:
@@ -133,6 +145,8 @@ def show_script(prepared: SubmissionBundle) -> None:
 
 def on_cluster(found: Found, as_json: bool = False) -> int:
     """Check, write and submit a sweep."""
+    if as_json and found.left.later:
+        echo(f"Warning: {later(found.left)}", err=True)
     submit_prepared(
         found.prepared(),
         lambda: write_run(found),

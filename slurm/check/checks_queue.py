@@ -18,7 +18,8 @@ from slurm.cluster.profile import SlurmConfig
 from slurm.cluster.stage_config import ASKS_FOR
 from slurm.run.run_folder import whole_stage
 from slurm.submit.submission import SubmissionBundle
-from slurm.sweep.plan import Plan, Stage
+from slurm.sweep.plan import Plan
+from slurm.sweep.stage import Stage
 
 PARTITION_FORMAT = "%P|%a|%l"
 """Name (the default one ends in *), up or down, time limit."""

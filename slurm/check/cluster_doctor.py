@@ -12,7 +12,8 @@ from slurm.cluster.environment import exports
 from slurm.cluster.profile import Profile, load_profile
 from slurm.run.run_folder import RunFolder
 from slurm.submit.submission import SubmissionBundle, scripts
-from slurm.sweep.plan import Plan, Stage, Task
+from slurm.sweep.plan import Plan
+from slurm.sweep.stage import Stage, Task
 
 NAME = "hsd-doctor"
 _KINDS = ("train", "merge", "evaluate", "compare")

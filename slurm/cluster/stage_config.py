@@ -37,12 +37,13 @@ class SlurmConfig(Strict):
     kill_on_invalid_dep: bool = True
     """Let the scheduler drop an evaluation whose training failed; some sites ask not to."""
     array_parallelism: PositiveInt | None = None
-    """How many cells of one stage may run at once; None: no limit."""
+    """How many cells of one stage may run at once, in all of its arrays; None: no limit."""
     max_requeues: NonNegativeInt = 20
     """How often one job may resume before it counts as failed. With `chain` at most 3 more
     attempts are queued."""
     max_array_size: PositiveInt | None = None
-    """The cluster's MaxArraySize: the number of cells that a sweep may have. None is unchecked."""
+    """The most cells of one job array; a stage of more cells becomes several arrays. The cluster's
+    own MaxArraySize is asked for and kept to."""
     extra: dict[str, str] = {}
     """Further options of sbatch: `{mail-type = "END"}` becomes `#SBATCH --mail-type=END`. With
     `clusters = "NAME"` that cluster is asked everywhere, where a site has several."""

@@ -74,6 +74,10 @@ class Element:
     number: int = 0
     time_min: int = 0
     gpus: int = 0
+    began: str = ""
+    """When this attempt began, in UTC, by its own word; an earlier attempt's progress is older."""
+    expected_start: str = ""
+    """When SLURM thinks that it can start, in the controller's zone; of what waits alone."""
 
     @property
     def live(self) -> bool:
@@ -109,6 +113,8 @@ def element(stage: str, cell: str, known: ElementFacts) -> Element:
         number=submitted.number if submitted else 0,
         time_min=submitted.time_min if submitted else 0,
         gpus=submitted.gpus if submitted else 0,
+        began=next((str(e["at"]) for e in reversed(own) if e["event"] == "started"), ""),
+        expected_start=known.queued.start if known.queued and slurm in _WAITING else "",
     )
 
 

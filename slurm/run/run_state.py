@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ ORDER = ("train", "merge", "evaluate", "baseline", "compare")
 """Stages in the order of the work."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunState:
     """All elements of a run. `notes` say what could not be asked, `asked` whether squeue was."""
 
@@ -37,11 +38,17 @@ class RunState:
 
     def of(self, cell: str) -> dict[str, Element]:
         """Return how one cell stands in each stage that it has, in the order of the work."""
-        found: dict[str, list[Element]] = {}
+        return self._by_cell.get(cell, {})
+
+    @cached_property  # looked up for every cell: 1,000 cells have 2,000 elements
+    def _by_cell(self) -> dict[str, dict[str, Element]]:
+        found: dict[str, dict[str, list[Element]]] = {}
         for one in self.elements:
-            if one.cell == cell:
-                found.setdefault(whole_stage(one.stage), []).append(one)
-        return {stage: shown_element(found[stage]) for stage in sorted(found, key=_place)}
+            found.setdefault(one.cell, {}).setdefault(whole_stage(one.stage), []).append(one)
+        return {
+            cell: {stage: shown_element(stages[stage]) for stage in sorted(stages, key=_place)}
+            for cell, stages in found.items()
+        }
 
     def overall(self, cell: str) -> str:
         """Return one word for a whole cell: what is worst, then what still goes on, then done."""

@@ -21,7 +21,7 @@ from slurm.cluster.profile import Profile
 from slurm.node.job_context import verbatim
 from slurm.node.supervisor import Orders
 from slurm.run.run_folder import RunFolder
-from slurm.sweep.plan import Stage, Task
+from slurm.sweep.stage import Stage, Task
 
 _IGNORING = 'trap "" USR2 TERM; export PET_SIGNALS_TO_HANDLE=SIGINT; exec "$@"'
 """torchrun has no handler for SIGUSR2 and ends its ranks 30 s after a SIGTERM. So it ignores both,

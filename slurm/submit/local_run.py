@@ -18,7 +18,8 @@ from slurm.run import submissions
 from slurm.run.submissions import Submitted
 from slurm.submit.pickles import log_paths
 from slurm.submit.submission import SubmissionBundle, for_owner_alone
-from slurm.sweep.plan import ALL, Stage
+from slurm.sweep.plan import ALL
+from slurm.sweep.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,15 @@ from typing import Any
 from hsd.config.loading import load_train_config
 from hsd.errors import ConfigError, PreflightError, did_you_mean
 from hsd.io.json_reader import read_object
+from slurm.cluster.client import programs
+from slurm.cluster.limits import with_array_size
 from slurm.cluster.profile import Profile
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder
 from slurm.run.run_state import RunState, slurm_of, states
+from slurm.submit.parts import Left, fitting
 from slurm.submit.snapshot import FACTS, Code, running_code
-from slurm.submit.work import Found, Left, Work, left_to_do, live_in, nodes_for
+from slurm.submit.work import Found, Work, left_to_do, live_in, nodes_for
 from slurm.sweep.absolute_paths import anchored_config
 from slurm.sweep.base_cells import named_bases
 from slurm.sweep.content_hash import Identity, base_identity, content_identity, refuse_changes
@@ -37,6 +40,7 @@ def resubmission(
         raise PreflightError(f"{folder.path}: not a sweep; submit the job again as it was.")
     profile = Profile.model_validate(facts["profile"])
     profile = with_time(profile, time_min, [name for name in _STAGES if name != "compare"])
+    profile = with_array_size(profile, programs(profile))
     seen = len(submissions.submission_lines(folder.path))
     state = states(folder.path, slurm_of(folder))
     nodes = nodes_for(state, all_failed=exclude_failed_nodes, allowed=allow_nodes)
@@ -53,6 +57,8 @@ def resubmission(
         work = _changed(work, named, overrides, code)
         left = left_to_do(work, active, [*chosen, *(work.bases.keys() - bases)])
         aside = tuple(named) if overrides else ()
+    left = fitting(left, profile, lambda some: left_to_do(work, active, some))
+    aside = tuple(name for name in aside if name not in left.later)
     return Found(_with_one_code(work, left, facts), left, code, aside, seen=seen)
 
 

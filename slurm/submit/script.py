@@ -17,7 +17,8 @@ from hsd.model.launcher import GPUS_ASKED
 from slurm.cluster.profile import Profile, SlurmConfig
 from slurm.run.folder_owner import guard
 from slurm.run.submissions import job_name
-from slurm.sweep.plan import Edge, Plan, Stage
+from slurm.sweep.plan import Plan
+from slurm.sweep.stage import Edge, Stage
 
 
 class ScriptRenderer(SlurmExecutor):
@@ -96,13 +97,12 @@ def _place(stage: Stage, slurm: SlurmConfig) -> dict[str, Any]:
     further: dict[str, Any] = {requeue: True, **slurm.extra}
     if slurm.reservation:
         further["reservation"] = slurm.reservation
-    parallel = slurm.array_parallelism or len(stage.tasks)
     return {
         "account": slurm.account,
         "partition": stage.resources.partition or slurm.partition,
         "qos": slurm.qos,
         "constraint": slurm.constraint,
         "exclude": slurm.exclude,
-        "array_parallelism": parallel,
+        "array_parallelism": stage.at_once or len(stage.tasks),
         "additional_parameters": further,
     }

@@ -27,7 +27,8 @@ from slurm.submit.snapshot import Code, write_snapshot
 from slurm.submit.submission import SubmissionBundle, next_submission_number, scripts
 from slurm.submit.write_run import private
 from slurm.sweep.absolute_paths import anchored_config
-from slurm.sweep.plan import Edge, Plan, Stage, Task
+from slurm.sweep.plan import Plan
+from slurm.sweep.stage import Edge, Stage, Task
 from slurm.sweep.sweep_config import NAME
 
 _WELL = {

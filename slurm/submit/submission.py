@@ -21,7 +21,8 @@ from slurm.run.run_folder import RunFolder
 from slurm.run.submissions import Submitted
 from slurm.submit.pickles import hand_over, write_pickles
 from slurm.submit.script import options, script
-from slurm.sweep.plan import Plan, Stage
+from slurm.sweep.plan import Plan
+from slurm.sweep.stage import Stage
 
 SCRIPT = "script.sh"
 _STOPPED = "stopped; nothing was submitted. The same command begins again."

@@ -9,13 +9,16 @@ from hsd.config.train_config import TrainConfig
 from hsd.data.data_sets import EMBEDDED_NAMES, STEMS, resolve_path
 from hsd.errors import DataError, PreflightError
 from hsd.io.hashes import sha256_json
+from slurm.cluster.client import programs
 from slurm.cluster.environment import exports
+from slurm.cluster.limits import with_array_size
 from slurm.cluster.profile import Profile, chosen_profile, default_profile, load_profile
 from slurm.node.supervisor import Orders, is_done
 from slurm.run import submissions
 from slurm.run.run_folder import BASELINE, RunFolder, whole_stage
 from slurm.run.run_state import RunState, slurm_of, states
 from slurm.submit.launch import orders
+from slurm.submit.parts import Left, fitting
 from slurm.submit.snapshot import Code, running_code
 from slurm.submit.submission import SubmissionBundle, next_submission_number, scripts
 from slurm.sweep.base_cells import named_bases
@@ -28,7 +31,8 @@ from slurm.sweep.content_hash import (
     refuse_changes,
     row_files,
 )
-from slurm.sweep.plan import ALL, Plan, Stage, Task, plan_sweep
+from slurm.sweep.plan import ALL, Plan, plan_sweep
+from slurm.sweep.stage import Stage, Task
 from slurm.sweep.sweep import Cell, Sweep, load_sweep
 from slurm.watch.failed_nodes import (
     NodeChoice,
@@ -81,16 +85,6 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """What is to be done of a sweep, and the cells that need nothing."""
-
-    plan: Plan
-    new: tuple[str, ...]
-    done: tuple[str, ...]
-    active: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
     """What `hsd run` found out before it did anything."""
 
@@ -130,7 +124,7 @@ def find_work(
     is_guess = dry_run and not (cluster or local or chosen_profile())
     if is_guess:
         cluster = REFERENCE
-    profile = _profile(cluster, local, max_parallel)
+    profile = _profile(cluster, local, max_parallel, is_guess)
     settled(RunFolder(profile.shared_root / chosen.name))
     code = running_code()
     work = work_on(chosen, made, profile, code, dry_run=dry_run)
@@ -139,7 +133,10 @@ def find_work(
     seen = len(submissions.submission_lines(work.folder.path))
     state = states(work.folder.path, slurm_of(work.folder))
     work = replace(work, nodes=nodes_for(state))
-    left = left_to_do(work, live_in(state))
+    active = live_in(state)
+    left = left_to_do(work, active)
+    if not is_guess:
+        left = fitting(left, work.profile, lambda some: left_to_do(work, active, some))
     return Found(
         work, left, code, missing=tuple(work.absent.values()), seen=seen, is_guess=is_guess
     )
@@ -173,7 +170,7 @@ def live_in(state: RunState) -> Active:
     return lambda stage, cell: (stage, cell) in live
 
 
-def _profile(cluster: str | None, local: bool, max_parallel: int | None) -> Profile:
+def _profile(cluster: str | None, local: bool, max_parallel: int | None, is_guess: bool) -> Profile:
     if local and cluster is None:
         cluster = "local"
     profile = load_profile(cluster or default_profile())
@@ -181,8 +178,8 @@ def _profile(cluster: str | None, local: bool, max_parallel: int | None) -> Prof
         return profile.model_copy(update={"slurm": None})
     if profile.slurm is not None and max_parallel:
         slurm = profile.slurm.model_copy(update={"array_parallelism": max_parallel})
-        return profile.model_copy(update={"slurm": slurm})
-    return profile
+        profile = profile.model_copy(update={"slurm": slurm})
+    return profile if is_guess else with_array_size(profile, programs(profile))
 
 
 def work_on(
@@ -229,7 +226,8 @@ def left_to_do(
         if name not in busy and (only is None or name in only)
         for stage in _left_of(work, name, own)
     }
-    new = tuple(name for name in kinds if any(name == cell for _, cell in lacking))
+    wanted = {name for _, name in lacking}
+    new = tuple(name for name in kinds if name in wanted)
     # 4. The comparison is of all cells, so that anything new makes it anew.
     compare = bool(lacking) or not (work.folder.done(ALL, "compare").exists() or busy)
     planned = plan_sweep(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.errors import InUseError, PreflightError
-from hsd.io.files import is_empty, write_json
+from hsd.io.files import is_empty, write_json, write_json_files
 from hsd.io.lease import hold_lease
 from hsd.io.provenance import now
 from slurm.run import submissions
@@ -33,10 +33,14 @@ def write_run(found: Found) -> None:
             require_unchanged(work.code, "Put it back, or take today's code with --new-code.")
         for name in found.aside:
             set_aside(work.folder, name)
-        for name in found.left.new:
-            if name in configs:
-                write_json(work.folder.config(name), configs[name].model_dump(mode="json"))
-            write_json(work.folder.identity(name), work.identities[name])
+        # What is submitted later is a part of the run all the same, for `hsd resubmit`.
+        later = [name for name in found.left.later if not work.folder.identity(name).exists()]
+        names = [*found.left.new, *later]
+        own = [name for name in names if name in configs]
+        write_json_files(
+            {work.folder.config(name): configs[name].model_dump(mode="json") for name in own}
+            | {work.folder.identity(name): work.identities[name] for name in names}
+        )
         write_json(work.folder.run_json, _facts(work))
         remember_nodes(work.folder.path, work.nodes)
     with suppress(OSError):  # a home that is full must not keep a run from starting

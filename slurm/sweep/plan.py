@@ -3,19 +3,22 @@
 Train array -> optional merge array -> evaluate array, element by element (`aftercorr`), so that a
 cell is evaluated as soon as it is trained, whatever becomes of the others. The untouched base is
 evaluated beside them, and the comparison runs when all have ended, well or not (`afterany`).
+A stage of more cells than an array may have is several arrays.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hsd.config.model_config import ModelConfig
-from slurm.cluster.profile import Profile, StageConfig
+from slurm.cluster.profile import Profile
 from slurm.run.run_folder import BASELINE, RunFolder
+from slurm.sweep.arrays import arrays
 from slurm.sweep.base_cells import bases_of
+from slurm.sweep.stage import Edge, Stage, Task
 from slurm.sweep.sweep import Cell, Sweep
 
 ALL = "all"
@@ -24,42 +27,6 @@ STAGES = ("train", "merge", "evaluate", BASELINE, "compare")
 """In the order of the work."""
 CHAINED = 3
 """In chain mode each queued attempt is a job, needed or not: more than this fill a queue."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One element of an array: hsd's commands, run one after another; all must end with 0."""
-
-    cell: str
-    commands: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """What a stage waits for. `kind` is SLURM's: aftercorr, afterany, afterok, afternotok."""
-
-    kind: str
-    stage: str
-    """A stage's name, or the id of a job of before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One job array."""
-
-    name: str
-    """Its own: `train`; the second attempt of a chain is `train-2`."""
-    of: str
-    """What it does to a cell: one of STAGES."""
-    tasks: tuple[Task, ...]
-    resources: StageConfig
-    after: tuple[Edge, ...] = ()
-
-    @property
-    def gpu_hours(self) -> float:
-        """The most that it can use: every element to its time limit, once."""
-        one = self.resources.gpus * self.resources.nodes * self.resources.time_min / 60
-        return one * len(self.tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +66,7 @@ def plan_sweep(
         if of == "merge" and not sweep.merge:
             continue
         tasks = [_task(of, sweep, cell, folder) for cell in cells if wanted(of, cell.name)]
-        stages += _waiting(of, tasks, before, stages, profile)
+        stages += arrays(of, tasks, profile, [stage for stage in stages if stage.of == before])
         before = of
     named = bases_of(sweep, cells) if bases is None else bases
     baselines = [
@@ -107,37 +74,12 @@ def plan_sweep(
         for name, cell in named.items()
         if wanted(BASELINE, name)
     ]
-    if baselines:
-        stages.append(Stage(BASELINE, BASELINE, tuple(baselines), profile.stages.evaluate))
+    stages += arrays(BASELINE, baselines, profile)
     last = tuple(Edge("afterany", s.name) for s in stages if s.of in ("evaluate", BASELINE))
     if wanted("compare", ALL):
         compare = Task(ALL, (("compare", str(folder.path), "--output", str(folder.comparison_md)),))
         stages.append(Stage("compare", "compare", (compare,), profile.stages.compare, last))
     return Plan(sweep.name, folder, tuple(_chained(stages, profile)))
-
-
-def _waiting(
-    of: str, tasks: list[Task], before: str, stages: Iterable[Stage], profile: Profile
-) -> list[Stage]:
-    """Return arrays of the tasks: those behind each array of the stage before, and those ready.
-
-    Element i of an array waits for element i of the other, so the two hold the same cells in the
-    same order.
-    """
-    resources: StageConfig = getattr(profile.stages, of)
-    arrays: list[Stage] = []
-    left = {task.cell: task for task in tasks}
-    for earlier in [stage for stage in stages if stage.of == before]:
-        behind = [left.pop(task.cell) for task in earlier.tasks if task.cell in left]
-        if behind:
-            name = of if not arrays else f"{of}.{len(arrays) + 1}"
-            arrays.append(
-                Stage(name, of, tuple(behind), resources, (Edge("aftercorr", earlier.name),))
-            )
-    if left:
-        name = of if not arrays else f"{of}.{len(arrays) + 1}"
-        arrays.append(Stage(name, of, tuple(left.values()), resources))
-    return arrays
 
 
 def _chained(stages: Sequence[Stage], profile: Profile) -> list[Stage]:

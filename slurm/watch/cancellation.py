@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hsd.errors import PreflightError
@@ -10,6 +11,8 @@ from slurm.node.events import record
 from slurm.run.element_state import NEVER, Element
 from slurm.run.run_folder import RunFolder, whole_stage
 from slurm.run.run_state import ORDER, RunState, states
+
+_THREADS = 16
 
 
 def cancel(
@@ -35,9 +38,18 @@ def cancel(
         ours = [one for one in chosen if whole_stage(one.stage) == stage]
         slurm.cancel([one.job for one in ours])
         _confirm(folder, slurm, ours)
-        for one in ours:
-            record(RunFolder(folder).attempts(one.cell, one.stage), "cancelled", job=one.job)
+        _record(RunFolder(folder), ours)
     return chosen
+
+
+def _record(run: RunFolder, cancelled: Sequence[Element]) -> None:
+    """Write into each element's events that it was cancelled; several at once wait for the disk."""
+
+    def one(element: Element) -> None:
+        record(run.attempts(element.cell, element.stage), "cancelled", job=element.job)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(one, cancelled))
 
 
 def _confirm(folder: Path, slurm: Slurm, wanted: Sequence[Element]) -> None:

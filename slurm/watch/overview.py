@@ -13,7 +13,7 @@ from slurm.watch.failed_nodes import excluded_nodes
 from slurm.watch.log_files import last_words
 from slurm.watch.stage_progress import StageProgress, stage_progress
 
-_RUNNING = ("running", "stopping")
+_UNDER_WAY = ("running", "stopping", "requeued")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +51,31 @@ class Overview:
 def overview(folder: Path, slurm: Slurm | None, run: str, sweep: str) -> Overview:
     """Return how a run stands; `run` and `sweep` are what a person types for it."""
     state = states(folder, slurm)
-    lines = tuple(_line(state.folder, one, run, sweep) for one in state.shown)
+    sets = _sets(state.folder)
+    lines = tuple(_line(state.folder, one, run, sweep, sets) for one in state.shown)
+    compared = bool(state.of(ALL))
     return Overview(
         name=state.folder.name,
         folder=str(folder),
         lines=lines,
-        states={cell: state.overall(cell) for cell in state.cells if cell != ALL or state.of(ALL)},
+        states={cell: state.overall(cell) for cell in state.cells if cell != ALL or compared},
         notes=(*state.notes, *(one.sentence(run) for one in excluded_nodes(state.folder))),
         live=any(line.element.live for line in lines),
     )
 
 
-def _line(folder: RunFolder, element: Element, run: str, sweep: str) -> Line:
+def _line(folder: RunFolder, element: Element, run: str, sweep: str, sets: int) -> Line:
     said = last_words(folder, element) if element.state == "failed" else ""
-    running = element.state in _RUNNING
+    found = stage_progress(folder, element, sets) if element.state in _UNDER_WAY else None
+    goes_on = element.state == "running"
     return Line(
         element=element,
-        progress=stage_progress(folder, element) if running else None,
+        progress=found if goes_on or found is None else found.stands,
         cause=cause(element, said, run, sweep),
     )
+
+
+def _sets(folder: RunFolder) -> int:
+    """Return how many sets each cell is evaluated on."""
+    sweep = folder.facts().get("sweep") or {}
+    return len((sweep.get("evaluate") or {}).get("sets") or ("",))

@@ -165,8 +165,9 @@ def _set_board(
         if folder.done(cell, BASELINE if _is_base(cell) else "evaluate").exists()
     }
     answered = {cell: load_run(run, groups).predictions for cell, run in done.items()}
+    reasons = _reasons(seen, [cell for cell in cells if cell not in done])
     entries = [
-        Entry(cell, answered[cell]) if cell in done else Entry(cell, failure=_reason(seen, cell))
+        Entry(cell, answered[cell]) if cell in done else Entry(cell, failure=reasons[cell])
         for cell in cells
     ]
     bases = [cell for cell in cells if _is_base(cell)]
@@ -187,14 +188,15 @@ def _is_base(cell: str) -> bool:
     return whole_stage(cell) == BASELINE  # a second base is called baseline-2
 
 
-def _reason(seen: Overview, cell: str) -> str:
-    """Return the first stage that is not done, how it stands, and why."""
-    for line in sorted(seen.lines, key=lambda line: line.place):
+def _reasons(seen: Overview, cells: Sequence[str]) -> dict[str, str]:
+    """Return of each cell the first stage that is not done, how it stands, and why."""
+    found = dict.fromkeys(cells, "not evaluated yet")
+    for line in sorted(seen.lines, key=lambda line: -line.place):  # the earliest one is kept
         element = line.element
-        if element.cell == cell and element.state != "done":
+        if element.cell in found and element.state != "done":
             why = line.cause.words if line.cause else element.reason
-            return f"{line.stage} {element.state}" + (f": {why}" if why else "")
-    return "not evaluated yet"
+            found[element.cell] = f"{line.stage} {element.state}" + (f": {why}" if why else "")
+    return found
 
 
 def _numbers(one: SetBoard) -> dict[str, Any]:

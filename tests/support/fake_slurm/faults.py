@@ -13,6 +13,7 @@
 {"scancel": {"signal": "tree"}}                      signals reach what a step started, too
 {"forgets": true}                                    jobs that ended are unknown, but to sacct
 {"kill_caller": {"at": 3, "when": "after"}}          SIGKILL to who makes the third call of all
+{"limits": {"MaxArraySize": 3}}                      what the cluster takes; LIMITS has the names
 {"slots": 1}                                         so many elements run at once
 {"kill_wait_s": 1}                                   from SIGTERM to SIGKILL
 {"requeue_wait_s": 0}                                before a requeued element starts again
@@ -29,6 +30,15 @@ from fake_slurm import store
 
 NO_ANSWER = "Unable to contact slurm controller (connect failure)"
 SOCKET_TIMEOUT = "Batch job submission failed: Socket timed out on send/recv operation"
+
+
+LIMITS = ("MaxArraySize", "MaxJobCount", "MaxSubmitJobs", "MaxSubmitJobsPerUser")
+"""Of the controller, of the user's association, and of the QOS `normal`."""
+
+
+def limits() -> dict[str, int]:
+    """Return the limits that a test sets."""
+    return {name: int(most) for name, most in faults().get("limits", {}).items()}
 
 
 def faults() -> dict[str, Any]:

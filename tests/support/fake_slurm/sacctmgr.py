@@ -37,15 +37,21 @@ def main(argv: list[str]) -> None:
 
 def _rows(entity: str) -> list[dict[str, str]]:
     user = getpass.getuser()
+    said = {name: str(most) for name, most in faults.limits().items()}
+    most = {"MaxSubmitJobs": "", "GrpSubmitJobs": "", "DefaultQOS": ""}
     one = {"Cluster": "fake", "Account": "hsd", "User": "", "Partition": "", "QOS": "normal"}
     if entity.startswith("assoc"):
-        return [one | {"Def QOS": ""}, one | {"User": user, "Def QOS": ""}]
+        own = one | most | {"User": user, "Def QOS": ""}
+        return [one | most | {"Def QOS": ""}, own | {k: v for k, v in said.items() if k in most}]
     if entity.startswith("user"):
         return [{"User": user, "Def Acct": "hsd", "DefaultAccount": "hsd", "Admin": "None"}]
     if entity.startswith("account"):
         return [{"Account": "hsd", "Descr": "hsd", "Org": "hsd"}]
     if entity == "qos":
-        return [{"Name": "normal", "Priority": "0", "MaxWall": "", "MaxTRES": "", "Flags": ""}]
+        per_user = said.get("MaxSubmitJobsPerUser", "")
+        limits = {"MaxSubmitJobsPerUser": per_user, "MaxSubmitJobsPerAccount": ""}
+        row = {"Name": "normal", "Priority": "0", "MaxWall": "", "MaxTRES": "", "Flags": ""}
+        return [row | limits | {"GrpSubmitJobs": ""}]
     if entity.startswith("cluster"):
         return [{"Cluster": "fake", "ControlHost": "127.0.0.1", "ControlPort": "6817"}]
     faults.fail(f"Invalid option {entity}")

@@ -55,8 +55,16 @@ def _check(asked: dict[str, str]) -> None:
     if asked.get("account", "hsd") not in ("hsd", "root"):
         why = "Invalid account or account/partition combination specified"
         faults.fail(f"sbatch: error: {fail}: {why}")
-    if max(store.numbers(asked.get("array", "0"))) >= MAX_ARRAY_SIZE:
+    limits, indices = faults.limits(), store.numbers(asked.get("array", "0"))
+    if max(indices) >= limits.get("MaxArraySize", MAX_ARRAY_SIZE):
         faults.fail(f"sbatch: error: {fail}: Invalid job array specification")
+    queued = [e for job in store.read()["jobs"] for e in job["elements"] if not store.ended(e)]
+    most = [limit for name, limit in limits.items() if name != "MaxArraySize"]
+    if most and "test-only" not in asked and len(queued) + len(indices) > min(most):
+        why = (
+            "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+        )
+        faults.fail(f"sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: {fail}: {why}")
     if resources.gpus(asked)[0] > resources.GPUS_OF_A_NODE or resources.number(asked, "nodes") > 4:
         why = "Requested node configuration is not available"
         test = "allocation failure" if "test-only" in asked else f"sbatch: error: {fail}"

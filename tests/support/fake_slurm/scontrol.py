@@ -77,7 +77,8 @@ def _show(words: list[str], oneline: bool) -> None:
     what, name = (*words, "", "")[:2]
     if what == "config":
         off = "disabled" in faults.of("sacct")
-        print(tables.CONFIG.replace("/slurmdbd", "/none") if off else tables.CONFIG, end="")
+        config = tables.config(faults.limits())
+        print(config.replace("/slurmdbd", "/none") if off else config, end="")
     elif what in ("job", "jobs"):
         _show_jobs(name, oneline)
     elif what == "hostnames":

@@ -1,5 +1,7 @@
 """The fake cluster itself, as sinfo and scontrol show it: four nodes with four A100s each."""
 
+import re
+
 CONFIG = """\
 Configuration data as of 2026-01-01T00:00:00
 AccountingStorageEnforce = associations
@@ -20,6 +22,17 @@ SLURM_VERSION           = 22.05.8
 
 Slurmctld(primary) at fake is UP
 """
+
+
+def config(limits: dict[str, int]) -> str:
+    """Return the settings with the limits of a test."""
+    text = CONFIG
+    if any(name.startswith("MaxSubmit") for name in limits):
+        text = text.replace("Enforce = associations", "Enforce = associations,limits,qos")
+    for name, most in limits.items():
+        text = re.sub(rf"(?m)^({name} *= )\d+$", rf"\g<1>{most}", text)
+    return text
+
 
 NODES = ("fake1", "fake2", "fake3", "fake4")
 

@@ -1,0 +1,76 @@
+"""A sweep of two presets for a fake SLURM that starts nothing, and `hsd` as it is typed."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+import small_runs
+from fake_cluster import Fake
+
+from jobs.terminal.entry import run as run_program
+
+Hsd = Callable[..., tuple[int, str, str]]
+PROFILE = """
+shared_root = "runs"
+[slurm]
+account = "hsd"
+{more}
+"""
+SWEEP = """
+name = "{name}"
+presets = ["a.json", "b.json"]
+{more}
+[evaluate]
+sets = ["test.jsonl"]
+"""
+
+
+@pytest.fixture
+def hsd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Hsd:
+    """Give `hsd(command, *arguments)`: exit code, stdout and stderr, as of the program."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(command: click.Command, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["program", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run_program(command, "hsd")
+        assert isinstance(ended.value.code, int)
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def sweep_bench(fake: Fake) -> None:
+    """Make a sweep of two presets, its rows, a base that looks whole, and a profile."""
+    fake.fault(slots=0)
+    base = Path("base")
+    base.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (base / name).write_text("{}")
+    small_runs.jsonl(Path("test.jsonl"), small_runs.posts(4))
+    for name, rank in (("a", 4), ("b", 8)):
+        config = small_runs.config(base.absolute(), Path.cwd(), lora={"rank": rank})
+        tree = config.model_dump(mode="json")
+        tree.pop("output_dir")
+        Path(f"{name}.json").write_text(json.dumps(tree))
+    profile()
+    sweep()
+
+
+def profile(more: str = "") -> None:
+    """Write the profile, with `more` lines in [slurm] and behind it."""
+    Path("here.toml").write_text(PROFILE.format(more=more))
+
+
+def sweep(more: str = "", name: str = "pair") -> None:
+    """Write the sweep, with `more` lines before [evaluate]."""
+    Path("pair.toml").write_text(SWEEP.format(name=name, more=more))
+
+
+ON = ("pair.toml", "--cluster", "here.toml")
+RUN = Path("runs/pair")
