@@ -11,13 +11,13 @@ from hsd.data.data_sets import resolve_path
 from hsd.data.read_rows import stream_rows
 from hsd.errors import ConfigError
 from hsd.evaluation.evaluation_plan import EvaluationPlan, plan_of_model
+from hsd.io.shard import Shard
 from hsd.predict.input_posts import InputPost, input_posts, window_size, windows
 from hsd.predict.label_rule import LabelRule, label_rule
 from hsd.predict.output_columns import PREFIX, NewColumns
 from hsd.predict.output_tables import OutputFormat, output_format
 from hsd.predict.post_answers import require_room
 from hsd.predict.survey import Survey, require_columns, survey
-from hsd.predict.window_files import Shard
 
 PIPE = "-"
 """FILE or output: standard input or output."""
