@@ -4,15 +4,14 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import small_runs
 from fake_cluster import Fake
+from hsd_program import Hsd
 from slurm_programs import write_programs
 
 from hsd.errors import InUseError
@@ -25,7 +24,6 @@ from jobs.run import run
 from jobs.status import status
 from jobs.submit import submit
 from jobs.terminal import submission_output
-from jobs.terminal.entry import run as run_program
 from jobs.train import train
 from slurm.check.preflight import preflight
 from slurm.run import submissions
@@ -33,7 +31,6 @@ from slurm.submit.work import find_work
 from slurm.sweep import cells as cells_of_a_sweep
 from slurm.sweep.cells import Cell
 
-Hsd = Callable[..., tuple[int, str, str]]
 PROFILE = """
 shared_root = "runs"
 [slurm]
@@ -47,22 +44,6 @@ presets = ["a.json", "b.json"]
 [evaluate]
 sets = ["test.jsonl"]
 """
-
-
-@pytest.fixture
-def hsd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Hsd:
-    """Give `hsd(command, *arguments)`: exit code, stdout and stderr, as of the program."""
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def call(command: click.Command, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["program", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            run_program(command, "hsd")
-        assert isinstance(ended.value.code, int)
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture(autouse=True)

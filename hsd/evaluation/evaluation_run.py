@@ -156,9 +156,7 @@ class EvaluationRun:
         left = any(row.id not in known for row in self.plan.encoded) and not (
             before and is_answered(before, self.shard)
         )
-        if (
-            not self.shard.is_whole
-        ):  # others answer meanwhile: ranks may have looked before or after
+        if not self.shard.is_whole:  # others answer meanwhile, and ranks looked at their own times
             left = "left" in ranks.exchange("left", "left" if left else "")
         model, facts = load_for(self.plan, self.loading.load, ranks) if left else (None, {})
         folder = self._begin(identity, ranks, leases)

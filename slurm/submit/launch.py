@@ -70,7 +70,7 @@ def _launched(command: Sequence[str], stage: Stage, profile: Profile) -> tuple[s
     python = IMAGE_PYTHON if inside else profile.python or sys.executable
     program = ("-m", f"jobs.{command[0]}", *map(verbatim, command[1:]))
     ranks, nodes = stage.resources.ranks, stage.resources.nodes
-    if command[0] not in ("train", "evaluate") or ranks * nodes == 1:
+    if command[0] not in ("train", "evaluate", "predict") or ranks * nodes == 1:
         return (python, *program)
     meet = (
         ("--standalone",)  # a free port: jobs share nodes
