@@ -88,6 +88,13 @@ class Single:
             for part in parts
         ]
 
+    @property
+    def output(self) -> Path | None:
+        """Where a training or an evaluation says how far it is; None where its config says so."""
+        words = [word for text in self.arguments for word in text.split("=", 1)]
+        named = [at for at, word in enumerate(words) if word in ("--output-dir", "--output_dir")]
+        return self.cwd / words[named[-1] + 1] if named and len(words) > named[-1] + 1 else None
+
     def identity(self, task: Task) -> str:
         """Return the content hash that an element's marker holds."""
         return identity_of_task(task, self.tree)
@@ -110,7 +117,7 @@ class Single:
         made = [
             orders(
                 task, stage, self.profile, self.folder, self.identity(task), self.cwd,
-                (self.cwd, *self.seen),
+                (self.cwd, *self.seen), self.output,
             )
             for task in stage.tasks
         ]  # fmt: skip
