@@ -77,14 +77,15 @@ def costs(folder: Path, slurm: Slurm | None) -> Costs:
     ids = sorted({one.job_id for one in submitted if in_slurm(one)})
     accounted = parse_accounting((slurm.accounting(ids) if slurm and ids else None) or "")
     steps = parse_steps(slurm.steps(ids)) if slurm and accounted else {}
-    found: dict[Place, list[PaidAttempt]] = {}
+    places = [(cell, whole_stage(one.stage)) for one in submitted for cell in one.cells]
+    found: dict[Place, list[PaidAttempt]] = {place: [] for place in places}
     own, counted = 0, set[tuple[str, datetime]]()
     for one, cell, job in _newest_first(submitted):
         paid, is_own = _paid(run, one, cell, job, accounted.get(job, ()), steps)
         paid = [attempt for attempt in paid if (job, attempt.began) not in counted]
         counted |= {(job, attempt.began) for attempt in paid}
         own += len(paid) * is_own
-        found.setdefault((cell, whole_stage(one.stage)), []).extend(paid)
+        found[cell, whole_stage(one.stage)].extend(paid)
     ordered = {place: sorted(paid, key=lambda a: a.began) for place, paid in found.items()}
     by_stage = {place: _used(paid) for place, paid in ordered.items()}
     unended = sum(used.unended for used in by_stage.values())
