@@ -24,6 +24,12 @@ from slurm.run.run_folder import RunFolder
 def cost(run: RunFolder, as_json: bool) -> None:
     """Count the GPU-hours of RUN: every attempt of every submission, requeued jobs too.
 
+    The second table says where the hours went, stage by stage; its parts add up to all of them.
+    work: what was kept. idle: the share of the work in which sampled GPUs did nothing. start-up:
+    until the first step or row. again: what a requeued job lost, and a later attempt did again.
+    failed and cancelled: what those left nobody any use of. waited: hours in the queue, in which
+    nothing is paid. A run without GPUs has the hours of its jobs there.
+
     Below them stands what the jobs used of what they booked, and which lines of the profile would
     do. Jobs of a few seconds are left out there.
 
@@ -35,7 +41,8 @@ def cost(run: RunFolder, as_json: bool) -> None:
     from slurm.watch.accounting import costs
     from slurm.watch.booked import stage_uses
 
-    found, uses = costs(run.path, slurm_of(run)), stage_uses(run.path)
+    found = costs(run.path, slurm_of(run))
+    uses = stage_uses(run.path, found.attempts)
     if as_json:
         echo_text(json.dumps({"run": run.name, **cost_json(found, uses)}, indent=2))
         return

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hsd.counted import counted
+from hsd.io.shard import shard_of
 from hsd.io.stopping import stop_request
 from jobs.terminal.console import Terminal
 from jobs.terminal.entry import run
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from hsd.config.evaluate_config import EvalConfig
     from hsd.evaluation.evaluation_run import Evaluated
+    from hsd.io.shard import Shard
 
 PATH = click.Path(path_type=Path)
 
@@ -51,6 +54,7 @@ PATH = click.Path(path_type=Path)
     hsd evaluate --model-name runs/default --data-file unified --data-file hatecheck.csv
     hsd evaluate --engine openai --base-url http://localhost:8000/v1 --model-name served-model
     accelerate launch --num_processes 4 -m jobs.evaluate --model-name runs/default --use-accelerate
+    hsd evaluate --model-name runs/default --data-file unified --output-dir eval --shard array
     """,
 )
 @model_options
@@ -84,6 +88,13 @@ PATH = click.Path(path_type=Path)
 )
 @answer_options
 @server_options
+@click.option(
+    "--shard",
+    metavar="I/N|array",
+    help="Answer one of N parts of the rows; I is 0 to N-1. All N jobs get the same --output-dir, "
+    "and the last one to finish writes the reports. array: I and N are those of the SLURM job "
+    "array.",
+)
 @click.option("--with-base", is_flag=True, help="Also evaluate the original model, and compare.")
 @click.option("--use-accelerate", is_flag=True, help="Fail unless there are several processes.")
 @click.option(
@@ -100,6 +111,7 @@ def evaluate(
     with_base: bool,
     data_files: tuple[str, ...],
     data_dir: Path | None,
+    shard: str | None,
     **options: Any,
 ) -> int:
     """Evaluate a model on one data set or several.
@@ -109,7 +121,7 @@ def evaluate(
     """
     if options["temperature"] and options["mode"] is None:
         options["mode"] = "generate"  # scripts from before there were scores sample replies
-    configs = _configs(data_files, options)
+    part, configs = shard_of(shard), _configs(data_files, options)
     if debug:
         shown = logging.StreamHandler()
         shown.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
@@ -130,24 +142,35 @@ def evaluate(
             if configs[0].engine == "openai":
                 from hsd.evaluation.served_run import evaluate_served_sets
 
-                _require_no_base(with_base)
+                _require_one_client(with_base, part)
                 runs = [(one,) for one in evaluate_served_sets(configs, progress, data_dir, say)]
             elif with_base:
-                runs = evaluate_sets_with_base(configs, progress, data_dir, say)
+                runs = evaluate_sets_with_base(configs, progress, data_dir, say, part)
             else:
-                runs = [(one,) for one in evaluate_sets(configs, progress, data_dir, say)]
+                runs = [(one,) for one in evaluate_sets(configs, progress, data_dir, say, part)]
     if is_first_process():
         _show({config.data_file: one for config, one in zip(configs, runs, strict=True)})
     return 0
 
 
-def _require_no_base(with_base: bool) -> None:
+def _require_one_client(with_base: bool, shard: "Shard") -> None:
     if with_base:
         raise click.UsageError("--with-base: a server has no adapter to switch off; leave it out.")
+    if not shard.is_whole:
+        raise click.UsageError("--shard: one server answers all rows; leave it out.")
 
 
 def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
     """Print the tables of one evaluation, or one of all sets; then notes and folders."""
+
+    if unfinished := [one for runs in sets.values() for one in runs if one.missing]:
+        for one in unfinished:
+            echo(
+                f"This shard is done. {counted(one.missing, 'other shard')} of {one.folder} "
+                f"{'has' if one.missing == 1 else 'have'} rows left to answer; the last one writes "
+                "the reports."
+            )
+        return
 
     from hsd.io.manifest import manifest_of
     from hsd.report.report_file import OtherReportError

@@ -116,8 +116,8 @@ def _piped(job: "PredictJob") -> "Predicted":
 def _job(file: str, output: str, options: dict[str, Any]) -> "PredictJob":
     """Return what is asked for; the model's fields have a section of their own."""
     from hsd.config.loading import load_eval_config
+    from hsd.io.shard import shard_of
     from hsd.predict.predict_job import PredictJob
-    from hsd.predict.window_files import shard_of
 
     own = ("text_column", "prefix", "rationale", "threshold", "threshold_from", "by")
     given = {name: options.pop(name) for name in own}

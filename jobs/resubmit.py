@@ -51,16 +51,33 @@ def resubmit(
 ) -> int:  # fmt: skip
     """Submit again what is neither done nor in the queue; finished stages are kept.
 
+    RUN may also be a job of `hsd submit`: of its shards only those that are left are submitted.
+
     A training resumes from its newest checkpoint. --set changes the submitted cells: they start
     again from the beginning, and their earlier output is kept beside them.
     """
-    from jobs.terminal.submission_output import proceed, settled
+    from jobs.terminal.submission_output import proceed, proceed_single, settled
     from slurm.run.run_folder import find_run
     from slurm.submit.resubmission import resubmission
+    from slurm.submit.single_again import single_again
 
     folder = find_run(run_name)
     if not dry_run:
         settled(folder)
+    if folder.facts().get("kind") != "sweep":
+        if overrides or new_code:
+            raise click.UsageError(
+                "--set and --new-code are for sweeps; submit a changed command with another --name."
+            )
+        again = single_again(
+            folder,
+            failed=failed,
+            only=only,
+            time_min=time_min,
+            exclude_failed_nodes=exclude_failed_nodes,
+            allow_nodes=allow_nodes,
+        )
+        return proceed_single(again, dry_run=dry_run, as_json=as_json)
     found = resubmission(
         folder,
         failed=failed,

@@ -1,10 +1,10 @@
-"""`hsd submit`: one training, merge, evaluation or gate as one job."""
+"""`hsd submit`: one command as one job, or as an array of shards."""
 
 from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,20 +25,29 @@ if TYPE_CHECKING:
     hsd submit gate --after 123457 runs/default/eval --reference runs/base/eval
     hsd submit merge --after 123458 --adapter-path runs/default --output-dir merged
     hsd submit merge --adapter-path runs/default --output-dir merged --dry-run
+    hsd submit evaluate --shards 8 --model-name runs/default --data-file unified --output-dir eval
+    hsd submit predict --shards 40 posts.jsonl --model-name runs/default --output scores.csv
     """,
 )
-@click.argument("kind", type=click.Choice(["train", "merge", "evaluate", "gate"]))
+@click.argument("kind", type=click.Choice(["train", "merge", "evaluate", "predict", "gate"]))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF THE COMMAND]")
 @cluster_option
 @click.option("--after", metavar="JOBID", help="Start after this job has ended without an error.")
 @click.option("--name", help="Name of the job. Default: the command and the time.")
+@click.option(
+    "--shards",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Share the rows of an evaluate or predict over an array of N jobs; the last one to finish "
+    "merges. `hsd resubmit` repeats the jobs that failed.",
+)
 @time_option
 @click.option("--dry-run", is_flag=True, help="Print the exact script; submit nothing.")
 def submit(
     kind: str, arguments: tuple[str, ...], cluster: str | None, after: str | None,
-    name: str | None, time_min: int | None, dry_run: bool,
+    name: str | None, shards: int | None, time_min: int | None, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Submit one `hsd train`, `merge`, `evaluate` or `gate` as a job, with its own options.
+    """Submit one `hsd train`, `merge`, `evaluate`, `predict` or `gate` as a job, with its options.
 
     The job runs in this folder, with a copy of the code as it is now. A job that waits for a gate
     starts only if the verdict is PASS.
@@ -53,7 +62,7 @@ def submit(
     from slurm.submit.snapshot import running_code
     from slurm.submit.work import NO_CLUSTER, REFERENCE
 
-    config = _check_usage(kind, arguments)
+    config = _check_usage(kind, arguments, shards)
     if config and not dry_run and are_here(config):
         require_readable(config)
     if dry_run and not (cluster or chosen_profile()):
@@ -69,7 +78,7 @@ def submit(
         kind, arguments, name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}",
         profile, running_code(), Path.cwd(), after, after, time_min, (
             *paths_in(arguments, Path.cwd()), *(paths_of(config, Path.cwd()) if config else ())
-        ),
+        ), shards or 1,
     )  # fmt: skip
     if not dry_run and is_queued(single):
         return
@@ -84,14 +93,22 @@ def submit(
         submit_prepared(prepared, single.write)
 
 
-def _check_usage(kind: str, arguments: tuple[str, ...]) -> "TrainConfig | None":
+def _check_usage(
+    kind: str, arguments: tuple[str, ...], shards: int | None = None
+) -> "TrainConfig | None":
     """Refuse what the command itself would refuse, before a job waits hours to say so.
 
     Return the config of a training.
     """
+    from slurm.submit.single_job import SHARDED
+
+    if shards and kind not in SHARDED:
+        raise click.UsageError(f"--shards: only {' and '.join(SHARDED)} can share their rows.")
     command = getattr(import_module(f"jobs.{kind}"), kind)
     with command.make_context(f"hsd {kind}", list(arguments), **CONTEXT) as context:
         given = context.params
+    if kind in SHARDED:
+        _check_shards(given, shards)
     if kind == "train":
         from jobs.terminal.options import train_config
 
@@ -99,6 +116,18 @@ def _check_usage(kind: str, arguments: tuple[str, ...]) -> "TrainConfig | None":
         own = (f"output_dir={folder}",) if folder else ()
         return train_config(given["source"], (*given["overrides"], *own))
     return None
+
+
+def _check_shards(given: dict[str, Any], shards: int | None) -> None:
+    """Refuse what no element of an array can do."""
+    if given["shard"] and shards:
+        raise click.UsageError("--shard: each job of --shards N gets its own; leave it out.")
+    if given["shard"] == "array":
+        raise click.UsageError("--shard array: say how many jobs there are, with --shards N.")
+    if "-" in (given.get("file"), given.get("output")):
+        raise click.UsageError("-: a job has no standard input or output to pass on; name a file.")
+    if shards and given.get("engine") == "openai":
+        raise click.UsageError("--shards: one server answers all rows; leave it out.")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 
-pytest_plugins = ["slurm_cluster", "slurm_runs", "fake_cluster", "sweep_bench"]
+pytest_plugins = ["slurm_cluster", "slurm_runs", "fake_cluster", "hsd_program", "sweep_bench"]
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from fake_cluster import Fake
-from sweep_bench import ON, RUN, Hsd, profile, sweep
+from hsd_program import Hsd
+from sweep_bench import ON, RUN, profile, sweep
 
 from hsd.io.json_reader import read_json
 from jobs.cancel import cancel

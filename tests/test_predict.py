@@ -11,7 +11,7 @@ from small_runs import jsonl, posts
 from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import ConfigError, DataError, EvaluationError, PreflightError, Stopped
 from hsd.io.json_reader import read_json, read_objects
-from hsd.predict.window_files import Shard
+from hsd.io.shard import Shard
 
 pytestmark = pytest.mark.model
 

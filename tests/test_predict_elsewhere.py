@@ -16,7 +16,7 @@ from small_runs import jsonl, posts
 import hsd
 from hsd.errors import ConfigError, DataError, PreflightError
 from hsd.io.json_reader import read_objects
-from hsd.predict.window_files import Shard, shard_of
+from hsd.io.shard import Shard, shard_of
 
 pytestmark = pytest.mark.model
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from fake_cluster import Fake
+from hsd_program import Hsd
 from slurm_programs import write_programs
-from sweep_bench import ON, RUN, Hsd, profile, sweep
+from sweep_bench import ON, RUN, profile, sweep
 
 from hsd.errors import InUseError
 from hsd.io.json_reader import read_json

@@ -15,11 +15,11 @@ from completions import completion
 
 from hsd.errors import ConfigError, EvaluationError, PreflightError, Stopped
 from hsd.io.json_reader import read_json, read_objects
+from hsd.io.shard import Shard
 from hsd.predict.detector import Detector
 from hsd.predict.predict_file import Predicted, predict_file
 from hsd.predict.predict_job import PredictJob
 from hsd.predict.predict_pipe import predict_pipe
-from hsd.predict.window_files import Shard
 from jobs.cli import hsd
 
 asked = chat_service.asked

@@ -91,7 +91,7 @@ def test_what_is_known_of_it_reads_like_a_run(single: Single) -> None:
     facts = read_json(single.folder.run_json)
     assert (facts["kind"], facts["name"]) == ("train", "one")
     assert single.folder.cell_names() == ["train"]
-    assert facts["code"] == single.code.tree[:12]
+    assert facts["code"] == single.tree[:12]
 
 
 def test_a_container_sees_what_arguments_name_and_not_what_lies_beside_it(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from hsd.inference.generate import plain_writing
 from hsd.inference.replies import Asking
 from hsd.io.progress import Progress, Say, silent, unsaid
 from hsd.io.run_identity import set_name
+from hsd.io.shard import Shard
 from hsd.io.stopping import StopRequest, stop_request
 from hsd.model.adapter import without_adapter
 from hsd.model.own_tokenizer import blaming
@@ -31,15 +32,18 @@ def evaluate(
     progress: Progress = silent,
     data_dir: Path | None = None,
     say: Say = unsaid,
+    shard: Shard = Shard(),  # noqa: B008 - frozen
 ) -> Evaluated:
     """Evaluate, or go on evaluating, one model on one set of rows; `say` gets what was decided.
 
     The run's folder is `run_YYYYMMDD_HHMMSS` in `config.output_dir`; the same evaluation finds its
     own folder there again, skips the rows that are answered, and is skipped when it is done.
+    With a `shard` only its part of the rows is answered, in the same folder, and the last shard
+    finishes the run as one job would have.
     Raises InUseError while another process is at it, and Stopped when a signal ended it; the rows
     that it had answered are kept.
     """
-    (evaluated,) = evaluate_sets([config], progress, data_dir, say)
+    (evaluated,) = evaluate_sets([config], progress, data_dir, say, shard)
     return evaluated
 
 
@@ -48,6 +52,7 @@ def evaluate_sets(
     progress: Progress = silent,
     data_dir: Path | None = None,
     say: Say = unsaid,
+    shard: Shard = Shard(),  # noqa: B008 - frozen
 ) -> list[Evaluated]:
     """Evaluate one model, loaded once, on several sets; `configs` differ in `data_file` alone.
 
@@ -57,7 +62,7 @@ def evaluate_sets(
     with stop_request() as request:
         sets = _in_own_folders(prepare_sets(configs, data_dir))
         with _loading(sets) as loading:
-            return _each(sets, loading, progress, request, say)
+            return _each(sets, loading, progress, request, say, shard)
 
 
 def evaluate_with_base(
@@ -65,6 +70,7 @@ def evaluate_with_base(
     progress: Progress = silent,
     data_dir: Path | None = None,
     say: Say = unsaid,
+    shard: Shard = Shard(),  # noqa: B008 - frozen
 ) -> tuple[Evaluated, Evaluated]:
     """Evaluate an adapter's base and the adapter on the same rows.
 
@@ -73,7 +79,7 @@ def evaluate_with_base(
     load, the adapter switched off for the base; two where that leaves something else than the
     base. Raises EvaluationError when there is no adapter.
     """
-    (pair,) = evaluate_sets_with_base([config], progress, data_dir, say)
+    (pair,) = evaluate_sets_with_base([config], progress, data_dir, say, shard)
     return pair
 
 
@@ -82,6 +88,7 @@ def evaluate_sets_with_base(
     progress: Progress = silent,
     data_dir: Path | None = None,
     say: Say = unsaid,
+    shard: Shard = Shard(),  # noqa: B008 - frozen
 ) -> list[tuple[Evaluated, Evaluated]]:
     """Do the same on several sets, which `evaluate_sets` describes, with as many loads as on one.
 
@@ -98,13 +105,14 @@ def evaluate_sets_with_base(
             return model, {k: v for k, v in facts.items() if k not in ("adapter", "tokenizer")}
 
         if judged.is_base_when_off:
-            bases = _each(on_base, Loading(load_base, _adapter_off), progress, request, say)
+            off = Loading(load_base, _adapter_off)
+            bases = _each(on_base, off, progress, request, say, shard)
         else:
             alone = cache(on_base[0].subject.load)
-            bases = _each(on_base, Loading(alone), progress, request, say)
+            bases = _each(on_base, Loading(alone), progress, request, say, shard)
             del alone
             gc.collect()  # a model holds itself in circles, and the next one is as big
-        adapters = _each(sets, adapted, progress, request, say, bases)
+        adapters = _each(sets, adapted, progress, request, say, shard, bases)
         return list(zip(bases, adapters, strict=True))
 
 
@@ -157,6 +165,7 @@ def _each(
     progress: Progress,
     request: StopRequest,
     say: Say,
+    shard: Shard,
     bases: Sequence[Evaluated] | None = None,
 ) -> list[Evaluated]:
     """Run one evaluation after another; what is finished stays so whatever becomes of the next."""
@@ -164,7 +173,7 @@ def _each(
     for at, plan in enumerate(sets):
         try:
             base = bases[at] if bases else None
-            found.append(EvaluationRun(plan, loading, request, progress, say, base).run())
+            found.append(EvaluationRun(plan, loading, request, progress, say, base, shard).run())
         except Stopped as stopped:
             if len(sets) == 1:
                 raise

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.evaluation.evaluation_plan import EvaluationPlan
+from hsd.evaluation.shard_files import suffix
 from hsd.evaluation.shards import merged_shards
 from hsd.inference.halving import Halving
 from hsd.io.files import write_json
@@ -13,6 +14,7 @@ from hsd.io.hashes import sha256_json
 from hsd.io.json_reader import read_json
 from hsd.io.manifest import DONE, manifest_of, update_manifest
 from hsd.io.run_identity import differences, identity_of, require_own
+from hsd.io.shard import Shard
 from hsd.metrics.score_noise import Noise, noise
 from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
 from hsd.prediction import Prediction
@@ -104,9 +106,9 @@ def _record_noise(folder: Path, predictions: Sequence[Prediction]) -> Noise | No
     return found
 
 
-def note_halving(folder: Path, rank: int, halving: Halving) -> None:
+def note_halving(folder: Path, rank: int, halving: Halving, shard: Shard = Shard()) -> None:  # noqa: B008 - frozen
     """Keep on disk that one rank's memory ran out; each rank has a file of its own."""
-    file = folder / f"halvings.rank{rank}.json"
+    file = folder / f"halvings.rank{rank}{suffix(shard)}.json"
     known = read_json(file) if file.exists() else []
     write_json(file, [*known, {"rank": rank, **asdict(halving)}])
 

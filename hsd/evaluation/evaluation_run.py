@@ -27,15 +27,27 @@ from hsd.evaluation.evaluation_lease import Leases
 from hsd.evaluation.evaluation_plan import EvaluationPlan, engine_identity
 from hsd.evaluation.prompt_choice import prompt_facts, prompt_note
 from hsd.evaluation.ranks import Ranks, StopRequested
+from hsd.evaluation.shard_files import (
+    is_answered,
+    note_answered,
+    note_engine,
+    record_shards,
+    refuse_other_numbers,
+    remove_shard_files,
+    suffix,
+    unanswered,
+)
 from hsd.evaluation.shards import done_before, own_batches, part
 from hsd.evaluation.vllm_model import Surroundings, VllmModel
 from hsd.inference.scored_alone import scored_alone
 from hsd.io.dated_folder import stamp
 from hsd.io.hashes import sha256_json
+from hsd.io.lease import POLL_S
 from hsd.io.log_file import logging_to
 from hsd.io.manifest import DONE, update_manifest
 from hsd.io.progress import Progress, Say
 from hsd.io.progress_file import ProgressFile, remove_progress
+from hsd.io.shard import Shard
 from hsd.io.stopping import StopRequest
 from hsd.model.memory import memory_error_as
 from hsd.model.number_format import require_alike
@@ -56,11 +68,16 @@ STATISTICS = "computing intervals"
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A finished evaluation. `skipped` says it was finished before."""
+    """A finished evaluation. `skipped` says it was finished before.
+
+    With `missing` it is not finished: so many other shards have rows to answer, and the last of
+    them finishes it.
+    """
 
     folder: Path
     predictions: list[Prediction]
     skipped: bool = False
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +103,8 @@ class EvaluationRun:
     say: Say
     base: Evaluated | None = None
     """The base's evaluation on the same rows, to be compared with."""
+    shard: Shard = Shard()
+    """Which part of the rows this job answers."""
 
     def run(self) -> Evaluated:
         """Begin it, go on with it, or find it finished.
@@ -96,14 +115,17 @@ class EvaluationRun:
         if finished := _finished(before):
             return finished
         if before is None and (left_alone := existing_otherwise(self.plan)):
+            if not self.shard.is_whole:
+                raise refuse_other_numbers(left_alone)
             self.say(left_alone)
         identity = self.plan.identity()
         # A process with other numbers has to find the others, to be told so.
-        name = sha256_json({part: identity[part] for part in identity if part != "number_format"})
+        shared = {part: identity[part] for part in identity if part != "number_format"}
+        name = sha256_json(shared if self.shard.is_whole else [shared, self.shard.name])
         try:
             with (
                 Ranks(launch(), self.request, name) as ranks,
-                Leases(self.plan, self.request) as leases,
+                Leases(self.plan, self.request, self.shard) as leases,
             ):
                 numbers = ranks.exchange("numbers", json.dumps(self.plan.numbers))
                 require_alike([json.loads(said) for said in numbers])
@@ -114,6 +136,8 @@ class EvaluationRun:
                 folder = self._evaluate(identity, before, ranks, leases)
         except StopRequested:
             raise self._stopped() from None
+        if not (folder / DONE).exists():
+            return Evaluated(folder, [], missing=unanswered(folder, self.shard))
         return Evaluated(folder, finished_predictions(folder))
 
     def _stopped(self) -> Stopped:
@@ -130,37 +154,73 @@ class EvaluationRun:
         """Answer the rows that are left, with the other ranks; return the finished folder."""
         started, here = time.monotonic(), launch()
         known = done_before(before) if before else {}
-        left = any(row.id not in known for row in self.plan.encoded)
+        left = any(row.id not in known for row in self.plan.encoded) and not (
+            before and is_answered(before, self.shard)
+        )
+        if not self.shard.is_whole:  # others answer meanwhile, and ranks looked at their own times
+            left = "left" in ranks.exchange("left", "left" if left else "")
         model, facts = (
             load_for(self.plan, self.loading.load, ranks.check_stop) if left else (None, {})
         )
         folder = self._begin(identity, ranks, leases)
+        of_shard = suffix(self.shard) if self.shard.index else ""
+        log_name = f"validation_log_{stamp(folder)}{of_shard}.log"
+        records = here.is_main and not self.shard.index
         with (
-            logging_to(folder / f"validation_log_{stamp(folder)}.log", enabled=here.is_main),
-            self._recorded(folder, identity, facts, started) if here.is_main else nullcontext(),
+            logging_to(folder / log_name, enabled=here.is_main),
+            self._recorded(folder, identity, facts, started) if records else nullcontext(),
         ):
             self._log(facts, len(known))
             if left:
                 with self.loading.model_context(model):
                     self._answer(model, known, folder, ranks)
             ranks.gather("answered")
-            if here.is_main:
-                leases.require()
-                record_halvings(folder)
-                self.progress(0, 1, STATISTICS)
-                remove_progress(folder)
-                ids = [example.id for example in self.plan.examples]
-                finish(folder, ids, self._report_context(folder))
-                self.progress(1, 1, STATISTICS)
+            if here.is_main and self.shard.is_whole:
+                self._finish(folder, leases)
+        if here.is_main and not self.shard.is_whole:
+            self._merge(folder, ranks, leases, started if left else time.monotonic())
         ranks.follow("finished")
-        if not (folder / DONE).exists():
+        if self.shard.is_whole and not (folder / DONE).exists():
             raise StopRequested
         return folder
+
+    def _finish(self, folder: Path, leases: Leases) -> None:
+        """Merge what all have answered, and write the reports."""
+        leases.require()
+        record_halvings(folder)
+        self.progress(0, 1, STATISTICS)
+        remove_progress(folder)
+        ids = [example.id for example in self.plan.examples]
+        finish(folder, ids, self._report_context(folder))
+        self.progress(1, 1, STATISTICS)
+
+    def _merge(self, folder: Path, ranks: Ranks, leases: Leases, since: float) -> None:
+        """Say that this shard is answered; finish the evaluation where all are.
+
+        Of shards that end at one time each finds all answered: one holds the folder and merges,
+        the others wait, since it may yet be killed.
+        """
+        if (folder / DONE).exists():
+            return
+        on_cpu = place(self.plan.config.model).device == "cpu"
+        gpus = 0 if on_cpu else launch().world_size
+        note_answered(folder, self.shard, gpus * (time.monotonic() - since) / 3600)
+        if unanswered(folder, self.shard):
+            return
+        while not leases.hold_to_merge(folder):
+            ranks.check_stop()
+            time.sleep(POLL_S)
+            if (folder / DONE).exists():
+                return
+        if not (folder / DONE).exists():
+            record_shards(folder, self.shard)
+            self._finish(folder, leases)
+        remove_shard_files(folder)
 
     def _begin(self, identity: Mapping[str, Any], ranks: Ranks, leases: Leases) -> Path:
         """Return the evaluation's folder, which the first rank makes once all know what is left."""
         ranks.gather("ready")  # nobody writes before
-        ranks.as_the_first("claimed", lambda: leases.make_folder(identity))
+        ranks.as_the_first("claimed", lambda: leases.make_folder(identity, ranks.check_stop))
         folder = existing_folder(self.plan)
         if folder is None:
             raise StopRequested
@@ -187,9 +247,10 @@ class EvaluationRun:
                 )
                 batches = chosen.engine.batches(plan.encoded)
                 log.info("answering: %s", json.dumps(chosen.facts()))
+                self._note_engine(folder, chosen, ranks)
                 if chosen.fallback:
                     self.say(chosen.fallback)
-                if here.is_main:
+                if here.is_main and not self.shard.index:
                     is_scored = plan.config.mode == "score"
                     alone = (
                         scored_alone(chosen.engine, batches, ranks.check_stop) if is_scored else {}
@@ -198,16 +259,22 @@ class EvaluationRun:
                 answer_rows(
                     plan,
                     chosen.engine,
-                    own_batches(batches, known, here.rank, here.world_size),
-                    part(folder, here.rank),
+                    own_batches(batches, known, here.rank, here.world_size, self.shard),
+                    part(folder, here.rank, self.shard),
                     self._watched(folder) if here.is_main else self.progress,
                     known,
-                    lambda halving: note_halving(folder, here.rank, halving),
+                    lambda halving: note_halving(folder, here.rank, halving, self.shard),
                     ranks.check_stop,
                 )
         finally:
-            if here.is_main and not ranks.lost:
+            if here.is_main and not self.shard.index and not ranks.lost:
                 record_halvings(folder)
+
+    def _note_engine(self, folder: Path, chosen: ChosenEngine, ranks: Ranks) -> None:
+        """Let all shards answer with one engine; raises PreflightError on all ranks otherwise."""
+        if not self.shard.is_whole:
+            engine = {"shared": chosen.shared, "batch_size": chosen.engine.batch_size}
+            ranks.as_the_first("engine", lambda: note_engine(folder, self.shard, engine))
 
     def _watched(self, folder: Path) -> Progress:
         """Return what reports progress, and writes how many rows all ranks have answered."""
@@ -226,7 +293,8 @@ class EvaluationRun:
         if self.base is None:
             return ReportContext(training, note, groups=groups)
         update_manifest(folder, base_run=str(self.base.folder.absolute()))
-        named = (shown_settings(self.base.folder), self.base.predictions)
+        predictions = self.base.predictions or finished_predictions(self.base.folder)
+        named = (shown_settings(self.base.folder), predictions)
         asked = asked_of(self.base.folder)
         return ReportContext(training, note, named, base_asked=asked, groups=groups)
 

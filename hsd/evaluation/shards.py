@@ -5,14 +5,16 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hsd.errors import EvaluationError
+from hsd.evaluation.shard_files import suffix
+from hsd.io.shard import Shard
 from hsd.prediction import Prediction
 from hsd.prompts.render import Encoded
 from hsd.report.predictions import PARTS, read_predictions
 
 
-def part(folder: Path, rank: int) -> Path:
+def part(folder: Path, rank: int, shard: Shard = Shard()) -> Path:  # noqa: B008 - frozen
     """Return the file that one rank appends its predictions to."""
-    return folder / f"predictions.rank{rank}.jsonl"
+    return folder / f"predictions.rank{rank}{suffix(shard)}.jsonl"
 
 
 def done_before(folder: Path) -> dict[str, Prediction]:
@@ -22,14 +24,17 @@ def done_before(folder: Path) -> dict[str, Prediction]:
 
 
 def own_batches(
-    batches: Sequence[Sequence[Encoded]], known: Collection[str], rank: int, ranks: int
-) -> list[Sequence[Encoded]]:
+    batches: Sequence[Sequence[Encoded]], known: Collection[str], rank: int, ranks: int,
+    shard: Shard = Shard(),  # noqa: B008 - frozen
+) -> list[Sequence[Encoded]]:  # fmt: skip
     """Return one rank's share of the batches that hold a row whose id is not `known`.
 
-    Of batches sorted by length each rank gets every `ranks`-th, so all get alike. They stay whole:
-    a row beside fewer others would be another computation.
+    Of batches sorted by length each rank gets every `ranks`-th, so all get alike; of shards each
+    has every `count`-th of all batches, whatever is known, as they start at different times. They
+    stay whole: a row beside fewer others would be another computation.
     """
-    left = [batch for batch in batches if any(row.id not in known for row in batch)]
+    mine = batches[shard.index :: shard.count]
+    left = [batch for batch in mine if any(row.id not in known for row in batch)]
     return left[rank::ranks]
 
 

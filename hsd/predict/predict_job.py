@@ -10,6 +10,7 @@ from hsd.data.data_files import digest
 from hsd.data.data_sets import resolve_path
 from hsd.data.read_rows import stream_rows
 from hsd.errors import ConfigError
+from hsd.io.shard import Shard
 from hsd.predict.input_posts import InputPost, input_posts, window_size, windows
 from hsd.predict.label_rule import LabelRule, label_rule
 from hsd.predict.local_model import local_model
@@ -18,7 +19,6 @@ from hsd.predict.output_tables import OutputFormat, output_format
 from hsd.predict.post_model import PostModel
 from hsd.predict.served_model import served_model
 from hsd.predict.survey import Survey, require_columns, survey
-from hsd.predict.window_files import Shard
 
 PIPE = "-"
 """FILE or output: standard input or output."""

@@ -13,6 +13,7 @@ from typing import IO, Any
 from hsd.data.read_rows import stream_pipe
 from hsd.errors import ConfigError, DataError, PreflightError
 from hsd.io.progress import Progress, Say, silent, unsaid
+from hsd.io.shard import Shard
 from hsd.model.placement import launch
 from hsd.predict.called_shares import CalledShares
 from hsd.predict.input_posts import SMALLEST_WINDOW, InputPost, input_posts, windows
@@ -23,7 +24,6 @@ from hsd.predict.post_model import PostModel
 from hsd.predict.predict_file import Predicted
 from hsd.predict.predict_job import PIPE, PredictJob, plan_of_columns, plan_predict
 from hsd.predict.survey import Survey, require_columns, require_free, survey
-from hsd.predict.window_files import Shard
 
 STDIN = "standard input"
 

@@ -4,68 +4,20 @@ A file may grow while its window is answered; shards have files of their own, so
 were told different shards never write into one.
 """
 
-import os
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from hsd.errors import ConfigError, EvaluationError
+from hsd.errors import EvaluationError
+from hsd.io.shard import Shard
 from hsd.io.torn_lines import append_rows, whole_lines
 from hsd.predict.post_answers import PostAnswer, as_stored
 
 EVERY_S = 5.0
 """Answers are written so often: a kill costs less than that, and a shared disk is not flooded."""
 _ANSWER = TypeAdapter(PostAnswer)
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """One of `count` jobs that share the rows of a file, `index` from 0 on."""
-
-    index: int = 0
-    count: int = 1
-
-    @property
-    def name(self) -> str:
-        """Its name in files: `0-of-8`."""
-        return f"{self.index}-of-{self.count}"
-
-
-def shard_of(text: str | None, environ: Mapping[str, str] | None = None) -> Shard:
-    """Return the shard that `I/N` names, or `array` in a SLURM job array; None is all rows.
-
-    Raises ConfigError for anything else.
-    """
-    if text is None:
-        return Shard()
-    if text == "array":
-        return _element(os.environ if environ is None else environ)
-    form = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
-    if not form or int(form[1]) >= int(form[2]):
-        raise ConfigError(f"shard '{text}': expected I/N with I from 0 to N-1, such as 0/4.")
-    return Shard(int(form[1]), int(form[2]))
-
-
-def _element(environ: Mapping[str, str]) -> Shard:
-    names = ("ID", "MIN", "STEP", "COUNT")
-    try:
-        task, first, step, count = (int(environ[f"SLURM_ARRAY_TASK_{name}"]) for name in names)
-    except (KeyError, ValueError):
-        raise ConfigError(
-            "shard 'array': this is no element of a SLURM job array (SLURM_ARRAY_TASK_ID, _MIN, "
-            "_STEP and _COUNT are not all set); give the shard as I/N."
-        ) from None
-    index, rest = divmod(task - first, step or 1)
-    if rest or not 0 <= index < count:  # --array=0,3,4 has no step
-        raise ConfigError(
-            f"shard 'array': element {task} of {count} cannot be counted; submit with "
-            f"--array=0-{count - 1}, or give the shard as I/N."
-        )
-    return Shard(index, count)
 
 
 def window_file(folder: Path, window: int, shard: Shard) -> Path:

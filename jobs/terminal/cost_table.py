@@ -6,11 +6,13 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from hsd.counted import counted
 from jobs.terminal.console import escape
 from jobs.terminal.plain_tables import number_table
 from slurm.run.run_state import ORDER
 from slurm.watch.accounting import Costs, Used
 from slurm.watch.booked import StageUse, profile_lines
+from slurm.watch.losses import CAUSES
 
 
 def cost_table(name: str, costs: Costs, uses: Sequence[StageUse] = ()) -> RenderableType:
@@ -23,9 +25,32 @@ def cost_table(name: str, costs: Costs, uses: Sequence[StageUse] = ()) -> Render
     title = f"{name}: GPU-hours"
     return Group(
         number_table(title, ("cell", *stages, "attempts", "all"), [*rows, last]),
+        *cause_table(costs, stages),
         *map(escape, costs.notes),
         *use_table(uses),
     )
+
+
+def cause_table(costs: Costs, stages: Sequence[str]) -> list[RenderableType]:
+    """Return where the hours went, by stage; [] where there are none."""
+    if not stages:
+        return []
+    has_gpus = costs.total.gpu_hours > 0
+    rows = [_cause_row(stage, costs, has_gpus, stage) for stage in stages]
+    rows.append(_cause_row("total", costs, has_gpus))
+    header = ("stage", *CAUSES, "all", "waited")
+    title = f"Where the {'GPU-hours' if has_gpus else 'hours'} went"
+    return [number_table(title, header, rows)]
+
+
+def _cause_row(name: str, costs: Costs, has_gpus: bool, stage: str | None = None) -> list[str]:
+    parts = costs.causes(stage)
+    hours = [part.gpus if has_gpus else part.jobs for part in parts.values()]
+    waited = costs.waited_s(stage)
+    return [
+        name, *(f"{one:.2f}" if one else "-" for one in hours), f"{sum(hours):.2f}",
+        "-" if waited is None else f"{waited / 3600:.2f}",
+    ]  # fmt: skip
 
 
 def use_table(uses: Sequence[StageUse]) -> list[RenderableType]:
@@ -45,6 +70,10 @@ def use_table(uses: Sequence[StageUse]) -> list[RenderableType]:
         for use in uses
     ]
     found: list[RenderableType] = [number_table("Used, of what was booked", header, rows)]
+    if told := sum(use.by_sacct for use in uses):
+        found.append(
+            f"Of {counted(told, 'attempt')} sacct alone knows; its memory counts mapped files too."
+        )
     if lines := profile_lines(uses):
         found.append("In the profile, this would do:")
         found.append(Text("\n".join(lines)))
@@ -70,6 +99,7 @@ def cost_json(costs: Costs, uses: Sequence[StageUse] = ()) -> dict[str, Any]:
             }
             for (cell, stage), used in costs.by_stage.items()
         ],
+        "causes": [_cause_facts(stage, costs) for stage in (*_stages(costs), None)],
         "used": [
             {
                 "stage": use.stage,
@@ -80,11 +110,25 @@ def cost_json(costs: Costs, uses: Sequence[StageUse] = ()) -> dict[str, Any]:
                 "gpu_percent": use.gpu_percent,
                 "gpu_memory_gb": use.gpu_memory_gb,
                 "gpu_total_gb": use.gpu_total_gb,
+                "by_sacct": use.by_sacct,
             }
             for use in uses
         ],
         "profile": profile_lines(uses),
         "notes": list(costs.notes),
+    }
+
+
+def _cause_facts(stage: str | None, costs: Costs) -> dict[str, Any]:
+    """Return where the hours of a stage went; None is the whole run."""
+    waited = costs.waited_s(stage)
+    return {
+        "stage": stage,
+        "waited_h": None if waited is None else round(waited / 3600, 4),
+        **{
+            f"{cause.replace('-', '')}": {"hours": round(h.jobs, 4), "gpu_hours": round(h.gpus, 4)}
+            for cause, h in costs.causes(stage).items()
+        },
     }
 
 

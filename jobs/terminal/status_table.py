@@ -81,6 +81,7 @@ def status_json(overview: Overview) -> dict[str, Any]:
     return {
         "run": overview.name,
         "folder": overview.folder,
+        "shards": overview.shards,
         "states": dict(Counter(s for cell, s in overview.states.items() if cell != ALL)),
         "cells": [
             {
@@ -111,6 +112,10 @@ def _others(overview: Overview, cells: Sequence[str]) -> list[RenderableType]:
 
 def _headline(overview: Overview) -> str:
     counts = Counter(state for cell, state in overview.states.items() if cell != ALL)
+    if overview.shards > 1:
+        done = counts.pop("done", 0)
+        rest = "".join(f", {count} {word}" for word, count in counts.most_common())
+        return f"{overview.name}: {done} of {overview.shards} shards done{rest}"
     parts = ", ".join(f"{count} {word}" for word, count in counts.most_common())
     return f"{overview.name}: {parts or 'nothing was submitted yet'}"
 

@@ -20,6 +20,7 @@ from slurm.run.submissions import Submitted
 from slurm.submit.local_run import Ended, run_here
 from slurm.submit.parts import Left
 from slurm.submit.recovery import settle
+from slurm.submit.single_again import SingleAgain
 from slurm.submit.single_job import Single, killed_before
 from slurm.submit.submission import SubmissionBundle, commands, submit
 from slurm.submit.work import NO_CLUSTER, Found, Work, live_in
@@ -45,6 +46,35 @@ def proceed(found: Found, *, dry_run: bool, as_json: bool) -> int:
             echo("[]")
         return 0
     return here(found) if found.work.profile.local else on_cluster(found, as_json)
+
+
+def proceed_single(again: SingleAgain, *, dry_run: bool, as_json: bool) -> int:
+    """Submit what is left of one command's jobs, or only show it; return the exit code."""
+    if not as_json:
+        show_elements(again)
+    if not again.left:
+        if not dry_run:
+            again.write()
+        if as_json:
+            echo("[]")
+    elif dry_run:
+        show_script(again.prepared())
+    else:
+        submit_prepared(again.prepared(), again.write, as_json=as_json, seen=again.seen)
+    return 0
+
+
+def show_elements(again: SingleAgain) -> None:
+    """Say which elements of one command are left, done and in the queue."""
+    console = Terminal(soft_wrap=True)
+    console.print(f"[bold]{escape(again.folder.name)}[/] in {escape(str(again.folder.path))}")
+    for word, names in (
+        ("to do", again.left), ("done, skipped", again.done), ("in the queue", again.active)
+    ):  # fmt: skip
+        if names:
+            console.print(f"{len(names)} {word}: {escape(', '.join(names))}", highlight=False)
+    for node in again.nodes.excluded:
+        console.print(escape(node.sentence(shlex.quote(again.folder.name))), highlight=False)
 
 
 def settled(folder: RunFolder, *, release: bool = True) -> None:

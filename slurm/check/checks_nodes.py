@@ -8,7 +8,7 @@ from hsd.counted import counted
 from slurm.cluster.client import Slurm
 from slurm.cluster.profile import SlurmConfig
 from slurm.submit.submission import SubmissionBundle
-from slurm.sweep.plan import Stage
+from slurm.sweep.stage import Stage
 
 NODE_FORMAT = "%P|%N|%T"
 """Partition (the default one ends in *), node, state: a line for each node of each partition."""

@@ -26,6 +26,7 @@ ACCOUNTING_FIELDS = (
     "JobID,State,ExitCode,DerivedExitCode,Reason,Submit,Start,End,ElapsedRaw,AllocTRES,NodeList,"
     "User,JobName,Comment"
 )
+STEP_FIELDS = "JobID,Submit,Eligible,Start,End,TotalCPU,MaxRSS"
 OWN_FORMAT = "%F|%k|%T|%j"
 """Array job, comment, state, name: by what a job that was just submitted is found."""
 
@@ -196,6 +197,18 @@ class Slurm:
             return self.text("sacct", "-D", "-n", "-P", "-X", wanted, "-j", listed)
         except (ClusterError, CommandFailed):
             return None
+
+    def steps(self, ids: Iterable[str]) -> str:
+        """Return sacct's lines of every attempt of these jobs and its steps; "" without accounting.
+
+        Only the steps, such as 123_0.batch, know what was used.
+        """
+        if not (listed := ",".join(ids)):
+            return ""
+        try:
+            return self.text("sacct", "-D", "-n", "-P", f"--format={STEP_FIELDS}", "-j", listed)
+        except (ClusterError, CommandFailed):
+            return ""
 
     def config(self) -> dict[str, str]:
         """Return the controller's settings, such as MaxArraySize, as text."""

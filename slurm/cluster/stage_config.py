@@ -78,7 +78,7 @@ class StageConfig(Strict):
         return self.processes or max(self.gpus, 1)
 
 
-ASKS_FOR = {"baseline": "evaluate", "gate": "compare"}
+ASKS_FOR = {"baseline": "evaluate", "predict": "evaluate", "gate": "compare"}
 """The [stages.KIND] of the profile that a kind of work takes its resources from, if not its own."""
 
 
@@ -90,7 +90,7 @@ class StagesConfig(Strict):
     merge: StageConfig = StageConfig()
     """One job per cell, if the sweep says `merge = true`: merges the adapter into its base."""
     evaluate: StageConfig = StageConfig()
-    """One job per cell, and one for the original model."""
+    """One job per cell, and one for the original model. `hsd submit predict` takes it too."""
     compare: StageConfig = StageConfig()
     """One job at the end: compares the evaluations. Needs no GPU."""
 

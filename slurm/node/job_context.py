@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 _PLACE = re.compile(r"@(job|node_rank|first_node|port|at|env:(\w+))@")
 """What is filled in on the node; @at@ is a plain @ of a text that is not to be filled in."""
@@ -30,6 +30,8 @@ class Here:
     """Signals that came in."""
     used: dict[str, float] = field(default_factory=dict)
     """What the commands used, once they have ended."""
+    worked: dict[str, Any] | None = None
+    """From where to where they came, once they have ended."""
 
     @property
     def first(self) -> bool:

@@ -27,6 +27,7 @@ from slurm.node.events import record, shell_code
 from slurm.node.job_context import Here, ScratchRefused, filled, make_scratch, whereabouts
 from slurm.node.requeue import BACK, CANCELLED, requeue, standing
 from slurm.node.usage import UsageMeter
+from slurm.node.work_seen import WorkSeen
 
 STOPPED = 75
 """The exit code of hsd's commands for: stopped on request, the same command goes on."""
@@ -61,6 +62,8 @@ class Orders:
     max_requeues: int = 0
     tell: tuple[str, ...] = ()
     """Command that passes a stop into a container whose processes are not below this one."""
+    progress: tuple[str, str] = ("", "")
+    """Folder and pattern of the progress.json that the commands write, where they write one."""
 
 
 def supervise(orders: Orders, here: Here | None = None) -> int:
@@ -74,11 +77,13 @@ def supervise(orders: Orders, here: Here | None = None) -> int:
     before = _listen(here)
     try:
         made = make_scratch(here.environ)
+        meter = UsageMeter(here.environ, work=WorkSeen(*orders.progress))
         if here.first:
-            _record(orders, here, "started", host=here.nodes[0], argv=orders.commands)
-        meter = UsageMeter(here.environ)
+            facts = {"found": meter.work.before} if meter.work.before else {}
+            _record(orders, here, "started", host=here.nodes[0], argv=orders.commands, **facts)
         code = _run_all(orders, here, meter)
         here.used.update(meter.facts(of_processes=not orders.tell))
+        here.worked = meter.work.facts()
         if made:  # before a requeue, which ends this process where it stands
             shutil.rmtree(made, ignore_errors=True)
         return _concluded(orders, here, code) if here.first else _waited(here, code)
@@ -230,6 +235,8 @@ def _record(orders: Orders, here: Here, event: str, **facts: object) -> None:
     """
     if here.used:
         facts["used"] = here.used
+    if here.worked:
+        facts["worked"] = here.worked
     try:
         record(Path(orders.attempts), event, job=here.job, restart=here.restart, **facts)
     except OSError as error:

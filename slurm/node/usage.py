@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from slurm.node.descendants import PROC, descendants
+from slurm.node.work_seen import WorkSeen
 
 EVERY_S = 15.0
 GPU_QUERY = (
@@ -43,8 +44,10 @@ class UsageMeter:
 
     def __init__(
         self, environ: Mapping[str, str], proc: Path = PROC,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, work: WorkSeen | None = None,
     ) -> None:  # fmt: skip
+        self.work = work or WorkSeen()
+        """How far the work is."""
         self._proc, self._clock = proc, clock
         self._smi = _gpu_command(environ)
         self._asked: _GpuQuestion | None = None
@@ -65,6 +68,7 @@ class UsageMeter:
             self._memory, held_bytes(descendants(os.getpid(), self._proc), self._proc)
         )
         self._ask(now)
+        self.work.look()
 
     def facts(self, *, of_processes: bool = True) -> dict[str, float]:
         """Return the most memory and the CPU time; of GPUs their mean use and the most memory.

@@ -17,8 +17,8 @@ from slurm.run.job_ownership import is_own, is_own_attempt
 from slurm.run.run_folder import ALL, RunFolder, whole_stage
 from slurm.run.submissions import Submitted
 
-ORDER = ("train", "merge", "evaluate", "baseline", "compare")
-"""Stages in the order of the work."""
+ORDER = ("train", "merge", "evaluate", "baseline", "predict", "gate", "compare")
+"""Stages in the order of the work, those of `hsd submit` too."""
 
 
 @dataclass(frozen=True)

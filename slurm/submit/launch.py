@@ -15,6 +15,7 @@ from containers.wrap import (
 )
 from hsd.data.hatexplain import DIVISIONS
 from hsd.hub.cache import hf_home
+from hsd.io.progress_file import PROGRESS
 from hsd.model.launcher import GPUS_ASKED
 from hsd.prompts.contract import FILE as CONTRACT
 from slurm.cluster.profile import Profile
@@ -38,12 +39,12 @@ _OF_HSD = (
 
 def orders(
     task: Task, stage: Stage, profile: Profile, folder: RunFolder, identity: str,
-    cwd: Path, seen: Iterable[Path] = (),
+    cwd: Path, seen: Iterable[Path] = (), output: Path | None = None,
 ) -> Orders:  # fmt: skip
     """Return what the supervisor does for one element of an array.
 
     `seen` are paths that a container must see beside the run's folder: data, models. Files are
-    given to be read, folders to be written.
+    given to be read, folders to be written. `output` is where the commands write their progress.
     """
     slurm = profile.slurm
     name = f"hsd-@job@-{stage.name}"
@@ -61,6 +62,7 @@ def orders(
         requeue=slurm.requeue if slurm else "",
         max_requeues=slurm.max_requeues if slurm else 0,
         tell=signal_command(profile.container, name) or (),
+        progress=(str(output), f"**/{PROGRESS}") if output else ("", ""),
     )
 
 
@@ -70,7 +72,7 @@ def _launched(command: Sequence[str], stage: Stage, profile: Profile) -> tuple[s
     python = IMAGE_PYTHON if inside else profile.python or sys.executable
     program = ("-m", f"jobs.{command[0]}", *map(verbatim, command[1:]))
     ranks, nodes = stage.resources.ranks, stage.resources.nodes
-    if command[0] not in ("train", "evaluate") or ranks * nodes == 1:
+    if command[0] not in ("train", "evaluate", "predict") or ranks * nodes == 1:
         return (python, *program)
     meet = (
         ("--standalone",)  # a free port: jobs share nodes

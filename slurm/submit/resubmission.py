@@ -37,7 +37,7 @@ def resubmission(
     """
     facts = folder.facts()
     if facts.get("kind") != "sweep":
-        raise PreflightError(f"{folder.path}: not a sweep; submit the job again as it was.")
+        raise PreflightError(f"{folder.path}: not a sweep, but one `hsd {facts.get('kind')}`.")
     profile = Profile.model_validate(facts["profile"])
     profile = with_time(profile, time_min, [name for name in _STAGES if name != "compare"])
     profile = with_array_size(profile, programs(profile))

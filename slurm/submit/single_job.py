@@ -1,4 +1,4 @@
-"""One command as one job: `hsd submit train ...`, for what is no sweep."""
+"""One command as one job, or as an array of shards: `hsd submit`, for what is no sweep."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from hsd.errors import PreflightError
 from hsd.io.files import write_json
 from hsd.io.hashes import sha256_json
 from hsd.io.provenance import now
+from hsd.io.shard import Shard
 from hsd.secrets import holds_secret
 from slurm.cluster.client import CommandFailed, Slurm
 from slurm.cluster.environment import exports
@@ -31,6 +32,8 @@ from slurm.sweep.plan import Plan
 from slurm.sweep.stage import Edge, Stage, Task
 from slurm.sweep.sweep_config import NAME
 
+SHARDED = ("evaluate", "predict")
+"""Commands that take --shard: an element of an array answers its own part of the rows."""
 _WELL = {
     "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "COMPLETED",
 }  # fmt: skip
@@ -44,7 +47,8 @@ class Single:
     arguments: tuple[str, ...]
     name: str
     profile: Profile
-    code: Code
+    code: Code | str
+    """What is copied for the job; only its digest where the copy is there."""
     cwd: Path
     after: str | None = None
     typed_after: str | None = None
@@ -52,6 +56,15 @@ class Single:
     time_min: int | None = None
     seen: tuple[Path, ...] = ()
     """Paths that a container must see beside `cwd`."""
+    shards: int = 1
+    """How many elements share the command's rows."""
+    only: tuple[str, ...] | None = None
+    """The elements to submit again, by name; None is a new submission of all."""
+
+    @property
+    def tree(self) -> str:
+        """Digest of the code."""
+        return self.code if isinstance(self.code, str) else self.code.tree
 
     @property
     def folder(self) -> RunFolder:
@@ -59,14 +72,36 @@ class Single:
         return RunFolder(self.profile.shared_root / self.name)
 
     def plan(self) -> Plan:
-        """Return the plan of a single stage with a single task."""
+        """Return the plan of a single stage, with a task for each shard."""
         asks_for = ASKS_FOR.get(self.kind, self.kind)
         profile = with_time(self.profile, self.time_min, [asks_for])
         resources = getattr(profile.stages, asks_for)
         after = (Edge("afterok", self.after),) if self.after else ()
-        task = Task(self.kind, ((self.kind, *self.arguments),))
-        stage = Stage(self.kind, self.kind, (task,), resources, after)
+        tasks = tuple(one for one in self.tasks() if self.only is None or one.cell in self.only)
+        stage = Stage(self.kind, self.kind, tasks, resources, after)
         return Plan(self.name, self.folder, (stage,))
+
+    def tasks(self) -> list[Task]:
+        """Return what each element does: the command itself, or its part of the rows."""
+        command = (self.kind, *self.arguments)
+        if self.shards == 1:
+            return [Task(self.kind, (command,))]
+        parts = [Shard(index, self.shards) for index in range(self.shards)]
+        return [
+            Task(f"shard-{part.name}", ((*command, "--shard", f"{part.index}/{part.count}"),))
+            for part in parts
+        ]
+
+    @property
+    def output(self) -> Path | None:
+        """Where a training or an evaluation says how far it is; None where its config says so."""
+        words = [word for text in self.arguments for word in text.split("=", 1)]
+        named = [at for at, word in enumerate(words) if word in ("--output-dir", "--output_dir")]
+        return self.cwd / words[named[-1] + 1] if named and len(words) > named[-1] + 1 else None
+
+    def identity(self, task: Task) -> str:
+        """Return the content hash that an element's marker holds."""
+        return identity_of_task(task, self.tree)
 
     def prepared(self) -> SubmissionBundle:
         """Return it with its script. Raises PreflightError when the name is taken, or is none."""
@@ -77,16 +112,19 @@ class Single:
             )
         if any(map(holds_secret, self.arguments)):
             raise PreflightError(f"hsd {self.kind}: an argument {KEPT_SECRET}.")
-        if submissions.read_submissions(self.folder.path):
+        if self.only is None and submissions.read_submissions(self.folder.path):
             raise PreflightError(
                 f"{self.folder.path}: a run of this name is there; choose another --name."
             )
-        plan, copy = self.plan(), self.folder.code / self.code.tree[:12]
+        plan, copy = self.plan(), self.folder.code / self.tree[:12]
         (stage,) = plan.stages
-        own = sha256_json([self.kind, *self.arguments, self.code.tree])
-        order = orders(
-            stage.tasks[0], stage, self.profile, self.folder, own, self.cwd, (self.cwd, *self.seen)
-        )
+        made = [
+            orders(
+                task, stage, self.profile, self.folder, self.identity(task), self.cwd,
+                (self.cwd, *self.seen), self.output,
+            )
+            for task in stage.tasks
+        ]  # fmt: skip
         number = next_submission_number(self.folder)
         lines = exports(self.profile, self.folder.path, copy)
         return SubmissionBundle(
@@ -94,12 +132,13 @@ class Single:
             self.profile,
             number,
             scripts(plan, self.profile, number, lines),
-            {stage.name: [order]},
+            {stage.name: made},
             copy,
         )
 
     def write(self) -> None:
         """Write what the job reads."""
+        assert not isinstance(self.code, str), "the copy is there"
         with private(self.folder.path):
             write_snapshot(self.code, self.folder.code)
             write_json(self.folder.run_json, self._facts())
@@ -117,6 +156,7 @@ class Single:
             "cwd": str(self.cwd),
             "after": self.typed_after,
             "time_min": self.time_min,
+            "shards": self.shards,
         }
 
     def _facts(self) -> dict[str, Any]:
@@ -124,8 +164,9 @@ class Single:
             **self._command(),
             "name": self.name,
             "profile": self.profile.model_dump(mode="json"),
-            "code": self.code.tree[:12],
-            "cells": [{"name": self.kind}],
+            "code": self.tree[:12],
+            "seen": list(map(str, self.seen)),
+            "cells": [{"name": task.cell} for task in self.tasks()],
             "created": now(),
         }
 
@@ -141,6 +182,12 @@ def killed_before(single: Single) -> list[RunFolder]:
     return [
         run for run in killed if run.path == single.folder.path or single.is_command_of(run.facts())
     ]
+
+
+def identity_of_task(task: Task, tree: str) -> str:
+    """Return the content hash of one command with one code."""
+    (command,) = task.commands
+    return sha256_json([*command, tree])
 
 
 def still_to_wait(job: str, slurm: Slurm) -> bool:

@@ -295,7 +295,15 @@ def _orders(work: Work, stage: Stage, task: Task, number: int) -> Orders:
         f"{own}-{number}" if stage.of == "compare" else own,
         work.folder.path,
         seen_by(work, task.cell),
+        _output(work.folder, stage, task.cell),
     )
+
+
+def _output(folder: RunFolder, stage: Stage, cell: str) -> Path | None:
+    """Return where a stage says how far it is."""
+    if stage.of == "train":
+        return folder.train(cell)
+    return folder.cell(cell) / "evaluate" if stage.of in ("evaluate", BASELINE) else None
 
 
 def seen_by(work: Work, cell: str) -> list[Path]:

@@ -1,23 +1,26 @@
-"""GPU-hours of every attempt: from sacct -D, or from a run's own events where it does not answer.
+"""What every attempt of a run took: from sacct -D, or from the run's own events without sacct.
 
 Without -D sacct hides the attempts that were requeued, which cost as much as the others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from slurm.cluster.client import Slurm
 from slurm.cluster.parse import Accounted, not_understood, parse_accounting
+from slurm.cluster.parse_steps import StepUse, parse_steps
 from slurm.node.events import attempts
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder, whole_stage
 from slurm.run.run_state import in_slurm, own_attempts
 from slurm.run.submissions import Submitted
+from slurm.watch.losses import Hours, parts_of, summed
+from slurm.watch.paid_attempts import PaidAttempt, from_own_events, from_sacct
 
-_END = {"requeued", "stopped", "ended"}
+Place = tuple[str, str]
+"""A cell and a stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,10 @@ class Used:
 class Costs:
     """What a run took, by cell and stage, of all its submissions. `notes` say how it is known."""
 
-    by_stage: Mapping[tuple[str, str], Used]
+    by_stage: Mapping[Place, Used]
     notes: tuple[str, ...] = ()
+    attempts: Mapping[Place, Sequence[PaidAttempt]] = field(default_factory=dict)
+    """Each attempt once, in the order they began."""
 
     @property
     def total(self) -> Used:
@@ -54,69 +59,77 @@ class Costs:
         """One cell's share."""
         return sum((used for (name, _), used in self.by_stage.items() if name == cell), Used())
 
+    def causes(self, stage: str | None = None) -> dict[str, Hours]:
+        """Return the hours by what they went into, of one stage or of all."""
+        chosen = [own for (_, of), own in self.attempts.items() if stage in (None, of)]
+        return summed(parts_of(own) for own in chosen)
+
+    def waited_s(self, stage: str | None = None) -> float | None:
+        """Return how long its jobs waited in the queue; None where nobody knows it of any."""
+        chosen = [own for (_, of), own in self.attempts.items() if stage in (None, of)]
+        known = [one.waited_s for own in chosen for one in own if one.waited_s is not None]
+        return sum(known) if known else None
+
 
 def costs(folder: Path, slurm: Slurm | None) -> Costs:
     """Return what each cell and stage of a run took, with all attempts of all submissions."""
     run, submitted = RunFolder(folder), submissions.read_submissions(folder)
-    ids = [one.job_id for one in submitted if in_slurm(one)]
-    told = slurm.accounting(ids) if slurm and ids else None
-    accounted = parse_accounting(told or "")
-    by_stage: dict[tuple[str, str], Used] = {}
-    own = 0
-    for one, cell, job in _elements(submitted):
-        used = from_accounting(own_attempts(one, accounted.get(job, ())))
-        if not used.attempts:
-            used = from_events(attempts(run.attempts(cell, one.stage)), job, one.gpus)
-            own += used.attempts
-        key = (cell, whole_stage(one.stage))
-        by_stage[key] = by_stage.get(key, Used()) + used
-    notes = _notes(own, sum(used.unended for used in by_stage.values()))
-    return Costs(by_stage, (*not_understood("sacct", told or "", accounted), *notes))
+    ids = sorted({one.job_id for one in submitted if in_slurm(one)})
+    told = (slurm.accounting(ids) if slurm and ids else None) or ""
+    accounted = parse_accounting(told)
+    steps = parse_steps(slurm.steps(ids)) if slurm and accounted else {}
+    places = [(cell, whole_stage(one.stage)) for one in submitted for cell in one.cells]
+    found: dict[Place, list[PaidAttempt]] = {place: [] for place in places}
+    own, counted = 0, set[tuple[str, datetime]]()
+    for one, cell, job in _newest_first(submitted):
+        paid, is_own = _paid(run, one, cell, job, accounted.get(job, ()), steps)
+        paid = [attempt for attempt in paid if (job, attempt.began) not in counted]
+        counted |= {(job, attempt.began) for attempt in paid}
+        own += len(paid) * is_own
+        found[cell, whole_stage(one.stage)].extend(paid)
+    ordered = {place: sorted(paid, key=lambda a: a.began) for place, paid in found.items()}
+    by_stage = {place: _used(paid) for place, paid in ordered.items()}
+    unended = sum(used.unended for used in by_stage.values())
+    notes = (*not_understood("sacct", told, accounted), *_notes(own, unended, ordered))
+    return Costs(by_stage, notes, ordered)
 
 
-def from_accounting(accounted: Iterable[Accounted]) -> Used:
-    """Return what the attempts that got any resources took."""
-    held = [one for one in accounted if one.start and one.gpus is not None]
+def _paid(
+    run: RunFolder, one: Submitted, cell: str, job: str, accounted: Iterable[Accounted],
+    steps: Mapping[tuple[str, str], StepUse],
+) -> tuple[list[PaidAttempt], bool]:  # fmt: skip
+    """Return an element's attempts, and whether its own events alone tell of them."""
+    events = attempts(run.attempts(cell, one.stage))
+    paid = from_sacct(job, own_attempts(one, accounted), steps, events)
+    return (paid, False) if paid else (from_own_events(job, events, one.gpus), True)
+
+
+def _used(paid: Sequence[PaidAttempt]) -> Used:
+    timed = [one for one in paid if one.timed]
     return Used(
-        attempts=len(held),
-        elapsed_s=sum(one.elapsed_s for one in held),
-        gpu_hours=sum((one.gpus or 0) * one.elapsed_s for one in held) / 3600,
+        attempts=len(paid),
+        elapsed_s=sum(one.elapsed_s for one in timed),
+        gpu_hours=sum(one.gpus * one.elapsed_s for one in timed) / 3600,
+        unended=len(paid) - len(timed),
     )
 
 
-def from_events(events: Sequence[Mapping[str, Any]], job: str, gpus: int) -> Used:
-    """Return what a job's own events tell: from each start to the word of its end.
-
-    An attempt without one, as on a node that died, is counted but not timed.
-    """
-    used, began = Used(), None
-    for event in (e for e in events if e.get("job") == job):
-        if event["event"] == "started":
-            used += Used(attempts=1, unended=1)
-            began = event["at"]
-        elif event["event"] in _END and began is not None:
-            took_s = (_time(event["at"]) - _time(began)).total_seconds()
-            used += Used(elapsed_s=took_s, gpu_hours=gpus * took_s / 3600, unended=-1)
-            began = None
-    return used
-
-
-def _elements(submitted: Iterable[Submitted]) -> Iterable[tuple[Submitted, str, str]]:
-    for one in submitted:
+def _newest_first(submitted: Sequence[Submitted]) -> Iterable[tuple[Submitted, str, str]]:
+    """Yield submission, cell and id of each element; of an id that came again the last is first."""
+    for one in reversed(submitted):
         for index, cell in enumerate(one.cells):
             yield one, cell, one.element_id(index)
 
 
-def _notes(own: int, unended: int) -> Iterable[str]:
+def _notes(own: int, unended: int, found: Mapping[Place, Sequence[PaidAttempt]]) -> Iterable[str]:
     if own:
         yield f"Timed by the run's own events, as sacct does not know them: {_count(own)}."
     if unended:
         yield f"Without an end (running, or killed) and not in the hours: {_count(unended)}."
+    requeued = [one for paid in found.values() for one in paid if one.ended == "requeued"]
+    if unseen := sum(one.work is None for one in requeued):
+        yield f"Requeued without a word of how far, so all of it is work: {_count(unseen)}."
 
 
 def _count(number: int) -> str:
     return "1 attempt" if number == 1 else f"{number} attempts"
-
-
-def _time(at: str) -> datetime:
-    return datetime.fromisoformat(at)

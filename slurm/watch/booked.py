@@ -1,6 +1,7 @@
 """What a run's stages used of what they booked, and what to write into the profile instead.
 
-Used is what the supervisors sampled (slurm/node/usage.py); booked is what the profile asks for.
+Used is what the supervisors sampled (slurm/node/usage.py), or else what sacct says of the steps;
+booked is what the profile asks for.
 """
 
 import math
@@ -14,6 +15,7 @@ from slurm.cluster.stage_config import ASKS_FOR, StageConfig
 from slurm.node.events import attempts
 from slurm.run.run_folder import RunFolder
 from slurm.run.run_state import ORDER
+from slurm.watch.paid_attempts import PaidAttempt
 
 SHORTEST_S = 60.0
 """A shorter attempt has not loaded its model, and says nothing about what it needs."""
@@ -35,6 +37,7 @@ class Measured:
     seconds: float
     used: Mapping[str, float]
     killed: bool = False
+    by_sacct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +57,39 @@ class StageUse:
     gpu_total_gb: float | None = None
     killed: bool = False
     """Whether an attempt was killed: then less memory is never enough."""
+    by_sacct: int = 0
+    """Of so many attempts sacct alone knows: their memory has pages of files in it."""
 
 
-def stage_uses(folder: Path) -> list[StageUse]:
-    """Return what each kind of stage of a run used; none of those that nothing was measured of."""
+Paid = Mapping[tuple[str, str], Sequence[PaidAttempt]]
+
+
+def stage_uses(folder: Path, paid: Paid | None = None) -> list[StageUse]:
+    """Return what each kind of stage of a run used; none of those that nothing was measured of.
+
+    `paid` are its attempts by cell and stage, of which those that were not sampled count too.
+    """
     run = RunFolder(folder)
     stages = (run.facts().get("profile") or {}).get("stages") or {}
     found: dict[str, list[Measured]] = {}
     for file in sorted(run.cells.glob("*/attempts/*.jsonl")):
         found.setdefault(ASKS_FOR.get(file.stem, file.stem), []).extend(measured(attempts(file)))
+    for (_, stage), attempted in (paid or {}).items():
+        found.setdefault(ASKS_FOR.get(stage, stage), []).extend(accounted_for(attempted))
     return [
         _use(stage, StageConfig.model_validate(stages.get(stage) or {}), found[stage])
         for stage in ORDER
         if found.get(stage)
+    ]
+
+
+def accounted_for(paid: Iterable[PaidAttempt]) -> list[Measured]:
+    """Return what sacct says of attempts that nobody sampled, and that did what others do."""
+    return [
+        Measured(one.elapsed_s, one.used, by_sacct=True)
+        for one in paid
+        if one.used and not one.is_sampled and one.elapsed_s >= SHORTEST_S
+        if one.ended in ("done", "requeued")
     ]
 
 
@@ -105,6 +128,7 @@ def _use(stage: str, booked: StageConfig, runs: Sequence[Measured]) -> StageUse:
         booked,
         len(runs),
         killed=killed,
+        by_sacct=sum(one.by_sacct for one in runs),
         memory_gb=_most(runs, "memory_gb"),
         cores=max(
             (one.used["cpu_s"] / one.seconds for one in runs if "cpu_s" in one.used), default=None

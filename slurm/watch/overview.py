@@ -46,6 +46,8 @@ class Overview:
     notes: tuple[str, ...] = ()
     live: bool = False
     """Whether something still comes."""
+    shards: int = 1
+    """How many elements share one command's rows; its lines are theirs."""
 
 
 def overview(folder: Path, slurm: Slurm | None, run: str, sweep: str) -> Overview:
@@ -61,6 +63,7 @@ def overview(folder: Path, slurm: Slurm | None, run: str, sweep: str) -> Overvie
         states={cell: state.overall(cell) for cell in state.cells if cell != ALL or compared},
         notes=(*state.notes, *(one.sentence(run) for one in excluded_nodes(state.folder))),
         live=any(line.element.live for line in lines),
+        shards=state.folder.facts().get("shards") or 1,
     )
 
 

@@ -1,18 +1,12 @@
-"""A sweep of two presets for a fake SLURM that starts nothing, and `hsd` as it is typed."""
+"""A sweep of two presets for a fake SLURM that starts nothing."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 import small_runs
 from fake_cluster import Fake
 
-from jobs.terminal.entry import run as run_program
-
-Hsd = Callable[..., tuple[int, str, str]]
 PROFILE = """
 shared_root = "runs"
 [slurm]
@@ -26,22 +20,6 @@ presets = ["a.json", "b.json"]
 [evaluate]
 sets = ["test.jsonl"]
 """
-
-
-@pytest.fixture
-def hsd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Hsd:
-    """Give `hsd(command, *arguments)`: exit code, stdout and stderr, as of the program."""
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def call(command: click.Command, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["program", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            run_program(command, "hsd")
-        assert isinstance(ended.value.code, int)
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture

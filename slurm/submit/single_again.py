@@ -1,0 +1,103 @@
+"""What is left of a submission of `hsd submit` once more: the job, or those of its shards alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hsd.errors import PreflightError, did_you_mean
+from hsd.io.json_reader import read_object
+from slurm.cluster.profile import Profile
+from slurm.node.supervisor import is_done
+from slurm.run import submissions
+from slurm.run.run_folder import RunFolder
+from slurm.run.run_state import RunState, slurm_of, states
+from slurm.submit.single_job import Single
+from slurm.submit.snapshot import FACTS, require_unchanged
+from slurm.submit.submission import SubmissionBundle
+from slurm.submit.work import live_in, nodes_for
+from slurm.watch.failed_nodes import NodeChoice, remember_nodes
+
+
+@dataclass(frozen=True, slots=True)
+class SingleAgain:
+    """The elements that are left, done and in the queue, by name; `single` is of those left."""
+
+    folder: RunFolder
+    single: Single
+    done: tuple[str, ...]
+    active: tuple[str, ...]
+    nodes: NodeChoice
+    seen: int
+    """How many lines submissions.jsonl had before it was asked what is left."""
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """The elements to submit."""
+        return self.single.only or ()
+
+    def prepared(self) -> SubmissionBundle:
+        """Return the script and orders of what is left. Nothing is written."""
+        return self.single.prepared()
+
+    def write(self) -> None:
+        """Write which nodes are excluded; all else is there, and must be as it was."""
+        copy = self.folder.code / self.single.tree[:12]
+        require_unchanged(copy, "Put it back, or submit the command anew with another --name.")
+        remember_nodes(self.folder.path, self.nodes)
+
+
+def single_again(
+    folder: RunFolder, *, failed: bool = False, only: Sequence[str] = (),
+    time_min: int | None = None, exclude_failed_nodes: bool = False,
+    allow_nodes: Sequence[str] = (),
+) -> SingleAgain:  # fmt: skip
+    """Return what is neither done nor in the queue; of failed elements alone if asked.
+
+    The code is the copy that was queued. Raises PreflightError for an unknown element.
+    """
+    facts = folder.facts()
+    seen = len(submissions.submission_lines(folder.path))
+    state = states(folder.path, slurm_of(folder))
+    nodes = nodes_for(state, all_failed=exclude_failed_nodes, allowed=allow_nodes)
+    single = _as_queued(folder, facts, nodes, time_min)
+    names = [task.cell for task in single.tasks()]
+    for name in only:
+        if name not in names:
+            raise PreflightError(f"--only {name}: no such element.{did_you_mean(name, names)}")
+    active = live_in(state)
+    busy = tuple(name for name in names if active(single.kind, name))
+    done = tuple(task.cell for task in single.tasks() if _is_done(folder, single, task.cell))
+    left = tuple(
+        name
+        for name in names
+        if name not in (*busy, *done) and (not only or name in only)
+        if not failed or _has_failed(state, name)
+    )
+    return SingleAgain(folder, replace(single, only=left), done, busy, nodes, seen)
+
+
+def _as_queued(
+    folder: RunFolder, facts: Mapping[str, Any], nodes: NodeChoice, time_min: int | None
+) -> Single:
+    profile = Profile.model_validate(facts["profile"]).without_nodes(nodes.names)
+    return Single(
+        facts["kind"],
+        tuple(facts["arguments"]),
+        folder.path.name,
+        profile.model_copy(update={"shared_root": folder.path.parent}),
+        read_object(folder.code / facts["code"] / FACTS)["tree"],
+        Path(facts["cwd"]),
+        time_min=time_min or facts.get("time_min"),
+        seen=tuple(map(Path, facts.get("seen") or ())),
+        shards=facts.get("shards") or 1,
+    )
+
+
+def _is_done(folder: RunFolder, single: Single, name: str) -> bool:
+    (task,) = (task for task in single.tasks() if task.cell == name)
+    return is_done(folder.done(name, single.kind), single.identity(task))
+
+
+def _has_failed(state: RunState, name: str) -> bool:
+    return any(one.state == "failed" for one in state.of(name).values())
