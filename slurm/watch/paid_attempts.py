@@ -110,10 +110,14 @@ def _groups(events: Sequence[Mapping[str, Any]]) -> list[_Group]:
 
 
 def _during(one: Accounted, groups: Sequence[_Group]) -> _Group | None:
-    """Return the events of an attempt: the last that began while it held its resources."""
-    start = _time(one.start) - _CLOCKS
-    end = _time(one.start) + timedelta(seconds=one.elapsed_s) + _CLOCKS
-    return next((g for g in reversed(groups) if start <= g.began <= end), None)
+    """Return the events of an attempt: those that began soonest after it got its resources.
+
+    An attempt that ended before its supervisor began has none, and may be followed by one that had.
+    """
+    start = _time(one.start)
+    end = start + timedelta(seconds=one.elapsed_s)
+    own = [g for g in groups if start - _CLOCKS <= g.began <= end + _CLOCKS]
+    return min(own, key=lambda group: abs(group.began - start), default=None)
 
 
 def _accounted(
