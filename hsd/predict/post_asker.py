@@ -6,7 +6,7 @@ from typing import Any
 
 from hsd.evaluation.choose_engine import PrefixOnce
 from hsd.evaluation.evaluation_plan import EvaluationPlan
-from hsd.evaluation.evaluation_run import full_memory
+from hsd.evaluation.load_model import full_memory
 from hsd.io.progress import Say
 from hsd.model.memory import memory_error_as
 from hsd.model.placement import place

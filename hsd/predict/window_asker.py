@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hsd.evaluation.choose_engine import PrefixOnce
-from hsd.evaluation.evaluation_run import full_memory, load_for
+from hsd.evaluation.load_model import full_memory, load_for
 from hsd.evaluation.ranks import Ranks
 from hsd.io.manifest import update_manifest
 from hsd.io.progress import Progress, Say

@@ -12,7 +12,7 @@ from typing import Any
 
 Seen = dict[str, Any]
 EVERY_S = 3.0
-"""How often it is looked at: the file of a training is written every five seconds, and then gone."""
+"""How often it is looked at: the file is written every five seconds, and gone at the end."""
 
 
 def newest_progress(folder: str, pattern: str) -> Seen | None:
