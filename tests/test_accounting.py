@@ -19,7 +19,7 @@ from slurm.run.submissions import Submitted, append_submission
 from slurm.watch.accounting import Used, costs
 from slurm.watch.booked import stage_uses
 from slurm.watch.losses import CAUSES, parts_of
-from slurm.watch.paid_attempts import PaidAttempt, Work, from_own_events, from_sacct
+from slurm.watch.paid_attempts import PaidAttempt, WorkDone, from_own_events, from_sacct
 
 SACCT = """\
 7_0|REQUEUED|0:0|0:0|None|2026-11-27T01:00:00|2026-11-27T01:00:00|2026-11-27T02:00:00|3600|cpu=4,gres/gpu:a100=4,gres/gpu=4,node=1|gpu1||hsd-mine-train|
@@ -199,16 +199,16 @@ def test_a_killed_attempt_is_known_by_what_the_next_one_found(run: RunFolder) ->
 
 def test_a_failed_attempt_whose_checkpoint_was_used_has_lost_only_what_came_after() -> None:
     began = datetime(2026, 11, 27, tzinfo=UTC)
-    failed = PaidAttempt("failed", began, 1000.0, 1, work=Work(0, 100, began))
+    failed = PaidAttempt("failed", began, 1000.0, 1, work=WorkDone(0, 100, began))
     later = began + timedelta(hours=1)
-    resumed = PaidAttempt("done", later, 1000.0, 1, work=Work(80, 180, later))
+    resumed = PaidAttempt("done", later, 1000.0, 1, work=WorkDone(80, 180, later))
     assert parts_of([failed, resumed])["failed"].jobs == pytest.approx(200 / 3600)
     assert parts_of([failed])["failed"].jobs == pytest.approx(1000 / 3600)
 
 
 def test_gpus_that_did_nothing_are_idle_once_the_start_up_is_taken_off() -> None:
     began = datetime(2026, 11, 27, tzinfo=UTC)
-    first = Work(0, 10, began + timedelta(seconds=100))
+    first = WorkDone(0, 10, began + timedelta(seconds=100))
     parts = parts_of([PaidAttempt("done", began, 1000.0, 2, work=first, gpu_percent=60.0)])
     assert parts["start-up"].jobs == pytest.approx(100 / 3600)
     assert parts["idle"].gpus == pytest.approx(2 * 300 / 3600)
@@ -218,7 +218,7 @@ def test_gpus_that_did_nothing_are_idle_once_the_start_up_is_taken_off() -> None
 works = st.one_of(
     st.none(),
     st.builds(
-        Work, st.integers(0, 50), st.integers(0, 99),
+        WorkDone, st.integers(0, 50), st.integers(0, 99),
         st.datetimes(datetime(2026, 11, 26), datetime(2026, 11, 29), timezones=st.just(UTC)),
     ),
 )  # fmt: skip

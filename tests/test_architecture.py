@@ -53,6 +53,7 @@ MAY_PARSE_JSON = {
     "slurm.sweep.plan": "a value to be typed",
     "slurm.run.submissions": "whose run it is",
     "slurm.node.supervisor": "on the host",
+    "slurm.node.work_seen": "on the host",
 }
 """Who parses JSON beside `read_json`, and what: no file of a run, an adapter or a base."""
 MAY_BE_NAMED_ALIKE = {"evaluate", "merge", "prepare", "gate", "convergence", "sweep"}

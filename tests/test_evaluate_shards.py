@@ -12,7 +12,7 @@ from small_runs import jsonl, posts
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import PreflightError, Stopped
-from hsd.evaluation.shard_files import join_shards, note_engine, unanswered
+from hsd.evaluation.shard_files import join_shards, note_answered, note_engine, unanswered
 from hsd.io.files import write_json
 from hsd.io.json_reader import read_json
 from hsd.io.manifest import DONE
@@ -266,3 +266,46 @@ def test_shards_at_one_time_merge_once_although_one_is_killed_and_started_again(
     assert [rank.code for rank in start(0).ended()] == [0]
     assert rows(folder) == rows(alone.folder)
     assert list((tmp_path / "eval").rglob(".lease*")) == []
+
+
+def never() -> None:
+    raise AssertionError("another shard merges")
+
+
+class OneFolder:
+    """Stands for the leases of a shard while another one merges, and then has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.asked = folder, 0
+
+    def hold_to_merge(self, folder: Path) -> bool:
+        self.asked += 1
+        if self.asked == 2:  # the other one is done
+            write_json(folder / DONE, {})
+        return self.asked == 2
+
+
+def test_of_two_shards_that_end_at_one_time_one_merges_and_the_other_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hsd.evaluation.shard_merge import merge_answered
+
+    monkeypatch.setattr("hsd.evaluation.shard_merge.POLL_S", 0)
+    for index in range(2):
+        join_shards(tmp_path, Shard(index, 2), NUMBERS)
+    note_answered(tmp_path, Shard(0, 2), 0.0)
+    leases: Any = OneFolder(tmp_path)
+    merge_answered(tmp_path, Shard(1, 2), leases, 0.0, lambda: None, never)
+    assert leases.asked == 2
+
+
+def test_a_shard_that_ends_while_others_answer_does_not_merge(tmp_path: Path) -> None:
+    from hsd.evaluation.shard_merge import merge_answered
+
+    for index in range(2):
+        join_shards(tmp_path, Shard(index, 2), NUMBERS)
+    leases: Any = OneFolder(tmp_path)
+    merge_answered(tmp_path, Shard(1, 2), leases, 0.5, lambda: None, never)
+    assert leases.asked == 0
+    assert unanswered(tmp_path, Shard(1, 2)) == 1
+    assert read_json(tmp_path / "shard-1-of-2.json")["gpu_hours"] == 0.5

@@ -431,3 +431,17 @@ def test_csv_files_of_any_kind_are_read_and_their_columns_kept(
         ("1", "the bakery; it opens"), ("2", "they should leave"),
     ]  # fmt: skip
     assert json.loads(rows[0]["hsd_score"]) > 0
+
+
+def test_a_shard_of_another_hsd_is_refused_in_a_line(
+    tiny_llama: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "scores.csv"
+    predicted(tiny_llama, data, output, shard=Shard(1, 2))
+    other = {"packages": {"hsd": "0.0.1"}}
+    with monkeypatch.context() as patch:
+        patch.setattr("hsd.evaluation.shard_files.provenance", lambda: other)
+        with pytest.raises(PreflightError, match=r"shard 0-of-2 .* packages\.hsd: .* one hsd"):
+            predicted(tiny_llama, data, output, shard=Shard(0, 2))
+    assert predicted(tiny_llama, data, output, shard=Shard(0, 2)).missing == 0
+    assert list(tmp_path.glob("scores.csv.run/shard-*")) == []

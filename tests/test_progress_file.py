@@ -24,6 +24,15 @@ def test_it_is_written_at_once_and_then_now_and_then(tmp_path: Path) -> None:
     assert content["began"]["done"] == 3
 
 
+def test_the_end_of_a_start_is_written_however_soon_it_comes(tmp_path: Path) -> None:
+    file = ProgressFile(tmp_path, "steps", clock=lambda: 0.0)
+    file(lambda: 0, 10)
+    file(lambda: 4, 10)
+    assert read_json(tmp_path / PROGRESS)["done"] == 0
+    file(lambda: 4, 10, is_end=True)
+    assert read_json(tmp_path / PROGRESS)["done"] == 4
+
+
 def test_a_finished_run_has_none(tmp_path: Path) -> None:
     ProgressFile(tmp_path, "rows")(lambda: 1, 2)
     remove_progress(tmp_path)

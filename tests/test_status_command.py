@@ -460,6 +460,19 @@ def test_cost_counts_every_attempt(run: RunFolder, golden: Callable[[str, str], 
     golden("cost.txt", "".join(f"{line.rstrip()}\n" for line in shown.splitlines()))
 
 
+def test_several_runs_are_a_line_each_and_none_counts_twice(run: RunFolder) -> None:
+    other = Path("runs/other")
+    write_json(other / "run.json", {"cells": []})
+    shown = invoke(cost, "last", "other", "lora_presets").output
+    lines = [line.split() for line in shown.splitlines() if line.startswith((" l", " o", " t"))]
+    assert [(words[0], words[-2]) for words in lines] == [
+        ("lora_presets", "10.00"), ("other", "0.00"), ("total", "10.00")
+    ]  # fmt: skip
+    assert [one["run"] for one in json.loads(invoke(cost, "last", "other", "--json").output)] == [
+        run.name, "other"
+    ]  # fmt: skip
+
+
 def test_cost_as_json(run: RunFolder) -> None:
     shown = json.loads(invoke(cost, "last", "--json").output)
     assert shown["gpu_hours"] == 10.0028

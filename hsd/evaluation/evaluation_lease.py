@@ -80,6 +80,7 @@ class Leases:
             stack.enter_context(hold_lease(output, _WORK, name=alone))  # who has no shards
             folder = self._folder_of_shards(identity)
             if not (folder / DONE).exists():
+                require_same_shards(folder, self._shard)
                 join_shards(folder, self._shard, self._plan.numbers)
 
     def hold_to_merge(self, folder: Path) -> bool:

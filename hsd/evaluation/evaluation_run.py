@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hsd.config.run_record import recorded
 from hsd.data.rows_identity import data_facts
-from hsd.errors import EvaluationError, Stopped
+from hsd.errors import Stopped
 from hsd.evaluation.answer_rows import answer_rows
 from hsd.evaluation.choose_engine import ChosenEngine, PrefixOnce, choose_engine
 from hsd.evaluation.evaluation_folder import (
@@ -25,24 +23,22 @@ from hsd.evaluation.evaluation_folder import (
 )
 from hsd.evaluation.evaluation_lease import Leases
 from hsd.evaluation.evaluation_plan import EvaluationPlan, engine_identity
+from hsd.evaluation.load_model import full_memory, load_for
 from hsd.evaluation.prompt_choice import prompt_facts, prompt_note
 from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.evaluation.shard_files import (
     is_answered,
-    note_answered,
     note_engine,
-    record_shards,
     refuse_other_numbers,
-    remove_shard_files,
     suffix,
     unanswered,
 )
+from hsd.evaluation.shard_merge import merge_answered
 from hsd.evaluation.shards import done_before, own_batches, part
 from hsd.evaluation.vllm_model import Surroundings, VllmModel
 from hsd.inference.scored_alone import scored_alone
 from hsd.io.dated_folder import stamp
 from hsd.io.hashes import sha256_json
-from hsd.io.lease import POLL_S
 from hsd.io.log_file import logging_to
 from hsd.io.manifest import DONE, update_manifest
 from hsd.io.progress import Progress, Say
@@ -165,7 +161,8 @@ class EvaluationRun:
         folder = self._begin(identity, ranks, leases)
         of_shard = suffix(self.shard) if self.shard.index else ""
         log_name = f"validation_log_{stamp(folder)}{of_shard}.log"
-        records = here.is_main and not self.shard.index
+        # One writes of the whole; of an answered shard nothing, as another may be merging.
+        records = here.is_main and (self.shard.is_whole or (left and not self.shard.index))
         with (
             logging_to(folder / log_name, enabled=here.is_main),
             self._recorded(folder, identity, facts, started) if records else nullcontext(),
@@ -195,27 +192,13 @@ class EvaluationRun:
         self.progress(1, 1, STATISTICS)
 
     def _merge(self, folder: Path, ranks: Ranks, leases: Leases, since: float) -> None:
-        """Say that this shard is answered; finish the evaluation where all are.
-
-        Of shards that end at one time each finds all answered: one holds the folder and merges,
-        the others wait, since it may yet be killed.
-        """
-        if (folder / DONE).exists():
-            return
+        """Say that this shard is answered; finish the evaluation where all are."""
         on_cpu = place(self.plan.config.model).device == "cpu"
-        gpus = 0 if on_cpu else launch().world_size
-        note_answered(folder, self.shard, gpus * (time.monotonic() - since) / 3600)
-        if unanswered(folder, self.shard):
-            return
-        while not leases.hold_to_merge(folder):
-            ranks.check_stop()
-            time.sleep(POLL_S)
-            if (folder / DONE).exists():
-                return
-        if not (folder / DONE).exists():
-            record_shards(folder, self.shard)
-            self._finish(folder, leases)
-        remove_shard_files(folder)
+        hours = 0 if on_cpu else launch().world_size * (time.monotonic() - since) / 3600
+        merge_answered(
+            folder, self.shard, leases, hours, ranks.check_stop,
+            lambda: self._finish(folder, leases),
+        )  # fmt: skip
 
     def _begin(self, identity: Mapping[str, Any], ranks: Ranks, leases: Leases) -> Path:
         """Return the evaluation's folder, which the first rank makes once all know what is left."""
@@ -334,32 +317,8 @@ def engine_for(
     return choose_engine(plan, model, once)
 
 
-def load_for(
-    plan: EvaluationPlan, load: Callable[[], tuple[Any, Facts]], check_stop: Callable[[], None]
-) -> tuple[Any, Facts]:
-    """Return the model on this rank's device, and its facts; raises as `check_stop`."""
-    device = place(plan.config.model).device
-    if device != "cpu":
-        torch.cuda.set_device(device)  # some kernels start on the current one, whatever they get
-    check_stop()
-    with memory_error_as(full_memory(device)):
-        loaded = load()
-    check_stop()
-    return loaded
-
-
 def _finished(folder: Path | None) -> Evaluated | None:
     """Return what an earlier start finished in a folder, None where nothing is finished."""
     if folder is None or not (folder / DONE).exists():
         return None
     return Evaluated(folder, finished_predictions(folder), skipped=True)
-
-
-def full_memory(device: str) -> EvaluationError:
-    """Return what is said where one row is too much for a device's memory."""
-    whose = "this machine's" if device == "cpu" else "the GPU's"
-    return EvaluationError(
-        f"{whose} memory is full with one row at a time. End what else runs on it and run the "
-        "same command, which goes on from the rows that are answered; or take "
-        "model.quantization=nf4 or a shorter --max-length."
-    )

@@ -68,13 +68,14 @@ def join_shards(folder: Path, shard: Shard, numbers: Mapping[str, Any]) -> None:
     Raises PreflightError where it is unlike another, or unlike what it was before.
     """
     packages = provenance()["packages"]
-    mine = {
-        "number_format": dict(numbers),
-        "packages": {name: packages[name] for name in _PACKAGES if name in packages},
-    }
-    require_same_shards(folder, shard)
-    _require_alike(folder, shard, mine)
-    write_json(_file(folder, shard), _known(folder, shard) | mine)
+    _write_alike(
+        folder,
+        shard,
+        {
+            "number_format": dict(numbers),
+            "packages": {name: packages[name] for name in _PACKAGES if name in packages},
+        },
+    )
 
 
 def note_engine(folder: Path, shard: Shard, engine: Mapping[str, Any]) -> None:
@@ -82,13 +83,7 @@ def note_engine(folder: Path, shard: Shard, engine: Mapping[str, Any]) -> None:
 
     Raises PreflightError where another shard answers otherwise, as one on another kind of node may.
     """
-    before = _known(folder, shard)
-    write_json(_file(folder, shard), before | {"engine": dict(engine)})
-    try:
-        _require_alike(folder, shard, {"engine": dict(engine)})
-    except PreflightError:
-        write_json(_file(folder, shard), before)
-        raise
+    _write_alike(folder, shard, {"engine": dict(engine)})
 
 
 def note_answered(folder: Path, shard: Shard, gpu_hours: float) -> None:
@@ -127,9 +122,32 @@ def remove_shard_files(folder: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+def _write_alike(folder: Path, shard: Shard, facts: Mapping[str, Any]) -> None:
+    """Write facts down and then look at the others': of two that do so at once one sees both.
+
+    What is refused is taken back.
+    """
+    file, before = _file(folder, shard), _known(folder, shard)
+    _require_alike(folder, shard, facts)  # of what it was before too
+    write_json(file, before | dict(facts))
+    try:
+        _require_alike(folder, shard, facts)
+    except PreflightError:
+        if before:
+            write_json(file, before)
+        else:
+            file.unlink(missing_ok=True)
+        raise
+
+
 def _require_alike(folder: Path, shard: Shard, mine: Mapping[str, Any]) -> None:
     for file in sorted(folder.glob(_FILES)):
-        other = read_object(file)
+        try:
+            other = read_object(file)
+        except PreflightError:  # removed meanwhile, by who merged all
+            if file.exists():
+                raise
+            continue
         parts = [part for part in _ALIKE if part in other and part in mine]
         lines = [line for part in parts for line in differences(other[part], mine[part], part)]
         if lines:

@@ -25,10 +25,13 @@ class ProgressFile:
         self._began: dict[str, Any] | None = None
         self._written = 0.0
 
-    def __call__(self, count: Callable[[], int], total: int) -> None:
-        """Write how far the run is, where it is time to; `count` says how much is done."""
+    def __call__(self, count: Callable[[], int], total: int, *, is_end: bool = False) -> None:
+        """Write how far the run is, where it is time to; `count` says how much is done.
+
+        At its end it is time to: what a stopped run did is told from it.
+        """
         at = self._clock()
-        if self._began is not None and at - self._written < EVERY_S:
+        if self._began is not None and not is_end and at - self._written < EVERY_S:
             return
         self._written, done = at, count()
         self._began = self._began or {"done": done, "at": now()}

@@ -8,7 +8,7 @@ from typing import Any
 from hsd.config.evaluate_config import EvalConfig
 from hsd.evaluation.choose_engine import PrefixOnce
 from hsd.evaluation.evaluation_plan import EvaluationPlan, engine_identity, plan_of_model
-from hsd.evaluation.evaluation_run import full_memory, load_for
+from hsd.evaluation.load_model import full_memory, load_for
 from hsd.evaluation.prompt_choice import prompt_facts
 from hsd.evaluation.vllm_model import VllmModel, facts_unread
 from hsd.io.files import write_json

@@ -17,6 +17,7 @@ from hsd.config.run_record import recorded
 from hsd.errors import EvaluationError, InUseError, Stopped
 from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.evaluation.served_counts import stopped_said
+from hsd.evaluation.shard_files import join_shards, remove_shard_files
 from hsd.io.files import LEASE
 from hsd.io.hashes import sha256_json
 from hsd.io.json_reader import parse_json
@@ -118,6 +119,8 @@ class PredictRun:
         require_own_output(plan, identity)
         claim(plan.folder, identity, None, REMEDIES, SETTING)
         self._forget_removed_table()
+        if not shard.is_whole and not is_whole(plan):
+            join_shards(plan.folder, shard, plan.model.numbers)
 
     def _forget_removed_table(self) -> None:
         """Take back that a table is whole which is there no more; not while a shard writes it."""
@@ -190,6 +193,7 @@ class PredictRun:
                 write(rows)
         ranks.check_stop()
         put_table(plan, written)
+        remove_shard_files(plan.folder)
         asked = plan.model.answering(plan.folder)
         said = {} if asked is None else {"answering": asked}
         update_manifest(plan.folder, called=shares.facts(plan.rule.rates), **said)

@@ -120,6 +120,10 @@ class MetricsLog(TrainerCallback):
         """Report the step."""
         self._report(state)
 
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Say where the training stopped, also where it goes on later."""
+        self._report(state, is_end=True)
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Append one row; training rows get their speed in tokens a second over all ranks."""
         if not state.is_world_process_zero or "train_runtime" in logs:
@@ -136,11 +140,12 @@ class MetricsLog(TrainerCallback):
         """Leave the time of the validation out of the speed."""
         self._speed()
 
-    def _report(self, state: Any) -> None:
+    def _report(self, state: Any, *, is_end: bool = False) -> None:
         step, total = state.global_step, self.schedule.total_steps
-        self.progress(step, total, "training")
+        if not is_end:
+            self.progress(step, total, "training")
         if state.is_world_process_zero and self._progress_file:
-            self._progress_file(lambda: step, total)
+            self._progress_file(lambda: step, total, is_end=is_end)
 
     def _speed(self) -> float:
         tokens, at = self.trainer.tokens_seen, time.monotonic()

@@ -1,6 +1,6 @@
 """What a run took, on a terminal and as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,7 +12,7 @@ from jobs.terminal.plain_tables import number_table
 from slurm.run.run_state import ORDER
 from slurm.watch.accounting import Costs, Used
 from slurm.watch.booked import StageUse, profile_lines
-from slurm.watch.losses import CAUSES
+from slurm.watch.losses import CAUSES, Parts, summed
 
 
 def cost_table(name: str, costs: Costs, uses: Sequence[StageUse] = ()) -> RenderableType:
@@ -43,10 +43,25 @@ def cause_table(costs: Costs, stages: Sequence[str]) -> list[RenderableType]:
     return [number_table(title, header, rows)]
 
 
+def runs_table(runs: Mapping[str, Costs]) -> RenderableType:
+    """Return where the hours of several runs went, a line for each, and their total."""
+    has_gpus = any(costs.total.gpu_hours > 0 for costs in runs.values())
+    rows = [_cause_row(name, costs, has_gpus) for name, costs in runs.items()]
+    known = [s for costs in runs.values() if (s := costs.waited_s()) is not None]
+    total = summed(costs.causes() for costs in runs.values())
+    rows.append(_hours_row("total", total, sum(known) if known else None, has_gpus))
+    title = f"Where the {'GPU-hours' if has_gpus else 'hours'} went"
+    table = number_table(title, ("run", *CAUSES, "all", "waited"), rows)
+    notes = [f"{name}: {note}" for name, costs in runs.items() for note in costs.notes]
+    return Group(table, *map(escape, notes))
+
+
 def _cause_row(name: str, costs: Costs, has_gpus: bool, stage: str | None = None) -> list[str]:
-    parts = costs.causes(stage)
+    return _hours_row(name, costs.causes(stage), costs.waited_s(stage), has_gpus)
+
+
+def _hours_row(name: str, parts: Parts, waited: float | None, has_gpus: bool) -> list[str]:
     hours = [part.gpus if has_gpus else part.jobs for part in parts.values()]
-    waited = costs.waited_s(stage)
     return [
         name, *(f"{one:.2f}" if one else "-" for one in hours), f"{sum(hours):.2f}",
         "-" if waited is None else f"{waited / 3600:.2f}",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hsd.errors import PreflightError
-from slurm.run.run_folder import RunFolder, find_run, split_target
+from slurm.run.run_folder import LAST, RunFolder, find_run, split_target
 
 
 def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -16,6 +16,16 @@ def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("run", default="last", callback=lambda _, __, name: find_run(name))(
         command
     )
+
+
+def runs_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add RUN..., each once, without any `last`, to a command; it gets RunFolders as `runs`."""
+
+    def find(_: Any, __: Any, names: tuple[str, ...]) -> list[RunFolder]:
+        found = [find_run(name) for name in names or (LAST,)]
+        return list({run.path.resolve(): run for run in found}.values())
+
+    return click.argument("runs", nargs=-1, metavar="[RUN]...", callback=find)(command)
 
 
 def target(text: str, most: int) -> tuple[RunFolder, list[str]]:

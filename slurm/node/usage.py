@@ -60,6 +60,7 @@ class UsageMeter:
     def look(self) -> None:
         """Take a sample, where it is time to; waits for nothing."""
         self._hear()
+        self.work.look()
         now = self._clock()
         if self._looked_at is not None and now - self._looked_at < EVERY_S:
             return
@@ -68,7 +69,6 @@ class UsageMeter:
             self._memory, held_bytes(descendants(os.getpid(), self._proc), self._proc)
         )
         self._ask(now)
-        self.work.look()
 
     def facts(self, *, of_processes: bool = True) -> dict[str, float]:
         """Return the most memory and the CPU time; of GPUs their mean use and the most memory.

@@ -5,10 +5,14 @@ tells how much is done again.
 """
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 Seen = dict[str, Any]
+EVERY_S = 3.0
+"""How often it is looked at: the file is written every five seconds, and gone at the end."""
 
 
 def newest_progress(folder: str, pattern: str) -> Seen | None:
@@ -33,15 +37,24 @@ def newest_progress(folder: str, pattern: str) -> Seen | None:
 class WorkSeen:
     """What one attempt did, looked at now and then: the file of a finished run is removed."""
 
-    def __init__(self, folder: str = "", pattern: str = "") -> None:
-        self._where = (folder, pattern)
+    def __init__(
+        self, folder: str = "", pattern: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._where, self._clock = (folder, pattern), clock
+        self._looked_at: float | None = None
         self.before = newest_progress(*self._where)
         """What an earlier attempt left, which may have had no time to say so."""
         self._first: Seen | None = None
         self._last: Seen | None = None
 
     def look(self) -> None:
-        """Take note of what this attempt has done by now."""
+        """Take note of what this attempt has done by now, where it is time to."""
+        now = self._clock()
+        if self._looked_at is None or now - self._looked_at >= EVERY_S:
+            self._looked_at = now
+            self._take_note()
+
+    def _take_note(self) -> None:
         seen = newest_progress(*self._where)
         if seen is None or (self.before and seen["first_at"] == self.before["first_at"]):
             return
@@ -52,7 +65,7 @@ class WorkSeen:
 
         Of several sets of posts, the first one's beginning and the last one's rows.
         """
-        self.look()
+        self._take_note()
         if self._first is None or self._last is None:
             return None
         return {**self._last, "first_at": self._first["first_at"]}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm.watch.paid_attempts import PaidAttempt, Work, how_far
+from slurm.watch.paid_attempts import PaidAttempt, WorkDone, how_far
 
 CAUSES = ("work", "idle", "start-up", "again", "failed", "cancelled")
 """What was kept; of it the time of idle GPUs; until the first step or row; steps or rows that a
@@ -36,7 +36,7 @@ def parts_of(attempts: Sequence[PaidAttempt]) -> dict[str, Hours]:
     return total
 
 
-def split(one: PaidAttempt, work: Work | None, following: Work | None) -> dict[str, float]:
+def split(one: PaidAttempt, work: WorkDone | None, following: WorkDone | None) -> dict[str, float]:
     """Return the seconds of one attempt by what they went into.
 
     `following` is where a later attempt began. What a requeued attempt did counts as kept where
@@ -51,14 +51,14 @@ def split(one: PaidAttempt, work: Work | None, following: Work | None) -> dict[s
     return {"work": kept - idle, "idle": idle, "start-up": startup, label: lost}
 
 
-def startup_s(one: PaidAttempt, work: Work | None) -> float:
+def startup_s(one: PaidAttempt, work: WorkDone | None) -> float:
     """Return how long it took until the first step or row; 0 where nobody saw one."""
     if work is None:
         return 0.0
     return min(max((work.first_at - one.began).total_seconds(), 0.0), one.elapsed_s)
 
 
-def _lost_share(one: PaidAttempt, work: Work | None, following: Work | None) -> float:
+def _lost_share(one: PaidAttempt, work: WorkDone | None, following: WorkDone | None) -> float:
     if one.ended in ("done", "running"):
         return 0.0
     if work is None or following is None:

@@ -16,7 +16,7 @@ _AGAIN = {"REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class WorkDone:
     """From which step or row an attempt came to which, and when it took the first."""
 
     first: int
@@ -37,8 +37,8 @@ class PaidAttempt:
     elapsed_s: float = 0.0
     gpus: int = 0
     waited_s: float | None = None
-    work: Work | None = None
-    found: Work | None = None
+    work: WorkDone | None = None
+    found: WorkDone | None = None
     gpu_percent: float | None = None
     used: Mapping[str, float] | None = None
     """What was sampled, or else what sacct says, of which `is_sampled` tells."""
@@ -70,7 +70,7 @@ def from_own_events(job: str, events: Iterable[Mapping[str, Any]], gpus: int) ->
     return [_by_itself(group, gpus) for group in groups]
 
 
-def how_far(attempts: Sequence[PaidAttempt]) -> list[Work | None]:
+def how_far(attempts: Sequence[PaidAttempt]) -> list[WorkDone | None]:
     """Return how far each attempt came; one that was killed said nothing, and left its file.
 
     The next one finds that file, which may be of an earlier attempt.
@@ -82,7 +82,7 @@ def how_far(attempts: Sequence[PaidAttempt]) -> list[Work | None]:
     return found
 
 
-def _is_of(work: Work, one: PaidAttempt) -> bool:
+def _is_of(work: WorkDone, one: PaidAttempt) -> bool:
     end = one.began + timedelta(seconds=one.elapsed_s)
     return one.began <= work.first_at <= end + _CLOCKS
 
@@ -110,10 +110,14 @@ def _groups(events: Sequence[Mapping[str, Any]]) -> list[_Group]:
 
 
 def _during(one: Accounted, groups: Sequence[_Group]) -> _Group | None:
-    """Return the events of an attempt: the last that began while it held its resources."""
-    start = _time(one.start) - _CLOCKS
-    end = _time(one.start) + timedelta(seconds=one.elapsed_s) + _CLOCKS
-    return next((g for g in reversed(groups) if start <= g.began <= end), None)
+    """Return the events of an attempt: those that began soonest after it got its resources.
+
+    An attempt that ended before its supervisor began has none, and may be followed by one that had.
+    """
+    start = _time(one.start)
+    end = start + timedelta(seconds=one.elapsed_s)
+    own = [g for g in groups if start - _CLOCKS <= g.began <= end + _CLOCKS]
+    return min(own, key=lambda group: abs(group.began - start), default=None)
 
 
 def _accounted(
@@ -176,17 +180,17 @@ def _of_steps(step: StepUse | None) -> dict[str, float]:
     return {name: value for name, value in said.items() if value}
 
 
-def _work(group: _Group | None) -> Work | None:
+def _work(group: _Group | None) -> WorkDone | None:
     return _as_work((group.end or {}).get("worked")) if group else None
 
 
-def _found(group: _Group | None) -> Work | None:
+def _found(group: _Group | None) -> WorkDone | None:
     return _as_work(group.start.get("found")) if group else None
 
 
-def _as_work(said: Any) -> Work | None:
+def _as_work(said: Any) -> WorkDone | None:
     try:
-        return Work(int(said["first"]), int(said["done"]), _time(str(said["first_at"])))
+        return WorkDone(int(said["first"]), int(said["done"]), _time(str(said["first_at"])))
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -15,8 +15,8 @@ SHORT |= {"a": "allusers", "M": "clusters"}
 USUAL = "JobID,JobName,Partition,Account,AllocCPUS,State,ExitCode"
 NAMES = """
     JobID JobIDRaw JobName State ExitCode DerivedExitCode Elapsed ElapsedRaw Start End Submit
-    Eligible NodeList NNodes AllocTRES ReqTRES AllocCPUS NCPUS ReqMem MaxRSS Partition Account
-    Cluster User QOS Reason Timelimit TimelimitRaw Comment
+    Eligible NodeList NNodes AllocTRES ReqTRES AllocCPUS NCPUS ReqMem MaxRSS TotalCPU Partition
+    Account Cluster User QOS Reason Timelimit TimelimitRaw Comment
 """
 
 Row = dict[str, Any]
@@ -78,7 +78,7 @@ def _rows(job: store.Job, element: store.Element, asked: dict[str, str]) -> Iter
                 ids = {"JobID": f"{name}.{step}", "JobIDRaw": f"{attempt['raw']}.{step}"}
                 words = {"JobName": step, "State": row["State"].split(" ")[0], "User": ""}
                 none = dict.fromkeys(("Partition", "Timelimit", "TimelimitRaw", "ReqTRES"), "")
-                yield row | ids | words | none | {"MaxRSS": "1024K"}
+                yield row | ids | words | none | {"MaxRSS": "1024K", "TotalCPU": "00:01.000"}
 
 
 def _row(job: store.Job, element: store.Element, attempt: Row, name: str) -> Row:
@@ -107,6 +107,7 @@ def _row(job: store.Job, element: store.Element, attempt: Row, name: str) -> Row
         "NCPUS": resources.cpus(wanted),
         "ReqMem": resources.memory(wanted),
         "MaxRSS": "",
+        "TotalCPU": "00:02.000",
         "Partition": wanted.get("partition", "gpu"),
         "Account": wanted.get("account", "hsd"),
         "Cluster": "fake",
