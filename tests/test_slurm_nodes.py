@@ -49,7 +49,9 @@ def test_a_node_on_which_two_cells_failed_is_left_out_until_it_is_allowed_again(
         bench.hsd("run", sweep, "--cluster", local_disks(bench, name="local_disks"))
         first = bench.wait_over("twice")
         assert first["tiny-rank=2", "train"] == first["tiny-rank=4", "train"] == "failed"
-        assert f"could not be made on {node}" in " ".join(bench.hsd("status", "twice").split())
+        assert f"caches could be made on the disk of {node}" in " ".join(
+            bench.hsd("status", "twice").split()
+        )
         with drained(bench, node):  # as its own health check does, meanwhile
             said = bench.hsd("resubmit", "twice", "--failed")
         assert f"Node {node} is excluded: " in said
