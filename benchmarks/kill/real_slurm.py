@@ -29,10 +29,12 @@ extra = {{ begin = "now+1hour" }}
 """
 """No job starts while its submission is played."""
 SHIM = """#!/bin/sh
-echo "{program} $1" >> {folder}/calls
+own="{program} $1"
+case $1 in [0-9]*) own={program} ;; esac
+echo "$own" >> {folder}/calls
 call= at=0 when=
 . {folder}/kill
-[ "{program} $1" = "$call" ] && [ "$(grep -cxFe "$call" {folder}/calls)" -ge "$at" ] ||
+[ "$own" = "$call" ] && [ "$(grep -cxFe "$call" {folder}/calls)" -ge "$at" ] ||
     exec {real} "$@"
 case $when in
 before) kill -9 $PPID; exit 1 ;;
@@ -43,7 +45,7 @@ esac
 LATE_S = 8
 """How long a busy SLURM takes to accept a job whose hsd is dead: the next command has begun."""
 _OWN = "hsd-pair-"
-_Queue = dict[str, tuple[bool, str]]
+Queue = dict[str, tuple[bool, str]]
 """Of each stage in the queue: whether it is held, and what it waits for."""
 
 
@@ -68,19 +70,19 @@ def on_slurm(
     """
     began = time.monotonic()
     outcome = Outcome(NAME)
-    _prepare(work)
+    prepare(work)
     try:
-        whole, found = _undisturbed(work)
+        whole, found = undisturbed(work)
         rows = []
         for point in found[:: max(1, round(1 / share))]:
             outcome.trials += 1
             outcome.kills += 1
-            row, wrong = _trial(work, point, whole)
+            row, wrong = trial(work, point, whole)
             rows.append(row)
             outcome.note(f"{point.label}: {line}" for line in wrong)
             tell(f"{NAME}: {outcome.kills} kills, {len(outcome.wrong)} wrong; {' | '.join(row)}")
     finally:
-        _clear(work)
+        clear(work)
     outcome.seconds = time.monotonic() - began
     return outcome, rows
 
@@ -92,9 +94,9 @@ def can_submit() -> bool:
     return subprocess.run(["sinfo", "-h"], capture_output=True, check=False).returncode == 0
 
 
-def _undisturbed(work: Path) -> tuple[_Queue, list[Point]]:
+def undisturbed(work: Path) -> tuple[Queue, list[Point]]:
     """Return what an undisturbed submission leaves in the queue, and where it can be killed."""
-    _clear(work)
+    clear(work)
     end = _run(work)
     assert end.code == 0, end.said
     calls = (work / "calls").read_text().splitlines()
@@ -116,8 +118,9 @@ def _points(calls: list[str], lines: list[str]) -> Iterator[Point]:
         yield Point(f"after line {at} ({line})", at, "after")
 
 
-def _trial(work: Path, point: Point, whole: _Queue) -> tuple[list[str], list[str]]:
-    _clear(work)
+def trial(work: Path, point: Point, whole: Queue) -> tuple[list[str], list[str]]:
+    """Kill a submission, start it again; return a row, and what is wrong in the end."""
+    clear(work)
     wrong = []
     if (code := _run(work, point).code) != -signal.SIGKILL:
         wrong.append(f"was not killed, but ended with {code}")
@@ -125,7 +128,8 @@ def _trial(work: Path, point: Point, whole: _Queue) -> tuple[list[str], list[str
     end = _run(work)
     if end.code != 0:
         wrong.append(f"the same command again ended with {end.code}: {end.said[-300:]}")
-    time.sleep(LATE_S if point.when == "late" else 0)  # whatever comes late is there by now
+    while _still_calls(work):
+        time.sleep(0.1)
     if (found := _queue()) != whole:
         wrong.append(f"left over or missing: {found} for {whole}")
     said = re.findall(r"(?:killed half way: |late: )(.+?)\.$", end.said, re.MULTILINE)
@@ -135,7 +139,13 @@ def _trial(work: Path, point: Point, whole: _Queue) -> tuple[list[str], list[str
     return [point.label, _words(left), ", ".join(did), ends], wrong
 
 
-def _words(queue: _Queue) -> str:
+def _still_calls(work: Path) -> bool:
+    """Whether a program that outlived its hsd is still to ask SLURM for something."""
+    found = subprocess.run(["pgrep", "-f", f"{work}/bin/"], capture_output=True, check=False)
+    return found.returncode == 0
+
+
+def _words(queue: Queue) -> str:
     held = [stage for stage, (is_held, _) in queue.items() if is_held]
     free = [stage for stage, (is_held, _) in queue.items() if not is_held]
     parts = [f"{', '.join(names)} {word}" for names, word in ((held, "held"), (free, "released"))
@@ -143,7 +153,7 @@ def _words(queue: _Queue) -> str:
     return "; ".join(parts) or "nothing"
 
 
-def _queue() -> _Queue:
+def _queue() -> Queue:
     """Return our jobs by their stage; one that is there twice has the number in its name."""
     form = "%F|%j|%r|%E"
     said = subprocess.run(
@@ -151,7 +161,7 @@ def _queue() -> _Queue:
     ).stdout
     rows = [line.split("|") for line in said.splitlines() if f"|{_OWN}" in line]
     stages = {row[0]: row[1].removeprefix(_OWN) for row in rows}
-    found: _Queue = {}
+    found: Queue = {}
     arrays = {row[0]: row for row in rows}  # squeue has a line for each part of an array
     for job, name, reason, after in sorted(arrays.values()):
         stage = name.removeprefix(_OWN)
@@ -161,12 +171,9 @@ def _queue() -> _Queue:
 
 
 def _run(work: Path, point: Point | None = None) -> Ended:
-    (work / "calls").unlink(missing_ok=True)
-    of_call = point and point.call
-    words = f"call='{point.call}' at={point.at} when={point.when}" if point and of_call else ""
-    (work / "kill").write_text(f"{words}\n")
+    strike(work, point)
     arguments = [f"{work}/pair.toml", f"--cluster={work}/here.toml"]
-    spoil = partial(_die_at_line, point.at, point.when) if point and not of_call else None
+    spoil = partial(_die_at_line, point.at, point.when) if point and not point.call else None
     path = {"PATH": f"{work}/bin:{os.environ['PATH']}"}
     (end,) = start_command("run", work, arguments, environment=path, prepare=spoil).ended()
     return end
@@ -193,8 +200,15 @@ def _die_at_line(at: int, when: str) -> None:
     submissions.append_line = append  # type: ignore[attr-defined]
 
 
-def _prepare(work: Path) -> None:
+def prepare(work: Path) -> None:
+    """Write the sweep, its profile, and the programs that kill who calls them."""
     write_sweep(work, PROFILE)
+    write_shims(work)
+    strike(work)
+
+
+def write_shims(work: Path) -> None:
+    """Write programs into `bin` that call SLURM's own, and kill where `strike` says."""
     (work / "bin").mkdir()
     for program in PROGRAMS:
         real = shutil.which(program)
@@ -203,7 +217,15 @@ def _prepare(work: Path) -> None:
         (work / "bin" / program).chmod(0o755)
 
 
-def _clear(work: Path) -> None:
+def strike(work: Path, point: Point | None = None) -> None:
+    """Let who makes a call be killed from now on; without one, nobody."""
+    (work / "calls").unlink(missing_ok=True)
+    words = f"call='{point.call}' at={point.at} when={point.when}" if point and point.call else ""
+    (work / "kill").write_text(f"{words}\n")
+
+
+def clear(work: Path) -> None:
+    """Cancel our jobs, and forget the run."""
     said = subprocess.run(["squeue", "-h", "-a", "-o", "%F|%j"], capture_output=True, text=True)
     jobs = [line.split("|")[0] for line in said.stdout.splitlines() if f"|{_OWN}" in line]
     if jobs:

@@ -107,7 +107,7 @@ FAILURES = (
         of_node=True,
     ),
     KnownCause(
-        "the folder for a job's caches could not be made on {node} (node_local in the profile)",
+        "no folder for a job's caches could be made on the disk of {node}",
         RESUBMIT,
         log=r"^(\[\w+\]:)?Error: .+: cannot be made on ",
         of_node=True,
