@@ -148,7 +148,6 @@ def _require_no_base(with_base: bool) -> None:
 
 def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
     """Print the tables of one evaluation, or one of all sets; then notes and folders."""
-
     from hsd.io.manifest import manifest_of
     from hsd.report.report_file import OtherReportError
     from hsd.report.unread_replies import unread_in
