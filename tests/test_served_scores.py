@@ -13,7 +13,7 @@ from hsd.io.json_reader import read_objects
 from hsd.io.manifest import manifest_of
 from hsd.predict.predict_file import predict_file
 from hsd.predict.predict_job import PredictJob
-from hsd.report.comparability import provenance_of
+from hsd.report.comparability import asked_of, provenance_of
 from hsd.report.predictions import load_run
 from hsd.report.report_file import read_report
 
@@ -45,6 +45,7 @@ def test_the_report_says_where_the_scores_come_from(asked: Asked) -> None:
         "wrote itself"
     )
     assert provenance_of(folder)["scores_from"] == said
+    assert asked_of(folder).words().endswith("mode score, temperature 0, answered by a server")
     assert said.replace("'", "&#39;") in (folder / "report.html").read_text()
 
 
