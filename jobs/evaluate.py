@@ -162,7 +162,6 @@ def _require_one_client(with_base: bool, shard: "Shard") -> None:
 
 def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
     """Print the tables of one evaluation, or one of all sets; then notes and folders."""
-
     if unfinished := [one for runs in sets.values() for one in runs if one.missing]:
         for one in unfinished:
             echo(
@@ -171,7 +170,6 @@ def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
                 "the reports."
             )
         return
-
     from hsd.io.manifest import manifest_of
     from hsd.report.report_file import OtherReportError
     from hsd.report.unread_replies import unread_in

@@ -13,7 +13,7 @@ from hsd.io.json_reader import read_objects
 from hsd.io.manifest import manifest_of
 from hsd.predict.predict_file import predict_file
 from hsd.predict.predict_job import PredictJob
-from hsd.report.comparability import provenance_of
+from hsd.report.comparability import asked_of, provenance_of
 from hsd.report.predictions import load_run
 from hsd.report.report_file import read_report
 
@@ -45,6 +45,7 @@ def test_the_report_says_where_the_scores_come_from(asked: Asked) -> None:
         "wrote itself"
     )
     assert provenance_of(folder)["scores_from"] == said
+    assert asked_of(folder).words().endswith("mode score, temperature 0, answered by a server")
     assert said.replace("'", "&#39;") in (folder / "report.html").read_text()
 
 
@@ -100,6 +101,13 @@ def test_a_table_has_scores_and_its_threshold_cuts_them(asked: Asked) -> None:
     rows = read_objects(OUT)
     assert [row["hsd_score"] for row in rows] == pytest.approx([0.2, 0.9] * 3)
     assert {row["hsd_label"] for row in rows} == {"normal"}
+
+
+def test_a_scored_reply_may_have_its_rationale_in_the_table(asked: Asked) -> None:
+    asked.answer = scoring
+    wanted = config(asked, mode="score")
+    predict_file(PredictJob(config=wanted, output=str(OUT), rationale=True))
+    assert "hsd_rationale" in read_objects(OUT)[0]
 
 
 def test_a_refused_table_leaves_no_folder_so_that_replies_can_be_asked_for(asked: Asked) -> None:

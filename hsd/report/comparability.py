@@ -11,6 +11,8 @@ from hsd.io.run_identity import identity_of
 
 IMPORTED = "imported"
 """The engine of a run whose predictions another program made."""
+SERVED = "openai"
+"""The engine of a run whose model another program holds; its scores are read in another way."""
 PLACED = "placed"
 """Of an identity: the scores are places among the scores of one file."""
 PARTS = ("detector", "engine", "source", "model", "data", "prompt", "scores_from")
@@ -27,7 +29,8 @@ class RunSettings:
     max_length: int | None = None
     temperature: float | None = None
     engine: str | None = None
-    """`imported` where another program asked the model; None where hsd did."""
+    """`imported` where another program asked the model, `openai` where hsd asked a server;
+    None where hsd computed the answers."""
 
     def words(self) -> str:
         """Return `0123456789ab; mode score, max_length 1024, temperature 0`."""
@@ -35,6 +38,8 @@ class RunSettings:
             return "imported; how the detector was asked is not known"
         known = {name: getattr(self, name) for name in COMPARED}
         said = [f"{name} {_value(value)}" for name, value in known.items() if value is not None]
+        if self.engine == SERVED:
+            said.append("answered by a server")
         return f"{(self.prompt or 'unknown')[:12]}; {', '.join(said) or 'mode unknown'}"
 
 
