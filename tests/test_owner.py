@@ -10,6 +10,8 @@ import sweeps
 from strangers import given_away
 
 from hsd.errors import PreflightError
+from hsd.io.files import write_json_files
+from hsd.io.json_reader import read_json
 from slurm.run.folder_owner import guard, refuse_open
 from slurm.submit.write_run import private
 
@@ -97,3 +99,27 @@ def test_nothing_is_written_into_a_run_that_others_can_write(tmp_path: Path) -> 
     with pytest.raises(PreflightError, match="others can write to it"):
         sweeps.write(work, tmp_path)
     assert sorted(work.folder.path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_many_files_at_once_are_as_open_as_one_and_leave_the_umask_alone(
+    umask: int, tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        write_json_files({tmp_path / f"{n}" / "a.json": {"n": n} for n in range(100)})
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    for n in range(100):
+        assert read_json(tmp_path / f"{n}" / "a.json") == {"n": n}
+        assert (tmp_path / f"{n}" / "a.json").stat().st_mode & 0o777 == 0o666 & ~umask
+        assert (tmp_path / f"{n}").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_of_many_files_one_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "b.json").mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        write_json_files({tmp_path / "a.json": 1, tmp_path / "b.json": 2})
+    assert error.value.filename == str(tmp_path / "b.json")
+    assert read_json(tmp_path / "a.json") == 1

@@ -11,6 +11,7 @@ import pytest
 from slurm_runs import CANARY, Bench
 
 from hsd.io.json_reader import read_json
+from slurm.run import submissions
 
 pytestmark = [pytest.mark.slurm, pytest.mark.model, pytest.mark.e2e]
 
@@ -272,3 +273,24 @@ def test_the_checkout_may_change_while_jobs_wait(bench: Bench) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert where.stdout.startswith(str(code))
+
+
+def test_a_split_sweep_has_each_cell_in_the_queue_once_and_none_after_a_cancel(
+    bench: Bench,
+) -> None:
+    profile = bench.profile("split", 'max_array_size = 2\nextra = { begin = "now+1day" }')
+    sweep = bench.sweep("split", "seed = [1, 2, 3, 4, 5]")
+    bench.hsd("run", sweep, "--cluster", profile)
+    jobs = submissions.read_submissions(bench.folder / "runs/split")
+    assert [one.stage for one in jobs if one.kind == "train"] == ["train", "train.2", "train.3"]
+    for kind in ("train", "evaluate"):
+        cells = [cell for one in jobs if one.kind == kind for cell in one.cells]
+        assert len(cells) == len(set(cells)) == 5
+    trains = {one.cells: one.job_id for one in jobs if one.kind == "train"}
+    for one in (one for one in jobs if one.kind == "evaluate"):
+        said = bench.cluster.call("scontrol", "--oneliner", "show", "job", one.job_id)
+        assert f"Dependency=aftercorr:{trains[one.cells]}_" in said
+    assert set(bench.states("split").values()) == {"waiting"}
+    bench.hsd("cancel", "split")
+    listed = ",".join(one.job_id for one in jobs)
+    assert not bench.cluster.call("squeue", "-h", "-j", listed)

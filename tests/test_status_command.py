@@ -18,12 +18,16 @@ from jobs.cost import cost
 from jobs.logs import logs
 from jobs.status import status
 from jobs.terminal import progress_table
+from jobs.terminal.console import Terminal
 from jobs.terminal.progress_table import duration
+from jobs.terminal.status_table import status_table
 from slurm.node.events import attempts, record
 from slurm.run.element_state import Element
 from slurm.run.run_folder import RunFolder, remember
+from slurm.run.run_state import slurm_of
 from slurm.run.submissions import Submitted, append_submission
 from slurm.watch.log_files import attempt, first_error
+from slurm.watch.overview import overview
 from slurm.watch.stage_progress import StageProgress, stage_progress
 
 CELLS = ("default", "high_capacity", "memory_efficient", "quick_test-rank=8-seed=1")
@@ -187,6 +191,16 @@ def test_watching_ends_when_all_is_over(run: RunFolder, tmp_path: Path) -> None:
     shown = invoke(status, "last", "--watch", "--every", "2")
     assert shown.exit_code == 0
     assert "high_capacity" in shown.output
+
+
+def test_a_table_that_must_be_short_counts_the_cells_that_wait_or_are_done(run: RunFolder) -> None:
+    seen = overview(run.path, slurm_of(run), run.name, run.name)
+    console = Terminal(width=80)
+    with console.capture() as captured:
+        console.print(status_table(seen, most=3))
+    shown = captured.get()
+    assert "... and 2 cells more: 1 waiting, 1 failed" in shown
+    assert "high_capacity " in shown
 
 
 def test_the_next_command_has_the_path_of_a_run_that_its_name_does_not_find(

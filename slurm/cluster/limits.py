@@ -5,7 +5,7 @@ rather than refused by sbatch.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slurm.cluster.client import ClusterError, CommandFailed, Slurm
@@ -23,6 +23,10 @@ ASSOCIATION_FIELDS = (
 QOS_FIELDS = ("name", "maxsubmitjobsperuser", "maxsubmitjobsperaccount", "grpsubmitjobs", "flags")
 COUNTED_FIELDS = ("user", "account", "partition", "qos")
 _COUNTED_FORMAT = "%u|%a|%P|%q"
+_LARGE = 20
+"""One in so many of the controller's jobs is a large submission."""
+_SPARE = 0.05
+"""What is left to others of the controller's places: it counts arrays too, and jobs come in."""
 _NORMAL = "normal"
 """SLURM's own default quality of service."""
 Row = Mapping[str, str]
@@ -37,11 +41,13 @@ class SubmitLimit:
     queued: int
     asks: frozenset[str | None]
     """The partitions whose jobs count, as a profile names them; None is the default one."""
+    spare: int = 0
+    """How many places are left free."""
 
     @property
     def room(self) -> int:
         """How many more jobs are taken now."""
-        return max(self.most - self.queued, 0)
+        return max(self.most - self.spare - self.queued, 0)
 
     @property
     def sentence(self) -> str:
@@ -81,23 +87,41 @@ def with_array_size(profile: Profile, slurm: Slurm) -> Profile:
 
 
 def submit_limits(
-    slurm: Slurm, config: SlurmConfig, asks: Iterable[str | None], user: str
+    slurm: Slurm, config: SlurmConfig, asks: Collection[str | None], user: str, jobs: int
 ) -> list[SubmitLimit]:
-    """Return the limits that jobs in these partitions come under; none where SLURM says nothing.
+    """Return the limits that so many jobs in these partitions come under.
 
-    Of jobs of other users SLURM may show only some, so a group's room may be smaller than told.
+    There are none where SLURM says nothing. Of jobs of other users SLURM may show only some, so a
+    group's room may be smaller than told.
     """
     try:
         settings = slurm.config()
         rules = joined(_rules(slurm, settings, config, list(asks), user))
-        if not rules:
-            return []
-        who = () if any(not rule.user for rule in rules) else ("-u", str(os.getuid()))
-        said = slurm.text("squeue", "-h", "-a", "-r", *who, "-o", _COUNTED_FORMAT)
+        everyone = not all(rule.user for rule in rules)
+        rows = _queued(slurm, () if everyone else ("-u", str(os.getuid()))) if rules else []
+        found = [SubmitLimit(one.words, one.most, one.queued(rows), one.asks) for one in rules]
+        return [*_controller(slurm, settings, frozenset(asks), jobs), *found]
     except (ClusterError, CommandFailed):
         return []
-    rows = rows_of(said, COUNTED_FIELDS)
-    return [SubmitLimit(rule.words, rule.most, rule.queued(rows), rule.asks) for rule in rules]
+
+
+def _controller(
+    slurm: Slurm, settings: Row, asks: frozenset[str | None], jobs: int
+) -> Iterator[SubmitLimit]:
+    """Yield the limit of all jobs that the controller knows: of all users, some minutes ended too.
+
+    sbatch waits for ever where it is reached. A few jobs find a place; counting them is not free.
+    """
+    most = settings.get("MaxJobCount", "")
+    if most.isdigit() and jobs * _LARGE > int(most):
+        known = _queued(slurm, ("-t", "all"))
+        spare = int(int(most) * _SPARE)
+        yield SubmitLimit("MaxJobCount of the controller", int(most), len(known), asks, spare)
+
+
+def _queued(slurm: Slurm, which: Sequence[str]) -> list[dict[str, str]]:
+    said = slurm.text("squeue", "-h", "-a", "-r", *which, "-o", _COUNTED_FORMAT)
+    return rows_of(said, COUNTED_FIELDS)
 
 
 def joined(rules: Iterable[LimitRule]) -> list[LimitRule]:
@@ -118,8 +142,6 @@ def rows_of(text: str, fields: Sequence[str]) -> list[dict[str, str]]:
 def _rules(
     slurm: Slurm, settings: Row, config: SlurmConfig, asks: Sequence[str | None], user: str
 ) -> Iterator[LimitRule]:
-    if (most := settings.get("MaxJobCount", "")).isdigit():
-        yield LimitRule("MaxJobCount of the controller", int(most), frozenset(asks), user)
     enforced = settings.get("AccountingStorageEnforce", "").split(",")
     if not {"limits", "safe"} & {word.strip() for word in enforced}:
         return

@@ -38,7 +38,8 @@ def fitting(left: Left, profile: Profile, again: Callable[[Collection[str]], Lef
     if config is None or not left.plan.stages:
         return left
     asks = {_ask(stage.resources.partition, profile) for stage in left.plan.stages}
-    limits = submit_limits(programs(profile), config, asks, own_user())
+    jobs = sum(len(stage.tasks) for stage in left.plan.stages)
+    limits = submit_limits(programs(profile), config, asks, own_user(), jobs)
     full = exceeded(left.plan, profile, limits)
     if full is None:
         return left

@@ -54,12 +54,12 @@ def attempt(log: str, number: int | None = None) -> str:
     return parts.get(number, "") if number else log[heads[-1].start() :]
 
 
-def last_words(run: RunFolder, element: Element) -> str:
+def last_words(run: RunFolder, element: Element, size: int = TAIL_BYTES) -> str:
     """Return the ends of an element's logs, of its last attempt: what its cause is looked for in.
 
     stdout comes first, so that the last line is stderr's.
     """
-    return "\n".join(attempt(tail(path)) for path in reversed(log_files(run, element)))
+    return "\n".join(attempt(tail(path, size)) for path in reversed(log_files(run, element)))
 
 
 def first_error(log: str, lines: int = 40) -> str:
