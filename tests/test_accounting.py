@@ -86,6 +86,12 @@ def test_other_jobs_that_have_had_its_id_cost_a_run_nothing(rows: str, tmp_path:
     assert costs(tmp_path / "mine", Told(sacct=rows)).total == Used()
 
 
+def test_a_table_of_another_form_is_noted_and_not_counted(run: RunFolder) -> None:
+    found = costs(run.path, Told(sacct="7_0|COMPLETED|of another form\n"))
+    assert found.total == Used()
+    assert "sacct printed no line of the form that hsd asks for" in found.notes[0]
+
+
 def test_all_submissions_of_a_cell_count(run: RunFolder) -> None:
     append_submission(run.path, Submitted(2, "train", "train", "9", ("b",), "2026", 4, 60))
     again = SACCT.replace("7_1|", "9_0|", 1) + SACCT

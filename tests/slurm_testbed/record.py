@@ -32,7 +32,8 @@ def submit(name: str, body: str, *options: str) -> str:
     """Submit a job and return its id."""
     script = FOLDER / f"{name}.sh"
     script.write_text(SCRIPT.format(body=body))
-    return said("sbatch", "--parsable", f"--job-name={name}", *options, str(script)).strip()
+    place = f"--chdir={FOLDER}"
+    return said("sbatch", "--parsable", f"--job-name={name}", place, *options, str(script)).strip()
 
 
 def jobs() -> list[str]:
