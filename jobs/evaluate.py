@@ -27,6 +27,7 @@ from jobs.terminal.options import (
     set_fields,
 )
 from jobs.terminal.output import VisibleFormatter, echo, echo_text
+from jobs.terminal.server_lines import server_lines
 from jobs.terminal.server_options import require_engine, server_options, server_section
 from jobs.terminal.table_options import table_fields, table_options
 
@@ -148,7 +149,6 @@ def _require_no_base(with_base: bool) -> None:
 
 def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
     """Print the tables of one evaluation, or one of all sets; then notes and folders."""
-
     from hsd.io.manifest import manifest_of
     from hsd.report.report_file import OtherReportError
     from hsd.report.unread_replies import unread_in
@@ -161,8 +161,11 @@ def _show(sets: "Mapping[str, tuple[Evaluated, ...]]") -> None:
         echo(f"Warning: {error}", err=True)
     for name, runs in sets.items():
         on = f"{name}: " if len(sets) > 1 else ""
-        for note in manifest_of(runs[-1].folder).get("notes") or []:
+        manifest = manifest_of(runs[-1].folder)
+        for note in manifest.get("notes") or []:
             echo(f"Note: {on}{note}")
+        for line in server_lines(manifest.get("answering") or {}):
+            echo(f"{on}{line}")
         if unread := unread_in(runs[-1].predictions):
             echo(f"Warning: {on}{unread}", err=True)
     for one in (one for runs in sets.values() for one in runs):

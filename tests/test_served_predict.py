@@ -123,8 +123,16 @@ def test_a_row_without_a_post_is_not_asked_about(asked: Asked) -> None:
     assert len(asked.requests) == 1
 
 
-def test_a_post_that_is_too_long_for_the_server_ends_no_run(asked: Asked) -> None:
-    said = "This model's maximum context length is 1024 tokens. However, your prompt has 2000."
+@pytest.mark.parametrize(
+    "said",
+    [
+        "This model's maximum context length is 1024 tokens. However, your prompt has 2000.",
+        "'max_tokens' is too large: 128. This model's maximum context length is 1024 tokens and "
+        "your request has 950 input tokens (128 > 1024 - 950).",
+        "request (2000 tokens) exceeds the available context size (1024 tokens), try increasing it",
+    ],
+)
+def test_a_post_that_is_too_long_for_the_server_ends_no_run(asked: Asked, said: str) -> None:
     asked.script = [honest, (400, {}, {"error": {"message": said}})]
     predicted(asked, server=ONE)
     row = read_objects(OUT)[1]
@@ -143,7 +151,7 @@ def test_a_server_with_no_room_for_any_post_ends_the_run(asked: Asked) -> None:
 
 
 def test_a_threshold_needs_scores(asked: Asked) -> None:
-    with pytest.raises(ConfigError, match="replies have no score to cut"):
+    with pytest.raises(ConfigError, match=r"no score to cut; add --mode score\."):
         predicted(asked, threshold=0.7)
     assert asked.requests == []
 

@@ -102,6 +102,13 @@ def test_a_table_has_scores_and_its_threshold_cuts_them(asked: Asked) -> None:
     assert {row["hsd_label"] for row in rows} == {"normal"}
 
 
+def test_a_scored_reply_may_have_its_rationale_in_the_table(asked: Asked) -> None:
+    asked.answer = scoring
+    wanted = config(asked, mode="score")
+    predict_file(PredictJob(config=wanted, output=str(OUT), rationale=True))
+    assert "hsd_rationale" in read_objects(OUT)[0]
+
+
 def test_a_refused_table_leaves_no_folder_so_that_replies_can_be_asked_for(asked: Asked) -> None:
     with pytest.raises(ConfigError, match="sent no log-probabilities"):
         predict_file(PredictJob(config=config(asked, mode="score"), output=str(OUT)))

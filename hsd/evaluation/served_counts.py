@@ -53,14 +53,17 @@ class Noted:
         )
 
 
-def stopped_said(use: ServerUse, answered: int, of: int, what: str) -> str:
-    """Return what a run that was ended says: by a signal, or since the money is spent."""
-    if use.is_spent:
-        return (
-            f"answered {answered} of {of} {what}: {BUDGET} {use.config.max_cost:g}. Run the same "
-            "command with a larger --max-cost to go on."
-        )
-    return f"answered {answered} of {of} {what}; run the same command again to go on."
+def spent_said(use: ServerUse) -> str:
+    """Return why a run ends whose money is spent; "" where it is not."""
+    return f"{BUDGET} {use.config.max_cost:g}" if use.is_spent else ""
+
+
+def stopped_said(answered: int, of: int, what: str, spent: str = "") -> str:
+    """Return what a run that was ended says: by a signal, or since the money is `spent`."""
+    said = f"answered {answered} of {of} {what}"
+    if spent:
+        return f"{said}: {spent}. Run the same command with a larger --max-cost to go on."
+    return f"{said}; run the same command again to go on."
 
 
 def unscored_said(answering: Mapping[str, Any]) -> list[str]:

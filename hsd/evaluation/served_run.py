@@ -8,7 +8,7 @@ from hsd.config.evaluate_config import EvalConfig
 from hsd.config.run_record import recorded
 from hsd.errors import EvaluationError, ModelError, Stopped
 from hsd.evaluation.evaluation_run import Evaluated
-from hsd.evaluation.served_counts import Noted, stopped_said, unscored_said
+from hsd.evaluation.served_counts import Noted, spent_said, stopped_said, unscored_said
 from hsd.evaluation.served_plan import ServedPlan, plan_served
 from hsd.evaluation.served_replies import (
     KEPT,
@@ -115,7 +115,7 @@ def _ask_all(
             raise type(error)(f"{error} {KEPT}") from None
         raise
     if done < len(left):
-        raise Stopped(stopped_said(use, len(known) + done, len(plan.examples), "rows"))
+        raise Stopped(stopped_said(len(known) + done, len(plan.examples), "rows", spent_said(use)))
 
 
 def _prediction(

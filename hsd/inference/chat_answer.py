@@ -15,6 +15,8 @@ _FILTERED = ("content_filter", "content_policy_violation")
 _TOO_LONG = ("context_length_exceeded", "exceed_context_size_error")
 _CONTEXT = re.compile(r"maximum context length|context (size|window)|max_model_len", re.I)
 """How OpenAI, vLLM and llama.cpp say that a prompt is too long."""
+_PROMPT = re.compile(r"input tokens|in the messages|prompt", re.I)
+"""Without these words a refusal of max_tokens is of the longest reply alone."""
 _TEXT_PARTS = ("text", "output_text")
 NO_COMPLETION = (
     "no chat completion; is this the address of an OpenAI-compatible server, such as "
@@ -92,10 +94,11 @@ def _is_too_long(content: Any) -> bool:
     error = content.get("error") if isinstance(content, Mapping) else None
     if not isinstance(error, Mapping):
         return False
-    kinds = (error.get("code"), error.get("type"))
-    return any(kind in _TOO_LONG for kind in kinds) or bool(
-        _CONTEXT.search(str(error.get("message")))
-    )
+    kinds, said = (error.get("code"), error.get("type")), str(error.get("message"))
+    if any(kind in _TOO_LONG for kind in kinds):
+        return True
+    is_about_reply = "max_tokens" in said and not _PROMPT.search(said)
+    return bool(_CONTEXT.search(said)) and not is_about_reply
 
 
 def _completed(content: Mapping[str, Any], seconds: float) -> ChatReply | AskAgain:

@@ -95,7 +95,8 @@ class ChatServer:
                 problem = f"the server said {said}" if is_said else answer.reason
                 told = self._told(response)
             if attempt < self.config.retries:
-                self._pause(told if told is not None else _wait(attempt), problem, started)
+                own = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0**attempt)
+                self._pause(own if told is None else told, problem, started)
         tried = counted(self.config.retries + 1, "request")
         raise EvaluationError(f"{self.config.base_url}: no reply in {tried}: {problem}.")
 
@@ -245,7 +246,3 @@ def reply_schema(*, rationale: bool) -> dict[str, Any]:
         "type": "json_schema",
         "json_schema": {"name": "answer", "strict": True, "schema": schema},
     }
-
-
-def _wait(attempt: int) -> float:
-    return min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0**attempt)

@@ -47,7 +47,7 @@ def label_rule(
     """
     if model.config.mode == "generate":
         if threshold is not None or frozen_in is not None:
-            raise ConfigError("threshold: replies have no score to cut; leave --mode generate out.")
+            raise ConfigError(f"threshold: replies have no score to cut; {_how_to_score(model)}.")
         return LabelRule(said="Labels are those of the replies.")
     if threshold is not None:
         if frozen_in is not None:
@@ -64,6 +64,13 @@ def label_rule(
             )
         return _frozen(folder)
     return _found(model)
+
+
+def _how_to_score(model: PostModel) -> str:
+    is_served = (
+        model.config.engine == "openai"
+    )  # whose replies are read unless scores are asked for
+    return "add --mode score" if is_served else "leave --mode generate out"
 
 
 def _found(model: PostModel) -> LabelRule:

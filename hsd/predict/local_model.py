@@ -86,6 +86,10 @@ class LocalModel:
     def check(self, say: Say) -> None:
         """Refuse nothing: the plan has refused it."""
 
+    def answering(self, folder: Path | None) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """Count nothing: computing costs no tokens."""
+        return None
+
     def load(
         self,
         counts: Path | None,

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 
+from hsd.errors import Stopped
+from hsd.evaluation.ranks import StopRequested
 from hsd.io.progress import Say
 from hsd.predict.input_posts import InputPost
 from hsd.predict.post_answers import PostAnswer
@@ -28,7 +30,10 @@ class PostAsker:
         if self._answer_window is None:
             self._model.check(self._say)
             self._answer_window, _ = self._model.load(None, lambda: None)
-        self._answer_window(window, Watch(keep, say=self._say_once), ())
+        try:
+            self._answer_window(window, Watch(keep, say=self._say_once), ())
+        except StopRequested as stop:  # the money is spent
+            raise Stopped(f"{stop}; nothing is kept of a pipe's last rows.") from None
         return list(answers.values())
 
     def _say_once(self, sentence: str) -> None:

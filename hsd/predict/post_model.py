@@ -78,6 +78,10 @@ class PostModel(Protocol):
         """
         ...
 
+    def answering(self, folder: Path | None) -> Mapping[str, Any] | None:
+        """Return what all answers in a run's folder took, if it is counted; None: of this start."""
+        ...
+
     def load(
         self, counts: Path | None, check_stop: Callable[[], None]
     ) -> tuple[AnswerWindow, Mapping[str, Any]]:

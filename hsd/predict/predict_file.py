@@ -7,7 +7,7 @@ on, and comes to the same bytes, since each window is computed by its rows alone
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from hsd.config.run_record import recorded
 from hsd.errors import EvaluationError, InUseError, Stopped
 from hsd.evaluation.ranks import Ranks, StopRequested
+from hsd.evaluation.served_counts import stopped_said
 from hsd.io.files import LEASE
 from hsd.io.hashes import sha256_json
 from hsd.io.json_reader import parse_json
@@ -42,7 +43,6 @@ from hsd.predict.predict_folder import (
     shares_of_table,
 )
 from hsd.predict.predict_job import PredictJob, PredictPlan, plan_predict
-from hsd.predict.served_model import answering
 from hsd.predict.window_asker import WindowAsker
 from hsd.predict.window_files import known_answers
 from hsd.prompts.contract import save_contract
@@ -63,6 +63,8 @@ class Predicted:
     shares: CalledShares | None = None
     skipped: bool = False
     missing: int = 0
+    answering: Mapping[str, Any] | None = None
+    """What a server was asked, and the cost."""
 
 
 def predict_file(job: PredictJob, progress: Progress = silent, say: Say = unsaid) -> Predicted:
@@ -103,8 +105,8 @@ class PredictRun:
                 if is_whole(self.plan):
                     return self._found()
                 return self._predict(identity, ranks)
-        except StopRequested:
-            raise self._stopped() from None
+        except StopRequested as stop:
+            raise self._stopped(str(stop)) from None
 
     def _begin(self, identity: dict[str, Any], leases: ExitStack) -> None:
         plan, shard = self.plan, self.plan.job.shard
@@ -149,13 +151,16 @@ class PredictRun:
         if is_whole(plan):  # another shard wrote it meanwhile
             return self._found()
         if plan.job.shard.count > 1 and (missing := self._missing()):
-            return Predicted(plan.job.output, plan.rule, missing=missing)
+            asked = plan.model.answering(plan.folder)
+            return Predicted(plan.job.output, plan.rule, missing=missing, answering=asked)
         while True:
             try:
                 with hold_lease(plan.folder, _WORK, name=_TABLE_LEASE, of=Path(plan.job.output)):
                     if is_whole(plan):
                         return self._found()
-                    return Predicted(plan.job.output, plan.rule, self._write_table(ranks))
+                    shares = self._write_table(ranks)
+                    asked = plan.model.answering(plan.folder)
+                    return Predicted(plan.job.output, plan.rule, shares, answering=asked)
             except InUseError:  # another shard was done at the same time, and may yet be killed
                 ranks.check_stop()
                 time.sleep(POLL_S)
@@ -185,7 +190,7 @@ class PredictRun:
                 write(rows)
         ranks.check_stop()
         put_table(plan, written)
-        asked = answering(plan.folder, plan.model.config)
+        asked = plan.model.answering(plan.folder)
         said = {} if asked is None else {"answering": asked}
         update_manifest(plan.folder, called=shares.facts(plan.rule.rates), **said)
         return shares
@@ -210,14 +215,12 @@ class PredictRun:
         if launch().is_main:
             require_unchanged(plan)
             shares = shares_of_table(plan)
-        return Predicted(plan.job.output, plan.rule, shares, skipped=True)
+        asked = plan.model.answering(plan.folder)
+        return Predicted(plan.job.output, plan.rule, shares, skipped=True, answering=asked)
 
-    def _stopped(self) -> Stopped:
+    def _stopped(self, spent: str) -> Stopped:
         answered = answered_posts(self.plan.folder)
-        return Stopped(
-            f"answered {answered} of {self.plan.found.posts} posts; run the same command again to "
-            "go on."
-        )
+        return Stopped(stopped_said(answered, self.plan.found.posts, "posts", spent))
 
     def _recorded(self, identity: dict[str, Any]) -> AbstractContextManager[None]:
         plan, here, model = self.plan, launch(), self.plan.model

@@ -117,7 +117,8 @@ def plan_of_columns(job: PredictJob) -> tuple[PostModel, NewColumns]:
     if config.max_samples is not None or config.only_sources:
         raise ConfigError("hsd predict labels all rows; leave max_samples and only_sources out.")
     model = post_model(config)
-    if job.rationale and model.config.mode == "score":
+    is_written = model.config.mode == "generate" or config.engine == "openai"
+    if job.rationale and not is_written:
         raise ConfigError(
             "rationale: no reply is written where labels are scored; add --mode generate, or leave "
             "--rationale out."

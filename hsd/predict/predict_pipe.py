@@ -68,7 +68,8 @@ def predict_pipe(
             done += len(window)
             if source.found.rows:
                 progress(done, source.found.rows, f"{job.config.data_file} rows")
-    return Predicted(job.output, columns.rule, shares)
+    asked = source.model.answering(None)
+    return Predicted(job.output, columns.rule, shares, answering=asked)
 
 
 def _require_alone(job: PredictJob) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
-from hsd.errors import EvaluationError, ModelError, Stopped, TakenOver
+from hsd.errors import EvaluationError, ModelError, TakenOver
 from hsd.evaluation.ranks import StopRequested
-from hsd.evaluation.served_counts import Noted, stopped_said
+from hsd.evaluation.served_counts import Noted, spent_said
 from hsd.evaluation.served_plan import ServedPlan, served_model_plan
 from hsd.evaluation.served_replies import KEPT, answer_of, replies, require_scores, server_of
 from hsd.inference.chat_answer import ChatReply
@@ -39,6 +39,7 @@ class ServedModel:
     plan: ServedPlan
     server: ChatServer | None = None
     probed: ChatReply | None = None
+    counted: Counts | None = None
 
     @property
     def config(self) -> EvalConfig:
@@ -83,6 +84,16 @@ class ServedModel:
         self.server = self.server or server_of(self.plan, say)
         self.probed = require_scores(self.plan, self.server)
 
+    def answering(self, folder: Path | None) -> Mapping[str, Any] | None:
+        """Return what all processes asked the server, and the cost; None without any."""
+        if folder is None:
+            return self.counted
+        files = sorted(folder.glob(COUNTS))
+        total: Mapping[str, Any] = {}
+        for file in files:
+            total = added(total, read_object(file))
+        return with_cost(total, self.config.server) if files else None
+
     def load(
         self, counts: Path | None, check_stop: Callable[[], None]
     ) -> tuple[AnswerWindow, Mapping[str, Any]]:
@@ -92,7 +103,13 @@ class ServedModel:
         before = read_object(counts) if counts and counts.exists() else {}
         use = ServerUse(self.plan.config.server, before)
         use.count(self.probed)
-        return _Asking(self.plan, self.server, use, counts).answer, {}
+
+        def note(found: Counts) -> None:
+            self.counted = found
+            if counts is not None:
+                write_json(counts, found)
+
+        return _Asking(self.plan, self.server, use, note).answer, {}
 
 
 @dataclass(slots=True)
@@ -102,13 +119,13 @@ class _Asking:
     plan: ServedPlan
     server: ChatServer
     use: ServerUse
-    counts: Path | None
+    note: Callable[[Counts], None]
 
     def answer(self, window: Sequence[InputPost], watch: Watch, known: Collection[int]) -> None:
         """Ask about the posts that are not known, and keep each answer as it comes."""
         left = [p for p in window if p.text is not None and p.number not in known]
         texts, done = [str(post.text) for post in left], 0
-        noted = Noted(self.use, self.server, self._write)
+        noted = Noted(self.use, self.server, self.note)
         try:
             with noted.at_the_end():
                 for at, reply in replies(
@@ -124,7 +141,7 @@ class _Asking:
             raise
         if done < len(left):
             watch.check_stop()
-            raise Stopped(stopped_said(self.use, done, len(left), "posts of this part"))
+            raise StopRequested(spent_said(self.use))
 
     def _answer(self, row: int, reply: ChatReply) -> PostAnswer:
         answer = answer_of(self.plan, reply)
@@ -137,10 +154,6 @@ class _Asking:
             reason=answer.reason,
         )
 
-    def _write(self, counts: Counts) -> None:
-        if self.counts is not None:
-            write_json(self.counts, counts)
-
 
 def _is_over(watch: Watch) -> bool:
     try:
@@ -148,12 +161,3 @@ def _is_over(watch: Watch) -> bool:
     except (StopRequested, TakenOver):
         return True
     return False
-
-
-def answering(folder: Path, config: EvalConfig) -> Counts | None:
-    """Return what all processes of a run asked a server, and the cost; None without any."""
-    files = sorted(folder.glob(COUNTS))
-    total: Mapping[str, Any] = {}
-    for file in files:
-        total = added(total, read_object(file))
-    return with_cost(total, config.server) if files else None

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from hsd.metrics.true_share import KnownRates
 from jobs.terminal.console import Terminal, escape
 from jobs.terminal.output import echo
+from jobs.terminal.server_lines import server_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,6 +21,8 @@ MOST = 30
 
 def show_predicted(predicted: "Predicted", *, err: bool = False) -> None:
     """Print the shares, what was not labelled, and where the table is; `err` to standard error."""
+    for line in server_lines(predicted.answering or {}):
+        echo(line, err=err)
     if predicted.missing:
         echo(
             f"This shard is done. {predicted.missing:,} posts of other shards are left to answer; "
