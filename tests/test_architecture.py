@@ -45,6 +45,7 @@ MAY_PARSE_JSON = {
     "hsd.data.json_rows": "rows, of which each bad one is told",
     "hsd.data.printed_values": "a cell",
     "hsd.evaluation.evaluation_run": "what another process said",
+    "hsd.inference.vllm_worker": "what hsd asks, where no hsd is installed",
     "hsd.model.own_tokenizer": "a tokenizer that was read",
     "hsd.prompts.answers": "a reply",
     "hsd.prompts.special_tokens": "a tokenizer that was read",
@@ -114,6 +115,11 @@ def test_what_runs_on_the_host_needs_the_standard_library_and_submitit_alone() -
     for module in (m for m in FILES if m.startswith("slurm.node")):
         beside = {name for name in imports(module) if not name.startswith("slurm.node")}
         assert {parts(name, 1) for name in beside} <= allowed, module
+
+
+def test_what_vllm_runs_in_needs_the_standard_library_and_vllm_alone() -> None:
+    beside = {parts(name, 1) for name in imports("hsd.inference.vllm_worker")}
+    assert beside <= sys.stdlib_module_names | {"vllm", "torch"}  # torch comes with vllm
 
 
 def test_files_of_json_are_read_in_one_place() -> None:

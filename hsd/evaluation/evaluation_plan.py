@@ -117,6 +117,13 @@ class EvaluationPlan:
         ]
 
     @property
+    def gpus(self) -> int:
+        """How many GPUs each process uses."""
+        if self.numbers["device"] == "cpu":
+            return 0
+        return self.config.vllm.tensor_parallel  # 1 but where vLLM splits the model
+
+    @property
     def max_new_tokens(self) -> int:
         """Longest reply in tokens."""
         return reply_length(self.config, self.contract)

@@ -296,7 +296,7 @@ class EvaluationRun:
             folder,
             "evaluate",
             plan.config,
-            gpus=0 if place(plan.config.model).device == "cpu" else here.world_size,
+            gpus=plan.gpus * here.world_size,
             since=started,
             data=data_facts(identity, plan.examples),
             notes=plan.notes,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import mkdtemp
 from typing import Any, Self
 
 import torch
@@ -144,7 +144,7 @@ class VllmModel:
 
     def _started(self, at: Surroundings) -> VllmProcess:
         if self.process is None:
-            log_file = (at.folder or Path(gettempdir())) / LOG
+            log_file = (at.folder or Path(mkdtemp(prefix="hsd-vllm-"))) / LOG
             python, settings = vllm_python(), engine_settings(self.plan)
             self.process = VllmProcess(python, settings, log_file, at.check_stop)
             _require_alike(self.plan, self.process.facts)

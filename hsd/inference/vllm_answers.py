@@ -59,7 +59,7 @@ class VllmGenerate:
     def __call__(self, batch: Sequence[Encoded]) -> list[Reply]:
         """Return the reply to each row."""
         started, asking = time.monotonic(), self._asking
-        limit = asking.max_new_tokens - len(self._opening)
+        limit = max(1, asking.max_new_tokens - len(self._opening))
         replies = self._process.ask(
             "replies",
             rows=[[[*row.prompt, *self._opening], self._seed(row)] for row in batch],

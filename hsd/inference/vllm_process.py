@@ -54,6 +54,11 @@ class VllmProcess:
         """End the process with all that it started; so does the end of whoever holds this."""
         self.facts: dict[str, Any] = self._said("ready", settings)
 
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
     def ask(self, what: str, **request: Any) -> Any:
         """Return what the process answers."""
         return self._said("answer", {"ask": what, **request})

@@ -15,7 +15,6 @@ from hsd.io.files import write_json
 from hsd.io.progress import Say
 from hsd.model.memory import memory_error_as
 from hsd.model.number_format import NumberFormat
-from hsd.model.placement import place
 from hsd.predict.answer_window import answer_window, require_room
 from hsd.predict.input_posts import InputPost
 from hsd.predict.post_model import AnswerWindow, Watch
@@ -58,7 +57,7 @@ class LocalModel:
     @property
     def gpus(self) -> int:
         """How many GPUs each process uses."""
-        return 0 if place(self.config.model).device == "cpu" else 1
+        return self.plan.gpus
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the answers beside the posts."""
