@@ -87,7 +87,7 @@ check: install
 
 # Torch runs on one thread in tests, so two processes use two cores; more would need more memory.
 # Files go out in their order: else the slow ones with few tests would all come last, on one core.
-# Those on a real SLURM share one, and wait more than they compute.
+# Those on a real SLURM wait more than they compute; each process starts a SLURM of its own.
 JOBS ?= 2
 
 test: check
@@ -97,7 +97,7 @@ test: check
 
 # SLURM_TESTBED=24.11: on the SLURM of Debian 13, not of this machine's packages.
 test-slurm: install
-	$(BIN)/pytest -m "slurm and not container" --durations=10
+	$(BIN)/pytest -m "slurm and not container" -n $(JOBS) --dist worksteal --durations=10
 
 fast: install
 	$(BIN)/pytest -m "not (model or e2e or slurm or container or browser or gpu or vllm)"

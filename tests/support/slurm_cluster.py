@@ -11,6 +11,7 @@ import pytest
 from waiting import until
 
 TESTBED = Path(__file__).parents[1] / "slurm_testbed"
+RUN, PORT = "/tmp/hsd-slurm", 26817  # as at the top of lib.sh
 NO_CLUSTER_HERE = 77  # start.sh's exit code where the packages are missing and cannot be installed
 
 
@@ -63,19 +64,35 @@ def start(**settings: str) -> subprocess.CompletedProcess[str]:
 def cluster() -> Iterator[Cluster]:
     """Give a running Slurm; one that was not running before is stopped at the end.
 
-    SLURM_TESTBED says of which version: 22.05 or 24.11.
+    SLURM_TESTBED says of which version: 22.05 or 24.11. Each of several test processes has one of
+    its own: most tests wait for SLURM, and a node that dies is nobody else's.
     """
-    done = start()
+    own = _own_place(os.environ.get("PYTEST_XDIST_WORKER", ""))
+    done = start(**own)
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["start.sh failed and said nothing"])[-1]
         if done.returncode == NO_CLUSTER_HERE and os.environ.get("CI") != "true":
             pytest.skip(why)
         pytest.fail(f"{TESTBED / 'start.sh'}: {done.stderr or why}", pytrace=False)
     try:
-        yield _found(Path(os.environ.get("HSD_SLURM_RUN", "/tmp/hsd-slurm")))
+        yield _found(Path((os.environ | own).get("HSD_SLURM_RUN", RUN)))
     finally:
         if "already running" not in done.stderr:
-            _run([TESTBED / "stop.sh"], os.environ)
+            _run([TESTBED / "stop.sh"], os.environ | own)
+
+
+def _own_place(worker: str) -> dict[str, str]:
+    """Return the settings of a test process's own cluster, such as gw1's; none for the only one."""
+    if not worker:
+        return {}
+    number = int(worker.removeprefix("gw")) + 1
+    run = os.environ.get("HSD_SLURM_RUN", RUN)
+    port = int(os.environ.get("HSD_SLURM_PORT", PORT)) + 100 * number
+    return {
+        "HSD_SLURM_RUN": f"{run}-{number}",
+        "HSD_SLURM_PORT": str(port),
+        "HSD_SLURM_CLUSTER": f"hsdtest{number}",
+    }
 
 
 @pytest.fixture
