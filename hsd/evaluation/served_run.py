@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from hsd.config.evaluate_config import EvalConfig
@@ -74,7 +75,11 @@ def evaluate_served(
         return Evaluated(folder, finished_predictions(folder), skipped=True)
     server, use = server or server_of(plan, say), ServerUse(config.server)
     use.count(require_scores(plan, server))
-    with stop_request() as request, hold_lease(output, _WORK, lost=request.lose):
+    with (
+        closing(server.client),
+        stop_request() as request,
+        hold_lease(output, _WORK, lost=request.lose),
+    ):
         folder = existing_run(output, identity) or new_folder(output)
         claim(folder, identity)
         if not (folder / DONE).exists():
