@@ -224,5 +224,5 @@ def test_a_time_limit_that_is_over_before_the_signal_is_refused() -> None:
 def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "one")
     write_json(folder.run_json, {"kind": "train", "cells": []})
-    with pytest.raises(PreflightError, match="not a sweep; submit the job again as it was"):
+    with pytest.raises(PreflightError, match="not a sweep, but one `hsd train`"):
         found_again(folder)
