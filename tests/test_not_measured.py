@@ -52,3 +52,12 @@ def test_written_replies_carry_no_scores_however_many_they_are(n: int) -> None:
     rows = [replace(row, score=None) for row in scored(n // 2, n // 2)]
     assert len(said(rows, "AUROC, calibration and thresholds: the replies carry no P(hate)")) == 1
     assert said(rows, "Calibration") == []
+
+
+def test_one_post_without_a_score_is_the_reason_for_no_auroc_and_is_counted() -> None:
+    rows = [replace(row, score=None) if at == 3 else row for at, row in enumerate(scored(10, 10))]
+    assert summarize(rows).headline.auroc is None
+    assert said(rows, "AUROC") == [
+        "AUROC, calibration and thresholds: they need a score for every post, and 1 of 20 posts "
+        "has none."
+    ]

@@ -6,6 +6,7 @@ from typing import Any
 import chat_service
 import pytest
 from chat_service import Asked, config, served
+from click.testing import CliRunner
 from completions import completion, scored_completion
 
 from hsd.errors import ConfigError, ModelError
@@ -16,6 +17,7 @@ from hsd.predict.predict_job import PredictJob
 from hsd.report.comparability import asked_of, provenance_of
 from hsd.report.predictions import load_run
 from hsd.report.report_file import read_report
+from jobs.cli import hsd
 
 asked = chat_service.asked
 ONE = {"concurrency": 1}
@@ -91,7 +93,24 @@ def test_a_row_without_a_score_holds_no_label_and_is_counted(asked: Asked) -> No
     reason = "no score: 'normal' does not begin one of the 2 likeliest tokens of the label"
     assert manifest_of(folder)["answering"]["unscored"] == {reason: 1}
     assert reason in provenance_of(folder)["notes"]
-    assert read_report(folder).outcomes.invalid == 2
+    report = read_report(folder)
+    assert (report.outcomes.invalid, report.headline.auroc) == (2, None)
+
+
+def test_the_terminal_and_the_reports_say_why_there_is_no_auroc(asked: Asked) -> None:
+    asked.answer = scoring
+    asked.script = [scoring, (200, {}, completion("no idea"))]
+    flags = ["--engine", "openai", "--base-url", asked.url, "--model-name", "served"]
+    flags += ["--data-file", chat_service.posts(), "--mode", "score", "--concurrency", "1"]
+    shown = CliRunner().invoke(hsd, ["evaluate", *flags, "--output-dir", "runs/served"])
+    said = "they need a score for every post, and 1 of 6 posts has none."
+    assert f"Not measured: AUROC, calibration and thresholds: {said}" in " ".join(
+        shown.output.split()
+    )
+    (text,) = Path("runs/served").rglob("evaluation_report_*.txt")
+    (page,) = Path("runs/served").rglob("report.html")
+    for file in (text, page):
+        assert said in " ".join(file.read_text().split())
 
 
 def test_a_table_has_scores_and_its_threshold_cuts_them(asked: Asked) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -165,3 +167,10 @@ def test_a_rule_without_its_limit_names_one_that_serves(name: RuleName, such: fl
     with pytest.raises(ConfigError, match=f"needs a limit; give one, such as --limit {such}"):
         Rule(name)
     assert Rule(name, such).limit == such
+
+
+def test_posts_without_a_score_are_counted_where_a_threshold_is_chosen() -> None:
+    rows = [replace(row, score=0.9) for row in predictions("lgbtq h h\nlgbtq n n\nlgbtq n n")]
+    rows[1] = replace(rows[1], score=None)
+    with pytest.raises(EvaluationError, match=r"every post, and 1 of 3 posts has none; choose it"):
+        choose_threshold(rows, Rule("max_f1"))

@@ -325,7 +325,7 @@ def test_several_processes_are_refused(
 
 
 def test_settings_of_another_engine_are_refused(config: EvalConfig, served: StandIn) -> None:
-    with pytest.raises(ConfigError, match="prefix_sharing"):
+    with pytest.raises(ConfigError, match="--prefix-sharing: vLLM shares prompts"):
         evaluate(config.model_copy(update={"prefix_sharing": "on"}))
     with pytest.raises(ConfigError, match=r"vllm\.tensor_parallel needs --engine vllm"):
         evaluate(

@@ -10,8 +10,10 @@ from hsd.config.server_config import ServerConfig
 from hsd.data.rows_identity import data_facts, rows_identity
 from hsd.errors import ConfigError
 from hsd.evaluation.evaluation_plan import reply_length
+from hsd.evaluation.ignored_settings import BY_SERVER, require_no_ignored
 from hsd.evaluation.prompt_choice import contract_for
 from hsd.evaluation.read_sets import read_sets
+from hsd.evaluation.vllm_limits import require_vllm_settings
 from hsd.example import Example
 from hsd.groups.group_set import GroupSet, default_groups
 from hsd.prompts.contract import Contract
@@ -132,6 +134,8 @@ def require_served(config: EvalConfig) -> None:
         )
     if config.adapter is not None:
         raise ConfigError("adapter: a server answers with its own models; leave --adapter out.")
+    require_vllm_settings(config)
+    require_no_ignored(config, BY_SERVER)
     if "mode" in config.model_fields_set and config.mode == "score" and config.temperature > 0:
         raise ConfigError(
             "temperature: nothing is sampled where labels are scored; add --mode generate, or "

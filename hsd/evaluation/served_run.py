@@ -73,13 +73,19 @@ def evaluate_served(
     identity, output = plan.identity(), config.output_dir
     if (folder := existing_run(output, identity)) and (folder / DONE).exists():
         return Evaluated(folder, finished_predictions(folder), skipped=True)
-    server, use = server or server_of(plan, say), ServerUse(config.server)
-    use.count(require_scores(plan, server))
-    with (
-        closing(server.client),
-        stop_request() as request,
-        hold_lease(output, _WORK, lost=request.lose),
-    ):
+    server = server or server_of(plan, say)
+    with closing(server.client):
+        use = ServerUse(config.server)
+        use.count(require_scores(plan, server))
+        return _evaluated(plan, server, use, progress, since)
+
+
+def _evaluated(
+    plan: ServedPlan, server: ChatServer, use: ServerUse, progress: Progress, since: float
+) -> Evaluated:
+    """Ask about what is left and write the report, once nobody else is at it."""
+    identity, output = plan.identity(), plan.config.output_dir
+    with stop_request() as request, hold_lease(output, _WORK, lost=request.lose):
         folder = existing_run(output, identity) or new_folder(output)
         claim(folder, identity)
         if not (folder / DONE).exists():

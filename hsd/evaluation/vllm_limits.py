@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import ConfigError, ModelError
+from hsd.evaluation.ignored_settings import BY_VLLM, require_no_ignored
 from hsd.evaluation.subject import Subject
 from hsd.model.adapter_folder import WEIGHTS, changes_base, read_adapter
 from hsd.model.number_format import NumberFormat
@@ -41,10 +42,7 @@ def require_vllm_settings(config: EvalConfig) -> None:
             "engine vllm: start one process; vLLM splits a model over GPUs itself, with --set "
             "vllm.tensor_parallel=N. For many rows, hsd predict has --shard."
         )
-    if config.prefix_sharing != "auto":
-        raise ConfigError(
-            "prefix_sharing: vLLM shares prompts in its own way; leave --prefix-sharing out."
-        )
+    require_no_ignored(config, BY_VLLM)
 
 
 def require_servable(subject: Subject, numbers: NumberFormat) -> None:

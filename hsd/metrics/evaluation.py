@@ -91,6 +91,8 @@ class Evaluation:
     truncated_posts: int | None
     seen_in_training: int | None
     mean_response_time: float | None
+    unscored: int = 0
+    """Posts without a score: with one of them nothing that needs scores is reported."""
     noise: Noise | None = None
     near: tuple[Near, ...] = ()
 
@@ -152,6 +154,7 @@ def summarize(
         truncated_posts=None if truncated is None else int(truncated),
         seen_in_training=len(among(rows, training.texts)) if training else None,
         mean_response_time=None if seconds is None else seconds / len(rows),
+        unscored=sum(p.score is None for p in rows),
         noise=noise,
         near=tuple(near(rows, noise, threshold) for threshold in thresholds) if noise else (),
     )

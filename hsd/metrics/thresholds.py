@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from hsd.counted import counted
 from hsd.errors import ConfigError, EvaluationError
 from hsd.example import NONE
 from hsd.metrics.bootstrap import DRAWS, SEED, Design, bootstrap
@@ -254,8 +255,15 @@ def _points(x: Floats, y: Floats) -> tuple[tuple[float, float], ...]:
 
 def _scores(predictions: Sequence[Prediction]) -> Floats:
     found = [p.score for p in predictions if p.score is not None]
-    if not found or len(found) < len(predictions):
+    if not found:
         raise EvaluationError(
             "a threshold needs P(hate) of every post; evaluate with --mode score."
+        )
+    if missing := len(predictions) - len(found):
+        verb = "has" if missing == 1 else "have"
+        raise EvaluationError(
+            f"a threshold needs P(hate) of every post, and {missing:,} of "
+            f"{counted(len(predictions), 'post')} {verb} none; choose it on an evaluation whose "
+            "posts all have a score."
         )
     return np.array(found)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+from weakref import finalize
 
 from hsd.config.loading import load_eval_config
 from hsd.data.read_rows import Row
@@ -42,6 +44,8 @@ class Detector:
     for this model (`threshold_from` names its evaluation), else at 0.5; `rule.said` says which.
     `overrides` change fields, such as "model.device=cpu" or "batch_size=32".
 
+    `with` a detector, or its `close`, ends connections to a server, and vLLM.
+
     An empty post has no score and no label: both are None. Raises an HsdError for what
     `hsd predict` would refuse.
     """
@@ -61,11 +65,22 @@ class Detector:
         )
         plan, self._columns = plan_of_columns(job)
         self._asker = PostAsker(plan)
+        finalize(self, self._asker.close)
 
     @property
     def rule(self) -> LabelRule:
         """How a score becomes a label."""
         return self._columns.rule
+
+    def close(self) -> None:
+        """Close what it keeps open: connections to a server, or vLLM. The next post opens it."""
+        self._asker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def score(self, texts: Sequence[str]) -> list[float | None]:
         """Return P(hate) of each text, as the model gives it."""

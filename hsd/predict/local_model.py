@@ -28,11 +28,12 @@ def local_model(config: EvalConfig) -> "LocalModel":
     return LocalModel(plan)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LocalModel:
     """What `hsd predict` knows of a model before its weights are loaded."""
 
     plan: EvaluationPlan
+    vllm: VllmModel | None = None
 
     @property
     def config(self) -> EvalConfig:
@@ -111,7 +112,13 @@ class LocalModel:
 
         return answer, {"model": facts}
 
+    def close(self) -> None:
+        """End vLLM where it answers."""
+        if self.vllm:
+            self.vllm.close()
+
     def _loaded(self, check_stop: Callable[[], None]) -> tuple[Any, Mapping[str, Any]]:
         if self.config.engine == "vllm":
-            return VllmModel(self.plan), facts_unread(self.plan)
+            self.vllm = VllmModel(self.plan)
+            return self.vllm, facts_unread(self.plan)
         return load_for(self.plan, self.plan.subject.load, check_stop)

@@ -36,6 +36,11 @@ class PostAsker:
             raise Stopped(f"{stop}; nothing is kept of a pipe's last rows.") from None
         return list(answers.values())
 
+    def close(self) -> None:
+        """End what the model keeps open; the next answer begins anew."""
+        self._model.close()
+        self._answer_window = None
+
     def _say_once(self, sentence: str) -> None:
         self._say(sentence)
         self._say = log.info

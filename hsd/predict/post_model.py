@@ -91,3 +91,7 @@ class PostModel(Protocol):
         nothing is kept. Raises as `check_stop`.
         """
         ...
+
+    def close(self) -> None:
+        """End what outlives an answer: connections to a server, another program's process."""
+        ...

@@ -8,7 +8,7 @@ on, and comes to the same bytes, since each window is computed by its rows alone
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,12 @@ class PredictRun:
         require_own_output(self.plan, identity)
         if is_whole(self.plan):
             return self._found()
-        self.plan.model.check(self.say)
+        with closing(self.plan.model):
+            self.plan.model.check(self.say)
+            return self._run(identity)
+
+    def _run(self, identity: dict[str, Any]) -> Predicted:
+        """Answer what is left, once nobody else is at it."""
         shared = {part: identity[part] for part in identity if part != "number_format"}
         name = sha256_json([shared, self.plan.job.shard.name])
         try:

@@ -5,7 +5,7 @@ restart.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -54,8 +54,7 @@ def predict_pipe(
     source = _source(job, stdin)
     columns, shares, done = source.columns, CalledShares(job.by), 0
     say(columns.rule.said)
-    asker = PostAsker(source.model, say)
-    with _table(job, stdout) as table:
+    with closing(PostAsker(source.model, say)) as asker, _table(job, stdout) as table:
         for window in windows(source.posts, source.window):
             table.require(window, source)
             answers = asker.answer(window)

@@ -111,6 +111,12 @@ class ServedModel:
 
         return _Asking(self.plan, self.server, use, note).answer, {}
 
+    def close(self) -> None:
+        """Close the connections to the server."""
+        if self.server:
+            self.server.client.close()
+        self.server = None
+
 
 @dataclass(slots=True)
 class _Asking:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hsd.counted import counted
 from hsd.groups.group_set import GroupSet, default_groups
 from hsd.metrics.baselines import Training
 from hsd.metrics.calibration import BINS
@@ -84,6 +85,15 @@ def _not_known(evaluation: Evaluation, beside: ReportContext) -> dict[str, bool]
     }
 
 
+def unscored_said(unscored: int, n: int) -> str:
+    """Return what the posts without a score leave unreported."""
+    verb = "has" if unscored == 1 else "have"
+    return (
+        "AUROC, calibration and thresholds: they need a score for every post, and "
+        f"{unscored:,} of {counted(n, 'post')} {verb} none."
+    )
+
+
 def _without_scores(evaluation: Evaluation, beside: ReportContext) -> dict[str, bool]:
     """Return what of scores is not reported, each with its own reason."""
     counts, curves = evaluation.headline.counts, evaluation.curves  # {} without scores
@@ -91,7 +101,10 @@ def _without_scores(evaluation: Evaluation, beside: ReportContext) -> dict[str, 
     one_label = not hate or not normal
     return {
         "AUROC, calibration and thresholds: the replies carry no P(hate); use --mode score.": (
-            not curves and not beside.imported
+            not curves and not beside.imported and evaluation.unscored == counts.n
+        ),
+        unscored_said(evaluation.unscored, counts.n): (
+            not curves and not beside.imported and evaluation.unscored < counts.n
         ),
         "AUROC, calibration and thresholds: they need a score for every post, and not all imported "
         "predictions have one.": not curves and beside.imported,

@@ -50,7 +50,16 @@ def metrics_table(report: EvaluationReport) -> RenderableType:
         RATE_LEGEND,
         _replies(report.outcomes),
         *map(escape, gap_lines(report)),
+        *map(escape, _why_no_area(report)),
     )
+
+
+def _why_no_area(report: EvaluationReport) -> list[str]:
+    """Return why the table has no AUROC, in the report's own words."""
+    if report.headline.auroc is not None:
+        return []
+    reasons = (one for one in report.not_measured if one.startswith(METRIC_WORDS["auroc"]))
+    return [f"Not measured: {one}" for one in reasons]
 
 
 def _title(report: EvaluationReport) -> str:
