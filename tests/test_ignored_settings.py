@@ -38,9 +38,13 @@ def test_every_field_is_one_that_a_server_is_asked_with_or_is_refused() -> None:
 
 @pytest.mark.parametrize("field", sorted(BY_SERVER))
 def test_what_a_server_would_ignore_is_refused_with_the_reason(field: str) -> None:
-    values = {"model.device": "cpu", "model.double_quantization": "true", "max_length": "64",
-              "batch_size": "2", "ignore_prompt_mismatch": "true"}  # fmt: skip
-    given = [f"{field}={values.get(field, 'auto')}"]
+    values = {
+        "model.device": "cpu", "model.dtype": "float16", "model.quantization": "nf4",
+        "model.attention": "eager", "model.double_quantization": "false", "model.cache_dir": "here",
+        "model.revision": "main", "max_length": "64", "batch_size": "2", "prefix_sharing": "off",
+        "ignore_prompt_mismatch": "true",
+    }  # fmt: skip
+    given = [f"{field}={values[field]}"]
     server = {"base_url": "http://localhost:8000/v1"}
     wanted = load_eval_config(given, engine="openai", server=server, model={"name": "served"})
     with pytest.raises(ConfigError) as refused:
@@ -73,9 +77,12 @@ def test_an_ignored_option_is_named_as_it_was_typed(
 def test_defaults_are_refused_by_no_engine(asked: Asked) -> None:
     served_model_plan(config(asked))
     require_vllm_settings(load_eval_config(engine="vllm"))
+    for whole in (config(asked), load_eval_config(engine="vllm")):  # a run's own config.json
+        again = EvalConfig.model_validate(whole.model_dump(mode="json"))
+        served_model_plan(again) if again.engine == "openai" else require_vllm_settings(again)
 
 
-@pytest.mark.parametrize("given", ["prefix_sharing=off", "model.double_quantization=true"])
+@pytest.mark.parametrize("given", ["prefix_sharing=off", "model.double_quantization=false"])
 def test_what_vllm_would_ignore_is_refused(given: str) -> None:
     with pytest.raises(ConfigError, match=r": vLLM .*; leave it out\."):
         require_vllm_settings(load_eval_config([given], engine="vllm"))

@@ -34,7 +34,10 @@ _OF_MODEL = ("model.cache_dir",)
 
 
 def require_no_ignored(config: EvalConfig, ignored: Mapping[str, str]) -> None:
-    """Refuse a setting that was given and would be ignored. Raises ConfigError."""
+    """Refuse a setting that was given and would be ignored. Raises ConfigError.
+
+    A default stays silent: a run's own config.json, read again, holds all of them.
+    """
     for field, why in ignored.items():
         if _is_given(config, field):
             raise ConfigError(f"{_typed(field)}: {why}; leave it out.")
@@ -45,7 +48,8 @@ def _is_given(config: EvalConfig, field: str) -> bool:
     part: BaseModel = config
     for section in sections:
         part = getattr(part, section)
-    return name in part.model_fields_set
+    default = type(part).model_fields[name].get_default(call_default_factory=True)
+    return name in part.model_fields_set and getattr(part, name) != default
 
 
 def _typed(field: str) -> str:
