@@ -179,9 +179,14 @@ def killed_before(single: Single) -> list[RunFolder]:
     root = single.profile.shared_root
     found = [file.parent for file in sorted(root.glob(f"*/{submissions.SUBMISSIONS}"))]
     killed = [RunFolder(folder) for folder in found if submissions.unsettled(folder)]
-    return [
-        run for run in killed if run.path == single.folder.path or single.is_command_of(run.facts())
-    ]
+    return [run for run in killed if run.path == single.folder.path or _is_of(run, single)]
+
+
+def _is_of(run: RunFolder, single: Single) -> bool:
+    try:
+        return single.is_command_of(run.facts())
+    except PreflightError:  # a run without run.json is a matter of its own name's commands
+        return False
 
 
 def identity_of_task(task: Task, tree: str) -> str:
