@@ -7,6 +7,8 @@ from typing import Any
 
 from hsd.errors import PreflightError, did_you_mean
 from hsd.io.json_reader import read_object
+from slurm.cluster.client import programs
+from slurm.cluster.limits import with_array_size
 from slurm.cluster.profile import Profile
 from slurm.node.supervisor import is_done
 from slurm.run import submissions
@@ -81,6 +83,7 @@ def _as_queued(
     folder: RunFolder, facts: Mapping[str, Any], nodes: NodeChoice, time_min: int | None
 ) -> Single:
     profile = Profile.model_validate(facts["profile"]).without_nodes(nodes.names)
+    profile = with_array_size(profile, programs(profile))
     return Single(
         facts["kind"],
         tuple(facts["arguments"]),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from slurm.cluster.environment import exports
 from slurm.cluster.profile import Profile
 from slurm.cluster.stage_config import ASKS_FOR
 from slurm.node.shown_jobs import shown_jobs
+from slurm.node.supervisor import Orders
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder, remember
 from slurm.submit.launch import orders
@@ -28,6 +29,7 @@ from slurm.submit.snapshot import Code, write_snapshot
 from slurm.submit.submission import SubmissionBundle, next_submission_number, scripts
 from slurm.submit.write_run import private
 from slurm.sweep.absolute_paths import anchored_config
+from slurm.sweep.arrays import arrays
 from slurm.sweep.plan import Plan
 from slurm.sweep.stage import Edge, Stage, Task
 from slurm.sweep.sweep_config import NAME
@@ -72,14 +74,14 @@ class Single:
         return RunFolder(self.profile.shared_root / self.name)
 
     def plan(self) -> Plan:
-        """Return the plan of a single stage, with a task for each shard."""
+        """Return the plan of one array, or of several, with a task for each shard."""
         asks_for = ASKS_FOR.get(self.kind, self.kind)
         profile = with_time(self.profile, self.time_min, [asks_for])
-        resources = getattr(profile.stages, asks_for)
         after = (Edge("afterok", self.after),) if self.after else ()
-        tasks = tuple(one for one in self.tasks() if self.only is None or one.cell in self.only)
-        stage = Stage(self.kind, self.kind, tasks, resources, after)
-        return Plan(self.name, self.folder, (stage,))
+        tasks = [one for one in self.tasks() if self.only is None or one.cell in self.only]
+        made = arrays(self.kind, tasks, profile)
+        stages = tuple(replace(stage, after=(*after, *stage.after)) for stage in made)
+        return Plan(self.name, self.folder, stages)
 
     def tasks(self) -> list[Task]:
         """Return what each element does: the command itself, or its part of the rows."""
@@ -117,14 +119,6 @@ class Single:
                 f"{self.folder.path}: a run of this name is there; choose another --name."
             )
         plan, copy = self.plan(), self.folder.code / self.tree[:12]
-        (stage,) = plan.stages
-        made = [
-            orders(
-                task, stage, self.profile, self.folder, self.identity(task), self.cwd,
-                (self.cwd, *self.seen), self.output,
-            )
-            for task in stage.tasks
-        ]  # fmt: skip
         number = next_submission_number(self.folder)
         lines = exports(self.profile, self.folder.path, copy)
         return SubmissionBundle(
@@ -132,9 +126,15 @@ class Single:
             self.profile,
             number,
             scripts(plan, self.profile, number, lines),
-            {stage.name: made},
+            {s.name: [self._orders(s, task) for task in s.tasks] for s in plan.stages},
             copy,
         )
+
+    def _orders(self, stage: Stage, task: Task) -> Orders:
+        return orders(
+            task, stage, self.profile, self.folder, self.identity(task), self.cwd,
+            (self.cwd, *self.seen), self.output,
+        )  # fmt: skip
 
     def write(self) -> None:
         """Write what the job reads."""
