@@ -1,5 +1,7 @@
 """`hsd submit`: one command as one job, or as an array of shards."""
 
+from collections.abc import Mapping
+from contextlib import chdir
 from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
@@ -126,6 +128,22 @@ def _check_usage(
         own = (f"output_dir={folder}",) if folder else ()
         return train_config(given["source"], (*given["overrides"], *own))
     return None
+
+
+def config_of_older(facts: Mapping[str, Any]) -> "TrainConfig | None":
+    """Return the config of a training by an older hsd, which a container has to see the files of.
+
+    None where run.json says what the command reads, and where no container hides files.
+    """
+    from hsd.errors import PreflightError
+
+    container = facts["profile"].get("container") or {}
+    if "seen" in facts or facts["kind"] != "train" or container.get("runtime", "none") == "none":
+        return None
+    if not Path(facts["cwd"]).is_dir():
+        raise PreflightError(f"{facts['cwd']}: no such folder; the command runs there. Make it.")
+    with chdir(facts["cwd"]):
+        return _check_usage("train", tuple(facts["arguments"]))
 
 
 def _check_shards(given: dict[str, Any], shards: int | None) -> None:

@@ -60,6 +60,7 @@ def proceed_single(again: SingleAgain, *, dry_run: bool, as_json: bool) -> int:
     elif dry_run:
         show_script(again.prepared())
     else:
+        again = again.after_asking()
         submit_prepared(again.prepared(), again.write, as_json=as_json, seen=again.seen)
     return 0
 
