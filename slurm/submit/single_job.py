@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hsd.errors import PreflightError
 from hsd.io.files import write_json
 from hsd.io.hashes import sha256_json
 from hsd.io.provenance import now
-from hsd.io.shard import Shard
+from hsd.io.shard import Shard, shard_of
 from hsd.secrets import holds_secret
 from slurm.cluster.client import CommandFailed, Slurm
 from slurm.cluster.environment import exports
@@ -97,9 +98,8 @@ class Single:
     @property
     def output(self) -> Path | None:
         """Where a training or an evaluation says how far it is; None where its config says so."""
-        words = [word for text in self.arguments for word in text.split("=", 1)]
-        named = [at for at, word in enumerate(words) if word in ("--output-dir", "--output_dir")]
-        return self.cwd / words[named[-1] + 1] if named and len(words) > named[-1] + 1 else None
+        folder = _given(self.arguments, "--output-dir", "--output_dir")
+        return self.cwd / folder if folder is not None else None
 
     def identity(self, task: Task) -> str:
         """Return the content hash that an element's marker holds."""
@@ -133,7 +133,7 @@ class Single:
     def _orders(self, stage: Stage, task: Task) -> Orders:
         return orders(
             task, stage, self.profile, self.folder, self.identity(task), self.cwd,
-            (self.cwd, *self.seen), self.output,
+            (self.cwd, *self.seen), self.output, shard_of(_given(task.commands[0], "--shard")),
         )  # fmt: skip
 
     def write(self) -> None:
@@ -187,6 +187,13 @@ def _is_of(run: RunFolder, single: Single) -> bool:
         return single.is_command_of(run.facts())
     except PreflightError:  # a run without run.json is a matter of its own name's commands
         return False
+
+
+def _given(arguments: Sequence[str], *names: str) -> str | None:
+    """Return the last value of an option, by any of its names."""
+    words = [word for text in arguments for word in text.split("=", 1)]
+    found = [value for name, value in pairwise(words) if name in names]
+    return found[-1] if found else None
 
 
 def identity_of_task(task: Task, tree: str) -> str:
