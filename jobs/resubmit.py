@@ -56,6 +56,7 @@ def resubmit(
     A training resumes from its newest checkpoint. --set changes the submitted cells: they start
     again from the beginning, and their earlier output is kept beside them.
     """
+    from jobs.submit import config_of_older
     from jobs.terminal.submission_output import proceed, proceed_single, settled
     from slurm.run.run_folder import find_run
     from slurm.submit.resubmission import resubmission
@@ -76,6 +77,7 @@ def resubmit(
             time_min=time_min,
             exclude_failed_nodes=exclude_failed_nodes,
             allow_nodes=allow_nodes,
+            config=config_of_older(folder.facts()),
         )
         return proceed_single(again, dry_run=dry_run, as_json=as_json)
     found = resubmission(

@@ -1,5 +1,7 @@
 """`hsd submit`: one command as one job, or as an array of shards."""
 
+from collections.abc import Mapping
+from contextlib import chdir
 from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
@@ -14,6 +16,7 @@ from jobs.terminal.output import echo
 
 if TYPE_CHECKING:
     from hsd.config.train_config import TrainConfig
+    from slurm.cluster.profile import Profile
 
 
 @click.command(
@@ -52,28 +55,17 @@ def submit(
     The job runs in this folder, with a copy of the code as it is now. A job that waits for a gate
     starts only if the verdict is PASS.
     """
-    from hsd.errors import PreflightError
     from jobs.terminal.submission_output import is_queued, show_script, submit_prepared
     from slurm.check.checks_memory import require_fit
     from slurm.check.checks_rows import are_here, require_readable
     from slurm.cluster.client import programs
-    from slurm.cluster.profile import chosen_profile, default_profile, load_profile
     from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
     from slurm.submit.snapshot import running_code
-    from slurm.submit.work import NO_CLUSTER, REFERENCE
 
     config = _check_usage(kind, arguments, shards)
     if config and not dry_run and are_here(config):
         require_readable(config)
-    if dry_run and not (cluster or chosen_profile()):
-        cluster = REFERENCE
-        echo(NO_CLUSTER)
-    profile = load_profile(cluster or default_profile())
-    if profile.local:
-        raise PreflightError(
-            f"this profile has no SLURM; run `hsd {kind} ...` here, or name a cluster's profile "
-            "with --cluster."
-        )
+    profile = _profile(kind, cluster, dry_run)
     single = Single(
         kind, arguments, name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}",
         profile, running_code(), Path.cwd(), after, after, time_min, (
@@ -91,6 +83,26 @@ def submit(
         show_script(prepared)
     else:
         submit_prepared(prepared, single.write)
+
+
+def _profile(kind: str, cluster: str | None, dry_run: bool) -> "Profile":
+    """Return the profile of the cluster to submit to, with the cluster's own MaxArraySize."""
+    from hsd.errors import PreflightError
+    from slurm.cluster.client import programs
+    from slurm.cluster.limits import with_array_size
+    from slurm.cluster.profile import chosen_profile, default_profile, load_profile
+    from slurm.submit.work import NO_CLUSTER, REFERENCE
+
+    if dry_run and not (cluster or chosen_profile()):
+        echo(NO_CLUSTER)
+        return load_profile(REFERENCE)  # no SLURM is asked about a cluster that nobody chose
+    profile = load_profile(cluster or default_profile())
+    if profile.local:
+        raise PreflightError(
+            f"this profile has no SLURM; run `hsd {kind} ...` here, or name a cluster's profile "
+            "with --cluster."
+        )
+    return with_array_size(profile, programs(profile))
 
 
 def _check_usage(
@@ -116,6 +128,22 @@ def _check_usage(
         own = (f"output_dir={folder}",) if folder else ()
         return train_config(given["source"], (*given["overrides"], *own))
     return None
+
+
+def config_of_older(facts: Mapping[str, Any]) -> "TrainConfig | None":
+    """Return the config of a training by an older hsd, which a container has to see the files of.
+
+    None where run.json says what the command reads, and where no container hides files.
+    """
+    from hsd.errors import PreflightError
+
+    container = facts["profile"].get("container") or {}
+    if "seen" in facts or facts["kind"] != "train" or container.get("runtime", "none") == "none":
+        return None
+    if not Path(facts["cwd"]).is_dir():
+        raise PreflightError(f"{facts['cwd']}: no such folder; the command runs there. Make it.")
+    with chdir(facts["cwd"]):
+        return _check_usage("train", tuple(facts["arguments"]))
 
 
 def _check_shards(given: dict[str, Any], shards: int | None) -> None:

@@ -80,7 +80,7 @@ def test_the_merged_run_of_shards_is_that_of_one_job(
     assert rows(folder) == rows(alone.folder)
     assert said(folder) == said(alone.folder)
     assert files(folder) == files(alone.folder)
-    assert list(folder.glob("shard-*")) == []
+    assert [*folder.glob("shard-*"), *folder.glob("progress*")] == []
 
 
 @pytest.mark.model
@@ -119,6 +119,8 @@ def test_a_stopped_shard_goes_on_where_it_stopped(tiny_llama: Path, tmp_path: Pa
 
     with pytest.raises(Stopped, match="answered 2 of 11 rows"):
         evaluated(config, Shard(0, 2), progress=signalling)
+    (told,) = (tmp_path / "eval").glob("run_*/progress*.json")
+    assert (told.name, read_json(told)["total"]) == ("progress.shard-0-of-2.json", 6)
     assert evaluated(config, Shard(1, 2)).missing == 1
     seen.clear()
     last = evaluated(

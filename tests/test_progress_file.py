@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hsd.io.json_reader import read_json
 from hsd.io.progress_file import EVERY_S, PROGRESS, ProgressFile, remove_progress
+from hsd.io.shard import Shard
 
 
 def test_it_is_written_at_once_and_then_now_and_then(tmp_path: Path) -> None:
@@ -33,8 +34,20 @@ def test_the_end_of_a_start_is_written_however_soon_it_comes(tmp_path: Path) -> 
     assert read_json(tmp_path / PROGRESS)["done"] == 4
 
 
+def test_each_of_several_shards_writes_its_own(tmp_path: Path) -> None:
+    for index in range(2):
+        ProgressFile(tmp_path, "rows", Shard(index, 2))(partial(int, index), 3)
+    files = sorted(tmp_path.glob("progress*"))
+    assert [file.name for file in files] == [
+        "progress.shard-0-of-2.json",
+        "progress.shard-1-of-2.json",
+    ]
+    assert [read_json(file)["done"] for file in files] == [0, 1]
+
+
 def test_a_finished_run_has_none(tmp_path: Path) -> None:
     ProgressFile(tmp_path, "rows")(lambda: 1, 2)
+    ProgressFile(tmp_path, "rows", Shard(1, 2))(lambda: 1, 2)
     remove_progress(tmp_path)
     remove_progress(tmp_path)
-    assert not (tmp_path / PROGRESS).exists()
+    assert list(tmp_path.glob("progress*")) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_runs
 from fake_cluster import Fake
 from hsd_program import Hsd
 from slurm_programs import write_programs
@@ -583,6 +584,30 @@ def test_one_job_that_was_killed_before_its_release_is_released_by_the_same_comm
     assert out == "This command is in the queue: hsd status one --watch\n"
     assert len(fake.jobs()) == 1
     assert submissions.unsettled(Path("runs/one")) == []
+
+
+def test_an_array_of_shards_that_was_killed_before_its_release_is_not_submitted_twice(
+    hsd: Hsd, fake: Fake
+) -> None:
+    rows = ("posts.jsonl", "--model-name", "base", "--output", "scores.csv")
+    small_runs.jsonl(Path("posts.jsonl"), small_runs.posts(4))
+    shared = ("predict", *rows, "--shards", "2", "--cluster", "here.toml", "--name")
+    assert hsd(submit, *shared, "one")[0] == 0
+    without_lines(Path("runs/one"), "released")
+    code, out, err = hsd(submit, *shared, "again")
+    assert code == 0
+    assert "submission 1 was killed half way: released its jobs" in err
+    assert out == "This command is in the queue: hsd status one --watch\n"
+    assert len(fake.jobs()) == 1
+
+
+def test_a_damaged_run_beside_it_stops_no_submission(hsd: Hsd, fake: Fake) -> None:
+    assert hsd(submit, *ONE)[0] == 0
+    without_lines(Path("runs/one"), "released")
+    Path("runs/one/run.json").unlink()
+    code, _, err = hsd(submit, *(word if word != "one" else "again" for word in ONE))
+    assert code == 0, err
+    assert len(fake.jobs()) == 2
 
 
 def test_one_job_that_was_killed_earlier_is_taken_back_and_submitted_anew(

@@ -74,6 +74,48 @@ def test_each_element_of_an_array_answers_its_own_part_of_the_rows(hsd: Hsd, fak
     assert [task.commands[0][-2:] for task in orders] == [("--shard", f"{i}/4") for i in range(4)]
 
 
+def test_no_more_shards_run_at_once_than_the_profile_says(hsd: Hsd, fake: Fake) -> None:
+    with Path("here.toml").open("a") as file:
+        file.write("array_parallelism = 2\n")
+    assert hsd(submit, *PREDICT, "--shards", "6", *NAMED)[0] == 0
+    (job,) = fake.jobs()
+    assert (len(job["elements"]), job["parallelism"]) == (6, 2)
+
+
+def test_more_shards_than_an_array_may_have_are_several_arrays(hsd: Hsd, fake: Fake) -> None:
+    fake.fault(limits={"MaxArraySize": 4})
+    code, dry, err = hsd(submit, *PREDICT, "--shards", "6", *NAMED, "--dry-run")
+    assert code == 0, err
+    assert hsd(submit, *PREDICT, "--shards", "6", *NAMED)[0] == 0
+    assert all(script.decode() in dry for script in fake.scripts())
+    first, second = submissions.read_submissions(RUN.path)
+    assert (first.stage, second.stage) == ("predict", "predict.2")
+    assert [*first.cells, *second.cells] == [f"shard-{index}-of-6" for index in range(6)]
+    ended(first.job_id, 0, "FAILED")
+    ended(second.job_id, 2, "FAILED")
+    code, out, err = hsd(resubmit, "scores", "--failed")
+    assert code == 0, err
+    assert "2 to do: shard-0-of-6, shard-5-of-6" in out
+    assert tasks_of(str(fake.jobs()[2]["id"])) == ["shard-0-of-6", "shard-5-of-6"]
+    assert hsd(cancel, "scores")[0] == 0
+    assert {one["state"] for job in fake.jobs() for one in job["elements"]} == {
+        "CANCELLED",
+        "FAILED",
+    }
+
+
+def test_every_array_of_shards_waits_for_the_job_of_after(hsd: Hsd, fake: Fake) -> None:
+    hsd(submit, *PREDICT, "--cluster", "here.toml", "--name", "first")
+    waited = str(fake.jobs()[0]["id"])
+    with Path("here.toml").open("a") as file:
+        file.write("array_parallelism = 1\nmax_array_size = 3\n")
+    code, _, err = hsd(submit, *PREDICT, "--shards", "6", "--after", waited, *NAMED)
+    assert code == 0, err
+    first, second = (job["options"]["dependency"] for job in fake.jobs()[1:])
+    assert first == f"afterok:{waited}"
+    assert second == f"afterok:{waited},afterany:{fake.jobs()[1]['id']}"
+
+
 def test_status_counts_the_shards_that_are_done(hsd: Hsd, submitted: str) -> None:
     for index, state in enumerate(("COMPLETED", "FAILED", "COMPLETED")):
         ended(submitted, index, state)

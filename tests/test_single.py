@@ -50,6 +50,23 @@ def test_its_time_limit_may_be_another(single: Single) -> None:
         replace(single, time_min=1).plan()
 
 
+@pytest.mark.parametrize(
+    ("given", "shards", "names"),
+    [
+        ((), 1, ["progress.json"]),
+        ((), 2, ["progress.shard-0-of-2.json", "progress.shard-1-of-2.json"]),
+        (("--shard=1/4",), 1, ["progress.shard-1-of-4.json"]),
+    ],
+)
+def test_the_supervisor_of_a_shard_looks_at_the_progress_of_that_shard(
+    single: Single, given: tuple[str, ...], shards: int, names: list[str]
+) -> None:
+    arguments = ("--model-name", "base", "--output-dir=out", *given)
+    command = replace(single, kind="evaluate", arguments=arguments, shards=shards)
+    found = [order.progress for order in command.prepared().orders["evaluate"]]
+    assert found == [(str(Path.cwd() / "out"), f"**/{name}") for name in names]
+
+
 def test_a_gate_asks_for_what_a_comparison_does(single: Single) -> None:
     gate = replace(single, kind="gate", arguments=("runs/eval", "--reference", "runs/base"))
     (stage,) = gate.plan().stages

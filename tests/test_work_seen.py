@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from hsd.io.files import write_json
-from hsd.io.progress_file import ProgressFile
+from hsd.io.progress_file import ProgressFile, progress_name
+from hsd.io.shard import Shard
 from slurm.node.work_seen import EVERY_S, WorkSeen
 
 
@@ -53,3 +54,16 @@ def test_a_damaged_file_or_none_tells_nothing(tmp_path: Path) -> None:
     assert WorkSeen(str(tmp_path), "progress.json").facts() is None
     (tmp_path / "progress.json").write_text('{"done": 1, "began": 3}')
     assert WorkSeen(str(tmp_path), "progress.json").facts() is None
+
+
+def test_rows_of_another_shard_are_not_this_one_s(tmp_path: Path) -> None:
+    first, second = Shard(0, 2), Shard(1, 2)
+    own = f"**/{progress_name(second)}"
+    seen = WorkSeen(str(tmp_path), own)
+    (tmp_path / "run_1").mkdir()
+    ProgressFile(tmp_path / "run_1", "rows", first)(lambda: 3000, 9000)
+    assert seen.facts() is None, "it was killed before its first row"
+    ProgressFile(tmp_path / "run_1", "rows", second)(lambda: 5, 9000)
+    facts = seen.facts()
+    assert facts is not None
+    assert facts["done"] == 5

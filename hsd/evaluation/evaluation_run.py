@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,7 @@ from hsd.model.number_format import require_alike
 from hsd.model.placement import launch, place
 from hsd.prediction import Prediction
 from hsd.prompts.contract import save_contract
+from hsd.prompts.render import Encoded
 from hsd.report.comparability import asked_of, shown_settings
 from hsd.report.context import ReportContext
 from hsd.report.predictions import answered_rows, finished_predictions
@@ -244,7 +245,7 @@ class EvaluationRun:
                     chosen.engine,
                     own_batches(batches, known, here.rank, here.world_size, self.shard),
                     part(folder, here.rank, self.shard),
-                    self._watched(folder) if here.is_main else self.progress,
+                    self._watched(folder, batches) if here.is_main else self.progress,
                     known,
                     lambda halving: note_halving(folder, here.rank, halving, self.shard),
                     ranks.check_stop,
@@ -259,13 +260,18 @@ class EvaluationRun:
             engine = {"shared": chosen.shared, "batch_size": chosen.engine.batch_size}
             ranks.as_the_first("engine", lambda: note_engine(folder, self.shard, engine))
 
-    def _watched(self, folder: Path) -> Progress:
-        """Return what reports progress, and writes how many rows all ranks have answered."""
-        file, every = ProgressFile(folder, "rows"), len(self.plan.encoded)
+    def _watched(self, folder: Path, batches: Sequence[Sequence[Encoded]]) -> Progress:
+        """Return what reports progress, and writes how many rows all ranks have answered.
+
+        Of a shard its own rows alone: a shard without a row must not pass for one that works.
+        """
+        shard = self.shard
+        file = ProgressFile(folder, "rows", shard)
+        every = sum(map(len, batches[shard.index :: shard.count]))
 
         def report(done: int, total: int, what: str) -> None:
             self.progress(done, total, what)
-            file(lambda: answered_rows(folder), every)
+            file(lambda: answered_rows(folder, suffix(shard)), every)
 
         return report
 

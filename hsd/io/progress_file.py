@@ -8,9 +8,16 @@ from typing import Any
 
 from hsd.io.files import write_json
 from hsd.io.provenance import now
+from hsd.io.shard import Shard
 
 PROGRESS = "progress.json"
 EVERY_S = 5.0
+_OF_SHARDS = "progress.shard-*-of-*.json"
+
+
+def progress_name(shard: Shard) -> str:
+    """Return the name of the file; each of several shards in one folder writes its own."""
+    return PROGRESS if shard.is_whole else f"progress.shard-{shard.name}.json"
 
 
 class ProgressFile:
@@ -20,8 +27,11 @@ class ProgressFile:
     steps of earlier starts took none of its time.
     """
 
-    def __init__(self, folder: Path, unit: str, clock: Callable[[], float] = time.monotonic):
-        self._path, self._unit, self._clock = folder / PROGRESS, unit, clock
+    def __init__(
+        self, folder: Path, unit: str, shard: Shard = Shard(),  # noqa: B008 - frozen
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._path, self._unit, self._clock = folder / progress_name(shard), unit, clock
         self._began: dict[str, Any] | None = None
         self._written = 0.0
 
@@ -41,6 +51,7 @@ class ProgressFile:
 
 
 def remove_progress(folder: Path) -> None:
-    """Remove the file of a run that is about to be finished."""
+    """Remove the file of a run that is about to be finished, or those of its shards."""
     with suppress(OSError):
-        (folder / PROGRESS).unlink(missing_ok=True)
+        for file in (folder / PROGRESS, *folder.glob(_OF_SHARDS)):
+            file.unlink(missing_ok=True)

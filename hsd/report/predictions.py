@@ -45,9 +45,13 @@ def append_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     append_rows(path, map(asdict, predictions))
 
 
-def answered_rows(folder: Path) -> int:
-    """Return how many rows all ranks have answered, whole lines alone."""
-    return sum(file.read_bytes().count(b"\n") for file in folder.glob(PARTS))
+def answered_rows(folder: Path, of_shard: str = "") -> int:
+    """Return how many rows all ranks have answered, whole lines alone.
+
+    `of_shard` is what the names of one shard's files end in; those of all are counted without.
+    """
+    files = folder.glob(f"{PARTS.removesuffix('.jsonl')}{of_shard}.jsonl")
+    return sum(file.read_bytes().count(b"\n") for file in files)
 
 
 def read_predictions(path: Path) -> list[Prediction]:

@@ -60,6 +60,7 @@ def proceed_single(again: SingleAgain, *, dry_run: bool, as_json: bool) -> int:
     elif dry_run:
         show_script(again.prepared())
     else:
+        again = again.after_asking()
         submit_prepared(again.prepared(), again.write, as_json=as_json, seen=again.seen)
     return 0
 
@@ -90,8 +91,9 @@ def is_queued(single: Single) -> bool:
             settled(run)
         except InUseError:  # it was not killed, but goes on in another terminal
             continue
-        state = states(run.path, slurm_of(run))
-        if single.is_command_of(run.facts()) and live_in(state)(single.kind, single.kind):
+        active = live_in(states(run.path, slurm_of(run)))
+        is_live = any(active(single.kind, task.cell) for task in single.tasks())
+        if is_live and single.is_command_of(run.facts()):
             echo(f"This command is in the queue: hsd status {shlex.quote(run.name)} --watch")
             return True
     return False

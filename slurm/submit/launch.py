@@ -15,7 +15,8 @@ from containers.wrap import (
 )
 from hsd.data.hatexplain import DIVISIONS
 from hsd.hub.cache import hf_home
-from hsd.io.progress_file import PROGRESS
+from hsd.io.progress_file import progress_name
+from hsd.io.shard import Shard
 from hsd.model.launcher import GPUS_ASKED
 from hsd.prompts.contract import FILE as CONTRACT
 from slurm.cluster.profile import Profile
@@ -40,11 +41,13 @@ _OF_HSD = (
 def orders(
     task: Task, stage: Stage, profile: Profile, folder: RunFolder, identity: str,
     cwd: Path, seen: Iterable[Path] = (), output: Path | None = None,
+    shard: Shard = Shard(),  # noqa: B008 - frozen
 ) -> Orders:  # fmt: skip
     """Return what the supervisor does for one element of an array.
 
     `seen` are paths that a container must see beside the run's folder: data, models. Files are
-    given to be read, folders to be written. `output` is where the commands write their progress.
+    given to be read, folders to be written. `output` is where the commands write their progress,
+    each `shard` of a command's rows its own.
     """
     slurm = profile.slurm
     name = f"hsd-@job@-{stage.name}"
@@ -62,7 +65,7 @@ def orders(
         requeue=slurm.requeue if slurm else "",
         max_requeues=slurm.max_requeues if slurm else 0,
         tell=signal_command(profile.container, name) or (),
-        progress=(str(output), f"**/{PROGRESS}") if output else ("", ""),
+        progress=(str(output), f"**/{progress_name(shard)}") if output else ("", ""),
     )
 
 

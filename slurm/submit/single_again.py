@@ -5,14 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hsd.config.train_config import TrainConfig
 from hsd.errors import PreflightError, did_you_mean
 from hsd.io.json_reader import read_object
+from slurm.cluster.client import ClusterError, programs
+from slurm.cluster.limits import with_array_size
 from slurm.cluster.profile import Profile
+from slurm.node.events import attempts
 from slurm.node.supervisor import is_done
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder
 from slurm.run.run_state import RunState, slurm_of, states
-from slurm.submit.single_job import Single
+from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
 from slurm.submit.snapshot import FACTS, require_unchanged
 from slurm.submit.submission import SubmissionBundle
 from slurm.submit.work import live_in, nodes_for
@@ -40,6 +44,22 @@ class SingleAgain:
         """Return the script and orders of what is left. Nothing is written."""
         return self.single.prepared()
 
+    def after_asking(self) -> "SingleAgain":
+        """Return it without the job that it was to wait for, where that has ended well.
+
+        Raises PreflightError where that cannot end well any more.
+        """
+        job, slurm = self.single.after, programs(self.single.profile)
+        try:
+            waits = job is not None and still_to_wait(job, slurm)
+        except ClusterError:
+            raise
+        except PreflightError as error:
+            raise PreflightError(
+                f"{self.folder.path}: {error} Submit the command with another --name and --after."
+            ) from None
+        return self if waits else replace(self, single=replace(self.single, after=None))
+
     def write(self) -> None:
         """Write which nodes are excluded; all else is there, and must be as it was."""
         copy = self.folder.code / self.single.tree[:12]
@@ -50,17 +70,18 @@ class SingleAgain:
 def single_again(
     folder: RunFolder, *, failed: bool = False, only: Sequence[str] = (),
     time_min: int | None = None, exclude_failed_nodes: bool = False,
-    allow_nodes: Sequence[str] = (),
+    allow_nodes: Sequence[str] = (), config: TrainConfig | None = None,
 ) -> SingleAgain:  # fmt: skip
     """Return what is neither done nor in the queue; of failed elements alone if asked.
 
-    The code is the copy that was queued. Raises PreflightError for an unknown element.
+    The code is the copy that was queued. `config` is of a training by an older hsd, which did not
+    write down what the training reads. Raises PreflightError for an unknown element.
     """
     facts = folder.facts()
     seen = len(submissions.submission_lines(folder.path))
     state = states(folder.path, slurm_of(folder))
     nodes = nodes_for(state, all_failed=exclude_failed_nodes, allowed=allow_nodes)
-    single = _as_queued(folder, facts, nodes, time_min)
+    single = _as_queued(folder, facts, nodes, time_min, config)
     names = [task.cell for task in single.tasks()]
     for name in only:
         if name not in names:
@@ -78,9 +99,14 @@ def single_again(
 
 
 def _as_queued(
-    folder: RunFolder, facts: Mapping[str, Any], nodes: NodeChoice, time_min: int | None
+    folder: RunFolder,
+    facts: Mapping[str, Any],
+    nodes: NodeChoice,
+    time_min: int | None,
+    config: TrainConfig | None,
 ) -> Single:
     profile = Profile.model_validate(facts["profile"]).without_nodes(nodes.names)
+    profile = with_array_size(profile, programs(profile))
     return Single(
         facts["kind"],
         tuple(facts["arguments"]),
@@ -88,10 +114,34 @@ def _as_queued(
         profile.model_copy(update={"shared_root": folder.path.parent}),
         read_object(folder.code / facts["code"] / FACTS)["tree"],
         Path(facts["cwd"]),
-        time_min=time_min or facts.get("time_min"),
-        seen=tuple(map(Path, facts.get("seen") or ())),
+        after=None if _has_begun(folder) else facts.get("after"),
+        typed_after=facts.get("after"),
+        time_min=time_min or _minutes(folder, facts),
+        seen=_seen(facts, config),
         shards=facts.get("shards") or 1,
     )
+
+
+def _has_begun(folder: RunFolder) -> bool:
+    """Whether an element has started once: what it was to wait for had ended well by then."""
+    files = folder.cells.glob("*/attempts/*.jsonl")
+    return any(event["event"] == "started" for file in files for event in attempts(file))
+
+
+def _minutes(folder: RunFolder, facts: Mapping[str, Any]) -> int | None:
+    """Return the time limit; an older hsd wrote the one of --time beside each job alone."""
+    if "time_min" in facts:
+        return facts["time_min"] or None
+    told = submissions.read_submissions(folder.path)
+    return told[-1].time_min if told else None
+
+
+def _seen(facts: Mapping[str, Any], config: TrainConfig | None) -> tuple[Path, ...]:
+    """Return what a container must see, as for a new submission where an older hsd did not say."""
+    if "seen" in facts:
+        return tuple(map(Path, facts["seen"] or ()))
+    cwd = Path(facts["cwd"])
+    return (*paths_in(facts["arguments"], cwd), *(paths_of(config, cwd) if config else ()))
 
 
 def _is_done(folder: RunFolder, single: Single, name: str) -> bool:

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from hsd.errors import PreflightError
 from hsd.io.files import write_json
 from hsd.io.hashes import sha256_json
 from hsd.io.provenance import now
-from hsd.io.shard import Shard
+from hsd.io.shard import Shard, shard_of
 from hsd.secrets import holds_secret
 from slurm.cluster.client import CommandFailed, Slurm
 from slurm.cluster.environment import exports
 from slurm.cluster.profile import Profile
 from slurm.cluster.stage_config import ASKS_FOR
 from slurm.node.shown_jobs import shown_jobs
+from slurm.node.supervisor import Orders
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder, remember
 from slurm.submit.launch import orders
@@ -28,6 +30,7 @@ from slurm.submit.snapshot import Code, write_snapshot
 from slurm.submit.submission import SubmissionBundle, next_submission_number, scripts
 from slurm.submit.write_run import private
 from slurm.sweep.absolute_paths import anchored_config
+from slurm.sweep.arrays import arrays
 from slurm.sweep.plan import Plan
 from slurm.sweep.stage import Edge, Stage, Task
 from slurm.sweep.sweep_config import NAME
@@ -72,14 +75,14 @@ class Single:
         return RunFolder(self.profile.shared_root / self.name)
 
     def plan(self) -> Plan:
-        """Return the plan of a single stage, with a task for each shard."""
+        """Return the plan of one array, or of several, with a task for each shard."""
         asks_for = ASKS_FOR.get(self.kind, self.kind)
         profile = with_time(self.profile, self.time_min, [asks_for])
-        resources = getattr(profile.stages, asks_for)
         after = (Edge("afterok", self.after),) if self.after else ()
-        tasks = tuple(one for one in self.tasks() if self.only is None or one.cell in self.only)
-        stage = Stage(self.kind, self.kind, tasks, resources, after)
-        return Plan(self.name, self.folder, (stage,))
+        tasks = [one for one in self.tasks() if self.only is None or one.cell in self.only]
+        made = arrays(self.kind, tasks, profile)
+        stages = tuple(replace(stage, after=(*after, *stage.after)) for stage in made)
+        return Plan(self.name, self.folder, stages)
 
     def tasks(self) -> list[Task]:
         """Return what each element does: the command itself, or its part of the rows."""
@@ -95,9 +98,8 @@ class Single:
     @property
     def output(self) -> Path | None:
         """Where a training or an evaluation says how far it is; None where its config says so."""
-        words = [word for text in self.arguments for word in text.split("=", 1)]
-        named = [at for at, word in enumerate(words) if word in ("--output-dir", "--output_dir")]
-        return self.cwd / words[named[-1] + 1] if named and len(words) > named[-1] + 1 else None
+        folder = _given(self.arguments, "--output-dir", "--output_dir")
+        return self.cwd / folder if folder is not None else None
 
     def identity(self, task: Task) -> str:
         """Return the content hash that an element's marker holds."""
@@ -117,14 +119,6 @@ class Single:
                 f"{self.folder.path}: a run of this name is there; choose another --name."
             )
         plan, copy = self.plan(), self.folder.code / self.tree[:12]
-        (stage,) = plan.stages
-        made = [
-            orders(
-                task, stage, self.profile, self.folder, self.identity(task), self.cwd,
-                (self.cwd, *self.seen), self.output,
-            )
-            for task in stage.tasks
-        ]  # fmt: skip
         number = next_submission_number(self.folder)
         lines = exports(self.profile, self.folder.path, copy)
         return SubmissionBundle(
@@ -132,9 +126,15 @@ class Single:
             self.profile,
             number,
             scripts(plan, self.profile, number, lines),
-            {stage.name: made},
+            {s.name: [self._orders(s, task) for task in s.tasks] for s in plan.stages},
             copy,
         )
+
+    def _orders(self, stage: Stage, task: Task) -> Orders:
+        return orders(
+            task, stage, self.profile, self.folder, self.identity(task), self.cwd,
+            (self.cwd, *self.seen), self.output, shard_of(_given(task.commands[0], "--shard")),
+        )  # fmt: skip
 
     def write(self) -> None:
         """Write what the job reads."""
@@ -179,9 +179,21 @@ def killed_before(single: Single) -> list[RunFolder]:
     root = single.profile.shared_root
     found = [file.parent for file in sorted(root.glob(f"*/{submissions.SUBMISSIONS}"))]
     killed = [RunFolder(folder) for folder in found if submissions.unsettled(folder)]
-    return [
-        run for run in killed if run.path == single.folder.path or single.is_command_of(run.facts())
-    ]
+    return [run for run in killed if run.path == single.folder.path or _is_of(run, single)]
+
+
+def _is_of(run: RunFolder, single: Single) -> bool:
+    try:
+        return single.is_command_of(run.facts())
+    except PreflightError:  # a run without run.json is a matter of its own name's commands
+        return False
+
+
+def _given(arguments: Sequence[str], *names: str) -> str | None:
+    """Return the last value of an option, by any of its names."""
+    words = [word for text in arguments for word in text.split("=", 1)]
+    found = [value for name, value in pairwise(words) if name in names]
+    return found[-1] if found else None
 
 
 def identity_of_task(task: Task, tree: str) -> str:
