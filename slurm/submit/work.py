@@ -160,7 +160,7 @@ def live_in(state: RunState) -> Active:
     if state.notes and not state.asked and shutil.which("squeue"):
         raise PreflightError(
             f"{state.folder.path}: SLURM does not say which of its jobs are in the queue; try "
-            "again in a minute."
+            f"again in a minute. {' '.join(state.notes)}"
         )
     live = {
         (whole_stage(one.stage), one.cell)
