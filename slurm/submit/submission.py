@@ -178,9 +178,10 @@ class _Transaction:
 
     def take_back(self) -> list[str]:
         """Cancel whatever has one of our comments; return the ids that are not seen to be gone."""
-        ids = [one.job_id for one in self.held]
+        names = {one.job_id: one.name for one in self.held}
+        ids = list(names)
         try:
-            left = self.slurm.take_back(self.comments, ids)
+            left = self.slurm.take_back(self.comments, names)
         except HsdError:  # nobody can say what is left
             return ids[::-1]
         for job_id in reversed(ids):

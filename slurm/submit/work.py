@@ -110,7 +110,7 @@ class Found:
 def find_work(
     sweep: str, cluster: str | None, local: bool, only: Sequence[str] = (),
     overrides: Sequence[str] = (), max_parallel: int | None = None, dry_run: bool = False,
-    settled: Callable[[RunFolder], None] = lambda folder: None,  # noqa: ARG005
+    settled: Callable[[RunFolder], object] = lambda folder: None,  # noqa: ARG005
 ) -> Found:  # fmt: skip
     """Return what is left of a sweep; nothing is written, and only squeue and sacct are asked.
 
