@@ -1,4 +1,4 @@
-"""`hsd cancel` and `hsd status` after a submission was killed half way."""
+"""`hsd run`, `hsd cancel` and `hsd status` after a submission was killed half way."""
 
 import json
 import time
@@ -127,6 +127,23 @@ def test_a_job_that_has_an_id_of_a_killed_submission_by_now_is_left_alone(
     each(fake, "", state="RUNNING", start=time.time())
     assert hsd(cancel, "runs/pair")[0] == 0
     assert set(states_of(fake, "")) == {"RUNNING"}
+
+
+def test_where_a_site_changes_comments_a_job_that_was_not_written_down_is_taken_back_by_its_name(
+    hsd: Hsd, fake: Fake
+) -> None:
+    hsd(run, *ON)
+    killed_before("stage")  # right after sbatch's yes to the first
+    each(fake, "", state="CANCELLED", end=time.time())  # the later ones were never there
+    each(fake, "train", state="PENDING", end=None, held=True, reason="JobHeldUser")
+    with store.changed() as queue:
+        queue["jobs"][0]["options"]["comment"] = "billing=42"
+    name = fake.jobs()[0]["name"]
+    code, _, err = hsd(run, *ON)
+    assert code == 0, err
+    lost, *others = [job for job in fake.jobs() if job["name"] == name]
+    assert {element["state"] for element in lost["elements"]} == {"CANCELLED"}
+    assert [e["state"] for job in others for e in job["elements"]] == ["PENDING", "PENDING"]
 
 
 @pytest.mark.parametrize("word", ["complete", "released"])

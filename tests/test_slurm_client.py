@@ -127,6 +127,22 @@ def test_a_job_with_an_id_that_came_again_is_left_alone(
     assert ("scancel 8" in ran.read_text()) == ours
 
 
+def test_a_held_job_of_a_name_is_a_stray_unless_it_has_another_s_comment_or_is_known(
+    programs: Programs,
+) -> None:
+    lines = (
+        "1|site|JobHeldUser|hsd-x-train",
+        "2|hsd-b|JobHeldUser|hsd-x-train",
+        "3|site|Priority|hsd-x-train",
+        "4|site|JobHeldUser|hsd-x-train",
+        "5|site|JobHeldUser|hsd-y-train",
+    )
+    ran = programs(squeue="\n".join(f"echo '{line}'" for line in lines))
+    assert Slurm().strays([], ["4"]) == {}
+    assert not ran.exists()
+    assert Slurm().strays(["hsd-x-train"], ["4"]) == {"1": "hsd-x-train"}
+
+
 def test_when_the_queue_cannot_be_asked_nobody_says_that_all_was_taken_back(
     programs: Programs,
 ) -> None:

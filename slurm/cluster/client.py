@@ -164,6 +164,18 @@ class Slurm:
         wanted, own = set(comments), self._own(HELD_FORMAT)
         return [one.id for one in own if one.state == _HELD and one.is_of(wanted, known)]
 
+    def strays(self, names: Collection[str], known: Collection[str]) -> dict[str, str]:
+        """Return held jobs of these names by their ids, but for `known` ids.
+
+        They are of an sbatch whose answer nobody wrote down, where the site changes comments.
+        """
+        return {
+            one.id: one.name
+            for one in (self._own(HELD_FORMAT) if names else ())
+            if one.state == _HELD and one.name in names and one.id not in known
+            if not one.comment.startswith(COMMENT)
+        }
+
     def cancel(self, ids: Iterable[str], signal: str | None = None) -> None:
         """Ask for jobs to be cancelled, or send them a signal; an id that is unknown is no error.
 

@@ -36,7 +36,8 @@ def settle(run: RunFolder, slurm: Slurm | None = None, *, release: bool = True) 
 
 def _settled(run: RunFolder, slurm: Slurm, begun: Begun) -> str:
     folder = run.path
-    known = [o for o in submissions.read_submissions(folder) if o.number == begun.number]
+    accepted = submissions.read_submissions(folder)
+    known = [one for one in accepted if one.number == begun.number]
     names = {one.job_id: one.name for one in known}
     which = f"submission {begun.number} was killed half way"
     if begun.complete:
@@ -46,6 +47,7 @@ def _settled(run: RunFolder, slurm: Slurm, begun: Begun) -> str:
             return f"{which}: none of its jobs waits any more."
         return f"{which}: released its jobs ({', '.join(jobs)})."
     wait_for_orphans(begun.comments)
+    names |= slurm.strays(begun.unseen, {one.job_id for one in accepted})
     if left := slurm.take_back(begun.comments, names):
         raise SubmissionError(
             f"{which}, and its jobs are not seen to be gone; remove them: scancel {' '.join(left)}"

@@ -156,7 +156,8 @@ class _Transaction:
         name = submissions.job_name(self.prepared.plan.name, stage.name)
         comment = new_comment()
         self.comments.append(comment)
-        self.note("asked", comment=comment)  # before: a kill may come right after sbatch's yes
+        # Before sbatch: a kill may come right after its yes.
+        self.note("asked", comment=comment, name=name)
         job_id = self.slurm.submit(folder / SCRIPT, *after, name=name, comment=comment)
         submitted = Submitted(
             number=self.prepared.number,
