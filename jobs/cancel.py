@@ -33,13 +33,16 @@ def cancel(run: str, stuck: bool) -> None:
     from slurm.watch.cancellation import cancel as cancel_jobs
 
     folder, rest = target(run, 1)
-    settled(folder, release=False)
+    taken_back = settled(folder, release=False)
     ended = cancel_jobs(folder.path, slurm_of(folder), *rest, stuck=stuck)
+    settled(folder)  # what was not to be cancelled of a submission that was killed
+    if taken_back:
+        echo("cancelled all jobs of a submission that was killed half way")
     for one in ended:
         echo(f"cancelled {one.cell}/{one.stage} ({one.job}, was {one.state})")
-    if not ended:
+    if not (ended or taken_back):
         echo("No job is stuck." if stuck else "No job was waiting or running.")
-    elif not stuck:
+    elif taken_back or not stuck:
         echo(f"To continue: hsd resubmit {typed_name(folder)}")
 
 

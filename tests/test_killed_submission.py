@@ -93,6 +93,9 @@ class Queue:
         wanted = set(comments)
         return [one for one, job in self.jobs.items() if job.comment in wanted]
 
+    def strays(self, *_: Any) -> dict[str, str]:
+        return {}  # no site changes comments here
+
     def take_back(self, comments: Iterable[str], *_: Iterable[str]) -> set[str]:
         wanted = set(comments)
         for one in [one for one, job in self.jobs.items() if job.comment in wanted]:

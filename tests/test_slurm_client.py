@@ -106,7 +106,41 @@ def test_what_is_taken_back_is_all_with_our_comments_and_seen_to_be_gone(
 def test_a_job_that_scancel_says_it_does_not_know_is_asked_for_again(programs: Programs) -> None:
     unknown = 'echo "scancel: error: Invalid job id specified" >&2; exit 1'
     programs(squeue=QUEUED.format(after=9, state="PENDING"), scancel=unknown)
-    assert Slurm(waits_s=NOW).take_back(["hsd-a"], ["8"]) == {"7", "8"}
+    assert Slurm(waits_s=NOW).take_back(["hsd-a", "hsd-b"]) == {"7", "8"}
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("8|site|PENDING|hsd-x-train", True),
+        ("8|site|RUNNING|hsd-x-train", True),
+        ("8|hsd-b|PENDING|hsd-x-train", False),  # another submission's, of a run of that name
+        ("8|site|RUNNING|other", False),
+    ],
+)
+def test_a_job_with_an_id_that_came_again_is_left_alone(
+    programs: Programs, line: str, ours: bool
+) -> None:
+    ran = programs(squeue=f"echo '{line}'", scancel="true")
+    left = Slurm(waits_s=NOW).take_back(["hsd-a"], {"8": "hsd-x-train"})
+    assert left == ({"8"} if ours else set())
+    assert ("scancel 8" in ran.read_text()) == ours
+
+
+def test_a_held_job_of_a_name_is_a_stray_unless_it_has_another_s_comment_or_is_known(
+    programs: Programs,
+) -> None:
+    lines = (
+        "1|site|JobHeldUser|hsd-x-train",
+        "2|hsd-b|JobHeldUser|hsd-x-train",
+        "3|site|Priority|hsd-x-train",
+        "4|site|JobHeldUser|hsd-x-train",
+        "5|site|JobHeldUser|hsd-y-train",
+    )
+    ran = programs(squeue="\n".join(f"echo '{line}'" for line in lines))
+    assert Slurm().strays([], ["4"]) == {}
+    assert not ran.exists()
+    assert Slurm().strays(["hsd-x-train"], ["4"]) == {"1": "hsd-x-train"}
 
 
 def test_when_the_queue_cannot_be_asked_nobody_says_that_all_was_taken_back(
@@ -114,7 +148,7 @@ def test_when_the_queue_cannot_be_asked_nobody_says_that_all_was_taken_back(
 ) -> None:
     programs(squeue="echo 'squeue: error: down' >&2; exit 1", scancel="true")
     with pytest.raises(CommandFailed, match="squeue: down"):
-        Slurm(waits_s=NOW).take_back(["hsd-a"], ["8"])
+        Slurm(waits_s=NOW).take_back(["hsd-a"], {"8": "x"})
 
 
 def test_another_cluster_is_asked_everywhere(programs: Programs) -> None:

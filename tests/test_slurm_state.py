@@ -169,7 +169,7 @@ SIGNALLED = event("signalled", signal="SIGUSR2")
         (in_queue("RUNNING"), [STARTED, SIGNALLED, REQUEUED, STARTED], ("running", "")),
         (in_queue("COMPLETING"), [STARTED], ("stopping", "")),
         (in_queue("SPECIAL_EXIT"), [], ("held", "")),
-        (in_queue("SUSPENDED"), [STARTED], ("SUSPENDED", "")),
+        (in_queue("SUSPENDED"), [STARTED], ("running", "")),
         (in_queue("A_STATE_OF_2030"), [], ("A_STATE_OF_2030", "")),
     ],
 )  # fmt: skip
@@ -177,6 +177,12 @@ def test_what_is_in_the_queue(
     queued: Queued, events: list[dict[str, Any]], expected: tuple[str, str]
 ) -> None:
     assert word(queued, events=events) == expected
+
+
+@pytest.mark.parametrize("state", ["SUSPENDED", "A_STATE_OF_2030"])
+def test_whatever_the_queue_shows_as_not_over_is_live(state: str) -> None:
+    known = ElementFacts(train(), queued=in_queue(state), asked=True)
+    assert element("train", "a", known).live
 
 
 def test_a_requeue_is_known_from_accounting_too() -> None:
@@ -291,6 +297,7 @@ def one(state: str, stage: str = "train", number: int = 1) -> Element:
         ([one("failed"), one("failed", "train-2"), one("cancelled", "train-3")], "train-2"),
         ([one("failed"), one("waiting", "train.2", 2)], "train.2"),
         ([one("running"), one("failed", "train.2", 2)], "train.2"),
+        ([one("failed"), one("A_STATE_OF_2030", "train-2"), one("failed", "train-3")], "train-2"),
     ],
 )
 def test_the_element_that_tells_how_a_cell_stands(elements: list[Element], expected: str) -> None:
@@ -384,6 +391,12 @@ def test_a_table_of_another_form_is_told_in_one_line(run: RunFolder) -> None:
     assert "no line of the form that hsd asks for; the first: '7_0|RUNNING|\\x1b[2J" in notes[0]
     welcome = "Welcome to the cluster\n"
     assert states(run.path, Told(squeue=welcome, sacct=welcome)).notes == ()
+
+
+def test_a_table_that_hsd_cannot_read_is_no_empty_queue(run: RunFolder) -> None:
+    submit(run, "train", "7", "a")
+    assert not states(run.path, Told(squeue=OTHER_FORM)).asked
+    assert states(run.path, Told(squeue="")).asked
 
 
 def test_a_local_run_is_known_from_its_files_alone(run: RunFolder) -> None:

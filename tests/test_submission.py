@@ -52,9 +52,9 @@ class Scripted:
             raise self.error
         self.did.append(f"release {' '.join(ids)}")
 
-    def take_back(self, comments: list[str], ids: list[str]) -> set[str]:
+    def take_back(self, comments: list[str], known: dict[str, str]) -> set[str]:
         assert comments == self.comments  # of one that was refused, and may be there, too
-        self.did.append(f"cancel {' '.join(ids[::-1])}".strip())
+        self.did.append(f"cancel {' '.join([*known][::-1])}".strip())
         return set(self.keeps)
 
 
@@ -208,9 +208,9 @@ class Interrupted(Scripted):
             os.kill(os.getpid(), signal.SIGINT)
         return super().submit(script, *options, name=name, comment=comment)
 
-    def take_back(self, comments: list[str], ids: list[str]) -> set[str]:
+    def take_back(self, comments: list[str], known: dict[str, str]) -> set[str]:
         os.kill(os.getpid(), signal.SIGINT)
-        return super().take_back(comments, ids)
+        return super().take_back(comments, known)
 
 
 def test_ctrl_c_takes_back_and_a_second_one_does_not_interrupt_that(

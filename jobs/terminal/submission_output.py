@@ -78,10 +78,15 @@ def show_elements(again: SingleAgain) -> None:
         console.print(escape(node.sentence(shlex.quote(again.folder.name))), highlight=False)
 
 
-def settled(folder: RunFolder, *, release: bool = True) -> None:
-    """Release or take back what a killed submission of the run left in the queue, and say so."""
-    for sentence in settle(folder, release=release):
+def settled(folder: RunFolder, *, release: bool = True) -> bool:
+    """Release or take back what a killed submission of the run left in the queue, and say so.
+
+    Return whether there was any; `release` as of `settle`.
+    """
+    said = settle(folder, release=release)
+    for sentence in said:
         echo(f"{folder.path}: {sentence}", err=True)
+    return bool(said)
 
 
 def is_queued(single: Single) -> bool:

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,8 @@ ACCOUNTING_FIELDS = (
 STEP_FIELDS = "JobID,Submit,Eligible,Start,End,TotalCPU,MaxRSS"
 OWN_FORMAT = "%F|%k|%T|%j"
 """Array job, comment, state, name: by what a job that was just submitted is found."""
+HELD_FORMAT = "%F|%k|%r|%j"
+"""The same with the reason of a job that waits instead of its state."""
 
 _LONGEST_REPLY_S = 100.0  # sbatch itself waits for a busy controller, for MessageTimeout and more
 _WAITS_S = (0.0, 1.0, 3.0, 9.0, 20.0)
@@ -41,6 +43,7 @@ _AMBIGUOUS = re.compile(
 _NOISE = re.compile(r"^(s[a-z]+: )?((error|fatal|warning|info): )?")
 _LINES_TOLD = 2
 _LEAVING = frozenset({"COMPLETING", "CANCELLED"})
+_HELD = "JobHeldUser"
 _NO_SUCH_JOB = "Invalid job id"
 _ASK_A_CLUSTER = frozenset({"squeue", "sacct", "scancel", "scontrol", "sinfo"})
 """Programs that take -M; sbatch reads it in the script."""
@@ -111,20 +114,22 @@ class Slurm:
                 return found
             raise unread
 
-    def take_back(self, comments: Iterable[str], known: Iterable[str] = ()) -> set[str]:
+    def take_back(
+        self, comments: Iterable[str], known: Mapping[str, str] | None = None
+    ) -> set[str]:
         """Cancel every job with one of our comments; return the ids that are still there.
 
-        `known` are jobs whose comment the site has changed. That scancel went well, or knows no
-        such job, is not enough: the queue has to show none of them. Raises CommandFailed when it
-        could not be asked.
+        `known` has the names of jobs by their ids, whose comment the site may have changed. That
+        scancel went well, or knows no such job, is not enough: the queue has to show none of them.
+        Raises CommandFailed when it could not be asked.
         """
-        wanted, ids = set(comments), set(known)
+        wanted, names = set(comments), known or {}
         left: set[str] | None = None
         error = CommandFailed("squeue", None, "was not asked")
         for wait_s in self.waits_s:
             time.sleep(wait_s)
             try:
-                own = [job for job in self._own() if job.comment in wanted or job.id in ids]
+                own = [job for job in self._own() if job.is_of(wanted, names)]
                 left = {job.id for job in own if job.state not in _LEAVING}
             except CommandFailed as failed:
                 error = failed
@@ -148,19 +153,28 @@ class Slurm:
         if listed := ",".join(ids):
             self.text("scontrol", "release", listed)
 
-    def waiting(self, comments: Iterable[str], ids: Iterable[str]) -> list[str]:
-        """Return the ids of those of some jobs that have not started: by our comments.
-
-        Where a site has changed the comments, the ids alone say which.
-        """
-        wanted, known = set(comments), set(ids)
+    def waiting(self, comments: Iterable[str], known: Mapping[str, str]) -> list[str]:
+        """Return the ids of those of some jobs that have not started; arguments as `take_back`."""
+        wanted = set(comments)
         own = self._own()
-        return [
-            one.id
-            for one in own
-            if one.state == "PENDING"
-            and (one.comment in wanted or (one.id in known and not one.comment.startswith(COMMENT)))
-        ]
+        return [one.id for one in own if one.state == "PENDING" and one.is_of(wanted, known)]
+
+    def held(self, comments: Iterable[str], known: Mapping[str, str]) -> list[str]:
+        """Return the ids of those that are held by the user; arguments as `take_back`."""
+        wanted, own = set(comments), self._own(HELD_FORMAT)
+        return [one.id for one in own if one.state == _HELD and one.is_of(wanted, known)]
+
+    def strays(self, names: Collection[str], known: Collection[str]) -> dict[str, str]:
+        """Return held jobs of these names by their ids, but for `known` ids.
+
+        They are of an sbatch whose answer nobody wrote down, where the site changes comments.
+        """
+        return {
+            one.id: one.name
+            for one in (self._own(HELD_FORMAT) if names else ())
+            if one.state == _HELD and one.name in names and one.id not in known
+            if not one.comment.startswith(COMMENT)
+        }
 
     def cancel(self, ids: Iterable[str], signal: str | None = None) -> None:
         """Ask for jobs to be cancelled, or send them a signal; an id that is unknown is no error.
@@ -242,10 +256,10 @@ class Slurm:
             raise CommandFailed(program, done.returncode, line)
         return done
 
-    def _own(self) -> list["_Own"]:
+    def _own(self, form: str = OWN_FORMAT) -> list["_Own"]:
         """Return this user's jobs that are not over, one a line of squeue."""
         # -a: without it jobs in a hidden partition are not shown.
-        said = self.text("squeue", "-h", "-a", "-u", str(os.getuid()), "-o", OWN_FORMAT)
+        said = self.text("squeue", "-h", "-a", "-u", str(os.getuid()), "-o", form)
         rows = ([*line.strip().split("|", 3), "", ""] for line in said.split("\n") if "|" in line)
         return [_Own(*row[:4]) for row in rows]
 
@@ -297,12 +311,21 @@ def programs(profile: Profile) -> Slurm:
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """A line of OWN_FORMAT."""
+    """A line of OWN_FORMAT, or of HELD_FORMAT, whose reason is its `state`."""
 
     id: str
     comment: str
     state: str
     name: str
+
+    def is_of(self, comments: Collection[str], known: Mapping[str, str]) -> bool:
+        """Whether it has one of the comments; else, where the site changes them, id and name.
+
+        An id alone may be another job's by now.
+        """
+        if self.comment in comments:
+            return True
+        return known.get(self.id) == self.name and not self.comment.startswith(COMMENT)
 
     def may_be(self, name: str, printed: str) -> bool:
         """Whether this is what sbatch just printed, and the site has changed its comment."""

@@ -13,10 +13,12 @@ from slurm.run.submissions import Submitted
 
 LIVE = ("running", "stopping", "requeued", "waiting", "held")
 """States that something still comes of, the most telling first."""
+OVER = ("done", "failed", "cancelled", "unknown")
+"""States that nothing comes of any more. A state of SLURM's that hsd does not know is not over."""
 NEVER = "DependencyNeverSatisfied"
 
 _WAITING = {"PENDING", "CONFIGURING"}
-_RUNNING = {"RUNNING", "RESIZING"}
+_RUNNING = {"RUNNING", "RESIZING", "SUSPENDED"}
 _STOPPING = {"COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED"}
 _REQUEUED = {"REQUEUED", "REQUEUE_FED"}
 _HELD = {"REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
@@ -82,7 +84,7 @@ class Element:
     @property
     def live(self) -> bool:
         """Whether something still comes of it."""
-        return self.state in LIVE
+        return self.state not in OVER
 
     @property
     def leaving(self) -> bool:
@@ -130,7 +132,8 @@ def shown_element(elements: Sequence[Element]) -> Element:
         for one in links:
             if one.state == state:
                 return one
-    return next((one for one in reversed(links) if one.state != "cancelled"), links[-1])
+    unlike = [one for one in links if one.live]  # in a state that hsd does not know
+    return next((one for one in (*unlike, *reversed(links)) if one.state != "cancelled"), links[-1])
 
 
 def _state(known: ElementFacts, slurm: str) -> tuple[str, str]:

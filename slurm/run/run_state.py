@@ -64,7 +64,7 @@ class RunState:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerAnswers:
-    """What SLURM said of some jobs. `queue` is None when squeue could not be asked."""
+    """What SLURM said of some jobs. `queue` is None when squeue told nothing that can be read."""
 
     queue: dict[str, Queued] | None = None
     accounting: dict[str, tuple[Accounted, ...]] = field(default_factory=dict)
@@ -147,7 +147,8 @@ def ask_scheduler(slurm: Slurm | None, jobs: Iterable[str]) -> SchedulerAnswers:
     try:
         said = slurm.queue(ids)
         queue = parse_queue(said)
-        notes += not_understood("squeue", said, queue)
+        if unread := not_understood("squeue", said, queue):
+            notes, queue = unread, None  # jobs that nobody could read are not gone
     except (ClusterError, CommandFailed) as error:
         notes.append(f"SLURM does not answer, so this is from the run's own files ({error}).")
     told = slurm.accounting(ids)

@@ -44,8 +44,8 @@ def append_submission(folder: Path, line: Submitted | Mapping[str, Any]) -> None
     """Add one line to the run's submissions.jsonl; it is on disk when this returns.
 
     A line is an accepted job, {"cancelled": job_id}, or where a submission is by its number:
-    {"begun": 3}, {"asked": 3, "comment": ...} before each sbatch, {"complete": 3} once jobs have
-    all that they need, {"released": 3} or {"taken_back": 3}.
+    {"begun": 3}, {"asked": 3, "comment": ..., "name": ...} before each sbatch, {"complete": 3}
+    once jobs have all that they need, {"released": 3} or {"taken_back": 3}.
     """
     value = asdict(line) if isinstance(line, Submitted) else dict(line)
     if "stage" in value:
@@ -78,12 +78,14 @@ class Begun:
     """A submission that was neither released nor taken back: it goes on, or it was killed.
 
     `comments` are those of all jobs that SLURM was asked for, whether or not it said that it has
-    them. `complete`: nothing but the release is missing.
+    them. `complete`: nothing but the release is missing. `unseen` are the names of those jobs that
+    nobody wrote down as accepted; an older hsd has none.
     """
 
     number: int
     comments: tuple[str, ...]
     complete: bool
+    unseen: tuple[str, ...] = ()
 
 
 def unsettled(folder: Path) -> list[Begun]:
@@ -94,11 +96,17 @@ def unsettled(folder: Path) -> list[Begun]:
         return [line[word] for line in known if word in line and "stage" not in line]
 
     ended = {*numbers("released"), *numbers("taken_back")}
+    seen = {line.get("comment") for line in known if "stage" in line}
     return [
         Begun(
             number,
             tuple(line["comment"] for line in known if line.get("asked") == number),
             number in numbers("complete"),
+            tuple(
+                line["name"]
+                for line in known
+                if line.get("asked") == number and "name" in line and line["comment"] not in seen
+            ),
         )
         for number in numbers("begun")
         if number not in ended

@@ -156,7 +156,8 @@ class _Transaction:
         name = submissions.job_name(self.prepared.plan.name, stage.name)
         comment = new_comment()
         self.comments.append(comment)
-        self.note("asked", comment=comment)  # before: a kill may come right after sbatch's yes
+        # Before sbatch: a kill may come right after its yes.
+        self.note("asked", comment=comment, name=name)
         job_id = self.slurm.submit(folder / SCRIPT, *after, name=name, comment=comment)
         submitted = Submitted(
             number=self.prepared.number,
@@ -178,9 +179,10 @@ class _Transaction:
 
     def take_back(self) -> list[str]:
         """Cancel whatever has one of our comments; return the ids that are not seen to be gone."""
-        ids = [one.job_id for one in self.held]
+        names = {one.job_id: one.name for one in self.held}
+        ids = list(names)
         try:
-            left = self.slurm.take_back(self.comments, ids)
+            left = self.slurm.take_back(self.comments, names)
         except HsdError:  # nobody can say what is left
             return ids[::-1]
         for job_id in reversed(ids):

@@ -110,7 +110,7 @@ class Found:
 def find_work(
     sweep: str, cluster: str | None, local: bool, only: Sequence[str] = (),
     overrides: Sequence[str] = (), max_parallel: int | None = None, dry_run: bool = False,
-    settled: Callable[[RunFolder], None] = lambda folder: None,  # noqa: ARG005
+    settled: Callable[[RunFolder], object] = lambda folder: None,  # noqa: ARG005
 ) -> Found:  # fmt: skip
     """Return what is left of a sweep; nothing is written, and only squeue and sacct are asked.
 
@@ -160,7 +160,7 @@ def live_in(state: RunState) -> Active:
     if state.notes and not state.asked and shutil.which("squeue"):
         raise PreflightError(
             f"{state.folder.path}: SLURM does not say which of its jobs are in the queue; try "
-            "again in a minute."
+            f"again in a minute. {' '.join(state.notes)}"
         )
     live = {
         (whole_stage(one.stage), one.cell)

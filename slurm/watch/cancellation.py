@@ -8,6 +8,7 @@ from pathlib import Path
 from hsd.errors import PreflightError
 from slurm.cluster.client import ClusterError, CommandFailed, Slurm
 from slurm.node.events import record
+from slurm.run import submissions
 from slurm.run.element_state import NEVER, Element
 from slurm.run.run_folder import RunFolder, whole_stage
 from slurm.run.run_state import ORDER, RunState, states
@@ -26,6 +27,8 @@ def cancel(
     still there.
     """
     if slurm is None:
+        if submissions.submission_lines(folder) and not submissions.read_submissions(folder):
+            return []  # every job was taken back
         raise PreflightError(
             f"{folder.name} is in no queue; a run with --local ends with Ctrl-C where it runs."
         )

@@ -254,12 +254,20 @@ _LONGEST = 300
 
 
 def cause(
-    element: Element, log_tail: str = "", run: str = "RUN", sweep: str = "SWEEP"
+    element: Element,
+    log_tail: str = "",
+    run: str = "RUN",
+    sweep: str = "SWEEP",
+    unsettled: Collection[int] = (),
 ) -> Cause | None:
     """Return why an element failed or waits; None for one that does neither.
 
-    `run` and `sweep` are the names to type in the next command.
+    `run` and `sweep` are the names to type in the next command, `unsettled` the numbers of
+    submissions that have no end: their jobs may lack what they wait for, so that no one by itself
+    may be released.
     """
+    if element.number in unsettled and element.reason.startswith("JobHeldUser"):
+        return Cause("held: its submission did not get to its end", f"hsd resubmit {run}")
     filling = {
         "run": run,
         "sweep": sweep,

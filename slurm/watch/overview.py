@@ -1,6 +1,6 @@
 """A run's states with all that explains them: how far what runs is, why what failed did so."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from slurm.cluster.client import Slurm
 from slurm.run.element_state import Element
 from slurm.run.run_folder import ALL, RunFolder, whole_stage
 from slurm.run.run_state import ORDER, states
+from slurm.run.submissions import unsettled
 from slurm.watch.causes import Cause, cause
 from slurm.watch.failed_nodes import excluded_nodes
 from slurm.watch.log_files import TAIL_BYTES, last_words
@@ -59,7 +60,8 @@ def overview(folder: Path, slurm: Slurm | None, run: str, sweep: str) -> Overvie
     shown = state.shown
     failed = sum(one.state == "failed" for one in shown)
     size = TAIL_BYTES if failed <= _FEW else TAIL_BYTES // 10
-    lines = tuple(_line(state.folder, one, run, sweep, sets, size) for one in shown)
+    killed = frozenset(one.number for one in unsettled(folder))
+    lines = tuple(_line(state.folder, one, run, sweep, sets, size, killed) for one in shown)
     compared = bool(state.of(ALL))
     return Overview(
         name=state.folder.name,
@@ -72,14 +74,22 @@ def overview(folder: Path, slurm: Slurm | None, run: str, sweep: str) -> Overvie
     )
 
 
-def _line(folder: RunFolder, element: Element, run: str, sweep: str, sets: int, size: int) -> Line:
+def _line(
+    folder: RunFolder,
+    element: Element,
+    run: str,
+    sweep: str,
+    sets: int,
+    size: int,
+    killed: Collection[int],
+) -> Line:
     said = last_words(folder, element, size) if element.state == "failed" else ""
     found = stage_progress(folder, element, sets) if element.state in _UNDER_WAY else None
     goes_on = element.state == "running"
     return Line(
         element=element,
         progress=found if goes_on or found is None else found.stands,
-        cause=cause(element, said, run, sweep),
+        cause=cause(element, said, run, sweep, killed),
     )
 
 

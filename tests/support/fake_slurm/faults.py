@@ -3,7 +3,7 @@
 {"sbatch": {"fail_at": 3, "message": "..."}}         the third submission is refused
 {"sbatch": {"timeout_at": 2}}                        times out and is not accepted
 {"sbatch": {"timeout_but_accepted_at": 2}}           times out though it was accepted
-{"squeue": {"state": "WEIRD_STATE"}}                 every state that it shows (sacct too)
+{"squeue": {"state": "WEIRD_STATE"}}                 of all that is not over (and all in sacct)
 {"squeue": {"reason": "QOSMaxGRESPerUser"}}          the reason of every job that waits
 {PROGRAM: "refused"}                                 the controller does not answer it
 {PROGRAM: {"refused": ["release"]}}                  it refuses these of its commands

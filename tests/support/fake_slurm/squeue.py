@@ -91,7 +91,8 @@ def _name(row: Row) -> str:
 
 
 def _state(row: Row) -> str:
-    return str(faults.of("squeue").get("state", row[1][0]["state"]))
+    spoilt, element = faults.of("squeue").get("state"), row[1][0]
+    return str(spoilt if spoilt and not store.ended(element) else element["state"])
 
 
 def _reason(row: Row) -> str:
