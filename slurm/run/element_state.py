@@ -13,6 +13,8 @@ from slurm.run.submissions import Submitted
 
 LIVE = ("running", "stopping", "requeued", "waiting", "held")
 """States that something still comes of, the most telling first."""
+NOT_SUBMITTED = "not submitted"
+"""The state of a cell that has no job yet: it did not fit into the queue."""
 NEVER = "DependencyNeverSatisfied"
 
 _WAITING = {"PENDING", "CONFIGURING"}
