@@ -68,6 +68,17 @@ def test_where_every_node_fails_it_is_not_the_nodes() -> None:
     assert choose_nodes([], everywhere, well=["gpu5"]).names == ("gpu3", "gpu4")
 
 
+def test_one_failure_on_a_node_that_ends_jobs_well_does_not_excuse_another_node() -> None:
+    failures = [failure(f"c{at}", f"7_{at}") for at in range(20)] + [failure("x", "9_0", "gpu4")]
+    assert choose_nodes([], failures, well=["gpu4"]).names == ("gpu3",)
+
+
+def test_where_nodes_fail_that_ended_jobs_well_before_it_is_not_the_nodes() -> None:
+    failures = [failure(cell, f"7_{cell}") for cell in "ab"]
+    failures += [failure(cell, f"7_{cell}", "gpu4") for cell in "cd"]
+    assert not choose_nodes([], failures, well=["gpu3", "gpu4"]).names
+
+
 def test_a_node_that_draws_every_job_and_fails_it_is_excluded_though_no_other_was_tried() -> None:
     assert choose_nodes([], [failure(cell, f"7_{cell}") for cell in "abcd"]).names == ("gpu3",)
 

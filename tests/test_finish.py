@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs.terminal.progress_table import clock, rate
-from slurm.run.element_state import NEVER, Element
+from slurm.run.element_state import NEVER, NOT_SUBMITTED, Element
 from slurm.watch.finish import SweepFinish, sweep_finish
 from slurm.watch.overview import Line
 from slurm.watch.stage_progress import StageProgress
@@ -66,6 +66,13 @@ def test_a_stage_that_nobody_has_seen_has_no_end() -> None:
 
 def test_nothing_ends_while_nothing_runs() -> None:
     assert finish(line("a train done 10"), line("b train waiting")).left_s is None
+
+
+def test_nobody_knows_the_end_while_cells_are_not_submitted() -> None:
+    lines = [line("a train done 1000"), line("b train running 400", left_s=600)]
+    states = {"a": "done", "b": "running", "c": NOT_SUBMITTED}
+    found = sweep_finish(lines, states, NOW)
+    assert (found.done, found.total, found.left_s) == (1, 3, None)
 
 
 def test_what_can_never_start_is_not_waited_for() -> None:

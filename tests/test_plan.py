@@ -115,6 +115,28 @@ def test_a_chain_is_never_stuck_where_slurm_keeps_what_can_never_start() -> None
     assert kinds == {"afterany"}
 
 
+@pytest.mark.parametrize(("kill", "wait"), [(True, " < afterany evaluate"), (False, "")])
+def test_no_evaluation_waits_for_one_that_slurm_may_keep_for_ever(kill: bool, wait: str) -> None:
+    few = {"max_array_size": 1, "array_parallelism": 1, "kill_on_invalid_dep": kill}
+    assert drawn(made(sweep(), cluster(slurm=few)))[:4] == [
+        "train: default",
+        "train.2: high_capacity < afterany train",
+        "evaluate: default < aftercorr train",
+        f"evaluate.2: high_capacity < aftercorr train.2{wait}",
+    ]
+
+
+def test_evaluations_that_wait_for_no_training_take_turns_though_slurm_keeps_what_is_stuck() -> (
+    None
+):
+    few = {"max_array_size": 1, "array_parallelism": 1, "kill_on_invalid_dep": False}
+    trained = ("train default", "train high_capacity")
+    assert drawn(made(sweep(), cluster(slurm=few), trained))[:2] == [
+        "evaluate: default",
+        "evaluate.2: high_capacity < afterany evaluate",
+    ]
+
+
 def test_a_chain_is_short_however_often_a_job_may_go_on() -> None:
     names = [s.name for s in made(sweep(), cluster(slurm={"requeue": "chain"})).stages]
     assert [n for n in names if n.startswith("train")] == ["train", "train-2", "train-3", "train-4"]

@@ -1,5 +1,6 @@
 """What failed, once more: with the code and configs of before, changed only where asked."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,30 @@ def test_a_finished_cell_begins_anew_when_it_is_named_and_changed(run: Work) -> 
     write_run(found)
     assert (run.folder.cell("default") / "before-1/train.done.json").exists()
     assert read_json(run.folder.config("default"))["lora"]["rank"] == 8
+
+
+def test_the_same_change_again_keeps_what_was_done_with_it(run: Work) -> None:
+    again = partial(found_again, run.folder, only=("default", "demo"), overrides=("lora.rank=8",))
+    first = again()
+    assert first.aside == ("default", "demo")
+    write_run(first)
+    finish(first.work, "default", *STAGES)
+    second = again()
+    assert (second.left.new, second.aside) == (("demo",), ("demo",))
+    write_run(second)
+    assert run.folder.done("default", "train").exists()
+    assert found_again(run.folder, only=("default",)).left.done == ("default", "baseline")
+
+
+def test_a_training_that_the_same_change_made_is_evaluated_where_it_is(run: Work) -> None:
+    again = partial(found_again, run.folder, only=("default",), overrides=("lora.rank=8",))
+    first = again()
+    write_run(first)
+    finish(first.work, "default", "train")
+    second = again()
+    assert todo(second)["evaluate"] == ["default"]
+    assert "train" not in todo(second)
+    assert not second.aside
 
 
 def test_a_cell_in_the_queue_is_neither_changed_nor_touched(run: Work) -> None:

@@ -19,7 +19,7 @@ from jobs.terminal.progress_table import (
     progress_parts,
     start_words,
 )
-from slurm.run.element_state import Element
+from slurm.run.element_state import NOT_SUBMITTED, Element
 from slurm.run.run_folder import ALL
 from slurm.watch.causes import Cause
 from slurm.watch.overview import Line, Overview
@@ -44,7 +44,7 @@ _REASONS = (
     (re.compile(r"^BeginTime$"), "soon"),
 )
 """SLURM's reasons in a word, so that a cell fits a line; --json has them as they are."""
-_QUIET = {"waiting": 1, "done": 2, "cancelled": 2}
+_QUIET = {"waiting": 1, NOT_SUBMITTED: 1, "done": 2, "cancelled": 2}
 """States of cells that need no line of their own where there is no room, the first ones first."""
 _COLUMNS = {"baseline": "evaluate"}
 """The untouched base is evaluated like the others: its stage has no column of its own."""

@@ -28,6 +28,7 @@ from slurm.submit.write_run import alone, write_run
 from slurm.sweep.plan import Plan
 from slurm.sweep.stage import Stage
 from slurm.sweep.sweep import Cell, Sweep
+from slurm.watch.cancellation import cancel_replaced_comparisons
 from slurm.watch.failed_nodes import remember_nodes
 
 STAGE_HEADER = ("stage", "cells", "waits for", "each", "GPU-hours")
@@ -118,8 +119,16 @@ def show_left(left: Left, work: Work) -> None:
     for node in work.nodes.excluded:
         console.print(escape(node.sentence(name_of(work))), highlight=False)
     if not left.plan.stages:
-        what = "Wait for what is in the queue" if left.active else "Everything is done"
-        console.print(f"{what}: hsd status {name_of(work)}", highlight=False)
+        console.print(f"{_next(left, work)} {name_of(work)}", highlight=False)
+
+
+def _next(left: Left, work: Work) -> str:
+    """Return why nothing is submitted, and the command to type without the run's name."""
+    if left.active:
+        return "Wait for what is in the queue: hsd status"
+    if {*work.bases, *(cell.name for cell in work.cells)} - set(left.done):
+        return "Other cells are not done: hsd resubmit"
+    return "Everything is done: hsd status"
 
 
 def later(left: Left) -> str:
@@ -216,6 +225,8 @@ def submit_prepared(
     with alone(prepared, "a submission", seen):
         write()
         submitted = submit(prepared, slurm)
+        if any(one.kind == "compare" for one in submitted):
+            cancel_replaced_comparisons(prepared.plan.folder.path, slurm)
     if as_json:
         echo_text(json.dumps([asdict(one) for one in submitted], indent=2))
         return

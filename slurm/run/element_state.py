@@ -13,7 +13,9 @@ from slurm.run.submissions import Submitted
 
 LIVE = ("running", "stopping", "requeued", "waiting", "held")
 """States that something still comes of, the most telling first."""
-OVER = ("done", "failed", "cancelled", "unknown")
+NOT_SUBMITTED = "not submitted"
+"""The state of a cell that has no job yet: it did not fit into the queue."""
+OVER = ("done", "failed", "cancelled", "unknown", NOT_SUBMITTED)
 """States that nothing comes of any more. A state of SLURM's that hsd does not know is not over."""
 NEVER = "DependencyNeverSatisfied"
 

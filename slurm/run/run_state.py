@@ -1,7 +1,7 @@
 """How a run stands: one squeue and one sacct for all of it, and the run's own files."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ from slurm.cluster.client import ClusterError, CommandFailed, Slurm
 from slurm.cluster.parse import Accounted, Queued, not_understood, parse_accounting, parse_queue
 from slurm.node.events import attempts
 from slurm.run import submissions
-from slurm.run.element_state import LIVE, Element, ElementFacts, element, shown_element
+from slurm.run.element_state import (
+    LIVE,
+    NOT_SUBMITTED,
+    Element,
+    ElementFacts,
+    element,
+    shown_element,
+)
 from slurm.run.job_ownership import is_own, is_own_attempt
 from slurm.run.run_folder import ALL, RunFolder, whole_stage
 from slurm.run.submissions import Submitted
@@ -52,7 +59,7 @@ class RunState:
 
     def overall(self, cell: str) -> str:
         """Return one word for a whole cell: what is worst, then what still goes on, then done."""
-        words = [one.state for one in self.of(cell).values()] or ["waiting"]
+        words = [one.state for one in self.of(cell).values()] or [NOT_SUBMITTED]
         order = ("failed", "unknown", *LIVE, "cancelled", "done")
         return min(words, key=lambda word: order.index(word) if word in order else 1)
 
@@ -103,17 +110,24 @@ def in_slurm(submitted: Submitted) -> bool:
     return submitted.job_id.isdigit()
 
 
-def states(folder: Path, slurm: Slurm | None) -> RunState:
-    """Return how a run stands; without SLURM from its own files alone."""
+def states(folder: Path, slurm: Slurm | None, *, earlier: bool = False) -> RunState:
+    """Return how a run stands; without SLURM from its own files alone.
+
+    With `earlier` also what newer submissions did not take out of the queue: each submission has a
+    comparison of its own.
+    """
     run = RunFolder(folder)
-    newest = submissions.newest(submissions.read_submissions(folder))
-    jobs = {submitted.job_id for submitted, _ in newest.values() if in_slurm(submitted)}
-    asked = ask_scheduler(slurm, jobs)
-    strange = strangers(asked, newest.values())
+    known = submissions.read_submissions(folder)
+    newest = submissions.newest(known)
+    before = submissions.replaced(known) if earlier else []
+    ours = [*newest.values(), *before]
+    asked = ask_scheduler(slurm, {submitted.job_id for submitted, _ in ours if in_slurm(submitted)})
+    strange = strangers(asked, ours)
     elements = [
         element(stage, cell, _known(run, stage, cell, asked, submitted, index))
         for (stage, cell), (submitted, index) in newest.items()
     ]
+    elements += [_replaced(run, asked, submitted, index) for submitted, index in before]
     covered = {(whole_stage(stage), cell) for stage, cell in newest}
     elements += [
         element(stage, cell, _known(run, stage, cell, asked))
@@ -179,6 +193,13 @@ def _known(
         accounted=asked.attempts(submitted, job) if submitted else (),
         asked=asked.queue is not None and bool(submitted and in_slurm(submitted)),
     )
+
+
+def _replaced(run: RunFolder, asked: SchedulerAnswers, submitted: Submitted, index: int) -> Element:
+    """Return an element that was submitted anew; the marker is of the newer one."""
+    stage, cell = submitted.stage, submitted.cells[index]
+    known = _known(run, stage, cell, asked, submitted, index)
+    return element(stage, cell, replace(known, done_at=None))
 
 
 def _done_at(marker: Path) -> str | None:

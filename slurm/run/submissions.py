@@ -1,7 +1,7 @@
 """submissions.jsonl: which SLURM job does which stage of which cells; a line per job accepted."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,17 @@ def newest(submitted: Iterable[Submitted]) -> dict[tuple[str, str], tuple[Submit
     return {
         (one.stage, cell): (one, index) for one in submitted for index, cell in enumerate(one.cells)
     }
+
+
+def replaced(submitted: Sequence[Submitted]) -> list[tuple[Submitted, int]]:
+    """Return the elements that a later submission has named again, with their array indexes."""
+    last = newest(submitted)
+    return [
+        (one, index)
+        for one in submitted
+        for index, cell in enumerate(one.cells)
+        if last[one.stage, cell] != (one, index)
+    ]
 
 
 def job_name(run: str, stage: str) -> str:

@@ -11,7 +11,9 @@ from slurm.cluster.limits import SubmitLimit, submit_limits
 from slurm.cluster.profile import Profile
 from slurm.run.job_ownership import own_user
 from slurm.run.run_folder import BASELINE, whole_stage
+from slurm.run.run_state import RunState
 from slurm.sweep.plan import Plan
+from slurm.sweep.stage import Edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,24 @@ def fitting(left: Left, profile: Profile, again: Callable[[Collection[str]], Lef
         full = exceeded(least, profile, limits) or full
         raise PreflightError(_refusal(least, profile, full))
     return replace(again(names[:fit]), later=tuple(names[fit:]), full=full.sentence)
+
+
+def behind_earlier(left: Left, state: RunState) -> Left:
+    """Return it with a comparison that waits for the evaluations of earlier submissions too.
+
+    So an earlier comparison that still waits is not needed any more.
+    """
+    jobs = dict.fromkeys(
+        one.job.partition("_")[0]
+        for one in state.elements
+        if one.live and whole_stage(one.stage) in ("evaluate", BASELINE)
+    )
+    edges = tuple(Edge("afterany", job) for job in jobs if job.isdigit())
+    stages = tuple(
+        replace(stage, after=(*stage.after, *edges)) if stage.of == "compare" else stage
+        for stage in left.plan.stages
+    )
+    return replace(left, plan=replace(left.plan, stages=stages))
 
 
 def exceeded(plan: Plan, profile: Profile, limits: Iterable[SubmitLimit]) -> SubmitLimit | None:

@@ -14,7 +14,7 @@ from slurm.cluster.profile import Profile
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder
 from slurm.run.run_state import RunState, slurm_of, states
-from slurm.submit.parts import Left, fitting
+from slurm.submit.parts import Left, behind_earlier, fitting
 from slurm.submit.snapshot import FACTS, Code, running_code
 from slurm.submit.work import Found, Work, left_to_do, live_in, nodes_for
 from slurm.sweep.absolute_paths import anchored_config
@@ -48,7 +48,7 @@ def resubmission(
     chosen = _chosen(state, list(work.bases), failed, only)
     active = live_in(state)
     left = left_to_do(work, active, chosen)
-    aside: tuple[str, ...] = ()
+    named: list[str] = []
     code = running_code() if new_code else None
     if overrides or code:
         wanted = {*left.new, *(only if overrides else ())} - set(left.active)
@@ -56,10 +56,16 @@ def resubmission(
         bases = set(work.bases)
         work = _changed(work, named, overrides, code)
         left = left_to_do(work, active, [*chosen, *(work.bases.keys() - bases)])
-        aside = tuple(named) if overrides else ()
     left = fitting(left, profile, lambda some: left_to_do(work, active, some))
-    aside = tuple(name for name in aside if name not in left.later)
+    left = behind_earlier(left, state)
+    aside = _aside(work, left, named) if overrides else ()
     return Found(_with_one_code(work, left, facts), left, code, aside, seen=seen)
+
+
+def _aside(work: Work, left: Left, changed: Collection[str]) -> tuple[str, ...]:
+    """Return the cells that begin anew: not those trained with this very config already."""
+    anew = (name for name in changed if not work.is_done("train", name))
+    return tuple(name for name in anew if name in left.new)
 
 
 _STAGES = ("train", "merge", "evaluate", "compare")

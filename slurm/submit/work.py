@@ -18,7 +18,7 @@ from slurm.run import submissions
 from slurm.run.run_folder import BASELINE, RunFolder, whole_stage
 from slurm.run.run_state import RunState, slurm_of, states
 from slurm.submit.launch import orders
-from slurm.submit.parts import Left, fitting
+from slurm.submit.parts import Left, behind_earlier, fitting
 from slurm.submit.snapshot import Code, running_code
 from slurm.submit.submission import SubmissionBundle, next_submission_number, scripts
 from slurm.sweep.base_cells import named_bases
@@ -137,6 +137,7 @@ def find_work(
     left = left_to_do(work, active)
     if not is_guess:
         left = fitting(left, work.profile, lambda some: left_to_do(work, active, some))
+    left = behind_earlier(left, state)
     return Found(
         work, left, code, missing=tuple(work.absent.values()), seen=seen, is_guess=is_guess
     )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from slurm.cluster.profile import Profile, StageConfig
+from slurm.cluster.profile import Profile, SlurmConfig, StageConfig
 from slurm.cluster.stage_config import ASKS_FOR
 from slurm.sweep.stage import Edge, Stage, Task
 
@@ -30,7 +30,7 @@ def arrays(
         Stage(of if number == 1 else f"{of}.{number}", of, tuple(part), resources, after)
         for number, (part, after) in enumerate(parts, start=1)
     ]
-    return _throttled(made, slurm.array_parallelism) if slurm else made
+    return _throttled(made, slurm) if slurm else made
 
 
 def _parts(tasks: list[Task], most: int | None) -> list[list[Task]]:
@@ -41,12 +41,13 @@ def _parts(tasks: list[Task], most: int | None) -> list[list[Task]]:
     return [tasks[first : first + size] for first in range(0, len(tasks), size)]
 
 
-def _throttled(made: list[Stage], limit: int | None) -> list[Stage]:
+def _throttled(made: list[Stage], slurm: SlurmConfig) -> list[Stage]:
     """Return the arrays with shares of the limit, which is of all cells of the stage.
 
     SLURM limits each array by itself. With more arrays than cells may run at once, an array waits
-    until one before it has ended.
+    until one before it has ended: one that surely ends.
     """
+    limit = slurm.array_parallelism
     if limit is None or not made:
         return made
     lanes = min(limit, len(made))
@@ -55,10 +56,21 @@ def _throttled(made: list[Stage], limit: int | None) -> list[Stage]:
         most = max(range(lanes), key=lambda lane: len(made[lane].tasks) / shares[lane])
         shares[most] += 1
     return [
-        replace(stage, at_once=shares[at % lanes], after=(*stage.after, *_waits(made, at, lanes)))
+        replace(
+            stage, at_once=shares[at % lanes], after=(*stage.after, *_waits(made, at, lanes, slurm))
+        )
         for at, stage in enumerate(made)
     ]
 
 
-def _waits(made: list[Stage], at: int, lanes: int) -> tuple[Edge, ...]:
-    return (Edge("afterany", made[at - lanes].name),) if at >= lanes else ()
+def _waits(made: list[Stage], at: int, lanes: int, slurm: SlurmConfig) -> tuple[Edge, ...]:
+    """Return what an array waits for beside the training of its own cells.
+
+    Where SLURM does not drop what can never start, an evaluation behind a failed training never
+    ends. What waited for its array would never start: the waits of the trainings have to do.
+    """
+    if at < lanes:
+        return ()
+    before = made[at - lanes]
+    ends = slurm.kill_on_invalid_dep or slurm.requeue == "chain" or not before.after
+    return (Edge("afterany", before.name),) if ends else ()

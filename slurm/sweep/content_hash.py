@@ -113,10 +113,12 @@ def refuse_changes(folder: RunFolder, parts: Mapping[str, Identity]) -> None:
     shown = "; ".join(_short(line) for line in found[:_SHOWN])
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     further = len(lines) - 1
+    # Cells that did not fit into the queue have not failed.
+    failed = "" if set(folder.cell_names()) - known else " --failed"
     others = f" ({further} more cell{'s' * (further > 1)} changed too)" if further else ""
     raise PreflightError(
         f"{folder.path}: cell '{cell}' was submitted with other content: {shown}{more}{others}. "
-        f"Choose another name for the sweep, or `hsd resubmit {folder.name} --failed`, which goes "
+        f"Choose another name for the sweep, or `hsd resubmit {folder.name}{failed}`, which goes "
         "on with the code and the configs that were queued."
     )
 

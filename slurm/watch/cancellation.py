@@ -3,15 +3,17 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from hsd.errors import PreflightError
 from slurm.cluster.client import ClusterError, CommandFailed, Slurm
+from slurm.cluster.parse import parse_queue
 from slurm.node.events import record
 from slurm.run import submissions
 from slurm.run.element_state import NEVER, Element
 from slurm.run.run_folder import RunFolder, whole_stage
-from slurm.run.run_state import ORDER, RunState, states
+from slurm.run.run_state import ORDER, RunState, SchedulerAnswers, in_slurm, states
 
 _THREADS = 16
 
@@ -32,7 +34,7 @@ def cancel(
         raise PreflightError(
             f"{folder.name} is in no queue; a run with --local ends with Ctrl-C where it runs."
         )
-    state = states(folder, slurm)
+    state = states(folder, slurm, earlier=True)
     if not state.asked:
         why = " ".join(state.notes) or f"{folder.name}: nothing was submitted."
         raise ClusterError(f"{why} Nothing was cancelled.")
@@ -43,6 +45,23 @@ def cancel(
         _confirm(folder, slurm, ours)
         _record(RunFolder(folder), ours)
     return chosen
+
+
+def cancel_replaced_comparisons(folder: Path, slurm: Slurm) -> None:
+    """Cancel comparisons that wait although a newer one does, which waits for all that they do.
+
+    Where SLURM does not answer they stay, run before the newer one, and do no harm.
+    """
+    before = {
+        one.element_id(index): one
+        for one, index in submissions.replaced(submissions.read_submissions(folder))
+        if one.kind == "compare" and in_slurm(one)
+    }
+    with suppress(ClusterError, CommandFailed):
+        queue = parse_queue(slurm.queue({one.job_id for one in before.values()}))
+        asked = SchedulerAnswers(queue)
+        told = {job: asked.queued(one, job) for job, one in before.items()}
+        slurm.cancel(job for job, found in told.items() if found and found.state == "PENDING")
 
 
 def _record(run: RunFolder, cancelled: Sequence[Element]) -> None:
@@ -61,7 +80,7 @@ def _confirm(folder: Path, slurm: Slurm, wanted: Sequence[Element]) -> None:
     left = names
     for wait_s in slurm.waits_s if names else ():
         time.sleep(wait_s)
-        state = states(folder, slurm)
+        state = states(folder, slurm, earlier=True)
         if state.asked:
             left = names & {one.job for one in state.elements if one.live and not one.leaving}
         if not left:

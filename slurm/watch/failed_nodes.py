@@ -108,7 +108,9 @@ def choose_nodes(
     A node is excluded once `ENOUGH` different cells failed on it, or after one failure where
     `all_failed` asks for that, until a person allows it. Where several nodes fail and none is
     `well`, it is not the nodes but what they all have: the environment, or a shared disk. Then none
-    is excluded by itself. Raises PreflightError for an allowed node that is not excluded.
+    is excluded by itself. A node that would be excluded itself does not count as `well`.
+
+    Raises PreflightError for an allowed node that is not excluded.
     """
     seen = {event.get("job") for event in events if event.get("event") == "failed"}
     new: list[dict[str, Any]] = [one.event() for one in failures if one.job not in seen]
@@ -119,7 +121,9 @@ def choose_nodes(
             raise PreflightError(f"--allow-node {node}: it is not excluded; excluded: {known}.")
         new.append({"event": "allowed", "node": node})
     said, failed = _names(events), _failed([*events, *new])
-    is_everywhere = len(failed) > 1 and not set(well) - failed.keys()
+    # One failure may be chance, so a node that has ended jobs well tells nothing by it.
+    suspects = {node for node, (cells, _) in failed.items() if len(cells) >= ENOUGH}
+    is_everywhere = len(failed) > 1 and not set(well) - suspects
     excluded = [
         one
         for one in _excluded_nodes([*events, *new], all_failed=all_failed)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
-from slurm.run.element_state import NEVER
+from slurm.run.element_state import NEVER, NOT_SUBMITTED
 from slurm.run.run_folder import ALL
 from slurm.watch.overview import Line
 
@@ -16,7 +16,8 @@ _RUNNING = ("running", "stopping")
 class SweepFinish:
     """`left_s` until the last cell has ended, if as many jobs run at once as now: `at_once`.
 
-    It is None while nothing runs, and while nobody can tell how long a stage takes.
+    It is None while nothing runs, while nobody can tell how long a stage takes, and while cells are
+    not submitted: nobody knows when they will be.
     """
 
     done: int
@@ -31,7 +32,8 @@ def sweep_finish(lines: Iterable[Line], states: Mapping[str, str], now: datetime
     done = sum(state == "done" for state in cells.values())
     own = [line for line in lines if line.element.cell != ALL]
     at_once = sum(line.element.state in _RUNNING for line in own)
-    return SweepFinish(done, len(cells), at_once, _left_s(own, at_once, now))
+    left_s = None if NOT_SUBMITTED in cells.values() else _left_s(own, at_once, now)
+    return SweepFinish(done, len(cells), at_once, left_s)
 
 
 def expected_start(line: Line, now: datetime) -> datetime | None:

@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hsd.counted import counted
 from slurm.cluster.client import Slurm
-from slurm.run.element_state import Element
+from slurm.run.element_state import NOT_SUBMITTED, Element
 from slurm.run.run_folder import ALL, RunFolder, whole_stage
 from slurm.run.run_state import ORDER, states
 from slurm.run.submissions import unsettled
@@ -63,12 +64,14 @@ def overview(folder: Path, slurm: Slurm | None, run: str, sweep: str) -> Overvie
     killed = frozenset(one.number for one in unsettled(folder))
     lines = tuple(_line(state.folder, one, run, sweep, sets, size, killed) for one in shown)
     compared = bool(state.of(ALL))
+    words = {cell: state.overall(cell) for cell in state.cells if cell != ALL or compared}
+    later = _not_submitted(sum(word == NOT_SUBMITTED for word in words.values()), run)
     return Overview(
         name=state.folder.name,
         folder=str(folder),
         lines=lines,
-        states={cell: state.overall(cell) for cell in state.cells if cell != ALL or compared},
-        notes=(*state.notes, *(one.sentence(run) for one in excluded_nodes(state.folder))),
+        states=words,
+        notes=(*state.notes, *later, *(one.sentence(run) for one in excluded_nodes(state.folder))),
         live=any(line.element.live for line in lines),
         shards=state.folder.facts().get("shards") or 1,
     )
@@ -91,6 +94,14 @@ def _line(
         progress=found if goes_on or found is None else found.stands,
         cause=cause(element, said, run, sweep, killed),
     )
+
+
+def _not_submitted(cells: int, run: str) -> list[str]:
+    """Return the sentence about cells that did not fit into the queue, with what to type."""
+    if not cells:
+        return []
+    are = "is" if cells == 1 else "are"
+    return [f"{counted(cells, 'cell')} {are} not submitted yet. Submit more: hsd resubmit {run}"]
 
 
 def _sets(folder: RunFolder) -> int:
