@@ -154,8 +154,15 @@ def _check_shards(given: dict[str, Any], shards: int | None) -> None:
         raise click.UsageError("--shard array: say how many jobs there are, with --shards N.")
     if "-" in (given.get("file"), given.get("output")):
         raise click.UsageError("-: a job has no standard input or output to pass on; name a file.")
-    if shards and given.get("engine") == "openai":
+    if shards and _engine(given) == "openai":
         raise click.UsageError("--shards: one server answers all rows; leave it out.")
+
+
+def _engine(given: dict[str, Any]) -> str:
+    """Return the engine that an option or --set names. Raises ConfigError for a wrong --set."""
+    from hsd.config.loading import load_eval_config
+
+    return load_eval_config(given["overrides"], engine=given["engine"]).engine
 
 
 if __name__ == "__main__":

@@ -59,11 +59,34 @@ def test_a_token_that_a_server_forbade_is_not_among_the_likeliest() -> None:
     assert score(HATE, *OPENING, fork, token('"}')).score is None
 
 
-def test_the_written_token_counts_even_below_the_likeliest() -> None:
-    fork = token("hate", normal=0.5)
-    fork["logprob"] = log(0.1)
+def test_the_written_token_counts_even_where_it_is_not_among_the_likeliest() -> None:
+    fork = token("hate", normal=0.1)
+    fork["logprob"] = log(0.3)
     found = score(HATE, *OPENING, fork, token('"}'))
-    assert found.score == pytest.approx(0.1 / 0.6)
+    assert found.score == pytest.approx(0.3 / 0.4)
+
+
+def test_two_tokens_of_one_text_count_together() -> None:
+    fork = token("hate", hate=0.93, normal=0.05)
+    fork["top_logprobs"].append({"token": "hate", "logprob": log(0.004), "bytes": [*b"hate"]})
+    found = score(HATE, *OPENING, fork, token('"}'))
+    assert found.score == pytest.approx(0.934 / 0.984)
+
+
+def test_a_reply_that_writes_the_less_likely_label_gives_no_score() -> None:
+    found = score(HATE, *OPENING, token("hate", hate=0.3, normal=0.5), token('"}'))
+    assert found.score is None
+    assert found.reason == "the reply says 'hate', but 'normal' is likelier there"
+
+
+def test_a_written_label_may_be_the_less_likely_one_by_rounding() -> None:
+    found = score(HATE, *OPENING, token("hate", hate=0.49, normal=0.5), token('"}'))
+    assert found.score == pytest.approx(0.49 / 0.99)
+
+
+def test_many_tokens_of_the_other_label_may_together_be_likelier_than_the_written_one() -> None:
+    fork = token("hate", hate=0.4, **{"normal": 0.25, "nor": 0.2})
+    assert score(HATE, *OPENING, fork, token('"}')).score == pytest.approx(0.4 / 0.85)
 
 
 def test_thoughts_before_a_reply_and_a_stop_token_behind_it_are_no_part_of_it() -> None:

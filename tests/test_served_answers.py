@@ -13,7 +13,7 @@ import pytest
 from chat_service import Asked, Scripted, config, honest, served
 
 from hsd.config.loading import load_eval_config
-from hsd.errors import EvaluationError, Stopped
+from hsd.errors import EvaluationError, ModelError, Stopped
 from hsd.evaluation.served_plan import plan_served
 from hsd.evaluation.served_replies import server_of
 from hsd.evaluation.served_run import evaluate_served
@@ -115,6 +115,28 @@ def test_half_a_character_and_strange_counts_are_no_reason_to_end(asked: Asked) 
     first, second, *_ = load_run(served(asked, server=ONE)).predictions
     assert (first.reply, first.outcome) == ("?", "invalid")
     assert (second.reply, second.outcome) == ("", "truncated")
+
+
+TOO_LONG: Any = (400, {}, {"error": {"code": "context_length_exceeded"}})
+
+
+@pytest.mark.parametrize("rows", [4, 6])
+def test_a_run_whose_posts_are_all_too_long_keeps_none_of_them(asked: Asked, rows: int) -> None:
+    for _ in range(2):
+        asked.answer = lambda _: TOO_LONG
+        with pytest.raises(ModelError, match="too long|refuses the request") as error:
+            served(asked, server=ONE, max_samples=rows)
+        assert "kept" not in str(error.value)
+    asked.answer = honest
+    found = load_run(served(asked, server=ONE, max_samples=rows)).predictions
+    assert [p.outcome for p in found] == ["valid"] * rows
+
+
+def test_a_post_that_is_too_long_before_any_reply_is_kept_once_one_comes(asked: Asked) -> None:
+    asked.script = [TOO_LONG, TOO_LONG]
+    found = load_run(served(asked, server=ONE)).predictions
+    assert [p.outcome for p in found] == ["invalid"] * 2 + ["valid"] * 4
+    assert len(asked.requests) == 6
 
 
 def test_nobody_knows_whether_a_server_cut_posts(asked: Asked) -> None:

@@ -13,7 +13,8 @@ from chat_service import Asked, config, honest, posts
 from click.testing import CliRunner
 from completions import completion
 
-from hsd.errors import ConfigError, EvaluationError, PreflightError, Stopped
+from hsd.errors import ConfigError, EvaluationError, ModelError, PreflightError, Stopped
+from hsd.evaluation.served_replies import server_of
 from hsd.io.json_reader import read_json, read_objects
 from hsd.io.shard import Shard
 from hsd.predict.detector import Detector
@@ -140,11 +141,60 @@ def test_a_post_that_is_too_long_for_the_server_ends_no_run(asked: Asked, said: 
     assert row["hsd_reason"] == "the post is too long for the server"
 
 
-def test_a_server_with_no_room_for_any_post_ends_the_run(asked: Asked) -> None:
-    from hsd.errors import ModelError
+TOO_LONG: Any = (
+    400, {}, {"error": {"code": "context_length_exceeded", "message": "invented"}},
+)  # fmt: skip
 
-    error = {"error": {"code": "context_length_exceeded", "message": "invented"}}
-    asked.answer = lambda _: (400, {}, error)
+
+def test_a_window_in_which_each_post_is_too_long_is_answered_anew_by_the_next_start(
+    asked: Asked,
+) -> None:
+    asked.answer = lambda _: TOO_LONG
+    with pytest.raises(ModelError, match=r"calls each prompt too long, of 3 posts; start the"):
+        predicted(asked, server=ONE)
+    asked.answer = honest
+    predicted(asked, server=ONE)
+    assert {row["hsd_outcome"] for row in read_objects(OUT)} == {"valid"}
+
+
+def test_after_a_reply_of_an_earlier_start_a_window_may_be_too_long(asked: Asked) -> None:
+    asked.script = [honest, honest, honest, BUSY]
+    with pytest.raises(EvaluationError):
+        predicted(asked, server={**ONE, "retries": 0})
+    asked.answer = lambda _: TOO_LONG
+    predicted(asked, server=ONE)
+    rows = read_objects(OUT)
+    assert [row["hsd_outcome"] for row in rows] == ["valid"] * 3 + ["invalid"] * 3
+
+
+def test_another_number_of_shards_asks_about_no_post_twice(asked: Asked) -> None:
+    asked.script = [honest, honest, BUSY]
+    with pytest.raises(EvaluationError):
+        predicted(asked, server={**ONE, "retries": 0})
+    for index in (0, 1):
+        predicted(asked, server=ONE, shard=Shard(index, 2))
+    assert [row["hsd_label"] for row in read_objects(OUT)] == ["normal", "hate"] * 3
+    assert len(asked.requests) == 6 + 1
+
+
+def test_the_seconds_are_those_of_all_windows(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_own_time(plan: Any, say: Any) -> Any:
+        server = server_of(plan, say)
+        server.clock = lambda: float(len(asked.requests))  # each request takes a second
+        return server
+
+    monkeypatch.setattr("hsd.predict.served_model.server_of", with_own_time)
+    predicted(asked, server=ONE)
+    assert read_json(RUN / "manifest.json")["answering"]["seconds"] == 6.0
+
+
+def test_a_server_with_no_room_for_any_post_ends_the_run(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsd.predict.predict_job.window_size", lambda _: 6)
+    asked.answer = lambda _: TOO_LONG
     with pytest.raises(ModelError, match=r"refuses the request \(400: invented\)"):
         predicted(asked, server=ONE)
     assert len(asked.requests) == 5

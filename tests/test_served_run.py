@@ -15,7 +15,7 @@ from completions import completion
 from hsd.errors import ConfigError, EvaluationError, HsdError, ModelError
 from hsd.evaluation.served_plan import plan_served
 from hsd.evaluation.served_replies import server_of
-from hsd.evaluation.served_run import evaluate_served
+from hsd.evaluation.served_run import evaluate_served, evaluate_served_sets
 from hsd.io.manifest import DONE, manifest_of
 from hsd.report.comparability import provenance_of
 from hsd.report.predictions import load_run
@@ -39,6 +39,14 @@ def test_every_post_is_asked_once_with_hsds_prompt_and_a_schema(asked: Asked) ->
     assert manifest["model"] == {"name": "served", "server": asked.url}
     used = manifest["answering"]
     assert (used["requests"], used["prompt_tokens"], used["reply_tokens"]) == (6, 180, 30)
+
+
+def test_a_set_that_is_not_there_is_told_before_any_is_asked_about(asked: Asked) -> None:
+    first = config(asked)
+    second = first.model_copy(update={"data_file": "none.jsonl"})
+    with pytest.raises(HsdError, match=r"none\.jsonl"):
+        evaluate_served_sets([first, second])
+    assert asked.requests == []
 
 
 def test_a_finished_run_asks_nothing(asked: Asked) -> None:

@@ -11,11 +11,12 @@ from click.testing import CliRunner
 from completions import completion
 
 from hsd.config.server_config import ServerConfig
-from hsd.errors import Stopped
+from hsd.errors import ConfigError, Stopped
 from hsd.inference.chat_answer import ChatReply
 from hsd.inference.server_use import ServerUse, cost_of
 from hsd.io.json_reader import read_json
 from hsd.io.manifest import manifest_of
+from hsd.io.shard import Shard
 from hsd.predict.predict_file import predict_file
 from hsd.predict.predict_job import PredictJob
 from hsd.predict.predict_pipe import predict_pipe
@@ -134,6 +135,35 @@ def test_a_table_ends_before_it_costs_more_and_goes_on_with_more_money(asked: As
     assert len(asked.requests) == 6
     answering = read_json(Path("labels.csv.run/manifest.json"))["answering"]
     assert answering["cost"] == pytest.approx(6 * ONE_REPLY)
+
+
+def test_another_number_of_shards_has_the_same_money_and_counts_each_post_once(
+    asked: Asked,
+) -> None:
+    wanted = config(asked, server=PRICES | {"max_cost": dearest(asked)})
+    for shard in (Shard(), Shard(0, 2), Shard(0, 3)):
+        with pytest.raises(Stopped, match="answered 2 of 6 posts"):
+            predict_file(PredictJob(config=wanted, output="labels.csv", shard=shard))
+    assert len(asked.requests) == 2
+
+
+def test_replies_that_nobody_counted_are_held_against_the_money_of_later_starts(
+    asked: Asked,
+) -> None:
+    uncounted = completion('{"classification": "hate"}') | {"usage": None}
+    asked.answer = lambda _: (200, {}, uncounted)
+    for _ in range(2):
+        with pytest.raises(Stopped, match="answered 1 of 6 rows"):
+            served(asked, server=PRICES | {"max_cost": dearest(asked)})
+    assert len(asked.requests) == 1
+
+
+def test_a_limit_is_refused_where_the_server_takes_no_max_tokens(asked: Asked) -> None:
+    said = "Unsupported parameter: 'max_tokens' is not supported with this model."
+    asked.answer = lambda _: (400, {}, {"error": {"message": said, "param": "max_tokens"}})
+    with pytest.raises(ConfigError, match="does not take max_tokens, so the next reply could"):
+        served(asked, server=PRICES | {"max_cost": 1.0})
+    assert len(asked.requests) == 1
 
 
 def test_a_pipe_ends_before_it_costs_more(asked: Asked) -> None:

@@ -203,6 +203,16 @@ def test_any_single_job_can_be_cancelled(kind: str, hsd: Hsd, fake: Fake) -> Non
             ),
             "--shards: one server answers all rows",
         ),
+        (
+            (
+                "evaluate",
+                "--set=engine=openai",
+                "--set=server.base_url=http://x/v1",
+                "--model-name=m",
+                *SHARED,
+            ),
+            "--shards: one server answers all rows",
+        ),
     ],
 )
 def test_what_no_element_could_do_is_refused_before_it_is_a_job(

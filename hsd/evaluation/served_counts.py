@@ -21,17 +21,20 @@ class Noted:
     use: ServerUse
     server: ChatServer
     write: Callable[[Counts], object]
+    _before: float = 0.0
+    """Seconds of blocks that have ended."""
     _begun: float = 0.0
     _last: float = 0.0
 
     @contextmanager
     def at_the_end(self) -> Iterator[None]:
-        """Time a block, and note its counts however it ends."""
+        """Time a block beside those before it, and note all counts however it ends."""
         self._begun = self._last = self.server.clock()
         try:
             yield
         finally:
             self._note()
+            self._before += self._last - self._begun
 
     def row(self, reason: str) -> None:
         """Take note of a row, and of why it has no score."""
@@ -42,7 +45,7 @@ class Noted:
 
     def _note(self) -> None:
         server, self._last = self.server, self.server.clock()
-        seconds = round(self._last - self._begun, 3)
+        seconds = round(self._before + self._last - self._begun, 3)
         self.write(
             self.use.counts(
                 requests=server.sent,

@@ -1,6 +1,6 @@
 """What an evaluation by a server knows before it asks: rows, prompt, and the server."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hsd.evaluation.read_sets import read_sets
 from hsd.evaluation.vllm_limits import require_vllm_settings
 from hsd.example import Example
 from hsd.groups.group_set import GroupSet, default_groups
+from hsd.io.run_identity import set_name
 from hsd.prompts.contract import Contract
 from hsd.secrets import holds_secret
 
@@ -97,9 +98,25 @@ def plan_served(config: EvalConfig, data_dir: Path | None = None) -> ServedPlan:
 
     Raises ConfigError for what a server cannot do, and DataError.
     """
-    model = served_model_plan(config)
-    (rows,) = read_sets([config], data_dir)
-    return replace(model, examples=rows.examples, groups=rows.groups, notes=list(rows.sentences()))
+    (plan,) = plan_served_sets([config], data_dir)
+    return plan
+
+
+def plan_served_sets(
+    configs: Sequence[EvalConfig], data_dir: Path | None = None
+) -> list[ServedPlan]:
+    """Return the plans of several sets, each in a folder of its own; raises as `plan_served`."""
+    own = configs if len(configs) == 1 else [_in_own_folder(one) for one in configs]
+    models = [served_model_plan(one) for one in own]
+    return [
+        replace(model, examples=rows.examples, groups=rows.groups, notes=list(rows.sentences()))
+        for model, rows in zip(models, read_sets(own, data_dir), strict=True)
+    ]
+
+
+def _in_own_folder(config: EvalConfig) -> EvalConfig:
+    folder = config.output_dir / set_name(config.data_file)
+    return config.model_copy(update={"output_dir": folder})
 
 
 def served_model_plan(config: EvalConfig) -> ServedPlan:

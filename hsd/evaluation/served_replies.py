@@ -1,12 +1,13 @@
 """What a server replies to posts: so many requests at a time, and each reply as it comes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from hsd.errors import ConfigError, Stopped
+from hsd.counted import counted
+from hsd.errors import ConfigError, ModelError, Stopped
 from hsd.evaluation.prompt_choice import PROBE
 from hsd.evaluation.served_plan import ServedPlan
 from hsd.hub.token import token_in
@@ -19,6 +20,7 @@ from hsd.prediction import label_of
 from hsd.prompts.answers import ParsedReply, read_reply
 from hsd.prompts.chat import chat_messages
 
+TOO_LONG = "the post is too long for the server"
 KEPT = "The replies so far are kept; run the same command again to go on."
 _NOTICED_S = 0.1
 """How often a stop is looked for while no reply comes."""
@@ -63,6 +65,7 @@ def require_scores(plan: ServedPlan, server: ChatServer) -> ChatReply | None:
         return None
     messages = chat_messages(plan.contract.strategy, PROBE)
     reply = server.ask(messages, **request_settings(plan))
+    server.has_replied = False  # a post may be longer
     problem = "the server sent no log-probabilities" if not reply.tokens else ""
     if (
         reply.text
@@ -81,7 +84,7 @@ def require_scores(plan: ServedPlan, server: ChatServer) -> ChatReply | None:
 def answer_of(plan: ServedPlan, reply: ChatReply) -> ServedAnswer:
     """Return what a reply says. In score mode a reply without a score holds no label either."""
     if reply.is_too_long:
-        return ServedAnswer(ParsedReply("invalid"), reason="the post is too long for the server")
+        return ServedAnswer(ParsedReply("invalid"), reason=TOO_LONG)
     refused = ParsedReply("refusal") if reply.is_refusal else None
     read = refused or read_reply(reply.text, cut_off=reply.cut_off)
     if plan.config.mode != "score" or read.label is None:
@@ -132,6 +135,28 @@ def replies(
             ended.set()
     if failure:
         raise failure
+
+
+def after_a_reply(
+    found: Iterable[tuple[int, ChatReply]], server: ChatServer, posts: int
+) -> Iterator[tuple[int, ChatReply]]:
+    """Yield replies as they come, but that posts are too long only once any post had a reply.
+
+    Until then the server may be set up wrongly, and what is kept is never asked again. Raises
+    ModelError where all posts are too long.
+    """
+    held: list[tuple[int, ChatReply]] = []
+    for place in found:
+        held.append(place)
+        if server.has_replied:
+            yield from held
+            held.clear()
+    if posts and len(held) == posts:
+        raise ModelError(
+            f"{server.config.base_url}: the server calls each prompt too long, of "
+            f"{counted(posts, 'post')}; start the server with a longer context, such as vllm serve "
+            "--max-model-len 8192."
+        )
 
 
 def _ask(plan: ServedPlan, server: ChatServer, use: ServerUse, post: str) -> ChatReply | None:

@@ -10,10 +10,11 @@ from hsd.config.run_record import recorded
 from hsd.errors import EvaluationError, ModelError, Stopped
 from hsd.evaluation.evaluation_run import Evaluated
 from hsd.evaluation.served_counts import Noted, spent_said, stopped_said, unscored_said
-from hsd.evaluation.served_plan import ServedPlan, plan_served
+from hsd.evaluation.served_plan import ServedPlan, plan_served, plan_served_sets
 from hsd.evaluation.served_replies import (
     KEPT,
     ServedAnswer,
+    after_a_reply,
     answer_of,
     replies,
     require_scores,
@@ -28,7 +29,7 @@ from hsd.io.dated_folder import existing_run, new_folder
 from hsd.io.lease import hold_lease
 from hsd.io.manifest import DONE, manifest_of, update_manifest
 from hsd.io.progress import Progress, Say, silent, unsaid
-from hsd.io.run_identity import claim, set_name
+from hsd.io.run_identity import claim
 from hsd.io.stopping import StopRequest, stop_request
 from hsd.prediction import Prediction, prediction_of
 from hsd.prompts.contract import save_contract
@@ -46,14 +47,12 @@ def evaluate_served_sets(
     data_dir: Path | None = None,
     say: Say = unsaid,
 ) -> list[Evaluated]:
-    """Evaluate several sets one after another, each in a folder of its own in `output_dir`."""
-    if len(configs) == 1:
-        return [evaluate_served(configs[0], progress, data_dir, say=say)]
-    own = [
-        one.model_copy(update={"output_dir": one.output_dir / set_name(one.data_file)})
-        for one in configs
-    ]
-    return [evaluate_served(one, progress, data_dir, say=say) for one in own]
+    """Evaluate several sets one after another, each in a folder of its own in `output_dir`.
+
+    All are read before any is asked about, and paid for.
+    """
+    plans = plan_served_sets(configs, data_dir)
+    return [_evaluate(plan, progress, None, say) for plan in plans]
 
 
 def evaluate_served(
@@ -68,8 +67,13 @@ def evaluate_served(
     A row that was answered is never asked again. Raises Stopped when a signal ended it, ModelError
     where the server refuses, and EvaluationError where it stays busy: the replies are kept.
     """
-    since = time.monotonic()
-    plan = plan_served(config, data_dir)
+    return _evaluate(plan_served(config, data_dir), progress, server, say)
+
+
+def _evaluate(
+    plan: ServedPlan, progress: Progress, server: ChatServer | None, say: Say
+) -> Evaluated:
+    since, config = time.monotonic(), plan.config
     identity, output = plan.identity(), config.output_dir
     if (folder := existing_run(output, identity)) and (folder / DONE).exists():
         return Evaluated(folder, finished_predictions(folder), skipped=True)
@@ -110,12 +114,14 @@ def _ask_all(
     known = done_before(folder)
     left = [example for example in plan.examples if example.id not in known]
     done, file, what = 0, part(folder, 0), f"{plan.config.data_file} rows"
+    server.has_replied = any(one.reply or one.outcome != "invalid" for one in known.values())
     noted = Noted(use, server, lambda counts: update_manifest(folder, answering=counts))
     progress(0, len(left), what)
     try:
         with noted.at_the_end():
             texts = [example.text for example in left]
-            for at, reply in replies(plan, server, use, texts, lambda: request.asked):
+            found = replies(plan, server, use, texts, lambda: request.asked)
+            for at, reply in after_a_reply(found, server, len(left)):
                 answer = answer_of(plan, reply)
                 append_predictions(file, [_prediction(plan, left[at], reply, answer)])
                 noted.row(answer.reason)

@@ -21,6 +21,7 @@ from hsd.inference.server_words import (
     quotable,
     refused_part,
     said_by,
+    unbounded,
     why_lost,
 )
 from hsd.inference.timely_request import post_within
@@ -46,7 +47,7 @@ class ChatServer:
 
     Once `ended` is set nothing is asked any more, and a wait is over; `sleep` None waits for it.
     `not_sent` are the parts of a request that the server refused; they are sent no more. `sent` and
-    `repeated` count requests.
+    `repeated` count requests. `has_replied`: a post had a reply, in this start or an earlier one.
     """
 
     config: ServerConfig
@@ -61,9 +62,9 @@ class ChatServer:
     not_sent: list[str] = field(default_factory=list)
     sent: int = 0
     repeated: int = 0
+    has_replied: bool = False
     _was_heard: bool = False
-    _too_long: int | None = 0
-    """How many prompts were too long before the first reply; None after it."""
+    _too_long: int = 0
     _quiet_until: float = 0.0
     ended: threading.Event = field(default_factory=threading.Event, repr=False)
     _counting: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -103,11 +104,9 @@ class ChatServer:
     def _is_possible(self, reply: ChatReply) -> bool:
         """Whether a prompt that is too long is one among others, so that the run can go on."""
         with self._counting:
-            if not reply.is_too_long:
-                self._too_long = None
-            elif self._too_long is not None:
-                self._too_long += 1
-            return self._too_long is None or self._too_long < MOST_TOO_LONG
+            self._too_long += reply.is_too_long
+            self.has_replied = self.has_replied or not reply.is_too_long
+            return self.has_replied or self._too_long < MOST_TOO_LONG
 
     def models(self) -> list[str]:
         """Return the models that the server lists; none where it does not list any."""
@@ -141,6 +140,8 @@ class ChatServer:
         return response
 
     def _leave_out(self, name: str) -> None:
+        if name == "max_tokens" and self.config.max_cost is not None:
+            raise unbounded(self.config)
         with self._counting:
             if name in self.not_sent:
                 return

@@ -13,11 +13,15 @@ from math import exp
 from typing import Any
 
 from hsd.counted import counted
-from hsd.example import LABELS
+from hsd.example import LABELS, Label
 
 _LABEL = re.compile(
     rb'"classification"\s*:\s*"(?=(?:' + "|".join(LABELS).encode() + rb')")', re.ASCII
 )
+
+
+ROUNDING = 0.25
+"""How far two log-probabilities may differ by rounding: two bfloat16 steps of a logit near 30."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class WrittenToken:
     """A token of a reply, and the log-probabilities of the likeliest ones at its place."""
 
     text: bytes
-    likely: Mapping[bytes, float]
+    likely: tuple[tuple[bytes, float], ...]
+    """Bytes and log-probability; two tokens of a vocabulary may have the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,11 @@ def written_tokens(choice: Mapping[str, Any]) -> tuple[WrittenToken, ...]:
 
 
 def label_score(reply: str, tokens: Sequence[WrittenToken]) -> LabelScore:
-    """Return P(hate) at the place where a reply's label begins."""
+    """Return P(hate) at the place where a reply's label begins.
+
+    The reply was written at temperature 0, so a likelier token of the label that it does not write
+    says that the log-probabilities are of something else.
+    """
     if not tokens:
         return LabelScore(None, "the server sent no log-probabilities")
     spelled, text = b"".join(token.text for token in tokens), reply.encode()
@@ -57,19 +66,30 @@ def label_score(reply: str, tokens: Sequence[WrittenToken]) -> LabelScore:
     if len(places) != 1:
         return LabelScore(None, "the reply does not write its label once, as JSON")
     token, head = _token_at(tokens, start + places[0].end())
-    hate, normal = (_probability(token, head, label.encode()) for label in LABELS)
+    written = next(label for label in LABELS if text.startswith(label.encode(), places[0].end()))
+    return _score(token, head, written)
+
+
+def _score(token: WrittenToken, head: bytes, written: Label) -> LabelScore:
+    """Return P(hate) at a token whose reply says the label `written`."""
+    found = {label: _beginning(token, head, label.encode()) for label in LABELS}
+    hate, normal = (sum(map(exp, found[label])) for label in LABELS)
     if not (hate and normal):
         missing = LABELS[0] if not hate else LABELS[1]
         among = counted(len(token.likely), "likeliest token")
         return LabelScore(None, f"'{missing}' does not begin one of the {among} of the label")
+    (other,) = set(LABELS) - {written}
+    if max(found[other]) > max(found[written]) + ROUNDING:
+        return LabelScore(None, f"the reply says '{written}', but '{other}' is likelier there")
     return LabelScore(hate / (hate + normal))
 
 
 def _token(said: Mapping[str, Any]) -> WrittenToken:
-    likely = {_text(other): float(other["logprob"]) for other in said.get("top_logprobs") or ()}
     own = _text(said)
-    likely.setdefault(own, float(said["logprob"]))
-    return WrittenToken(own, likely)
+    top = [(_text(other), float(other["logprob"])) for other in said.get("top_logprobs") or ()]
+    if own not in dict(top):
+        top.append((own, float(said["logprob"])))
+    return WrittenToken(own, tuple(top))
 
 
 def _text(said: Mapping[str, Any]) -> bytes:
@@ -88,15 +108,14 @@ def _token_at(tokens: Sequence[WrittenToken], place: int) -> tuple[WrittenToken,
     raise AssertionError("a place of the text is in one of its tokens")
 
 
-def _probability(token: WrittenToken, head: bytes, label: bytes) -> float:
-    """Return how likely the tokens are, together, that begin a label at a token's place.
+def _beginning(token: WrittenToken, head: bytes, label: bytes) -> list[float]:
+    """Return the log-probabilities of the tokens that begin a label at a token's place.
 
     The labels differ in their first letter, so no token begins both.
     """
     whole = head + label + b'"'
-    fits = (
+    return [
         chance
-        for text, chance in token.likely.items()
+        for text, chance in token.likely
         if len(text) > len(head) and (whole.startswith(text) or text.startswith(whole))
-    )
-    return sum(map(exp, fits))
+    ]

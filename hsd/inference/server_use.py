@@ -10,6 +10,8 @@ from hsd.inference.chat_answer import ChatReply
 
 COUNTS = ("requests", "repeated", "prompt_tokens", "cached_tokens", "reply_tokens", "uncounted")
 """What is summed; `uncounted` are replies whose tokens the server did not count."""
+UNCOUNTED_COST = "uncounted_cost"
+"""The most that the `uncounted` replies may have cost; --max-cost counts it, and no sum does."""
 _MILLION = 1_000_000
 _FORM_TOKENS = 64
 """What a chat template may add to the bytes of a prompt."""
@@ -35,7 +37,8 @@ def added(first: Mapping[str, Any], second: Mapping[str, Any]) -> Counts:
     for reason, rows in (second.get("unscored") or {}).items():
         unscored[reason] = unscored.get(reason, 0) + rows
     refused = sorted({*(first.get("not_sent") or ()), *(second.get("not_sent") or ())})
-    optional = {"unscored": unscored, "not_sent": refused}
+    uncounted = first.get(UNCOUNTED_COST, 0.0) + second.get(UNCOUNTED_COST, 0.0)
+    optional = {"unscored": unscored, "not_sent": refused, UNCOUNTED_COST: uncounted}
     return {**found, **{name: value for name, value in optional.items() if value}}
 
 
@@ -43,11 +46,13 @@ def added(first: Mapping[str, Any], second: Mapping[str, Any]) -> Counts:
 class ServerUse:
     """Counts what is asked, from several threads, and says when the money is spent.
 
-    `before` is what earlier starts counted. What is on its way counts as much as it may cost.
+    `before` is what earlier starts counted, and `others` what other processes had counted when this
+    one began. What is on its way counts as much as it may cost.
     """
 
     config: ServerConfig
     before: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
     here: Counts = field(default_factory=dict)
     is_spent: bool = False
     _on_its_way: float = 0.0
@@ -57,8 +62,7 @@ class ServerUse:
         """Return whether a request may be sent that costs `most` at the most, and count it."""
         with self._counting:
             limit = self.config.max_cost
-            spent = (cost_of(added(self.before, self.here), self.config) or 0.0) + self._on_its_way
-            if limit is not None and spent + most > limit:
+            if limit is not None and self._spent() + most > limit:
                 self.is_spent = True
                 return False
             self._on_its_way += most
@@ -67,9 +71,9 @@ class ServerUse:
     def count(self, reply: ChatReply | None, reserved: float = 0.0) -> None:
         """Count a reply, or that none came; what was not counted may have cost all of it."""
         with self._counting:
-            if reply is None or reply.is_counted:
-                self._on_its_way -= reserved
+            self._on_its_way -= reserved
             if reply is not None:
+                self._add(UNCOUNTED_COST, 0.0 if reply.is_counted else reserved)
                 self._add("prompt_tokens", reply.prompt_tokens)
                 self._add("cached_tokens", reply.cached_tokens)
                 self._add("reply_tokens", reply.reply_tokens)
@@ -92,7 +96,12 @@ class ServerUse:
             found = added(self.before, {**self.here, **more})
         return with_cost(found, self.config)
 
-    def _add(self, name: str, value: int) -> None:
+    def _spent(self) -> float:
+        known = added(added(self.before, self.others), self.here)
+        counted = cost_of(known, self.config) or 0.0
+        return counted + float(known.get(UNCOUNTED_COST, 0.0)) + self._on_its_way
+
+    def _add(self, name: str, value: float) -> None:
         self.here[name] = self.here.get(name, 0) + value
 
 

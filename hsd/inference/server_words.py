@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 
 from hsd.config.server_config import ServerConfig
+from hsd.errors import ConfigError
 from hsd.prompts.chat import Message
 from hsd.secrets import HIDDEN, hidden
 from hsd.visible import visible
@@ -95,6 +96,14 @@ def why_lost(error: httpx2.RequestError, config: ServerConfig) -> str:
     if isinstance(error, httpx2.TimeoutException):
         return f"no answer within {config.timeout_s:g} s"
     return "the connection broke before the answer was whole"
+
+
+def unbounded(config: ServerConfig) -> ConfigError:
+    """Return why no limit of cost can be kept: without max_tokens a reply is as long as it is."""
+    return ConfigError(
+        f"--max-cost: {config.base_url}: the server does not take max_tokens, so the next reply "
+        "could cost any amount; leave --max-cost out, and set a limit at the service."
+    )
 
 
 def connect_s(config: ServerConfig) -> float:

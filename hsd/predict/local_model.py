@@ -80,6 +80,11 @@ class LocalModel:
         return {"prompt": prompt, **engine_identity(self.config)}
 
     @property
+    def answers_alone(self) -> bool:
+        """A row is computed beside others."""
+        return False
+
+    @property
     def write_every_s(self) -> float | None:
         """How many seconds of answers a kill may cost: computing them again costs no money."""
         return None

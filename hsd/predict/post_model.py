@@ -71,6 +71,11 @@ class PostModel(Protocol):
         """How many seconds of answers a kill may cost; None for what windows do by themselves."""
         ...
 
+    @property
+    def answers_alone(self) -> bool:
+        """Whether a post's answer has nothing to do with the other posts of its window."""
+        ...
+
     def check(self, say: Say) -> None:
         """Refuse what only asking can tell, before anything is written.
 

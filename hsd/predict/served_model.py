@@ -1,7 +1,8 @@
 """A server that answers posts, as `hsd predict` asks it."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,15 @@ from hsd.errors import EvaluationError, ModelError, TakenOver
 from hsd.evaluation.ranks import StopRequested
 from hsd.evaluation.served_counts import Noted, spent_said
 from hsd.evaluation.served_plan import ServedPlan, served_model_plan
-from hsd.evaluation.served_replies import KEPT, answer_of, replies, require_scores, server_of
+from hsd.evaluation.served_replies import (
+    KEPT,
+    TOO_LONG,
+    after_a_reply,
+    answer_of,
+    replies,
+    require_scores,
+    server_of,
+)
 from hsd.inference.chat_answer import ChatReply
 from hsd.inference.chat_server import ChatServer
 from hsd.inference.server_use import Counts, ServerUse, added, with_cost
@@ -21,6 +30,7 @@ from hsd.model.number_format import NumberFormat
 from hsd.predict.input_posts import InputPost
 from hsd.predict.post_answers import PostAnswer
 from hsd.predict.post_model import AnswerWindow, Watch
+from hsd.predict.window_files import all_answers
 from hsd.prompts.contract import Contract
 
 COUNTS = "answering-*.json"
@@ -71,6 +81,11 @@ class ServedModel:
         """No second of answers is lost: each may have cost money."""
         return 0.0
 
+    @property
+    def answers_alone(self) -> bool:
+        """A server is asked about one post at a time."""
+        return True
+
     def identity(self) -> dict[str, Any]:
         """Return what decides the answers beside the posts."""
         return self.plan.identity_of_model()
@@ -89,10 +104,7 @@ class ServedModel:
         if folder is None:
             return self.counted
         files = sorted(folder.glob(COUNTS))
-        total: Mapping[str, Any] = {}
-        for file in files:
-            total = added(total, read_object(file))
-        return with_cost(total, self.config.server) if files else None
+        return with_cost(_total(files), self.config.server) if files else None
 
     def load(
         self, counts: Path | None, check_stop: Callable[[], None]
@@ -100,16 +112,21 @@ class ServedModel:
         """Return what asks the server; raises as `check_stop`."""
         check_stop()
         self.server = self.server or server_of(self.plan, unsaid)
-        before = read_object(counts) if counts and counts.exists() else {}
-        use = ServerUse(self.plan.config.server, before)
+        use = ServerUse(self.plan.config.server)
         use.count(self.probed)
+        if counts is not None:
+            found = {file: _total([file]) for file in counts.parent.glob(COUNTS)}
+            use.before = found.pop(counts, {})
+            use.others = _total(found)
+            self.server.has_replied = any(map(_is_reply, all_answers(counts.parent)))
 
         def note(found: Counts) -> None:
             self.counted = found
             if counts is not None:
                 write_json(counts, found)
 
-        return _Asking(self.plan, self.server, use, note).answer, {}
+        noted, is_pipe = Noted(use, self.server, note), counts is None
+        return _Asking(self.plan, self.server, use, noted, is_pipe).answer, {}
 
     def close(self) -> None:
         """Close the connections to the server."""
@@ -125,21 +142,20 @@ class _Asking:
     plan: ServedPlan
     server: ChatServer
     use: ServerUse
-    note: Callable[[Counts], None]
+    noted: Noted
+    is_pipe: bool
+    """Whether nothing is kept: then each row is answered as it comes."""
 
     def answer(self, window: Sequence[InputPost], watch: Watch, known: Collection[int]) -> None:
         """Ask about the posts that are not known, and keep each answer as it comes."""
         left = [p for p in window if p.text is not None and p.number not in known]
         texts, done = [str(post.text) for post in left], 0
-        noted = Noted(self.use, self.server, self.note)
         try:
-            with noted.at_the_end():
-                for at, reply in replies(
-                    self.plan, self.server, self.use, texts, lambda: _is_over(watch)
-                ):
+            with self.noted.at_the_end():
+                for at, reply in self._replies(texts, watch):
                     answer = self._answer(left[at].number, reply)
                     watch.keep([answer])
-                    noted.row(answer.reason)
+                    self.noted.row(answer.reason)
                     done += 1
         except (EvaluationError, ModelError) as error:
             if watch.is_kept():
@@ -148,6 +164,10 @@ class _Asking:
         if done < len(left):
             watch.check_stop()
             raise StopRequested(spent_said(self.use))
+
+    def _replies(self, texts: Sequence[str], watch: Watch) -> Iterator[tuple[int, ChatReply]]:
+        found = replies(self.plan, self.server, self.use, texts, lambda: _is_over(watch))
+        return found if self.is_pipe else after_a_reply(found, self.server, len(texts))
 
     def _answer(self, row: int, reply: ChatReply) -> PostAnswer:
         answer = answer_of(self.plan, reply)
@@ -159,6 +179,15 @@ class _Asking:
             rationale=answer.read.rationale,
             reason=answer.reason,
         )
+
+
+def _total(files: Iterable[Path]) -> Counts:
+    """Return what some processes counted, together."""
+    return reduce(added, map(read_object, files), {})
+
+
+def _is_reply(answer: PostAnswer) -> bool:
+    return answer.outcome is not None and answer.reason != TOO_LONG
 
 
 def _is_over(watch: Watch) -> bool:

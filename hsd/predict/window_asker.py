@@ -1,7 +1,7 @@
 """One process's windows, answered by one model that is loaded when the first of them needs it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from hsd.evaluation.ranks import Ranks
 from hsd.io.manifest import update_manifest
@@ -11,7 +11,7 @@ from hsd.predict.input_posts import InputPost
 from hsd.predict.post_answers import PostAnswer
 from hsd.predict.post_model import AnswerWindow, Watch
 from hsd.predict.predict_job import PredictPlan
-from hsd.predict.window_files import AnswerWriter, known_answers, window_file
+from hsd.predict.window_files import AnswerWriter, all_answers, known_answers, window_file
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,24 @@ class WindowAsker:
             file = window_file(folder, number, shard)
             every_s = self._plan.model.write_every_s
             writer = AnswerWriter(file, lambda: self._ranks.lost, every_s=every_s)
+            own = known_answers(folder, number, shard)
             try:
-                self._ask(window, writer, known_answers(folder, number, shard))
+                self._ask(window, writer, own | self._of_others(number, own, writer))
             finally:
                 writer.close()
         self._done = before + len(window)
         self._tell()
+
+    def _of_others(
+        self, number: int, own: Collection[int], writer: AnswerWriter
+    ) -> dict[int, PostAnswer]:
+        """Take over what other shards were told of a window, if each post is asked about alone."""
+        if not self._plan.model.answers_alone:
+            return {}
+        found = {answer.row: answer for answer in all_answers(self._plan.folder, number)}
+        others = {row: answer for row, answer in found.items() if row not in own}
+        writer.add(list(others.values()))
+        return others
 
     def _ask(
         self, window: Sequence[InputPost], writer: AnswerWriter, known: dict[int, PostAnswer]

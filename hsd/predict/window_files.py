@@ -5,7 +5,7 @@ were told different shards never write into one.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,6 +31,13 @@ def known_answers(folder: Path, window: int, shard: Shard | None = None) -> dict
         return _read(window_file(folder, window, shard))
     files = sorted(folder.glob(f"answers-{window:06}.*.jsonl"))
     return max(map(_read, files), key=len, default={})
+
+
+def all_answers(folder: Path, window: int | None = None) -> Iterator[PostAnswer]:
+    """Yield the answers of all shards, of all windows or of one; several of a row may be there."""
+    pattern = "answers-*.jsonl" if window is None else f"answers-{window:06}.*.jsonl"
+    for file in sorted(folder.glob(pattern)):
+        yield from _read(file).values()
 
 
 def remove_answers(folder: Path) -> None:

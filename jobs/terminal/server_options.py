@@ -31,8 +31,9 @@ server_options = together(
     click.option(
         "--max-cost",
         type=float,
-        help="Stop with exit code 75 before the run costs more than this. It needs "
-        "server.prompt_price and server.reply_price.",
+        help="Stop with exit code 75 before the run costs more than this, over all restarts. It "
+        "needs server.prompt_price and server.reply_price. Shards that run at the same time do not "
+        "see each other's cost.",
     ),
 )
 
