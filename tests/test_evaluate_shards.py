@@ -293,9 +293,9 @@ def test_of_two_shards_that_end_at_one_time_one_merges_and_the_other_waits(
     monkeypatch.setattr("hsd.evaluation.shard_merge.POLL_S", 0)
     for index in range(2):
         join_shards(tmp_path, Shard(index, 2), NUMBERS)
-    note_answered(tmp_path, Shard(0, 2), 0.0)
+    note_answered(tmp_path, Shard(0, 2))
     leases: Any = OneFolder(tmp_path)
-    merge_answered(tmp_path, Shard(1, 2), leases, 0.0, lambda: None, never)
+    merge_answered(tmp_path, Shard(1, 2), leases, lambda: None, never)
     assert leases.asked == 2
 
 

@@ -86,7 +86,7 @@ def test_the_threshold_of_another_prompt_or_model_is_not_taken(
     rule = rule_of(base, settings={"strategy": "conservative"})
     assert rule.threshold == 0.5
     assert "(1 of another model or prompt in" in rule.said
-    with pytest.raises(EvaluationError, match=r"another model or prompt; differs in model\.base"):
+    with pytest.raises(EvaluationError, match=r"another model, prompt or engine; differs in model\.base"):
         rule_of(tiny_thinker, frozen_in=run)
 
 
