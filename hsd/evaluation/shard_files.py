@@ -212,7 +212,7 @@ def _unlike(folder: Path, shard: Shard, file: Path, lines: str) -> str:
         )
     return (
         f"{folder}: shard {shard.name} would answer otherwise than {file.stem}: {lines}; run all "
-        "shards with one hsd on nodes of one kind, or remove the folder to start over."
+        "shards with one hsd and one vLLM on nodes of one kind, or remove the folder to start over."
     )
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from hsd.config.server_config import OPTIONS
 from jobs.terminal.model_options import together
 
 server_options = together(
@@ -34,5 +33,7 @@ server_options = together(
 
 def server_section(options: dict[str, Any]) -> dict[str, Any] | None:
     """Take the server's options out of `options`, and return them as a config's section."""
+    from hsd.config.server_config import OPTIONS
+
     found = {name: value for name in OPTIONS if (value := options.pop(name)) is not None}
     return found or None
