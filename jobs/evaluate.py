@@ -30,7 +30,7 @@ from jobs.terminal.options import (
 )
 from jobs.terminal.output import VisibleFormatter, echo, echo_text
 from jobs.terminal.server_lines import server_lines
-from jobs.terminal.server_options import require_engine, server_options, server_section
+from jobs.terminal.server_options import server_options, server_section
 from jobs.terminal.table_options import table_fields, table_options
 
 if TYPE_CHECKING:
@@ -232,9 +232,7 @@ def _configs(data_files: "Sequence[str]", options: dict[str, Any]) -> "list[Eval
 
     overrides, fields = options.pop("overrides"), _fields(options)
     names = data_files or (None,)
-    configs = [load_eval_config(overrides, **fields, data_file=name) for name in names]
-    require_engine(configs[0])
-    return configs
+    return [load_eval_config(overrides, **fields, data_file=name) for name in names]
 
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from jobs.terminal.model_options import (
 )
 from jobs.terminal.options import Command, is_first_process, set_fields
 from jobs.terminal.output import data_stream
-from jobs.terminal.server_options import require_engine, server_options, server_section
+from jobs.terminal.server_options import server_options, server_section
 
 if TYPE_CHECKING:
     from hsd.predict.predict_file import Predicted
@@ -126,7 +126,6 @@ def _job(file: str, output: str, options: dict[str, Any]) -> "PredictJob":
     overrides = options.pop("overrides")
     server = server_section(options)
     config = load_eval_config(overrides, **options, model=model, server=server, data_file=file)
-    require_engine(config)
     return PredictJob(config=config, output=output, shard=shard, **given)
 
 

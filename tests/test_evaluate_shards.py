@@ -11,11 +11,20 @@ from ranks import Blow, Started, start_command
 from small_runs import jsonl, posts
 
 from hsd.config.evaluate_config import EvalConfig
-from hsd.errors import PreflightError, Stopped
-from hsd.evaluation.shard_files import join_shards, note_answered, note_engine, unanswered
+from hsd.errors import PreflightError, Stopped, TakenOver
+from hsd.evaluation.shard_files import (
+    hours_noted,
+    join_shards,
+    note_answered,
+    note_answering,
+    note_engine,
+    note_vllm,
+    record_shards,
+    unanswered,
+)
 from hsd.io.files import write_json
 from hsd.io.json_reader import read_json
-from hsd.io.manifest import DONE
+from hsd.io.manifest import DONE, update_manifest
 from hsd.io.shard import Shard
 from hsd.report.predictions import PREDICTIONS
 
@@ -231,6 +240,37 @@ def test_shards_answer_with_one_engine_and_a_refused_one_leaves_no_word(tmp_path
     assert unanswered(tmp_path, Shard(0, 2)) == 2
 
 
+@pytest.mark.parametrize(
+    ("part", "value"), [("version", "0.33"), ("tensor_parallel", 4), ("check", "off")]
+)
+@pytest.mark.parametrize("shard", [Shard(1, 2), Shard(0, 2), Shard()])
+def test_rows_of_one_folder_are_answered_by_one_vllm(
+    shard: Shard, part: str, value: Any, tmp_path: Path
+) -> None:
+    vllm = {"version": "0.32", "tensor_parallel": 1, "check": "on"}
+    note_vllm(tmp_path, Shard(0, shard.count), vllm)
+    note_vllm(tmp_path, shard, vllm)
+    with pytest.raises(PreflightError, match=rf" otherwise.*vllm\.{part}: .* -> "):
+        note_vllm(tmp_path, shard, vllm | {part: value})
+    note_vllm(tmp_path, shard, vllm)
+
+
+def test_only_the_first_shard_writes_into_the_manifest_and_the_merge_gathers_the_others(
+    tmp_path: Path,
+) -> None:
+    for index in range(2):
+        join_shards(tmp_path, Shard(index, 2), NUMBERS)
+    note_answering(tmp_path, Shard(0, 2), {"check": {"passed": True}})
+    note_answering(tmp_path, Shard(1, 2), {"check": {"passed": False}})
+    assert read_json(tmp_path / "manifest.json")["answering"] == {"check": {"passed": True}}
+    assert read_json(tmp_path / "shard-1-of-2.json")["answering"]["check"] == {"passed": False}
+    record_shards(tmp_path, Shard(1, 2))
+    assert read_json(tmp_path / "manifest.json")["answering"] == {
+        "check": {"passed": True},
+        "shards": {"1-of-2": {"check": {"passed": False}}},
+    }
+
+
 def test_a_server_is_asked_by_one_job() -> None:
     from click.testing import CliRunner
 
@@ -295,9 +335,9 @@ def test_of_two_shards_that_end_at_one_time_one_merges_and_the_other_waits(
     monkeypatch.setattr("hsd.evaluation.shard_merge.POLL_S", 0)
     for index in range(2):
         join_shards(tmp_path, Shard(index, 2), NUMBERS)
-    note_answered(tmp_path, Shard(0, 2), 0.0)
+    note_answered(tmp_path, Shard(0, 2))
     leases: Any = OneFolder(tmp_path)
-    merge_answered(tmp_path, Shard(1, 2), leases, 0.0, lambda: None, never)
+    merge_answered(tmp_path, Shard(1, 2), leases, lambda: None, never)
     assert leases.asked == 2
 
 
@@ -307,7 +347,46 @@ def test_a_shard_that_ends_while_others_answer_does_not_merge(tmp_path: Path) ->
     for index in range(2):
         join_shards(tmp_path, Shard(index, 2), NUMBERS)
     leases: Any = OneFolder(tmp_path)
-    merge_answered(tmp_path, Shard(1, 2), leases, 0.5, lambda: None, never)
+    merge_answered(tmp_path, Shard(1, 2), leases, lambda: None, never)
     assert leases.asked == 0
     assert unanswered(tmp_path, Shard(1, 2)) == 1
-    assert read_json(tmp_path / "shard-1-of-2.json")["gpu_hours"] == 0.5
+
+
+def test_every_start_of_a_shard_counts_its_gpus_hours_however_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([3600.0, 7200.0, 9000.0])
+    monkeypatch.setattr("hsd.evaluation.shard_files.time.monotonic", lambda: next(times))
+    shard = Shard(1, 2)
+    join_shards(tmp_path, Shard(0, 2), NUMBERS)
+    join_shards(tmp_path, shard, NUMBERS)
+    with pytest.raises(Stopped), hours_noted(tmp_path, shard, 4, since=0.0):
+        raise Stopped("a signal")
+    with pytest.raises(TakenOver), hours_noted(tmp_path, shard, 4, since=0.0):
+        raise TakenOver("its hours are those of the one that took over")
+    with hours_noted(tmp_path, shard, 4, since=3600.0):
+        pass
+    assert read_json(tmp_path / "shard-1-of-2.json")["gpu_hours"] == 4 + 4
+    update_manifest(tmp_path, starts=[{"gpu_hours": 2.0}])
+    record_shards(tmp_path, shard)
+    assert read_json(tmp_path / "manifest.json")["gpu_hours"] == 10
+
+
+@pytest.mark.model
+def test_a_shard_counts_all_gpus_that_it_takes(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import nullcontext
+
+    from hsd.evaluation.evaluation_plan import EvaluationPlan
+
+    counted: list[int] = []
+
+    def noted(folder: Path, shard: Shard, gpus: int, since: float) -> Any:
+        counted.append(gpus)
+        return nullcontext()
+
+    monkeypatch.setattr(EvaluationPlan, "gpus", property(lambda _: 4))
+    monkeypatch.setattr("hsd.evaluation.evaluation_run.hours_noted", noted)
+    evaluated(config_of(tiny_llama, tmp_path), Shard(1, 2))
+    assert counted == [4]

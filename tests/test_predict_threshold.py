@@ -86,8 +86,21 @@ def test_the_threshold_of_another_prompt_or_model_is_not_taken(
     rule = rule_of(base, settings={"strategy": "conservative"})
     assert rule.threshold == 0.5
     assert "(1 of another model or prompt in" in rule.said
-    with pytest.raises(EvaluationError, match=r"another model or prompt; differs in model\.base"):
+    with pytest.raises(
+        EvaluationError, match=r"another model, prompt or engine; differs in model\.base"
+    ):
         rule_of(tiny_thinker, frozen_in=run)
+
+
+def test_a_threshold_that_hsd_chose_is_not_taken_for_a_vllm_that_nobody_compared(
+    frozen: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsd.evaluation.evaluation_plan.vllm_python", lambda: Path("python"))
+    base, run = frozen
+    assert rule_of(base, settings={"engine": "vllm"}, frozen_in=run) == rule_of(base)
+    unchecked = {"engine": "vllm", "vllm": {"check": "off"}}
+    with pytest.raises(EvaluationError, match=r"differs in vllm_check: null -> .off."):
+        rule_of(base, settings=unchecked, frozen_in=run)
 
 
 def test_of_several_frozen_thresholds_none_is_taken_by_chance(

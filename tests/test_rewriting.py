@@ -301,7 +301,7 @@ def test_runs_read_differently_are_not_compared_unless_told_to() -> None:
     says = (
         "written and .*run.* were read differently: mode generate and score; max_length 512 and "
         r"1024; temperature 0.7 and 0. Evaluate both with the same --mode, --max-length, "
-        r"--temperature, or add --ignore-mode-mismatch\."
+        r"--temperature, --engine, or add --ignore-mode-mismatch\."
     )
     over = "--ignore_mode_mismatch"
     asked = {

@@ -12,11 +12,13 @@ from chat_service import Asked, config, honest, posts, served
 from click.testing import CliRunner
 from completions import completion
 
+from hsd.config.server_config import require_server_engine
 from hsd.errors import ConfigError, EvaluationError, HsdError, ModelError
 from hsd.evaluation.served_plan import plan_served
 from hsd.evaluation.served_replies import server_of
 from hsd.evaluation.served_run import evaluate_served, evaluate_served_sets
 from hsd.io.manifest import DONE, manifest_of
+from hsd.io.shard import Shard
 from hsd.report.comparability import provenance_of
 from hsd.report.predictions import load_run
 from jobs.cli import hsd
@@ -196,6 +198,35 @@ def test_the_command_asks_a_server(asked: Asked) -> None:
     assert said.exit_code == 0, said.output
     assert "Written: runs/served/run_" in said.output
     assert len(asked.requests) == 6
+
+
+def test_the_public_evaluate_asks_the_server(asked: Asked) -> None:
+    from hsd.evaluation.evaluate import evaluate, evaluate_with_base
+
+    run = evaluate(config(asked))
+    assert [p.label for p in run.predictions] == ["normal", "hate"] * 3
+    assert len(asked.requests) == 6
+    assert manifest_of(run.folder)["engine"] == "openai"
+    with pytest.raises(ConfigError, match=r"shard 0-of-2: one server answers all rows"):
+        evaluate(config(asked), shard=Shard(0, 2))
+    with pytest.raises(ConfigError, match=r"no adapter to switch off.*hsd\.evaluate\(config\)"):
+        evaluate_with_base(config(asked))
+    assert len(asked.requests) == 6
+
+
+def test_settings_of_a_server_that_is_not_asked_are_refused_and_defaults_are_none() -> None:
+    from hsd.config.evaluate_config import EvalConfig
+    from hsd.evaluation.evaluate import evaluate
+    from hsd.evaluation.vllm_limits import require_vllm_settings
+
+    whole = EvalConfig().model_dump()
+    require_vllm_settings(EvalConfig.model_validate(whole))
+    require_server_engine(EvalConfig.model_validate(whole).server, "hsd")
+    url = {"base_url": "http://localhost:1/v1"}
+    with pytest.raises(ConfigError, match=r"^--base-url needs --engine openai"):
+        evaluate(EvalConfig.model_validate(whole | {"server": url}))
+    with pytest.raises(ConfigError, match=r"^vllm\.check needs --engine vllm"):
+        evaluate(EvalConfig.model_validate(whole | {"vllm": {"check": "off"}}))
 
 
 @pytest.mark.parametrize(

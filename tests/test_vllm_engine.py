@@ -19,6 +19,7 @@ from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import ConfigError, ErrorCode, EvaluationError, ModelError, PreflightError, Stopped
 from hsd.evaluation.evaluate import evaluate, evaluate_with_base
 from hsd.evaluation.shards import part
+from hsd.io.shard import Shard
 
 pytestmark = pytest.mark.model
 
@@ -162,6 +163,88 @@ def test_a_vllm_that_dies_is_told_in_one_line_and_the_next_start_goes_on(
     assert len(run.predictions) == 6
 
 
+def test_rows_that_were_not_compared_are_never_rows_of_a_run_that_was(
+    tiny_llama: Path, config: EvalConfig, served: StandIn, tmp_path: Path
+) -> None:
+    served.fault("dies after 8")  # no check of a base; 6 rows alone, and two batches of 2
+    with pytest.raises(EvaluationError):
+        evaluate(config_of(tiny_llama, tmp_path, vllm={"check": "off"}))
+    (unchecked,) = tmp_path.glob("eval/run_*")
+    assert part(unchecked, 0).exists()
+    served.fault("")
+    run = evaluate(config)
+    assert run.folder != unchecked
+    with pytest.raises(PreflightError, match=r"vllm_check: .off. -> null"):
+        evaluate(config.model_copy(update={"output_dir": unchecked}))
+
+
+def test_another_vllm_does_not_go_on_with_rows_of_the_first(
+    config: EvalConfig, served: StandIn, tmp_path: Path
+) -> None:
+    served.fault("dies after 8")
+    with pytest.raises(EvaluationError):
+        evaluate(config)
+    served.fault("")
+    package = served.folder / "vllm" / "__init__.py"
+    first = package.read_text()
+    package.write_text(first.replace("0.0-stand-in", "0.1"))
+    with pytest.raises(PreflightError, match=r'vllm\.version: "0\.0-stand-in" -> "0\.1"'):
+        evaluate(config)
+    package.write_text(first)
+    folder = evaluate(config).folder
+    assert not list(folder.glob("shard-*"))
+
+
+def test_a_shard_that_fails_its_check_leaves_the_manifest_of_the_others_alone(
+    config: EvalConfig, served: StandIn, tmp_path: Path
+) -> None:
+    evaluate(config, shard=Shard(0, 2))
+    before = manifest(tmp_path / "eval")
+    served.fault("wrong numbers")
+    with pytest.raises(EvaluationError, match="differs from hsd's"):
+        evaluate(config, shard=Shard(1, 2))
+    assert manifest(tmp_path / "eval") == before
+    served.fault("")
+    folder = evaluate(config, shard=Shard(1, 2)).folder
+    answering = manifest(folder)["answering"]
+    assert answering["check"]["passed"]
+    assert answering["shards"]["1-of-2"]["check"]["passed"]
+    assert {file.name for file in folder.glob("vllm*.log")} == {
+        "vllm.log",
+        "vllm.shard-1-of-2.log",
+    }
+
+
+def test_a_detector_starts_a_vllm_anew_that_died(tiny_llama: Path, served: StandIn) -> None:
+    from hsd.predict.detector import Detector
+
+    texts = [post["text"] for post in small_runs.posts(6)]
+    settings = ("model.device=cpu", "prompt_template=baseline", "strategy=standard", "batch_size=2")
+    detector = Detector(tiny_llama, ["engine=vllm", *settings])
+    served.fault("dies after 2")
+    for _ in range(2):
+        with pytest.raises(EvaluationError, match="out of memory"):
+            detector.score(texts)
+    served.fault("")
+    own = Detector(tiny_llama, settings)
+    assert detector.score(texts) == pytest.approx(own.score(texts), abs=1e-5)
+
+
+def test_a_vllm_on_another_device_is_refused_each_time(
+    config: EvalConfig, served: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hsd.evaluation.evaluation_plan import plan_evaluation
+    from hsd.evaluation.vllm_model import Surroundings, VllmModel
+
+    package = served.folder / "vllm" / "__init__.py"
+    package.write_text(package.read_text().replace('device_type="cpu"', 'device_type="xpu"'))
+    plan = plan_evaluation(config)
+    with VllmModel(plan) as model:
+        for _ in range(2):
+            with pytest.raises(ModelError, match="vLLM's device is xpu"):
+                model.choose(plan, Surroundings(None))
+
+
 def test_a_model_that_vllm_cannot_load_is_told_by_the_last_line(
     config: EvalConfig, served: StandIn
 ) -> None:
@@ -252,6 +335,33 @@ def test_hsd_predict_answers_with_vllm_and_goes_on_after_it_died(
     )
     assert found == pytest.approx(wanted, abs=1e-5)
     assert manifest(tmp_path / "out.jsonl.run")["engine"] == "vllm"
+
+
+def test_a_table_of_vllm_says_what_was_compared_and_keeps_to_it(
+    tiny_llama: Path, tmp_path: Path, served: StandIn
+) -> None:
+    from hsd.predict.predict_file import predict_file
+    from hsd.predict.predict_job import PredictJob
+
+    rows = tmp_path / "rows.jsonl"
+    config = config_of(tiny_llama, tmp_path, vllm={"check": "off"})
+    small_runs.jsonl(rows, [{"text": post["text"]} for post in small_runs.posts(6)])
+    served.fault("dies after 1")
+    job = PredictJob(config=config, output=str(tmp_path / "out.jsonl"))
+    with pytest.raises(EvaluationError):
+        predict_file(job)
+    served.fault("")
+    checked = config_of(tiny_llama, tmp_path)
+    with pytest.raises(PreflightError, match="vllm_check"):
+        predict_file(PredictJob(config=checked, output=job.output))
+    predict_file(job)
+    facts = manifest(tmp_path / "out.jsonl.run")
+    assert facts["answering"]["check"]["compared"] is False
+    assert any("not compared" in note for note in facts["notes"])
+    predict_file(PredictJob(config=checked, output=str(tmp_path / "compared.jsonl")))
+    facts = manifest(tmp_path / "compared.jsonl.run")
+    assert facts["answering"]["check"]["compared"] is True
+    assert "notes" not in facts
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pydantic import (
 
 from hsd.config.fields import ADDRESS
 from hsd.config.strict import Folder, Strict
+from hsd.errors import ConfigError
 
 
 def _with_host(text: str) -> str:
@@ -51,3 +52,19 @@ class ServerConfig(Strict):
     """Price of a million prompt tokens from the server's cache; None: as `prompt_price`."""
     max_cost: PositiveFloat | None = None
     """Ask no further post once the next one could make the run cost more than this."""
+
+
+OPTIONS = ("base_url", "token_file", "concurrency", "max_cost")
+"""Settings of a server that are options of a command too."""
+
+
+def require_server_engine(server: ServerConfig, engine: str) -> None:
+    """Refuse settings of a server that would not be asked. Raises ConfigError.
+
+    A config that was written out whole holds the defaults too, so only other values count.
+    """
+    if engine == "openai":
+        return
+    for name in sorted(server.model_dump(exclude_defaults=True)):
+        said = f"--{name.replace('_', '-')}" if name in OPTIONS else f"server.{name}"
+        raise ConfigError(f"{said} needs --engine openai.")

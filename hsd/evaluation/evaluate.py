@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
-from hsd.errors import Stopped
+from hsd.config.server_config import require_server_engine
+from hsd.errors import ConfigError, Stopped
 from hsd.evaluation.evaluation_folder import existing_folder
 from hsd.evaluation.evaluation_plan import EvaluationPlan, prepare_sets
 from hsd.evaluation.evaluation_run import Evaluated, EvaluationRun, Loading
 from hsd.evaluation.prompt_choice import PROBE, contract_for, prompt_facts, renderer_for
+from hsd.evaluation.served_run import evaluate_served_sets
 from hsd.evaluation.subject import subject
 from hsd.evaluation.vllm_model import VllmModel
 from hsd.inference.generate import plain_writing
@@ -59,6 +61,9 @@ def evaluate_sets(
     Each set is the evaluation that it would be by itself, in a folder of its own in `output_dir`,
     or where it began alone. All sets are read and checked before the model is loaded.
     """
+    if configs[0].engine == "openai":
+        _require_no_shard(shard)
+        return evaluate_served_sets(configs, progress, data_dir, say)
     with stop_request() as request:
         sets = _in_own_folders(prepare_sets(configs, data_dir))
         with _loading(sets) as loading:
@@ -92,8 +97,13 @@ def evaluate_sets_with_base(
 ) -> list[tuple[Evaluated, Evaluated]]:
     """Do the same on several sets, which `evaluate_sets` describes, with as many loads as on one.
 
-    Raises EvaluationError when there is no adapter.
+    Raises EvaluationError when there is no adapter, and ConfigError where a server answers.
     """
+    if configs[0].engine == "openai":
+        raise ConfigError(
+            "engine openai: a server has no adapter to switch off; evaluate its model without the "
+            "base: hsd.evaluate(config)."
+        )
     with stop_request() as request, ExitStack() as stack:
         sets = _in_own_folders(prepare_sets(configs, data_dir))
         on_base = [one.of_base() for one in sets]
@@ -116,6 +126,14 @@ def evaluate_sets_with_base(
         return list(zip(bases, adapters, strict=True))
 
 
+def _require_no_shard(shard: Shard) -> None:
+    if not shard.is_whole:
+        raise ConfigError(
+            f"shard {shard.name}: one server answers all rows; leave the shard out, and set "
+            "server.concurrency."
+        )
+
+
 @contextmanager
 def _loading(sets: Sequence[EvaluationPlan]) -> Iterator[Loading]:
     """Yield what loads the model of these sets once; vLLM ends with the block."""
@@ -134,6 +152,7 @@ def _adapter_off(model: Any) -> AbstractContextManager[None]:
 
 def try_connection(config: EvalConfig) -> tuple[dict[str, Any], str]:
     """Load what a config asks for, ask it about one mild post, and return facts and reply."""
+    require_server_engine(config.server, config.engine)
     chosen = subject(config)
     contract = contract_for(config, chosen.carries_prompt)
     chat = make_chat(contract.strategy, "probe", PROBE)

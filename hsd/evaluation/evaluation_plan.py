@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
+from hsd.config.server_config import require_server_engine
 from hsd.data.rows_identity import rows_identity
 from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.evaluation.prompt_choice import contract_for, renderer_for, require_analysis_possible
@@ -193,8 +194,12 @@ def prepare_sets(
 
 
 def engine_identity(config: EvalConfig) -> dict[str, str]:
-    """Return the engine, where it is not hsd's own: runs of before there were others have none."""
-    return {} if config.engine == "hsd" else {"engine": config.engine}
+    """Return the engine, where it is not hsd's own: runs of before there were others have none.
+
+    Rows that were compared with hsd's own engine and rows that were not are never of one run.
+    """
+    own = {} if config.engine == "hsd" else {"engine": config.engine}
+    return own | ({"vllm_check": config.vllm.check} if is_not_compared(config) else {})
 
 
 def is_not_compared(config: EvalConfig) -> bool:
@@ -204,6 +209,7 @@ def is_not_compared(config: EvalConfig) -> bool:
 
 def _require_possible(config: EvalConfig) -> None:
     require_vllm_settings(config)
+    require_server_engine(config.server, config.engine)
     if config.engine == "vllm":
         vllm_python()
     launch()  # refuses a launcher that splits the base, before a file is read or converted

@@ -27,9 +27,11 @@ from hsd.evaluation.load_model import full_memory, load_for
 from hsd.evaluation.prompt_choice import prompt_facts, prompt_note
 from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.evaluation.shard_files import (
+    hours_noted,
     is_answered,
     note_engine,
     refuse_other_numbers,
+    remove_shard_files,
     suffix,
     unanswered,
 )
@@ -47,7 +49,7 @@ from hsd.io.shard import Shard
 from hsd.io.stopping import StopRequest
 from hsd.model.memory import memory_error_as
 from hsd.model.number_format import require_alike
-from hsd.model.placement import launch, place
+from hsd.model.placement import launch
 from hsd.prediction import Prediction
 from hsd.prompts.contract import save_contract
 from hsd.prompts.render import Encoded
@@ -166,7 +168,9 @@ class EvaluationRun:
         records = here.is_main and (self.shard.is_whole or (left and not self.shard.index))
         with (
             logging_to(folder / log_name, enabled=here.is_main),
-            self._recorded(folder, identity, facts, started) if records else nullcontext(),
+            self._recorded(folder, identity, facts, started)
+            if records
+            else self._hours_noted(folder, started, left),
         ):
             self._log(facts, len(known))
             if left:
@@ -175,8 +179,9 @@ class EvaluationRun:
             ranks.gather("answered")
             if here.is_main and self.shard.is_whole:
                 self._finish(folder, leases)
+                remove_shard_files(folder)  # vLLM's note
         if here.is_main and not self.shard.is_whole:
-            self._merge(folder, ranks, leases, started if left else time.monotonic())
+            self._merge(folder, ranks, leases)
         ranks.follow("finished")
         if self.shard.is_whole and not (folder / DONE).exists():
             raise StopRequested
@@ -192,14 +197,20 @@ class EvaluationRun:
         finish(folder, ids, self._report_context(folder))
         self.progress(1, 1, STATISTICS)
 
-    def _merge(self, folder: Path, ranks: Ranks, leases: Leases, since: float) -> None:
+    def _merge(self, folder: Path, ranks: Ranks, leases: Leases) -> None:
         """Say that this shard is answered; finish the evaluation where all are."""
-        on_cpu = place(self.plan.config.model).device == "cpu"
-        hours = 0 if on_cpu else launch().world_size * (time.monotonic() - since) / 3600
         merge_answered(
-            folder, self.shard, leases, hours, ranks.check_stop,
-            lambda: self._finish(folder, leases),
-        )  # fmt: skip
+            folder, self.shard, leases, ranks.check_stop, lambda: self._finish(folder, leases)
+        )
+
+    def _hours_noted(
+        self, folder: Path, started: float, left: bool
+    ) -> AbstractContextManager[None]:
+        """Count the GPUs' time of a shard that the manifest has no start of."""
+        here = launch()
+        if not (left and self.shard.index and here.is_main):
+            return nullcontext()
+        return hours_noted(folder, self.shard, self.plan.gpus * here.world_size, started)
 
     def _begin(self, identity: Mapping[str, Any], ranks: Ranks, leases: Leases) -> Path:
         """Return the evaluation's folder, which the first rank makes once all know what is left."""
@@ -227,7 +238,10 @@ class EvaluationRun:
         try:
             with memory_error_as(full_memory(model.device.type)):
                 chosen = engine_for(
-                    plan, model, self.loading.once, Surroundings(folder, ranks.check_stop)
+                    plan,
+                    model,
+                    self.loading.once,
+                    Surroundings(folder, ranks.check_stop, self.shard),
                 )
                 batches = chosen.engine.batches(plan.encoded)
                 log.info("answering: %s", json.dumps(chosen.facts()))

@@ -6,11 +6,13 @@ answered. Answers of unlike shards in one table would be no model's.
 """
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hsd.errors import PreflightError
+from hsd.errors import PreflightError, TakenOver
 from hsd.io.files import write_json
 from hsd.io.json_reader import read_object
 from hsd.io.manifest import manifest_of, update_manifest
@@ -25,7 +27,7 @@ _COUNT = re.compile(r"-of-(\d+)\.json$")
 _OF_A_SHARD = ".shard-"
 _PACKAGES = ("hsd", "torch", "transformers", "peft", "bitsandbytes")
 """What decides the numbers of an answer; another version of one may answer otherwise."""
-_ALIKE = ("number_format", "packages", "engine")
+_ALIKE = ("number_format", "packages", "engine", "vllm")
 
 
 def suffix(shard: Shard) -> str:
@@ -86,11 +88,58 @@ def note_engine(folder: Path, shard: Shard, engine: Mapping[str, Any]) -> None:
     _write_alike(folder, shard, {"engine": dict(engine)})
 
 
-def note_answered(folder: Path, shard: Shard, gpu_hours: float) -> None:
+def note_vllm(folder: Path, shard: Shard, facts: Mapping[str, Any]) -> None:
+    """Write down, before the first row counts, which vLLM answers: of one job alone too.
+
+    Raises PreflightError where another shard, or an earlier start, was answered by another one.
+    """
+    _write_alike(folder, shard, {"vllm": dict(facts)})
+
+
+def note_answering(folder: Path, shard: Shard, facts: Mapping[str, Any]) -> None:
+    """Write down what answers and what its check found: the first shard in the manifest.
+
+    The others have a file of their own, until all are answered: the manifest has one writer.
+    """
+    if shard.index == 0:
+        update_manifest(folder, answering=dict(facts))
+    else:
+        write_json(_file(folder, shard), _known(folder, shard) | {"answering": dict(facts)})
+
+
+def record_answering(folder: Path, count: int) -> None:
+    """Write into the manifest what `note_answering` kept of the other shards, by their names."""
+    others = {one.name: _known(folder, one) for one in _shards_after_first(count)}
+    if found := {
+        name: known["answering"] for name, known in others.items() if "answering" in known
+    }:
+        answering = manifest_of(folder).get("answering") or {}
+        update_manifest(folder, answering={**answering, "shards": found})
+
+
+@contextmanager
+def hours_noted(folder: Path, shard: Shard, gpus: int, since: float) -> Iterator[None]:
+    """Add a start's GPU-hours to a shard's, however the block ends.
+
+    `since` is when the GPUs were taken, in `time.monotonic()` seconds. A start that was killed
+    leaves none, nor one whose shard was taken over.
+    """
+    is_ours = True
+    try:
+        yield
+    except TakenOver:
+        is_ours = False
+        raise
+    finally:
+        if is_ours:
+            known = _known(folder, shard)
+            spent = known.get("gpu_hours", 0.0) + gpus * (time.monotonic() - since) / 3600
+            write_json(_file(folder, shard), known | {"gpu_hours": round(spent, 6)})
+
+
+def note_answered(folder: Path, shard: Shard) -> None:
     """Write down that all rows of a shard are answered."""
-    known = _known(folder, shard)
-    spent = round(known.get("gpu_hours", 0.0) + gpu_hours, 6)
-    write_json(_file(folder, shard), known | {"gpu_hours": spent, "answered": True})
+    write_json(_file(folder, shard), _known(folder, shard) | {"answered": True})
 
 
 def is_answered(folder: Path, shard: Shard) -> bool:
@@ -111,9 +160,10 @@ def record_shards(folder: Path, shard: Shard) -> None:
     """
     _require_alike(folder, shard, _known(folder, shard))
     own = [s["gpu_hours"] or 0.0 for s in manifest_of(folder).get("starts") or []]
-    more = [_known(folder, Shard(at, shard.count)) for at in range(1, shard.count)]
+    more = [_known(folder, one) for one in _shards_after_first(shard.count)]
     hours = sum(own) + sum(one.get("gpu_hours", 0.0) for one in more)
     update_manifest(folder, shards=shard.count, gpu_hours=round(hours, 4))
+    record_answering(folder, shard.count)
 
 
 def remove_shard_files(folder: Path) -> None:
@@ -151,11 +201,23 @@ def _require_alike(folder: Path, shard: Shard, mine: Mapping[str, Any]) -> None:
         parts = [part for part in _ALIKE if part in other and part in mine]
         lines = [line for part in parts for line in differences(other[part], mine[part], part)]
         if lines:
-            raise PreflightError(
-                f"{folder}: shard {shard.name} would answer otherwise than {file.stem}: "
-                f"{'; '.join(lines)}; run all shards with one hsd on nodes of one kind, or remove "
-                "the folder to start over."
-            )
+            raise PreflightError(_unlike(folder, shard, file, "; ".join(lines)))
+
+
+def _unlike(folder: Path, shard: Shard, file: Path, lines: str) -> str:
+    if shard.is_whole:
+        return (
+            f"{folder}: its rows so far were answered otherwise: {lines}; go on as they were "
+            "answered, or remove the folder to start over."
+        )
+    return (
+        f"{folder}: shard {shard.name} would answer otherwise than {file.stem}: {lines}; run all "
+        "shards with one hsd and one vLLM on nodes of one kind, or remove the folder to start over."
+    )
+
+
+def _shards_after_first(count: int) -> list[Shard]:
+    return [Shard(at, count) for at in range(1, count)]
 
 
 def _file(folder: Path, shard: Shard) -> Path:

@@ -17,7 +17,7 @@ from hsd.io.shard import Shard
 
 
 def merge_answered(
-    folder: Path, shard: Shard, leases: Leases, gpu_hours: float,
+    folder: Path, shard: Shard, leases: Leases,
     check_stop: Callable[[], None], finish: Callable[[], None],
 ) -> None:  # fmt: skip
     """Write down that a shard is answered, and `finish` the evaluation where all are.
@@ -27,7 +27,7 @@ def merge_answered(
     """
     if (folder / DONE).exists():
         return
-    note_answered(folder, shard, gpu_hours)
+    note_answered(folder, shard)
     if unanswered(folder, shard):
         return
     while not leases.hold_to_merge(folder):

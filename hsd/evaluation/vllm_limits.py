@@ -34,7 +34,7 @@ _NO_LAYERS = ("embed_tokens", "lm_head", "experts")
 def require_vllm_settings(config: EvalConfig) -> None:
     """Refuse settings that only another engine has. Raises ConfigError."""
     if config.engine != "vllm":
-        for name in sorted(config.vllm.model_fields_set):
+        for name in sorted(config.vllm.model_dump(exclude_defaults=True)):
             raise ConfigError(f"vllm.{name} needs --engine vllm.")
         return
     if launch().world_size > 1:

@@ -14,6 +14,7 @@ import torch
 from hsd.errors import EvaluationError, ModelError
 from hsd.evaluation.choose_engine import ChosenEngine, asking_of, expect, spelled_of
 from hsd.evaluation.evaluation_plan import EvaluationPlan
+from hsd.evaluation.shard_files import note_answering, note_vllm, suffix
 from hsd.evaluation.vllm_check import (
     COARSE,
     EXACT,
@@ -30,7 +31,7 @@ from hsd.inference.score import log_probabilities
 from hsd.inference.vllm_answers import VllmGenerate, VllmScore, answer_form
 from hsd.inference.vllm_process import VllmProcess
 from hsd.inference.vllm_python import vllm_python
-from hsd.io.manifest import update_manifest
+from hsd.io.shard import Shard
 from hsd.model.adapter import without_adapter
 from hsd.model.adapter_folder import read_adapter
 from hsd.model.placement import place
@@ -53,6 +54,13 @@ class Surroundings:
 
     folder: Path | None
     check_stop: Callable[[], None] = lambda: None
+    shard: Shard = Shard()
+
+    @property
+    def log(self) -> Path:
+        """The file of what vLLM writes: in the run's folder, where each later shard has its own."""
+        folder = self.folder or Path(mkdtemp(prefix="hsd-vllm-"))
+        return folder / (f"vllm{suffix(self.shard)}.log" if self.shard.index else LOG)
 
 
 @dataclass(slots=True)
@@ -103,13 +111,15 @@ class VllmModel:
             self.check = self._checked(process)
             log.info("%s", self.check.sentence())
         facts = self.facts()
+        if at.folder:
+            note_answering(at.folder, at.shard, facts)
         if self.check.problem:
-            if at.folder:
-                update_manifest(at.folder, answering=facts)
             raise EvaluationError(
                 f"engine vllm: {self.check.problem}. No row is kept; use --engine hsd, or another "
                 "version of vLLM."
             )
+        if at.folder:
+            note_vllm(at.folder, at.shard, self.decides(process))
         batch = plan.config.batch_size if "batch_size" in plan.config.model_fields_set else BATCH
         engine = Engine(self._answering(plan, process), batch)
         return ChosenEngine(engine, True, "vLLM", expect(plan.encoded), served=facts)
@@ -120,6 +130,11 @@ class VllmModel:
         process = self.process.facts if self.process else {}
         check = {**self.check.facts(), "compared": self.own is not None} if self.check else None
         return {"engine": ENGINE, **process, "settings": kept, "check": check}
+
+    def decides(self, process: VllmProcess) -> dict[str, Any]:
+        """Return what decides vLLM's numbers, which no restart and no shard may change."""
+        vllm = self.plan.config.vllm
+        return {**process.facts, "tensor_parallel": vllm.tensor_parallel, "check": vllm.check}
 
     @contextmanager
     def without_adapter(self) -> Iterator[None]:
@@ -143,11 +158,15 @@ class VllmModel:
         self.close()
 
     def _started(self, at: Surroundings) -> VllmProcess:
-        if self.process is None:
-            log_file = (at.folder or Path(mkdtemp(prefix="hsd-vllm-"))) / LOG
-            python, settings = vllm_python(), engine_settings(self.plan)
-            self.process = VllmProcess(python, settings, log_file, at.check_stop)
-            _require_alike(self.plan, self.process.facts)
+        if self.process is None or not self.process.is_open:
+            self.process = self.check = None  # of one that died nothing is believed
+            process = VllmProcess(vllm_python(), engine_settings(self.plan), at.log, at.check_stop)
+            try:
+                _require_alike(self.plan, process.facts)
+            except ModelError:
+                process.close()
+                raise
+            self.process = process
         return self.process
 
     def _checked(self, process: VllmProcess) -> VllmCheck:

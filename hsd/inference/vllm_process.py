@@ -19,6 +19,8 @@ from hsd.visible import visible
 
 _NOTICED_S = 0.1
 """How often a stop is looked for while vLLM computes."""
+_END_S = 5.0
+"""How long the end of a process may take that has closed its answers."""
 _CHUNK = 1 << 20
 _LONGEST = 300
 """Most characters of vLLM's own words in an error."""
@@ -40,6 +42,7 @@ class VllmProcess:
         own, theirs = os.pipe()
         self._answers = own
         with log.open("ab") as file:
+            self._log_begins = file.tell()  # an earlier start's words are before
             self._process = subprocess.Popen(
                 [str(python), "-P", str(Path(vllm_worker.__file__).resolve()), str(theirs)],
                 stdin=subprocess.PIPE,
@@ -50,6 +53,9 @@ class VllmProcess:
                 start_new_session=True,  # the terminal's Ctrl-C is hsd's, and so is the end
             )
         os.close(theirs)
+        assert self._process.stdin
+        self._requests = self._process.stdin.fileno()
+        os.set_blocking(self._requests, False)  # a stop is heard while vLLM reads nothing
         self.close = finalize(self, _end, self._process, own)
         """End the process with all that it started; so does the end of whoever holds this."""
         self.facts: dict[str, Any] = self._said("ready", settings)
@@ -58,6 +64,11 @@ class VllmProcess:
     def pid(self) -> int:
         """The id of the process."""
         return self._process.pid
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be asked: no failure and no `close` ended it."""
+        return bool(self.close.alive)
 
     def ask(self, what: str, **request: Any) -> Any:
         """Return what the process answers."""
@@ -72,19 +83,26 @@ class VllmProcess:
     def _said(self, part: str, request: Settings) -> Any:
         """Send a line and return the part of the next one that is meant; closed if that fails."""
         try:
-            assert self._process.stdin
             with suppress(BrokenPipeError):  # what it died of is told by its end
-                self._process.stdin.write(json.dumps(dict(request)).encode() + b"\n")
-                self._process.stdin.flush()
+                self._send(json.dumps(dict(request)).encode() + b"\n")
             line = self._line()
             said = parse_json(line, "vLLM", EvaluationError) if line else {}
             if part in said:
                 return said[part]
+            how = "" if line else self._end_said()
         except BaseException:
             self.close()
             raise
         self.close()
-        raise self._failed(said.get("error"))
+        raise self._failed(said.get("error"), how)
+
+    def _send(self, line: bytes) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._requests, selectors.EVENT_WRITE)
+            while line:
+                self._check_stop()
+                if selector.select(_NOTICED_S):
+                    line = line[os.write(self._requests, line) :]
 
     def _line(self) -> bytes:
         """Return the next line; nothing where the process ended."""
@@ -101,14 +119,29 @@ class VllmProcess:
         line, _, self._read = self._read.partition(b"\n")
         return line
 
-    def _failed(self, said: str | None) -> HsdError:
-        words = last_line(said or self._log.read_text("utf-8", "replace")) or "it wrote nothing"
+    def _end_said(self) -> str:
+        """Return how a process ended that says nothing more: ` with exit status 1`."""
+        with suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(_END_S)
+            return f" with exit status {code}" if code >= 0 else f" by signal {_signal(-code)}"
+        return ""
+
+    def _failed(self, said: str | None, how: str) -> HsdError:
+        written = self._log.read_bytes()[self._log_begins :].decode("utf-8", "replace")
+        words = last_line(said or written) or "it wrote nothing"
         error = RuntimeError(words)
         return EvaluationError(
-            f"vLLM ended: {visible(words)[:_LONGEST]}. What it wrote before is in {self._log}; "
-            "--engine hsd, the default, answers without vLLM.",
+            f"vLLM ended{how}: {visible(words)[:_LONGEST]}. What it wrote before is in "
+            f"{self._log}; --engine hsd, the default, answers without vLLM.",
             code=memory_code(error) if is_memory_error(error) else None,
         )
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the many without a name
+        return str(number)
 
 
 def _end(process: "subprocess.Popen[bytes]", answers: int) -> None:

@@ -47,7 +47,7 @@ def answer_window(
     left = [row for row in encoded if int(row.id) not in known]
     if not left:
         return
-    at = Surroundings(folder, watch.check_stop)
+    at = Surroundings(folder, watch.check_stop, watch.shard)
     chosen = engine_for(replace(plan, encoded=encoded), model, once, at)
     _forget_others(once)
     if chosen.fallback:

@@ -59,7 +59,7 @@ def label_rule(
         folder = find_evaluation(frozen_in)
         if lines := _unlike(folder, model):
             raise EvaluationError(
-                f"{folder}: its threshold is of another model or prompt; differs in "
+                f"{folder}: its threshold is of another model, prompt or engine; differs in "
                 f"{'; '.join(lines)}."
             )
         return _frozen(folder)
@@ -109,9 +109,9 @@ def _frozen(folder: Path) -> LabelRule:
 
 
 def _unlike(folder: Path, model: PostModel) -> list[str]:
-    """Return in what an evaluation's model and prompt differ from these."""
-    known = identity_of(folder) or {}
-    wanted = {name: model.identity()[name] for name in ("model", "prompt_hash", "mode")}
+    """Return in what an evaluation's model, prompt and unchecked vLLM differ from these."""
+    known, own = identity_of(folder) or {}, model.identity()
+    wanted = {name: own.get(name) for name in ("model", "prompt_hash", "mode", "vllm_check")}
     return differences(resolved({name: known.get(name) for name in wanted}), resolved(wanted))
 
 

@@ -11,7 +11,6 @@ from hsd.evaluation.evaluation_plan import EvaluationPlan, engine_identity, plan
 from hsd.evaluation.load_model import full_memory, load_for
 from hsd.evaluation.prompt_choice import prompt_facts
 from hsd.evaluation.vllm_model import VllmModel, facts_unread
-from hsd.io.files import write_json
 from hsd.io.progress import Say
 from hsd.model.memory import memory_error_as
 from hsd.model.number_format import NumberFormat
@@ -77,7 +76,8 @@ class LocalModel:
     def facts(self) -> Mapping[str, Any]:
         """Return what the manifest says before weights are loaded."""
         prompt = prompt_facts(self.plan.contract, self.plan.renderer)
-        return {"prompt": prompt, **engine_identity(self.config)}
+        notes = {"notes": self.plan.notes} if self.plan.notes else {}
+        return {"prompt": prompt, **engine_identity(self.config), **notes}
 
     @property
     def answers_alone(self) -> bool:
@@ -112,8 +112,6 @@ class LocalModel:
         def answer(window: Sequence[InputPost], watch: Watch, known: Collection[int]) -> None:
             with memory_error_as(full_memory(model.device.type)):
                 answer_window(plan, model, once, window, watch, known, folder)
-            if counts and isinstance(model, VllmModel) and model.check:
-                write_json(counts, model.facts())
 
         return answer, {"model": facts}
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.io.progress import Say, unsaid
+from hsd.io.shard import Shard
 from hsd.model.number_format import NumberFormat
 from hsd.predict.input_posts import InputPost
 from hsd.predict.post_answers import PostAnswer
@@ -18,12 +19,14 @@ class Watch:
     """What hears of a window's answers: `keep` gets them as they come, `check_stop` may raise.
 
     `is_kept` says whether there are answers that a failure leaves, for the same command to go on.
+    `shard` is which part of the rows is answered.
     """
 
     keep: Callable[[Sequence[PostAnswer]], None]
     check_stop: Callable[[], None] = lambda: None
     say: Say = unsaid
     is_kept: Callable[[], bool] = lambda: False
+    shard: Shard = Shard()
 
 
 AnswerWindow = Callable[[Sequence[InputPost], Watch, Collection[int]], None]

@@ -17,7 +17,7 @@ from hsd.config.run_record import recorded
 from hsd.errors import EvaluationError, InUseError, Stopped
 from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.evaluation.served_counts import stopped_said
-from hsd.evaluation.shard_files import join_shards, remove_shard_files
+from hsd.evaluation.shard_files import join_shards, record_answering, remove_shard_files
 from hsd.io.files import LEASE
 from hsd.io.hashes import sha256_json
 from hsd.io.json_reader import parse_json
@@ -198,6 +198,7 @@ class PredictRun:
                 write(rows)
         ranks.check_stop()
         put_table(plan, written)
+        record_answering(plan.folder, plan.job.shard.count)
         remove_shard_files(plan.folder)
         asked = plan.model.answering(plan.folder)
         said = {} if asked is None else {"answering": asked}

@@ -78,7 +78,8 @@ class WindowAsker:
             self._done += len(answers)
             self._tell()
 
-        watch = Watch(keep, self._ranks.check_stop, self._say_once, lambda: self._done > 0)
+        shard, any_kept = self._plan.job.shard, lambda: self._done > 0
+        watch = Watch(keep, self._ranks.check_stop, self._say_once, any_kept, shard)
         answer_window(window, watch, known)
 
     def _loaded(self) -> AnswerWindow:

@@ -18,6 +18,11 @@ PLACED = "placed"
 PARTS = ("detector", "engine", "source", "model", "data", "prompt", "scores_from")
 """Of a manifest, what a report says of its run; an imported one has no model and no prompt."""
 COMPARED = ("mode", "max_length", "temperature")
+VLLM = "vllm"
+"""The engine of a run that vLLM answered, which writes replies in no form but an answer's."""
+_ANSWERED_BY = {SERVED: "a server", VLLM: "vLLM"}
+_OWN_NUMBERS = {("score", SERVED), ("generate", VLLM)}
+"""Modes in which an engine's numbers are not those that hsd's own engine would have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,8 @@ class RunSettings:
             return "imported; how the detector was asked is not known"
         known = {name: getattr(self, name) for name in COMPARED}
         said = [f"{name} {_value(value)}" for name, value in known.items() if value is not None]
-        if self.engine == SERVED:
-            said.append("answered by a server")
+        if self.engine in _ANSWERED_BY:
+            said.append(f"answered by {_ANSWERED_BY[self.engine]}")
         return f"{(self.prompt or 'unknown')[:12]}; {', '.join(said) or 'mode unknown'}"
 
 
@@ -96,11 +101,21 @@ def asked_in(provenance: Mapping[str, Any]) -> RunSettings:
 def mismatches(reference: RunSettings, other: RunSettings) -> list[str]:
     """Return `mode score and generate` for each setting that differs where both are known."""
     pairs = ((name, getattr(reference, name), getattr(other, name)) for name in COMPARED)
-    return [
+    lines = [
         f"{name} {_value(before)} and {_value(after)}"
         for name, before, after in pairs
         if None not in (before, after) and before != after
     ]
+    return [*lines, *_other_engines(reference, other)]
+
+
+def _other_engines(reference: RunSettings, other: RunSettings) -> list[str]:
+    """Return `engine hsd and vllm` where one mode of both engines gives other numbers."""
+    engines = [one.engine or "hsd" for one in (reference, other)]
+    if IMPORTED in engines or reference.mode != other.mode or engines[0] == engines[1]:
+        return []
+    own = [(reference.mode, engine) in _OWN_NUMBERS for engine in engines]
+    return [f"engine {' and '.join(engines)}"] if any(own) else []
 
 
 def mismatch_lines(runs: Mapping[str, RunSettings]) -> list[str]:
@@ -116,7 +131,7 @@ def mismatch_lines(runs: Mapping[str, RunSettings]) -> list[str]:
 def require_comparable(runs: Mapping[str, RunSettings]) -> None:
     """Raise EvaluationError when a run was read in another way than the first one."""
     if lines := mismatch_lines(runs):
-        options = ", ".join(f"--{name}".replace("_", "-") for name in COMPARED)
+        options = ", ".join(f"--{name}".replace("_", "-") for name in (*COMPARED, "engine"))
         raise EvaluationError(
             f"{lines[0]} Evaluate both with the same {options}, or add --ignore-mode-mismatch."
         )

@@ -1,17 +1,11 @@
 """The options of a model that a server answers for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from hsd.errors import ConfigError
 from jobs.terminal.model_options import together
-
-if TYPE_CHECKING:
-    from hsd.config.evaluate_config import EvalConfig
-
-_OPTIONS = ("base_url", "token_file", "concurrency", "max_cost")
 
 server_options = together(
     click.option(
@@ -40,14 +34,7 @@ server_options = together(
 
 def server_section(options: dict[str, Any]) -> dict[str, Any] | None:
     """Take the server's options out of `options`, and return them as a config's section."""
-    found = {name: value for name in _OPTIONS if (value := options.pop(name)) is not None}
+    from hsd.config.server_config import OPTIONS
+
+    found = {name: value for name in OPTIONS if (value := options.pop(name)) is not None}
     return found or None
-
-
-def require_engine(config: "EvalConfig") -> None:
-    """Refuse settings of a server that would not be asked. Raises ConfigError."""
-    if config.engine == "openai":
-        return
-    for name in sorted(config.server.model_fields_set):
-        said = f"--{name.replace('_', '-')}" if name in _OPTIONS else f"server.{name}"
-        raise ConfigError(f"{said} needs --engine openai.")
