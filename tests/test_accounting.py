@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hsd.io.files import write_json
 from slurm.cluster.client import Slurm
-from slurm.cluster.parse import parse_accounting
+from slurm.cluster.parse import Accounted, parse_accounting
 from slurm.cluster.parse_steps import parse_steps
 from slurm.node.events import append_line
 from slurm.run.run_folder import RunFolder
@@ -210,6 +210,20 @@ def test_a_failed_attempt_whose_checkpoint_was_used_has_lost_only_what_came_afte
     resumed = PaidAttempt("done", later, 1000.0, 1, work=WorkDone(80, 180, later))
     assert parts_of([failed, resumed])["failed"].jobs == pytest.approx(200 / 3600)
     assert parts_of([failed])["failed"].jobs == pytest.approx(1000 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("then", "how"), [("PENDING", "requeued"), ("CANCELLED", "failed"), (None, "failed")]
+)
+def test_an_attempt_on_a_node_that_failed_was_requeued_once_its_job_waits_again(
+    then: str | None, how: str
+) -> None:
+    ran = Accounted(
+        "7_0", "NODE_FAIL", submit="2026-01-01T00:00:00", start="2026-01-01T00:01:00", gpus=1
+    )
+    again = [Accounted("7_0", then, submit="2026-01-01T05:00:00")] if then else []
+    (one,) = from_sacct("7_0", [ran, *again], {}, [])
+    assert one.ended == how
 
 
 def test_gpus_that_did_nothing_are_idle_once_the_start_up_is_taken_off() -> None:

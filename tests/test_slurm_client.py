@@ -131,11 +131,11 @@ def test_a_held_job_of_a_name_is_a_stray_unless_it_has_another_s_comment_or_is_k
     programs: Programs,
 ) -> None:
     lines = (
-        "1|site|JobHeldUser|hsd-x-train",
-        "2|hsd-b|JobHeldUser|hsd-x-train",
-        "3|site|Priority|hsd-x-train",
-        "4|site|JobHeldUser|hsd-x-train",
-        "5|site|JobHeldUser|hsd-y-train",
+        "1|site|0|hsd-x-train",
+        "2|hsd-b|0|hsd-x-train",
+        "3|site|4294901745|hsd-x-train",
+        "4|site|0|hsd-x-train",
+        "5|site|0|hsd-y-train",
     )
     ran = programs(squeue="\n".join(f"echo '{line}'" for line in lines))
     assert Slurm().strays([], ["4"]) == {}

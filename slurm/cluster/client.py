@@ -29,8 +29,8 @@ ACCOUNTING_FIELDS = (
 STEP_FIELDS = "JobID,Submit,Eligible,Start,End,TotalCPU,MaxRSS"
 OWN_FORMAT = "%F|%k|%T|%j"
 """Array job, comment, state, name: by what a job that was just submitted is found."""
-HELD_FORMAT = "%F|%k|%r|%j"
-"""The same with the reason of a job that waits instead of its state."""
+HELD_FORMAT = "%F|%k|%Q|%j"
+"""The same with the priority instead of the state; the reason may be what a held job waits for."""
 
 _LONGEST_REPLY_S = 100.0  # sbatch itself waits for a busy controller, for MessageTimeout and more
 _WAITS_S = (0.0, 1.0, 3.0, 9.0, 20.0)
@@ -43,7 +43,8 @@ _AMBIGUOUS = re.compile(
 _NOISE = re.compile(r"^(s[a-z]+: )?((error|fatal|warning|info): )?")
 _LINES_TOLD = 2
 _LEAVING = frozenset({"COMPLETING", "CANCELLED"})
-_HELD = "JobHeldUser"
+_HELD = "0"
+"""The priority of a job that is held."""
 _NO_SUCH_JOB = "Invalid job id"
 _ASK_A_CLUSTER = frozenset({"squeue", "sacct", "scancel", "scontrol", "sinfo"})
 """Programs that take -M; sbatch reads it in the script."""
@@ -160,8 +161,8 @@ class Slurm:
         return [one.id for one in own if one.state == "PENDING" and one.is_of(wanted, known)]
 
     def held(self, comments: Iterable[str], known: Mapping[str, str]) -> list[str]:
-        """Return the ids of those that are held by the user; arguments as `take_back`."""
-        wanted, own = set(comments), self._own(HELD_FORMAT)
+        """Return the ids of those that wait for a release; arguments as `take_back`."""
+        wanted, own = set(comments), self._own(HELD_FORMAT, "--states=PENDING")
         return [one.id for one in own if one.state == _HELD and one.is_of(wanted, known)]
 
     def strays(self, names: Collection[str], known: Collection[str]) -> dict[str, str]:
@@ -171,7 +172,7 @@ class Slurm:
         """
         return {
             one.id: one.name
-            for one in (self._own(HELD_FORMAT) if names else ())
+            for one in (self._own(HELD_FORMAT, "--states=PENDING") if names else ())
             if one.state == _HELD and one.name in names and one.id not in known
             if not one.comment.startswith(COMMENT)
         }
@@ -256,10 +257,10 @@ class Slurm:
             raise CommandFailed(program, done.returncode, line)
         return done
 
-    def _own(self, form: str = OWN_FORMAT) -> list["_Own"]:
+    def _own(self, form: str = OWN_FORMAT, *more: str) -> list["_Own"]:
         """Return this user's jobs that are not over, one a line of squeue."""
         # -a: without it jobs in a hidden partition are not shown.
-        said = self.text("squeue", "-h", "-a", "-u", str(os.getuid()), "-o", form)
+        said = self.text("squeue", "-h", "-a", "-u", str(os.getuid()), *more, "-o", form)
         rows = ([*line.strip().split("|", 3), "", ""] for line in said.split("\n") if "|" in line)
         return [_Own(*row[:4]) for row in rows]
 
@@ -311,7 +312,7 @@ def programs(profile: Profile) -> Slurm:
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """A line of OWN_FORMAT, or of HELD_FORMAT, whose reason is its `state`."""
+    """A line of OWN_FORMAT, or of HELD_FORMAT, whose priority is its `state`."""
 
     id: str
     comment: str

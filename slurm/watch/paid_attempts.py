@@ -54,10 +54,12 @@ def from_sacct(
     events: Iterable[Mapping[str, Any]],
 ) -> list[PaidAttempt]:
     """Return the attempts of an element that got any resources, the oldest first, each once."""
-    held = {(one.submit, one.start): one for one in accounted if one.start and one.gpus is not None}
+    known = list(accounted)
+    held = {(one.submit, one.start): one for one in known if one.start and one.gpus is not None}
     own = [e for e in events if e.get("job") == job]
     groups = _groups(own)
-    last = list(held.values())[-1:]
+    # After a node failed SLURM may have the job wait for its next start, which is no attempt yet.
+    last = [] if known and known[-1].state == "PENDING" else list(held.values())[-1:]
     return [
         _accounted(one, steps.get((job, one.start)), _during(one, groups), is_last=one in last)
         for one in held.values()

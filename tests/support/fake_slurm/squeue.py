@@ -116,6 +116,10 @@ def _dependency(row: Row) -> str:
     return f"{text}_*(unfulfilled)" if text and waits else "(null)"
 
 
+def _priority(row: Row) -> int:
+    return 0 if row[1][0]["held"] else 1
+
+
 def _tres(row: Row) -> str:
     count, kind = resources.gpus(row[0]["options"])
     return f"gres:gpu:{kind + ':' if kind else ''}{count}" if count else "N/A"
@@ -156,6 +160,7 @@ COLUMNS = {
     "a": ("ACCOUNT", lambda row: row[0]["options"].get("account", "hsd")),
     "q": ("QOS", lambda row: row[0]["options"].get("qos", "normal")),
     "b": ("TRES_PER_NODE", _tres),
+    "Q": ("PRIORITY", _priority),
     "m": ("MIN_MEMORY", lambda row: resources.memory(row[0]["options"])),
     "Z": ("WORK_DIR", lambda row: row[0]["folder"]),
 }
