@@ -114,7 +114,8 @@ def refuse_changes(folder: RunFolder, parts: Mapping[str, Identity]) -> None:
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     further = len(lines) - 1
     # Cells that did not fit into the queue have not failed.
-    failed = "" if set(folder.cell_names()) - known else " --failed"
+    cells = set(folder.cell_names()) if folder.run_json.exists() else set()
+    failed = "" if cells - known else " --failed"
     others = f" ({further} more cell{'s' * (further > 1)} changed too)" if further else ""
     raise PreflightError(
         f"{folder.path}: cell '{cell}' was submitted with other content: {shown}{more}{others}. "
