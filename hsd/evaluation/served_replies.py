@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from math import isfinite
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -63,19 +64,37 @@ def require_scores(plan: ServedPlan, server: ChatServer) -> ChatReply | None:
         return None
     messages = chat_messages(plan.contract.strategy, PROBE)
     reply = server.ask(messages, **request_settings(plan))
-    problem = "the server sent no log-probabilities" if not reply.tokens else ""
-    if (
-        reply.text
-        and not problem
-        and reply.text.encode() not in b"".join(token.text for token in reply.tokens)
-    ):
-        problem = label_score(reply.text, reply.tokens).reason
-    if problem:
+    if problem := _unscored(reply):
         raise ConfigError(
-            f"mode: {plan.config.server.base_url}: {problem}, so nothing can be scored; leave "
-            "--mode score out."
+            f"mode: {plan.config.server.base_url}: {problem}, so nothing can be scored; "
+            f"{_way_out(plan, reply)}leave --mode score out."
         )
     return reply
+
+
+def _unscored(reply: ChatReply) -> str:
+    """Return why a reply's log-probabilities give no score, or "" where it is the reply's fault."""
+    if not reply.tokens:
+        return "the server sent no log-probabilities"
+    has_label = read_reply(reply.text, cut_off=reply.cut_off).label is not None
+    if not reply.text or (_is_spelled(reply) and not has_label):
+        return ""
+    found = label_score(reply.text, reply.tokens)
+    if found.score is not None and not isfinite(found.score):
+        return "the server's log-probabilities are no numbers"
+    return found.reason
+
+
+def _is_spelled(reply: ChatReply) -> bool:
+    return reply.text.encode() in b"".join(token.text for token in reply.tokens)
+
+
+def _way_out(plan: ServedPlan, reply: ChatReply) -> str:
+    """Return what to set where a label is not among the likeliest tokens; else ""."""
+    if not (reply.tokens and _is_spelled(reply)):
+        return ""
+    asked = plan.config.server.top_logprobs
+    return f"raise server.top_logprobs (it is {asked}), if the server can send more tokens, or "
 
 
 def answer_of(plan: ServedPlan, reply: ChatReply) -> ServedAnswer:

@@ -60,8 +60,10 @@ def label_score(reply: str, tokens: Sequence[WrittenToken]) -> LabelScore:
     hate, normal = (_probability(token, head, label.encode()) for label in LABELS)
     if not (hate and normal):
         missing = LABELS[0] if not hate else LABELS[1]
-        among = counted(len(token.likely), "likeliest token")
-        return LabelScore(None, f"'{missing}' does not begin one of the {among} of the label")
+        among = f"one of the {counted(len(token.likely), 'likeliest token')}"
+        if len(token.likely) == 1:
+            among = "the one token that the server sent as likely at the place"
+        return LabelScore(None, f"'{missing}' does not begin {among} of the label")
     return LabelScore(hate / (hate + normal))
 
 
