@@ -55,14 +55,16 @@ def submit(
     from hsd.errors import PreflightError
     from jobs.terminal.submission_output import is_queued, show_script, submit_prepared
     from slurm.check.checks_memory import require_fit
-    from slurm.check.checks_rows import are_here, require_readable
+    from slurm.check.checks_rows import are_here, require_files, require_readable
     from slurm.cluster.client import programs
     from slurm.cluster.profile import chosen_profile, default_profile, load_profile
     from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
     from slurm.submit.snapshot import running_code
     from slurm.submit.work import NO_CLUSTER, REFERENCE
 
-    config = _check_usage(kind, arguments, shards)
+    config, files = _check_usage(kind, arguments, shards)
+    if not dry_run:
+        require_files(files, echo, is_awaited=bool(after))
     if config and not dry_run and are_here(config):
         require_readable(config)
     if dry_run and not (cluster or chosen_profile()):
@@ -95,10 +97,10 @@ def submit(
 
 def _check_usage(
     kind: str, arguments: tuple[str, ...], shards: int | None = None
-) -> "TrainConfig | None":
+) -> "tuple[TrainConfig | None, list[str]]":
     """Refuse what the command itself would refuse, before a job waits hours to say so.
 
-    Return the config of a training.
+    Return the config of a training, and the files that an evaluate or predict answers.
     """
     from slurm.submit.single_job import SHARDED
 
@@ -114,8 +116,9 @@ def _check_usage(
 
         folder = given["output_dir"]
         own = (f"output_dir={folder}",) if folder else ()
-        return train_config(given["source"], (*given["overrides"], *own))
-    return None
+        return train_config(given["source"], (*given["overrides"], *own)), []
+    files = [*given.get("data_files", ()), *([given["file"]] if kind == "predict" else [])]
+    return None, files
 
 
 def _check_shards(given: dict[str, Any], shards: int | None) -> None:
