@@ -57,12 +57,14 @@ def submit(
     """
     from jobs.terminal.submission_output import is_queued, show_script, submit_prepared
     from slurm.check.checks_memory import require_fit
-    from slurm.check.checks_rows import are_here, require_readable
+    from slurm.check.checks_rows import are_here, require_files, require_readable
     from slurm.cluster.client import programs
     from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
     from slurm.submit.snapshot import running_code
 
-    config = _check_usage(kind, arguments, shards)
+    config, files = _check_usage(kind, arguments, shards)
+    if not dry_run:
+        require_files(files, echo, is_awaited=bool(after))
     if config and not dry_run and are_here(config):
         require_readable(config)
     profile = _profile(kind, cluster, dry_run)
@@ -107,10 +109,10 @@ def _profile(kind: str, cluster: str | None, dry_run: bool) -> "Profile":
 
 def _check_usage(
     kind: str, arguments: tuple[str, ...], shards: int | None = None
-) -> "TrainConfig | None":
+) -> "tuple[TrainConfig | None, list[str]]":
     """Refuse what the command itself would refuse, before a job waits hours to say so.
 
-    Return the config of a training.
+    Return the config of a training, and the files that an evaluate or predict answers.
     """
     from slurm.submit.single_job import SHARDED
 
@@ -126,8 +128,9 @@ def _check_usage(
 
         folder = given["output_dir"]
         own = (f"output_dir={folder}",) if folder else ()
-        return train_config(given["source"], (*given["overrides"], *own))
-    return None
+        return train_config(given["source"], (*given["overrides"], *own)), []
+    files = [*given.get("data_files", ()), *([given["file"]] if kind == "predict" else [])]
+    return None, files
 
 
 def config_of_older(facts: Mapping[str, Any]) -> "TrainConfig | None":

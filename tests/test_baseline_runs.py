@@ -11,7 +11,7 @@ from posts import predictions
 from small_runs import posts
 
 from hsd.errors import EvaluationError, InUseError, ModelError, PreflightError
-from hsd.evaluation.baseline_run import baseline_run
+from hsd.evaluation.baseline_run import Kind, baseline_run
 from hsd.evaluation.encoder_scores import encoder_scores
 from hsd.example import Label
 from hsd.hub.cache import cache
@@ -45,7 +45,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> EncoderSettings:
 def run(tmp_path: Path) -> Run:
     """An evaluation that got every second post wrong."""
     judged = [
-        replace(p, text=row["text"], true_label=row["label"])
+        replace(p, text=f"today {row['text']}", true_label=row["label"])
         for p, row in zip(
             predictions("lgbtq n n .4\nlgbtq h n .4\n" * 12), posts(24, 100), strict=True
         )
@@ -155,9 +155,31 @@ def test_without_training_posts_there_is_no_baseline(run: Run) -> None:
 
 
 def test_a_baseline_that_learned_other_posts_is_not_taken_for_this_one(run: Run) -> None:
-    baseline_run(run, "tfidf", TRAINING, "")
-    with pytest.raises(PreflightError, match="training_sha256"):
-        baseline_run(run, "tfidf", replace(TRAINING, texts=TRAINING.texts[::-1]), "")
+    folder = baseline_run(run, "tfidf", TRAINING, "")
+    other = replace(TRAINING, texts=TRAINING.texts[::-1], origin="other.jsonl (as named)")
+    with pytest.raises(PreflightError) as refused:
+        baseline_run(run, "tfidf", other, "")
+    assert str(refused.value) == (
+        f"{folder}: this baseline was trained on other posts (train.jsonl, 40 posts) than those of "
+        f"other.jsonl (as named). To train it on these, remove {folder} first."
+    )
+    shutil.rmtree(folder)
+    assert baseline_run(run, "tfidf", other, "") == folder
+
+
+@pytest.mark.parametrize("kind", ["tfidf", "encoder"])
+def test_a_baseline_does_not_learn_the_posts_that_it_is_judged_on(run: Run, kind: Kind) -> None:
+    judged = [p.text.upper() for p in run.predictions]
+    learned = Training(judged, [p.true_label for p in run.predictions], "test.jsonl (as named)")
+    with pytest.raises(EvaluationError, match=r"24 of 24 evaluated posts .+ \(test\.jsonl"):
+        baseline_run(run, kind, learned, "")
+    assert not (run.folder / "baselines").exists()
+
+
+def test_the_name_of_a_baseline_says_how_many_evaluated_posts_it_learned(run: Run) -> None:
+    texts = [*TRAINING.texts[:-3], *(p.text for p in run.predictions[:3])]
+    named = name_of(baseline_run(run, "tfidf", replace(TRAINING, texts=texts), ""))
+    assert named.endswith("(40 training rows, 12 of 24 evaluated posts among them)")
 
 
 def test_a_launchers_environment_changes_no_score(

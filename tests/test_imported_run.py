@@ -269,7 +269,7 @@ def test_a_baseline_of_an_imported_run_learns_the_posts_that_are_named(name: str
     refused = command(*asked)
     assert "a baseline learns the run's training posts" in str(refused.exception)
     assert str(refused.exception).endswith("If you have these posts, add --train-file FILE.")
-    said = command(*asked, "--train-file", posts("learned.jsonl"))
+    said = command(*asked, "--train-file", posts("learned.jsonl", first=24))
     assert said.exit_code in (0, 20, 21), said.exception
     assert (made.folder / BASELINES / "tfidf" / "manifest.json").exists()
 

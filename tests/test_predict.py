@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import ConfigError, DataError, EvaluationError, PreflightError, Stopped
 from hsd.io.json_reader import read_json, read_objects
 from hsd.io.shard import Shard
+from hsd.prompts.chat import Chat
+from hsd.prompts.template import load_template
 
 pytestmark = pytest.mark.model
 
@@ -445,3 +448,17 @@ def test_a_shard_of_another_hsd_is_refused_in_a_line(
             predicted(tiny_llama, data, output, shard=Shard(0, 2))
     assert predicted(tiny_llama, data, output, shard=Shard(0, 2)).missing == 0
     assert list(tmp_path.glob("scores.csv.run/shard-*")) == []
+
+
+def test_a_prompt_without_room_for_any_post_is_said_of_a_post_of_one_letter() -> None:
+    from hsd.predict.answer_window import require_room
+
+    def encode(chat: Chat, limit: object) -> None:  # noqa: ARG001
+        raise DataError(f"row {chat.id}: no post fits")
+
+    contract = SimpleNamespace(strategy=load_template("baseline").strategy("standard"))
+    plan: Any = SimpleNamespace(
+        renderer=SimpleNamespace(encode=encode), contract=contract, limit=None
+    )
+    with pytest.raises(DataError, match=r"^a post of one letter: no post fits$"):
+        require_room(plan)

@@ -502,6 +502,24 @@ def test_a_single_training_is_held_against_its_gpus_as_a_sweep_is(
     assert len(heard) == (said or 0)
 
 
+def test_a_single_training_of_a_folder_is_planned_by_the_folders_absolute_path(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slurm.check import checks_memory
+
+    seen: list[str] = []
+
+    def planned(config: TrainConfig, *_: object) -> dict[str, Any]:
+        seen.append(config.model.name)
+        return {"need_gb": 1.0, "would_fit": []}
+
+    monkeypatch.setattr(checks_memory, "planned", planned)
+    monkeypatch.chdir(large.parent)
+    config = cell(f"./{large.name}", "c0").config
+    checks_memory.require_fit(config, profile(tmp_path, slurm={"gpu_type": "a100"}), print)
+    assert seen == [str(large)]
+
+
 @pytest.mark.parametrize(
     "longer", [{"prompt": {"strategy": "few_shot"}}, {"training": {"objective": "label"}}]
 )

@@ -377,7 +377,8 @@ def test_a_prompt_beyond_the_models_positions_asks_for_no_more_max_length(
     chat = make_chat(STRATEGY, "7", "a bakery", "hate")
     said = (
         "so no post fits in the model's 20 positions less 4 for the reply; --max-length cannot "
-        "raise the model's 20 positions, so take a base with more, or take a shorter strategy."
+        "raise the model's 20 positions, so take a base with more, or take a shorter strategy "
+        "(--strategy or --prompt-template; in a training's config prompt.strategy)."
     )
     for asked in (8000, 10):
         with pytest.raises(DataError) as refused:

@@ -70,6 +70,7 @@ def server(asked: Asked) -> Iterator[ChatServer]:
 def test_an_answer_that_is_no_reply_is_asked_for_again_and_then_ends_the_run(
     asked: Asked, server: ChatServer, answer: Scripted
 ) -> None:
+    assert server.ask(QUESTION).text == NORMAL
     asked.script, waits = [answer], list[float]()
     server.sleep = waits.append
     assert server.ask(QUESTION).text == NORMAL
@@ -79,6 +80,20 @@ def test_an_answer_that_is_no_reply_is_asked_for_again_and_then_ends_the_run(
         server.ask(QUESTION)
     assert waits == [1.0, 1.0]
     assert "\n" not in str(error.value)
+
+
+def test_a_page_as_the_first_answer_of_a_server_is_a_wrong_address(
+    asked: Asked, server: ChatServer
+) -> None:
+    asked.answer = lambda _: (200, {}, f"<html>\n<title>\x1b[2J Wiki</title>{'long ' * 50}")
+    with pytest.raises(ModelError) as refused:
+        server.ask(QUESTION)
+    assert len(asked.requests) == 1
+    begins = f"<html> <title>\\u001b[2J Wiki</title>{'long ' * 50}"[:60]
+    assert str(refused.value) == (
+        f'{asked.url}: an answer that is not JSON, which begins "{begins}..."; is this the address '
+        "of an OpenAI-compatible server, such as http://localhost:8000/v1?"
+    )
 
 
 REFUSALS: dict[str, tuple[Scripted, str]] = {

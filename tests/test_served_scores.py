@@ -62,6 +62,33 @@ def test_a_server_without_log_probabilities_is_refused_after_one_question(asked:
     assert not Path("runs").exists()
 
 
+NAN = scored_completion(0.9)
+NAN["choices"][0]["logprobs"]["content"][1]["top_logprobs"][1]["logprob"] = "nan"
+ALONE = scored_completion(0.9, z=0.1)
+ALONE["choices"][0]["logprobs"]["content"][1]["top_logprobs"].pop()
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (scored_completion(0.9, z=0.1), "'normal' does not begin one of the 2 likeliest tokens"),
+        (ALONE, "'normal' does not begin the one token that the server sent"),
+        (NAN, "the server's log-probabilities are no numbers"),
+    ],
+)
+def test_log_probabilities_without_both_labels_are_refused_after_one_question(
+    asked: Asked, answer: dict[str, Any], why: str
+) -> None:
+    asked.answer = lambda _: (200, {}, answer)
+    with pytest.raises(ConfigError, match=why) as refused:
+        served(asked, mode="score")
+    assert str(refused.value).endswith(
+        "; raise server.top_logprobs (it is 20), if the server can send more tokens, or leave "
+        "--mode score out."
+    )
+    assert len(asked.requests) == 1
+
+
 def test_a_server_that_refuses_log_probabilities_is_refused_in_its_turn(asked: Asked) -> None:
     def strict(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         for name in ("logprobs", "top_logprobs"):

@@ -116,6 +116,25 @@ def test_every_array_of_shards_waits_for_the_job_of_after(hsd: Hsd, fake: Fake) 
     assert second == f"afterok:{waited},afterany:{fake.jobs()[1]['id']}"
 
 
+@pytest.mark.parametrize("kind", ["predict", "evaluate"])
+def test_rows_that_a_job_would_not_find_are_refused_unless_another_job_may_make_them(
+    hsd: Hsd, fake: Fake, kind: str
+) -> None:
+    absent = ("absent.jsonl", "--output", "scores.csv")
+    asked = absent if kind == "predict" else ("--data-file", absent[0], "--output-dir", "out")
+    asked = (kind, *asked, "--model-name", "base", *NAMED)
+    code, _, err = hsd(submit, *asked)
+    assert code != 0
+    assert "data file 'absent.jsonl': no such name, and no such file" in err
+    assert fake.jobs() == []
+    code, out, err = hsd(submit, *PREDICT, *NAMED[:2], "--name", "first")
+    assert code == 0, err
+    code, out, err = hsd(submit, *asked, "--after", str(fake.jobs()[0]["id"]))
+    assert code == 0, err
+    assert "Not here yet, so the rows were not checked: data file 'absent.jsonl'" in out
+    assert len(fake.jobs()) == 2
+
+
 def test_status_counts_the_shards_that_are_done(hsd: Hsd, submitted: str) -> None:
     for index, state in enumerate(("COMPLETED", "FAILED", "COMPLETED")):
         ended(submitted, index, state)

@@ -34,3 +34,12 @@ def test_a_reply_that_repeats_its_post_is_not_quoted() -> None:
     echoing = replying("You said: baker opens the shop at nine")
     assert first_unread([echoing]) == ""
     assert first_unread([echoing, replying("I cannot help")]) == "I cannot help"
+
+
+def test_a_reply_with_a_label_and_no_score_is_not_said_to_hold_no_label() -> None:
+    unscored = replying('{"classification": "hate"}')
+    assert unread_in([unscored] * 3) == (
+        "3 of 3 replies have a label but no score, and count as invalid."
+    )
+    assert unread_in([unscored]) == "1 of 1 reply has a label but no score, and counts as invalid."
+    assert first_unread([unscored]) == ""

@@ -19,6 +19,7 @@ from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import ConfigError, ErrorCode, EvaluationError, ModelError, PreflightError, Stopped
 from hsd.evaluation.evaluate import evaluate, evaluate_with_base
 from hsd.evaluation.shards import part
+from hsd.inference.vllm_python import vllm_python
 from hsd.io.shard import Shard
 
 pytestmark = pytest.mark.model
@@ -420,9 +421,29 @@ def test_without_vllm_the_error_says_how_to_install_it_before_rows_are_read(
     with pytest.raises(PreflightError, match="pip install vllm") as refused:
         evaluate(config)
     assert "\n" not in str(refused.value)
-    monkeypatch.setenv("HSD_VLLM_PYTHON", "/bin/false")
-    with pytest.raises(PreflightError, match="HSD_VLLM_PYTHON=/bin/false: no Python with vllm"):
-        evaluate(config)
+
+
+@pytest.mark.parametrize(
+    ("python", "why"),
+    [("/nonexistent", "no such file"), ("/bin/false", "is no Python of"),
+     (sys.executable, "this Python has no module vllm")],
+)  # fmt: skip
+def test_a_named_python_that_cannot_run_vllm_is_told_apart(python: str, why: str) -> None:
+    with pytest.raises(PreflightError) as refused:
+        vllm_python({"HSD_VLLM_PYTHON": python})
+    said = str(refused.value)
+    assert said.startswith(f"HSD_VLLM_PYTHON={python}: {why}")
+    assert "pip install vllm" in said
+    assert 'HSD_VLLM_PYTHON="$PWD/.venv-vllm/bin/python"' in said
+
+
+def test_a_setting_that_vllm_never_has_is_refused_before_vllm_is_looked_for(
+    config: EvalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HSD_VLLM_PYTHON", "/nonexistent")
+    model = config.model.model_copy(update={"quantization": "nf4"})
+    with pytest.raises(ConfigError, match="model.quantization=nf4"):
+        evaluate(config.model_copy(update={"model": model}))
 
 
 def test_several_processes_are_refused(

@@ -13,7 +13,11 @@ from hsd.errors import ConfigError, DataError, EvaluationError
 from hsd.evaluation.prompt_choice import contract_for, renderer_for, require_analysis_possible
 from hsd.evaluation.read_sets import read_sets
 from hsd.evaluation.subject import Subject, subject
-from hsd.evaluation.vllm_limits import require_servable, require_vllm_settings
+from hsd.evaluation.vllm_limits import (
+    require_servable,
+    require_unquantized,
+    require_vllm_settings,
+)
 from hsd.example import Example
 from hsd.groups.group_set import GroupSet, default_groups
 from hsd.inference.vllm_python import vllm_python
@@ -211,6 +215,7 @@ def _require_possible(config: EvalConfig) -> None:
     require_vllm_settings(config)
     require_server_engine(config.server, config.engine)
     if config.engine == "vllm":
+        require_unquantized(config)
         vllm_python()
     launch()  # refuses a launcher that splits the base, before a file is read or converted
     if config.mode == "score" and config.temperature > 0:

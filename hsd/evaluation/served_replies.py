@@ -66,19 +66,34 @@ def require_scores(plan: ServedPlan, server: ChatServer) -> ChatReply | None:
     messages = chat_messages(plan.contract.strategy, PROBE)
     reply = server.ask(messages, **request_settings(plan))
     server.has_replied = False  # a post may be longer
-    problem = "the server sent no log-probabilities" if not reply.tokens else ""
-    if (
-        reply.text
-        and not problem
-        and reply.text.encode() not in b"".join(token.text for token in reply.tokens)
-    ):
-        problem = label_score(reply.text, reply.tokens).reason
-    if problem:
+    if problem := _unscored(reply):
         raise ConfigError(
-            f"mode: {plan.config.server.base_url}: {problem}, so nothing can be scored; leave "
-            "--mode score out."
+            f"mode: {plan.config.server.base_url}: {problem}, so nothing can be scored; "
+            f"{_way_out(plan, reply)}leave --mode score out."
         )
     return reply
+
+
+def _unscored(reply: ChatReply) -> str:
+    """Return why a reply's log-probabilities give no score, or "" where it is the reply's fault."""
+    if not reply.tokens:
+        return "the server sent no log-probabilities"
+    has_label = read_reply(reply.text, cut_off=reply.cut_off).label is not None
+    if not reply.text or (_is_spelled(reply) and not has_label):
+        return ""
+    return label_score(reply.text, reply.tokens).reason
+
+
+def _is_spelled(reply: ChatReply) -> bool:
+    return reply.text.encode() in b"".join(token.text for token in reply.tokens)
+
+
+def _way_out(plan: ServedPlan, reply: ChatReply) -> str:
+    """Return what to set where a label is not among the likeliest tokens; else ""."""
+    if not (reply.tokens and _is_spelled(reply)):
+        return ""
+    asked = plan.config.server.top_logprobs
+    return f"raise server.top_logprobs (it is {asked}), if the server can send more tokens, or "
 
 
 def answer_of(plan: ServedPlan, reply: ChatReply) -> ServedAnswer:

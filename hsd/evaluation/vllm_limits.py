@@ -62,6 +62,16 @@ def require_servable(subject: Subject, numbers: NumberFormat) -> None:
         )
 
 
+def require_unquantized(config: EvalConfig) -> None:
+    """Refuse a number format that no base is served in. Raises ConfigError."""
+    asked = config.model.quantization
+    if asked not in ("auto", *_HELD):
+        raise ConfigError(
+            f"engine vllm: vLLM does not hold a base in 4 bit as model.quantization={asked} does; "
+            "set model.quantization=none, which is another number format, or use --engine hsd."
+        )
+
+
 def unserved(config: Mapping[str, Any], names: Iterable[str]) -> str | None:
     """Return why vLLM cannot serve an adapter of these settings and weights; None if it can."""
     if found := [name for name in UNSERVED if config.get(name)]:

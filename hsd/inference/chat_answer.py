@@ -18,10 +18,11 @@ _CONTEXT = re.compile(r"maximum context length|context (size|window)|max_model_l
 _PROMPT = re.compile(r"input tokens|in the messages|prompt", re.I)
 """Without these words a refusal of max_tokens is of the longest reply alone."""
 _TEXT_PARTS = ("text", "output_text")
-NO_COMPLETION = (
-    "no chat completion; is this the address of an OpenAI-compatible server, such as "
-    "http://localhost:8000/v1?"
+IS_IT_RIGHT = (
+    "is this the address of an OpenAI-compatible server, such as http://localhost:8000/v1?"
 )
+NO_COMPLETION = f"no chat completion; {IS_IT_RIGHT}"
+NOT_JSON = "an answer that is not JSON"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def read_answer(response: httpx2.Response, seconds: float) -> ChatReply | AskAga
     if status != 200:
         return None
     if content is None:
-        return AskAgain(NO_COMPLETION)
+        return AskAgain(NOT_JSON)
     try:
         return _completed(content, seconds)
     except (KeyError, IndexError, TypeError, AttributeError):

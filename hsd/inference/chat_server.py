@@ -14,8 +14,16 @@ from hsd.config.server_config import ServerConfig
 from hsd.counted import counted
 from hsd.errors import EvaluationError, ModelError, Stopped, did_you_mean
 from hsd.example import LABELS
-from hsd.inference.chat_answer import NO_COMPLETION, ChatReply, read_answer
+from hsd.inference.chat_answer import (
+    IS_IT_RIGHT,
+    NO_COMPLETION,
+    NOT_JSON,
+    AskAgain,
+    ChatReply,
+    read_answer,
+)
 from hsd.inference.server_words import (
+    beginning_of,
     connect_s,
     is_unreached,
     quotable,
@@ -85,10 +93,12 @@ class ChatServer:
             except httpx2.RequestError as error:
                 problem, told = self._lost(error), None
             else:
-                self._was_heard = True
+                is_first, self._was_heard = not self._was_heard, True
                 answer = read_answer(response, self.clock() - started)
                 if isinstance(answer, ChatReply) and self._is_possible(answer):
                     return answer
+                if is_first and answer == AskAgain(NOT_JSON):
+                    raise self._no_api(response, messages)
                 said = self._said(response, messages)
                 if answer is None or isinstance(answer, ChatReply):
                     raise self._refused(response.status_code, said)
@@ -181,6 +191,12 @@ class ChatServer:
         """Return `429: too many requests`: the status, and the server's own words if any."""
         words = said_by(response, (self.token or "", *quotable(messages)))
         return f"{response.status_code}: {words}" if words else str(response.status_code)
+
+    def _no_api(self, response: httpx2.Response, messages: Sequence[Message]) -> ModelError:
+        """Return the error of a first answer that is a page: the address is another server's."""
+        begins = beginning_of(response, (self.token or "", *quotable(messages)))
+        quoted = f', which begins "{begins}"' if begins else ""
+        return ModelError(f"{self.config.base_url}: {NOT_JSON}{quoted}; {IS_IT_RIGHT}")
 
     def _told(self, response: httpx2.Response) -> float | None:
         """Return how many seconds the server asks to wait, None where it does not say."""

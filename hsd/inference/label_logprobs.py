@@ -9,7 +9,7 @@ a server tells them of the written label alone.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp
+from math import exp, isfinite
 from typing import Any
 
 from hsd.counted import counted
@@ -76,8 +76,12 @@ def _score(token: WrittenToken, head: bytes, written: Label) -> LabelScore:
     hate, normal = (sum(map(exp, found[label])) for label in LABELS)
     if not (hate and normal):
         missing = LABELS[0] if not hate else LABELS[1]
-        among = counted(len(token.likely), "likeliest token")
-        return LabelScore(None, f"'{missing}' does not begin one of the {among} of the label")
+        among = f"one of the {counted(len(token.likely), 'likeliest token')}"
+        if len(token.likely) == 1:
+            among = "the one token that the server sent as likely at the place"
+        return LabelScore(None, f"'{missing}' does not begin {among} of the label")
+    if not isfinite(hate + normal):
+        return LabelScore(None, "the server's log-probabilities are no numbers")
     (other,) = set(LABELS) - {written}
     if max(found[other]) > max(found[written]) + ROUNDING:
         return LabelScore(None, f"the reply says '{written}', but '{other}' is likelier there")

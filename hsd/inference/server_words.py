@@ -15,6 +15,8 @@ from hsd.visible import visible
 
 MOST_LETTERS = 200
 """Of a server's own words that are shown."""
+MOST_OF_PAGE = 60
+"""Letters of an answer that is not JSON: enough for `<!DOCTYPE html><html><head><title>`."""
 _NAMED_BY = {
     "response_format": r"response_format|json_schema",
     "max_tokens": r"\bmax_tokens\b",
@@ -40,10 +42,19 @@ def said_by(response: httpx2.Response, private: Sequence[str] = ()) -> str:
         text = _words(response.json())
     except (ValueError, RecursionError):
         return ""
+    return _shown(text, private, MOST_LETTERS)
+
+
+def beginning_of(response: httpx2.Response, private: Sequence[str] = ()) -> str:
+    """Return how an answer that is not JSON begins, as `said_by` shows what a server said."""
+    return _shown(response.text, private, MOST_OF_PAGE)
+
+
+def _shown(text: str, private: Sequence[str], most: int) -> str:
     for part in filter(None, private):
         text = text.replace(part, HIDDEN)
     line = visible(hidden(" ".join(text.split()))).rstrip(".")
-    return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]}..."
+    return line if len(line) <= most else f"{line[:most]}..."
 
 
 def _words(answer: Any) -> str:

@@ -20,11 +20,16 @@ from hsd.prompts.chat import make_chat
 from hsd.prompts.render import Encoded
 
 _PROBE = "a"
+_ONE = "of one letter"
 
 
 def require_room(plan: EvaluationPlan) -> None:
     """Raise DataError where not even a post of one letter fits: then none is worth a row."""
-    plan.renderer.encode(make_chat(plan.contract.strategy, "of one letter", _PROBE), plan.limit)
+    try:
+        plan.renderer.encode(make_chat(plan.contract.strategy, _ONE, _PROBE), plan.limit)
+    except DataError as error:
+        said = str(error).removeprefix(f"row {_ONE}: ")
+        raise DataError(f"a post of one letter: {said}") from None
 
 
 def answer_window(

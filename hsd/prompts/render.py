@@ -337,7 +337,8 @@ class Renderer:
         needed = len(self._prompt(form, replace(chat, post=""))) + answer
         return (
             f"row {chat.id}: the prompt has {needed} tokens without the post, so no post fits "
-            f"in {limit.words}; {limit.remedy(needed + 1)}, or take a shorter strategy."
+            f"in {limit.words}; {limit.remedy(needed + 1)}, or take a shorter strategy "
+            "(--strategy or --prompt-template; in a training's config prompt.strategy)."
         )
 
     def _shortened(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hsd.counted import counted
 from hsd.prediction import Prediction
+from hsd.prompts.answers import read_reply
 from hsd.visible import visible
 
 _SHOWN = 60
@@ -15,6 +16,11 @@ _ECHO = 20
 def unread_in(predictions: Sequence[Prediction]) -> str | None:
     """Return the sentence with the beginning of a reply; None where half or more can be read."""
     unread = [p for p in predictions if p.label is None]
+    unscored = sum(map(_is_unscored, unread))
+    if unscored * 2 > len(predictions):
+        has, count = ("has", "counts") if unscored == 1 else ("have", "count")
+        of = counted(len(predictions), "reply", "replies")
+        return f"{unscored:,} of {of} {has} a label but no score, and {count} as invalid."
     return unread_said(len(unread), len(predictions), first_unread(unread))
 
 
@@ -31,10 +37,20 @@ def first_unread(predictions: Sequence[Prediction]) -> str:
     """Return how the first reply without a label begins, unless the reply repeats its post."""
     for p in predictions:
         reply = " ".join(p.reply.split())
-        if p.label is None and reply and not _repeats(reply, " ".join(p.text.split())):
+        if (
+            p.label is None
+            and reply
+            and not _is_unscored(p)
+            and not _repeats(reply, " ".join(p.text.split()))
+        ):
             shown = visible(reply)
             return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
     return ""
+
+
+def _is_unscored(p: Prediction) -> bool:
+    """Whether the label of a reply can be read: then only its score is missing."""
+    return p.outcome == "invalid" and read_reply(p.reply, cut_off=False).label is not None
 
 
 def _repeats(reply: str, post: str) -> bool:

@@ -18,6 +18,7 @@ from slurm.check.checks_bases import base_folder, environment
 from slurm.check.profile_fit import devices_of
 from slurm.cluster.profile import Profile
 from slurm.submit.submission import SubmissionBundle
+from slurm.sweep.absolute_paths import anchored_config
 from slurm.sweep.sweep import Cell
 
 EASY = 0.3
@@ -59,7 +60,8 @@ def require_fit(config: TrainConfig, profile: Profile, say: Say) -> None:
 
     Raises PreflightError.
     """
-    checks = [check for _, look in looks_at(profile, {"the training": config}) for check in look()]
+    trained = {"the training": anchored_config(config, Path.cwd())}  # planned in another folder
+    checks = [check for _, look in looks_at(profile, trained) for check in look()]
     refuse(checks)
     for check in doubts(checks):
         say(f"{check.sentence}.")

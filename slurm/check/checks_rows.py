@@ -8,10 +8,11 @@ from hsd.checks import Check, Look
 from hsd.config.loading import load_eval_config
 from hsd.config.train_config import TrainConfig
 from hsd.counted import counted
-from hsd.data.data_sets import resolve_path
+from hsd.data.data_sets import NAMES, resolve_path
 from hsd.errors import DataError
 from hsd.evaluation.read_sets import read_sets
 from hsd.io.hashes import sha256_json
+from hsd.io.progress import Say
 from hsd.training.lesson import Lesson
 from hsd.training.row_facts import Split
 from hsd.training.training_files import RowSource, contract_asked, require_apart
@@ -48,6 +49,21 @@ def are_here(config: TrainConfig) -> bool:
     except DataError:
         return False
     return _has_groups(config)
+
+
+def require_files(names: Sequence[str], say: Say, *, is_awaited: bool) -> None:
+    """Refuse rows that a job of this folder will not find. Raises DataError.
+
+    `say` gets a sentence where they may still be there: nodes may have other absolute paths and
+    named sets, and another job that `is_awaited` may make the file.
+    """
+    for name in names:
+        try:
+            resolve_path(name)
+        except DataError as error:
+            if not (is_awaited or name in NAMES or Path(name).expanduser().is_absolute()):
+                raise
+            say(f"Not here yet, so the rows were not checked: {error}")
 
 
 def training_rows(config: TrainConfig) -> list[Check]:
