@@ -146,7 +146,7 @@ def config_of_older(facts: Mapping[str, Any]) -> "TrainConfig | None":
     if not Path(facts["cwd"]).is_dir():
         raise PreflightError(f"{facts['cwd']}: no such folder; the command runs there. Make it.")
     with chdir(facts["cwd"]):
-        return _check_usage("train", tuple(facts["arguments"]))
+        return _check_usage("train", tuple(facts["arguments"]))[0]
 
 
 def _check_shards(given: dict[str, Any], shards: int | None) -> None:
