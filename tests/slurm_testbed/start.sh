@@ -141,7 +141,9 @@ write_config() {
         [CRED_EXPIRE]=$CRED_EXPIRE [KILL_WAIT]=$KILL_WAIT [GRACE]=$GRACE [NODE_TIMEOUT]=$NODE_TIMEOUT
         [PROCTRACK]=$PROCTRACK [TASK_PLUGIN]=$task_plugin [CONSTRAIN]=$constrain
         [CPUS]=$CPUS [MEMORY_MB]=$MEMORY_MB [GPUS]=$GPUS [LAST_GPU]=$((GPUS - 1)) [NODES]=$NODES
-        [FIRST_JOB]=$(($(date +%s) % 60000000 + 1)) # (67043328 is the last possible one)
+        # (67043328 is the last possible one.) Ranks meet at a port that is made of the job's id, and
+        # clusters that run at once on one machine share its ports.
+        [FIRST_JOB]=$((($(date +%s) + 61 * PORT) % 60000000 + 1))
         [PLUGIN_LINE]=$(plugin_line) [NODE_LINES]=$(node_lines) [ACCOUNTING_LINES]=$(accounting_lines)
     )
     fill slurm.conf
