@@ -101,8 +101,11 @@ class Flow(TrainerCallback):
 class MetricsLog(TrainerCallback):
     """Writes metrics.jsonl and training.log lines, and reports progress."""
 
-    def __init__(self, trainer: HsdTrainer, schedule: Schedule, progress: Progress) -> None:
+    def __init__(
+        self, trainer: HsdTrainer, schedule: Schedule, progress: Progress, request: StopRequest
+    ) -> None:
         self.trainer, self.schedule, self.progress = trainer, schedule, progress
+        self.request = request
         self._tokens, self._time = 0, time.monotonic()
         self._progress_file: ProgressFile | None = None
 
@@ -144,7 +147,8 @@ class MetricsLog(TrainerCallback):
         step, total = state.global_step, self.schedule.total_steps
         if not is_end:
             self.progress(step, total, "training")
-        if state.is_world_process_zero and self._progress_file:
+        is_own = state.is_world_process_zero and not self.request.lost  # else it is another's
+        if is_own and self._progress_file:
             self._progress_file(lambda: step, total, is_end=is_end)
 
     def _speed(self) -> float:

@@ -294,7 +294,7 @@ def _run(
     draw_apart(config.seed, plan.here.rank)
     flow = Flow(trainer, schedule, config, request, lease)
     trainer.add_callback(flow)
-    trainer.add_callback(MetricsLog(trainer, schedule, progress))
+    trainer.add_callback(MetricsLog(trainer, schedule, progress, request))
     if plan.here.is_main:
         trainer.add_callback(TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
     _learn(trainer, flow, checkpoint)
