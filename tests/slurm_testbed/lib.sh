@@ -44,7 +44,7 @@ use_root() { if [ -n "$ROOT" ]; then PATH=$ROOT/bin:$PATH; fi; }
 alone() {
     if [ "${HSD_SLURM_ALONE:-0}" = 1 ]; then return; fi
     exec 9<"$HERE"
-    flock -w 180 9 || die "another start.sh, stop.sh or node.sh does not end"
+    flock -w 360 9 || die "another start.sh, stop.sh or node.sh does not end"
 }
 
 # The start time of a process in clock ticks: with the pid it names a process for good. Nothing for
