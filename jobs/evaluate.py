@@ -141,11 +141,8 @@ def evaluate(
         with progress_bars() as progress:
             runs: Sequence[tuple[Evaluated, ...]]
             if configs[0].engine == "openai":
-                from hsd.evaluation.served_run import evaluate_served_sets
-
                 _require_one_client(with_base, part)
-                runs = [(one,) for one in evaluate_served_sets(configs, progress, data_dir, say)]
-            elif with_base:
+            if with_base:
                 runs = evaluate_sets_with_base(configs, progress, data_dir, say, part)
             else:
                 runs = [(one,) for one in evaluate_sets(configs, progress, data_dir, say, part)]

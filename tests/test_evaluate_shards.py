@@ -356,7 +356,7 @@ def test_every_start_of_a_shard_counts_its_gpus_hours_however_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([3600.0, 7200.0, 9000.0])
-    monkeypatch.setattr("hsd.evaluation.shard_files.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("hsd.config.run_record.time.monotonic", lambda: next(times))
     shard = Shard(1, 2)
     join_shards(tmp_path, Shard(0, 2), NUMBERS)
     join_shards(tmp_path, shard, NUMBERS)

@@ -1,7 +1,7 @@
 """What a run writes of itself into its manifest: each start, each end, and the GPU-hours."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,16 @@ def recorded(
         **facts,
         starts=[*_starts(folder), redacted(start | provenance())],
     )
+    with counting_gpu_hours(gpus, since, lambda hours: _record_end(folder, hours)):
+        yield
+
+
+@contextmanager
+def counting_gpu_hours(gpus: int, since: float, note: Callable[[float], None]) -> Iterator[None]:
+    """Give `note` the GPU-hours of a start, however the block ends; nothing after a take-over.
+
+    `since` is when `gpus` GPUs were taken, in `time.monotonic()` seconds.
+    """
     is_ours = True
     try:
         yield
@@ -53,7 +63,7 @@ def recorded(
         raise
     finally:
         if is_ours:
-            _record_end(folder, gpus * (time.monotonic() - since) / 3600)
+            note(gpus * (time.monotonic() - since) / 3600)
 
 
 def _record_end(folder: Path, gpu_hours: float) -> None:

@@ -6,13 +6,13 @@ answered. Answers of unlike shards in one table would be no model's.
 """
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hsd.errors import PreflightError, TakenOver
+from hsd.config.run_record import counting_gpu_hours
+from hsd.errors import PreflightError
 from hsd.io.files import write_json
 from hsd.io.json_reader import read_object
 from hsd.io.manifest import manifest_of, update_manifest
@@ -124,17 +124,14 @@ def hours_noted(folder: Path, shard: Shard, gpus: int, since: float) -> Iterator
     `since` is when the GPUs were taken, in `time.monotonic()` seconds. A start that was killed
     leaves none, nor one whose shard was taken over.
     """
-    is_ours = True
-    try:
+
+    def add(hours: float) -> None:
+        known = _known(folder, shard)
+        spent = known.get("gpu_hours", 0.0) + hours
+        write_json(_file(folder, shard), known | {"gpu_hours": round(spent, 6)})
+
+    with counting_gpu_hours(gpus, since, add):
         yield
-    except TakenOver:
-        is_ours = False
-        raise
-    finally:
-        if is_ours:
-            known = _known(folder, shard)
-            spent = known.get("gpu_hours", 0.0) + gpus * (time.monotonic() - since) / 3600
-            write_json(_file(folder, shard), known | {"gpu_hours": round(spent, 6)})
 
 
 def note_answered(folder: Path, shard: Shard) -> None:

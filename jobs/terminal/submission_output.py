@@ -70,13 +70,17 @@ def show_elements(again: SingleAgain) -> None:
     """Say which elements of one command are left, done and in the queue."""
     console = Terminal(soft_wrap=True)
     console.print(f"[bold]{escape(again.folder.name)}[/] in {escape(str(again.folder.path))}")
-    for word, names in (
-        ("to do", again.left), ("done, skipped", again.done), ("in the queue", again.active)
-    ):  # fmt: skip
-        if names:
-            console.print(f"{len(names)} {word}: {escape(', '.join(names))}", highlight=False)
+    _show_counts(console, again.left, again.done, again.active)
     for node in again.nodes.excluded:
         console.print(escape(node.sentence(shlex.quote(again.folder.name))), highlight=False)
+
+
+def _show_counts(
+    console: Terminal, new: Sequence[str], done: Sequence[str], active: Sequence[str]
+) -> None:
+    for word, names in (("to do", new), ("done, skipped", done), ("in the queue", active)):
+        if names:
+            console.print(f"{len(names)} {word}: {escape(', '.join(names))}", highlight=False)
 
 
 def settled(folder: RunFolder, *, release: bool = True) -> bool:
@@ -109,11 +113,7 @@ def show_left(left: Left, work: Work) -> None:
     """Say which cells are new, which are done and which are in the queue."""
     console = Terminal(soft_wrap=True)
     console.print(f"[bold]{escape(work.sweep.name)}[/] in {escape(str(work.folder.path))}")
-    for word, names in (
-        ("to do", left.new), ("done, skipped", left.done), ("in the queue", left.active)
-    ):  # fmt: skip
-        if names:
-            console.print(f"{len(names)} {word}: {escape(', '.join(names))}", highlight=False)
+    _show_counts(console, left.new, left.done, left.active)
     if left.later:
         console.print(escape(later(left)), highlight=False)
     for node in work.nodes.excluded:
