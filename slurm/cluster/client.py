@@ -32,7 +32,7 @@ OWN_FORMAT = "%F|%k|%T|%j"
 HELD_FORMAT = "%F|%k|%Q|%j"
 """The same with the priority instead of the state; the reason may be what a held job waits for."""
 
-_LONGEST_REPLY_S = 100.0  # sbatch itself waits for a busy controller, for MessageTimeout and more
+LONGEST_REPLY_S = 100.0  # sbatch itself waits for a busy controller, for MessageTimeout and more
 _WAITS_S = (0.0, 1.0, 3.0, 9.0, 20.0)
 _AMBIGUOUS = re.compile(
     r"timed out|unable to contact|zero bytes|connection (refused|reset)|transport endpoint"
@@ -77,7 +77,7 @@ class Slurm:
     """
 
     keep: tuple[str, ...] = ()
-    timeout_s: float = _LONGEST_REPLY_S
+    timeout_s: float = LONGEST_REPLY_S
     waits_s: tuple[float, ...] = _WAITS_S
     cluster: str = ""
 

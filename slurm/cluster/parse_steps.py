@@ -19,7 +19,6 @@ class StepUse:
     when it could start, which a dependency may have put off. None is what sacct does not say.
     """
 
-    start: str
     waited_s: float | None = None
     cpu_s: float | None = None
     memory_b: float | None = None
@@ -28,17 +27,17 @@ class StepUse:
 def parse_steps(text: str) -> dict[tuple[str, str], StepUse]:
     """Return what attempts used by job and start. A job's line comes before those of its steps."""
     found: dict[tuple[str, str], StepUse] = {}
-    spans: dict[str, list[tuple[str, str]]] = {}
+    starts: dict[str, list[str]] = {}
     for row in _rows(text):
-        own, submit, eligible, start, end, cpu, memory = row
+        own, submit, eligible, start, _, cpu, memory = row
         job, dot, _ = own.partition(".")
         if not dot:
             if _time(start):
                 # What was requeued waits from then on; of others a dependency is no queue.
-                ready = submit if spans.get(job) else eligible
-                found[job, start] = StepUse(start, _between(ready, submit, start))
-                spans.setdefault(job, []).append((start, end))
-        elif (attempt := _attempt_of(start, spans.get(job, []))) is not None:
+                ready = submit if starts.get(job) else eligible
+                found[job, start] = StepUse(_between(ready, submit, start))
+                starts.setdefault(job, []).append(start)
+        elif (attempt := _attempt_of(start, starts.get(job, []))) is not None:
             key = (job, attempt)
             found[key] = _with(found[key], _seconds(cpu), _bytes(memory))
     return found
@@ -49,12 +48,12 @@ def _rows(text: str) -> Iterable[list[str]]:
     return (row for row in rows if len(row) == _COLUMNS)
 
 
-def _attempt_of(start: str, spans: Iterable[tuple[str, str]]) -> str | None:
+def _attempt_of(start: str, starts: Iterable[str]) -> str | None:
     """Return the start of the attempt in whose time a step began: the last that had begun.
 
     ISO times of one zone are compared as they are.
     """
-    return max((began for began, _ in spans if began <= start), default=None)
+    return max((began for began in starts if began <= start), default=None)
 
 
 def _with(use: StepUse, cpu_s: float | None, memory_b: float | None) -> StepUse:

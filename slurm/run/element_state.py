@@ -20,17 +20,17 @@ OVER = ("done", "failed", "cancelled", "unknown", NOT_SUBMITTED)
 NEVER = "DependencyNeverSatisfied"
 
 _WAITING = {"PENDING", "CONFIGURING"}
-_RUNNING = {"RUNNING", "RESIZING", "SUSPENDED"}
-_STOPPING = {"COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED"}
-_REQUEUED = {"REQUEUED", "REQUEUE_FED"}
+RUNNING = {"RUNNING", "RESIZING", "SUSPENDED"}
+STOPPING = {"COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED"}
+REQUEUED = {"REQUEUED", "REQUEUE_FED"}
 _HELD = {"REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 _HELD_BY = re.compile(r"^JobHeld|^JobRequeueHeld|^JobHoldMaxRequeue|requeued held$")
-_CANCELLED = {"CANCELLED", "REVOKED"}
+CANCELLED = {"CANCELLED", "REVOKED"}
 _FAILED = {
     "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
     "LAUNCH_FAILED", "RECONFIG_FAIL",
 }  # fmt: skip
-_OVER = _FAILED | _CANCELLED | {"COMPLETED"}
+_OVER = _FAILED | CANCELLED | {"COMPLETED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Element:
     @property
     def leaving(self) -> bool:
         """Whether SLURM is ending it already."""
-        return self.slurm in _STOPPING
+        return self.slurm in STOPPING
 
 
 def element(stage: str, cell: str, known: ElementFacts) -> Element:
@@ -166,7 +166,7 @@ def _in_queue(known: ElementFacts, queued: Queued) -> tuple[str, str]:
     if queued.state in _WAITING:
         again = last == "requeued" or any(a.state == "REQUEUED" for a in known.accounted)
         return ("requeued" if again else "waiting"), queued.reason
-    if queued.state in _RUNNING and last == "signalled":
+    if queued.state in RUNNING and last == "signalled":
         return "stopping", str(known.own[-1].get("signal", ""))
     return _plain(queued.state), queued.reason
 
@@ -175,11 +175,11 @@ def _plain(slurm: str) -> str:
     """Return hsd's word for a state of SLURM's; one that is not known stays as it is."""
     words = {
         "waiting": _WAITING,
-        "running": _RUNNING,
-        "stopping": _STOPPING,
-        "requeued": _REQUEUED,
+        "running": RUNNING,
+        "stopping": STOPPING,
+        "requeued": REQUEUED,
         "held": _HELD,
-        "cancelled": _CANCELLED,
+        "cancelled": CANCELLED,
         "failed": _FAILED,
     }
     return next((word for word, states in words.items() if slurm in states), slurm)
@@ -188,7 +188,7 @@ def _plain(slurm: str) -> str:
 def _ended(known: ElementFacts, slurm: str) -> tuple[str, str]:
     if slurm == "COMPLETED":
         return "failed", "ended with code 0 but without its marker"
-    if slurm in _CANCELLED:
+    if slurm in CANCELLED:
         return "cancelled", NEVER if _never_began(known) else ""
     return "failed", _why(known, slurm)
 

@@ -37,7 +37,7 @@ class RunState:
     notes: tuple[str, ...] = ()
     asked: bool = False
 
-    @property
+    @cached_property  # it reads run.json, which holds all cells
     def cells(self) -> list[str]:
         """The sweep's cells in its order, then whatever else was submitted; `all` last."""
         names = dict.fromkeys([*self.folder.cell_names(), *(e.cell for e in self.elements)])

@@ -82,17 +82,23 @@ def single_again(
     state = states(folder.path, slurm_of(folder))
     nodes = nodes_for(state, all_failed=exclude_failed_nodes, allowed=allow_nodes)
     single = _as_queued(folder, facts, nodes, time_min, config)
-    names = [task.cell for task in single.tasks()]
+    tasks = single.tasks()
+    names = [task.cell for task in tasks]
     for name in only:
         if name not in names:
             raise PreflightError(f"--only {name}: no such element.{did_you_mean(name, names)}")
     active = live_in(state)
     busy = tuple(name for name in names if active(single.kind, name))
-    done = tuple(task.cell for task in single.tasks() if _is_done(folder, single, task.cell))
+    done = tuple(
+        task.cell
+        for task in tasks
+        if is_done(folder.done(task.cell, single.kind), single.identity(task))
+    )
+    settled = {*busy, *done}
     left = tuple(
         name
         for name in names
-        if name not in (*busy, *done) and (not only or name in only)
+        if name not in settled and (not only or name in only)
         if not failed or _has_failed(state, name)
     )
     return SingleAgain(folder, replace(single, only=left), done, busy, nodes, seen)
@@ -142,11 +148,6 @@ def _seen(facts: Mapping[str, Any], config: TrainConfig | None) -> tuple[Path, .
         return tuple(map(Path, facts["seen"] or ()))
     cwd = Path(facts["cwd"])
     return (*paths_in(facts["arguments"], cwd), *(paths_of(config, cwd) if config else ()))
-
-
-def _is_done(folder: RunFolder, single: Single, name: str) -> bool:
-    (task,) = (task for task in single.tasks() if task.cell == name)
-    return is_done(folder.done(name, single.kind), single.identity(task))
 
 
 def _has_failed(state: RunState, name: str) -> bool:

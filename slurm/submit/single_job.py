@@ -102,8 +102,9 @@ class Single:
         return self.cwd / folder if folder is not None else None
 
     def identity(self, task: Task) -> str:
-        """Return the content hash that an element's marker holds."""
-        return identity_of_task(task, self.tree)
+        """Return the content hash that an element's marker holds, of its command and the code."""
+        (command,) = task.commands
+        return sha256_json([*command, self.tree])
 
     def prepared(self) -> SubmissionBundle:
         """Return it with its script. Raises PreflightError when the name is taken, or is none."""
@@ -194,12 +195,6 @@ def _given(arguments: Sequence[str], *names: str) -> str | None:
     words = [word for text in arguments for word in text.split("=", 1)]
     found = [value for name, value in pairwise(words) if name in names]
     return found[-1] if found else None
-
-
-def identity_of_task(task: Task, tree: str) -> str:
-    """Return the content hash of one command with one code."""
-    (command,) = task.commands
-    return sha256_json([*command, tree])
 
 
 def still_to_wait(job: str, slurm: Slurm) -> bool:

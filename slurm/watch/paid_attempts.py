@@ -7,12 +7,12 @@ from typing import Any
 
 from slurm.cluster.parse import Accounted
 from slurm.cluster.parse_steps import StepUse
+from slurm.run.element_state import CANCELLED, REQUEUED, RUNNING, STOPPING
 
 _ENDS = {"requeued", "stopped", "ended"}
 _CLOCKS = timedelta(seconds=30)
 """How far the clocks of a node and of the controller may be apart."""
-_RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "RESIZING", "STOPPED", "SIGNALING", "STAGE_OUT"}
-_AGAIN = {"REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+_AGAIN = REQUEUED | {"REQUEUE_HOLD", "SPECIAL_EXIT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +147,9 @@ def _how(one: Accounted, *, is_last: bool) -> str:
         return "requeued"
     if one.state == "COMPLETED":
         return "done"
-    if one.state in _RUNNING:
+    if one.state in RUNNING | STOPPING:
         return "running"
-    return "cancelled" if one.state in ("CANCELLED", "REVOKED") else "failed"
+    return "cancelled" if one.state in CANCELLED else "failed"
 
 
 def _by_itself(group: _Group, gpus: int) -> PaidAttempt:
