@@ -12,7 +12,8 @@ from typing import Any
 import judged
 import pytest
 import small_runs
-from stand_in_vllm import StandIn, is_running, stand_in
+from fake_slurm.processes import alive
+from stand_in_vllm import StandIn, stand_in
 from waiting import until
 
 from hsd.config.evaluate_config import EvalConfig
@@ -81,7 +82,7 @@ def test_vllm_gets_token_ids_and_its_scores_are_those_of_hsd(
     assert started["trust_remote_code"] is False
     assert (started["load_format"], started["enable_prefix_caching"]) == ("safetensors", True)
     assert "a banner on standard output" in (run.folder / "vllm.log").read_text()
-    assert not is_running(started["pid"])
+    assert not alive(started["pid"])
 
 
 def test_another_start_finds_the_finished_run_and_starts_no_vllm(
@@ -103,7 +104,7 @@ def test_numbers_that_are_not_hsds_end_the_evaluation_and_stand_in_the_manifest(
     assert found["median_difference"] > found["allowed"]["difference"]
     assert not list(tmp_path.glob("eval/**/predictions.*"))
     (started,) = served.noted("started")
-    assert not is_running(started["pid"])
+    assert not alive(started["pid"])
 
 
 def test_an_adapter_is_served_beside_its_base(
@@ -269,7 +270,7 @@ def test_a_stop_ends_vllm_and_keeps_what_is_answered(
         evaluate(config)
     watcher.join()
     (pid,) = served.noted("hanging")
-    assert not is_running(pid)
+    assert not alive(pid)
 
 
 def test_vllm_does_not_outlive_a_killed_hsd(
@@ -288,7 +289,7 @@ def test_vllm_does_not_outlive_a_killed_hsd(
     hsd.kill()
     hsd.wait()
     (pid,) = served.noted("hanging")
-    until(lambda: not is_running(pid), "the end of vLLM")
+    until(lambda: not alive(pid), "the end of vLLM")
 
 
 def test_replies_are_asked_for_in_the_form_of_an_answer(

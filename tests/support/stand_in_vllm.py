@@ -5,7 +5,6 @@ with the adapter and without, so a stand-in without a fault is right.
 """
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,15 +119,6 @@ def stand_in(
     python.chmod(0o755)
     monkeypatch.setenv(NAMED_BY, str(python))
     return StandIn(folder)
-
-
-def is_running(pid: int) -> bool:
-    """Return whether a process is there and no zombie."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
 def _table(config: EvalConfig, data_dir: Path | None) -> dict[str, Any]:
