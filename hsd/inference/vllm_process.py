@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from weakref import finalize
 
 from hsd.errors import EvaluationError, HsdError
@@ -29,7 +29,7 @@ Settings = Mapping[str, Any]
 
 
 class VllmProcess:
-    """A model that another Python has loaded with vLLM; `with` it, the process ends with the block.
+    """A model that another Python has loaded with vLLM, until it is closed.
 
     `check_stop` is called while hsd waits, and may raise; then the process is killed. What vLLM
     writes goes to the file `log`. Raises EvaluationError in one line where vLLM fails.
@@ -73,12 +73,6 @@ class VllmProcess:
     def ask(self, what: str, **request: Any) -> Any:
         """Return what the process answers."""
         return self._said("answer", {"ask": what, **request})
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _said(self, part: str, request: Settings) -> Any:
         """Send a line and return the part of the next one that is meant; closed if that fails."""
