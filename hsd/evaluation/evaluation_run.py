@@ -26,6 +26,7 @@ from hsd.evaluation.evaluation_plan import EvaluationPlan, engine_identity
 from hsd.evaluation.load_model import full_memory, load_for
 from hsd.evaluation.prompt_choice import prompt_facts, prompt_note
 from hsd.evaluation.ranks import Ranks, StopRequested
+from hsd.evaluation.served_counts import stopped_said
 from hsd.evaluation.shard_files import (
     hours_noted,
     is_answered,
@@ -142,10 +143,7 @@ class EvaluationRun:
     def _stopped(self) -> Stopped:
         folder = existing_folder(self.plan)
         answered = len(done_before(folder)) if folder else 0
-        return Stopped(
-            f"answered {answered} of {len(self.plan.encoded)} rows; run the same command again to "
-            "go on."
-        )
+        return Stopped(stopped_said(answered, len(self.plan.encoded), "rows"))
 
     def _evaluate(
         self, identity: Mapping[str, Any], before: Path | None, ranks: Ranks, leases: Leases

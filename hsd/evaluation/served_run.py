@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.config.run_record import recorded
@@ -81,14 +82,19 @@ def _evaluate(
     with closing(server.client):
         use = ServerUse(config.server)
         use.count(require_scores(plan, server))
-        return _evaluated(plan, server, use, progress, since)
+        return _evaluated(plan, identity, server, use, progress, since)
 
 
 def _evaluated(
-    plan: ServedPlan, server: ChatServer, use: ServerUse, progress: Progress, since: float
+    plan: ServedPlan,
+    identity: dict[str, Any],
+    server: ChatServer,
+    use: ServerUse,
+    progress: Progress,
+    since: float,
 ) -> Evaluated:
     """Ask about what is left and write the report, once nobody else is at it."""
-    identity, output = plan.identity(), plan.config.output_dir
+    output = plan.config.output_dir
     with stop_request() as request, hold_lease(output, _WORK, lost=request.lose):
         folder = existing_run(output, identity) or new_folder(output)
         claim(folder, identity)

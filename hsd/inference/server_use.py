@@ -1,7 +1,7 @@
 """What a server was asked and what it counted, in this start and in earlier ones; and the cost."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from hsd.inference.chat_answer import ChatReply
 
 COUNTS = ("requests", "repeated", "prompt_tokens", "cached_tokens", "reply_tokens", "uncounted")
 """What is summed; `uncounted` are replies whose tokens the server did not count."""
+_RARE = ("cached_tokens", "uncounted")
 UNCOUNTED_COST = "uncounted_cost"
 """The most that the `uncounted` replies may have cost; --max-cost counts it, and no sum does."""
 _MILLION = 1_000_000
@@ -110,7 +111,3 @@ def with_cost(counts: Mapping[str, Any], config: ServerConfig) -> Counts:
     shown = {name: value for name, value in counts.items() if value or name not in _RARE}
     cost = cost_of(counts, config)
     return {**shown, **({} if cost is None else {"cost": round(cost, 6)})}
-
-
-_RARE = ("cached_tokens", "uncounted", "cost")
-Write = Callable[[Counts], object]

@@ -166,9 +166,7 @@ class PredictRun:
                 with hold_lease(plan.folder, _WORK, name=_TABLE_LEASE, of=Path(plan.job.output)):
                     if is_whole(plan):
                         return self._found()
-                    shares = self._write_table(ranks)
-                    asked = plan.model.answering(plan.folder)
-                    return Predicted(plan.job.output, plan.rule, shares, answering=asked)
+                    return self._write_table(ranks)
             except InUseError:  # another shard was done at the same time, and may yet be killed
                 ranks.check_stop()
                 time.sleep(POLL_S)
@@ -180,7 +178,7 @@ class PredictRun:
             missing += sum(p.text is not None and p.number not in known for p in window)
         return missing
 
-    def _write_table(self, ranks: Ranks) -> CalledShares:
+    def _write_table(self, ranks: Ranks) -> Predicted:
         plan, columns = self.plan, self.plan.columns
         shares, written = CalledShares(plan.job.by), plan.folder / Path(plan.job.output).name
         for left in plan.folder.glob(f".{written.name}.????????"):
@@ -203,7 +201,7 @@ class PredictRun:
         asked = plan.model.answering(plan.folder)
         said = {} if asked is None else {"answering": asked}
         update_manifest(plan.folder, called=shares.facts(plan.rule.rates), **said)
-        return shares
+        return Predicted(plan.job.output, plan.rule, shares, answering=asked)
 
     def _answers(self, number: int, window: Sequence[InputPost]) -> list[PostAnswer]:
         known = known_answers(self.plan.folder, number)
