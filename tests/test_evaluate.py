@@ -182,8 +182,10 @@ def test_an_evaluation_leaves_the_promised_files_and_columns(tiny_llama: Path, d
         "config.json",
         "identity.json",
         "prompt.json",
+        "progress.json",
         "done.json",
     }
+    assert read_json(run.folder / "progress.json")["done"] == len(ROWS)
     for name, columns in PROMISED.items():
         with (run.folder / f"{name}_{stamp}.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -1,10 +1,10 @@
-"""progress.json: how far a run is, told now and then and gone at the end."""
+"""progress.json: how far a run is, told now and then and at the end."""
 
 from functools import partial
 from pathlib import Path
 
 from hsd.io.json_reader import read_json
-from hsd.io.progress_file import EVERY_S, PROGRESS, ProgressFile, remove_progress
+from hsd.io.progress_file import EVERY_S, PROGRESS, ProgressFile
 from hsd.io.shard import Shard
 
 
@@ -43,11 +43,3 @@ def test_each_of_several_shards_writes_its_own(tmp_path: Path) -> None:
         "progress.shard-1-of-2.json",
     ]
     assert [read_json(file)["done"] for file in files] == [0, 1]
-
-
-def test_a_finished_run_has_none(tmp_path: Path) -> None:
-    ProgressFile(tmp_path, "rows")(lambda: 1, 2)
-    ProgressFile(tmp_path, "rows", Shard(1, 2))(lambda: 1, 2)
-    remove_progress(tmp_path)
-    remove_progress(tmp_path)
-    assert list(tmp_path.glob("progress*")) == []

@@ -291,7 +291,10 @@ def test_a_step_that_takes_long_is_waited_for(run: RunFolder) -> None:
 
 def test_of_several_sets_it_is_said_which_one_is_answered(run: RunFolder) -> None:
     evaluation(run, "default", rows=105, total=205)
-    (run.evaluate("default", "other") / "run_20260101_090000").mkdir(parents=True)
+    before = run.evaluate("default", "other") / "run_20260101_090000"
+    progress_file(before, "rows", 50, 50, (0, ago(20)))
+    os.utime(before / PROGRESS, (0, 0))
+    (run.evaluate("default", "third") / "run_20260101_110000").mkdir(parents=True)
     found = stage_progress(run, Element("evaluate", "default", "8_0", "running"), sets=3)
     assert found is not None
     assert (found.part, found.parts) == (2, 3)

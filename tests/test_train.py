@@ -84,6 +84,7 @@ def test_the_promised_files_are_there(whole: Trained) -> None:
         "checkpoint-9/scheduler.pt", "checkpoint-9/adapter_model.safetensors",
     }  # fmt: skip
     assert list((whole.folder / "tensorboard").glob("events.out.tfevents.*"))
+    assert read_json(whole.folder / "progress.json")["done"] == 9
     leftovers = [name for name in files if name.startswith(".") or name.endswith(".new")]
     assert leftovers == []
 

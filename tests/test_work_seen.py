@@ -48,6 +48,17 @@ def test_a_file_that_is_gone_at_the_end_was_seen_before(tmp_path: Path) -> None:
     assert facts["done"] == 10
 
 
+def test_a_start_that_ends_between_two_looks_is_seen_whole(tmp_path: Path) -> None:
+    seen = WorkSeen(str(tmp_path), "progress.json", clock=lambda: 0.0)
+    seen.look()
+    file = ProgressFile(tmp_path, "steps")
+    file(lambda: 3, 4)
+    file(lambda: 4, 4, is_end=True)
+    facts = seen.facts()
+    assert facts is not None
+    assert (facts["first"], facts["done"]) == (3, 4)
+
+
 def test_a_damaged_file_or_none_tells_nothing(tmp_path: Path) -> None:
     assert WorkSeen().facts() is None
     (tmp_path / "progress.json").write_text('{"done": ')

@@ -45,7 +45,7 @@ from hsd.io.hashes import sha256_json
 from hsd.io.log_file import logging_to
 from hsd.io.manifest import DONE, update_manifest
 from hsd.io.progress import Progress, Say
-from hsd.io.progress_file import ProgressFile, remove_progress
+from hsd.io.progress_file import ProgressFile
 from hsd.io.shard import Shard
 from hsd.io.stopping import StopRequest
 from hsd.model.memory import memory_error_as
@@ -190,7 +190,6 @@ class EvaluationRun:
         leases.require()
         record_halvings(folder)
         self.progress(0, 1, STATISTICS)
-        remove_progress(folder)
         ids = [example.id for example in self.plan.examples]
         finish(folder, ids, self._report_context(folder))
         self.progress(1, 1, STATISTICS)
@@ -283,7 +282,7 @@ class EvaluationRun:
 
         def report(done: int, total: int, what: str) -> None:
             self.progress(done, total, what)
-            file(lambda: answered_rows(folder, suffix(shard)), every)
+            file(lambda: answered_rows(folder, suffix(shard)), every, is_end=done >= total)
 
         return report
 

@@ -1,4 +1,4 @@
-"""progress.json: how far a run is, for whoever watches its folder. A finished run has none."""
+"""progress.json: how far a run is, for whoever watches its folder. It stays when the run ends."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,6 @@ from hsd.io.shard import Shard
 
 PROGRESS = "progress.json"
 EVERY_S = 5.0
-_OF_SHARDS = "progress.shard-*-of-*.json"
 
 
 def progress_name(shard: Shard) -> str:
@@ -38,7 +37,7 @@ class ProgressFile:
     def __call__(self, count: Callable[[], int], total: int, *, is_end: bool = False) -> None:
         """Write how far the run is, where it is time to; `count` says how much is done.
 
-        At its end it is time to: what a stopped run did is told from it.
+        At its end it is time to: what a start did is told from it, however short it was.
         """
         at = self._clock()
         if self._began is not None and not is_end and at - self._written < EVERY_S:
@@ -48,10 +47,3 @@ class ProgressFile:
         content = {"unit": self._unit, "done": done, "total": total, "at": now()}
         with suppress(OSError):  # what only watchers read ends no run; a full disk shows elsewhere
             write_json(self._path, content | {"began": self._began})
-
-
-def remove_progress(folder: Path) -> None:
-    """Remove the file of a run that is about to be finished, or those of its shards."""
-    with suppress(OSError):
-        for file in (folder / PROGRESS, *folder.glob(_OF_SHARDS)):
-            file.unlink(missing_ok=True)

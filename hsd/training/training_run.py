@@ -21,7 +21,6 @@ from hsd.io.lease import Lease, clear
 from hsd.io.log_file import logging_to, threads_in_a_line
 from hsd.io.manifest import ADAPTER, DONE, update_manifest
 from hsd.io.progress import Progress, Say, silent, unsaid
-from hsd.io.progress_file import remove_progress
 from hsd.io.provenance import now
 from hsd.io.stopping import StopRequest, stop_request
 from hsd.model.adapter import export_adapter, move_adapter, new_adapter, take_weights
@@ -342,7 +341,6 @@ def _finish(folder: Path, plan: TrainingPlan, trainer: HsdTrainer, flow: Flow) -
             _require_best(folder, best)
             move_adapter(folder / BEST, folder)
         facts = _facts(result)
-        remove_progress(folder)
         update_manifest(folder, result=facts, finished=now())
         write_json(folder / DONE, done_facts(folder, facts))
     trainer.accelerator.wait_for_everyone()

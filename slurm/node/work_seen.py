@@ -12,7 +12,7 @@ from typing import Any
 
 Seen = dict[str, Any]
 EVERY_S = 3.0
-"""How often it is looked at: the file is written every five seconds, and gone at the end."""
+"""How often it is looked at: the file is written every five seconds."""
 
 
 def newest_progress(folder: str, pattern: str) -> Seen | None:
@@ -35,7 +35,7 @@ def newest_progress(folder: str, pattern: str) -> Seen | None:
 
 
 class WorkSeen:
-    """What one attempt did, looked at now and then: the file of a finished run is removed."""
+    """What one attempt did, looked at now and then: of several sets each has a file of its own."""
 
     def __init__(
         self, folder: str = "", pattern: str = "", clock: Callable[[], float] = time.monotonic

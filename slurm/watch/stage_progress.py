@@ -52,12 +52,13 @@ def stage_progress(run: RunFolder, element: Element, sets: int = 1) -> StageProg
     if stage not in ("evaluate", "baseline"):
         return None
     home = run.cell(element.cell) / "evaluate"
-    newest = max(home.glob(f"*/run_*/{PROGRESS}"), key=_written, default=None)
+    begun = list(home.glob(f"*/run_*/{PROGRESS}"))
+    newest = max(begun, key=_written, default=None)
     found = _read(newest, element.began) if newest else None
     if found is None or sets <= 1:
         return found
-    begun = len({folder.parent for folder in home.glob("*/run_*")})
-    return replace(found, part=min(begun, sets), parts=sets)
+    part = len({file.parent.parent for file in begun})
+    return replace(found, part=min(part, sets), parts=sets)
 
 
 def _read(file: Path, started: str) -> StageProgress | None:
