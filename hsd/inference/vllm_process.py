@@ -152,7 +152,8 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of the process: the user's, but for what hsd has to decide.
 
     On a CPU, vLLM would bind its threads to the first cores, whoever computes there, and take most
-    of the memory for keys and values.
+    of the memory for keys and values. libc would give the memory of every large matrix back to the
+    system and fetch it again: that took as long as the arithmetic.
     """
     decided = {
         "HF_HUB_OFFLINE": "1",  # hsd has fetched the files
@@ -160,7 +161,12 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ALLOW_INSECURE_SERIALIZATION": "0",
     }
-    defaults = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    defaults = {
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3),
+    }
     left_out = ("PYTHONPATH", "PYTHONHOME")
     return {**defaults, **{k: v for k, v in own.items() if k not in left_out}, **decided}
 
