@@ -18,6 +18,7 @@ MISTAKES = {
     "evaluate --test-connection --model-name nowhere": "model 'nowhere': no such folder",
     "evaluate --data-file embedded --engine openai --base-url http://h/v1 --model-name m "
     "--with-base": "a server has no adapter to switch off",
+    "evaluate --base-url http://h/v1": "--base-url needs --engine openai",
     "train --set training.epochs=x": "training.epochs",
     "train --set model.name=nowhere": "model 'nowhere': no such folder",
     "train --set data.train_file=nowhere.jsonl": "data file 'nowhere.jsonl': no such name",

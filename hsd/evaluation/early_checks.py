@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hsd.config.evaluate_config import EvalConfig
+from hsd.config.server_config import require_server_engine
 from hsd.evaluation.read_sets import found_sets
 from hsd.hub.base_models import require_base_named
 from hsd.io.files import require_folder
@@ -14,7 +15,11 @@ from hsd.prompts.template import load_template
 
 
 def require_names(config: EvalConfig) -> None:
-    """Raise where the model, the adapter or the prompt template is not where its name says."""
+    """Raise where the model, the adapter or the prompt template is not where its name says.
+
+    Also where a setting of a server is given to another engine.
+    """
+    require_server_engine(config.server, config.engine)
     if config.engine != "openai":  # whose server knows its models
         if config.adapter is None or "name" in config.model.model_fields_set:
             require_base_named(config.model.name)
