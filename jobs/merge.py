@@ -59,8 +59,13 @@ def merge(**options: Any) -> None:
     anything fails, no incomplete model is left behind.
     """
     from hsd.config.merge_config import MergeConfig
+    from hsd.hub.base_models import require_base_named
+    from hsd.io.files import require_folder
 
     config = MergeConfig(**options)
+    require_folder(config.adapter_path, "adapter folder")
+    if config.base_model is not None:
+        require_base_named(config.base_model)
     with ended_by_signal("stopped; no incomplete model is left. Run the same command again."):
         say_host()
         from hsd.model.merge import merge as merge_adapter

@@ -21,6 +21,7 @@ from jobs.terminal.output import data_stream
 from jobs.terminal.server_options import server_options, server_section
 
 if TYPE_CHECKING:
+    from hsd.config.evaluate_config import EvalConfig
     from hsd.predict.predict_file import Predicted
     from hsd.predict.predict_job import PredictJob
 
@@ -117,7 +118,6 @@ def _job(file: str, output: str, options: dict[str, Any]) -> "PredictJob":
     """Return what is asked for; the model's fields have a section of their own."""
     from hsd.config.loading import load_eval_config
     from hsd.io.shard import shard_of
-    from hsd.predict.predict_job import PredictJob
 
     own = ("text_column", "prefix", "rationale", "threshold", "threshold_from", "by")
     given = {name: options.pop(name) for name in own}
@@ -126,7 +126,23 @@ def _job(file: str, output: str, options: dict[str, Any]) -> "PredictJob":
     overrides = options.pop("overrides")
     server = server_section(options)
     config = load_eval_config(overrides, **options, model=model, server=server, data_file=file)
+    _require_found(config, output)
+    from hsd.predict.predict_job import PredictJob  # which imports torch
+
     return PredictJob(config=config, output=output, shard=shard, **given)
+
+
+def _require_found(config: "EvalConfig", output: str) -> None:
+    """Raise where a name is of nothing; told before torch is imported, which takes seconds."""
+    from hsd.data.data_sets import resolve_path
+    from hsd.evaluation.early_checks import require_names
+    from hsd.predict.output_tables import output_format
+
+    if output != "-":
+        output_format(Path(output))
+    if config.data_file != "-":
+        resolve_path(config.data_file)
+    require_names(config)
 
 
 if __name__ == "__main__":

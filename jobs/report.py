@@ -73,11 +73,13 @@ def report(
     The new reports include later decisions: the gate's verdict, a frozen threshold, the base model.
     """
     from hsd.report.predictions import counted_in, load_run
+
+    judged = counted_in(load_run(run), groups, intersections)
+
     from hsd.report.rewriting import rewrite
     from hsd.training.training_posts import training_posts_of_run
     from jobs.terminal.progress_bar import spinner
 
-    judged = counted_in(load_run(run), groups, intersections)
     training, note = training_posts_of_run(judged.manifest, train_file)
     for kind in baseline:
         made_baseline(judged, kind, encoder, training, note)

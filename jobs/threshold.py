@@ -39,16 +39,18 @@ def threshold(validation: Path, run: Path, rule: str, limit: float | None) -> No
     Nothing is written into VALIDATION.
     """
     from hsd.metrics.thresholds import Rule
-    from hsd.report.noise_sentences import noise_at
     from hsd.report.predictions import load_run
+
+    judged, chosen_on = load_run(run), load_run(validation)
+
+    from hsd.report.noise_sentences import noise_at
     from hsd.report.rewriting import freeze, rewrite
     from hsd.training.training_posts import training_posts_of_run
     from jobs.terminal.progress_bar import spinner
 
-    judged = load_run(run)
     training, note = training_posts_of_run(judged.manifest)
     chosen_by = Rule(rule, limit)  # type: ignore[arg-type]
-    point = freeze(load_run(validation), judged, chosen_by, training)
+    point = freeze(chosen_on, judged, chosen_by, training)
     with spinner("computing intervals"):
         page = rewrite(judged, training, note)
     echo(f"Threshold {point.threshold:.4f}, temperature {point.temperature:.3f} ({point.rule}).")

@@ -35,7 +35,9 @@ def train(source: str, overrides: tuple[str, ...], output_dir: Path | None) -> N
     """
     folder = (f"output_dir={output_dir}",) if output_dir else ()
     config = train_config(source, (*overrides, *folder))
+    from hsd.training.names_found import require_names_found
 
+    require_names_found(config)
     with stop_request():
         say_host()
         from hsd.training.training_run import train as train_run

@@ -309,3 +309,16 @@ def test_labels_of_posts_and_of_predictions_each_have_their_own_meanings() -> No
     run = load_run(Path("runs/other"))
     assert "".join(p.true_label[0] for p in run.predictions) == "hnhnhn"
     assert "".join((p.label or "-")[0] for p in run.predictions) == "hnnnhh"
+
+
+def test_an_intersection_asked_of_a_finished_run_is_not_dropped_in_silence() -> None:
+    data, given = posts("posts.jsonl"), scores("scores.csv")
+    first = imported(given, data)
+    again = imported(given, data)
+    assert (again.skipped, again.notes) == (True, first.notes)
+    other = imported(given, data, intersections=["lgbtq & mexican"])
+    assert other.skipped
+    assert [note for note in other.notes if note not in first.notes] == [
+        f"{first.folder} was finished with other groups or intersections, and was not counted "
+        "again; give --groups or --intersection to hsd report."
+    ]

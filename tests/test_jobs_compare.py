@@ -80,6 +80,16 @@ def test_group_names_cannot_speak_as_markup() -> None:
     assert "[red]x[/red]" in seen.get()
 
 
+@pytest.mark.parametrize(("engine", "what"), [("hsd", "Replies"), ("imported", "Predictions")])
+def test_an_imported_run_is_not_said_to_hold_replies(engine: str, what: str) -> None:
+    console = Console(width=100)
+    with console.capture() as seen:
+        found = summarize(predictions("- n h\n- h h"))
+        told = evaluation_report(found, {"engine": engine}, ReportContext())
+        console.print(metrics_table(told))
+    assert f"\n{what}: valid 100.0 %." in seen.get()
+
+
 def test_convergence_prints_the_verdict_and_where_the_curves_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

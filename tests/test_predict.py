@@ -398,6 +398,46 @@ def test_shards_write_the_table_once_the_last_of_them_is_done(
     assert output.read_bytes() == whole
 
 
+def test_a_shard_says_how_many_rows_it_has(
+    tiny_llama: Path, data: Path, tmp_path: Path, whole: bytes
+) -> None:
+    from hsd.predict.predict_file import predict_file
+
+    said: list[str] = []
+    output = tmp_path / "scores.csv"
+    for index in (5, 3, 1, 0, 2, 4):  # 11 rows are four windows of 3
+        job = job_of(tiny_llama, data, output, shard=Shard(index, 6))
+        found = predict_file(job, say=said.append)
+        assert found.had_rows == (index < 4) or not found.missing
+    shards = [line for line in said if line.startswith("Shard")]
+    none = "has none of 11 rows: a file is split every 3 rows, and this file has only 4 parts."
+    assert shards[:5] == [
+        f"Shard 5/6 {none}",
+        "Shard 3/6 has 2 of 11 rows.",
+        "Shard 1/6 has 3 of 11 rows.",
+        "Shard 0/6 has 3 of 11 rows.",
+        "Shard 2/6 has 3 of 11 rows.",
+    ]
+    assert output.read_bytes() == whole
+
+
+def test_a_shard_without_rows_loads_no_model_and_does_not_look_like_one_that_answered(
+    tiny_llama: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from jobs.terminal.share_tables import show_predicted
+
+    monkeypatch.setattr("hsd.predict.window_asker.WindowAsker._loaded", None)
+    output = tmp_path / "scores.csv"
+    show_predicted(predicted(tiny_llama, data, output, shard=Shard(4, 5)))
+    said = capsys.readouterr().out
+    assert "This shard had no rows. 8 posts of other shards are left to answer" in said
+    assert not output.exists()
+
+
 def test_a_job_alone_goes_on_with_what_shards_answered(
     tiny_llama: Path, data: Path, tmp_path: Path, whole: bytes
 ) -> None:

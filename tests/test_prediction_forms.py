@@ -172,6 +172,7 @@ def test_samples_with_choices_give_the_likeliest_and_its_share_among_the_choices
     plan = planned(jsonl("samples_hate.jsonl", rows))
     assert said(plan) == [("hate", 0.881), ("normal", 0.029), ("normal", 0.475)]
     assert plan.given.form == "samples of lm-eval"
+    assert any("label in lm-eval's answers;" in note for note in plan.notes)
 
 
 def test_older_samples_with_lists_of_numbers_are_read_too() -> None:

@@ -110,10 +110,15 @@ def test_the_schema_is_itself_sound_and_refuses_what_it_does_not_know(tmp_path: 
             jsonschema.validate(broken, SCHEMA)
 
 
-def page(run: list[Prediction], beside: ReportContext | None = None, **options: bool) -> str:
+def page(
+    run: list[Prediction],
+    beside: ReportContext | None = None,
+    mode: str = "generate",
+    **options: bool,
+) -> str:
     beside = beside or ReportContext()
     found = summarize(run, beside.training, beside.point, beside.base, noise=beside.noise)
-    numbers = evaluation_report(found, {"model": {"name": "tiny"}}, beside)
+    numbers = evaluation_report(found, {"model": {"name": "tiny"}, "mode": mode}, beside)
     return evaluation_page(numbers, run, **options)
 
 
@@ -124,6 +129,14 @@ def test_a_page_warns_of_replies_without_a_label_and_quotes_only_in_the_copy_wit
     said = "2 of 3 replies hold no label; the first begins &#34;&lt;b&gt;thinking&#34;."
     assert page(run, with_text=True).count(said) == 1
     assert "hold no label" not in page(SCORED)
+
+
+def test_a_page_of_score_mode_speaks_of_posts_without_a_score_and_not_of_replies() -> None:
+    run = predictions("- n invalid\n- h invalid\n- h h .8")
+    said = page(run, mode="score")
+    assert "2 of 3 posts have no score, and count as wrong." in said
+    assert "hold no label" not in said
+    assert "2 of 3 replies hold no label." in page(run, mode="generate")
 
 
 @cache

@@ -5,7 +5,7 @@ from dataclasses import replace
 from posts import predictions
 
 from hsd.prediction import Prediction
-from hsd.report.unread_replies import first_unread, unread_in, unread_said
+from hsd.report.unread_replies import first_unread, unread_in, unread_said, unscored_said
 
 
 def replying(reply: str, post: str = "the baker opens the shop at nine") -> Prediction:
@@ -43,3 +43,9 @@ def test_a_reply_with_a_label_and_no_score_is_not_said_to_hold_no_label() -> Non
     )
     assert unread_in([unscored]) == "1 of 1 reply has a label but no score, and counts as invalid."
     assert first_unread([unscored]) == ""
+
+
+def test_a_post_without_a_score_is_not_called_a_reply() -> None:
+    assert unscored_said(20, 20) == "20 of 20 posts have no score, and count as wrong."
+    assert unscored_said(1, 1) == "1 of 1 post has no score, and counts as wrong."
+    assert unscored_said(1, 2) is None

@@ -57,6 +57,7 @@ from hsd.prompts.render import Encoded
 from hsd.report.comparability import asked_of, shown_settings
 from hsd.report.context import ReportContext
 from hsd.report.predictions import answered_rows, finished_predictions
+from hsd.report.regrouping import other_groups_said
 from hsd.training.training_posts import training_posts
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class EvaluationRun:
         Raises InUseError while another process is at it, and Stopped when a signal ended it.
         """
         before = existing_folder(self.plan)
-        if finished := _finished(before):
+        if finished := self._found(before):
             return finished
         if before is None and (left_alone := existing_otherwise(self.plan)):
             if not self.shard.is_whole:
@@ -131,7 +132,7 @@ class EvaluationRun:
                 require_alike([json.loads(said) for said in numbers])
                 ranks.as_the_first("leased", leases.take)
                 before = existing_folder(self.plan)  # nobody else writes from here on
-                if finished := _finished(before):
+                if finished := self._found(before):
                     return finished
                 folder = self._evaluate(identity, before, ranks, leases)
         except StopRequested:
@@ -139,6 +140,13 @@ class EvaluationRun:
         if not (folder / DONE).exists():
             return Evaluated(folder, [], missing=unanswered(folder, self.shard))
         return Evaluated(folder, finished_predictions(folder))
+
+    def _found(self, before: Path | None) -> Evaluated | None:
+        """Return what an earlier start finished; say where it counts other groups."""
+        finished = _finished(before)
+        for said in other_groups_said(finished.folder, self.plan.groups) if finished else []:
+            self.say(said)
+        return finished
 
     def _stopped(self) -> Stopped:
         folder = existing_folder(self.plan)

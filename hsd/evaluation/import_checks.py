@@ -60,7 +60,7 @@ def read_said(given: GivenPredictions, matched: Matched, config: ImportConfig) -
 
 def _quoted(name: str | Sequence[str]) -> str:
     names = [name] if isinstance(name, str) else name
-    return ", ".join(f"'{one}'" for one in names)
+    return ", ".join(one if one == LM_EVAL else f"'{one}'" for one in names)  # no column's name
 
 
 def unmatched_said(

@@ -13,6 +13,7 @@ from hsd.io.manifest import DONE
 from hsd.io.run_identity import claim
 from hsd.report.context import NOT_TRAINED_HERE, ReportContext
 from hsd.report.finish_evaluation import finish_evaluation
+from hsd.report.regrouping import other_groups_said
 
 _WORK = "hsd import"
 
@@ -36,7 +37,8 @@ def import_predictions(config: ImportConfig, data_dir: Path | None = None) -> Im
     plan = plan_import(config, data_dir)
     identity = plan.identity()
     if (folder := existing_run(config.output_dir, identity)) and (folder / DONE).exists():
-        return Imported(folder, plan.notes, skipped=True)
+        notes = [*plan.notes, *other_groups_said(folder, plan.groups)]
+        return Imported(folder, notes, skipped=True)
     with hold_lease(config.output_dir, _WORK):
         folder = existing_run(config.output_dir, identity) or new_folder(config.output_dir)
         claim(folder, identity)

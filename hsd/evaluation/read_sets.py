@@ -8,7 +8,7 @@ from hsd.config.evaluate_config import EvalConfig
 from hsd.data.data_sets import load_named, require_own_file, resolve_path
 from hsd.data.loaded_file import left_out_said
 from hsd.data.sampling import sampled
-from hsd.data.table_columns import columns_in
+from hsd.data.table_columns import Columns, columns_in
 from hsd.errors import ConfigError
 from hsd.example import Example
 from hsd.groups.group_set import DEFAULT, GroupSet, load_groups
@@ -39,11 +39,7 @@ def read_sets(configs: Sequence[EvalConfig], data_dir: Path | None = None) -> li
 
     Raises ConfigError or DataError, whichever set it is about.
     """
-    config = configs[0]
-    columns = columns_in(config)
-    require_own_file([one.data_file for one in configs], columns)
-    _require_each_once([one.data_file for one in configs], data_dir)
-    groups = load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
+    columns, groups = found_sets(configs, data_dir)
     sets = [load_named(one.data_file, data_dir, groups=groups, columns=columns) for one in configs]
     return [
         EvaluationSet(
@@ -54,6 +50,17 @@ def read_sets(configs: Sequence[EvalConfig], data_dir: Path | None = None) -> li
         )
         for one, loaded in zip(configs, sets, strict=True)
     ]
+
+
+def found_sets(
+    configs: Sequence[EvalConfig], data_dir: Path | None = None
+) -> tuple[Columns | None, GroupSet]:
+    """Return how the sets are read and counted. Raises as `read_sets`; no file is read."""
+    config, names = configs[0], [one.data_file for one in configs]
+    columns = columns_in(config)
+    require_own_file(names, columns)
+    _require_each_once(names, data_dir)
+    return columns, load_groups(config.groups or DEFAULT).with_intersections(config.intersections)
 
 
 def _require_each_once(data_files: Sequence[str], data_dir: Path | None) -> None:

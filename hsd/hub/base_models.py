@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from hsd.config.model_config import PACKAGE, ModelConfig
 from hsd.counted import counted
-from hsd.errors import ErrorCode, ModelError
+from hsd.errors import ErrorCode, ModelError, did_you_mean
 from hsd.hub.cache import hub_cache
+from hsd.hub.package import package_folder
 from hsd.hub.token import TOKEN_FILE, read_token
 from hsd.hub.weight_files import INDEX, SINGLE, shards_of
 from hsd.io.files import require_space
@@ -63,6 +64,26 @@ def kind_of(name: str) -> Kind:
         return "folder"
     is_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
     return "hub" if is_hub else "nothing"
+
+
+def require_base_named(name: str) -> None:
+    """Raise ModelError for a name that cannot be a base's, or of a package that is not here."""
+    kind = kind_of(name)
+    if kind == "package":
+        package_folder(name)
+    if kind != "nothing":
+        return
+    folder = Path(name).expanduser()
+    beside = folders_beside(folder)
+    raise ModelError(
+        f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
+        + did_you_mean(folder.name, beside=beside)
+    )
+
+
+def folders_beside(folder: Path) -> list[str]:
+    """Return the names of the folders beside a model's, its own among them."""
+    return [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
 
 
 def cache_of(config: ModelConfig, environ: Mapping[str, str]) -> Path:

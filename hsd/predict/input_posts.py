@@ -47,6 +47,11 @@ def window_size(rows: int) -> int:
     return min(LARGEST_WINDOW, max(SMALLEST_WINDOW, -(-rows // WINDOWS)))
 
 
+def rows_of_process(rows: int, size: int, first: int, every: int) -> int:
+    """Return how many rows are in the windows `first`, `first + every`, ... of `size` rows each."""
+    return sum(min(size, rows - at) for at in range(first * size, rows, every * size))
+
+
 def windows(posts: Iterable[InputPost], size: int) -> Iterator[Sequence[InputPost]]:
     """Yield the rows `size` at a time, the last time what is left."""
     left = iter(posts)

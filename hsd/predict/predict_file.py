@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.config.run_record import recorded
+from hsd.counted import counted
 from hsd.errors import EvaluationError, InUseError, Stopped
 from hsd.evaluation.ranks import Ranks, StopRequested
 from hsd.evaluation.served_counts import stopped_said
@@ -64,6 +65,8 @@ class Predicted:
     shares: CalledShares | None = None
     skipped: bool = False
     missing: int = 0
+    had_rows: bool = True
+    """Whether this shard had rows of its own: a small file has fewer parts than shards."""
     answering: Mapping[str, Any] | None = None
     """What a server was asked, and the cost."""
 
@@ -95,9 +98,26 @@ class PredictRun:
         require_own_output(self.plan, identity)
         if is_whole(self.plan):
             return self._found()
+        if not self.plan.job.shard.is_whole:
+            self.say(self._shard_said())
         with closing(self.plan.model):
             self.plan.model.check(self.say)
             return self._run(identity)
+
+    def _shard_said(self) -> str:
+        """Return how many rows this shard has; a file is split into windows, not into rows."""
+        plan, own, of = self.plan, self._own_rows, counted(self.plan.found.rows, "row")
+        shard = f"Shard {plan.job.shard.index}/{plan.job.shard.count}"
+        if own:
+            return f"{shard} has {own:,} of {of}."
+        return (
+            f"{shard} has none of {of}: a file is split every {counted(plan.window, 'row')}, and "
+            f"this file has only {counted(-(-plan.found.rows // plan.window), 'part')}."
+        )
+
+    @property
+    def _own_rows(self) -> int:
+        return self.plan.rows_of_shard(launch().world_size)
 
     def _run(self, identity: dict[str, Any]) -> Predicted:
         """Answer what is left, once nobody else is at it."""
@@ -160,7 +180,13 @@ class PredictRun:
             return self._found()
         if plan.job.shard.count > 1 and (missing := self._missing()):
             asked = plan.model.answering(plan.folder)
-            return Predicted(plan.job.output, plan.rule, missing=missing, answering=asked)
+            return Predicted(
+                plan.job.output,
+                plan.rule,
+                missing=missing,
+                had_rows=self._own_rows > 0,
+                answering=asked,
+            )
         while True:
             try:
                 with hold_lease(plan.folder, _WORK, name=_TABLE_LEASE, of=Path(plan.job.output)):

@@ -11,7 +11,13 @@ from hsd.data.data_sets import resolve_path
 from hsd.data.read_rows import stream_rows
 from hsd.errors import ConfigError
 from hsd.io.shard import Shard
-from hsd.predict.input_posts import InputPost, input_posts, window_size, windows
+from hsd.predict.input_posts import (
+    InputPost,
+    input_posts,
+    rows_of_process,
+    window_size,
+    windows,
+)
 from hsd.predict.label_rule import LabelRule, label_rule
 from hsd.predict.local_model import local_model
 from hsd.predict.output_columns import PREFIX, NewColumns
@@ -73,6 +79,12 @@ class PredictPlan:
         """What is kept of the run: who labelled what, and the answers until the table is whole."""
         output = Path(self.job.output)
         return output.with_name(f"{output.name}.run")
+
+    def rows_of_shard(self, processes: int) -> int:
+        """Return how many rows this shard has, which its processes share."""
+        first, every = self.job.shard.index * processes, self.job.shard.count * processes
+        own = range(first, first + processes)
+        return sum(rows_of_process(self.found.rows, self.window, at, every) for at in own)
 
     def posts(self) -> Iterator[InputPost]:
         """Yield the rows of the input, read anew."""

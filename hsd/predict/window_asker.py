@@ -7,7 +7,7 @@ from hsd.evaluation.ranks import Ranks
 from hsd.io.manifest import update_manifest
 from hsd.io.progress import Progress, Say
 from hsd.model.placement import launch
-from hsd.predict.input_posts import InputPost
+from hsd.predict.input_posts import InputPost, rows_of_process
 from hsd.predict.post_answers import PostAnswer
 from hsd.predict.post_model import AnswerWindow, Watch
 from hsd.predict.predict_job import PredictPlan
@@ -34,8 +34,7 @@ class WindowAsker:
         here, shard = launch(), self._plan.job.shard
         of_all = shard.count * here.world_size
         mine = shard.index * here.world_size + here.rank
-        size, rows = self._plan.window, self._plan.found.rows
-        self._total = sum(min(size, rows - at) for at in range(mine * size, rows, of_all * size))
+        self._total = rows_of_process(self._plan.found.rows, self._plan.window, mine, of_all)
         for number, window in self._plan.windows():
             if number % of_all == mine:
                 self._answer(number, window)

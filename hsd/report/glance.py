@@ -12,7 +12,7 @@ from hsd.report.formatting import METRIC_WORDS, between, number
 from hsd.report.page import Part, Section, Words
 from hsd.report.report_model import EvaluationReport
 from hsd.report.report_values import IntervalsReport, MetricsReport
-from hsd.report.unread_replies import unread_said
+from hsd.report.unread_replies import unread_said, unscored_said
 
 METRICS = ("accuracy", "f1", "auroc")
 FEW_GROUPS = 8
@@ -54,7 +54,9 @@ def _warning(said: str) -> Part:
 def _warnings(report: EvaluationReport, first_unread: str) -> Iterator[str]:
     """Yield what makes the numbers mean less than they seem to."""
     found = report.outcomes
-    unread = unread_said(found.unreadable, found.n, first_unread)
+    is_scored = report.provenance.get("mode") == "score"  # then no reply is read
+    said = unscored_said if is_scored else unread_said
+    unread = said(found.unreadable, found.n, first_unread)
     if unread and not is_imported(report.provenance):  # whose notes say so
         yield unread
     if seen := report.seen_in_training:

@@ -6,10 +6,12 @@ A prediction keeps the groups of its evaluation and the names behind them (older
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hsd.groups.group_names import OTHER
 from hsd.groups.group_set import GroupSet, recorded_groups
+from hsd.io.manifest import manifest_of
 from hsd.prediction import Prediction
 
 EVALUATED, REPORTED = "groups", "reported_groups"
@@ -26,6 +28,16 @@ def evaluated_groups(manifest: Mapping[str, Any]) -> GroupSet:
 def reported_groups(manifest: Mapping[str, Any]) -> GroupSet:
     """Return the groups that a run was last reported with."""
     return recorded_groups(manifest.get(REPORTED) or manifest.get(EVALUATED))
+
+
+def other_groups_said(folder: Path, groups: GroupSet) -> list[str]:
+    """Return what to do where a finished run was counted in other groups than those asked for."""
+    if reported_groups(manifest_of(folder)).digest == groups.digest:
+        return []
+    return [
+        f"{folder} was finished with other groups or intersections, and was not counted again; "
+        "give --groups or --intersection to hsd report."
+    ]
 
 
 def regrouped(rows: Sequence[Prediction], before: GroupSet, groups: GroupSet) -> list[Prediction]:

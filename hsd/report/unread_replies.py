@@ -33,6 +33,15 @@ def unread_said(unread: int, n: int, first: str = "") -> str | None:
     return f"{unread:,} of {counted(n, 'reply', 'replies')} {verb} no label{begins}."
 
 
+def unscored_said(unscored: int, n: int, first: str = "") -> str | None:
+    """Return `20 of 20 posts have no score` of score mode; None where half or more have one."""
+    if unscored * 2 <= n:
+        return None
+    has, count = ("has", "counts") if unscored == 1 else ("have", "count")
+    begins = f'; the first reply begins "{first}"' if first else ""  # a server writes replies
+    return f"{unscored:,} of {counted(n, 'post')} {has} no score, and {count} as wrong{begins}."
+
+
 def first_unread(predictions: Sequence[Prediction]) -> str:
     """Return how the first reply without a label begins, unless the reply repeats its post."""
     for p in predictions:

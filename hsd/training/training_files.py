@@ -68,16 +68,28 @@ class RowSource:
 
     def lessons(self, contract: Contract) -> Iterator[Lesson]:
         """Yield the rows as they are asked. Raises DataError."""
-        if self.name in HELD_OUT:
-            raise DataError(
-                f"data: '{self.name}' is held out for evaluation; learn from other rows."
-            )
+        self._require_not_held_out()
         path = Path(self.name)
         if self.columns is None and is_one_table(path) and holds_chats(path):
             found = self._written(path, contract)
         else:
             found = self._posts(contract)
         return with_labels_told(found, self.name, self.split, self.notes)
+
+    def require_found(self) -> None:
+        """Raise DataError where there are no rows of this name to learn from; nothing is read."""
+        self._require_not_held_out()
+        self._require_there(self._named)
+
+    @property
+    def _named(self) -> str:
+        return f"embedded:{self.split}" if self.name == "embedded" else self.name
+
+    def _require_not_held_out(self) -> None:
+        if self.name in HELD_OUT:
+            raise DataError(
+                f"data: '{self.name}' is held out for evaluation; learn from other rows."
+            )
 
     def _own(self, rows: Iterable[Row]) -> Iterable[Row]:
         if self.other_splits is not None:
@@ -90,7 +102,7 @@ class RowSource:
         self.notes.extend(f"{self.name}: a column is not read: {said}." for said in columns)
 
     def _posts(self, contract: Contract) -> Iterator[Lesson]:
-        named = f"embedded:{self.split}" if self.name == "embedded" else self.name
+        named = self._named
         loaded = self._loaded(named)
         self._told_unread(loaded.unread)
         self.notes.extend([*loaded.notes, *left_out_said(loaded, self.name)])

@@ -18,7 +18,6 @@ from hsd.report.formatting import METRIC_WORDS, RATE_LEGEND, percent
 from hsd.report.gate_section import gate_report, verdict_lines
 from hsd.report.leaderboard_rows import ranking_header, ranking_rows
 from hsd.report.report_model import EvaluationReport
-from hsd.report.report_values import OutcomesReport
 from hsd.report.text_report import GROUP_HEADER, gap_lines, group_rows, headline_rows
 from hsd.training.convergence import ConvergenceVerdict as Convergence
 from jobs.terminal.console import escape
@@ -48,7 +47,7 @@ def metrics_table(report: EvaluationReport) -> RenderableType:
         number_table(_title(report), ("metric", "value", "95 %"), headline_rows(report)),
         number_table("", GROUP_HEADER, group_rows(report.groups)),
         RATE_LEGEND,
-        _replies(report.outcomes),
+        _outcomes(report),
         *map(escape, gap_lines(report)),
         *map(escape, _why_no_area(report)),
     )
@@ -118,7 +117,9 @@ def _loss_rows(verdict: Convergence) -> list[tuple[str, str, str]]:
     return [(name, str(p.step), f"{p.value:.4g}") for name, p in points if p]
 
 
-def _replies(outcomes: OutcomesReport) -> str:
+def _outcomes(report: EvaluationReport) -> str:
+    outcomes = report.outcomes
+    what = "Predictions" if is_imported(report.provenance) else "Replies"
     counts = {outcome: outcomes.of(outcome) for outcome in OUTCOMES}
     parts = (f"{outcome} {percent(k / outcomes.n)}" for outcome, k in counts.items() if k)
-    return f"Replies: {', '.join(parts)}."
+    return f"{what}: {', '.join(parts)}."

@@ -25,8 +25,9 @@ def show_predicted(predicted: "Predicted", *, err: bool = False) -> None:
         echo(line, err=err)
     if predicted.missing:
         echo(
-            f"This shard is done. {predicted.missing:,} posts of other shards are left to answer; "
-            f"the last shard writes {predicted.output}."
+            f"{'This shard is done' if predicted.had_rows else 'This shard had no rows'}. "
+            f"{predicted.missing:,} posts of other shards are left to answer; the last shard "
+            f"writes {predicted.output}."
         )
         return
     if predicted.shares is not None:
