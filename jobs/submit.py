@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.terminal.entry import run
-from jobs.terminal.options import CONTEXT, Command, cluster_option, time_option
+from jobs.terminal.options import CONTEXT, Command, cluster_option, max_parallel_option, time_option
 from jobs.terminal.output import echo
 
 if TYPE_CHECKING:
@@ -44,30 +44,41 @@ if TYPE_CHECKING:
     help="Share the rows of an evaluate or predict over an array of N jobs; the last one to finish "
     "merges. `hsd resubmit` repeats the jobs that failed.",
 )
+@max_parallel_option("How many shards may run at once.")
 @time_option
 @click.option("--dry-run", is_flag=True, help="Print the exact script; submit nothing.")
 def submit(
     kind: str, arguments: tuple[str, ...], cluster: str | None, after: str | None,
-    name: str | None, shards: int | None, time_min: int | None, dry_run: bool,
+    name: str | None, shards: int | None, max_parallel: int | None, time_min: int | None,
+    dry_run: bool,
 ) -> None:  # fmt: skip
     """Submit one `hsd train`, `merge`, `evaluate`, `predict` or `gate` as a job, with its options.
 
     The job runs in this folder, with a copy of the code as it is now. A job that waits for a gate
     starts only if the verdict is PASS.
     """
-    from jobs.terminal.submission_output import is_queued, show_script, submit_prepared
+    from jobs.terminal.submission_output import (
+        is_queued,
+        more_of,
+        say_later,
+        show_script,
+        submit_prepared,
+    )
     from slurm.check.checks_memory import require_fit
     from slurm.check.checks_rows import are_here, require_files, require_readable
     from slurm.cluster.client import programs
+    from slurm.submit.shard_parts import fitting_shards
     from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
     from slurm.submit.snapshot import running_code
 
+    if max_parallel and not shards:
+        raise click.UsageError("--max-parallel: one job runs alone; give --shards N too.")
     config, files = _check_usage(kind, arguments, shards)
     if not dry_run:
         require_files(files, echo, is_awaited=bool(after))
     if config and not dry_run and are_here(config):
         require_readable(config)
-    profile = _profile(kind, cluster, dry_run)
+    profile = _profile(kind, cluster, dry_run).with_parallelism(max_parallel)
     single = Single(
         kind, arguments, name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}",
         profile, running_code(), Path.cwd(), after, after, time_min, (
@@ -80,6 +91,9 @@ def submit(
         require_fit(config, profile, echo)
     if after and not dry_run and not still_to_wait(after, programs(profile)):
         single = replace(single, after=None)
+    if not _is_guess(cluster, dry_run):
+        single, parts = fitting_shards(single)
+        say_later(parts, more_of(single.name))
     prepared = single.prepared()
     if dry_run:
         show_script(prepared)
@@ -92,10 +106,10 @@ def _profile(kind: str, cluster: str | None, dry_run: bool) -> "Profile":
     from hsd.errors import PreflightError
     from slurm.cluster.client import programs
     from slurm.cluster.limits import with_array_size
-    from slurm.cluster.profile import chosen_profile, default_profile, load_profile
+    from slurm.cluster.profile import default_profile, load_profile
     from slurm.submit.work import NO_CLUSTER, REFERENCE
 
-    if dry_run and not (cluster or chosen_profile()):
+    if _is_guess(cluster, dry_run):
         echo(NO_CLUSTER)
         return load_profile(REFERENCE)  # no SLURM is asked about a cluster that nobody chose
     profile = load_profile(cluster or default_profile())
@@ -105,6 +119,13 @@ def _profile(kind: str, cluster: str | None, dry_run: bool) -> "Profile":
             "with --cluster."
         )
     return with_array_size(profile, programs(profile))
+
+
+def _is_guess(cluster: str | None, dry_run: bool) -> bool:
+    """Whether nobody chose the cluster: a dry run is for the reference cluster then."""
+    from slurm.cluster.profile import chosen_profile
+
+    return dry_run and not (cluster or chosen_profile())
 
 
 def _check_usage(

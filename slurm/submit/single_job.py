@@ -63,6 +63,13 @@ class Single:
     """How many elements share the command's rows."""
     only: tuple[str, ...] | None = None
     """The elements to submit again, by name; None is a new submission of all."""
+    later: tuple[str, ...] = ()
+    """Elements that do not fit into the queue now, by name."""
+
+    @property
+    def word(self) -> str:
+        """What one of its elements is called."""
+        return "shard" if self.shards > 1 else "job"
 
     @property
     def tree(self) -> str:
@@ -79,7 +86,7 @@ class Single:
         asks_for = ASKS_FOR.get(self.kind, self.kind)
         profile = with_time(self.profile, self.time_min, [asks_for])
         after = (Edge("afterok", self.after),) if self.after else ()
-        tasks = [one for one in self.tasks() if self.only is None or one.cell in self.only]
+        tasks = [one for one in self.tasks() if one.cell in self.now()]
         made = arrays(self.kind, tasks, profile)
         stages = tuple(replace(stage, after=(*after, *stage.after)) for stage in made)
         return Plan(self.name, self.folder, stages)
@@ -94,6 +101,11 @@ class Single:
             Task(f"shard-{part.name}", ((*command, "--shard", f"{part.index}/{part.count}"),))
             for part in parts
         ]
+
+    def now(self) -> tuple[str, ...]:
+        """Return the elements to submit now, by name."""
+        names = [task.cell for task in self.tasks()] if self.only is None else self.only
+        return tuple(name for name in names if name not in self.later)
 
     @property
     def output(self) -> Path | None:

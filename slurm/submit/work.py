@@ -177,9 +177,7 @@ def _profile(cluster: str | None, local: bool, max_parallel: int | None, is_gues
     profile = load_profile(cluster or default_profile())
     if local:
         return profile.model_copy(update={"slurm": None})
-    if profile.slurm is not None and max_parallel:
-        slurm = profile.slurm.model_copy(update={"array_parallelism": max_parallel})
-        profile = profile.model_copy(update={"slurm": slurm})
+    profile = profile.with_parallelism(max_parallel)
     return profile if is_guess else with_array_size(profile, programs(profile))
 
 
