@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from contextlib import chdir
 from dataclasses import replace
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobs.terminal.entry import run
-from jobs.terminal.options import CONTEXT, Command, cluster_option, max_parallel_option, time_option
+from jobs.terminal.model_asked import model_asked, options_of
+from jobs.terminal.options import Command, cluster_option, max_parallel_option, time_option
 from jobs.terminal.output import echo
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def submit(
         submit_prepared,
     )
     from slurm.check.checks_memory import require_fit
+    from slurm.check.checks_models import require_model
     from slurm.check.checks_rows import are_here, require_files, require_readable
     from slurm.cluster.client import programs
     from slurm.submit.shard_parts import fitting_shards
@@ -97,8 +98,10 @@ def submit(
     prepared = single.prepared()
     if dry_run:
         show_script(prepared)
-    else:
-        submit_prepared(prepared, single.write)
+        return
+    if model := model_asked(kind, options_of(kind, arguments)):
+        require_model(model, profile, echo, is_awaited=bool(after))
+    submit_prepared(prepared, single.write)
 
 
 def _profile(kind: str, cluster: str | None, dry_run: bool) -> "Profile":
@@ -139,9 +142,7 @@ def _check_usage(
 
     if shards and kind not in SHARDED:
         raise click.UsageError(f"--shards: only {' and '.join(SHARDED)} can share their rows.")
-    command = getattr(import_module(f"jobs.{kind}"), kind)
-    with command.make_context(f"hsd {kind}", list(arguments), **CONTEXT) as context:
-        given = context.params
+    given = options_of(kind, arguments)
     if kind in SHARDED:
         _check_shards(given, shards)
     if kind == "train":

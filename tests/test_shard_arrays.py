@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import small_runs
+import sweep_bench
 from fake_cluster import Fake
 from fake_slurm import store
 from hsd_program import Hsd
@@ -30,6 +31,7 @@ NAMED = ("--cluster", "here.toml", "--name", "scores")
 def _bench(fake: Fake) -> None:
     fake.fault(slots=0)
     small_runs.jsonl(Path("posts.jsonl"), small_runs.posts(4))
+    sweep_bench.base_folder()
     Path("here.toml").write_text('shared_root = "runs"\n[slurm]\naccount = "hsd"\n')
 
 
@@ -197,6 +199,7 @@ def test_any_single_job_can_be_cancelled(kind: str, hsd: Hsd, fake: Fake) -> Non
         "gate": ("gate", "runs/eval", "--reference", "runs/base"),
         "merge": ("merge", "--adapter-path", "x", "--output-dir", "y"),
     }
+    sweep_bench.adapter_folder("x", "base")
     assert hsd(submit, *words[kind], *NAMED)[0] == 0
     code, out, err = hsd(cancel, "scores")
     assert code == 0, err
@@ -252,6 +255,7 @@ def test_a_changed_command_is_another_submission(more: Any, hsd: Hsd, submitted:
 
 
 def test_a_submission_of_an_older_hsd_is_submitted_again_whole(hsd: Hsd, fake: Fake) -> None:
+    sweep_bench.adapter_folder("x", "base")
     hsd(submit, "merge", "--adapter-path", "x", "--output-dir", "y", *NAMED)
     facts = read_json(RUN.run_json)
     old = {name: facts[name] for name in facts if name not in ("seen", "shards", "time_min")}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import small_runs
+import sweep_bench
 from fake_cluster import Fake
 from fake_slurm import store
 from hsd_program import Hsd
@@ -25,6 +26,7 @@ LIMITS = ("MaxJobCount", "MaxSubmitJobs", "MaxSubmitJobsPerUser")
 def _bench(fake: Fake) -> None:
     fake.fault(slots=0)
     small_runs.jsonl(Path("posts.jsonl"), small_runs.posts(4))
+    sweep_bench.base_folder()
     Path("here.toml").write_text('shared_root = "runs"\n[slurm]\naccount = "hsd"\n')
 
 

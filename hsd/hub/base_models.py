@@ -5,6 +5,7 @@ Loads no torch: a login node looks at this before every submission.
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,13 @@ def kind_of(name: str) -> Kind:
         return "folder"
     is_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
     return "hub" if is_hub else "nothing"
+
+
+def fetch_words(config: ModelConfig) -> str:
+    """Return what a person types after `hsd fetch` for this base."""
+    own = {"revision": config.revision, "cache_dir": config.cache_dir}
+    changes = [f"model.{key}={value}" for key, value in own.items() if value is not None]
+    return shlex.join([config.name, *(word for one in changes for word in ("--set", one))])
 
 
 def cache_of(config: ModelConfig, environ: Mapping[str, str]) -> Path:
