@@ -149,6 +149,20 @@ def test_status_counts_the_shards_that_are_done(hsd: Hsd, submitted: str) -> Non
     assert (shown["shards"], shown["states"]["done"]) == (4, 2)
 
 
+def test_status_says_the_error_of_several_shards_once_with_their_numbers(
+    hsd: Hsd, submitted: str
+) -> None:
+    for index in range(4):
+        ended(submitted, index, "FAILED" if index != 2 else "COMPLETED")
+        log = RUN.log(1, "predict", f"{submitted}_{index}", "err")
+        log.write_text("Error: data file 'posts.jsonl': it is empty.\n")
+    _, out, _ = hsd(status, "scores")
+    assert out.count("it is empty") == 1
+    assert "shards 0-1, 3 of 4: data file 'posts.jsonl': it is empty.\n" in out
+    assert out.count("hsd logs") == 1
+    assert "  hsd logs scores/shard-0-of-4/predict\n" in out
+
+
 def test_one_failed_shard_is_resubmitted_alone(hsd: Hsd, fake: Fake, submitted: str) -> None:
     for index, state in enumerate(("COMPLETED", "FAILED", "COMPLETED", "COMPLETED")):
         ended(submitted, index, state)
