@@ -39,13 +39,38 @@ def elements(fake: Fake) -> dict[str, list[str]]:
     }
 
 
+def compared(number: int) -> None:
+    """Write the marker of the comparison of a submission."""
+    marker = {"identity": f"0123abcd-{number}", "at": "2026-01-01T00:00:00+00:00"}
+    write_json(RunFolder(RUN).done(ALL, "compare"), marker)
+
+
+def all_evaluated() -> None:
+    """Write the markers of all that cells and bases do."""
+    found = work.find_work("pair.toml", "here.toml", local=False, dry_run=True).work
+    for name in (*(cell.name for cell in found.cells), *found.bases):
+        for stage in ("train", "evaluate", "baseline"):
+            at = "2030-01-01T00:00:00+00:00"
+            marker = {"identity": found.hash_for(stage, name), "at": at}
+            write_json(found.folder.done(name, stage), marker)
+
+
+def end(fake: Fake, stage: str, state: str) -> None:
+    """Let the jobs of a stage end."""
+    with store.changed() as queue:
+        for job in queue["jobs"]:
+            for one in job["elements"]:
+                if job["name"].rpartition("-")[2].startswith(stage) and not one.get("end"):
+                    store.finish(one, state, "0:0" if state == "COMPLETED" else "1:0")
+
+
 def cancelled_by_hand() -> None:
     """End every job with scancel, and have the comparison be there all the same."""
     with store.changed() as queue:
         for job in queue["jobs"]:
             for one in job["elements"]:
                 store.finish(one, "CANCELLED")
-    write_json(RunFolder(RUN).done(ALL, "compare"), {"at": "2026-01-01T00:00:00+00:00"})
+    compared(1)
 
 
 def next_part(fake: Fake, hsd: Hsd) -> None:
@@ -116,3 +141,23 @@ def test_a_comparison_waits_for_all_parts_and_that_of_an_earlier_part_is_cancell
     assert behind == {
         name.split()[0] for name in found if name.split()[1] in ("evaluate", "baseline")
     }
+
+
+def test_a_comparison_that_failed_is_made_again_although_that_of_an_earlier_part_is_done(
+    hsd: Hsd, fake: Fake
+) -> None:
+    next_part(fake, hsd)
+    fake.fault(limits={})
+    all_evaluated()
+    compared(1)  # of the first part's cells alone
+    for stage in ("train", "evaluate", "baseline"):
+        end(fake, stage, "COMPLETED")
+    code, out, err = hsd(run, *ON)
+    assert (code, len(fake.jobs())) == (0, 7), err  # the second part's comparison is in the queue
+    end(fake, "compare", "FAILED")
+    code, _, err = hsd(run, *ON)
+    assert code == 0, err
+    assert [job["name"] for job in fake.jobs()[7:]] == ["hsd-pair-compare"]
+    end(fake, "compare", "COMPLETED")
+    compared(3)
+    assert "Everything is done" in hsd(run, *ON)[1]

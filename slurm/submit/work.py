@@ -15,6 +15,7 @@ from slurm.cluster.limits import with_array_size
 from slurm.cluster.profile import Profile, chosen_profile, default_profile, load_profile
 from slurm.node.supervisor import Orders, is_done
 from slurm.run import submissions
+from slurm.run.compared import is_compared
 from slurm.run.run_folder import BASELINE, RunFolder, whole_stage
 from slurm.run.run_state import RunState, slurm_of, states
 from slurm.submit.launch import orders
@@ -227,8 +228,10 @@ def left_to_do(
     }
     wanted = {name for _, name in lacking}
     new = tuple(name for name in kinds if name in wanted)
-    # 4. The comparison is of all cells, so that anything new makes it anew.
-    compare = bool(lacking) or not (work.folder.done(ALL, "compare").exists() or busy)
+    # 4. The comparison is of all cells, so that anything new makes it anew. Where nothing is new,
+    #    the one in the queue waits for whoever is busy.
+    queued = bool(busy) or active("compare", ALL)
+    compare = bool(lacking) or not (queued or is_compared(work.folder))
     planned = plan_sweep(
         work.sweep,
         work.cells,
