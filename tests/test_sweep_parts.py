@@ -16,6 +16,7 @@ from jobs.cancel import cancel
 from jobs.resubmit import resubmit
 from jobs.run import run
 from jobs.status import status
+from slurm.run import submissions
 from slurm.run.run_folder import ALL, RunFolder
 from slurm.submit import work
 
@@ -161,3 +162,19 @@ def test_a_comparison_that_failed_is_made_again_although_that_of_an_earlier_part
     end(fake, "compare", "COMPLETED")
     compared(3)
     assert "Everything is done" in hsd(run, *ON)[1]
+
+
+def test_an_evaluation_behind_a_new_training_is_not_taken_for_done_by_its_old_marker(
+    hsd: Hsd, fake: Fake
+) -> None:
+    cancelled_by_hand()
+    fake.fault(limits={})
+    all_evaluated()
+    cell = submissions.read_submissions(RUN)[0].cells[0]
+    folder = RunFolder(RUN)
+    folder.done(cell, "train").unlink()  # by who wants it trained once more
+    code, out, err = hsd(run, *ON)
+    assert code == 0, err
+    assert f"1 to do: {cell}" in out
+    assert not folder.done(cell, "evaluate").exists()
+    assert not folder.done(ALL, "compare").exists()
