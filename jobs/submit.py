@@ -68,8 +68,9 @@ def submit(
     from slurm.check.checks_models import require_model
     from slurm.check.checks_rows import are_here, require_files, require_readable
     from slurm.cluster.client import programs
+    from slurm.submit.awaited_job import still_to_wait
     from slurm.submit.shard_parts import fitting_shards
-    from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
+    from slurm.submit.single_job import Single, paths_in, paths_of
     from slurm.submit.snapshot import running_code
 
     if max_parallel and not shards:

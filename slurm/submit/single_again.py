@@ -16,9 +16,10 @@ from slurm.node.supervisor import is_done
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder
 from slurm.run.run_state import RunState, slurm_of, states
+from slurm.submit.awaited_job import still_to_wait
 from slurm.submit.parts import Left
 from slurm.submit.shard_parts import fitting_shards
-from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
+from slurm.submit.single_job import Single, paths_in, paths_of
 from slurm.submit.snapshot import FACTS, require_unchanged
 from slurm.submit.submission import SubmissionBundle
 from slurm.submit.work import live_in, nodes_for
