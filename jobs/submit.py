@@ -81,10 +81,12 @@ def submit(
     if config and not dry_run and are_here(config):
         require_readable(config)
     profile = _profile(kind, cluster, dry_run).with_parallelism(max_parallel)
+    model = model_asked(kind, options_of(kind, arguments))
     single = Single(
         kind, arguments, name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}",
         profile, running_code(), Path.cwd(), after, after, time_min, (
-            *paths_in(arguments, Path.cwd()), *(paths_of(config, Path.cwd()) if config else ())
+            *paths_in(arguments, Path.cwd()), *(paths_of(config, Path.cwd()) if config else ()),
+            *(model.base_folder if model else ()),
         ), shards or 1,
     )  # fmt: skip
     if not dry_run and is_queued(single):
@@ -100,7 +102,7 @@ def submit(
     if dry_run:
         show_script(prepared)
         return
-    if model := model_asked(kind, options_of(kind, arguments)):
+    if model:
         require_model(model, profile, echo, is_awaited=bool(after))
     submit_prepared(prepared, single.write)
 

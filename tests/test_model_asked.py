@@ -15,6 +15,7 @@ from hsd_program import Hsd
 
 from hsd.config.model_config import ModelConfig
 from hsd.hub.base_models import fetch_words
+from hsd.io.json_reader import read_json
 from jobs.status import status
 from jobs.submit import submit
 from jobs.terminal.model_asked import fetched_by
@@ -111,6 +112,14 @@ def test_a_model_that_another_job_may_make_is_only_said_to_be_missing(
     code, out, err = hsd(submit, *asked("evaluate", "--model-name", model), "--after", first, *ON)
     assert code == 0, err
     assert f"Not here yet, so the model was not checked: base {model}: " in out
+
+
+def test_a_container_sees_the_base_of_an_adapter(hsd: Hsd, tmp_path: Path) -> None:
+    base = sweep_bench.base_folder(str(tmp_path / "bases"))
+    sweep_bench.adapter_folder("tuned", str(base))
+    code, _, err = hsd(submit, *asked("evaluate", "--model-name", "tuned"), *ON)
+    assert code == 0, err
+    assert str(base) in read_json(Path("runs/one/run.json"))["seen"]
 
 
 def test_with_internet_a_name_like_a_folder_here_is_doubted(hsd: Hsd, fake: Fake) -> None:

@@ -46,6 +46,19 @@ class ModelAsked:
         changes = {"name": trained_on["name"], "revision": revision}
         return self.model.model_copy(update=changes)
 
+    @property
+    def base_folder(self) -> tuple[Path, ...]:
+        """The base's folder, for a container to see; () where there is none on this machine.
+
+        No argument names the base of an adapter.
+        """
+        try:
+            base = self.base
+        except HsdError:
+            return ()
+        folder = Path(base.name).expanduser() if base else None
+        return (folder.absolute(),) if folder and folder.is_dir() else ()
+
 
 def require_model(asked: ModelAsked, profile: Profile, say: Say, *, is_awaited: bool) -> None:
     """Refuse a model that a job will not find, in the words that a sweep's is refused with.
