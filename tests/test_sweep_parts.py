@@ -178,3 +178,12 @@ def test_an_evaluation_behind_a_new_training_is_not_taken_for_done_by_its_old_ma
     assert f"1 to do: {cell}" in out
     assert not folder.done(cell, "evaluate").exists()
     assert not folder.done(ALL, "compare").exists()
+
+
+def test_a_resubmission_runs_no_more_cells_at_once_than_was_asked(hsd: Hsd, fake: Fake) -> None:
+    cancelled_by_hand()
+    fake.fault(limits={})
+    code, _, err = hsd(resubmit, "runs/pair", "--max-parallel", "1")
+    assert code == 0, err
+    trained = [job for job in fake.jobs()[4:] if job["name"] == "hsd-pair-train"]
+    assert [(len(job["elements"]), job["parallelism"]) for job in trained] == [(6, 1)]
