@@ -1,6 +1,8 @@
-"""`hsd fetch`: download the models of a sweep, before nodes without internet need them."""
+"""`hsd fetch`: download models, before nodes without internet need them."""
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,29 +20,41 @@ if TYPE_CHECKING:
     examples="""
     hsd fetch lora_presets
     hsd fetch my_sweep.toml --cluster a100x4
+    hsd fetch openai/gpt-oss-20b
     hsd fetch my_sweep.toml --set model.name=owner/name --set model.revision=v1.0
     HF_HOME=/scratch/me/hf hsd fetch lora_presets
     """,
 )
-@click.argument("sweep", metavar="SWEEP")
+@click.argument("sweep", metavar="SWEEP|MODEL")
 @cluster_option
 @set_option
 def fetch(sweep: str, cluster: str | None, overrides: tuple[str, ...]) -> None:
-    """Download the model and tokenizer of every cell of SWEEP into HF_HOME.
+    """Download the model and tokenizer of every cell of SWEEP, or of MODEL, into HF_HOME.
+
+    SWEEP is a name (see `hsd sweep list`) or a TOML file. MODEL is a model of the hub: owner/name.
 
     Run it where the hub can be reached, for example on the login node. Jobs then need no internet.
     Files that are already there are kept, so an interrupted download resumes. Local folders and
     pypi: models need no download. Prints the commit to pin in the sweep.
     """
-    from slurm.sweep.sweep import load_sweep
-
     environ = _environment(cluster)
-    _, cells = load_sweep(sweep, overrides)
-    found = [cell.config.model for cell in cells]
+    found = _models(sweep, overrides)
     distinct = {(one.name, one.revision, one.cache_dir): one for one in found}
     for base in distinct.values():
         for line in fetched(base, environ):
             echo(line)
+
+
+def _models(named: str, overrides: Sequence[str]) -> "list[ModelConfig]":
+    """Return the models of a sweep's cells, or the one that is named."""
+    from hsd.config.loading import load_eval_config
+    from hsd.hub.base_models import kind_of
+    from slurm.sweep.sweep import load_sweep
+
+    is_file = named.endswith(".toml") or Path(named).is_file()
+    if kind_of(named) == "hub" and not is_file:
+        return [load_eval_config(overrides, model={"name": named}).model]
+    return [cell.config.model for cell in load_sweep(named, overrides)[1]]
 
 
 def fetched(base: "ModelConfig", environ: dict[str, str]) -> list[str]:

@@ -3,7 +3,7 @@
 import click
 
 from jobs.terminal.entry import run
-from jobs.terminal.options import Command, only_option, set_option, time_option
+from jobs.terminal.options import Command, max_parallel_option, only_option, set_option, time_option
 
 
 @click.command(
@@ -22,6 +22,7 @@ from jobs.terminal.options import Command, only_option, set_option, time_option
 @only_option("Submit only these cells.")
 @set_option
 @time_option
+@max_parallel_option("How many cells of a stage, or shards, may run at once.")
 @click.option(
     "--new-code",
     is_flag=True,
@@ -46,8 +47,8 @@ from jobs.terminal.options import Command, only_option, set_option, time_option
 @click.option("--json", "as_json", is_flag=True, help="Print what was submitted as JSON.")
 def resubmit(
     run_name: str, failed: bool, only: tuple[str, ...], overrides: tuple[str, ...],
-    time_min: int | None, new_code: bool, exclude_failed_nodes: bool, allow_nodes: tuple[str, ...],
-    dry_run: bool, as_json: bool,
+    time_min: int | None, max_parallel: int | None, new_code: bool, exclude_failed_nodes: bool,
+    allow_nodes: tuple[str, ...], dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Submit again what is neither done nor in the queue; finished stages are kept.
 
@@ -78,6 +79,7 @@ def resubmit(
             exclude_failed_nodes=exclude_failed_nodes,
             allow_nodes=allow_nodes,
             config=config_of_older(folder.facts()),
+            max_parallel=max_parallel,
         )
         return proceed_single(again, dry_run=dry_run, as_json=as_json)
     found = resubmission(
@@ -89,6 +91,7 @@ def resubmit(
         new_code=new_code,
         exclude_failed_nodes=exclude_failed_nodes,
         allow_nodes=allow_nodes,
+        max_parallel=max_parallel,
     )
     return proceed(found, dry_run=dry_run, as_json=as_json)
 

@@ -3,7 +3,13 @@
 import click
 
 from jobs.terminal.entry import run as run_program
-from jobs.terminal.options import Command, cluster_option, only_option, set_option
+from jobs.terminal.options import (
+    Command,
+    cluster_option,
+    max_parallel_option,
+    only_option,
+    set_option,
+)
 
 
 @click.command(
@@ -23,9 +29,7 @@ from jobs.terminal.options import Command, cluster_option, only_option, set_opti
 @click.option("--local", is_flag=True, help="Run on this machine, cell after cell, without SLURM.")
 @only_option("Run only these cells.")
 @set_option
-@click.option(
-    "--max-parallel", type=click.IntRange(min=1), help="How many cells of a stage may run at once."
-)
+@max_parallel_option("How many cells of a stage may run at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was submitted as JSON.")
 def run(
     sweep: str, cluster: str | None, dry_run: bool, local: bool, only: tuple[str, ...],

@@ -9,7 +9,7 @@ from jobs.terminal.console import Terminal
 from jobs.terminal.entry import run as run_command
 from jobs.terminal.options import Command
 from jobs.terminal.output import echo_text
-from jobs.terminal.run_argument import run_argument, sweep_name, typed_name
+from jobs.terminal.run_argument import fetched_name, run_argument, typed_name
 from slurm.run.run_folder import RunFolder
 
 _BESIDE_CELLS = 20
@@ -48,7 +48,7 @@ def status(run: RunFolder, watch: bool, every_s: int, as_json: bool) -> None:
     from slurm.run.run_state import slurm_of
     from slurm.watch.overview import overview
 
-    slurm, names = slurm_of(run), (typed_name(run), sweep_name(run))
+    slurm, names = slurm_of(run), (typed_name(run), fetched_name(run))
     seen = overview(run.path, slurm, *names)
     if as_json:
         echo_text(json.dumps(status_json(seen), indent=2, ensure_ascii=False))

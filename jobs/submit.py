@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from contextlib import chdir
 from dataclasses import replace
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobs.terminal.entry import run
-from jobs.terminal.options import CONTEXT, Command, cluster_option, time_option
+from jobs.terminal.model_asked import model_asked, options_of
+from jobs.terminal.options import Command, cluster_option, max_parallel_option, time_option
 from jobs.terminal.output import echo
 
 if TYPE_CHECKING:
@@ -44,34 +44,49 @@ if TYPE_CHECKING:
     help="Share the rows of an evaluate or predict over an array of N jobs; the last one to finish "
     "merges. `hsd resubmit` repeats the jobs that failed.",
 )
+@max_parallel_option("How many shards may run at once.")
 @time_option
 @click.option("--dry-run", is_flag=True, help="Print the exact script; submit nothing.")
 def submit(
     kind: str, arguments: tuple[str, ...], cluster: str | None, after: str | None,
-    name: str | None, shards: int | None, time_min: int | None, dry_run: bool,
+    name: str | None, shards: int | None, max_parallel: int | None, time_min: int | None,
+    dry_run: bool,
 ) -> None:  # fmt: skip
     """Submit one `hsd train`, `merge`, `evaluate`, `predict` or `gate` as a job, with its options.
 
     The job runs in this folder, with a copy of the code as it is now. A job that waits for a gate
     starts only if the verdict is PASS.
     """
-    from jobs.terminal.submission_output import is_queued, show_script, submit_prepared
+    from jobs.terminal.submission_output import (
+        is_queued,
+        more_of,
+        say_later,
+        show_script,
+        submit_prepared,
+    )
     from slurm.check.checks_memory import require_fit
+    from slurm.check.checks_models import require_model
     from slurm.check.checks_rows import are_here, require_files, require_readable
     from slurm.cluster.client import programs
-    from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
+    from slurm.submit.awaited_job import still_to_wait
+    from slurm.submit.shard_parts import fitting_shards
+    from slurm.submit.single_job import Single, paths_in, paths_of
     from slurm.submit.snapshot import running_code
 
+    if max_parallel and not shards:
+        raise click.UsageError("--max-parallel: one job runs alone; give --shards N too.")
     config, files = _check_usage(kind, arguments, shards)
     if not dry_run:
         require_files(files, echo, is_awaited=bool(after))
     if config and not dry_run and are_here(config):
         require_readable(config)
-    profile = _profile(kind, cluster, dry_run)
+    profile = _profile(kind, cluster, dry_run).with_parallelism(max_parallel)
+    model = model_asked(kind, options_of(kind, arguments))
     single = Single(
         kind, arguments, name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}",
         profile, running_code(), Path.cwd(), after, after, time_min, (
-            *paths_in(arguments, Path.cwd()), *(paths_of(config, Path.cwd()) if config else ())
+            *paths_in(arguments, Path.cwd()), *(paths_of(config, Path.cwd()) if config else ()),
+            *(model.base_folder if model else ()),
         ), shards or 1,
     )  # fmt: skip
     if not dry_run and is_queued(single):
@@ -80,11 +95,16 @@ def submit(
         require_fit(config, profile, echo)
     if after and not dry_run and not still_to_wait(after, programs(profile)):
         single = replace(single, after=None)
+    if not _is_guess(cluster, dry_run):
+        single, parts = fitting_shards(single)
+        say_later(parts, more_of(single.name))
     prepared = single.prepared()
     if dry_run:
         show_script(prepared)
-    else:
-        submit_prepared(prepared, single.write)
+        return
+    if model:
+        require_model(model, profile, echo, is_awaited=bool(after))
+    submit_prepared(prepared, single.write)
 
 
 def _profile(kind: str, cluster: str | None, dry_run: bool) -> "Profile":
@@ -92,10 +112,10 @@ def _profile(kind: str, cluster: str | None, dry_run: bool) -> "Profile":
     from hsd.errors import PreflightError
     from slurm.cluster.client import programs
     from slurm.cluster.limits import with_array_size
-    from slurm.cluster.profile import chosen_profile, default_profile, load_profile
+    from slurm.cluster.profile import default_profile, load_profile
     from slurm.submit.work import NO_CLUSTER, REFERENCE
 
-    if dry_run and not (cluster or chosen_profile()):
+    if _is_guess(cluster, dry_run):
         echo(NO_CLUSTER)
         return load_profile(REFERENCE)  # no SLURM is asked about a cluster that nobody chose
     profile = load_profile(cluster or default_profile())
@@ -105,6 +125,13 @@ def _profile(kind: str, cluster: str | None, dry_run: bool) -> "Profile":
             "with --cluster."
         )
     return with_array_size(profile, programs(profile))
+
+
+def _is_guess(cluster: str | None, dry_run: bool) -> bool:
+    """Whether nobody chose the cluster: a dry run is for the reference cluster then."""
+    from slurm.cluster.profile import chosen_profile
+
+    return dry_run and not (cluster or chosen_profile())
 
 
 def _check_usage(
@@ -118,9 +145,7 @@ def _check_usage(
 
     if shards and kind not in SHARDED:
         raise click.UsageError(f"--shards: only {' and '.join(SHARDED)} can share their rows.")
-    command = getattr(import_module(f"jobs.{kind}"), kind)
-    with command.make_context(f"hsd {kind}", list(arguments), **CONTEXT) as context:
-        given = context.params
+    given = options_of(kind, arguments)
     if kind in SHARDED:
         _check_shards(given, shards)
     if kind == "train":

@@ -146,6 +146,20 @@ def test_each_base_of_a_sweep_is_fetched_once(remote: Hub) -> None:
     assert [one["dry_run"] for one in remote.asked] == [True, False]
 
 
+def test_a_model_of_the_hub_is_fetched_by_its_name_at_its_revision(remote: Hub) -> None:
+    result = CliRunner().invoke(fetch, ["owner/name", "--set", f"model.revision={hubs.COMMIT}"])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("owner/name: ")
+    assert {(one["name"], one["revision"]) for one in remote.asked} == {("owner/name", hubs.COMMIT)}
+
+
+@pytest.mark.parametrize("name", ["sweeps/mine.toml", "mine"])
+def test_a_sweep_that_is_not_there_is_not_taken_for_a_model(remote: Hub, name: str) -> None:
+    result = CliRunner().invoke(fetch, [name])
+    assert "sweep" in str(result.exception)
+    assert not remote.asked
+
+
 def test_the_token_and_the_folder_are_those_that_jobs_get(
     remote: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import small_runs
+import sweep_bench
 from fake_cluster import Fake
 from fake_slurm import store
 from hsd_program import Hsd
@@ -30,6 +31,7 @@ NAMED = ("--cluster", "here.toml", "--name", "scores")
 def _bench(fake: Fake) -> None:
     fake.fault(slots=0)
     small_runs.jsonl(Path("posts.jsonl"), small_runs.posts(4))
+    sweep_bench.base_folder()
     Path("here.toml").write_text('shared_root = "runs"\n[slurm]\naccount = "hsd"\n')
 
 
@@ -147,6 +149,20 @@ def test_status_counts_the_shards_that_are_done(hsd: Hsd, submitted: str) -> Non
     assert (shown["shards"], shown["states"]["done"]) == (4, 2)
 
 
+def test_status_says_the_error_of_several_shards_once_with_their_numbers(
+    hsd: Hsd, submitted: str
+) -> None:
+    for index in range(4):
+        ended(submitted, index, "FAILED" if index != 2 else "COMPLETED")
+        log = RUN.log(1, "predict", f"{submitted}_{index}", "err")
+        log.write_text("Error: data file 'posts.jsonl': it is empty.\n")
+    _, out, _ = hsd(status, "scores")
+    assert out.count("it is empty") == 1
+    assert "shards 0-1, 3 of 4: data file 'posts.jsonl': it is empty.\n" in out
+    assert out.count("hsd logs") == 1
+    assert "  hsd logs scores/shard-0-of-4/predict\n" in out
+
+
 def test_one_failed_shard_is_resubmitted_alone(hsd: Hsd, fake: Fake, submitted: str) -> None:
     for index, state in enumerate(("COMPLETED", "FAILED", "COMPLETED", "COMPLETED")):
         ended(submitted, index, state)
@@ -197,6 +213,7 @@ def test_any_single_job_can_be_cancelled(kind: str, hsd: Hsd, fake: Fake) -> Non
         "gate": ("gate", "runs/eval", "--reference", "runs/base"),
         "merge": ("merge", "--adapter-path", "x", "--output-dir", "y"),
     }
+    sweep_bench.adapter_folder("x", "base")
     assert hsd(submit, *words[kind], *NAMED)[0] == 0
     code, out, err = hsd(cancel, "scores")
     assert code == 0, err
@@ -252,6 +269,7 @@ def test_a_changed_command_is_another_submission(more: Any, hsd: Hsd, submitted:
 
 
 def test_a_submission_of_an_older_hsd_is_submitted_again_whole(hsd: Hsd, fake: Fake) -> None:
+    sweep_bench.adapter_folder("x", "base")
     hsd(submit, "merge", "--adapter-path", "x", "--output-dir", "y", *NAMED)
     facts = read_json(RUN.run_json)
     old = {name: facts[name] for name in facts if name not in ("seen", "shards", "time_min")}

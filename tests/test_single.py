@@ -14,7 +14,8 @@ from hsd.io.json_reader import read_json
 from slurm.cluster.client import CommandFailed
 from slurm.run import submissions
 from slurm.run.submissions import Submitted
-from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
+from slurm.submit.awaited_job import still_to_wait
+from slurm.submit.single_job import Single, paths_in, paths_of
 
 
 @pytest.fixture
@@ -148,7 +149,13 @@ class Told:
         return self.shown
 
     def accounting(self, _ids: list[str]) -> str | None:
-        return self.accounted
+        lines = (self.accounted or "").splitlines()
+        return None if self.accounted is None else "".join(map(_whole, lines))
+
+
+def _whole(line: str) -> str:
+    """Return a line with as many columns as sacct is asked for."""
+    return f"{line}{'|' * (13 - line.count('|'))}\n"
 
 
 @pytest.mark.parametrize(
@@ -157,6 +164,20 @@ class Told:
         (Told("JobId=7 JobState=PENDING Reason=Priority"), True),
         (Told("JobId=8 ArrayTaskId=0 JobState=COMPLETED\nJobId=9 JobState=RUNNING"), True),
         (Told("JobId=7 JobState=COMPLETED"), False),
+        (
+            Told(
+                "JobId=9 ArrayJobId=7 ArrayTaskId=1 JobState=RUNNING",
+                accounted="7_0|COMPLETED|0:0\n7_1|NODE_FAIL|0:0\n",
+            ),
+            True,
+        ),
+        (  # an array of years ago had the same id
+            Told(
+                "JobId=9 ArrayJobId=7 ArrayTaskId=1 JobState=RUNNING SubmitTime=2030-01-01",
+                accounted="7_5|FAILED|1:0|0:0||2026-01-01\n",
+            ),
+            True,
+        ),
         (Told("JobId=7 JobState=RUNNING SubmitLine=sbatch --wrap grep JobState=FAILED"), True),
         (Told(accounted="7|COMPLETED|0:0\n"), False),
         (Told(accounted="7|NODE_FAIL|0:0\n7|REQUEUED|0:0\n7|COMPLETED|0:0\n"), False),
@@ -171,6 +192,13 @@ def test_a_job_that_has_ended_well_is_not_waited_for(told: Any, expected: bool) 
     [
         (Told("JobId=7 JobState=FAILED"), "--after 7: it is FAILED, so this would never start"),
         (Told(accounted="7|CANCELLED by 5|0:0\n"), "it is CANCELLED, so"),
+        (
+            Told(
+                "JobId=9 ArrayJobId=7 ArrayTaskId=1 JobState=RUNNING",
+                accounted="7_0|FAILED|1:0\n7_1|NODE_FAIL|0:0\n",
+            ),
+            "it is FAILED, so",
+        ),
         (Told(accounted=""), "--after 7: SLURM knows no such job; see `squeue` and `sacct`"),
         (Told(accounted=None), "knows no such job"),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import small_runs
+import sweep_bench
 import sweeps
 from fake_cluster import Fake
 from fake_slurm import store
@@ -31,6 +32,7 @@ NAMED = ("--cluster", "here.toml", "--name")
 def _bench(fake: Fake) -> None:
     fake.fault(slots=0)
     small_runs.jsonl(Path("posts.jsonl"), small_runs.posts(4))
+    sweep_bench.base_folder()
     Path("here.toml").write_text('shared_root = "runs"\n[slurm]\naccount = "hsd"\n')
 
 

@@ -16,6 +16,7 @@ from jobs.cancel import cancel
 from jobs.resubmit import resubmit
 from jobs.run import run
 from jobs.status import status
+from slurm.run import submissions
 from slurm.run.run_folder import ALL, RunFolder
 from slurm.submit import work
 
@@ -39,13 +40,38 @@ def elements(fake: Fake) -> dict[str, list[str]]:
     }
 
 
+def compared(number: int) -> None:
+    """Write the marker of the comparison of a submission."""
+    marker = {"identity": f"0123abcd-{number}", "at": "2026-01-01T00:00:00+00:00"}
+    write_json(RunFolder(RUN).done(ALL, "compare"), marker)
+
+
+def all_evaluated() -> None:
+    """Write the markers of all that cells and bases do."""
+    found = work.find_work("pair.toml", "here.toml", local=False, dry_run=True).work
+    for name in (*(cell.name for cell in found.cells), *found.bases):
+        for stage in ("train", "evaluate", "baseline"):
+            at = "2030-01-01T00:00:00+00:00"
+            marker = {"identity": found.hash_for(stage, name), "at": at}
+            write_json(found.folder.done(name, stage), marker)
+
+
+def end(fake: Fake, stage: str, state: str) -> None:
+    """Let the jobs of a stage end."""
+    with store.changed() as queue:
+        for job in queue["jobs"]:
+            for one in job["elements"]:
+                if job["name"].rpartition("-")[2].startswith(stage) and not one.get("end"):
+                    store.finish(one, state, "0:0" if state == "COMPLETED" else "1:0")
+
+
 def cancelled_by_hand() -> None:
     """End every job with scancel, and have the comparison be there all the same."""
     with store.changed() as queue:
         for job in queue["jobs"]:
             for one in job["elements"]:
                 store.finish(one, "CANCELLED")
-    write_json(RunFolder(RUN).done(ALL, "compare"), {"at": "2026-01-01T00:00:00+00:00"})
+    compared(1)
 
 
 def next_part(fake: Fake, hsd: Hsd) -> None:
@@ -116,3 +142,48 @@ def test_a_comparison_waits_for_all_parts_and_that_of_an_earlier_part_is_cancell
     assert behind == {
         name.split()[0] for name in found if name.split()[1] in ("evaluate", "baseline")
     }
+
+
+def test_a_comparison_that_failed_is_made_again_although_that_of_an_earlier_part_is_done(
+    hsd: Hsd, fake: Fake
+) -> None:
+    next_part(fake, hsd)
+    fake.fault(limits={})
+    all_evaluated()
+    compared(1)  # of the first part's cells alone
+    for stage in ("train", "evaluate", "baseline"):
+        end(fake, stage, "COMPLETED")
+    code, out, err = hsd(run, *ON)
+    assert (code, len(fake.jobs())) == (0, 7), err  # the second part's comparison is in the queue
+    end(fake, "compare", "FAILED")
+    code, _, err = hsd(run, *ON)
+    assert code == 0, err
+    assert [job["name"] for job in fake.jobs()[7:]] == ["hsd-pair-compare"]
+    end(fake, "compare", "COMPLETED")
+    compared(3)
+    assert "Everything is done" in hsd(run, *ON)[1]
+
+
+def test_an_evaluation_behind_a_new_training_is_not_taken_for_done_by_its_old_marker(
+    hsd: Hsd, fake: Fake
+) -> None:
+    cancelled_by_hand()
+    fake.fault(limits={})
+    all_evaluated()
+    cell = submissions.read_submissions(RUN)[0].cells[0]
+    folder = RunFolder(RUN)
+    folder.done(cell, "train").unlink()  # by who wants it trained once more
+    code, out, err = hsd(run, *ON)
+    assert code == 0, err
+    assert f"1 to do: {cell}" in out
+    assert not folder.done(cell, "evaluate").exists()
+    assert not folder.done(ALL, "compare").exists()
+
+
+def test_a_resubmission_runs_no_more_cells_at_once_than_was_asked(hsd: Hsd, fake: Fake) -> None:
+    cancelled_by_hand()
+    fake.fault(limits={})
+    code, _, err = hsd(resubmit, "runs/pair", "--max-parallel", "1")
+    assert code == 0, err
+    trained = [job for job in fake.jobs()[4:] if job["name"] == "hsd-pair-train"]
+    assert [(len(job["elements"]), job["parallelism"]) for job in trained] == [(6, 1)]

@@ -5,6 +5,7 @@ Loads no torch: a login node looks at this before every submission.
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,6 +85,13 @@ def require_base_named(name: str) -> None:
 def folders_beside(folder: Path) -> list[str]:
     """Return the names of the folders beside a model's, its own among them."""
     return [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
+
+
+def fetch_words(config: ModelConfig) -> str:
+    """Return what a person types after `hsd fetch` for this base."""
+    own = {"revision": config.revision, "cache_dir": config.cache_dir}
+    changes = [f"model.{key}={value}" for key, value in own.items() if value is not None]
+    return shlex.join([config.name, *(word for one in changes for word in ("--set", one))])
 
 
 def cache_of(config: ModelConfig, environ: Mapping[str, str]) -> Path:

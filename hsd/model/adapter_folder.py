@@ -10,7 +10,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError
 
 from hsd.errors import ModelError
@@ -91,10 +90,7 @@ def read_adapter(folder: Path) -> dict[str, Any]:
     Raises ModelError in one line for a folder without one, for another kind of adapter, and for
     one whose model needs more than its folder holds; PreflightError without the folder.
     """
-    require_folder(folder, "adapter folder")
-    if not is_adapter(folder):
-        raise ModelError(_no_adapter(folder))
-    config = read_object(folder / CONFIG)
+    config = read_object(require_adapter(folder) / CONFIG)
     if problem := unreadable(config):
         raise ModelError(f"{folder / CONFIG}: {problem}")
     if not (folder / WEIGHTS).is_file() and (folder / PICKLED).is_file():
@@ -103,6 +99,17 @@ def read_adapter(folder: Path) -> dict[str, Any]:
             "pickle can run code. Save it again with peft's save_pretrained."
         )
     return config
+
+
+def require_adapter(folder: Path) -> Path:
+    """Return a folder that holds an adapter, whatever its kind.
+
+    Raises ModelError for a folder without one; PreflightError without the folder.
+    """
+    require_folder(folder, "adapter folder")
+    if not is_adapter(folder):
+        raise ModelError(_no_adapter(folder))
+    return folder
 
 
 def unreadable(config: Mapping[str, Any]) -> str | None:
@@ -155,7 +162,13 @@ def changes_base(config: Mapping[str, Any]) -> str | None:
 
 def base_of(folder: Path) -> dict[str, Any]:
     """Return what an adapter's own files say of its base: name, revision, how it was held."""
-    config = read_adapter(folder)
+    read_adapter(folder)
+    return named_base(folder)
+
+
+def named_base(folder: Path) -> dict[str, Any]:
+    """Return the same of an adapter that may not be one that can be loaded."""
+    config = read_object(folder / CONFIG)
     found = {"name": config.get("base_model_name_or_path"), "revision": config.get("revision")}
     return found | recorded_base(folder)
 
@@ -275,6 +288,8 @@ def _variant(config: Mapping[str, Any]) -> str | None:
 
 def _from_the_future(config: Mapping[str, Any]) -> str | None:
     """A newer peft writes settings that this one would leave out with no more than a warning."""
+    from peft import LoraConfig  # loads torch, which a look at a folder does not need
+
     known = {field.name for field in fields(LoraConfig)}
     if unknown := sorted(key for key, value in config.items() if key not in known and value):
         return (

@@ -172,6 +172,11 @@ class TimeLimit(click.ParamType[int]):
         return (days * 24 + hours) * 60 + minutes + (seconds > 0)
 
 
+def max_parallel_option(text: str) -> Callable[[Any], Any]:
+    """Return the option --max-parallel: how many elements of an array may run at once."""
+    return click.option("--max-parallel", type=click.IntRange(min=1), metavar="N", help=text)
+
+
 time_option = click.option(
     "--time", "time_min", type=TimeLimit(), help="A different time limit: 90 (minutes) or 48:00:00."
 )

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hsd.errors import PreflightError
+from jobs.terminal.model_asked import fetched_by
 from slurm.run.run_folder import LAST, RunFolder, find_run, split_target
 
 
@@ -48,6 +49,9 @@ def typed_name(run: RunFolder) -> str:
     return shlex.quote(min((here, str(run.path)), key=len))
 
 
-def sweep_name(run: RunFolder) -> str:
-    """Return what a person types for the sweep of this run, as far as the run knows it."""
-    return shlex.quote(str(run.facts().get("source") or run.name))
+def fetched_name(run: RunFolder) -> str:
+    """Return what a person types after `hsd fetch` for this run: its sweep, or its model."""
+    facts = run.facts()
+    if facts.get("kind", "sweep") != "sweep":
+        return fetched_by(facts)
+    return shlex.quote(str(facts.get("source") or run.name))

@@ -71,7 +71,11 @@ def status_table(overview: Overview, most: int | None = None) -> RenderableType:
         *_others(overview, [cell for cell in by_cell if cell not in shown]),
         *progress_parts(overview),
         *(Text.assemble(f"{line.stage}: ", _shown(line)) for line in comparison.values()),
-        *(part for cause, lines in _grouped(overview.lines) for part in _cause(cause, lines)),
+        *(
+            part
+            for cause, lines in _grouped(overview.lines)
+            for part in _cause(cause, lines, overview.shards)
+        ),
         *(escape(note) for note in overview.notes),
     )
 
@@ -166,22 +170,48 @@ def _how_far(progress: StageProgress | None) -> str:
     return f" {progress.done}/{progress.total}{left}"
 
 
+def _causes(overview: Overview) -> list[RenderableType]:
+    grouped = _grouped(overview.lines)
+    return [part for cause, told in grouped for part in _cause(cause, told, overview.shards)]
+
+
 def _grouped(lines: Sequence[Line]) -> list[tuple[Cause, list[Element]]]:
-    """Return each cause once, with all it is the cause of: fifty cells may have the same."""
-    found: dict[Cause, list[Element]] = {}
+    """Return each cause once, with all it is the cause of: fifty cells may have the same.
+
+    A log to look at is each cell's own; that of the first one will do.
+    """
+    found: dict[tuple[str, str], tuple[Cause, list[Element]]] = {}
     for line in lines:
         if line.cause and (line.cause.next or line.element.state == "failed"):
-            found.setdefault(line.cause, []).append(line.element)
-    return list(found.items())
+            own = f"/{line.element.cell}/{line.element.stage}"
+            alike = (line.cause.words, line.cause.next.removesuffix(own))
+            found.setdefault(alike, (line.cause, []))[1].append(line.element)
+    return list(found.values())
 
 
-def _cause(cause: Cause, elements: Sequence[Element]) -> list[RenderableType]:
-    names = ", ".join(f"{e.cell}/{e.stage}" for e in elements[:3])
-    more = f" and {len(elements) - 3} more" if len(elements) > 3 else ""
-    parts: list[RenderableType] = [Text(f"{names}{more}: {cause.words}")]
+def _cause(cause: Cause, elements: Sequence[Element], shards: int) -> list[RenderableType]:
+    who = _named(elements) if shards == 1 or len(elements) == 1 else _numbered(elements, shards)
+    parts: list[RenderableType] = [Text(f"{who}: {cause.words}")]
     if cause.next:  # never wrapped: it is to be copied
         parts.append(Text(f"  {cause.next}", style="bold", no_wrap=True, overflow="ignore"))
     return parts
+
+
+def _named(elements: Sequence[Element]) -> str:
+    names = ", ".join(f"{e.cell}/{e.stage}" for e in elements[:3])
+    return names + (f" and {len(elements) - 3} more" if len(elements) > 3 else "")
+
+
+def _numbered(elements: Sequence[Element], shards: int) -> str:
+    """Return shards by their numbers: `shards 0-2, 5 of 8`."""
+    runs: list[list[int]] = []
+    for number in sorted(int(one.cell.split("-")[1]) for one in elements):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return f"shards {', '.join(words)} of {shards}"
 
 
 def _facts(line: Line) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from slurm.watch.cancellation import cancel_replaced_comparisons
 from slurm.watch.failed_nodes import remember_nodes
 
 STAGE_HEADER = ("stage", "cells", "waits for", "each", "GPU-hours")
+SAME_COMMAND = "Run the same command again when jobs have ended: it submits more."
 
 
 def proceed(found: Found, *, dry_run: bool, as_json: bool) -> int:
@@ -51,7 +52,9 @@ def proceed(found: Found, *, dry_run: bool, as_json: bool) -> int:
 
 def proceed_single(again: SingleAgain, *, dry_run: bool, as_json: bool) -> int:
     """Submit what is left of one command's jobs, or only show it; return the exit code."""
-    if not as_json:
+    if as_json:
+        warn_later(again.parts, more_of(again.folder.name))
+    else:
         show_elements(again)
     if not again.left:
         if not dry_run:
@@ -70,17 +73,18 @@ def show_elements(again: SingleAgain) -> None:
     """Say which elements of one command are left, done and in the queue."""
     console = Terminal(soft_wrap=True)
     console.print(f"[bold]{escape(again.folder.name)}[/] in {escape(str(again.folder.path))}")
-    _show_counts(console, again.left, again.done, again.active)
+    show_parts(console, again.parts, more_of(again.folder.name))
     for node in again.nodes.excluded:
         console.print(escape(node.sentence(shlex.quote(again.folder.name))), highlight=False)
 
 
-def _show_counts(
-    console: Terminal, new: Sequence[str], done: Sequence[str], active: Sequence[str]
-) -> None:
-    for word, names in (("to do", new), ("done, skipped", done), ("in the queue", active)):
+def show_parts(console: Terminal, left: Left, more: str = SAME_COMMAND) -> None:
+    """Say which cells or shards are new, done, in the queue, and not submitted yet."""
+    counts = (("to do", left.new), ("done, skipped", left.done), ("in the queue", left.active))
+    for word, names in counts:
         if names:
             console.print(f"{len(names)} {word}: {escape(', '.join(names))}", highlight=False)
+    say_later(left, more)
 
 
 def settled(folder: RunFolder, *, release: bool = True) -> bool:
@@ -113,9 +117,7 @@ def show_left(left: Left, work: Work) -> None:
     """Say which cells are new, which are done and which are in the queue."""
     console = Terminal(soft_wrap=True)
     console.print(f"[bold]{escape(work.sweep.name)}[/] in {escape(str(work.folder.path))}")
-    _show_counts(console, left.new, left.done, left.active)
-    if left.later:
-        console.print(escape(later(left)), highlight=False)
+    show_parts(console, left)
     for node in work.nodes.excluded:
         console.print(escape(node.sentence(name_of(work))), highlight=False)
     if not left.plan.stages:
@@ -131,12 +133,26 @@ def _next(left: Left, work: Work) -> str:
     return "Everything is done: hsd status"
 
 
-def later(left: Left) -> str:
-    """Return the sentence about cells that do not fit into the queue now."""
-    return (
-        f"{counted(len(left.later), 'cell')} not submitted yet: {left.full}. Run the same command "
-        "again when jobs have ended: it submits more."
-    )
+def later(left: Left, more: str) -> str:
+    """Return the sentence about cells or shards that do not fit into the queue now."""
+    return f"{counted(len(left.later), left.word)} not submitted yet: {left.full}. {more}"
+
+
+def more_of(name: str) -> str:
+    """Return how a command's other shards are submitted: the same command would be a new run."""
+    return f"When jobs have ended, submit more: hsd resubmit {shlex.quote(name)}"
+
+
+def say_later(left: Left, more: str = SAME_COMMAND) -> None:
+    """Say what is not submitted yet."""
+    if left.later:
+        echo(later(left, more))
+
+
+def warn_later(left: Left, more: str = SAME_COMMAND) -> None:
+    """Say the same on stderr, where stdout is JSON."""
+    if left.later:
+        echo(f"Warning: {later(left, more)}", err=True)
 
 
 def show_dry_run(found: Found) -> None:
@@ -191,8 +207,8 @@ def show_script(prepared: SubmissionBundle) -> None:
 
 def on_cluster(found: Found, as_json: bool = False) -> int:
     """Check, write and submit a sweep."""
-    if as_json and found.left.later:
-        echo(f"Warning: {later(found.left)}", err=True)
+    if as_json:
+        warn_later(found.left)
     submit_prepared(
         found.prepared(),
         lambda: write_run(found),

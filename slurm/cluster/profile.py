@@ -78,6 +78,13 @@ class Profile(Strict):
         exclude = ",".join(filter(None, (self.slurm.exclude, *nodes)))
         return self.model_copy(update={"slurm": self.slurm.model_copy(update={"exclude": exclude})})
 
+    def with_parallelism(self, most: int | None) -> "Profile":
+        """Return the profile with so many cells of a stage at once at most; None: as it is."""
+        if self.slurm is None or most is None:
+            return self
+        slurm = self.slurm.model_copy(update={"array_parallelism": most})
+        return self.model_copy(update={"slurm": slurm})
+
 
 def load_profile(name_or_file: str) -> Profile:
     """Return the profile of a name (your own before shipped ones) or of a file's path.

@@ -1,4 +1,4 @@
-"""A sweep in parts: no more cells than the cluster takes now; the same command submits the rest."""
+"""A sweep or a command's shards in parts: no more than the cluster takes now, the rest later."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable
@@ -18,7 +18,7 @@ from slurm.sweep.stage import Edge
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is to be done of a sweep, and the cells that need nothing."""
+    """What is to be done of a sweep, or of a command's shards, and the cells that need nothing."""
 
     plan: Plan
     new: tuple[str, ...]
@@ -28,6 +28,8 @@ class Left:
     """Cells that are to be done and do not fit into the queue now."""
     full: str = ""
     """Which limit they do not fit into."""
+    word: str = "cell"
+    """What one of them is called: a cell of a sweep, a shard, a job."""
 
 
 def fitting(left: Left, profile: Profile, again: Callable[[Collection[str]], Left]) -> Left:
@@ -55,7 +57,7 @@ def fitting(left: Left, profile: Profile, again: Callable[[Collection[str]], Lef
     if not fit:
         least = again(names[:1]).plan if names else left.plan
         full = exceeded(least, profile, limits) or full
-        raise PreflightError(_refusal(least, profile, full))
+        raise PreflightError(_refusal(least, profile, full, left.word))
     return replace(again(names[:fit]), later=tuple(names[fit:]), full=full.sentence)
 
 
@@ -97,13 +99,11 @@ def _ask(partition: str | None, profile: Profile) -> str | None:
     return partition or (profile.slurm.partition if profile.slurm else None)
 
 
-def _refusal(plan: Plan, profile: Profile, limit: SubmitLimit) -> str:
-    needed = counted(jobs_under(plan, profile, limit), "job")
-    return (
-        f"{plan.name}: {limit.sentence}, so not even one cell fits, which needs {needed} at once; "
-        + (
-            "wait until some of those have ended."
-            if limit.queued
-            else "name another account, qos or partition in the profile."
-        )
+def _refusal(plan: Plan, profile: Profile, limit: SubmitLimit, word: str) -> str:
+    needed = jobs_under(plan, profile, limit)
+    needs = f", which needs {counted(needed, 'job')} at once" if needed > 1 else ""
+    return f"{plan.name}: {limit.sentence}, so not even one {word} fits{needs}; " + (
+        "wait until some of those have ended."
+        if limit.queued
+        else "name another account, qos or partition in the profile."
     )

@@ -28,6 +28,7 @@ def resubmission(
     folder: RunFolder, *, failed: bool = False, only: Sequence[str] = (),
     overrides: Sequence[str] = (), time_min: int | None = None, new_code: bool = False,
     exclude_failed_nodes: bool = False, allow_nodes: Sequence[str] = (),
+    max_parallel: int | None = None,
 ) -> Found:  # fmt: skip
     """Return what is left of a run: neither done nor in the queue, of failed cells alone if asked.
 
@@ -40,6 +41,7 @@ def resubmission(
         raise PreflightError(f"{folder.path}: not a sweep, but one `hsd {facts.get('kind')}`.")
     profile = Profile.model_validate(facts["profile"])
     profile = with_time(profile, time_min, [name for name in _STAGES if name != "compare"])
+    profile = profile.with_parallelism(max_parallel)
     profile = with_array_size(profile, programs(profile))
     seen = len(submissions.submission_lines(folder.path))
     state = states(folder.path, slurm_of(folder))

@@ -16,7 +16,10 @@ from slurm.node.supervisor import is_done
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder
 from slurm.run.run_state import RunState, slurm_of, states
-from slurm.submit.single_job import Single, paths_in, paths_of, still_to_wait
+from slurm.submit.awaited_job import still_to_wait
+from slurm.submit.parts import Left
+from slurm.submit.shard_parts import fitting_shards
+from slurm.submit.single_job import Single, paths_in, paths_of
 from slurm.submit.snapshot import FACTS, require_unchanged
 from slurm.submit.submission import SubmissionBundle
 from slurm.submit.work import live_in, nodes_for
@@ -25,20 +28,20 @@ from slurm.watch.failed_nodes import NodeChoice, remember_nodes
 
 @dataclass(frozen=True, slots=True)
 class SingleAgain:
-    """The elements that are left, done and in the queue, by name; `single` is of those left."""
+    """The elements that are left, done and in the queue; `single` is of those left."""
 
     folder: RunFolder
     single: Single
-    done: tuple[str, ...]
-    active: tuple[str, ...]
+    parts: Left
+    """What is submitted now, what later, and what needs nothing."""
     nodes: NodeChoice
     seen: int
     """How many lines submissions.jsonl had before it was asked what is left."""
 
     @property
     def left(self) -> tuple[str, ...]:
-        """The elements to submit."""
-        return self.single.only or ()
+        """The elements to submit now."""
+        return self.parts.new
 
     def prepared(self) -> SubmissionBundle:
         """Return the script and orders of what is left. Nothing is written."""
@@ -71,6 +74,7 @@ def single_again(
     folder: RunFolder, *, failed: bool = False, only: Sequence[str] = (),
     time_min: int | None = None, exclude_failed_nodes: bool = False,
     allow_nodes: Sequence[str] = (), config: TrainConfig | None = None,
+    max_parallel: int | None = None,
 ) -> SingleAgain:  # fmt: skip
     """Return what is neither done nor in the queue; of failed elements alone if asked.
 
@@ -82,6 +86,7 @@ def single_again(
     state = states(folder.path, slurm_of(folder))
     nodes = nodes_for(state, all_failed=exclude_failed_nodes, allowed=allow_nodes)
     single = _as_queued(folder, facts, nodes, time_min, config)
+    single = replace(single, profile=single.profile.with_parallelism(max_parallel))
     tasks = single.tasks()
     names = [task.cell for task in tasks]
     for name in only:
@@ -101,7 +106,8 @@ def single_again(
         if name not in settled and (not only or name in only)
         if not failed or _has_failed(state, name)
     )
-    return SingleAgain(folder, replace(single, only=left), done, busy, nodes, seen)
+    single, parts = fitting_shards(replace(single, only=left), done, busy)
+    return SingleAgain(folder, single, parts, nodes, seen)
 
 
 def _as_queued(

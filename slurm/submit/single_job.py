@@ -16,11 +16,9 @@ from hsd.io.hashes import sha256_json
 from hsd.io.provenance import now
 from hsd.io.shard import Shard, shard_of
 from hsd.secrets import holds_secret
-from slurm.cluster.client import CommandFailed, Slurm
 from slurm.cluster.environment import exports
 from slurm.cluster.profile import Profile
 from slurm.cluster.stage_config import ASKS_FOR
-from slurm.node.shown_jobs import shown_jobs
 from slurm.node.supervisor import Orders
 from slurm.run import submissions
 from slurm.run.run_folder import RunFolder, remember
@@ -37,9 +35,6 @@ from slurm.sweep.sweep_config import NAME
 
 SHARDED = ("evaluate", "predict")
 """Commands that take --shard: an element of an array answers its own part of the rows."""
-_WELL = {
-    "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "COMPLETED",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +58,13 @@ class Single:
     """How many elements share the command's rows."""
     only: tuple[str, ...] | None = None
     """The elements to submit again, by name; None is a new submission of all."""
+    later: tuple[str, ...] = ()
+    """Elements that do not fit into the queue now, by name."""
+
+    @property
+    def word(self) -> str:
+        """What one of its elements is called."""
+        return "shard" if self.shards > 1 else "job"
 
     @property
     def tree(self) -> str:
@@ -79,7 +81,7 @@ class Single:
         asks_for = ASKS_FOR.get(self.kind, self.kind)
         profile = with_time(self.profile, self.time_min, [asks_for])
         after = (Edge("afterok", self.after),) if self.after else ()
-        tasks = [one for one in self.tasks() if self.only is None or one.cell in self.only]
+        tasks = [one for one in self.tasks() if one.cell in self.now()]
         made = arrays(self.kind, tasks, profile)
         stages = tuple(replace(stage, after=(*after, *stage.after)) for stage in made)
         return Plan(self.name, self.folder, stages)
@@ -94,6 +96,11 @@ class Single:
             Task(f"shard-{part.name}", ((*command, "--shard", f"{part.index}/{part.count}"),))
             for part in parts
         ]
+
+    def now(self) -> tuple[str, ...]:
+        """Return the elements to submit now, by name."""
+        names = [task.cell for task in self.tasks()] if self.only is None else self.only
+        return tuple(name for name in names if name not in self.later)
 
     @property
     def output(self) -> Path | None:
@@ -195,30 +202,6 @@ def _given(arguments: Sequence[str], *names: str) -> str | None:
     words = [word for text in arguments for word in text.split("=", 1)]
     found = [value for name, value in pairwise(words) if name in names]
     return found[-1] if found else None
-
-
-def still_to_wait(job: str, slurm: Slurm) -> bool:
-    """Return whether a job is still to be waited for; False when it has ended well.
-
-    Looked up first: SLURM accepts `afterok` of a job that failed, or never was, and would then
-    start at once or never, by its version. Raises PreflightError for those.
-    """
-    try:
-        shown = slurm.text("scontrol", "show", "job", "-o", job)
-        states = {one["JobState"] for one in shown_jobs(shown) if "JobState" in one}
-    except CommandFailed as error:
-        if error.ambiguous:
-            raise
-        told = slurm.accounting([job]) or ""
-        # Every attempt has a line, of which the last counts: earlier ones were requeued.
-        last = dict(line.split("|")[:2] for line in told.splitlines() if "|" in line)
-        states = {word.split(" ")[0] for word in last.values()}
-    if not states:
-        raise PreflightError(f"--after {job}: SLURM knows no such job; see `squeue` and `sacct`.")
-    if broken := states - _WELL:
-        word = ", ".join(sorted(broken))
-        raise PreflightError(f"--after {job}: it is {word}, so this would never start.")
-    return states != {"COMPLETED"}
 
 
 def paths_in(arguments: Sequence[str], cwd: Path) -> tuple[Path, ...]:

@@ -15,6 +15,7 @@ from slurm.cluster.limits import with_array_size
 from slurm.cluster.profile import Profile, chosen_profile, default_profile, load_profile
 from slurm.node.supervisor import Orders, is_done
 from slurm.run import submissions
+from slurm.run.compared import is_compared
 from slurm.run.run_folder import BASELINE, RunFolder, whole_stage
 from slurm.run.run_state import RunState, slurm_of, states
 from slurm.submit.launch import orders
@@ -177,9 +178,7 @@ def _profile(cluster: str | None, local: bool, max_parallel: int | None, is_gues
     profile = load_profile(cluster or default_profile())
     if local:
         return profile.model_copy(update={"slurm": None})
-    if profile.slurm is not None and max_parallel:
-        slurm = profile.slurm.model_copy(update={"array_parallelism": max_parallel})
-        profile = profile.model_copy(update={"slurm": slurm})
+    profile = profile.with_parallelism(max_parallel)
     return profile if is_guess else with_array_size(profile, programs(profile))
 
 
@@ -229,8 +228,10 @@ def left_to_do(
     }
     wanted = {name for _, name in lacking}
     new = tuple(name for name in kinds if name in wanted)
-    # 4. The comparison is of all cells, so that anything new makes it anew.
-    compare = bool(lacking) or not (work.folder.done(ALL, "compare").exists() or busy)
+    # 4. The comparison is of all cells, so that anything new makes it anew. Where nothing is new,
+    #    the one in the queue waits for whoever is busy.
+    queued = bool(busy) or active("compare", ALL)
+    compare = bool(lacking) or not (queued or is_compared(work.folder))
     planned = plan_sweep(
         work.sweep,
         work.cells,

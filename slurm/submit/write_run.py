@@ -22,7 +22,8 @@ from slurm.watch.failed_nodes import remember_nodes
 def write_run(found: Found) -> None:
     """Write everything that jobs read: configs, identities, code, and the run's own facts.
 
-    Nothing of a cell that is in the queue is touched. The folder is for its owner alone.
+    Nothing of a cell that is in the queue is touched. What is done anew has no marker any more. The
+    folder is for its owner alone.
     """
     work = found.work
     configs = {cell.name: cell.config for cell in work.cells}
@@ -33,6 +34,10 @@ def write_run(found: Found) -> None:
             require_unchanged(work.code, "Put it back, or take today's code with --new-code.")
         for name in found.aside:
             set_aside(work.folder, name)
+        for stage in found.left.plan.stages:
+            for task in stage.tasks:
+                # An evaluation of the training before would count as that of the new one.
+                work.folder.done(task.cell, stage.of).unlink(missing_ok=True)
         # What is submitted later is a part of the run all the same, for `hsd resubmit`.
         later = [name for name in found.left.later if not work.folder.identity(name).exists()]
         names = [*found.left.new, *later]

@@ -65,7 +65,9 @@ def overview(folder: Path, slurm: Slurm | None, run: str, sweep: str) -> Overvie
     lines = tuple(_line(state.folder, one, run, sweep, sets, size, killed) for one in shown)
     compared = bool(state.of(ALL))
     words = {cell: state.overall(cell) for cell in state.cells if cell != ALL or compared}
-    later = _not_submitted(sum(word == NOT_SUBMITTED for word in words.values()), run)
+    shards = state.folder.facts().get("shards") or 1
+    unsent = sum(word == NOT_SUBMITTED for word in words.values())
+    later = _not_submitted(counted(unsent, "shard" if shards > 1 else "cell"), unsent, run)
     return Overview(
         name=state.folder.name,
         folder=str(folder),
@@ -73,7 +75,7 @@ def overview(folder: Path, slurm: Slurm | None, run: str, sweep: str) -> Overvie
         states=words,
         notes=(*state.notes, *later, *(one.sentence(run) for one in excluded_nodes(state.folder))),
         live=any(line.element.live for line in lines),
-        shards=state.folder.facts().get("shards") or 1,
+        shards=shards,
     )
 
 
@@ -96,12 +98,12 @@ def _line(
     )
 
 
-def _not_submitted(cells: int, run: str) -> list[str]:
-    """Return the sentence about cells that did not fit into the queue, with what to type."""
-    if not cells:
+def _not_submitted(what: str, count: int, run: str) -> list[str]:
+    """Return the sentence about what did not fit into the queue, with what to type."""
+    if not count:
         return []
-    are = "is" if cells == 1 else "are"
-    return [f"{counted(cells, 'cell')} {are} not submitted yet. Submit more: hsd resubmit {run}"]
+    are = "is" if count == 1 else "are"
+    return [f"{what} {are} not submitted yet. Submit more: hsd resubmit {run}"]
 
 
 def _sets(folder: RunFolder) -> int:

@@ -117,7 +117,7 @@ accounting_lines() {
     if [ "$ACCOUNTING" = 1 ]; then
         echo AccountingStorageType=accounting_storage/slurmdbd
         echo AccountingStorageTRES=gres/gpu,gres/gpu:a100 # without it sacct knows no GPU-hours
-        echo AccountingStorageEnforce=associations        # an unknown account is refused
+        echo AccountingStorageEnforce=limits # so is an unknown account; tests set MaxSubmitJobs
     else
         echo AccountingStorageType=accounting_storage/none
     fi

@@ -26,10 +26,7 @@ sets = ["test.jsonl"]
 def sweep_bench(fake: Fake) -> None:
     """Make a sweep of two presets, its rows, a base that looks whole, and a profile."""
     fake.fault(slots=0)
-    base = Path("base")
-    base.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (base / name).write_text("{}")
+    base = base_folder()
     small_runs.jsonl(Path("test.jsonl"), small_runs.posts(4))
     for name, rank in (("a", 4), ("b", 8)):
         config = small_runs.config(base.absolute(), Path.cwd(), lora={"rank": rank})
@@ -38,6 +35,25 @@ def sweep_bench(fake: Fake) -> None:
         Path(f"{name}.json").write_text(json.dumps(tree))
     profile()
     sweep()
+
+
+def base_folder(name: str = "base") -> Path:
+    """Make a folder that looks like a whole base, and return it."""
+    base = Path(name)
+    base.mkdir()
+    for file in ("config.json", "model.safetensors", "tokenizer.json"):
+        (base / file).write_text("{}")
+    return base
+
+
+def adapter_folder(name: str, base: str) -> Path:
+    """Make a folder that looks like an adapter on a base, and return it."""
+    adapter = Path(name)
+    adapter.mkdir(parents=True)
+    said = {"peft_type": "LORA", "base_model_name_or_path": base}
+    (adapter / "adapter_config.json").write_text(json.dumps(said))
+    (adapter / "adapter_model.safetensors").write_text("{}")
+    return adapter
 
 
 def profile(more: str = "") -> None:
