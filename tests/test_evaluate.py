@@ -100,6 +100,20 @@ def test_groups_that_were_corrected_make_another_evaluation(tiny_llama: Path, da
 
 
 @pytest.mark.model
+def test_an_intersection_asked_of_a_finished_run_is_not_dropped_in_silence(
+    tiny_llama: Path, data: Path
+) -> None:
+    from hsd.evaluation.evaluate import evaluate
+
+    said: list[str] = []
+    first = evaluated(tiny_llama, data, mode="score", max_new_tokens=None)
+    asked = {"mode": "score", "max_new_tokens": None, "intersections": ["lgbtq & mexican"]}
+    again = evaluate(config_of(tiny_llama, data, **asked), say=said.append)
+    assert again.folder == first.folder
+    assert any("was not counted again; give --groups or --intersection" in one for one in said)
+
+
+@pytest.mark.model
 def test_predictions_carry_shares_which_make_another_evaluation_only_where_there_are_any(
     tiny_llama: Path, data: Path
 ) -> None:
