@@ -68,6 +68,22 @@ def test_without_a_group_column_the_persona_tells_the_group() -> None:
     assert converted(text="a", label="hate", persona_tag="muslim").groups == ("middle_east",)
 
 
+@pytest.mark.parametrize("blank", [None, float("nan"), "", "  "])
+def test_a_blank_group_column_never_hides_a_filled_one(blank: Any) -> None:
+    post = {"text": "a", "label": "hate"}
+    for beside in ({"target_group": "mexican"}, {"target_group": blank, "persona_tag": "mexican"}):
+        row = {**post, "group_names": blank, "target_group_norm": blank, **beside}
+        assert converted(**row).groups == ("mexican",)
+    every_blank = dict.fromkeys(("group_names", "target_group_norm", "target_group"), blank)
+    assert converted(**post, **every_blank).groups == ()
+
+
+@pytest.mark.parametrize("nobody", [[], "[]", "none"])
+def test_a_column_that_says_nobody_is_not_blank(nobody: Any) -> None:
+    row = {"text": "a", "label": "hate", "group_names": nobody, "target_group": "mexican"}
+    assert converted(**row).groups == ()
+
+
 def test_a_missing_cell_of_pandas_is_absent() -> None:
     made = converted(text="a", label="hate", rationale_text=float("nan"), original_id=None)
     assert (made.rationale, made.original_id) == ("", "")
