@@ -246,6 +246,14 @@ def test_a_chat_is_the_same_from_every_form(cell: Any) -> None:
     assert row.target_group == "Arab|gay"
 
 
+@pytest.mark.parametrize("blank", [None, float("nan"), ""])
+def test_blank_group_names_of_a_chat_never_hide_its_group(blank: Any) -> None:
+    row = {"messages": TURNS, "group_names": blank, "target_group": "lgbtq", "id": "c"}
+    made = chat_row(Row(row, "f:1"), 0)
+    assert not isinstance(made, BadRow)
+    assert made.target_group == "lgbtq"
+
+
 def test_a_chat_whose_content_is_a_list_of_parts_says_so() -> None:
     turns = [{"role": "user", "content": [{"type": "text", "text": "soup"}]}]
     made = chat_row(Row({"messages": turns}, "f:1"), 0)

@@ -38,6 +38,12 @@ def test_a_post_is_followed_by_itself_with_every_other_group() -> None:
     assert {(e.functionality, e.reference_id, e.label) for e in others} == {(SWAP, "a", "normal")}
 
 
+def test_a_post_of_a_thread_and_its_copies_stay_in_the_cluster_of_the_thread() -> None:
+    rows = [*swaps([replace(POSTS[0], cluster="thread 7"), POSTS[2]])]
+    assert {row.cluster for row in rows[:4]} == {"thread 7"}
+    assert {row.cluster for row in rows[4:]} == {"c"}
+
+
 @pytest.mark.parametrize(
     ("text", "group", "becomes"),
     [

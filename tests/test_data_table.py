@@ -9,8 +9,11 @@ from label_maps import labels_of
 
 from hsd.data.chat_rows import problem, stream_chats
 from hsd.data.own_table import load_table
+from hsd.data.source_formats import load_posts
 from hsd.data.table_columns import Columns
+from hsd.data.unified import to_row
 from hsd.errors import ConfigError, DataError
+from hsd.example import Example
 
 TABLE = """no,body,verdict,about
 1,one of them,mean,arab
@@ -37,6 +40,51 @@ def test_an_unknown_column_is_answered_with_the_nearest(tmp_path: Path) -> None:
     path.write_text(TABLE)
     with pytest.raises(DataError, match=r"own.csv:1: no column 'boby'. Did you mean 'body'\?"):
         load_table(path, Columns("boby", "verdict"))
+
+
+PREPARED = Example(
+    id="a",
+    text="one of them",
+    label="hate",
+    named=("middle_east",),
+    groups=("middle_east",),
+    persona_tag="arab",
+    source_dataset="forum",
+    functionality="negation",
+    reference_id="b",
+    cluster="thread 7",
+)
+
+
+def written(folder: Path, *without: str) -> Path:
+    row = {name: cell for name, cell in to_row(PREPARED).items() if name not in without}
+    (folder / "own.jsonl").write_text(json.dumps(row) + "\n")
+    return folder / "own.jsonl"
+
+
+def test_an_option_for_a_prepared_file_never_drops_what_its_rows_say(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    plain = load_posts(path).examples[0]
+    (asked,) = load_posts(path, Columns(group="target_group", id="id")).examples
+    for name in ("source_dataset", "functionality", "reference_id", "cluster", "persona_tag"):
+        assert getattr(asked, name) == getattr(plain, name) == getattr(PREPARED, name), name
+
+
+def test_a_group_column_of_its_own_is_not_mixed_with_the_names_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("text,label,about,target_group,persona_tag\none,hate,gay,middle_east,arab\n")
+    (example,) = load_table(path, Columns(group="about")).examples
+    assert (example.groups, example.persona_tag) == (("lgbtq",), "gay")
+
+
+def test_references_to_rows_whose_ids_are_not_read_are_told(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    assert load_posts(path, Columns()).notes == [
+        f"{path}: 'reference_id' refers to rows by their ids, but no ids are read; name their "
+        "column, such as --id-column id."
+    ]
+    assert load_posts(path, Columns(id="id")).notes == []
+    assert load_posts(written(tmp_path, "reference_id"), Columns()).notes == []
 
 
 def test_label_names_are_given_as_pairs() -> None:

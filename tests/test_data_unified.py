@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from hsd.data.loaded_file import Bad, example_of
+from hsd.data.loaded_file import Bad, example_of, listed
 from hsd.data.read_rows import Row
+from hsd.data.source_formats import load_posts
+from hsd.data.table_columns import Columns
 from hsd.data.unified import convert, find_splits, load_folder, to_row
 from hsd.errors import DataError
 from hsd.example import Example
@@ -66,6 +68,43 @@ def test_a_written_row_reads_back_equal() -> None:
 
 def test_without_a_group_column_the_persona_tells_the_group() -> None:
     assert converted(text="a", label="hate", persona_tag="muslim").groups == ("middle_east",)
+
+
+@pytest.mark.parametrize("blank", [None, float("nan"), "", "  "])
+def test_a_blank_group_column_never_hides_a_filled_one(blank: Any) -> None:
+    post = {"text": "a", "label": "hate"}
+    for beside in ({"target_group": "mexican"}, {"target_group": blank, "persona_tag": "mexican"}):
+        row = {**post, "group_names": blank, "target_group_norm": blank, **beside}
+        assert converted(**row).groups == ("mexican",)
+    every_blank = dict.fromkeys(("group_names", "target_group_norm", "target_group"), blank)
+    assert converted(**post, **every_blank).groups == ()
+
+
+@pytest.mark.parametrize("nobody", [[], "[]", "none"])
+def test_a_column_that_says_nobody_is_not_blank(nobody: Any) -> None:
+    row = {"text": "a", "label": "hate", "group_names": nobody, "target_group": "mexican"}
+    assert converted(**row).groups == ()
+
+
+def test_two_columns_of_labels_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("text,label,label_binary\na,hate,normal\nb,0,hate\nc,hate,1\n")
+    loaded = load_posts(path)
+    assert [example.text for example in loaded.examples] == ["c"]
+    assert listed(loaded.bad).startswith(
+        f"2 rows ({path}:2, {path}:3): 'label_binary' and 'label' contradict each other; name the "
+        "one that is right, with --label-column label_binary or --label-column label"
+    )
+    for name, labels in (("label", "hate normal hate"), ("label_binary", "normal hate hate")):
+        named = load_posts(path, Columns(label=name))
+        assert [example.label for example in named.examples] == labels.split()
+
+
+@pytest.mark.parametrize("said", [None, "", "offensive", 2, "hate", "toxic"])
+def test_a_second_column_that_says_the_same_or_no_known_label_is_no_contradiction(
+    said: Any,
+) -> None:
+    assert converted(text="a", label_binary="hate", label=said).label == "hate"
 
 
 def test_a_missing_cell_of_pandas_is_absent() -> None:

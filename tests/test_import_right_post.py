@@ -255,7 +255,9 @@ def test_equal_scores_stay_equal() -> None:
 
 
 @pytest.mark.parametrize(
-    "column", ["p_normal", "normal", "not_hate", "non_toxic_prob", "scores.normal", "P(normal)"]
+    "column",
+    ["p_normal", "normal", "not_hate", "non_toxic_prob", "scores.normal", "P(normal)"]
+    + ["safe_score", "p_not_rude", "P(safe)", "non_offensive", "scores.clean", "harm_free_prob"],
 )
 def test_a_score_called_after_what_is_normal_needs_a_word_on_what_it_is_of(column: str) -> None:
     given = table(f"id {column}\np0 .1\np1 .8\np2 .3")
@@ -265,7 +267,9 @@ def test_a_score_called_after_what_is_normal_needs_a_word_on_what_it_is_of(colum
     assert scores(planned(given, THREE, score_column=column, score_of="hate")) == [0.1, 0.8, 0.3]
 
 
-@pytest.mark.parametrize("column", ["pred_not_hate", "pred_normal", "predicted_non_toxic"])
+@pytest.mark.parametrize(
+    "column", ["pred_not_hate", "pred_normal", "predicted_non_toxic", "is_safe", "pred_not_rude"]
+)
 def test_flags_of_a_predicted_label_called_after_what_is_normal_are_not_guessed(
     column: str,
 ) -> None:

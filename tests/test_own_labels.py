@@ -117,7 +117,14 @@ def test_a_dropped_label_leaves_its_row_out() -> None:
     assert said("unclear", **MAP) == LeftOut("label 'unclear' is dropped as asked")
 
 
-@pytest.mark.parametrize("column", ["non_toxic", "not hate", "Benign", "is_normal", "neither"])
+DENYING = """
+    non_toxic Benign is_normal neither safe is_safe IS-SAFE isSafe clean acceptable label_ok
+    non_offensive nonoffensive non-offensive NonOffensive nonabusive not_abusive is_not_offensive
+    not_rude non_harmful no_toxicity hate_free toxicity-free harmfree spam_free is_harmless
+"""
+
+
+@pytest.mark.parametrize("column", ["not hate", *DENYING.split()])
 def test_a_flag_in_a_column_called_after_what_is_normal_is_not_guessed(column: str) -> None:
     for flag, yes in ((1, "1"), (False, "true"), ("no", "yes")):
         found = row_label({column: flag}, Columns(label=column))
@@ -128,7 +135,13 @@ def test_a_flag_in_a_column_called_after_what_is_normal_is_not_guessed(column: s
     assert row_label({column: 1}, named) == RowLabel("normal", name="1")
 
 
-@pytest.mark.parametrize("column", ["label", "is_hate", "toxic", "hate_speech", "no", "class"])
+SAYING = """
+    label is_hate toxic hate_speech no class unsafe is_unsafe not_safe notsafe non_acceptable
+    offensive abusive notes notable nonsense free free_text hate_or_not toxic_or_non_toxic unclean
+"""
+
+
+@pytest.mark.parametrize("column", SAYING.split())
 def test_other_columns_of_flags_are_read(column: str) -> None:
     assert not denies_hate(column)
     assert row_label({column: 1}, Columns(label=column)) == RowLabel("hate", name="1")

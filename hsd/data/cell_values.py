@@ -43,11 +43,12 @@ def contained(values: Mapping[str, Any], column: str) -> Any:
 
 
 def names(values: Mapping[str, Any], *columns: str) -> Any:
-    """Return the first of the columns that is there: a name, a list of names, None; or Bad.
+    """Return the first of the columns that holds something: a name, a list of names; or Bad.
 
-    It is the same whether the list was one in the file or was printed into a cell of text.
+    None where all are blank. An empty list is no blank: it says that the post is about nobody. It
+    is the same whether the list was one in the file or was printed into a cell of text.
     """
-    column = next((name for name in columns if name in values), None)
+    column = next((name for name in columns if not _blank(values.get(name))), None)
     if column is None:
         return None
     value = contained(values, column)
@@ -93,10 +94,15 @@ def _empty(value: Any) -> bool:
     return value is None or value == "" or value != value
 
 
+def _blank(value: Any) -> bool:
+    """Return whether a cell holds nothing, or white space alone."""
+    return _empty(value) or (isinstance(value, str) and not value.strip())
+
+
 def share(values: Mapping[str, Any], column: str) -> float | None | Bad:
     """Return a cell as a share in [0, 1]; None where it is blank."""
     value: Any = values.get(column)
-    if _empty(value) or (isinstance(value, str) and not value.strip()):
+    if _blank(value):
         return None
     try:
         found = math.nan if isinstance(value, bool) else float(value)

@@ -89,8 +89,9 @@ class SwapTerms:
 def swaps(examples: Iterable[Example], groups: GroupSet | None = None) -> Iterator[Example]:
     """Yield each post that qualifies, followed by itself with every other group swapped in.
 
-    All rows of one post share a cluster; a swapped one refers to it by `reference_id`. Raises
-    DataError where fewer than two groups have words for swaps.
+    All rows of one post share a cluster, its own where it has one (a thread, a template); a swapped
+    one refers to it by `reference_id`. Raises DataError where fewer than two groups have words for
+    swaps.
     """
     follow = groups or default_groups()
     terms = SwapTerms(follow)
@@ -110,11 +111,12 @@ def swaps(examples: Iterable[Example], groups: GroupSet | None = None) -> Iterat
         if len(own) != 1:
             continue
         (name,) = own
+        shared = example.cluster or example.id
         yield replace(
             example,
             named=(name,),
             groups=follow.groups_of([name]),
-            cluster=example.id,
+            cluster=shared,
             functionality="",
             reference_id="",
         )
@@ -131,7 +133,7 @@ def swaps(examples: Iterable[Example], groups: GroupSet | None = None) -> Iterat
                 functionality=SWAP,
                 is_synthetic=True,
                 reference_id=example.id,
-                cluster=example.id,
+                cluster=shared,
             )
 
 

@@ -34,12 +34,24 @@ _BESIDE_A_NAME = (
     "(?:(?:predicted|prediction|pred|probability|proba|prob|p|scores?|logit|of|is|label)_?)*"
 )
 """What a column's name says beside the label that its values are of."""
+_HARM = (
+    "hate|hateful|hatespeech|toxic|toxicity|offensive|offense|abusive|abuse|harmful|harm|violent|"
+    "insulting|insult|profane|obscene|aggressive|hostile|racist|sexist|problematic|hs"
+)
+_SOUND = (
+    "safe|safety|clean|acceptable|appropriate|allowed|approved|ok|okay|fine|civil|civility|polite|"
+    "respectful|friendly|harmless|innocuous|inoffensive|unproblematic"
+)
+"""What else a column may be called after where 1 says normal. hsd reads no label from these."""
 _DENYING = "|".join(
     name
     for name, label in NAMES.items()
     if label == "normal" and name.isalpha() and name not in _FLAGS
 )
+_DENYING += f"|{_SOUND}|(?:not?|non)_?(?:{_HARM})|(?:{_HARM})_?free"
 _DENIES = re.compile(f"{_BESIDE_A_NAME}(?:{_DENYING})_?{_BESIDE_A_NAME}")
+_NEGATES = re.compile(f"{_BESIDE_A_NAME}(?:(?:not|non)_(?!(?:{_DENYING})(?:_|$))|.+_free$)")
+"""`not_rude` and `spam_free`, but not `not_safe`: there 1 is hate. The underscores are needed."""
 
 _Meaning = TypeVar("_Meaning", bound=str)
 
@@ -139,8 +151,10 @@ def unknown_label(
 
 def denies_hate(column: str) -> bool:
     """Return whether a column is called after what is normal, so that 1 says normal in it."""
-    name = re.sub(r"[\W_]+", "_", spelled(column)).strip("_")
-    return bool(_DENIES.fullmatch(name))
+    joined, parted = (
+        re.sub(r"[\W_]+", "_", name).strip("_") for name in (spelled(column), column.lower())
+    )
+    return bool(_DENIES.fullmatch(joined) or _NEGATES.match(parted))
 
 
 def is_flag(value: Any) -> bool:

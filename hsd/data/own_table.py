@@ -1,8 +1,9 @@
 """Any table of posts, whose columns the user names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hsd.data import cell_values
 from hsd.data.chat_rows import is_chat
@@ -13,6 +14,7 @@ from hsd.data.own_labels import RowLabel, row_label
 from hsd.data.read_rows import Row, read_rows
 from hsd.data.split_names import split_of
 from hsd.data.table_columns import Columns
+from hsd.data.unified import GROUP_COLUMNS
 from hsd.errors import DataError, did_you_mean
 from hsd.example import Example
 from hsd.groups.group_set import GroupSet, spelled_persona
@@ -45,7 +47,8 @@ def read_table(
     loaded = convert_rows(rows, converter(columns, source), columns.read, groups)
     if columns.votes is not None and loaded.examples:
         _require_votes(rows, columns, place)
-    return replace(loaded, notes=_labels_said(rows, columns, loaded, place))
+    said = [*_labels_said(rows, columns, loaded, place), *_references_said(loaded, columns, place)]
+    return replace(loaded, notes=said)
 
 
 def _require_columns(rows: Sequence[Row], columns: Columns, place: str) -> None:
@@ -93,6 +96,16 @@ def _labels_said(rows: Sequence[Row], columns: Columns, loaded: Loaded, place: s
     return [f"{place}: votes of annotators are in '{named}'; {rule}: {counted}."]
 
 
+def _references_said(loaded: Loaded, columns: Columns, place: str) -> list[str]:
+    """Return that no row can be found by its id where rows refer to others; nothing else."""
+    if columns.id is not None or not any(example.reference_id for example in loaded.examples):
+        return []
+    return [
+        f"{place}: 'reference_id' refers to rows by their ids, but no ids are read; name their "
+        "column, such as --id-column id."
+    ]
+
+
 def converter(columns: Columns, source: str) -> Convert:
     """Return the function from a row to an example of the data set `source`."""
 
@@ -107,6 +120,9 @@ def converter(columns: Columns, source: str) -> Convert:
         groups = cell_values.names(values, columns.group) if columns.group else None
         if isinstance(groups, Bad):
             return groups
+        tags = _names_behind(values, columns.group, groups)
+        if isinstance(tags, Bad):
+            return tags
         share = cell_values.share(values, columns.share) if columns.share else label.share
         if isinstance(share, Bad):
             return share
@@ -116,10 +132,19 @@ def converter(columns: Columns, source: str) -> Convert:
             label=label.label,
             hate_share=share,
             named=cell_values.named(groups),
-            persona_tag=spelled_persona(cell_values.named(groups)),
-            source_dataset=source,
+            persona_tag=spelled_persona(cell_values.named(tags)),
+            source_dataset=cell_values.string(values, "source_dataset") or source,
             label_multiclass=label.name,
             split=split_of(cell_values.string(values, "split")),
+            functionality=cell_values.string(values, "functionality"),
+            reference_id=cell_values.string(values, "reference_id"),
+            cluster=cell_values.string(values, "cluster"),
         )
 
     return convert
+
+
+def _names_behind(values: Mapping[str, Any], group: str | None, groups: Any) -> Any:
+    """Return the finer names behind a group column as `hsd prepare` writes both, else `groups`."""
+    has_both = group in GROUP_COLUMNS and "persona_tag" in values
+    return cell_values.names(values, "persona_tag") if has_both else groups

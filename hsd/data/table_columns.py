@@ -55,7 +55,7 @@ class Columns:
     @property
     def read(self) -> set[str]:
         """The columns that are read."""
-        return {*self.named, "split"}
+        return {*self.named, "split", "source_dataset", "functionality", "reference_id", "cluster"}
 
 
 def columns_of(

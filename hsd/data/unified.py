@@ -16,6 +16,11 @@ from hsd.groups.name_lists import joined
 
 LABEL_COLUMNS = ("label_binary", "label")
 GROUP_COLUMNS = ("target_group_norm", "target_group", "persona_tag")
+_CONTRADICTION = (
+    f"'{LABEL_COLUMNS[0]}' and '{LABEL_COLUMNS[1]}' contradict each other; name the one that is "
+    f"right, with --label-column {LABEL_COLUMNS[0]} or --label-column {LABEL_COLUMNS[1]}, and the "
+    "group beside it with --group-column (`hsd prepare` needs --source table:FILE too)"
+)
 SHARE = "hate_share"
 NAMED = "group_names"
 """The names of whom a post is about, where the groups beside them are not the default ones."""
@@ -38,6 +43,8 @@ def convert(row: Row) -> Converted:
     label = parse_label(values.get(column))
     if label is None:
         return Bad(unknown_label(values.get(column), column, columns=_as_table(values, column)))
+    if _labels_contradict(values):
+        return Bad(_CONTRADICTION)
     groups = cell_values.names(values, NAMED, *GROUP_COLUMNS)
     tags = cell_values.names(values, "persona_tag")
     rationale = cell_values.words(values, "rationale_text", "rationale")
@@ -67,6 +74,12 @@ def convert(row: Row) -> Converted:
         reference_id=cell_values.string(values, "reference_id"),
         cluster=cell_values.string(values, "cluster"),
     )
+
+
+def _labels_contradict(values: Mapping[str, Any]) -> bool:
+    """Return whether both columns of labels hold a known label, and not the same."""
+    known = {parse_label(values.get(name)) for name in LABEL_COLUMNS} - {None}
+    return len(known) > 1
 
 
 def _as_table(values: Mapping[str, Any], label: str) -> str:
