@@ -104,6 +104,14 @@ def test_a_name_that_the_default_groups_would_refuse_is_read_by_the_group_that_h
     assert row(own(), target_group="Gaymers").groups == ("gamers",)
 
 
+def test_a_group_file_called_three_is_read_as_any_other_file() -> None:
+    Path("three.toml").write_text(OWN, encoding="utf-8")
+    made = row(load_groups("three.toml"), target_group="middle_east", persona_tag="muslim")
+    assert made.groups == ("religion", "muslim")
+    kept = recorded_groups({"name": "three", **load_groups("three.toml").record()})
+    assert row(kept, target_group="middle_east", persona_tag="muslim").groups == made.groups
+
+
 def test_a_prepared_row_is_read_by_the_names_behind_its_group() -> None:
     groups = load_groups("broad")
     made = row(groups, target_group="middle_east", persona_tag="muslim")

@@ -61,7 +61,7 @@ class GroupSet:
     @cached_property
     def _is_own(self) -> bool:
         """Whether names are read otherwise than by default; intersections change no reading."""
-        return self.name != DEFAULT and self._spelled != default_groups()._spelled
+        return self._spelled != default_groups()._spelled
 
     def groups_of(
         self, named: Collection[str], persona_tag: str = "", *, strict: bool = True
