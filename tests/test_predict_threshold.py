@@ -92,6 +92,19 @@ def test_the_threshold_of_another_prompt_or_model_is_not_taken(
         rule_of(tiny_thinker, frozen_in=run)
 
 
+def test_the_threshold_of_another_chat_template_is_not_taken(
+    frozen: tuple[Path, Path],
+) -> None:
+    base, _ = frozen
+    template = base / "chat_template.jinja"
+    before = template.read_text()
+    try:
+        template.write_text("Say the opposite. " + before)
+        assert "(1 of another model or prompt in" in rule_of(base).said
+    finally:
+        template.write_text(before)
+
+
 def test_a_threshold_that_hsd_chose_is_not_taken_for_a_vllm_that_nobody_compared(
     frozen: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from hsd.errors import ConfigError, EvaluationError
 from hsd.evaluation.evaluation_folder import resolved
 from hsd.example import Label
-from hsd.io.run_identity import differences, identity_of
+from hsd.io.run_identity import MODEL_FILES, differences, identity_of
 from hsd.metrics.true_share import KnownRates, known_rates
 from hsd.predict.post_model import PostModel
 from hsd.report.predictions import find_evaluation, load_run
@@ -15,6 +15,8 @@ from hsd.report.rewriting import POINT, at_threshold, read_point
 
 _PLACES = (POINT, f"run_*/{POINT}", f"*/run_*/{POINT}", f"*/*/run_*/{POINT}")
 """Where the evaluations of an adapter lie in its folder: of one set, or of several."""
+_DECIDING = ("model", MODEL_FILES, "prompt_hash", "mode", "vllm_check")
+"""The parts of an identity without which a threshold is another model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,9 @@ def _frozen(folder: Path) -> LabelRule:
 def _unlike(folder: Path, model: PostModel) -> list[str]:
     """Return in what an evaluation's model, prompt and unchecked vLLM differ from these."""
     known, own = identity_of(folder) or {}, model.identity()
-    wanted = {name: own.get(name) for name in ("model", "prompt_hash", "mode", "vllm_check")}
+    wanted = {name: own.get(name) for name in _DECIDING}
+    if MODEL_FILES not in known:  # of an older hsd: unknown
+        del wanted[MODEL_FILES]
     return differences(resolved({name: known.get(name) for name in wanted}), resolved(wanted))
 
 
