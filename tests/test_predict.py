@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,8 @@ from small_runs import jsonl, posts
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.errors import ConfigError, DataError, EvaluationError, PreflightError, Stopped
-from hsd.io.json_reader import read_json, read_objects
+from hsd.io.files import write_json
+from hsd.io.json_reader import read_json, read_object, read_objects
 from hsd.io.shard import Shard
 from hsd.prompts.chat import Chat
 from hsd.prompts.template import load_template
@@ -325,6 +327,28 @@ def test_what_would_be_another_table_is_refused_in_a_line(
         predicted(tiny_llama, data, output, **change)
     assert part in str(refused.value)
     assert "Choose another --output" in str(refused.value)
+
+
+def test_a_table_of_another_chat_template_is_refused_and_one_of_an_older_hsd_goes_on(
+    tiny_llama: Path, data: Path, tmp_path: Path
+) -> None:
+    from hsd.io.run_identity import claim
+    from hsd.predict.predict_folder import require_own_output
+    from hsd.predict.predict_job import plan_predict
+
+    base = Path(shutil.copytree(tiny_llama, tmp_path / "base"))
+    job = job_of(base, data, tmp_path / "scores.csv")
+    plan = plan_predict(job)
+    claim(plan.folder, plan.identity())
+    with (base / "chat_template.jinja").open("a") as file:
+        file.write("Say the opposite.")
+    changed = plan_predict(job)
+    with pytest.raises(PreflightError, match=r"model_files\.chat_template\.jinja"):
+        require_own_output(changed, changed.identity())
+    known = read_object(plan.folder / "identity.json")
+    del known["model_files"]
+    write_json(plan.folder / "identity.json", known)
+    require_own_output(changed, changed.identity())
 
 
 def test_another_file_or_model_is_refused(

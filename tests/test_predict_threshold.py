@@ -92,6 +92,19 @@ def test_the_threshold_of_another_prompt_or_model_is_not_taken(
         rule_of(tiny_thinker, frozen_in=run)
 
 
+def test_the_threshold_of_another_chat_template_is_not_taken(
+    frozen: tuple[Path, Path],
+) -> None:
+    base, _ = frozen
+    template = base / "chat_template.jinja"
+    before = template.read_text()
+    try:
+        template.write_text("Say the opposite. " + before)
+        assert "(1 of another model or prompt in" in rule_of(base).said
+    finally:
+        template.write_text(before)
+
+
 def test_a_threshold_that_hsd_chose_is_not_taken_for_a_vllm_that_nobody_compared(
     frozen: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +131,40 @@ def test_of_several_frozen_thresholds_none_is_taken_by_chance(
         assert rule_of(base, threshold=0.4).threshold == 0.4
     finally:
         shutil.rmtree(other.parent)
+
+
+def test_of_several_error_rates_none_is_taken_by_chance(
+    frozen: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, run = frozen
+    other = Path(shutil.copytree(run, run.parent.parent / "again" / run.name))
+    rates = iter([KnownRates(0.8, 0.9, 20, 30), KnownRates(0.7, 0.9, 20, 30)])
+    try:
+        assert rule_of(base).rates == rule_of(base, frozen_in=run).rates  # the same ones
+        monkeypatch.setattr("hsd.predict.label_rule.known_rates", lambda _: next(rates))
+        rule = rule_of(base)
+        assert rule.rates is None
+        assert rule.threshold == read_object(run / "operating_point.json")["threshold"]
+        assert f"choose one with --threshold-from: {other}, {run}." in rule.said
+    finally:
+        shutil.rmtree(other.parent)
+
+
+def test_a_threshold_of_another_number_format_or_length_is_taken_and_that_is_said(
+    frozen: tuple[Path, Path],
+) -> None:
+    base, run = frozen
+    here = {"name": str(base), "device": "cpu"}
+    rounded = rule_of(base, settings={"model": here | {"dtype": "bfloat16"}})
+    assert rounded.threshold == rule_of(base).threshold
+    assert (
+        "frozen with dtype float32, and posts are scored here with dtype bfloat16" in rounded.said
+    )
+    shorter = rule_of(base, frozen_in=run, settings={"max_length": 500})
+    assert "frozen with max_length 1024, and posts are scored here with max_length 500" in (
+        shorter.said
+    )
+    assert "scored here" not in rule_of(base).said
 
 
 def test_a_threshold_is_asked_for_in_one_way(frozen: tuple[Path, Path]) -> None:

@@ -13,7 +13,7 @@ from hsd.io.files import write_json
 from hsd.io.hashes import sha256_json
 from hsd.io.json_reader import read_json
 from hsd.io.manifest import DONE, manifest_of, update_manifest
-from hsd.io.run_identity import differences, identity_of, require_own
+from hsd.io.run_identity import as_known, differences, identity_of, require_own
 from hsd.io.shard import Shard
 from hsd.metrics.score_noise import Noise, noise
 from hsd.model.number_format import FIELDS, as_asked, how_to_keep, recorded_format
@@ -66,7 +66,8 @@ def _both(folder: Path, plan: EvaluationPlan, identity: Facts) -> tuple[Facts, F
     what it became counts, not what was asked for; earlier versions have it in their manifest alone.
     A finished evaluation is the same wherever it was computed.
     """
-    known, wanted = identity_of(folder) or {}, dict(identity)
+    known = identity_of(folder) or {}
+    wanted = as_known(known, identity)
     began = known.get("number_format") or recorded_format(manifest_of(folder).get("model") or {})
     numbers = {**plan.numbers, **began}
     if (folder / DONE).exists():

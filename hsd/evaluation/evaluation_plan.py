@@ -21,6 +21,7 @@ from hsd.evaluation.vllm_limits import (
 from hsd.example import Example
 from hsd.groups.group_set import GroupSet, default_groups
 from hsd.inference.vllm_python import vllm_python
+from hsd.io.run_identity import MODEL_FILES
 from hsd.model.context_length import positions_of
 from hsd.model.number_format import NumberFormat, number_format
 from hsd.model.own_tokenizer import blaming
@@ -94,6 +95,7 @@ class EvaluationPlan:
         return {
             "kind": "evaluate",
             "model": self.subject.identity(),
+            MODEL_FILES: self.subject.model_files(),
             "number_format": self.numbers,
             "prompt_hash": self.contract.hash,
             **rows_identity(self.examples, self.config.data_file),

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from hsd.config.evaluate_config import EvalConfig
-from hsd.config.model_config import ModelConfig
+from hsd.config.model_config import PACKAGE, ModelConfig
 from hsd.errors import ModelError
 from hsd.io.hashes import sha256_file, sha256_json
 from hsd.io.manifest import manifest_of
@@ -29,10 +29,16 @@ from hsd.model.adapter_folder import (
 )
 from hsd.model.base import BaseFiles, find_base, load_base
 from hsd.model.describe import describe_base
-from hsd.model.own_tokenizer import sha256_of, template_beside, tokenizer_of
+from hsd.model.own_tokenizer import VOCABULARIES, sha256_of, template_beside, tokenizer_of
 from hsd.model.quantization import again, can_stay_packed
 
 log = logging.getLogger(__name__)
+
+READ_FROM_BASE = (
+    *("config.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json"),
+    *("special_tokens_map.json", "added_tokens.json", "merges.txt", *VOCABULARIES),
+)
+"""Files of a base that decide its prompts and how its weights are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,17 @@ class Subject:
             "adapter_config": sha256_file(self.adapter / CONFIG) if self.adapter else None,
             **self._own_words(),
         }
+
+    def model_files(self) -> dict[str, str] | None:
+        """Return digests of a local base's config, tokenizer and chat template, by file.
+
+        A folder may be changed in place; a hub's or a package's name and revision say it all.
+        """
+        folder = Path(self.source.location)
+        if self.source.name.startswith(PACKAGE) or not folder.is_dir():
+            return None
+        files = [folder / name for name in READ_FROM_BASE]
+        return {file.name: sha256_file(file) for file in files if file.is_file()}
 
     def load(self) -> tuple[Any, dict[str, Any]]:
         """Return the model, ready to answer, and its facts for the manifest."""

@@ -12,6 +12,8 @@ from hsd.io.hashes import sha256_text
 from hsd.io.json_reader import read_object
 
 IDENTITY = "identity.json"
+MODEL_FILES = "model_files"
+"""The part of an identity that has digests of a local base's config, tokenizer and template."""
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -43,6 +45,15 @@ def identity_of(folder: Path) -> dict[str, Any] | None:
     return read_object(file) if file.exists() else None
 
 
+def as_known(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `wanted` without the base's files where `known`, of an older hsd, is silent of them.
+
+    What a run does not say is unknown, and makes no other run of it.
+    """
+    silent = {MODEL_FILES} - known.keys()
+    return {part: value for part, value in wanted.items() if part not in silent}
+
+
 def require_own(
     folder: Path,
     identity: Mapping[str, Any],
@@ -58,7 +69,7 @@ def require_own(
     """
     known = known or identity_of(folder)
     if known is not None:
-        new = json.loads(json.dumps(identity, default=str))
+        new = as_known(known, json.loads(json.dumps(identity, default=str)))
         if lines := differences(known, new):
             raise PreflightError(_another(folder, lines, known, new, remedies or {}, setting))
     elif folder.is_file():

@@ -1,13 +1,14 @@
 """How a score becomes a label: at the threshold that was frozen for this model, or at .5."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hsd.errors import ConfigError, EvaluationError
 from hsd.evaluation.evaluation_folder import resolved
 from hsd.example import Label
-from hsd.io.run_identity import differences, identity_of
+from hsd.io.run_identity import MODEL_FILES, differences, identity_of
 from hsd.metrics.true_share import KnownRates, known_rates
 from hsd.predict.post_model import PostModel
 from hsd.report.predictions import find_evaluation, load_run
@@ -15,6 +16,10 @@ from hsd.report.rewriting import POINT, at_threshold, read_point
 
 _PLACES = (POINT, f"run_*/{POINT}", f"*/run_*/{POINT}", f"*/*/run_*/{POINT}")
 """Where the evaluations of an adapter lie in its folder: of one set, or of several."""
+_READ = ("device", "dtype", "quantization", "double_quantization", "compute_dtype", "max_length")
+"""What moves scores and leaves a threshold the model's own: it is taken, and that is said."""
+_DECIDING = ("model", MODEL_FILES, "prompt_hash", "mode", "vllm_check")
+"""The parts of an identity without which a threshold is another model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ def label_rule(
                 f"{folder}: its threshold is of another model, prompt or engine; differs in "
                 f"{'; '.join(lines)}."
             )
-        return _frozen(folder)
+        return _frozen(folder, model)
     return _found(model)
 
 
@@ -92,10 +97,19 @@ def _found(model: PostModel) -> LabelRule:
             f"{home}: {len(points)} different thresholds are frozen for this model; name one with "
             f"--threshold-from: {_listed(own)}."
         )
-    return _frozen(own[-1])
+    rule, *more = [_frozen(folder, model) for folder in own]
+    if all(other.rates == rule.rates for other in more):
+        return rule
+    return replace(
+        rule,
+        said=f"{rule.said} {len(own)} evaluations hold this threshold with different error rates, "
+        "so the true share is not estimated; choose one with --threshold-from: "
+        f"{_listed(own)}.",
+        rates=None,
+    )
 
 
-def _frozen(folder: Path) -> LabelRule:
+def _frozen(folder: Path, model: PostModel) -> LabelRule:
     run = load_run(folder)
     _, rows = at_threshold(run)
     point = read_point(folder)
@@ -103,15 +117,38 @@ def _frozen(folder: Path) -> LabelRule:
     return LabelRule(
         point.threshold,
         point.temperature,
-        f"Labels are at the threshold {point.threshold:.4f} ({point.rule}), frozen in {folder}.",
+        f"Labels are at the threshold {point.threshold:.4f} ({point.rule}), frozen in {folder}."
+        f"{_read_otherwise(folder, model)}",
         known_rates(rows),
     )
+
+
+def _read_otherwise(folder: Path, model: PostModel) -> str:
+    """Return a sentence where an evaluation's scores were computed or cut otherwise than here."""
+    known, own = identity_of(folder) or {}, model.identity()
+    chosen, here = _how_read(known), _how_read(own)
+    unlike = [name for name in chosen if name in here and chosen[name] != here[name]]
+    if not unlike:
+        return ""
+    then, now = (", ".join(f"{n} {one[n]}" for n in unlike) for one in (chosen, here))
+    return (
+        f" The threshold was frozen with {then}, and posts are scored here with {now}: scores may "
+        "differ, so the threshold and its error rates may not hold."
+    )
+
+
+def _how_read(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of an identity's number format and length; what is not is left out."""
+    said = {**(identity.get("number_format") or {}), "max_length": identity.get("max_length")}
+    return {name: said[name] for name in _READ if said.get(name) is not None}
 
 
 def _unlike(folder: Path, model: PostModel) -> list[str]:
     """Return in what an evaluation's model, prompt and unchecked vLLM differ from these."""
     known, own = identity_of(folder) or {}, model.identity()
-    wanted = {name: own.get(name) for name in ("model", "prompt_hash", "mode", "vllm_check")}
+    wanted = {name: own.get(name) for name in _DECIDING}
+    if MODEL_FILES not in known:  # of an older hsd: unknown
+        del wanted[MODEL_FILES]
     return differences(resolved({name: known.get(name) for name in wanted}), resolved(wanted))
 
 

@@ -12,6 +12,7 @@ from hsd.evaluation.load_model import full_memory, load_for
 from hsd.evaluation.prompt_choice import prompt_facts
 from hsd.evaluation.vllm_model import VllmModel, facts_unread
 from hsd.io.progress import Say
+from hsd.io.run_identity import MODEL_FILES
 from hsd.model.memory import memory_error_as
 from hsd.model.number_format import NumberFormat
 from hsd.predict.answer_window import answer_window, require_room
@@ -63,6 +64,7 @@ class LocalModel:
         """Return what decides the answers beside the posts."""
         return {
             "model": self.plan.subject.identity(),
+            MODEL_FILES: self.plan.subject.model_files(),
             "number_format": self.plan.numbers,
             "prompt_hash": self.plan.contract.hash,
             "mode": self.config.mode,
