@@ -572,3 +572,16 @@ def test_a_merge_of_an_earlier_hsd_is_finished_only_where_the_adapters_settings_
     write_json(output / IDENTITY, identity | {"onto": "original"})
     with pytest.raises(PreflightError, match="differs in onto"):
         merged_from(own, output)
+
+
+def test_a_finished_merge_is_not_given_back_when_the_files_of_its_base_have_changed(
+    run: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "merged"
+    merged_from(run, output)
+    base = read_json(output / MANIFEST)["base"]
+    update_manifest(output, base={k: v for k, v in base.items() if "files" not in k})
+    assert merged_from(run, output).skipped  # an earlier hsd knew none
+    update_manifest(output, base=base | {"files_sha256": "0" * 64})
+    with pytest.raises(ModelError, match="weight files of .* changed since .*merges again"):
+        merged_from(run, output)

@@ -32,10 +32,10 @@ from hsd.io.progress import Progress, silent
 from hsd.io.provenance import now, provenance
 from hsd.io.run_identity import IDENTITY, claim, identity_of
 from hsd.model.adapter import load_adapter, merged_adapter
-from hsd.model.adapter_folder import CONFIG
+from hsd.model.adapter_folder import CONFIG, recorded_base
 from hsd.model.base import load_base
 from hsd.model.dequantize import dequantize
-from hsd.model.describe import describe_base
+from hsd.model.describe import describe_base, has_other_files
 from hsd.model.memory import memory_error_as
 from hsd.model.merge_check import TOLERANCE, disagreement, disagreement_with_4bit
 from hsd.model.merge_figures import sentences_of
@@ -92,6 +92,12 @@ def _made_before(planned: MergePlan, output: Path) -> Merged | None:
     settings = {SETTINGS: planned.adapter_config_sha256} if known else {}
     claim(output, planned.identity(), settings | known)  # raises, unless it is this very merge
     _require_known_settings(planned, output, known)
+    if has_other_files(planned.source, recorded_base(output)):
+        raise ModelError(
+            f"{output}: the weight files of {planned.source.name} have changed since the adapter "
+            "was merged into them; put them back, or remove the folder, and the same command "
+            "merges again."
+        )
     return Merged(output, planned.onto, _verified(output), skipped=True)
 
 
