@@ -8,6 +8,7 @@ import pytest
 from hsd.training.checkpoints import (
     MARKER,
     Newest,
+    damaged_best,
     mark_complete,
     newest_intact,
     put_best,
@@ -186,3 +187,17 @@ def test_a_kill_while_the_best_adapter_is_put_spoils_no_run(run: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         put_best(run, 20, killed)
     assert newest_intact(run) == Newest(run / "checkpoint-10")
+
+
+def test_a_best_adapter_of_another_step_is_not_the_one_to_keep(run: Path) -> None:
+    put_best(run, 110, write_adapter)
+    assert damaged_best(run, 110) is None
+    assert damaged_best(run, 50) == f"{run}/best holds the adapter of step 110"
+
+
+@pytest.mark.parametrize("marker", [None, "{}"])
+def test_a_best_adapter_whose_marker_names_no_step_is_taken(run: Path, marker: str | None) -> None:
+    write_adapter(run / "best")
+    if marker:
+        (run / "best" / MARKER).write_text(marker)
+    assert damaged_best(run, 50) is None

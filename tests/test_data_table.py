@@ -121,6 +121,9 @@ PROBLEMS = {
     "the answer's classification is 'mean'": chat(
         ("user", "a"), ("assistant", '{"classification": "mean"}')
     ),
+    "the answer writes the key 'classification' twice": chat(
+        ("user", "a"), ("assistant", '{"classification": "hate", "classification": "normal"}')
+    ),
     "the answer's classification is 'None'": chat(("user", "a"), ("assistant", "[1]")),
 }
 

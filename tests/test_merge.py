@@ -26,10 +26,14 @@ from hsd.config.model_config import ModelConfig  # noqa: E402
 from hsd.config.train_config import LoraConfig  # noqa: E402
 from hsd.errors import InUseError, ModelError, PreflightError, TakenOver  # noqa: E402
 from hsd.evaluation.evaluate import evaluate  # noqa: E402
+from hsd.io.digests import digests  # noqa: E402
+from hsd.io.files import write_json  # noqa: E402
 from hsd.io.json_reader import read_json  # noqa: E402
 from hsd.io.manifest import MANIFEST, update_manifest  # noqa: E402
+from hsd.io.run_identity import IDENTITY  # noqa: E402
 from hsd.model import merge as merge_module  # noqa: E402
 from hsd.model.adapter import export_adapter, load_adapter, new_adapter  # noqa: E402
+from hsd.model.adapter_folder import CONFIG  # noqa: E402
 from hsd.model.base import load_base  # noqa: E402
 from hsd.model.dequantize import dequantize  # noqa: E402
 from hsd.model.describe import describe_base  # noqa: E402
@@ -540,3 +544,44 @@ def test_a_folder_without_an_adapter_is_refused(tiny_llama: Path, tmp_path: Path
         merged_from(tiny_llama, tmp_path / "merged")
     with pytest.raises(PreflightError, match="no such folder. Did you mean 'llama'"):
         merged_from(tiny_llama.parent / "lama", tmp_path / "merged")
+
+
+def test_other_settings_beside_the_same_weights_make_another_merge(
+    run: Path, tmp_path: Path
+) -> None:
+    own, output = shutil.copytree(run, tmp_path / "own"), tmp_path / "merged"
+    merged_from(own, output)
+    settings = read_json(own / CONFIG)
+    write_json(own / CONFIG, settings | {"lora_alpha": 80})
+    with pytest.raises(PreflightError, match="differs in adapter_config_sha256"):
+        merged_from(own, output)
+
+
+def test_a_merge_of_an_earlier_hsd_is_finished_only_where_the_adapters_settings_are_known(
+    run: Path, tmp_path: Path
+) -> None:
+    own, output = shutil.copytree(run, tmp_path / "own"), tmp_path / "merged"
+    merged_from(own, output)
+    identity = read_json(output / IDENTITY)
+    del identity["adapter_config_sha256"]
+    write_json(output / IDENTITY, identity)
+    with pytest.raises(ModelError, match="an earlier hsd.*adapter_config.json.*remove the folder"):
+        merged_from(own, output)
+    write_json(own / "done.json", {"files": digests(own, (CONFIG, ADAPTER))})
+    assert merged_from(own, output).skipped
+    write_json(output / IDENTITY, identity | {"onto": "original"})
+    with pytest.raises(PreflightError, match="differs in onto"):
+        merged_from(own, output)
+
+
+def test_a_finished_merge_is_not_given_back_when_the_files_of_its_base_have_changed(
+    run: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "merged"
+    merged_from(run, output)
+    base = read_json(output / MANIFEST)["base"]
+    update_manifest(output, base={k: v for k, v in base.items() if "files" not in k})
+    assert merged_from(run, output).skipped  # an earlier hsd knew none
+    update_manifest(output, base=base | {"files_sha256": "0" * 64})
+    with pytest.raises(ModelError, match="weight files of .* changed since .*merges again"):
+        merged_from(run, output)

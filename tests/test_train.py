@@ -29,6 +29,7 @@ from hsd.errors import (
 )
 from hsd.io.files import write_json
 from hsd.io.json_reader import read_json
+from hsd.io.manifest import update_manifest
 from hsd.io.progress import Progress
 from hsd.model import packing
 from hsd.model.adapter import new_adapter
@@ -625,6 +626,29 @@ def test_a_finished_run_is_skipped(whole: Trained) -> None:
     assert again.skipped
     assert (again.steps, again.exported_step) == (whole.steps, whole.exported_step)
     assert {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")} == before
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_does_not_go_on_when_the_files_of_its_base_have_changed(
+    again: TrainConfig, finished: bool
+) -> None:
+    run = again.output_dir
+    base = read_json(run / "manifest.json")["base"]
+    if not finished:
+        (run / "done.json").unlink()
+    update_manifest(run, base=base | {"files_sha256": "0" * 64})
+    with pytest.raises(PreflightError, match=r"weight files of .* changed since .*output_dir"):
+        train(again)
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_a_finished_run_of_an_hsd_that_knew_no_files_of_a_base_is_skipped(
+    again: TrainConfig,
+) -> None:
+    base = read_json(again.output_dir / "manifest.json")["base"]
+    update_manifest(again.output_dir, base={k: v for k, v in base.items() if "files" not in k})
+    assert train(again).skipped
 
 
 @pytest.mark.usefixtures("nothing_is_loaded")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd.data import cell_values
+from hsd.data.json_rows import WrittenTwiceError, value_of
 from hsd.data.label_names import parse_label
 from hsd.data.loaded_file import Bad, derived_id, listed
 from hsd.data.read_rows import BadRow, Row, stream_rows
@@ -126,7 +127,9 @@ def problem(values: Mapping[str, Any]) -> str | None:
 
 def _answer_problem(answer: str, noted: Label | None) -> str | None:
     try:
-        value = json.loads(answer)
+        value = value_of(answer)
+    except WrittenTwiceError as error:
+        return f"the answer writes the key '{error}' twice; expected each key once"
     except (ValueError, RecursionError):
         return "the assistant turn is not JSON"
     label = value.get("classification") if isinstance(value, dict) else None

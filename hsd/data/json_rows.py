@@ -88,7 +88,7 @@ def _is_cut(error: json.JSONDecodeError) -> bool:
     return error.msg.startswith("Unterminated string") or error.pos >= len(error.doc.rstrip())
 
 
-class _WrittenTwiceError(ValueError):
+class WrittenTwiceError(ValueError):
     """A key is written twice in one object: which of its values is meant, nobody knows."""
 
 
@@ -100,16 +100,27 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _WrittenTwiceError(next(key for key in keys if keys.count(key) > 1))
+        raise WrittenTwiceError(next(key for key in keys if keys.count(key) > 1))
     return made
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_once)
+
+
+def value_of(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises WrittenTwiceError where an object writes a key twice, and ValueError or RecursionError
+    where the text is not JSON.
+    """
+    return _DECODER.decode(text)
+
+
 _TOO_DEEP = "is nested too deep to be read"
 
 
 def _unread(error: Exception) -> _Unread:
-    if isinstance(error, _WrittenTwiceError):
+    if isinstance(error, WrittenTwiceError):
         return _Unread(f"key '{error}' is written twice")
     if isinstance(error, RecursionError):
         return _Unread(_TOO_DEEP)

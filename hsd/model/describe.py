@@ -1,6 +1,7 @@
 """What was really loaded: numbers for the manifest and for `--test-connection`."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -64,6 +65,15 @@ def files_identity(source: BaseFiles) -> dict[str, str | None]:
     is_gguf = any(file.suffix == ".gguf" for file in files)
     form = "GGUF" if is_gguf else f"{stored(source.config).kind}, {dtype}"
     return {"files_sha256": bytes_digest(files), "files_form": form}
+
+
+def has_other_files(source: BaseFiles, recorded: Mapping[str, Any]) -> bool:
+    """Return whether a base's weight files are others than a manifest recorded of it.
+
+    False where either is not known: an earlier hsd recorded none.
+    """
+    known, here = recorded.get("files_sha256"), files_identity(source)["files_sha256"]
+    return known is not None and here is not None and known != here
 
 
 def weights_fingerprint(model: Any) -> str:

@@ -11,10 +11,11 @@ import torch
 from hsd.config.merge_config import MergeConfig, Onto
 from hsd.config.model_config import ModelConfig, Quantization
 from hsd.errors import ModelError
+from hsd.io.hashes import sha256_file
 from hsd.io.json_reader import read_object
 from hsd.io.manifest import MANIFEST
 from hsd.model.adapter import find_recorded
-from hsd.model.adapter_folder import adapter_digest, base_of
+from hsd.model.adapter_folder import CONFIG, adapter_digest, base_of
 from hsd.model.base import BaseFiles, find_base
 from hsd.model.formats import stored
 from hsd.model.launcher import refuse_cpu_for_gpus
@@ -28,6 +29,8 @@ from hsd.prompts.template import load_template
 
 PROBES = 12
 """Prompts on which the models are compared."""
+SETTINGS = "adapter_config_sha256"
+"""The part of an identity that an earlier hsd did not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class MergePlan:
 
     adapter: Path
     adapter_sha256: str
+    adapter_config_sha256: str
+    """Of its settings: another `lora_alpha` makes another model of the same weights."""
     model: ModelConfig
     """How the base is loaded to be merged into."""
     source: BaseFiles
@@ -78,6 +83,7 @@ class MergePlan:
         return {
             "kind": "merge",
             "adapter_sha256": self.adapter_sha256,
+            SETTINGS: self.adapter_config_sha256,
             "base": self.source.name,
             "revision": self.source.revision,
             "onto": self.onto,
@@ -116,6 +122,7 @@ def plan_merge(config: MergeConfig) -> MergePlan:
     return MergePlan(
         adapter=adapter,
         adapter_sha256=digest,
+        adapter_config_sha256=sha256_file(adapter / CONFIG),
         model=model.model_copy(update=_held(config, source, trained_on, held, packed)),
         source=source,
         trained_in_4bit=in_4bit(held),

@@ -85,9 +85,16 @@ def put_best(run: Path, step: int, write: Callable[[Path], None]) -> None:
     mark_complete(run / BEST, step)
 
 
-def damaged_best(run: Path) -> str | None:
-    """Return what is wrong with the best adapter of a run, None where it is as it was written."""
-    return _damaged(run / BEST)
+def damaged_best(run: Path, step: int) -> str | None:
+    """Return why a run's best adapter is not that of `step` as it was written, None where it is.
+
+    A marker that names no step, as that of an earlier hsd may, is held to its digests alone.
+    """
+    if found := _damaged(run / BEST):
+        return found
+    if (held := _step_in(run / BEST)) not in (0, step):
+        return f"{run / BEST} holds the adapter of step {held}"
+    return None
 
 
 def _damaged(folder: Path) -> str | None:

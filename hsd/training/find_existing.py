@@ -6,8 +6,11 @@ from typing import Any
 
 from hsd.config.redaction import with_references
 from hsd.config.train_config import TrainConfig
+from hsd.errors import PreflightError
 from hsd.io.manifest import manifest_of
 from hsd.io.run_identity import Remedies, claim, identity_of, require_own
+from hsd.model.adapter_folder import recorded_base
+from hsd.model.describe import has_other_files
 from hsd.model.number_format import FIELDS, as_asked, began_in, how_to_keep
 from hsd.training.planner_costs import PlannerCosts
 from hsd.training.training_plan import TrainingPlan
@@ -22,6 +25,7 @@ def require_same_run(plan: TrainingPlan) -> None:
     format and its processes: the loss of one step would not be that of the next.
     """
     require_own(plan.config.output_dir, plan.identity(), _known(plan), _REMEDIES)
+    _require_same_files(plan)
 
 
 def require_same_finished_run(plan: TrainingPlan) -> None:
@@ -32,6 +36,18 @@ def require_same_finished_run(plan: TrainingPlan) -> None:
         here["number_format"] = as_asked(plan.config.model, known["number_format"])
         here["processes"] = known.get("processes")
     require_own(folder, here, known)
+    _require_same_files(plan)
+
+
+def _require_same_files(plan: TrainingPlan) -> None:
+    """Refuse another base under the name of the one that the run began with."""
+    folder, name = plan.config.output_dir, plan.source.name
+    if has_other_files(plan.source, recorded_base(folder)):
+        raise PreflightError(
+            f"{folder}: the weight files of {name} have changed since this run began, so its "
+            "adapter belongs to another base. Put the files back, or choose another output_dir to "
+            "train anew."
+        )
 
 
 def claim_folder(plan: TrainingPlan) -> None:

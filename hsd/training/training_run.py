@@ -359,12 +359,12 @@ def _facts(result: Trained) -> dict[str, Any]:
 
 
 def _require_best(folder: Path, step: int) -> None:
-    """Raise TrainingError where the best adapter so far is not what was written."""
-    found = damaged_best(folder)
+    """Raise TrainingError where the best adapter so far is not what was written at that step."""
+    found = damaged_best(folder, step)
     if found is None and not (folder / BEST / ADAPTER).is_file():
         found = f"{folder / BEST / ADAPTER} is missing"
     if found:
         raise TrainingError(
-            f"{found}, and it is the adapter to keep, of step {step}. Run the same command again, "
+            f"{found}, and the adapter to keep is that of step {step}. Run the same command again, "
             f"without the checkpoints from step {step} on: it is made once more."
         )
