@@ -11,7 +11,7 @@ from small_runs import jsonl, posts
 
 from hsd.errors import DataError, HsdError, PreflightError
 from hsd.io.json_reader import read_json
-from hsd.io.manifest import MANIFEST
+from hsd.io.manifest import MANIFEST, update_manifest
 from hsd.training.training_posts import training_posts
 from hsd.training.training_run import train
 
@@ -92,6 +92,19 @@ def test_a_validation_post_that_the_first_run_learned_is_refused(
     jsonl(tmp_path / "validation.jsonl", posts(2, first=5))
     with pytest.raises(DataError, match=r"validation row p5 has the same post as one that .*first"):
         train(config)
+
+
+def test_validation_posts_that_cannot_be_compared_are_said_on_the_terminal_and_in_the_log(
+    first: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    own, said = shutil.copytree(first, tmp_path / "own"), list[str]()
+    manifest = read_json(own / MANIFEST)
+    gone = manifest["learned_from"] | {"file": str(tmp_path / "gone.jsonl")}
+    update_manifest(own, learned_from=gone)
+    second = train(then(tiny_llama, tmp_path, own), say=said.append).folder
+    (note,) = (line for line in said if line.startswith("training.init_from: no validation post"))
+    assert f"its training file {tmp_path}/gone.jsonl is no longer there." in note
+    assert note in (second / "training.log").read_text()
 
 
 def test_a_folder_that_is_no_adapter_is_refused(tiny_llama: Path, tmp_path: Path) -> None:

@@ -128,6 +128,11 @@ class TrainingPlan:
             found.append(not_followed_sentence(self.not_followed))
         if self.rows.shares_note:
             found.append(self.rows.shares_note)
+        if self.ancestor and self.ancestor.note:
+            found.append(
+                f"training.init_from: no validation post was compared with the posts that "
+                f"{self.ancestor.folder} learned, as these are not known: {self.ancestor.note}."
+            )
         return found
 
     def _groups_asked_for(self) -> dict[str, str]:
