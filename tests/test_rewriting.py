@@ -14,6 +14,7 @@ from posts import predictions
 
 from hsd.errors import ConfigError, EvaluationError, PreflightError
 from hsd.io.files import write_json
+from hsd.io.json_reader import read_json
 from hsd.io.manifest import update_manifest
 from hsd.metrics.baselines import Training
 from hsd.metrics.thresholds import Rule
@@ -241,6 +242,40 @@ def test_a_threshold_chosen_on_judged_posts_or_of_another_model_is_refused() -> 
     saved("other", [replace(p, text=f"x{p.id}") for p in WORSE], {**MODEL, "prompt_hash": "d"})
     with pytest.raises(EvaluationError, match='different models: prompt_hash: "d" -> "abc"'):
         run(threshold, "other", "run")
+
+
+BFLOAT16 = {"dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("validation", "judged", "says"),
+    [
+        (
+            {"number_format": {"dtype": "bfloat16"}},
+            {"number_format": {"dtype": "float32"}},
+            "dtype",
+        ),
+        ({"max_length": 64}, {"max_length": 1024}, "max_length: 64 -> 1024"),
+        (
+            {"model_files": {"config.json": "a"}},
+            {"model_files": {"config.json": "b"}},
+            "config.json",
+        ),
+        ({"max_length": 64}, {}, None),
+        ({"number_format": BFLOAT16}, {}, None),
+    ],
+)
+def test_a_threshold_of_scores_that_were_computed_otherwise_is_refused(
+    validation: dict[str, Any], judged: dict[str, Any], says: str | None
+) -> None:
+    for name, more in (("validation", validation), ("run", judged)):
+        (file,) = Path(name).glob("run_*/identity.json")
+        write_json(file, {**read_json(file), **more})
+    if says is None:  # a run of an older hsd does not say it
+        run(threshold, "validation", "run")
+        return
+    with pytest.raises(EvaluationError, match=f"different models: .*{says}"):
+        run(threshold, "validation", "run")
 
 
 def test_a_threshold_is_not_chosen_on_posts_that_the_adapter_learned() -> None:

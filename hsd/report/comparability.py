@@ -17,6 +17,8 @@ PLACED = "placed"
 """Of an identity: the scores are places among the scores of one file."""
 PARTS = ("detector", "engine", "source", "model", "data", "prompt", "scores_from")
 """Of a manifest, what a report says of its run; an imported one has no model and no prompt."""
+FORMAT = ("dtype", "quantization", "double_quantization")
+"""Of a number format, what makes it another model; not where and by which code it is computed."""
 COMPARED = ("mode", "max_length", "temperature")
 VLLM = "vllm"
 """The engine of a run that vLLM answered, which writes replies in no form but an answer's."""
@@ -54,6 +56,16 @@ def asked_of(folder: Path) -> RunSettings:
     prompt = (manifest.get("prompt") or {}).get("hash") or identity.get("prompt_hash")
     settings = {name: identity.get(name) for name in COMPARED}
     return RunSettings(prompt, **settings, engine=manifest.get("engine"))
+
+
+def model_as_read(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells the model of an identity from others.
+
+    The number format is what it became, where that is known, not what was asked for.
+    """
+    model = dict(identity.get("model") or {})
+    became = identity.get("number_format") or {}
+    return model | {name: became.get(name) for name in FORMAT if became}
 
 
 def is_imported(said: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from hsd.report.comparability import (
     RunSettings,
     asked_of,
     mismatch_lines,
+    model_as_read,
     require_comparable,
     shown_settings,
 )
@@ -38,9 +39,6 @@ from hsd.report.numbers import SCHEMA
 from hsd.report.page import Lines, Page, Section, render_page
 from hsd.report.predictions import Run, data_file_of, find_runs, load_run
 from hsd.report.set_section import by_set_markdown, by_set_numbers, by_set_section
-
-_FORMAT = ("dtype", "quantization", "double_quantization")
-"""Of a number format, what makes it another model; not where and by which code it is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,13 +243,10 @@ def _name(run: Run) -> str:
 def _model(run: Run) -> dict[str, Any]:
     """Return what tells the model of a run from others, and how it was asked."""
     identity = identity_of(run.folder) or {}
-    model = dict(identity.get("model") or {})
-    if not model:
+    model = model_as_read(identity)
+    if not identity.get("model"):
         said = {key: identity[key] for key in sorted(identity) if key != "rows_sha256"}
         return said or {"run": str(run.folder)}
     if model.get("revision"):
         model.pop("files", None)  # by their times, which another machine's copies do not have
-    if format_ := identity.get("number_format"):
-        # What it became counts, not what was asked for.
-        model |= {name: format_.get(name) for name in _FORMAT}
     return {**model, **asdict(asked_of(run.folder))}

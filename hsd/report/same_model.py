@@ -1,14 +1,18 @@
 """Which runs may stand beside each other: one model's for a threshold, a base's for its adapter."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hsd.errors import EvaluationError
 from hsd.io.json_reader import read_object
 from hsd.io.manifest import manifest_of
-from hsd.io.run_identity import IDENTITY, differences
-from hsd.report.comparability import PLACED, is_imported
+from hsd.io.run_identity import IDENTITY, MODEL_FILES, differences
+from hsd.report.comparability import PLACED, is_imported, model_as_read
 from hsd.report.predictions import Run, find_evaluation
+
+_MAY_LACK = ("number_format", "max_length", MODEL_FILES)
+"""Parts of an identity that runs of an older hsd lack."""
 
 
 def require_same_model(validation: Run, run: Run) -> None:
@@ -30,12 +34,21 @@ def require_same_model(validation: Run, run: Run) -> None:
             "file, and a threshold of one says nothing of another. Import ranks with a --cut that "
             "is near the scores."
         )
-    before, after = (
-        {key: identity.get(key) for key in ("model", "prompt_hash", "mode")}
-        for identity in identities
-    )
+    before, after = _as_read(identities)
     if lines := differences(before, after):
         raise EvaluationError(f"the two runs are of different models: {'; '.join(lines)}.")
+
+
+def _as_read(identities: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what decides the scores of each run; what one of them does not say is unknown."""
+    known = [key for key in _MAY_LACK if all(identity.get(key) for identity in identities)]
+    read = model_as_read if "number_format" in known else _as_asked
+    keys = ("prompt_hash", "mode", *(key for key in known if key != "number_format"))
+    return [{"model": read(one), **{key: one.get(key) for key in keys}} for one in identities]
+
+
+def _as_asked(identity: dict[str, Any]) -> Any:
+    return identity.get("model")
 
 
 def _require_same_detector(validation: Run, run: Run) -> None:
