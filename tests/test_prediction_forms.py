@@ -183,6 +183,15 @@ def test_older_samples_with_lists_of_numbers_are_read_too() -> None:
     assert said(planned(jsonl("samples.jsonl", rows))) == [("hate", 0.881)] * 3
 
 
+@pytest.mark.parametrize("value", ["-inf", "nan", "inf"])
+def test_choices_without_a_likelihood_give_no_score(value: str) -> None:
+    rows = [sample(at, post, {"hate": -1.0, "normal": -3.0}) for at, post in enumerate(POSTS)]
+    for row in rows:
+        row["filtered_resps"] = [[value, "False"], [value, "False"]]
+    with pytest.raises(DataError, match="no choice has a log-likelihood that is a number"):
+        planned(jsonl("samples_hate.jsonl", rows))
+
+
 def test_choices_that_do_not_say_what_they_mean_have_to_be_named() -> None:
     rows = [sample(at, post, {"yes": -1.0, "no": -3.0}) for at, post in enumerate(POSTS)]
     given = jsonl("samples.jsonl", rows)

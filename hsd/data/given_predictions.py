@@ -179,6 +179,8 @@ def _of_choices(
     """Return the likeliest choice, and P(hate) among the choices, as hsd scores labels."""
     masses: dict[str, float] = {}
     largest = max(choices.values())
+    if any(map(math.isnan, choices.values())) or not math.isfinite(largest):
+        return Bad("no choice has a log-likelihood that is a number")
     for choice, likelihood in choices.items():
         said = meaning(choice, LM_EVAL, columns)
         if _is_doubtful(choice, columns):
