@@ -46,3 +46,12 @@ def test_what_the_model_said_does_not_reach_a_baseline() -> None:
 
 def test_training_rows_of_one_label_teach_nothing() -> None:
     assert len(baselines(ROWS, Training(KIND, ["normal"] * 12, "invented"))) == 2
+
+
+def test_a_kept_baseline_of_another_file_of_as_many_rows_is_not_shown_as_this_one_s() -> None:
+    texts = ["they are rotten", "a warm library", "soup in the park"] * 4
+    rows = [replace(p, text=text) for p, text in zip(ROWS, texts, strict=True)]
+    other = Training(KIND + RUDE, RUDE_LABELS + KIND_LABELS, "invented")
+    kept = {"TF-IDF + logistic regression (24 training rows)": tfidf(rows, other)}
+    found = baselines(rows, TRAINING, kept)
+    assert [one.metrics.auroc for one in found[2:]] == [1.0]
