@@ -836,3 +836,18 @@ def test_the_manifest_counts_the_bases_parameters_without_the_adapters(config: C
     run = train(settings).folder
     bare = load_base(settings.model).model
     assert read_json(run / "manifest.json")["base"]["parameters"] == bare.num_parameters()
+
+
+@pytest.mark.parametrize(
+    ("objective", "says"),
+    [("answer", ["training.balance", "training.label_smoothing"]), ("label", [])],
+)
+def test_settings_that_the_objective_does_not_read_are_said(
+    objective: str, says: list[str], config: Config
+) -> None:
+    said: list[str] = []
+    asked = {"balance": "label", "label_smoothing": 0.1, "objective": objective}
+    train(config(training={"max_steps": 1, **asked}), say=said.append)
+    found = [line for line in said if line.startswith("Changes nothing without")]
+    idle = ", ".join(says)
+    assert found == ([f"Changes nothing without training.objective=label: {idle}."] if says else [])

@@ -231,6 +231,15 @@ class TrainingConfig(Strict):
     """How often loss, gradient norm and learning rate are written to metrics.jsonl."""
 
     @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Names of settings that were changed and count with objective `label` alone."""
+        if self.objective == "label":
+            return ()
+        plain = type(self).model_fields
+        names = ("balance", "label_smoothing", "answer_weight")
+        return tuple(name for name in names if getattr(self, name) != plain[name].default)
+
+    @property
     def own_rows(self) -> int:
         """Rows that a step learns from on each device."""
         return self.batch_size * self.accumulation

@@ -128,6 +128,11 @@ class TrainingPlan:
             found.append(not_followed_sentence(self.not_followed))
         if self.rows.shares_note:
             found.append(self.rows.shares_note)
+        if idle := self.config.training.without_effect:
+            found.append(
+                f"Changes nothing without training.objective=label: "
+                f"{', '.join(f'training.{name}' for name in idle)}."
+            )
         if self.ancestor and self.ancestor.note:
             found.append(
                 f"training.init_from: no validation post was compared with the posts that "
