@@ -127,16 +127,15 @@ def evaluate(
         shown = logging.StreamHandler()
         shown.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
         logging.basicConfig(level=logging.INFO, handlers=[shown])
-    from hsd.evaluation.early_checks import require_names, require_sets
+    from hsd.evaluation.early_checks import require_sets
 
     if test_connection:
-        require_names(configs[0])
         return _test_connection(configs[0])
+    say_host()
     require_sets(configs, data_dir)
     if configs[0].engine == "openai":
         _require_one_client(with_base, part)
     with stop_request():
-        say_host()
         from hsd.evaluation.evaluate import evaluate_sets, evaluate_sets_with_base
         from hsd.model.placement import require_several
         from jobs.terminal.progress_bar import progress_bars, say
@@ -245,8 +244,10 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
 
 def _test_connection(config: Any) -> int:
     from hsd.errors import HsdError
+    from hsd.evaluation.early_checks import require_names
 
     try:
+        require_names(config)
         facts, reply = _tried(config)
     except HsdError as error:
         echo(f"Not connected: {error}", err=True)

@@ -63,11 +63,11 @@ def merge(**options: Any) -> None:
     from hsd.io.files import require_folder
 
     config = MergeConfig(**options)
+    say_host()
     require_folder(config.adapter_path, "adapter folder")
     if config.base_model is not None:
         require_base_named(config.base_model)
     with ended_by_signal("stopped; no incomplete model is left. Run the same command again."):
-        say_host()
         from hsd.model.merge import merge as merge_adapter
         from jobs.terminal.progress_bar import progress_bars
 

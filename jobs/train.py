@@ -37,9 +37,9 @@ def train(source: str, overrides: tuple[str, ...], output_dir: Path | None) -> N
     config = train_config(source, (*overrides, *folder))
     from hsd.training.names_found import require_names_found
 
+    say_host()
     require_names_found(config)
     with stop_request():
-        say_host()
         from hsd.training.training_run import train as train_run
         from jobs.terminal.progress_bar import progress_bars, say
 

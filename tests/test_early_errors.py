@@ -15,7 +15,6 @@ MISTAKES = {
     "evaluate": "no canned_50_quick.jsonl",
     "evaluate --data-file embedded --groups nowhere": "groups: unknown 'nowhere'",
     "evaluate --data-file embedded --prompt-template nowhere": "prompt template 'nowhere'",
-    "evaluate --test-connection --model-name nowhere": "model 'nowhere': no such folder",
     "evaluate --data-file embedded --engine openai --base-url http://h/v1 --model-name m "
     "--with-base": "a server has no adapter to switch off",
     "evaluate --base-url http://h/v1": "--base-url needs --engine openai",

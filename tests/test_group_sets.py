@@ -370,7 +370,7 @@ def test_groups_can_be_listed_shown_and_checked() -> None:
     "command",
     [
         ["data", "check", "rows.jsonl"],
-        ["evaluate", "--model-name", "tiny", "--data-file", "rows.jsonl"],
+        ["evaluate", "--data-file", "rows.jsonl"],
         ["prepare", "--source", "unified:rows.jsonl", "--output-dir", "out"],
         ["report", "a"],
         ["compare", "a", "b"],
