@@ -14,6 +14,10 @@ from hsd.io.json_reader import read_object
 IDENTITY = "identity.json"
 MODEL_FILES = "model_files"
 """The part of an identity that has digests of a local base's config, tokenizer and template."""
+ADAPTER_SETTINGS = "adapter_config_sha256"
+"""The part that has a digest of the settings of an adapter that is merged."""
+_LATER = {MODEL_FILES, ADAPTER_SETTINGS}
+"""Parts that an earlier hsd did not write."""
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -46,11 +50,11 @@ def identity_of(folder: Path) -> dict[str, Any] | None:
 
 
 def as_known(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `wanted` without the base's files where `known`, of an older hsd, is silent of them.
+    """Return `wanted` without the parts that `known`, of an earlier hsd, is silent of.
 
     What a run does not say is unknown, and makes no other run of it.
     """
-    silent = {MODEL_FILES} - known.keys()
+    silent = _LATER - known.keys()
     return {part: value for part, value in wanted.items() if part not in silent}
 
 

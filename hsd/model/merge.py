@@ -30,7 +30,7 @@ from hsd.io.lease import Lease, hold_lease
 from hsd.io.manifest import MANIFEST, manifest_of, update_manifest
 from hsd.io.progress import Progress, silent
 from hsd.io.provenance import now, provenance
-from hsd.io.run_identity import IDENTITY, claim, identity_of
+from hsd.io.run_identity import ADAPTER_SETTINGS, IDENTITY, claim, identity_of
 from hsd.model.adapter import load_adapter, merged_adapter
 from hsd.model.adapter_folder import CONFIG, recorded_base
 from hsd.model.base import load_base
@@ -39,7 +39,7 @@ from hsd.model.describe import describe_base, has_other_files
 from hsd.model.memory import memory_error_as
 from hsd.model.merge_check import TOLERANCE, disagreement, disagreement_with_4bit
 from hsd.model.merge_figures import sentences_of
-from hsd.model.merge_plan import SETTINGS, MergePlan, plan_merge
+from hsd.model.merge_plan import MergePlan, plan_merge
 from hsd.model.packed_merge import read_packed, write_packed
 from hsd.model.placement import place
 from hsd.model.probes import Agreement, agreement, answer_logits, make_probes
@@ -88,10 +88,8 @@ def _made_before(planned: MergePlan, output: Path) -> Merged | None:
     """Return the merge that is there; None where nothing is, and an error for anything else."""
     if not (output.is_file() or (output.is_dir() and any(output.iterdir()))):
         return None
-    known = identity_of(output) or {}
-    settings = {SETTINGS: planned.adapter_config_sha256} if known else {}
-    claim(output, planned.identity(), settings | known)  # raises, unless it is this very merge
-    _require_known_settings(planned, output, known)
+    claim(output, planned.identity())  # raises, unless it is this very merge
+    _require_known_settings(planned, output)
     if has_other_files(planned.source, recorded_base(output)):
         raise ModelError(
             f"{output}: the weight files of {planned.source.name} have changed since the adapter "
@@ -101,9 +99,11 @@ def _made_before(planned: MergePlan, output: Path) -> Merged | None:
     return Merged(output, planned.onto, _verified(output), skipped=True)
 
 
-def _require_known_settings(planned: MergePlan, output: Path, known: Mapping[str, Any]) -> None:
+def _require_known_settings(planned: MergePlan, output: Path) -> None:
     """Refuse a merge of an earlier hsd, unless the adapter's settings are those of its training."""
-    if SETTINGS in known or CONFIG in recorded_digests(planned.adapter):  # compared in the plan
+    known = identity_of(output) or {}
+    of_training = CONFIG in recorded_digests(planned.adapter)  # compared in the plan
+    if ADAPTER_SETTINGS in known or of_training:
         return
     raise ModelError(
         f"{output}: an earlier hsd merged here and did not record the adapter's settings, so "

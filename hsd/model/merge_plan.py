@@ -14,6 +14,7 @@ from hsd.errors import ModelError
 from hsd.io.hashes import sha256_file
 from hsd.io.json_reader import read_object
 from hsd.io.manifest import MANIFEST
+from hsd.io.run_identity import ADAPTER_SETTINGS
 from hsd.model.adapter import find_recorded
 from hsd.model.adapter_folder import CONFIG, adapter_digest, base_of
 from hsd.model.base import BaseFiles, find_base
@@ -29,8 +30,6 @@ from hsd.prompts.template import load_template
 
 PROBES = 12
 """Prompts on which the models are compared."""
-SETTINGS = "adapter_config_sha256"
-"""The part of an identity that an earlier hsd did not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class MergePlan:
         return {
             "kind": "merge",
             "adapter_sha256": self.adapter_sha256,
-            SETTINGS: self.adapter_config_sha256,
+            ADAPTER_SETTINGS: self.adapter_config_sha256,
             "base": self.source.name,
             "revision": self.source.revision,
             "onto": self.onto,

@@ -8,7 +8,7 @@ from typing import Any
 from hsd.errors import ConfigError, EvaluationError
 from hsd.evaluation.evaluation_folder import resolved
 from hsd.example import Label
-from hsd.io.run_identity import MODEL_FILES, differences, identity_of
+from hsd.io.run_identity import MODEL_FILES, as_known, differences, identity_of
 from hsd.metrics.true_share import KnownRates, known_rates
 from hsd.predict.post_model import PostModel
 from hsd.report.predictions import find_evaluation, load_run
@@ -146,9 +146,7 @@ def _how_read(identity: Mapping[str, Any]) -> dict[str, Any]:
 def _unlike(folder: Path, model: PostModel) -> list[str]:
     """Return in what an evaluation's model, prompt and unchecked vLLM differ from these."""
     known, own = identity_of(folder) or {}, model.identity()
-    wanted = {name: own.get(name) for name in _DECIDING}
-    if MODEL_FILES not in known:  # of an older hsd: unknown
-        del wanted[MODEL_FILES]
+    wanted = as_known(known, {name: own.get(name) for name in _DECIDING})
     return differences(resolved({name: known.get(name) for name in wanted}), resolved(wanted))
 
 
