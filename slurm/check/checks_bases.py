@@ -61,25 +61,25 @@ def base_found(
 ) -> Check:
     """Look whether a job finds a base, from here."""
     name, kind = f"base {base.name}", base_models.kind_of(base.name)
-    near = _near(Path(base.name).expanduser())
     if kind == "nothing":
-        fix = near or "give a folder, owner/name or pypi:PACKAGE"
+        fix = _near(base.name) or "give a folder, owner/name or pypi:PACKAGE"
         return Check(name, False, "no such folder", fix)
     if kind == "folder":
         return _folder_found(name, Path(base.name).expanduser(), profile)
     if kind == "package":
         return _package_found(name, base.name, profile)
-    if profile.compute_internet and near and base_models.cached(base, environ) is None:
-        return Check(name, None, "no such folder, so it is taken for a model of the hub", near)
     if profile.compute_internet:
+        near = _near(base.name)
+        if near and base_models.cached(base, environ) is None:
+            return Check(name, None, "no such folder, so it is taken for a model of the hub", near)
         return Check(name, True, "fetched by the first job that needs it, unless it is cached")
     return _cached(name, base, profile, sweep, environ)
 
 
-def _near(folder: Path) -> str:
+def _near(name: str) -> str:
     """Ask for the folder that a mistyped one may have meant; "" where there is none like it."""
-    siblings = [path.name for path in folder.absolute().parent.glob("*") if path.is_dir()]
-    return did_you_mean(folder.name, beside=siblings).strip()
+    folder = Path(name).expanduser()
+    return did_you_mean(folder.name, beside=base_models.folders_beside(folder)).strip()
 
 
 def space(
@@ -148,7 +148,7 @@ def _cached(
     fix = f"run `hsd fetch {sweep}` where the hub can be reached"
     if folder is None:
         at = f" at {base.revision}" if base.revision else ""
-        near = _near(Path(base.name))
+        near = _near(base.name)
         fix = f"{near} Or {fix}" if near else fix
         return Check(name, False, f"not in the cache{at} ({cache}), and nodes are offline", fix)
     if gaps := base_models.lacking(folder):
