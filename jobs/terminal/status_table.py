@@ -71,11 +71,7 @@ def status_table(overview: Overview, most: int | None = None) -> RenderableType:
         *_others(overview, [cell for cell in by_cell if cell not in shown]),
         *progress_parts(overview),
         *(Text.assemble(f"{line.stage}: ", _shown(line)) for line in comparison.values()),
-        *(
-            part
-            for cause, lines in _grouped(overview.lines)
-            for part in _cause(cause, lines, overview.shards)
-        ),
+        *_causes(overview),
         *(escape(note) for note in overview.notes),
     )
 
