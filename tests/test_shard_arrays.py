@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_runs
 import sweep_bench
 from fake_cluster import Fake
 from fake_slurm import store
 from hsd_program import Hsd
+from sweep_bench import PREDICT
 
 from hsd.io.files import write_json
 from hsd.io.json_reader import parse_json, read_json
@@ -21,18 +21,11 @@ from slurm.run import submissions
 from slurm.run.run_folder import RunFolder
 from slurm.submit.single_again import single_again
 
+pytestmark = pytest.mark.usefixtures("predict_bench")
+
 RUN = RunFolder(Path("runs/scores"))
-PREDICT = ("predict", "posts.jsonl", "--model-name", "base", "--output", "scores.csv")
 SHARED = ("--shards", "2")
 NAMED = ("--cluster", "here.toml", "--name", "scores")
-
-
-@pytest.fixture(autouse=True)
-def _bench(fake: Fake) -> None:
-    fake.fault(slots=0)
-    small_runs.jsonl(Path("posts.jsonl"), small_runs.posts(4))
-    sweep_bench.base_folder()
-    Path("here.toml").write_text('shared_root = "runs"\n[slurm]\naccount = "hsd"\n')
 
 
 @pytest.fixture

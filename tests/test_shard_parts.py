@@ -5,11 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import small_runs
-import sweep_bench
 from fake_cluster import Fake
 from fake_slurm import store
 from hsd_program import Hsd
+from sweep_bench import PREDICT
 
 from hsd.io.json_reader import parse_json
 from jobs.resubmit import resubmit
@@ -17,17 +16,10 @@ from jobs.status import status
 from jobs.submit import submit
 from slurm.run import submissions
 
-PREDICT = ("predict", "posts.jsonl", "--model-name", "base", "--output", "scores.csv")
+pytestmark = pytest.mark.usefixtures("predict_bench")
+
 NAMED = ("--cluster", "here.toml", "--name", "scores")
 LIMITS = ("MaxJobCount", "MaxSubmitJobs", "MaxSubmitJobsPerUser")
-
-
-@pytest.fixture(autouse=True)
-def _bench(fake: Fake) -> None:
-    fake.fault(slots=0)
-    small_runs.jsonl(Path("posts.jsonl"), small_runs.posts(4))
-    sweep_bench.base_folder()
-    Path("here.toml").write_text('shared_root = "runs"\n[slurm]\naccount = "hsd"\n')
 
 
 def end_all() -> None:

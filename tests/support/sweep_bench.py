@@ -20,6 +20,8 @@ presets = ["a.json", "b.json"]
 [evaluate]
 sets = ["test.jsonl"]
 """
+PREDICT = ("predict", "posts.jsonl", "--model-name", "base", "--output", "scores.csv")
+"""What `hsd submit` is given to label a file of posts."""
 
 
 @pytest.fixture
@@ -35,6 +37,15 @@ def sweep_bench(fake: Fake) -> None:
         Path(f"{name}.json").write_text(json.dumps(tree))
     profile()
     sweep()
+
+
+@pytest.fixture
+def predict_bench(fake: Fake) -> None:
+    """Make the rows of `PREDICT`, a base that looks whole, and a profile."""
+    fake.fault(slots=0)
+    small_runs.jsonl(Path("posts.jsonl"), small_runs.posts(4))
+    base_folder()
+    profile()
 
 
 def base_folder(name: str = "base") -> Path:
