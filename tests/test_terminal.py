@@ -195,6 +195,45 @@ def test_a_log_says_the_pace_since_the_start_and_the_time_left(
     ]
 
 
+def test_rows_that_are_gone_through_again_have_a_pace_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import io
+    from types import SimpleNamespace
+
+    from jobs.terminal import progress_bar
+    from jobs.terminal.console import Terminal
+
+    now = [0.0]
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    out = io.StringIO()
+    report = progress_bar._Lines(Terminal(file=out, width=100))
+    for seconds, done in ((0, 10), (10, 110), (1000, 10), (1010, 60), (1035, 110)):
+        now[0] = seconds
+        report(done, 110, "validation rows")
+    assert out.getvalue().splitlines() == [
+        "validation rows: 10 of 110",
+        "validation rows: 110 of 110 (10.0/s)",
+        "validation rows: 10 of 110",
+        "validation rows: 110 of 110 (2.9/s)",
+    ]
+
+
+def test_a_bar_that_begins_anew_forgets_the_pace_it_had() -> None:
+    from rich.progress import Progress as Bars
+
+    from jobs.terminal.progress_bar import _OnTerminal
+
+    now = [0.0]
+    bars = Bars(get_time=lambda: now[0], disable=True)
+    report = _OnTerminal(bars)
+    for seconds, done in ((0, 0), (10, 100), (1000, 0), (1005, 25), (1010, 50)):
+        now[0] = seconds
+        report(done, 100, "validation rows")
+    (task,) = bars.tasks
+    assert (task.completed, task.finished, task.speed) == (50, False, 5.0)
+
+
 def test_a_bar_says_the_pace_once_there_is_one() -> None:
     from types import SimpleNamespace
 

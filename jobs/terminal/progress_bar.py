@@ -70,30 +70,39 @@ class _OnTerminal:
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
 
     def __call__(self, done: int, total: int, what: str) -> None:
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(escape(what), total=total)
+        if done < self._done.get(what, 0):
+            self._bars.reset(self._tasks[what])
+        self._done[what] = done
         self._bars.update(self._tasks[what], completed=done, total=total)
 
 
 class _Lines:
     """For log files: the first report, the last, and one every half minute.
 
-    Each but the first says the pace since the first, and the time left at that pace.
+    Each but the first says the pace since the first, and the time left at that pace. Rows that are
+    gone through again, such as validation rows, begin anew.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._shown: dict[str, float] = {}
         self._first: dict[str, tuple[int, float]] = {}
+        self._done: dict[str, int] = {}
 
     def __call__(self, done: int, total: int, what: str) -> None:
         now = time.monotonic()
+        if done < self._done.get(what, 0):
+            del self._first[what], self._shown[what]
+        self._done[what] = done
         due = now - self._shown.get(what, -LINE_EVERY_SECONDS) >= LINE_EVERY_SECONDS
         if due or done == total:
-            self._shown[what] = now
             pace = self._pace(done, total, what, now)
+            self._shown[what] = now
             self._console.print(f"{escape(what)}: {done} of {total}{pace}", highlight=False)
 
     def _pace(self, done: int, total: int, what: str, now: float) -> str:
