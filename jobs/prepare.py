@@ -15,6 +15,7 @@ from jobs.terminal.table_options import table_fields, table_options
     cls=Command,
     examples="""
     hsd prepare --unified-dir data/unified --output-dir data/prepared
+    hsd prepare --unified-dir data/unified --source embedded:train --output-dir data/more
     hsd prepare --source hatexplain:dataset.json --offensive drop --output-dir data/hx
     hsd prepare --source table:posts.csv --text-column body --label-column verdict \\
         --labels hate=abusive,hateful normal=fine --output-dir data/own
@@ -27,7 +28,7 @@ from jobs.terminal.table_options import table_fields, table_options
     multiple=True,
     metavar="KIND:PATH",
     help="A file to read. KIND is unified, hatexplain, toxigen, hatecheck or table. Or "
-    "hub:NAME[#CONFIG][@REVISION]. May be repeated.",
+    "embedded:train, or hub:NAME[#CONFIG][@REVISION]. May be repeated.",
 )
 @click.option(
     "--output-dir",

@@ -223,6 +223,20 @@ def test_a_post_of_a_second_source_is_taken_once_and_a_contradiction_is_named(
     assert prepared.stats["splits"]["train"]["rows"] == 12
 
 
+def test_embedded_rows_are_a_source_and_keep_their_split(folder: Path) -> None:
+    prepared = made(folder, "embedded:train")
+    embedded = [e for e in prepared.examples if e.source_dataset == "embedded"]
+    assert {e.split for e in embedded} == {"train"}
+    assert [e.id for e in embedded] == [e.id for e in resolve("embedded:train")]
+    assert prepared.stats["splits"]["train"]["rows"] == 12 + len(embedded)
+    assert prepared.stats["splits"]["test"]["rows"] == 4
+
+
+def test_a_split_that_the_embedded_rows_lack_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="expected embedded:train, embedded:validation"):
+        preparation(folder, ["embedded:all"], folder.parent / "out")
+
+
 def test_conflicting_labels_within_a_source_are_counted_and_kept(folder: Path) -> None:
     row = lines(folder / "unified/train.jsonl")[0]
     append(folder / "unified/train.jsonl", row | {"id": "turned", "label": "hate"})

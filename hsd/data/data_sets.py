@@ -2,20 +2,18 @@
 
 import os
 from collections.abc import Iterable
-from importlib.resources import files as resources
 from pathlib import Path
 
 from hsd.config.evaluate_config import EvalConfig
 from hsd.counted import counted
 from hsd.data import data_files, unified
 from hsd.data.loaded_file import Loaded, require_clean, require_unique_ids
-from hsd.data.source_formats import load_posts
+from hsd.data.source_formats import EMBEDDED, load_posts
 from hsd.data.table_columns import Columns
 from hsd.errors import ConfigError, DataError, did_you_mean
 from hsd.example import SPLITS, Example
 from hsd.groups.group_set import GroupSet, default_groups
 
-EMBEDDED = Path(str(resources("hsd.embedded")))
 STEMS = {
     "unified": ("test", "unified_test"),
     "canned_50_quick": ("canned_50_quick",),

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib.resources import files as resources
 from pathlib import Path
 from shlex import quote
 from typing import Any, get_args
@@ -18,9 +19,11 @@ from hsd.data.read_rows import Row, read_rows
 from hsd.data.table_columns import Columns
 from hsd.data.unread_columns import look_alike
 from hsd.errors import ConfigError, DataError, did_you_mean
+from hsd.example import SPLITS
 from hsd.groups.group_set import GroupSet, default_groups
 
-KINDS = ("unified", "hatexplain", "toxigen", "hatecheck", "table", "hub")
+EMBEDDED = Path(str(resources("hsd.embedded")))
+KINDS = ("unified", "hatexplain", "toxigen", "hatecheck", "table", "embedded", "hub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +48,25 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where rows come from: `KIND:PATH`, or `hub:NAME[#CONFIG][@REVISION]`."""
+    """Where rows come from: `KIND:PATH`, `embedded:SPLIT` or `hub:NAME[#CONFIG][@REVISION]`."""
 
     kind: str
     location: str
 
     @classmethod
     def parse(cls, text: str) -> "Source":
-        """Return the source that `KIND:PATH` names. Raises ConfigError for an unknown kind."""
+        """Return the source that `KIND:PATH` names.
+
+        Raises ConfigError for an unknown kind, and for a split that the embedded rows lack.
+        """
         kind, colon, location = text.partition(":")
         if not colon or not location:
             example = "posts.csv" if colon or not text else text
             raise ConfigError(f"source '{text}': expected KIND:PATH, such as table:{example}.")
         if kind not in KINDS:
             raise ConfigError(f"source '{text}': unknown kind '{kind}'.{did_you_mean(kind, KINDS)}")
+        if kind == "embedded" and location not in SPLITS:
+            raise ConfigError(f"source '{text}': expected embedded:{', embedded:'.join(SPLITS)}.")
         return cls(kind, location)
 
     def __str__(self) -> str:
@@ -66,11 +74,18 @@ class Source:
         return f"{self.kind}:{self.location}"
 
     @property
+    def path(self) -> Path:
+        """Return where the rows of a local source are."""
+        if self.kind == "embedded":
+            return EMBEDDED / f"{self.location}.jsonl"
+        return Path(self.location)
+
+    @property
     def files(self) -> list[Path]:
         """Return the files, or the saved folder, it is read from; [] for the hub."""
         if self.kind == "hub":
             return []
-        path = Path(self.location)
+        path = self.path
         if self.kind == "unified" and not is_one_source(path):
             return list(unified.find_splits(path).values())
         beside = path.parent / hatexplain.DIVISIONS
@@ -84,7 +99,7 @@ def is_one_source(path: Path) -> bool:
 
 def load_source(source: Source, reading: ReadOptions) -> Loaded:
     """Return a local source's rows; hub sources are `hsd.data.hub_rows`'s."""
-    path = Path(source.location)
+    path = source.path
     if source.kind == "table":
         return load_table(path, reading.columns, reading.groups)
     if source.kind == "hatexplain":
@@ -130,7 +145,7 @@ def convert_detected(
 
 def _reads(kind: str) -> frozenset[str]:
     """Return the columns that a kind reads; of a published form all are known."""
-    return unified.READS if kind == "unified" else frozenset()
+    return unified.READS if kind in ("unified", "embedded") else frozenset()
 
 
 def _convert(kind: str, reading: ReadOptions) -> Convert:
